@@ -1,0 +1,87 @@
+// The device interface: all that the engine sees of the media.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+
+#include "engine/base/aligned_buffer.h"
+#include "engine/base/bytes.h"
+
+namespace mpool {
+
+enum class ZonedModel : std::uint8_t { none, host_aware, host_managed };
+
+// What the system says of a device. Sizes in bytes.
+struct DeviceProperties {
+  std::uint64_t size = 0;
+  std::uint32_t logical_sector_size = 512;   // smallest unit of an I/O
+  std::uint32_t physical_sector_size = 512;  // smallest unit written without read-modify-write
+  std::uint32_t optimal_io_size = 0;         // 0: not stated
+  std::uint32_t discard_granularity = 0;     // 0: cannot discard
+  std::uint64_t discard_max = 0;             // greatest discard in one command; 0: no limit stated
+  bool volatile_cache = true;                // completed writes need a flush to be durable
+  bool fua = false;                          // forced unit access
+  bool rotational = false;
+  bool is_file = false;  // a regular file, not a block device
+  ZonedModel zoned = ZonedModel::none;
+  std::string model;  // vendor's model string, or empty
+};
+
+// A device or file opened for direct I/O.
+//
+// I/O: offset and length are multiples of kPageSize and lie inside the device (EINVAL otherwise). Memory
+// aligned to kPageSize is moved without a copy. A call returns when all bytes are transferred, or throws
+// Error with the errno of the failure; after a failed write the range holds anything. Nothing is durable
+// before flush() returned; flush() makes everything durable whose write() returned before it was called.
+//
+// Threads: all functions may be called at the same time from any number of threads.
+//
+// A failed write or flush takes the device offline for writing: every later write, flush or discard
+// throws EIO at once, reads go on. The first failure is logged.
+class Device {
+ public:
+  Device(std::string name, DeviceProperties properties);
+  Device(const Device&) = delete;
+  Device& operator=(const Device&) = delete;
+  virtual ~Device() = default;
+
+  // The path it was opened by; what messages call it.
+  const std::string& name() const noexcept { return name_; }
+  const DeviceProperties& properties() const noexcept { return properties_; }
+
+  void read(std::uint64_t offset, ByteSpan into);
+  void write(std::uint64_t offset, ConstByteSpan from);
+  void flush();
+  // Tells the device that the range is no longer needed. Advisory: it may read as before, as zeros or as
+  // anything else. Throws only when the device reports a failure other than "not supported".
+  void discard(std::uint64_t offset, std::uint64_t length);
+
+  bool offline() const noexcept { return offline_.load(std::memory_order_acquire); }
+
+  struct Counters {
+    std::uint64_t reads, read_bytes, writes, written_bytes, flushes, discards, errors;
+  };
+  Counters counters() const noexcept;
+
+ protected:
+  // The I/O itself, with arguments already checked. Throw Error on failure.
+  virtual void read_impl(std::uint64_t offset, ByteSpan into) = 0;
+  virtual void write_impl(std::uint64_t offset, ConstByteSpan from) = 0;
+  virtual void flush_impl() = 0;
+  virtual void discard_impl(std::uint64_t offset, std::uint64_t length) = 0;
+
+ private:
+  void check_range(const char* operation, std::uint64_t offset, std::uint64_t length) const;
+  void check_online(const char* operation) const;
+  [[noreturn]] void go_offline(const class Error& error);
+
+  std::string name_;
+  DeviceProperties properties_;
+  std::atomic<bool> offline_ = false;
+  struct {
+    std::atomic<std::uint64_t> reads, read_bytes, writes, written_bytes, flushes, discards, errors;
+  } counters_{};
+};
+
+}  // namespace mpool

@@ -1,0 +1,70 @@
+// Metadata container: a pair of mlogs, one of them active (on-media-format, "MDC (pair of mlogs)").
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "engine/format/object_id.h"
+#include "engine/mlog/mlog.h"
+
+namespace mpool {
+
+// An open metadata container.
+//
+// Threads: append() and compact() are serialised by the caller (the MDC has one owner); sync(), facts and
+// readers may be used beside append() by any thread.
+class Mdc {
+ public:
+  struct Half {
+    ObjectId id;
+    MlogPlace place;
+  };
+  // Makes a greater generation of one half durable in whatever owns it (the superblocks, MDC0, an MDC): called
+  // before the half's zones are discarded and used again.
+  using RecordGeneration = std::function<void(ObjectId half, std::uint64_t generation)>;
+
+  // Opens the pair, finishing what a crash interrupted (recovery as in the format). `name` = "MDC3 of pool p".
+  // Errors: ENODATA when the MDC is unusable; those of Mlog::open.
+  static std::unique_ptr<Mdc> open(std::string name, const std::array<Half, 2>& halves,
+                                   RecordGeneration record_generation);
+  ~Mdc();
+
+  using Ticket = std::uint64_t;
+  // Appends one record to the active log. EFBIG when it is full: the caller compacts and tries again.
+  Ticket append(ConstByteSpan record);
+  // Durable up to `ticket`, also over a compaction in between. Shared by concurrent callers (group commit).
+  void sync(Ticket ticket);
+
+  // Replaces the content: `write_live` appends, by the function it is given, the records that are to remain;
+  // then the halves change roles. Durable on return. When anything fails before the new log is complete the old
+  // content stays in force and the error is thrown. EFBIG when the live records do not fit.
+  using Append = std::function<void(ConstByteSpan record)>;
+  void compact(const std::function<void(const Append&)>& write_live);
+
+  // The data records, from the first. The reader must not be used over a compact().
+  MlogReader reader() const;
+
+  std::uint64_t capacity() const;  // bytes of the active log
+  std::uint64_t used() const;      // bytes in use there
+  bool fits(std::uint64_t record_length) const;
+  const std::string& name() const;
+
+  struct Facts {
+    unsigned active = 0;  // index of the active half
+    std::array<ObjectId, 2> ids;
+    std::array<std::uint64_t, 2> generations{};
+    Mlog::Facts log;  // of the active half
+  };
+  Facts facts() const;
+
+ private:
+  struct Impl;
+  explicit Mdc(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace mpool
