@@ -10,6 +10,8 @@
 
 namespace mpool {
 
+class Error;
+
 enum class ZonedModel : std::uint8_t { none, host_aware, host_managed };
 
 // What the system says of a device. Sizes in bytes.
@@ -25,7 +27,8 @@ struct DeviceProperties {
   bool rotational = false;
   bool is_file = false;  // a regular file, not a block device
   ZonedModel zoned = ZonedModel::none;
-  std::string model;  // vendor's model string, or empty
+  bool read_only = false;  // opened for reading only: write, flush and discard throw EROFS
+  std::string model;       // vendor's model string, or empty
 };
 
 // A device or file opened for direct I/O.
@@ -37,7 +40,7 @@ struct DeviceProperties {
 //
 // Threads: all functions may be called at the same time from any number of threads.
 //
-// A failed write or flush takes the device offline for writing: every later write, flush or discard
+// A device opened for reading only refuses write, flush and discard with EROFS. A failed write or flush takes the device offline for writing: every later write, flush or discard
 // throws EIO at once, reads go on. The first failure is logged.
 class Device {
  public:
@@ -73,8 +76,8 @@ class Device {
 
  private:
   void check_range(const char* operation, std::uint64_t offset, std::uint64_t length) const;
-  void check_online(const char* operation) const;
-  [[noreturn]] void go_offline(const class Error& error);
+  void check_writable(const char* operation) const;
+  [[noreturn]] void go_offline(const Error& error);
 
   std::string name_;
   DeviceProperties properties_;

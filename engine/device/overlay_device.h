@@ -1,11 +1,13 @@
 // A device whose writes stay in memory.
 #pragma once
 
+#include <array>
+#include <bitset>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <shared_mutex>
 #include <string>
+#include <unordered_map>
 
 #include "engine/device/device.h"
 
@@ -17,7 +19,9 @@ namespace mpool {
 // memory for tests. Memory use: one page per page written.
 class OverlayDevice : public Device {
  public:
+  // Has the base's name and properties, but can be written to and is durable at once. base: not null.
   explicit OverlayDevice(std::unique_ptr<Device> base);
+  // size in bytes; sector_size: 512 or 4096.
   OverlayDevice(std::string name, std::uint64_t size, std::uint32_t sector_size = 512);
 
  protected:
@@ -27,9 +31,19 @@ class OverlayDevice : public Device {
   void discard_impl(std::uint64_t offset, std::uint64_t length) override;
 
  private:
+  static constexpr std::size_t kChunkPages = 256;
+  using Page = std::unique_ptr<std::byte[]>;
+  // kChunkPages neighbouring pages. A page is in `pages`, or reads as zeros, or is as below.
+  struct Chunk {
+    std::unique_ptr<std::array<Page, kChunkPages>> pages;  // null until one is written
+    std::bitset<kChunkPages> zeroed;
+  };
+
+  void discard_in_chunk(std::uint64_t chunk_number, std::size_t first, std::size_t last);
+
   std::unique_ptr<Device> base_;
-  std::shared_mutex mutex_;
-  std::map<std::uint64_t, AlignedBuffer> pages_;  // by page number; an empty buffer reads as zeros
+  std::shared_mutex mutex_;                          // of chunks_ and the contents of the pages
+  std::unordered_map<std::uint64_t, Chunk> chunks_;  // by offset / kPageSize / kChunkPages
 };
 
 }  // namespace mpool

@@ -1,0 +1,128 @@
+#include "engine/device/file_device.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "engine/base/error.h"
+
+namespace mpool {
+
+namespace {
+
+// The most that goes through a bounce buffer at a time.
+constexpr std::size_t kBounceSize = std::size_t{1} << 20;
+
+// Repeats a system call that a signal interrupted.
+template <typename Call>
+auto uninterrupted(Call call) {
+  auto result = call();
+  while (result < 0 && errno == EINTR) result = call();
+  return result;
+}
+
+std::string describe_io(const char* operation, std::size_t length, std::uint64_t offset) {
+  return fmt::format("{} of {} bytes at {}", operation, length, offset);
+}
+
+}  // namespace
+
+FileDevice::FileDevice(std::string name, DeviceProperties properties, FileDescriptor fd,
+                       std::uint32_t memory_alignment)
+    : Device(std::move(name), std::move(properties)),
+      fd_(std::move(fd)),
+      memory_alignment_(memory_alignment) {}
+
+bool FileDevice::needs_bounce(const std::byte* memory) const {
+  return !is_aligned(reinterpret_cast<std::uintptr_t>(memory), memory_alignment_);
+}
+
+void FileDevice::read_impl(std::uint64_t offset, ByteSpan into) {
+  if (!needs_bounce(into.data())) return read_aligned(offset, into);
+  AlignedBuffer bounce(std::min(into.size(), kBounceSize));
+  while (!into.empty()) {
+    const std::size_t length = std::min(into.size(), bounce.size());
+    read_aligned(offset, bounce.span(0, length));
+    std::memcpy(into.data(), bounce.data(), length);
+    into = into.subspan(length);
+    offset += length;
+  }
+}
+
+void FileDevice::write_impl(std::uint64_t offset, ConstByteSpan from) {
+  if (!needs_bounce(from.data())) return write_aligned(offset, from);
+  AlignedBuffer bounce(std::min(from.size(), kBounceSize));
+  while (!from.empty()) {
+    const std::size_t length = std::min(from.size(), bounce.size());
+    std::memcpy(bounce.data(), from.data(), length);
+    write_aligned(offset, bounce.span(0, length));
+    from = from.subspan(length);
+    offset += length;
+  }
+}
+
+void FileDevice::read_aligned(std::uint64_t offset, ByteSpan into) {
+  while (!into.empty()) {
+    const auto done = uninterrupted([&] {
+      return ::pread(fd_.get(), into.data(), into.size(), static_cast<off_t>(offset));
+    });
+    if (done < 0) raise_system(errno, name(), describe_io("read", into.size(), offset));
+    // A short transfer goes on at a sector boundary, as direct I/O demands.
+    const auto step = round_down(static_cast<std::uint64_t>(done), properties().logical_sector_size);
+    if (step == 0) {
+      raise(EIO, name(), "{}: the device ends there, it was opened with {} bytes",
+            describe_io("read", into.size(), offset), properties().size);
+    }
+    into = into.subspan(step);
+    offset += step;
+  }
+}
+
+void FileDevice::write_aligned(std::uint64_t offset, ConstByteSpan from) {
+  while (!from.empty()) {
+    const auto done = uninterrupted([&] {
+      return ::pwrite(fd_.get(), from.data(), from.size(), static_cast<off_t>(offset));
+    });
+    if (done < 0) raise_system(errno, name(), describe_io("write", from.size(), offset));
+    const auto step = round_down(static_cast<std::uint64_t>(done), properties().logical_sector_size);
+    if (step == 0) {
+      raise(EIO, name(), "{}: the device took {} bytes", describe_io("write", from.size(), offset),
+            done);
+    }
+    from = from.subspan(step);
+    offset += step;
+  }
+}
+
+void FileDevice::flush_impl() {
+  if (uninterrupted([&] { return ::fdatasync(fd_.get()); }) != 0) {
+    raise_system(errno, name(), "fdatasync");
+  }
+}
+
+void FileDevice::discard_impl(std::uint64_t offset, std::uint64_t length) {
+  if (!can_discard_.load(std::memory_order_relaxed)) return;
+  const int result = uninterrupted([&] {
+    if (properties().is_file) {
+      return ::fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                         static_cast<off_t>(offset), static_cast<off_t>(length));
+    }
+    std::uint64_t range[2] = {offset, length};
+    return ::ioctl(fd_.get(), BLKDISCARD, range);
+  });
+  if (result == 0) return;
+  if (errno == EOPNOTSUPP) {
+    can_discard_.store(false, std::memory_order_relaxed);
+    return;
+  }
+  raise_system(errno, name(), fmt::format("discard of {} bytes at {}", length, offset));
+}
+
+}  // namespace mpool

@@ -1,0 +1,143 @@
+#include "engine/device/open.h"
+
+#include <cerrno>
+#include <chrono>
+#include <filesystem>
+#include <limits>
+#include <thread>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/base/error.h"
+#include "engine/device/file_descriptor.h"
+#include "engine/device/file_device.h"
+#include "engine/device/system_properties.h"
+
+namespace mpool {
+
+namespace {
+
+// udev holds a shared lock on a block device for the moments in which it looks at it, and other programs open
+// it exclusively for a moment, as we do: a lock refused is asked for again within this time.
+constexpr auto kLockPatience = std::chrono::milliseconds(500);
+constexpr auto kLockInterval = std::chrono::milliseconds(20);
+
+// Opening a FIFO or a terminal may block or have effects: find out before. True for a block device.
+bool check_kind(const std::string& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) raise_system(errno, path, "stat");
+  if (S_ISBLK(status.st_mode)) return true;
+  if (S_ISREG(status.st_mode)) return false;
+  raise(ENOTBLK, path, "neither a block device nor a regular file");
+}
+
+struct OpenFile {
+  FileDescriptor fd;
+  std::uint32_t memory_alignment;  // 1 for page-cache I/O
+};
+
+OpenFile open_direct(const std::string& path, int flags) {
+  FileDescriptor fd(::open(path.c_str(), flags | O_DIRECT));
+  if (fd) {
+    const DirectIo direct = query_direct_io(fd.get());
+    if (direct.supported && direct.offset_alignment <= kPageSize &&
+        direct.memory_alignment <= kPageSize) {
+      return {std::move(fd), direct.memory_alignment};
+    }
+  } else if (errno != EINVAL) {
+    raise_system(errno, path, "open");
+  }
+  fd = FileDescriptor(::open(path.c_str(), flags));
+  if (!fd) raise_system(errno, path, "open");
+  return {std::move(fd), 1};
+}
+
+// Calls `attempt` until it returns something else than EBUSY, for kLockPatience at the longest.
+template <typename Attempt>
+int patiently(Attempt attempt) {
+  const auto deadline = std::chrono::steady_clock::now() + kLockPatience;
+  int code = attempt();
+  while (code == EBUSY && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(kLockInterval);
+    code = attempt();
+  }
+  return code;
+}
+
+int try_flock(int fd, int operation) {
+  while (::flock(fd, operation | LOCK_NB) != 0) {
+    if (errno != EINTR) return errno == EWOULDBLOCK ? EBUSY : errno;
+  }
+  return 0;
+}
+
+// An exclusive open succeeds only while nobody else holds the device exclusively; it is given up at once.
+int try_exclusive_open(const std::string& path) {
+  return FileDescriptor(::open(path.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC)) ? 0 : errno;
+}
+
+void lock(int fd, const std::string& path, OpenMode mode, bool is_block) {
+  const int operation = mode == OpenMode::activate ? LOCK_EX : LOCK_SH;
+  const auto attempt = [&] { return try_flock(fd, operation); };
+  // Nobody but us locks image files: no reason to be patient.
+  const int code = is_block ? patiently(attempt) : attempt();
+  if (code == EBUSY) raise(EBUSY, path, "in use by another mpool activation or program");
+  if (code != 0) raise_system(code, path, "flock");
+  if (!is_block) return;
+  const int held = patiently([&] { return try_exclusive_open(path); });
+  if (held == EBUSY) {
+    raise(EBUSY, path, "in use: mounted, or held by another program (RAID, LVM, swap, …)");
+  }
+  if (held != 0) raise_system(held, path, "exclusive open");
+}
+
+// Makes the directory entry of `path` durable.
+void sync_directory_of(const std::string& path) {
+  const auto parent = std::filesystem::path(path).parent_path();
+  const std::string directory = parent.empty() ? "." : parent.string();
+  const FileDescriptor fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) raise_system(errno, directory, "open");
+  if (::fsync(fd.get()) != 0) raise_system(errno, directory, "fsync");
+}
+
+}  // namespace
+
+std::unique_ptr<Device> open_device(const std::string& path, OpenMode mode) {
+  const bool is_block = check_kind(path);
+  const bool writable = mode == OpenMode::activate;
+  OpenFile file = open_direct(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+  if (mode != OpenMode::peek) lock(file.fd.get(), path, mode, is_block);
+  DeviceProperties properties = query_properties(file.fd.get(), path);
+  properties.read_only = !writable;
+  if (properties.logical_sector_size > kPageSize) {
+    raise(EINVAL, path, "sector size {} is greater than {}", properties.logical_sector_size,
+          kPageSize);
+  }
+  return std::make_unique<FileDevice>(path, std::move(properties), std::move(file.fd),
+                                      file.memory_alignment);
+}
+
+void create_image_file(const std::string& path, std::uint64_t size) {
+  if (size == 0) raise(EINVAL, path, "an image file of 0 bytes is of no use");
+  if (size > static_cast<std::uint64_t>(std::numeric_limits<off_t>::max())) {
+    raise(EFBIG, path, "{} bytes are more than a file can have", size);
+  }
+  const FileDescriptor fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (!fd) raise_system(errno, path, "create");
+  try {
+    if (::ftruncate(fd.get(), static_cast<off_t>(size)) != 0) {
+      raise_system(errno, path, fmt::format("setting the size to {} bytes", size));
+    }
+    if (::fsync(fd.get()) != 0) raise_system(errno, path, "fsync");
+    sync_directory_of(path);
+  } catch (const Error&) {
+    ::unlink(path.c_str());
+    throw;
+  }
+}
+
+}  // namespace mpool

@@ -1,0 +1,60 @@
+// Walking the record chunks of log blocks, and the order they must have (on-media-format, "mlog"). Shared by
+// opening and reading a log; pure, no I/O.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "engine/format/log_block.h"
+
+namespace mpool {
+
+// A place in a log, for messages.
+struct LogSite {
+  const std::string& log;
+  std::uint32_t block;
+  std::size_t offset;  // bytes from the start of the block
+};
+
+// Throws ENODATA: "<log>: block 7 offset 40: <what>".
+[[noreturn]] void raise_corrupt(const LogSite& site, const std::string& what);
+
+struct Chunk {
+  ChunkHeader header;
+  ConstByteSpan payload;
+  std::size_t offset = 0;  // of its descriptor in the block
+  std::size_t end = 0;     // offset after its payload
+  bool first_in_block() const { return offset == LogBlockHeader::kSize; }
+};
+
+// The chunk at `offset` of `block`; nullopt when the block ends there. ENODATA for a descriptor that cannot
+// be: an unknown type, a chunk that leaves the block, a block without any chunk.
+std::optional<Chunk> chunk_at(const std::string& log, std::uint32_t block_index,
+                              ConstByteSpan block, std::size_t offset);
+
+// Follows the chunks of a log in order and tells records from torn ones.
+class ChunkOrder {
+ public:
+  enum class Event {
+    record,           // a whole record in one chunk
+    record_begins,    // its first chunk
+    record_goes_on,   // a middle chunk
+    record_ends,      // its last chunk
+    compaction_start,
+    compaction_end,
+  };
+  // Takes the next chunk. A record that was begun and is followed by a new one at the start of a block was
+  // torn by a failed flush: it is forgotten. ENODATA when the chunk cannot follow.
+  Event accept(const std::string& log, std::uint32_t block_index, const Chunk& chunk);
+
+ private:
+  Event begin(const LogSite& site, const Chunk& chunk);
+  Event go_on(const LogSite& site, const Chunk& chunk);
+
+  bool in_record_ = false;
+  std::uint32_t length_ = 0;    // of the record under way
+  std::uint64_t received_ = 0;  // bytes of it so far
+};
+
+}  // namespace mpool

@@ -1,0 +1,374 @@
+#include "engine/mlog/mlog.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cerrno>
+#include <cstring>
+
+#include "engine/base/error.h"
+#include "engine/mlog/mlog_impl.h"
+
+namespace mpool {
+namespace {
+
+// No record is taken when fewer flush-set ids than this are left; what is in memory by then can still be
+// flushed (4 GiB are 4096 flush sets).
+constexpr std::uint32_t kFlushSetReserve = 1u << 16;
+
+void check_place(const MlogPlace& place) {
+  if (place.sector_size != 512 && place.sector_size != kPageSize) {
+    raise(EINVAL, place.name, "log block size {}, expected 512 or 4096", place.sector_size);
+  }
+  const std::uint64_t device_size = place.device->properties().size;
+  if (place.capacity == 0 || !is_aligned(place.offset | place.capacity, kPageSize) ||
+      place.offset > device_size || place.capacity > device_size - place.offset) {
+    raise(EINVAL, place.name, "log of {} bytes at {} does not lie inside {} of {} bytes",
+          place.capacity, place.offset, place.device->name(), device_size);
+  }
+  if (place.capacity / place.sector_size > UINT32_MAX) {
+    raise(EINVAL, place.name, "log of {} bytes has too many blocks", place.capacity);
+  }
+}
+
+}  // namespace
+
+// Hands out the bytes of a record's parts in order.
+class Gather {
+ public:
+  explicit Gather(std::span<const ConstByteSpan> parts) : parts_(parts) {}
+
+  void take(std::byte* into, std::size_t length) {
+    while (length > 0) {
+      const ConstByteSpan rest = parts_.front().subspan(used_);
+      const std::size_t count = std::min(length, rest.size());
+      std::copy_n(rest.data(), count, into);
+      into += count;
+      length -= count;
+      used_ += count;
+      if (used_ == parts_.front().size()) {
+        parts_ = parts_.subspan(1);
+        used_ = 0;
+      }
+    }
+  }
+
+ private:
+  std::span<const ConstByteSpan> parts_;
+  std::size_t used_ = 0;  // of the first part
+};
+
+void LogPages::copy(std::uint64_t from, ByteSpan into) const {
+  assert(from >= start && from - start + into.size() <= buffer.size());
+  std::ranges::copy(buffer.span(static_cast<std::size_t>(from - start), into.size()), into.data());
+}
+
+Mlog::Impl::Impl(const MlogPlace& place, CompactionSemantics semantics)
+    : place_(place),
+      semantics_(semantics),
+      block_size_(place.sector_size),
+      block_limit_(static_cast<std::uint32_t>(place.capacity / place.sector_size)),
+      generation_(place.generation) {}
+
+void Mlog::Impl::check_usable() const {
+  if (!failure_.empty()) {
+    raise(EIO, place_.name, "no appends after a failed flush ({})", failure_);
+  }
+}
+
+std::size_t Mlog::Impl::room() const {
+  if (fill_ == 0) return 0;
+  const std::size_t rest = block_size_ - fill_;
+  return rest < ChunkHeader::kSize ? 0 : rest;
+}
+
+bool Mlog::Impl::fits_locked(std::uint64_t length) const {
+  if (next_set_ > UINT32_MAX - kFlushSetReserve) return false;
+  const std::uint64_t per_block = block_size_ - LogBlockHeader::kSize - ChunkHeader::kSize;
+  const std::uint64_t blocks_left = block_limit_ - end_;
+  if (room() == 0) return std::max<std::uint64_t>(1, ceil_div(length, per_block)) <= blocks_left;
+  const std::uint64_t here = room() - ChunkHeader::kSize;
+  return length <= here || ceil_div(length - here, per_block) <= blocks_left;
+}
+
+bool Mlog::Impl::fits(std::uint64_t length) const {
+  const std::lock_guard lock(mutex_);
+  return fits_locked(length);
+}
+
+Mlog::Impl::Counts Mlog::Impl::counts() const {
+  const std::lock_guard lock(mutex_);
+  return {.generation = generation_,
+          .used = bytes(end_),
+          .records = records_,
+          .payload = payload_,
+          .has_start = has_start_,
+          .has_end = has_end_};
+}
+
+Mlog::Ticket Mlog::Impl::appended() const {
+  const std::lock_guard lock(mutex_);
+  return appended_;
+}
+
+Mlog::Facts Mlog::Impl::facts() const {
+  const std::lock_guard lock(mutex_);
+  return {.blocks = first_unwritten_,
+          .last_flush_set = previous_set_,
+          .next_flush_set = next_set_,
+          .has_compaction_start = has_start_,
+          .has_compaction_end = has_end_};
+}
+
+// True when no further block fits into tail_, all of whose blocks are full then.
+bool Mlog::Impl::tail_full() const { return bytes(end_) - tail_.start == kFlushSetSize; }
+
+void Mlog::Impl::begin_block() {
+  const std::size_t at = static_cast<std::size_t>(bytes(end_) - tail_.start);
+  if (at == tail_.buffer.size()) {
+    const std::size_t size = std::min(kFlushSetSize, std::max(kPageSize, 2 * at));
+    AlignedBuffer larger = AlignedBuffer::zeroed(size);
+    std::ranges::copy(tail_.buffer.span(), larger.data());
+    tail_.buffer = std::move(larger);
+  }
+  ++end_;
+  fill_ = LogBlockHeader::kSize;
+}
+
+void Mlog::Impl::put_chunk(ChunkType type, std::uint32_t record_length, std::size_t length,
+                           Gather& from) {
+  const auto block_at = static_cast<std::size_t>(bytes(end_ - 1) - tail_.start);
+  const ByteSpan block = tail_.buffer.span(block_at, block_size_);
+  ChunkHeader{.record_length = record_length,
+              .chunk_length = static_cast<std::uint16_t>(length),
+              .type = type}
+      .store(block, fill_);
+  fill_ += ChunkHeader::kSize;
+  from.take(block.data() + fill_, length);
+  fill_ += length;
+  dirty_ = true;
+}
+
+Mlog::Ticket Mlog::Impl::append(ChunkType kind, std::span<const ConstByteSpan> parts) {
+  std::uint64_t length = 0;
+  for (const ConstByteSpan part : parts) length += part.size();
+  if (length > UINT32_MAX) raise(EINVAL, place_.name, "record of {} bytes", length);
+
+  const std::lock_guard one_record(append_mutex_);
+  Lock lock(mutex_);
+  check_usable();
+  if (!fits_locked(length)) {
+    raise(EFBIG, place_.name, "no room for a record of {} bytes: {} of {} bytes used", length,
+          bytes(end_), place_.capacity);
+  }
+  Gather from(parts);
+  std::uint64_t left = length;
+  bool first = true;
+  do {
+    if (room() == 0) {
+      while (tail_full()) write_out(lock, false);
+      begin_block();
+    }
+    const auto count = static_cast<std::size_t>(
+        std::min<std::uint64_t>(left, room() - ChunkHeader::kSize));
+    left -= count;
+    ChunkType type = kind;
+    if (!first) {
+      type = left == 0 ? ChunkType::data_last : ChunkType::data_middle;
+    } else if (left > 0) {
+      type = ChunkType::data_first;
+    }
+    put_chunk(type, static_cast<std::uint32_t>(length), count, from);
+    first = false;
+  } while (left > 0);
+
+  if (kind == ChunkType::compaction_start) {
+    has_start_ = true;
+  } else if (kind == ChunkType::compaction_end) {
+    has_end_ = true;
+  } else {
+    ++records_;
+    payload_ += length;
+  }
+  return ++appended_;
+}
+
+void Mlog::Impl::sync(Ticket ticket) {
+  Lock lock(mutex_);
+  ticket = std::min(ticket, appended_);
+  while (durable_ < ticket) write_out(lock, true);
+}
+
+// Gives the blocks not written yet their headers, all of one flush set.
+void Mlog::Impl::stamp_flush_set() {
+  const std::uint32_t set = next_set_++;
+  std::uint32_t previous = previous_set_;
+  for (std::uint32_t block = first_unwritten_; block < end_; ++block) {
+    const auto at = static_cast<std::size_t>(bytes(block) - tail_.start);
+    LogBlockHeader{.magic = place_.uuid,
+                   .previous_flush_set = previous,
+                   .flush_set = set,
+                   .generation = generation_}
+        .store(tail_.buffer.span(at, block_size_));
+    previous = set;
+  }
+  if (room() == 0) {
+    first_unwritten_ = end_;
+    previous_set_ = set;
+  } else {
+    // The last block is written again, with the same previous id, when more has come into it.
+    if (end_ - first_unwritten_ > 1) previous_set_ = set;
+    first_unwritten_ = end_ - 1;
+  }
+}
+
+// Moves tail_ to in_flight_ and starts a new one with the last page, as far as blocks in it are still to be
+// written. Returns how many bytes of in_flight_ are to be written.
+std::size_t Mlog::Impl::take_flight() {
+  const std::uint64_t log_end = bytes(end_);
+  const std::uint64_t new_start = round_down(bytes(end_ - (room() == 0 ? 0 : 1)), kPageSize);
+  LogPages new_tail{.buffer = AlignedBuffer::zeroed(new_start < log_end ? kPageSize : 0),
+                    .start = new_start};
+  stamp_flush_set();
+  if (!new_tail.buffer.empty()) tail_.copy(new_start, new_tail.buffer.span());
+  in_flight_ = std::move(tail_);
+  tail_ = std::move(new_tail);
+  dirty_ = false;
+  return static_cast<std::size_t>(round_up(log_end, kPageSize) - in_flight_.start);
+}
+
+// The I/O of write_out(), without mutex_. Returns why it failed, or nothing.
+std::string Mlog::Impl::do_io(std::size_t length, bool flush_first, bool make_durable) {
+  try {
+    Device& device = *place_.device;
+    if (flush_first) device.flush();
+    if (length > 0) {
+      device.write(place_.offset + in_flight_.start, in_flight_.buffer.span(0, length));
+    }
+    if (make_durable) device.flush();
+    return {};
+  } catch (const std::exception& error) {
+    const std::string_view text = error.what();
+    return std::string(text.empty() ? "unknown failure" : text);
+  }
+}
+
+// Writes what is in memory, and with `make_durable` flushes the device: for all appends up to now. When
+// somebody else is at it, only waits for that; the caller looks again.
+void Mlog::Impl::write_out(Lock& lock, bool make_durable) {
+  if (writing_) {
+    idle_.wait(lock, [&] { return !writing_; });
+    return;
+  }
+  check_usable();
+  const Ticket ticket = appended_;
+  const std::uint32_t blocks = end_;
+  const std::size_t length = dirty_ ? take_flight() : 0;
+  // What is written but not durable must stay within the window in which open() looks for flush-set ids that
+  // a crash left behind the end: otherwise an id could be given twice, and old blocks taken for new ones.
+  const bool flush_first = length > 0 && written_blocks_ > durable_blocks_ &&
+                           bytes(blocks - durable_blocks_) > kFlushSetSize;
+  writing_ = true;
+  lock.unlock();
+  std::string failure = do_io(length, flush_first, make_durable);
+  lock.lock();
+  writing_ = false;
+  idle_.notify_all();
+  if (!failure.empty()) {
+    failure_ = std::move(failure);
+    check_usable();
+  }
+  in_flight_ = {};
+  if (flush_first) {
+    durable_ = written_;
+    durable_blocks_ = written_blocks_;
+  }
+  written_ = ticket;
+  written_blocks_ = blocks;
+  if (make_durable) {
+    durable_ = written_;
+    durable_blocks_ = written_blocks_;
+  }
+}
+
+void Mlog::Impl::reset(std::uint64_t generation) {
+  const std::lock_guard one_record(append_mutex_);
+  const std::lock_guard lock(mutex_);
+  if (generation <= generation_) {
+    raise(EINVAL, place_.name, "new generation {} is not above {}", generation, generation_);
+  }
+  generation_ = generation;
+  has_start_ = has_end_ = dirty_ = false;
+  records_ = payload_ = 0;
+  failure_.clear();
+  tail_ = {};
+  in_flight_ = {};
+  fill_ = 0;
+  end_ = first_unwritten_ = written_blocks_ = durable_blocks_ = 0;
+  previous_set_ = 0;
+  next_set_ = 1;
+  written_ = durable_ = appended_;
+}
+
+Mlog::Impl::Window Mlog::Impl::fetch(std::uint64_t from, ByteSpan into) const {
+  std::size_t on_device = 0;
+  Window window;
+  {
+    const std::lock_guard lock(mutex_);
+    window = {.end = end_,
+              .generation = generation_,
+              .memory_start = in_flight_.buffer.empty() ? tail_.start : in_flight_.start};
+    const std::uint64_t log_end = round_up(bytes(end_), kPageSize);
+    if (from >= log_end) return window;
+    const auto length = static_cast<std::size_t>(std::min<std::uint64_t>(into.size(), log_end - from));
+    const auto upto = [&](std::uint64_t byte) {
+      return byte <= from ? 0 : static_cast<std::size_t>(std::min<std::uint64_t>(length, byte - from));
+    };
+    on_device = upto(window.memory_start);
+    const std::size_t before_tail = std::max(on_device, upto(tail_.start));
+    if (before_tail > on_device) {
+      in_flight_.copy(from + on_device, into.subspan(on_device, before_tail - on_device));
+    }
+    if (length > before_tail) {
+      tail_.copy(from + before_tail, into.subspan(before_tail, length - before_tail));
+    }
+  }
+  if (on_device > 0) place_.device->read(place_.offset + from, into.first(on_device));
+  return window;
+}
+
+Mlog::Mlog(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Mlog::~Mlog() = default;
+
+std::unique_ptr<Mlog> Mlog::open(const MlogPlace& place, CompactionSemantics semantics) {
+  check_place(place);
+  auto impl = std::make_unique<Impl>(place, semantics);
+  impl->load();
+  return std::unique_ptr<Mlog>(new Mlog(std::move(impl)));
+}
+
+Mlog::Ticket Mlog::append(std::span<const ConstByteSpan> parts) {
+  return impl_->append(ChunkType::data_full, parts);
+}
+Mlog::Ticket Mlog::append_compaction_start() {
+  return impl_->append(ChunkType::compaction_start, {});
+}
+Mlog::Ticket Mlog::append_compaction_end() { return impl_->append(ChunkType::compaction_end, {}); }
+
+void Mlog::sync(Ticket ticket) { impl_->sync(ticket); }
+void Mlog::sync() { impl_->sync(impl_->appended()); }
+void Mlog::reset(std::uint64_t generation) { impl_->reset(generation); }
+
+bool Mlog::empty() const {
+  const Impl::Counts counts = impl_->counts();
+  return counts.records == 0 && !counts.has_start && !counts.has_end;
+}
+std::uint64_t Mlog::generation() const { return impl_->counts().generation; }
+const std::string& Mlog::name() const { return impl_->place_.name; }
+std::uint64_t Mlog::capacity() const { return impl_->place_.capacity; }
+std::uint64_t Mlog::used() const { return impl_->counts().used; }
+std::uint64_t Mlog::record_count() const { return impl_->counts().records; }
+std::uint64_t Mlog::payload_bytes() const { return impl_->counts().payload; }
+bool Mlog::fits(std::uint64_t length) const { return impl_->fits(length); }
+Mlog::Facts Mlog::facts() const { return impl_->facts(); }
+
+}  // namespace mpool

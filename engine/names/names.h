@@ -1,0 +1,196 @@
+// The named tree of a pool, kept in its root MDC (filesystem.md; the records: records.md in this folder).
+#pragma once
+
+#include <cstdint>
+#include <ctime>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/base/bytes.h"
+#include "engine/pool/pool.h"
+
+namespace mpool {
+
+// Never reused, stable over mounts. 1 is the root directory.
+using InodeNumber = std::uint64_t;
+inline constexpr InodeNumber kRootInode = 1;
+inline constexpr std::size_t kMaxNameLength = 255;       // bytes
+inline constexpr std::size_t kMaxSymlinkLength = 4095;   // bytes
+inline constexpr std::size_t kMaxXattrSize = 64u << 10;  // bytes: one value
+
+enum class FileKind : std::uint8_t {
+  directory = 1,
+  symlink = 2,
+  empty = 3,       // a regular file without content: the next opening for writing decides what it becomes
+  write_once = 4,  // stored in mblocks
+  log = 5,         // append-only: a chain of mlogs
+};
+
+struct Attributes {
+  InodeNumber inode = 0;
+  FileKind kind = FileKind::empty;
+  std::uint32_t mode = 0;  // permission bits only
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  std::uint32_t links = 0;
+  std::uint64_t size = 0;    // bytes
+  std::uint64_t blocks = 0;  // 512-byte units of the zones that the content takes
+  std::timespec atime{}, mtime{}, ctime{};
+  // The content can no longer change: the caller may cache pages and attributes until told otherwise.
+  bool committed = false;
+};
+
+// What set_attributes changes; absent fields stay. A change of size is not among them (OpenFile::truncate).
+struct AttributeChange {
+  std::optional<std::uint32_t> mode, uid, gid;
+  std::optional<std::timespec> atime, mtime;
+};
+
+struct Owner {
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+};
+
+struct DirectoryEntry {
+  std::uint64_t cookie = 0;  // where reading goes on after this entry
+  std::string_view name;     // valid during the call
+  InodeNumber inode = 0;
+  FileKind kind = FileKind::empty;
+};
+
+struct OpenIntent {
+  bool read = false;
+  bool write = false;
+  bool append = false;    // O_APPEND
+  bool truncate = false;  // O_TRUNC
+};
+
+struct SpaceFacts {
+  std::uint64_t block_size = 0;  // bytes: the zone size of the class
+  std::uint64_t blocks = 0, free = 0, available = 0;
+  std::uint64_t files = 0;       // objects of the pool
+};
+
+enum class RenameMode { replace, no_replace, exchange };
+
+// An open file. Made by Namespace::open and create; must be closed once, before the Namespace ends.
+//
+// Threads: all functions but close() may be called at the same time.
+class OpenFile {
+ public:
+  virtual ~OpenFile() = default;
+
+  virtual InodeNumber inode() const = 0;
+  virtual FileKind kind() const = 0;
+  // The content is committed: it can be cached and mapped.
+  virtual bool cacheable() const = 0;
+
+  // Reads at most into.size() bytes; fewer only at the end of the file. EAGAIN while a write-once file is not
+  // committed.
+  virtual std::size_t read(std::uint64_t offset, ByteSpan into) = 0;
+  // Write-once: each byte once, EINVAL otherwise. Log: one record, at the end; with `append` false EINVAL at
+  // any other offset. EBADF when opened for reading. Errors: ENOSPC, EIO, EFBIG.
+  virtual void write(std::uint64_t offset, ConstByteSpan data, bool append) = 0;
+  // ftruncate. Write-once being written: to 0 discards, to more declares, otherwise EINVAL. Log: to 0 erases,
+  // otherwise EPERM. Committed: EPERM.
+  virtual void truncate(std::uint64_t size) = 0;
+  // Everything written so far is durable on return, the file's name included.
+  virtual void fsync() = 0;
+  // A descriptor was closed (there may be others): reports what went wrong so far.
+  virtual void flush() = 0;
+  // The last close. Commits when this is the last writing handle. Never throws: a commit that fails is
+  // logged and the file vanishes.
+  virtual void close() noexcept = 0;
+};
+
+struct NamespaceOptions {
+  bool read_only = false;  // nothing is written; changes fail with EROFS
+  bool sync = false;       // every commit and every change of a directory is durable on return
+  // Longest time in which a change not synced reaches the device.
+  std::chrono::milliseconds commit_interval{500};
+  std::uint64_t log_mlog_size = 0;  // bytes of each mlog of a log; 0: one zone
+};
+
+// The tree and its files.
+//
+// Threads: all functions may be called at the same time. Calls that change something may wait for the
+// device; lookups and attributes never do, except where a log's size is not known yet.
+// Order: changes reach the device in the order they were made; after a crash a prefix of them is there.
+// Errors: Error with the errno of the POSIX call that corresponds; EIO for every change after metadata could
+// not be written.
+class Namespace {
+ public:
+  // Reads the tree from the pool's root MDC (an empty one is taken into possession) and finishes what a
+  // crash interrupted. The pool must outlive it. ENOTSUP for records of a later version, ENOTRECOVERABLE for
+  // damaged ones.
+  static std::unique_ptr<Namespace> mount(Pool& pool, const NamespaceOptions& options);
+  // Makes everything durable. All files must be closed.
+  virtual ~Namespace() = default;
+
+  // The root MDC belongs to another client: the tree is empty and read-only.
+  virtual bool foreign() const = 0;
+
+  virtual Attributes lookup(InodeNumber parent, std::string_view name) = 0;
+  virtual Attributes attributes(InodeNumber inode) = 0;
+  virtual Attributes set_attributes(InodeNumber inode, const AttributeChange& change) = 0;
+
+  virtual Attributes make_directory(InodeNumber parent, std::string_view name, std::uint32_t mode,
+                                    Owner owner) = 0;
+  virtual Attributes make_symlink(InodeNumber parent, std::string_view name, std::string_view target,
+                                  Owner owner) = 0;
+  virtual std::string read_symlink(InodeNumber inode) = 0;
+  // A new regular file, open. EEXIST when the name exists.
+  virtual std::pair<Attributes, std::unique_ptr<OpenFile>> create(InodeNumber parent,
+                                                                  std::string_view name,
+                                                                  std::uint32_t mode, Owner owner,
+                                                                  const OpenIntent& intent) = 0;
+  // A new regular file without content.
+  virtual Attributes make_file(InodeNumber parent, std::string_view name, std::uint32_t mode,
+                               Owner owner) = 0;
+  virtual Attributes link(InodeNumber inode, InodeNumber parent, std::string_view name) = 0;
+  virtual void unlink(InodeNumber parent, std::string_view name) = 0;
+  virtual void remove_directory(InodeNumber parent, std::string_view name) = 0;
+  virtual void rename(InodeNumber parent, std::string_view name, InodeNumber new_parent,
+                      std::string_view new_name, RenameMode mode) = 0;
+
+  // Calls `take` for the entries after `cookie` (0: from the start), "." and ".." not among them, in a
+  // stable order, until it returns false. `take` runs under the tree's lock: it must not call back.
+  virtual void read_directory(InodeNumber directory, std::uint64_t cookie,
+                              const std::function<bool(const DirectoryEntry&)>& take) = 0;
+  virtual InodeNumber parent_of(InodeNumber directory) = 0;
+
+  // EPERM for opening a committed file for writing; waits for a commit under way.
+  virtual std::unique_ptr<OpenFile> open(InodeNumber inode, const OpenIntent& intent) = 0;
+  // truncate(2) of a file not opened: as OpenFile::truncate.
+  virtual Attributes truncate(InodeNumber inode, std::uint64_t size) = 0;
+
+  // Extended attributes: user.* (ENOTSUP otherwise). user.mpool.class (capacity|staging) and
+  // user.mpool.create (rules) of a directory are its policy, inherited by what is created in it;
+  // user.mpool.type, .objects, .class (of files) and .committed are facts, read-only (EPERM).
+  virtual std::string get_xattr(InodeNumber inode, std::string_view name) = 0;  // ENODATA
+  virtual std::vector<std::string> list_xattrs(InodeNumber inode) = 0;
+  // flags: 0, XATTR_CREATE (EEXIST) or XATTR_REPLACE (ENODATA).
+  virtual void set_xattr(InodeNumber inode, std::string_view name, std::string_view value,
+                         int flags) = 0;
+  virtual void remove_xattr(InodeNumber inode, std::string_view name) = 0;
+
+  // Of the class that a file created in `directory` goes to.
+  virtual SpaceFacts space(InodeNumber inode) = 0;
+
+  // Everything done so far is durable on return.
+  virtual void sync() = 0;
+
+  // Called (on a thread of the engine, without locks) when a name went away by itself, because the commit
+  // of its file failed.
+  using Vanished = std::function<void(InodeNumber parent, const std::string& name, InodeNumber inode)>;
+  virtual void on_vanished(Vanished callback) = 0;
+  // Called the same way when the content of a file became committed: cached attributes are stale.
+  using Committed = std::function<void(InodeNumber inode)>;
+  virtual void on_committed(Committed callback) = 0;
+};
+
+}  // namespace mpool

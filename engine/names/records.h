@@ -1,0 +1,125 @@
+// Namespace records: bytes <-> structures (records.md in this folder). Pure, thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "engine/base/bytes.h"
+#include "engine/format/object_id.h"
+#include "engine/names/names.h"
+#include "engine/object/content_writer.h"
+
+namespace mpool::names {
+
+using Nanoseconds = std::int64_t;  // since 1970
+
+struct InodeAttributes {
+  std::uint32_t mode = 0;  // permission bits
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  Nanoseconds atime = 0, mtime = 0, ctime = 0;
+  bool operator==(const InodeAttributes&) const = default;
+};
+
+struct Content {
+  FileKind kind = FileKind::empty;
+  std::uint64_t size = 0;
+  std::vector<Extent> extents;
+  bool operator==(const Content&) const = default;
+};
+
+// What the rules of its directory decided for a file.
+enum class Choice : std::uint8_t { none = 0, mblock = 1, mlog = 2 };
+
+struct OwnerRecord {
+  bool operator==(const OwnerRecord&) const = default;
+};
+struct BatchRecord {
+  std::uint64_t number = 0;
+  InodeNumber next_inode = 0;
+  bool operator==(const BatchRecord&) const = default;
+};
+struct RollbackRecord {
+  std::uint32_t keep = 0;
+  bool operator==(const RollbackRecord&) const = default;
+};
+struct CreateRecord {
+  InodeNumber inode = 0;
+  InodeNumber parent = 0;
+  std::string name;
+  InodeAttributes attributes;
+  MediaClass media_class = MediaClass::capacity;
+  Choice choice = Choice::none;
+  std::string target;  // symlinks
+  Content content;
+  bool operator==(const CreateRecord&) const = default;
+};
+struct ContentRecord {
+  InodeNumber inode = 0;
+  bool replace = false;
+  Content content;
+  bool operator==(const ContentRecord&) const = default;
+};
+struct AttributesRecord {
+  InodeNumber inode = 0;
+  InodeAttributes attributes;
+  MediaClass media_class = MediaClass::capacity;
+  bool operator==(const AttributesRecord&) const = default;
+};
+struct LinkRecord {
+  InodeNumber inode = 0;
+  InodeNumber parent = 0;
+  std::string name;
+  bool operator==(const LinkRecord&) const = default;
+};
+struct UnlinkRecord {
+  InodeNumber parent = 0;
+  std::string name;
+  bool operator==(const UnlinkRecord&) const = default;
+};
+struct RenameRecord {
+  InodeNumber parent = 0;
+  std::string name;
+  InodeNumber new_parent = 0;
+  std::string new_name;
+  bool exchange = false;
+  bool operator==(const RenameRecord&) const = default;
+};
+struct XattrRecord {
+  InodeNumber inode = 0;
+  std::string name;
+  bool present = true;
+  std::string value;
+  bool operator==(const XattrRecord&) const = default;
+};
+struct OrphanRecord {
+  std::vector<ObjectId> objects;
+  bool operator==(const OrphanRecord&) const = default;
+};
+
+using Body =
+    std::variant<OwnerRecord, BatchRecord, RollbackRecord, CreateRecord, ContentRecord,
+                 AttributesRecord, LinkRecord, UnlinkRecord, RenameRecord, XattrRecord, OrphanRecord>;
+
+struct Record {
+  Nanoseconds when = 0;
+  Body body;
+  bool operator==(const Record&) const = default;
+};
+
+std::vector<std::byte> encode(const Record& record);
+
+struct DecodeFault {
+  // The record is whole but of a version or type this program does not know.
+  bool later_version = false;
+  std::string detail;
+};
+std::expected<Record, DecodeFault> decode(ConstByteSpan from);
+
+// True when the bytes are an OWNER record, of whatever version.
+bool is_owner_record(ConstByteSpan from);
+
+}  // namespace mpool::names

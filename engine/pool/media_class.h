@@ -1,0 +1,48 @@
+// A media class of an active pool: one device and its space.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "engine/device/device.h"
+#include "engine/format/records.h"
+#include "engine/pool/pool.h"
+#include "engine/space/discard_queue.h"
+#include "engine/space/space_map.h"
+
+namespace mpool {
+
+// Threads: all functions may be called at the same time. The locks are leaves (locking.md).
+class MediaClassSpace {
+ public:
+  // The superblocks' zones are used from the start. The device must outlive it.
+  MediaClassSpace(Device& device, const DeviceParams& params, unsigned spare_percent);
+
+  Device& device() const { return device_; }
+  const DeviceParams& params() const { return params_; }
+  SpaceMap& map() { return map_; }
+
+  // Zones that a capacity of `bytes` takes: at least one. ENOSPC when no device could have so many.
+  std::uint32_t zones_for(std::uint64_t bytes) const;
+
+  // Allocates zones; when there is no room, waits a bounded time for pending discards. Throws ENOSPC with
+  // `pool` as the subject.
+  Layout allocate(const std::string& pool, std::uint32_t zones, const Placement& placement);
+  // The zones are discarded in the background and free again.
+  void give_back(const Layout& layout) { discards_.add(layout.first_zone, layout.zone_count); }
+  bool wait_for_discards(std::chrono::milliseconds timeout) { return discards_.drain(timeout); }
+
+  Pool::ClassFacts facts() const;
+
+  // Regions of a space map: few zones are not divided, so that a log of many zones finds room.
+  static unsigned regions_for(std::uint32_t zones);
+
+ private:
+  Device& device_;
+  const DeviceParams params_;
+  SpaceMap map_;
+  DiscardQueue discards_;
+};
+
+}  // namespace mpool

@@ -1,0 +1,93 @@
+// The objects of one MDC in memory.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <optional>
+#include <shared_mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/format/records.h"
+
+namespace mpool {
+
+// Where an object is in its life. "Live" objects are those that a compaction of the MDC writes.
+enum class ObjectState : std::uint8_t {
+  allocated,   // has an id and zones; nothing on the media
+  committing,  // live; its OCREATE is in the log, perhaps not durable
+  committed,   // live; found by users
+  doomed,      // live; found by users, chosen for deletion: cannot be pinned any more
+  deleting,    // its ODELETE is in the log, perhaps not durable
+  uncertain,   // a failed write left open whether its record is on the media: never touched again
+};
+
+// Threads: all functions may be called at the same time. The lock inside is held briefly, never during I/O,
+// and nothing else is taken under it (locking.md). Changes of state that must be one step with an append to
+// the MDC are made under the update mutex of the MDC.
+// Memory: 40 bytes for an object beside its id; UUIDs of mlogs apart.
+class ObjectTable {
+ public:
+  void reserve(std::size_t objects);
+
+  // False (nothing changed) when the id is there already.
+  bool insert(const ObjectRecord& object, ObjectState state);
+  // Loading only: replaces a committed object (OUPDATE); false when there is none.
+  bool replace(const ObjectRecord& object);
+  // Takes the object out; nullopt when there is none.
+  std::optional<ObjectRecord> erase(ObjectId id);
+  // The same if it is in the state `expected`.
+  std::optional<ObjectRecord> erase_if(ObjectId id, ObjectState expected);
+
+  std::optional<ObjectRecord> find_committed(ObjectId id) const;  // committed or doomed
+  std::optional<ObjectState> state(ObjectId id) const;
+
+  // The object must be there.
+  void set_state(ObjectId id, ObjectState state);
+  // allocated -> committing, with the written length of `object`. False when it is not allocated.
+  bool begin_commit(const ObjectRecord& object);
+  // committed -> doomed. 0, ENOENT, or EBUSY when it is pinned.
+  int doom(ObjectId id);
+  // Returns the generation it had; nullopt when no such object is live.
+  std::optional<std::uint64_t> set_generation(ObjectId id, std::uint64_t generation);
+
+  bool pin(ObjectId id);  // false: not committed
+  void unpin(ObjectId id) noexcept;
+
+  // Live objects in the order of their ids; a snapshot.
+  std::vector<ObjectRecord> live() const;
+  // Appends what find_committed() would find to `into`, in no order.
+  void collect_committed(std::vector<ObjectRecord>& into) const;
+
+  std::size_t live_count() const { return live_count_.load(std::memory_order_relaxed); }
+  // Bytes of the records of all objects, allocated ones too, with their descriptors.
+  std::uint64_t record_bytes() const { return record_bytes_.load(std::memory_order_relaxed); }
+
+ private:
+  struct Entry {
+    std::uint64_t first_zone;
+    std::uint64_t generation;
+    std::uint64_t written_length;
+    std::uint32_t zone_count;
+    std::uint32_t pins;
+    MediaClass media_class;
+    ObjectState state;
+  };
+  static_assert(sizeof(Entry) + sizeof(ObjectId) <= 64);
+  using Entries = std::unordered_map<ObjectId, Entry>;
+
+  static bool is_live(ObjectState state);
+  static bool is_found(ObjectState state);
+  static Entry make_entry(const ObjectRecord& object, ObjectState state);
+  ObjectRecord record_of(const Entries::value_type& entry) const;
+  void change_state(Entry& entry, ObjectState state);
+  ObjectRecord take(Entries::iterator at);
+
+  mutable std::shared_mutex mutex_;
+  Entries entries_;
+  std::unordered_map<ObjectId, Uuid> uuids_;  // of mlogs
+  std::atomic<std::size_t> live_count_ = 0;
+  std::atomic<std::uint64_t> record_bytes_ = 0;
+};
+
+}  // namespace mpool

@@ -1,0 +1,158 @@
+// The pool: devices, media classes, the object table and the metadata containers (engine.md, "Pool",
+// "Objects", "Metadata containers of the pool").
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/device/device.h"
+#include "engine/format/records.h"
+#include "engine/format/superblock.h"
+#include "engine/mlog/mdc.h"
+#include "engine/space/space_map.h"
+
+namespace mpool {
+
+// How a pool is made. Values not given follow the device's size (engine.md, "Defaults by device size").
+struct CreateOptions {
+  std::string name;                             // 1..31 bytes: letters, digits, '_', '-', '.', not first '-' or '.'
+  std::optional<std::uint64_t> zone_size;       // bytes, power of two, 4 KiB .. 1 GiB; of every device
+  unsigned mdc_count = 16;                      // 1..255
+  std::optional<std::uint64_t> mdc0_capacity;   // bytes per mlog, rounded up to zones
+  std::optional<std::uint64_t> mdc_capacity;    // the same for MDC1..N
+  std::optional<std::uint64_t> root_capacity;   // the same for the root MDC
+  unsigned spare_percent = SpaceMap::kDefaultSparePercent;  // 0..100
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+  std::uint32_t mode = 0755;
+  std::string label = "raw";                    // at most ConfigRecord::kMaxLabelLength bytes
+};
+
+struct ActivateOptions {
+  // Activate without a staging device that the pool has: only objects on capacity are reachable.
+  bool force = false;
+  // MDCs that pool creation is completed to when it was interrupted.
+  unsigned mdc_count = 16;
+  unsigned load_jobs = 8;  // MDCs read at a time
+};
+
+// Where an allocation may go.
+struct Placement {
+  MediaClass media_class = MediaClass::capacity;
+  SpacePolicy policy = SpacePolicy::usable_only;
+  std::optional<std::uint64_t> near;  // a zone; the first room at or after it is tried first
+};
+
+// An active pool. Its devices are its own.
+//
+// Threads: all functions may be called at the same time. They may block on device I/O. Lock order:
+// locking.md in this folder.
+// Errors: Error with errno; EIO once a device went offline for writing.
+class Pool {
+ public:
+  // Makes a pool. The devices are open for activation and empty as far as the caller cares: their
+  // signatures are not looked at. `staging` may be null. Durable on return; after a failure or crash there
+  // is either no pool or one that activate() completes.
+  // Errors: EINVAL for options out of range, ENOSPC when the device is too small (the message says how large
+  // it must be).
+  static void create(Device& capacity, Device* staging, const CreateOptions& options);
+
+  // Reads the pool on `devices` (one or two, any order), finishing what a crash interrupted.
+  // Errors: ENODEV a device is missing (staging: unless forced), EINVAL not devices of one pool / a
+  // duplicate / recorded sizes or classes differ, EBADMSG no good superblock, ENOTRECOVERABLE metadata is
+  // corrupt, ENOTSUP a later version, those of the devices. Nothing is written before the
+  // superblocks and MDC0 have been found good.
+  static std::unique_ptr<Pool> activate(std::vector<std::unique_ptr<Device>> devices,
+                                        const ActivateOptions& options = {});
+  // Ends the activation; allocations not committed are gone. Everything committed is durable already.
+  ~Pool();
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
+
+  // --- facts ---
+  const std::string& name() const;
+  Uuid uuid() const;
+  ConfigRecord config() const;  // all zero when the pool has no MPCONFIG record
+
+  struct ClassFacts {
+    std::string device_name;
+    DeviceParams params;
+    bool online = true;  // false: a write failed, the device is read-only from here on
+    unsigned spare_percent = 0;
+    SpaceUsage space;
+  };
+  bool has_class(MediaClass media_class) const;  // has a device that is present
+  ClassFacts class_facts(MediaClass media_class) const;  // ENODEV without such a device
+
+  struct MdcFacts {
+    unsigned slot = 0;
+    Mdc::Facts mdc;
+    std::uint64_t last_uniquifier = 0;  // slot 0: the number of MDCs
+    ObjectId last_checkpoint;
+    std::uint64_t capacity = 0;  // bytes of the active log
+    std::uint64_t used = 0;
+    std::uint64_t records = 0;
+    std::uint64_t live_records = 0;  // what a compaction would leave
+  };
+  std::vector<MdcFacts> mdcs() const;  // MDC0..N
+  // Calls `record` with each record of an MDC, in order.
+  void read_mdc(unsigned slot, const std::function<void(ConstByteSpan)>& record) const;
+
+  // --- objects ---
+  // Every committed object of MDC1..N, in the order of their ids; a snapshot.
+  std::vector<ObjectRecord> objects() const;
+  std::optional<ObjectRecord> find(ObjectId id) const;  // a committed object
+
+  // Bytes of an mblock / of the zones of an mlog of that capacity.
+  std::uint64_t zone_size(MediaClass media_class) const;
+  Device& device(MediaClass media_class) const;
+  // Byte offset of an object's first zone on its device, and its size.
+  std::uint64_t offset_of(const ObjectRecord& object) const;
+  std::uint64_t capacity_of(const ObjectRecord& object) const;
+  // What Mlog::open wants to know.
+  MlogPlace mlog_place(const ObjectRecord& object) const;
+
+  // Allocates an object: an id nobody ever had and zones, in memory only (but for id checkpoints).
+  // `capacity` in bytes, rounded up to zones; mblocks have one zone whatever it says. ENOSPC after a bounded
+  // wait for pending discards; ENODEV without such a class.
+  ObjectRecord allocate(ObjectType type, std::uint64_t capacity, const Placement& placement);
+  // The same with an id handed out before a crash: EINVAL when it was never checkpointed, EEXIST when it
+  // exists.
+  ObjectRecord reallocate(ObjectId id, std::uint64_t capacity, const Placement& placement);
+  // Gives up an allocation that was not committed; its zones are discarded and free again.
+  void abort(const ObjectRecord& object) noexcept;
+  // Makes allocated objects exist; durable on return, with one flush per MDC concerned. The caller has set
+  // written_length (mblocks) and made the content durable. On an error none or some of them are committed:
+  // those that are not are still allocated.
+  void commit(std::span<const ObjectRecord> objects);
+  // Deletes committed objects; durable on return, with one flush per MDC concerned; the zones are discarded
+  // and free again. ENOENT when one does not exist, EBUSY when one is pinned: then none is deleted.
+  void remove(std::span<const ObjectId> objects);
+  // Records a greater generation of a committed mlog (OERASE), durable on return. For Mlog::reset.
+  void record_generation(ObjectId mlog, std::uint64_t generation);
+
+  // While pinned (counted) an object cannot be deleted. ENOENT when it does not exist.
+  void pin(ObjectId id);
+  void unpin(ObjectId id) noexcept;
+
+  // Waits until freed zones are discarded and can be allocated, at most `timeout`.
+  bool wait_for_discards(std::chrono::milliseconds timeout);
+
+  // --- a client's metadata ---
+  // Opens a pair of committed mlogs as MDC; "the root MDC" without arguments.
+  std::unique_ptr<Mdc> open_mdc(ObjectId first, ObjectId second);
+  std::unique_ptr<Mdc> open_root_mdc() { return open_mdc(root_log_id(0), root_log_id(1)); }
+
+ private:
+  struct Impl;
+  explicit Pool(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace mpool

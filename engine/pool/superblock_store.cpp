@@ -1,0 +1,52 @@
+#include "engine/pool/superblock_store.h"
+
+#include <cassert>
+#include <utility>
+
+namespace mpool {
+namespace {
+
+void write_copies(Device& device, ConstByteSpan block) {
+  for (const std::uint64_t offset : kSuperblockOffsets) {
+    device.write(offset, block);
+    device.flush();
+  }
+}
+
+}  // namespace
+
+void write_superblock(Device& device, const Superblock& superblock) {
+  AlignedBuffer block(kSuperblockSize);
+  encode_superblock(superblock, block.span());
+  write_copies(device, block.span());
+}
+
+void wipe_superblocks(Device& device) {
+  write_copies(device, AlignedBuffer::zeroed(kSuperblockSize).span());
+}
+
+SuperblockStore::SuperblockStore(Device& device, Superblock superblock, bool on_media)
+    : device_(device), superblock_(std::move(superblock)), on_media_(on_media) {
+  assert(superblock_.mdc0);
+}
+
+Mdc0Location SuperblockStore::mdc0() const {
+  const std::lock_guard lock(mutex_);
+  return *superblock_.mdc0;
+}
+
+void SuperblockStore::record_generation(unsigned half, std::uint64_t generation) {
+  const std::lock_guard lock(mutex_);
+  Superblock updated = superblock_;
+  updated.mdc0->halves.at(half).generation = generation;
+  if (on_media_) write_superblock(device_, updated);
+  superblock_ = std::move(updated);
+}
+
+void SuperblockStore::publish() {
+  const std::lock_guard lock(mutex_);
+  write_superblock(device_, superblock_);
+  on_media_ = true;
+}
+
+}  // namespace mpool
