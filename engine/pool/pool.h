@@ -1,5 +1,5 @@
-// The pool: devices, media classes, the object table and the metadata containers (engine.md, "Pool",
-// "Objects", "Metadata containers of the pool").
+// The pool: devices, media classes, the object table and the metadata containers (engine.md,
+// "Pool", "Objects", "Metadata containers of the pool").
 #pragma once
 
 #include <chrono>
@@ -19,26 +19,27 @@
 
 namespace mpool {
 
-// How a pool is made. Values not given follow the device's size (engine.md, "Defaults by device size").
+// How a pool is made. Values not given follow the device's size (engine.md, "Defaults by device
+// size").
 struct CreateOptions {
-  std::string name;                             // 1..31 bytes: letters, digits, '_', '-', '.', not first '-' or '.'
-  std::optional<std::uint64_t> zone_size;       // bytes, power of two, 4 KiB .. 1 GiB; of every device
-  unsigned mdc_count = 16;                      // 1..255
-  std::optional<std::uint64_t> mdc0_capacity;   // bytes per mlog, rounded up to zones
-  std::optional<std::uint64_t> mdc_capacity;    // the same for MDC1..N
-  std::optional<std::uint64_t> root_capacity;   // the same for the root MDC
+  std::string name;  // 1..31 bytes: letters, digits, '_', '-', '.', not first '-' or '.'
+  std::optional<std::uint64_t> zone_size;  // bytes, power of two, 4 KiB .. 1 GiB; of every device
+  std::optional<unsigned> mdc_count;       // 1..255; default 16, fewer on small devices
+  std::optional<std::uint64_t> mdc0_capacity;               // bytes per mlog, rounded up to zones
+  std::optional<std::uint64_t> mdc_capacity;                // the same for MDC1..N
+  std::optional<std::uint64_t> root_capacity;               // the same for the root MDC
   unsigned spare_percent = SpaceMap::kDefaultSparePercent;  // 0..100
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
   std::uint32_t mode = 0755;
-  std::string label = "raw";                    // at most ConfigRecord::kMaxLabelLength bytes
+  std::string label = "raw";  // at most ConfigRecord::kMaxLabelLength bytes
 };
 
 struct ActivateOptions {
   // Activate without a staging device that the pool has: only objects on capacity are reachable.
   bool force = false;
-  // MDCs that pool creation is completed to when it was interrupted.
-  unsigned mdc_count = 16;
+  // MDCs that an interrupted pool creation is completed to; default as CreateOptions.
+  std::optional<unsigned> mdc_count;
   unsigned load_jobs = 8;  // MDCs read at a time
 };
 
@@ -57,20 +58,21 @@ struct Placement {
 class Pool {
  public:
   // Makes a pool. The devices are open for activation and empty as far as the caller cares: their
-  // signatures are not looked at. `staging` may be null. Durable on return; after a failure or crash there
-  // is either no pool or one that activate() completes.
-  // Errors: EINVAL for options out of range, ENOSPC when the device is too small (the message says how large
-  // it must be).
+  // signatures are not looked at. `staging` may be null. Durable on return; after a failure or
+  // crash there is either no pool or one that activate() completes. Errors: EINVAL for options out
+  // of range, ENOSPC when the device is too small (the message says how large it must be).
   static void create(Device& capacity, Device* staging, const CreateOptions& options);
 
   // Reads the pool on `devices` (one or two, any order), finishing what a crash interrupted.
   // Errors: ENODEV a device is missing (staging: unless forced), EINVAL not devices of one pool / a
-  // duplicate / recorded sizes or classes differ, EBADMSG no good superblock, ENOTRECOVERABLE metadata is
-  // corrupt, ENOTSUP a later version, those of the devices. Nothing is written before the
-  // superblocks and MDC0 have been found good.
+  // duplicate / recorded sizes or classes differ, EBADMSG no good superblock, ENOTRECOVERABLE
+  // metadata is corrupt, ENXIO MDC0 does not describe a device (creating the pool or adding the
+  // device was interrupted), ENOTSUP a later version, those of the devices. Nothing is written
+  // before the superblocks and MDC0 have been found good.
   static std::unique_ptr<Pool> activate(std::vector<std::unique_ptr<Device>> devices,
                                         const ActivateOptions& options = {});
-  // Ends the activation; allocations not committed are gone. Everything committed is durable already.
+  // Ends the activation; allocations not committed are gone. Everything committed is durable
+  // already.
   ~Pool();
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
@@ -87,7 +89,7 @@ class Pool {
     unsigned spare_percent = 0;
     SpaceUsage space;
   };
-  bool has_class(MediaClass media_class) const;  // has a device that is present
+  bool has_class(MediaClass media_class) const;          // has a device that is present
   ClassFacts class_facts(MediaClass media_class) const;  // ENODEV without such a device
 
   struct MdcFacts {
@@ -107,6 +109,7 @@ class Pool {
   // --- objects ---
   // Every committed object of MDC1..N, in the order of their ids; a snapshot.
   std::vector<ObjectRecord> objects() const;
+  std::size_t object_count() const;                     // how many objects() has; cheap
   std::optional<ObjectRecord> find(ObjectId id) const;  // a committed object
 
   // Bytes of an mblock / of the zones of an mlog of that capacity.
@@ -119,20 +122,21 @@ class Pool {
   MlogPlace mlog_place(const ObjectRecord& object) const;
 
   // Allocates an object: an id nobody ever had and zones, in memory only (but for id checkpoints).
-  // `capacity` in bytes, rounded up to zones; mblocks have one zone whatever it says. ENOSPC after a bounded
-  // wait for pending discards; ENODEV without such a class.
+  // `capacity` in bytes, rounded up to zones; mblocks have one zone whatever it says. ENOSPC after
+  // a bounded wait for pending discards; ENODEV without such a class.
   ObjectRecord allocate(ObjectType type, std::uint64_t capacity, const Placement& placement);
-  // The same with an id handed out before a crash: EINVAL when it was never checkpointed, EEXIST when it
-  // exists.
+  // The same with an id handed out before a crash: EINVAL when it was never checkpointed, EEXIST
+  // when it exists.
   ObjectRecord reallocate(ObjectId id, std::uint64_t capacity, const Placement& placement);
   // Gives up an allocation that was not committed; its zones are discarded and free again.
   void abort(const ObjectRecord& object) noexcept;
-  // Makes allocated objects exist; durable on return, with one flush per MDC concerned. The caller has set
-  // written_length (mblocks) and made the content durable. On an error none or some of them are committed:
-  // those that are not are still allocated.
+  // Makes allocated objects exist; durable on return, with one flush per MDC concerned. The caller
+  // has set written_length (mblocks) and made the content durable. On an error none or some of them
+  // are committed: those that are not are still allocated.
   void commit(std::span<const ObjectRecord> objects);
-  // Deletes committed objects; durable on return, with one flush per MDC concerned; the zones are discarded
-  // and free again. ENOENT when one does not exist, EBUSY when one is pinned: then none is deleted.
+  // Deletes committed objects; durable on return, with one flush per MDC concerned; the zones are
+  // discarded and free again. ENOENT when one does not exist, EBUSY when one is pinned: then none
+  // is deleted.
   void remove(std::span<const ObjectId> objects);
   // Records a greater generation of a committed mlog (OERASE), durable on return. For Mlog::reset.
   void record_generation(ObjectId mlog, std::uint64_t generation);

@@ -1,0 +1,117 @@
+// Brings changes of the tree to the media, in order and in batches (records.md, "Batches and crashes").
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <shared_mutex>
+#include <thread>
+#include <vector>
+
+#include "engine/names/records.h"
+#include "engine/object/mblock.h"
+#include "engine/pool/pool.h"
+
+namespace mpool::names {
+
+// One user-visible change on its way to the media.
+struct Change {
+  std::vector<std::byte> record;                       // encoded; empty: only objects change
+  std::vector<std::unique_ptr<MblockWriter>> mblocks;  // finished; committed with the change
+  std::optional<ObjectRecord> mlog;                    // allocated; committed with the change
+  std::vector<ObjectId> deletes;                       // objects that lost their last name by it
+};
+
+// The queue of changes and the thread that writes them.
+//
+// Threads: all functions may be called at the same time. Whoever changes the tree holds a Gate while it
+// changes the tree and adds the change, so that a compaction sees the tree between two changes.
+class Journal {
+ public:
+  using Ticket = std::uint64_t;
+  using Gate = std::shared_lock<std::shared_mutex>;
+
+  struct Options {
+    std::chrono::milliseconds interval;
+    std::uint64_t first_batch = 1;  // number of the first batch it writes
+  };
+  // Calls of the owner, from the journal's thread.
+  struct Owner {
+    // The records of the whole tree. Called with the gate closed.
+    std::function<std::vector<std::vector<std::byte>>()> snapshot;
+    // These objects are committed.
+    std::function<void(const std::vector<ObjectRecord>&)> committed;
+    // An inode number greater than all handed out.
+    std::function<InodeNumber()> next_inode;
+    // Called within an interval of want_log_sync().
+    std::function<void()> sync_logs;
+  };
+  // The pool and the MDC outlive the journal.
+  Journal(Pool& pool, Mdc& mdc, Options options, Owner owner);
+  // Writes what is queued.
+  ~Journal();
+
+  // Waits until there is room for a record of that size, compacting the MDC where that helps. To be called
+  // before open_gate(). ENOSPC when the tree fills the MDC; with `frees` (the change gives space back) there
+  // is a reserve. EIO after a failure.
+  void make_room(std::size_t record_size, bool frees);
+  Gate open_gate() { return Gate(gate_); }
+
+  // A log has something to make durable: sync_logs is called within the interval.
+  void want_log_sync();
+
+  // Queues a change. The order of calls is the order on the media.
+  Ticket add(Change change);
+  // Returns when the change is durable, its objects committed and deleted; the gate must not be held. EIO
+  // when it could not be written.
+  void wait(Ticket ticket);
+  // The same for everything added so far.
+  void wait_all();
+
+ private:
+  struct Batch {
+    std::vector<Change> changes;
+    Ticket last = 0;
+  };
+  void run();
+  void work();
+  bool wait_for_work(std::unique_lock<std::mutex>& lock);
+  Batch take_batch();
+  void write(Batch& batch);
+  void commit_objects(Batch& batch);
+  void compact();
+  void fail(const std::exception& error);
+  void check_failed() const;  // mutex_ held
+  std::uint64_t room(bool frees) const;
+
+  Pool& pool_;
+  Mdc& mdc_;
+  const Options options_;
+  const Owner owner_;
+
+  std::shared_mutex gate_;
+  mutable std::mutex mutex_;  // guards what follows; nothing is locked under it
+  std::condition_variable work_;
+  std::condition_variable done_;
+  std::deque<Change> queue_;
+  std::uint64_t queued_bytes_ = 0;
+  Ticket added_ = 0;    // the last change queued
+  Ticket written_ = 0;  // the last change completed
+  Ticket wanted_ = 0;   // somebody waits for it
+  using Moment = std::optional<std::chrono::steady_clock::time_point>;
+  Moment oldest_;      // when the first change in the queue came
+  Moment logs_dirty_;  // when a log first wanted to be synced
+  std::uint64_t compactions_wanted_ = 0, compactions_done_ = 0;
+  std::uint64_t batch_number_;
+  std::string failure_;  // not empty: nothing can be written any more
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace mpool::names

@@ -1,0 +1,226 @@
+// Append-only files (filesystem.md, "Append-only files").
+#include <algorithm>
+#include <cerrno>
+
+#include <spdlog/spdlog.h>
+
+#include "engine/base/error.h"
+#include "engine/names/namespace.h"
+
+namespace mpool::names {
+namespace {
+
+constexpr std::size_t kSmallRecord = 1024;
+// Logs that stay open without handles, so that a shell that appends line by line does not read the whole
+// log for each.
+constexpr std::size_t kMaxIdleLogs = 64;
+
+std::vector<ObjectId> mlogs_of(const Inode& inode) {
+  std::vector<ObjectId> mlogs;
+  if (!inode.extents) return mlogs;
+  for (const Extent& extent : *inode.extents) mlogs.push_back(extent.object);
+  return mlogs;
+}
+
+}  // namespace
+
+// Opens the log unless it is open. log_lock must not be held.
+void NamespaceImpl::need_log(InodeNumber number, OpenState& state) {
+  {
+    const std::shared_lock lock(state.log_lock);
+    if (state.log) return;
+  }
+  const std::unique_lock lock(state.log_lock);
+  if (state.log) return;
+  std::vector<ObjectId> mlogs;
+  {
+    const std::shared_lock tree(tree_mutex_);
+    mlogs = mlogs_of(tree_.get(number));
+  }
+  state.log = std::make_unique<Log>(pool_, mlogs, [this, number] { return add_mlog(number); });
+}
+
+// A further mlog for a log: recorded first, then committed, durable on return.
+ObjectRecord NamespaceImpl::add_mlog(InodeNumber number) {
+  journal_->make_room(kSmallRecord, false);
+  MediaClass media_class;
+  {
+    const std::shared_lock lock(tree_mutex_);
+    media_class = tree_.get(number).media_class;
+  }
+  const ObjectRecord mlog = allocate_mlog(media_class);
+  Journal::Ticket ticket;
+  try {
+    const ChangeLock lock = lock_for_change();
+    Inode& inode = tree_.get(number);
+    const Nanoseconds time = now();
+    const ContentRecord content{
+        number, false, {FileKind::log, 0, {{.file_offset = 0, .object = mlog.id}}}};
+    // The name of an open log may be gone; then only its end must be remembered.
+    const Record record = inode.links > 0 ? Record{time, content}
+                                          : Record{time, OrphanRecord{{mlog.id}}};
+    ticket = journal_->add({.record = encode(record), .mblocks = {}, .mlog = mlog, .deletes = {}});
+    tree_.apply({time, content});
+  } catch (...) {
+    pool_.abort(mlog);
+    throw;
+  }
+  journal_->wait(ticket);
+  return mlog;
+}
+
+std::size_t NamespaceImpl::read_log(InodeNumber number, OpenState& state, std::uint64_t offset,
+                                    ByteSpan into) {
+  need_log(number, state);
+  const std::shared_lock lock(state.log_lock);
+  return state.log->read(offset, into);
+}
+
+void NamespaceImpl::append_log(InodeNumber number, const State& state,
+                               std::optional<std::uint64_t> offset, ConstByteSpan data) {
+  need_log(number, *state);
+  const std::lock_guard order(state->append_mutex);
+  const std::shared_lock lock(state->log_lock);
+  if (offset && *offset != state->log->size()) {
+    raise(EINVAL, fmt::format("inode {}", number), "a log is written at its end ({}), not at {}",
+          state->log->size(), *offset);
+  }
+  state->log->append(data);
+  state->log_written_at = now();
+  {
+    const std::lock_guard dirty(dirty_mutex_);
+    dirty_logs_[number] = state;
+  }
+  journal_->want_log_sync();
+}
+
+void NamespaceImpl::sync_log(InodeNumber number, OpenState& state) {
+  need_log(number, state);
+  {
+    const std::shared_lock lock(state.log_lock);
+    state.log->sync();
+  }
+  journal_->wait_all();
+}
+
+// The name keeps an empty log; the mlogs go as if a file had been deleted, so that a crash leaves either all
+// of the content or none.
+void NamespaceImpl::erase_log(InodeNumber number, OpenState& state) {
+  journal_->make_room(kSmallRecord, true);
+  const std::lock_guard order(state.append_mutex);
+  const std::unique_lock log_lock(state.log_lock);
+  state.log.reset();
+  ChangeLock lock = lock_for_change();
+  Inode& inode = tree_.get(number);
+  std::vector<ObjectId> deletes = inode.objects();
+  const Record record{now(), ContentRecord{number, true, {FileKind::log, 0, {}}}};
+  tree_.apply(record);
+  Journal::Ticket ticket = 0;
+  if (inode.links > 0 || !deletes.empty()) {
+    ticket = journal_->add({.record = inode.links > 0 ? encode(record) : std::vector<std::byte>(),
+                            .mblocks = {},
+                            .mlog = {},
+                            .deletes = std::move(deletes)});
+  }
+  finish(lock, ticket);
+}
+
+// The size of a log is where its records end: it takes a look at them where nobody has it open.
+std::uint64_t NamespaceImpl::log_size(InodeNumber number) {
+  State state;
+  {
+    const TreeLock lock(tree_mutex_);
+    Inode& inode = tree_.get(number);
+    if (!inode.extents || inode.extents->empty()) return 0;
+    state = hold(inode);
+  }
+  std::exception_ptr failure;
+  std::uint64_t size = 0;
+  try {
+    need_log(number, *state);
+    const std::shared_lock lock(state->log_lock);
+    size = state->log->size();
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  {
+    const ChangeLock lock = lock_for_change();
+    drop_hold(number);
+  }
+  if (failure) std::rethrow_exception(failure);
+  return size;
+}
+
+// The last handle of a log was closed: it stays open for the next one, and the oldest that is clean goes.
+void NamespaceImpl::keep_idle_log(Inode& inode) {
+  std::erase(idle_logs_, inode.number);
+  idle_logs_.push_back(inode.number);
+  if (idle_logs_.size() <= kMaxIdleLogs) return;
+  const auto clean = std::ranges::find_if(idle_logs_, [&](InodeNumber number) {
+    const Inode& idle = tree_.get(number);
+    return idle.open->handles == 0 && (!idle.open->log || !idle.open->log->dirty());
+  });
+  if (clean == idle_logs_.end()) return;
+  tree_.get(*clean).open.reset();
+  idle_logs_.erase(clean);
+}
+
+void NamespaceImpl::record_log_times(InodeNumber number, OpenState& state) {
+  const Nanoseconds written = state.log_written_at.exchange(0);
+  if (written == 0) return;
+  const ChangeLock lock = lock_for_change();
+  Inode& inode = tree_.get(number);
+  inode.attributes.mtime = written;
+  inode.attributes.ctime = written;
+  if (inode.links == 0) return;
+  record_only({written, AttributesRecord{number, inode.attributes, inode.media_class}});
+}
+
+// From the journal's thread (`wait` false) nothing may be waited for that itself waits for the journal.
+void NamespaceImpl::sync_dirty_logs(bool wait) {
+  std::map<InodeNumber, std::weak_ptr<OpenState>> dirty;
+  {
+    const std::lock_guard lock(dirty_mutex_);
+    dirty.swap(dirty_logs_);
+  }
+  for (const auto& [number, weak] : dirty) {
+    const State state = weak.lock();
+    if (!state) continue;
+    if (!wait) {
+      const std::shared_lock lock(state->log_lock, std::try_to_lock);
+      if (lock) {
+        if (state->log) state->log->sync();
+        continue;
+      }
+      const std::lock_guard again(dirty_mutex_);
+      dirty_logs_.emplace(number, weak);
+      journal_->want_log_sync();
+      continue;
+    }
+    {
+      // A log in use is not disposed of: its mlogs are deleted only when nobody has them open.
+      const TreeLock lock(tree_mutex_);
+      Inode* inode = tree_.find(number);
+      if (inode == nullptr || inode->open != state) continue;
+      hold(*inode);
+    }
+    sync_held_log(number, *state);
+  }
+}
+
+void NamespaceImpl::sync_held_log(InodeNumber number, OpenState& state) {
+  std::exception_ptr failure;
+  try {
+    const std::shared_lock lock(state.log_lock);
+    if (state.log) state.log->sync();
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  {
+    const ChangeLock lock = lock_for_change();
+    drop_hold(number);
+  }
+  if (failure) std::rethrow_exception(failure);
+}
+
+}  // namespace mpool::names

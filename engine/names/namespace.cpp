@@ -1,0 +1,465 @@
+#include "engine/names/namespace.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include <fnmatch.h>
+#include <spdlog/spdlog.h>
+
+#include "engine/base/error.h"
+
+namespace mpool::names {
+namespace {
+
+constexpr std::uint32_t kPermissionBits = 07777;
+constexpr std::uint64_t kStatBlockSize = 512;
+
+Nanoseconds to_nanoseconds(const std::timespec& time) {
+  return static_cast<Nanoseconds>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
+}
+
+std::timespec to_timespec(Nanoseconds time) {
+  Nanoseconds seconds = time / 1'000'000'000;
+  Nanoseconds rest = time % 1'000'000'000;
+  if (rest < 0) {
+    --seconds;
+    rest += 1'000'000'000;
+  }
+  return {.tv_sec = static_cast<std::time_t>(seconds), .tv_nsec = static_cast<long>(rest)};
+}
+
+[[noreturn]] void refuse(int code, std::string_view name, std::string_view why) {
+  raise(code, std::string(name), "{}", why);
+}
+
+// Room for any record without extents: names, attributes and a symlink's target.
+constexpr std::size_t kSmallRecord = 1024;
+
+}  // namespace
+
+Nanoseconds now() {
+  std::timespec time{};
+  clock_gettime(CLOCK_REALTIME, &time);
+  return to_nanoseconds(time);
+}
+
+Choice choose(std::string_view rules, std::string_view name) {
+  const std::string text(name);
+  while (!rules.empty()) {
+    const std::size_t end = std::min(rules.find(' '), rules.size());
+    const std::string_view rule = rules.substr(0, end);
+    rules.remove_prefix(std::min(end + 1, rules.size()));
+    const std::size_t equals = rule.rfind('=');
+    if (equals == std::string_view::npos) continue;
+    if (fnmatch(std::string(rule.substr(0, equals)).c_str(), text.c_str(), 0) != 0) continue;
+    return rule.substr(equals + 1) == "mlog" ? Choice::mlog : Choice::mblock;
+  }
+  return Choice::none;
+}
+
+// --- locking and recording ---
+
+void NamespaceImpl::check_writable() const {
+  if (foreign_) {
+    raise(EROFS, "pool " + pool_.name(),
+          "its root MDC belongs to another program: the named tree is read-only");
+  }
+  if (options_.read_only) raise(EROFS, "pool " + pool_.name(), "mounted read-only");
+}
+
+NamespaceImpl::ChangeLock NamespaceImpl::lock_for_change() {
+  Journal::Gate gate = journal_ ? journal_->open_gate() : Journal::Gate();
+  return {std::move(gate), TreeLock(tree_mutex_)};
+}
+
+NamespaceImpl::ChangeLock NamespaceImpl::begin_change(std::size_t record_size, bool frees) {
+  check_writable();
+  journal_->make_room(record_size, frees);
+  return lock_for_change();
+}
+
+Journal::Ticket NamespaceImpl::record_only(const Record& record) {
+  return journal_->add({.record = encode(record), .mblocks = {}, .mlog = {}, .deletes = {}});
+}
+
+Journal::Ticket NamespaceImpl::change(const Record& record) {
+  const InodeNumber unnamed = tree_.apply(record);
+  const Journal::Ticket ticket = record_only(record);
+  if (unnamed != 0) {
+    Inode& inode = tree_.get(unnamed);
+    if (!inode.open || inode.open->handles == 0) dispose(inode);
+  }
+  return ticket;
+}
+
+void NamespaceImpl::finish(ChangeLock& lock, Journal::Ticket ticket) {
+  lock.tree.unlock();
+  lock.gate = {};
+  if (options_.sync) journal_->wait(ticket);
+}
+
+NamespaceImpl::State NamespaceImpl::hold(Inode& inode) {
+  if (!inode.open) inode.open = std::make_shared<OpenState>();
+  ++inode.open->handles;
+  return inode.open;
+}
+
+void NamespaceImpl::drop_hold(InodeNumber number) {
+  Inode& inode = tree_.get(number);
+  if (--inode.open->handles > 0) return;
+  if (inode.links == 0) {
+    dispose(inode);
+  } else if (inode.kind == FileKind::log) {
+    keep_idle_log(inode);
+  } else {
+    inode.open.reset();
+  }
+}
+
+// Nobody can reach the inode any more: its objects go.
+void NamespaceImpl::dispose(Inode& inode) {
+  std::vector<ObjectId> objects = inode.objects();
+  // An idle log pins its mlogs.
+  inode.open.reset();
+  std::erase(idle_logs_, inode.number);
+  tree_.erase(inode.number);
+  if (objects.empty()) return;
+  journal_->add({.record = {}, .mblocks = {}, .mlog = {}, .deletes = std::move(objects)});
+}
+
+Journal::Ticket NamespaceImpl::unshadow(Inode& inode, bool recorded_by_caller) {
+  const InodeNumber shadowed = std::exchange(inode.shadows, 0);
+  if (shadowed == 0) return 0;
+  Journal::Ticket ticket = 0;
+  if (!recorded_by_caller) {
+    ticket = record_only({now(), UnlinkRecord{inode.open->parent, inode.open->name}});
+  }
+  drop_hold(shadowed);
+  return ticket;
+}
+
+// --- looking ---
+
+InodeNumber NamespaceImpl::find_name(const Inode& directory, std::string_view name) const {
+  if (name.size() > kMaxNameLength) refuse(ENAMETOOLONG, name, "the name is too long");
+  const InodeNumber number = directory.directory->find(name);
+  if (number == 0) refuse(ENOENT, name, "no such file or directory");
+  return number;
+}
+
+void NamespaceImpl::check_new_name(const Inode& directory, std::string_view name) const {
+  if (name.size() > kMaxNameLength) refuse(ENAMETOOLONG, name, "the name is too long");
+  if (name.empty() || name == "." || name == ".." || name.find('/') != std::string_view::npos) {
+    refuse(EINVAL, name, "is no name for a file");
+  }
+  if (directory.links == 0) refuse(ENOENT, name, "its directory was removed");
+  if (directory.directory->find(name) != 0) refuse(EEXIST, name, "the name exists");
+}
+
+Attributes NamespaceImpl::describe(const Inode& inode) const {
+  Attributes result{.inode = inode.number,
+                    .kind = inode.kind,
+                    .mode = inode.attributes.mode,
+                    .uid = inode.attributes.uid,
+                    .gid = inode.attributes.gid,
+                    .links = inode.links,
+                    .size = inode.size,
+                    .blocks = 0,
+                    .atime = to_timespec(inode.attributes.atime),
+                    .mtime = to_timespec(inode.attributes.mtime),
+                    .ctime = to_timespec(inode.attributes.ctime),
+                    .committed = inode.kind == FileKind::write_once};
+  if (inode.open && inode.open->writer) {
+    result.size = inode.open->writer->length();
+    result.committed = false;
+  }
+  if (inode.kind == FileKind::symlink) result.size = inode.target->size();
+  if (inode.extents) {
+    result.blocks = inode.objects().size() * pool_.zone_size(inode.media_class) / kStatBlockSize;
+  } else if (inode.open && inode.open->writer) {
+    result.blocks = ceil_div(result.size, kStatBlockSize);
+  }
+  return result;
+}
+
+Attributes NamespaceImpl::describe_unlocked(InodeNumber number) {
+  Attributes result;
+  {
+    const std::shared_lock lock(tree_mutex_);
+    result = describe(tree_.get(number));
+  }
+  if (result.kind == FileKind::log) result.size = log_size(number);
+  return result;
+}
+
+Attributes NamespaceImpl::lookup(InodeNumber parent, std::string_view name) {
+  InodeNumber number;
+  {
+    const std::shared_lock lock(tree_mutex_);
+    number = find_name(tree_.get_directory(parent), name);
+  }
+  return describe_unlocked(number);
+}
+
+Attributes NamespaceImpl::attributes(InodeNumber inode) { return describe_unlocked(inode); }
+
+std::string NamespaceImpl::read_symlink(InodeNumber number) {
+  const std::shared_lock lock(tree_mutex_);
+  const Inode& inode = tree_.get(number);
+  if (inode.kind != FileKind::symlink) {
+    raise(EINVAL, "namespace", "inode {} is no symbolic link", number);
+  }
+  return *inode.target;
+}
+
+InodeNumber NamespaceImpl::parent_of(InodeNumber directory) {
+  const std::shared_lock lock(tree_mutex_);
+  return tree_.get_directory(directory).parent;
+}
+
+void NamespaceImpl::read_directory(InodeNumber number, std::uint64_t cookie,
+                                   const std::function<bool(const DirectoryEntry&)>& take) {
+  const std::shared_lock lock(tree_mutex_);
+  const auto& entries = tree_.get_directory(number).directory->entries();
+  for (auto it = entries.upper_bound(cookie); it != entries.end(); ++it) {
+    const InodeNumber inode = it->second.inode;
+    if (!take({it->first, it->second.name, inode, tree_.get(inode).kind})) return;
+  }
+}
+
+SpaceFacts NamespaceImpl::space(InodeNumber number) {
+  MediaClass media_class;
+  {
+    const std::shared_lock lock(tree_mutex_);
+    const Inode* inode = tree_.find(number);
+    media_class = inode != nullptr ? inode->media_class : MediaClass::capacity;
+  }
+  const Pool::ClassFacts facts = pool_.class_facts(media_class);
+  const std::uint64_t free = std::uint64_t{facts.space.free_usable} + facts.space.pending;
+  return {.block_size = facts.params.zone_size(),
+          .blocks = facts.space.total,
+          .free = free + facts.space.free_spare,
+          .available = free,
+          .files = pool_.object_count()};
+}
+
+// --- changing ---
+
+Attributes NamespaceImpl::set_attributes(InodeNumber number, const AttributeChange& wanted) {
+  ChangeLock lock = begin_change(kSmallRecord, true);
+  Inode& inode = tree_.get(number);
+  InodeAttributes attributes = inode.attributes;
+  const Nanoseconds time = now();
+  attributes.mode = wanted.mode.value_or(attributes.mode) & kPermissionBits;
+  attributes.uid = wanted.uid.value_or(attributes.uid);
+  attributes.gid = wanted.gid.value_or(attributes.gid);
+  if (wanted.atime) attributes.atime = to_nanoseconds(*wanted.atime);
+  if (wanted.mtime) {
+    attributes.mtime = to_nanoseconds(*wanted.mtime);
+    if (inode.open) {
+      inode.open->times_set = true;
+      inode.open->log_written_at = 0;
+    }
+  }
+  attributes.ctime = time;
+  const Record record{time, AttributesRecord{number, attributes, inode.media_class}};
+  Journal::Ticket ticket = 0;
+  if (inode.recorded && inode.links > 0) {
+    ticket = change(record);
+  } else {
+    tree_.apply(record);
+  }
+  finish(lock, ticket);
+  return describe_unlocked(number);
+}
+
+CreateRecord NamespaceImpl::new_inode(Inode& parent, std::string_view name, FileKind kind,
+                                      std::uint32_t mode, mpool::Owner owner) {
+  const Nanoseconds time = now();
+  const bool inherits_group = (parent.attributes.mode & S_ISGID) != 0;
+  mode &= kPermissionBits;
+  if (inherits_group && kind == FileKind::directory) mode |= S_ISGID;
+  CreateRecord record{
+      .inode = tree_.take_inode_number(),
+      .parent = parent.number,
+      .name = std::string(name),
+      .attributes = {.mode = mode,
+                     .uid = owner.uid,
+                     .gid = inherits_group ? parent.attributes.gid : owner.gid,
+                     .atime = time,
+                     .mtime = time,
+                     .ctime = time},
+      .media_class = parent.media_class,
+      .choice = Choice::none,
+      .target = {},
+      .content = {.kind = kind, .size = 0, .extents = {}}};
+  if (kind == FileKind::empty && parent.xattrs) {
+    const auto rules = parent.xattrs->find(std::string(kCreateXattr));
+    if (rules != parent.xattrs->end()) record.choice = choose(rules->second, name);
+  }
+  return record;
+}
+
+Journal::Ticket NamespaceImpl::inherit_policy(InodeNumber inode, const Inode& parent,
+                                              Journal::Ticket ticket) {
+  if (!parent.xattrs) return ticket;
+  const auto rules = parent.xattrs->find(std::string(kCreateXattr));
+  if (rules == parent.xattrs->end()) return ticket;
+  return change({now(), XattrRecord{inode, rules->first, true, rules->second}});
+}
+
+Attributes NamespaceImpl::make_directory(InodeNumber parent, std::string_view name,
+                                         std::uint32_t mode, mpool::Owner owner) {
+  ChangeLock lock = begin_change(kSmallRecord + kMaxXattrSize);
+  Inode& directory = tree_.get_directory(parent);
+  check_new_name(directory, name);
+  const CreateRecord record = new_inode(directory, name, FileKind::directory, mode, owner);
+  const Journal::Ticket ticket = change({record.attributes.mtime, record});
+  finish(lock, inherit_policy(record.inode, directory, ticket));
+  return describe_unlocked(record.inode);
+}
+
+Attributes NamespaceImpl::make_symlink(InodeNumber parent, std::string_view name,
+                                       std::string_view target, mpool::Owner owner) {
+  if (target.size() > kMaxSymlinkLength) refuse(ENAMETOOLONG, name, "the target is too long");
+  ChangeLock lock = begin_change(kSmallRecord + kMaxSymlinkLength);
+  Inode& directory = tree_.get_directory(parent);
+  check_new_name(directory, name);
+  CreateRecord record = new_inode(directory, name, FileKind::symlink, 0777, owner);
+  record.target = target;
+  finish(lock, change({record.attributes.mtime, record}));
+  return describe_unlocked(record.inode);
+}
+
+Attributes NamespaceImpl::make_file(InodeNumber parent, std::string_view name, std::uint32_t mode,
+                                    mpool::Owner owner) {
+  ChangeLock lock = begin_change(kSmallRecord);
+  Inode& directory = tree_.get_directory(parent);
+  check_new_name(directory, name);
+  const CreateRecord record = new_inode(directory, name, FileKind::empty, mode, owner);
+  finish(lock, change({record.attributes.mtime, record}));
+  return describe_unlocked(record.inode);
+}
+
+Attributes NamespaceImpl::link(InodeNumber number, InodeNumber parent, std::string_view name) {
+  ChangeLock lock = begin_change(kSmallRecord);
+  Inode& directory = tree_.get_directory(parent);
+  const Inode& inode = tree_.get(number);
+  if (inode.is_directory()) refuse(EPERM, name, "a directory has one name");
+  if (inode.links == 0) refuse(ENOENT, name, "the file was removed");
+  if (!inode.recorded) refuse(EAGAIN, name, "the file is still being written");
+  check_new_name(directory, name);
+  finish(lock, change({now(), LinkRecord{number, parent, std::string(name)}}));
+  return describe_unlocked(number);
+}
+
+void NamespaceImpl::unlink(InodeNumber parent, std::string_view name) {
+  ChangeLock lock = begin_change(kSmallRecord, true);
+  Inode& directory = tree_.get_directory(parent);
+  Inode& inode = tree_.get(find_name(directory, name));
+  if (inode.is_directory()) refuse(EISDIR, name, "is a directory");
+  const Record record{now(), UnlinkRecord{parent, std::string(name)}};
+  if (inode.recorded) {
+    finish(lock, change(record));
+    return;
+  }
+  // Not on the media yet: only what it shadows has to go from there.
+  const Journal::Ticket ticket = unshadow(inode, false);
+  tree_.apply(record);
+  finish(lock, ticket);
+}
+
+void NamespaceImpl::remove_directory(InodeNumber parent, std::string_view name) {
+  ChangeLock lock = begin_change(kSmallRecord, true);
+  Inode& directory = tree_.get_directory(parent);
+  const Inode& inode = tree_.get(find_name(directory, name));
+  if (!inode.is_directory()) refuse(ENOTDIR, name, "is no directory");
+  if (!inode.directory->empty()) refuse(ENOTEMPTY, name, "the directory is not empty");
+  finish(lock, change({now(), UnlinkRecord{parent, std::string(name)}}));
+}
+
+void NamespaceImpl::check_rename(const Inode& inode, const Inode* target, InodeNumber new_parent,
+                                 RenameMode mode) {
+  if (inode.is_directory() && tree_.is_below(new_parent, inode.number)) {
+    raise(EINVAL, "rename", "a directory cannot be moved below itself");
+  }
+  if (mode == RenameMode::exchange) {
+    if (target == nullptr) raise(ENOENT, "rename", "there is nothing to exchange with");
+    if (!inode.recorded || !target->recorded) {
+      raise(EBUSY, "rename", "a file that is being written cannot be exchanged");
+    }
+    return;
+  }
+  if (target == nullptr) return;
+  if (mode == RenameMode::no_replace) raise(EEXIST, "rename", "the new name exists");
+  if (target->is_directory()) {
+    if (!inode.is_directory()) raise(EISDIR, "rename", "the new name is a directory");
+    if (!target->directory->empty()) raise(ENOTEMPTY, "rename", "the new name is not empty");
+  } else if (inode.is_directory()) {
+    raise(ENOTDIR, "rename", "the new name is no directory");
+  }
+}
+
+void NamespaceImpl::rename(InodeNumber parent, std::string_view name, InodeNumber new_parent,
+                           std::string_view new_name, RenameMode mode) {
+  ChangeLock lock = begin_change(kSmallRecord);
+  Inode& from = tree_.get_directory(parent);
+  Inode& to = tree_.get_directory(new_parent);
+  Inode& inode = tree_.get(find_name(from, name));
+  Inode* target = tree_.find(to.directory->find(new_name));
+  if (target == nullptr) check_new_name(to, new_name);
+  if (target == &inode && mode != RenameMode::no_replace) return;  // two names of one file: nothing to do
+  check_rename(inode, target, new_parent, mode);
+  if (target != nullptr && mode == RenameMode::exchange && target->is_directory() &&
+      tree_.is_below(parent, target->number)) {
+    raise(EINVAL, "rename", "a directory cannot be moved below itself");
+  }
+  const RenameRecord record{parent, std::string(name), new_parent, std::string(new_name),
+                            mode == RenameMode::exchange};
+  finish(lock, inode.recorded ? rename_recorded(record, target)
+                              : rename_pending(record, inode, target));
+}
+
+Journal::Ticket NamespaceImpl::rename_recorded(const RenameRecord& record, Inode* target) {
+  const bool replaces_pending = !record.exchange && target != nullptr && !target->recorded;
+  const Journal::Ticket ticket = change({now(), record});
+  // On the media the record replaces what the pending file shadowed.
+  if (replaces_pending) unshadow(*target, true);
+  return ticket;
+}
+
+// The media hear of the new name when the file is recorded. Until then what the file replaces stays there.
+Journal::Ticket NamespaceImpl::rename_pending(const RenameRecord& record, Inode& inode,
+                                              Inode* target) {
+  const Journal::Ticket ticket = unshadow(inode, false);
+  if (target != nullptr && target->recorded) {
+    hold(*target);
+    inode.shadows = target->number;
+  } else if (target != nullptr) {
+    inode.shadows = std::exchange(target->shadows, 0);
+  }
+  inode.open->parent = record.new_parent;
+  inode.open->name = record.new_name;
+  tree_.apply({now(), record});
+  return ticket;
+}
+
+void NamespaceImpl::sync() {
+  if (!journal_) return;
+  sync_dirty_logs(true);
+  journal_->wait_all();
+}
+
+void NamespaceImpl::on_vanished(Vanished callback) {
+  const std::lock_guard lock(callback_mutex_);
+  vanished_ = std::move(callback);
+}
+
+void NamespaceImpl::on_committed(Committed callback) {
+  const std::lock_guard lock(callback_mutex_);
+  committed_ = std::move(callback);
+}
+
+}  // namespace mpool::names

@@ -1,0 +1,185 @@
+// The implementation of Namespace. Its parts: namespace.cpp (the tree), mount.cpp (reading it from the media),
+// files.cpp (open files), logs.cpp (append-only files), xattrs.cpp (extended attributes and policy).
+//
+// Lock order: OpenState::log_lock, the journal's gate (shared), tree_mutex_, then leaves
+// (Journal's own, pending_mutex_, dirty_mutex_, callback_mutex_). Nothing waits for the device under tree_mutex_.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <shared_mutex>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "engine/names/journal.h"
+#include "engine/names/names.h"
+#include "engine/names/open_state.h"
+#include "engine/names/tree.h"
+
+namespace mpool::names {
+
+class NamespaceImpl final : public Namespace {
+ public:
+  NamespaceImpl(Pool& pool, const NamespaceOptions& options);
+  ~NamespaceImpl() override;
+
+  bool foreign() const override { return foreign_; }
+
+  Attributes lookup(InodeNumber parent, std::string_view name) override;
+  Attributes attributes(InodeNumber inode) override;
+  Attributes set_attributes(InodeNumber inode, const AttributeChange& change) override;
+  Attributes make_directory(InodeNumber parent, std::string_view name, std::uint32_t mode,
+                            mpool::Owner owner) override;
+  Attributes make_symlink(InodeNumber parent, std::string_view name, std::string_view target,
+                          mpool::Owner owner) override;
+  std::string read_symlink(InodeNumber inode) override;
+  std::pair<Attributes, std::unique_ptr<OpenFile>> create(InodeNumber parent, std::string_view name,
+                                                          std::uint32_t mode, mpool::Owner owner,
+                                                          const OpenIntent& intent) override;
+  Attributes make_file(InodeNumber parent, std::string_view name, std::uint32_t mode,
+                       mpool::Owner owner) override;
+  Attributes link(InodeNumber inode, InodeNumber parent, std::string_view name) override;
+  void unlink(InodeNumber parent, std::string_view name) override;
+  void remove_directory(InodeNumber parent, std::string_view name) override;
+  void rename(InodeNumber parent, std::string_view name, InodeNumber new_parent,
+              std::string_view new_name, RenameMode mode) override;
+  void read_directory(InodeNumber directory, std::uint64_t cookie,
+                      const std::function<bool(const DirectoryEntry&)>& take) override;
+  InodeNumber parent_of(InodeNumber directory) override;
+  std::unique_ptr<OpenFile> open(InodeNumber inode, const OpenIntent& intent) override;
+  Attributes truncate(InodeNumber inode, std::uint64_t size) override;
+  std::string get_xattr(InodeNumber inode, std::string_view name) override;
+  std::vector<std::string> list_xattrs(InodeNumber inode) override;
+  void set_xattr(InodeNumber inode, std::string_view name, std::string_view value,
+                 int flags) override;
+  void remove_xattr(InodeNumber inode, std::string_view name) override;
+  SpaceFacts space(InodeNumber inode) override;
+  void sync() override;
+  void on_vanished(Vanished callback) override;
+  void on_committed(Committed callback) override;
+
+  // --- for open files (files.cpp) ---
+  using State = std::shared_ptr<OpenState>;
+
+  std::size_t read_content(InodeNumber inode, OpenState& state, std::uint64_t offset, ByteSpan into);
+  // Writes everything gathered so far and records it; `last`: the file is complete. Returns when it is
+  // queued; the ticket is for Journal::wait.
+  Journal::Ticket persist(InodeNumber inode, OpenState& state, bool last);
+  void fsync_content(InodeNumber inode, OpenState& state);
+  void close_handle(InodeNumber inode, const State& state, bool writer) noexcept;
+  FileKind kind_of(InodeNumber inode);
+  bool sync_always() const { return options_.sync; }
+
+  std::size_t read_log(InodeNumber inode, OpenState& state, std::uint64_t offset, ByteSpan into);
+  void append_log(InodeNumber inode, const State& state, std::optional<std::uint64_t> offset,
+                  ConstByteSpan data);
+  void erase_log(InodeNumber inode, OpenState& state);
+  void sync_log(InodeNumber inode, OpenState& state);
+
+ private:
+  using TreeLock = std::unique_lock<std::shared_mutex>;
+  // What every change of the tree holds: the gate first, then the tree alone.
+  struct ChangeLock {
+    Journal::Gate gate;
+    TreeLock tree;
+  };
+
+  // namespace.cpp
+  void check_writable() const;
+  ChangeLock begin_change(std::size_t record_size, bool frees = false);
+  ChangeLock lock_for_change();
+  // Applies a record to the tree and queues it; disposes of the inode that lost its last name.
+  Journal::Ticket change(const Record& record);
+  Journal::Ticket record_only(const Record& record);
+  void finish(ChangeLock& lock, Journal::Ticket ticket);
+  Attributes describe(const Inode& inode) const;
+  Attributes describe_unlocked(InodeNumber inode);
+  InodeNumber find_name(const Inode& directory, std::string_view name) const;
+  void check_new_name(const Inode& directory, std::string_view name) const;
+  CreateRecord new_inode(Inode& parent, std::string_view name, FileKind kind, std::uint32_t mode,
+                         mpool::Owner owner);
+  Journal::Ticket inherit_policy(InodeNumber inode, const Inode& parent, Journal::Ticket ticket);
+  void check_rename(const Inode& inode, const Inode* target, InodeNumber new_parent, RenameMode mode);
+  Journal::Ticket rename_recorded(const RenameRecord& record, Inode* target);
+  Journal::Ticket rename_pending(const RenameRecord& record, Inode& inode, Inode* target);
+
+  // Keeping inodes: hold() before anything may take the last name away, drop_hold() after.
+  State hold(Inode& inode);
+  void drop_hold(InodeNumber inode);
+  void dispose(Inode& inode);
+  // An inode that is not recorded leaves its name: what it shadowed goes from the media, too.
+  Journal::Ticket unshadow(Inode& inode, bool recorded_by_caller);
+
+  // mount.cpp
+  void load();
+  void take_possession();
+  struct Replay;
+  std::vector<std::vector<std::byte>> snapshot();
+
+  // files.cpp
+  std::unique_ptr<OpenFile> open_locked(Inode& inode, const OpenIntent& intent,
+                                        Journal::Ticket& ticket);
+  Inode& wait_until_openable(TreeLock& lock, InodeNumber number, const OpenIntent& intent);
+  void begin_writing(Inode& inode);
+  std::unique_ptr<MblockWriter> allocate_mblock(MediaClass media_class,
+                                                std::optional<std::uint64_t> near);
+  ObjectRecord allocate_mlog(MediaClass media_class);
+  template <typename Allocate>
+  auto with_room(Allocate allocate);
+  std::optional<ObjectRecord> find_object(ObjectId id);
+  std::shared_ptr<const ReadMap> make_read_map(const Inode& inode);
+  std::shared_ptr<const ReadMap> read_map(InodeNumber inode, OpenState& state);
+  Journal::Ticket record_pending(Inode& inode, Change change);
+  void commit_closed(InodeNumber inode, const State& state) noexcept;
+  void vanish(InodeNumber inode, OpenState& state, const std::string& why);
+
+  // xattrs.cpp
+  Journal::Ticket change_xattr(Inode& inode, XattrRecord record);
+
+  // logs.cpp
+  void need_log(InodeNumber inode, OpenState& state);
+  ObjectRecord add_mlog(InodeNumber inode);
+  std::uint64_t log_size(InodeNumber inode);
+  void keep_idle_log(Inode& inode);
+  void record_log_times(InodeNumber inode, OpenState& state);
+  void sync_dirty_logs(bool wait);
+  void sync_held_log(InodeNumber inode, OpenState& state);
+
+  Pool& pool_;
+  const NamespaceOptions options_;
+  bool foreign_ = false;
+  std::unique_ptr<Mdc> mdc_;
+  std::unique_ptr<Journal> journal_;  // absent when nothing may be written
+
+  mutable std::shared_mutex tree_mutex_;
+  Tree tree_;
+  std::condition_variable_any commits_;  // with tree_mutex_: a commit ended, a descriptor was closed
+  std::deque<InodeNumber> idle_logs_;    // open logs without handles, oldest first
+
+  std::mutex pending_mutex_;
+  std::unordered_map<ObjectId, ObjectRecord> pending_objects_;  // recorded, not committed yet
+
+  std::mutex dirty_mutex_;
+  std::map<InodeNumber, std::weak_ptr<OpenState>> dirty_logs_;
+
+  std::mutex callback_mutex_;
+  Vanished vanished_;
+  Committed committed_;
+};
+
+// Now, as records have it.
+Nanoseconds now();
+
+inline constexpr std::string_view kClassXattr = "user.mpool.class";
+inline constexpr std::string_view kCreateXattr = "user.mpool.create";
+
+// What the rules say of a name: the first that matches decides (filesystem.md, "Directories and policy").
+Choice choose(std::string_view rules, std::string_view name);
+
+}  // namespace mpool::names

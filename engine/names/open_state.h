@@ -1,0 +1,60 @@
+// What an inode has in memory while somebody has it open.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <ctime>
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
+#include <string>
+#include <vector>
+
+#include "engine/names/names.h"
+#include "engine/names/records.h"
+#include "engine/object/content_writer.h"
+#include "engine/object/log.h"
+
+namespace mpool::names {
+
+// The committed content of a write-once file with its objects looked up: readers need nothing else.
+struct ReadMap {
+  struct Piece {
+    std::uint64_t file_offset = 0;
+    std::uint64_t length = 0;
+    std::uint64_t position = 0;  // in the mblock
+    ObjectRecord mblock;
+  };
+  std::uint64_t size = 0;
+  std::vector<Piece> pieces;  // in order of file_offset, not overlapping
+};
+
+// Shared by the handles of one inode. What no comment says otherwise is guarded by the tree's lock.
+class OpenState {
+ public:
+  unsigned handles = 0;  // open files and whatever else keeps the inode
+  unsigned writers = 0;  // of them, those that may write
+
+  // A write-once file that is being written: set until its commit is done. Writing handles use it without
+  // the lock: it stays while one of them is open.
+  std::shared_ptr<ContentWriter> writer;
+  bool committing = false;   // the last writing handle was closed
+  bool times_set = false;    // somebody set the mtime: the commit leaves it
+  std::mutex append_mutex;   // orders writes at the end; taken with no other lock held
+  // A descriptor was closed after the last write: the last close may be on its way to us.
+  std::atomic<bool> closing = false;
+
+  // Where the name of an inode that is not recorded is.
+  InodeNumber parent = 0;
+  std::string name;
+
+  std::shared_ptr<const ReadMap> read_map;  // made by the first reader of a committed file
+
+  // A log: opened by the first who needs it. Reading, appending and syncing hold log_lock shared; opening
+  // and emptying hold it alone. It comes before the journal's gate and the tree's lock.
+  std::shared_mutex log_lock;
+  std::unique_ptr<Log> log;                     // guarded by log_lock
+  std::atomic<Nanoseconds> log_written_at = 0;  // time of the last append not yet in the inode; 0: none
+};
+
+}  // namespace mpool::names

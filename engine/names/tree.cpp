@@ -1,0 +1,321 @@
+#include "engine/names/tree.h"
+
+#include <cerrno>
+#include <iterator>
+#include <unordered_set>
+#include <utility>
+
+#include "engine/base/error.h"
+
+namespace mpool::names {
+namespace {
+
+[[noreturn]] void misfit(const char* record, InodeNumber inode, std::string_view detail) {
+  raise(ENOTRECOVERABLE, "namespace", "{} record: inode {} {}", record, inode, detail);
+}
+
+void touch(Inode& inode, Nanoseconds when) {
+  inode.attributes.mtime = when;
+  inode.attributes.ctime = when;
+}
+
+CreateRecord create_record(const Inode& inode, InodeNumber parent, const std::string& name) {
+  CreateRecord record{.inode = inode.number,
+                      .parent = parent,
+                      .name = name,
+                      .attributes = inode.attributes,
+                      .media_class = inode.media_class,
+                      .choice = inode.choice,
+                      .target = inode.target ? *inode.target : std::string(),
+                      .content = {.kind = inode.kind, .size = inode.size, .extents = {}}};
+  if (inode.extents) record.content.extents = *inode.extents;
+  return record;
+}
+
+}  // namespace
+
+InodeNumber Directory::find(std::string_view name) const {
+  const auto it = by_name_.find(name);
+  return it == by_name_.end() ? 0 : by_position_.at(it->second).inode;
+}
+
+void Directory::insert(std::string_view name, InodeNumber inode) {
+  const std::uint64_t position = next_position_++;
+  const auto [it, inserted] = by_position_.emplace(position, Entry{std::string(name), inode});
+  by_name_.emplace(it->second.name, position);
+}
+
+void Directory::erase(std::string_view name) {
+  const auto it = by_name_.find(name);
+  const std::uint64_t position = it->second;
+  by_name_.erase(it);
+  by_position_.erase(position);
+}
+
+void Directory::replace(std::string_view name, InodeNumber inode) {
+  by_position_.at(by_name_.at(name)).inode = inode;
+}
+
+std::vector<ObjectId> Inode::objects() const {
+  std::vector<ObjectId> objects;
+  if (!extents) return objects;
+  for (const Extent& extent : *extents) objects.push_back(extent.object);
+  std::ranges::sort(objects);
+  const auto repeated = std::ranges::unique(objects);
+  objects.erase(repeated.begin(), repeated.end());
+  return objects;
+}
+
+Inode* Tree::find(InodeNumber number) {
+  const auto it = inodes_.find(number);
+  return it == inodes_.end() ? nullptr : &it->second;
+}
+
+Inode& Tree::get(InodeNumber number) {
+  if (Inode* inode = find(number)) return *inode;
+  raise(ESTALE, "namespace", "inode {} does not exist", number);
+}
+
+Inode& Tree::get_directory(InodeNumber number) {
+  Inode& inode = get(number);
+  if (!inode.is_directory()) raise(ENOTDIR, "namespace", "inode {} is no directory", number);
+  return inode;
+}
+
+void Tree::erase(InodeNumber number) { inodes_.erase(number); }
+
+Inode& Tree::require(InodeNumber number, const char* record) {
+  if (Inode* inode = find(number)) return *inode;
+  misfit(record, number, "does not exist");
+}
+
+Inode& Tree::require_directory(InodeNumber number, const char* record) {
+  Inode& inode = require(number, record);
+  if (!inode.is_directory()) misfit(record, number, "is no directory");
+  return inode;
+}
+
+InodeNumber Tree::apply(const Record& record) {
+  return std::visit(
+      [&](const auto& body) -> InodeNumber {
+        if constexpr (requires { apply_body(body, record.when); }) {
+          return apply_body(body, record.when);
+        } else {
+          raise(ENOTRECOVERABLE, "namespace", "record type {} is out of place",
+                record.body.index() + 1);
+        }
+      },
+      record.body);
+}
+
+InodeNumber Tree::drop_name(Inode& parent, Inode& inode, Nanoseconds when) {
+  inode.attributes.ctime = when;
+  if (inode.is_directory()) {
+    --parent.links;
+    inode.links = 0;
+  } else {
+    --inode.links;
+  }
+  return inode.links == 0 ? inode.number : 0;
+}
+
+InodeNumber Tree::enter(Inode& parent, std::string_view name, Inode& inode, Nanoseconds when) {
+  InodeNumber unnamed = 0;
+  if (const InodeNumber old = parent.directory->find(name); old != 0) {
+    unnamed = drop_name(parent, get(old), when);
+    parent.directory->replace(name, inode.number);
+  } else {
+    parent.directory->insert(name, inode.number);
+  }
+  if (inode.is_directory()) {
+    inode.parent = parent.number;
+    ++parent.links;
+  }
+  touch(parent, when);
+  return unnamed;
+}
+
+InodeNumber Tree::apply_body(const CreateRecord& record, Nanoseconds when) {
+  const bool is_root = record.inode == kRootInode;
+  if (find(record.inode) != nullptr) misfit("CREATE", record.inode, "exists already");
+  if (!is_root) {
+    Inode& parent = require_directory(record.parent, "CREATE");
+    const Inode* old = find(parent.directory->find(record.name));
+    if (old != nullptr && old->is_directory()) {
+      misfit("CREATE", record.inode, "would replace a directory");
+    }
+  }
+  next_inode_ = std::max(next_inode_, record.inode + 1);
+  Inode& inode = inodes_[record.inode];
+  inode.number = record.inode;
+  inode.attributes = record.attributes;
+  inode.kind = record.content.kind;
+  inode.media_class = record.media_class;
+  inode.choice = record.choice;
+  inode.links = inode.is_directory() ? 2 : 1;
+  inode.size = record.content.size;
+  if (!record.content.extents.empty()) {
+    inode.extents = std::make_shared<const std::vector<Extent>>(record.content.extents);
+  }
+  if (inode.is_directory()) inode.directory = std::make_unique<Directory>();
+  if (inode.kind == FileKind::symlink) inode.target = std::make_unique<std::string>(record.target);
+  if (is_root) {
+    inode.parent = kRootInode;
+    return 0;
+  }
+  return enter(get(record.parent), record.name, inode, when);
+}
+
+InodeNumber Tree::apply_body(const ContentRecord& record, Nanoseconds when) {
+  Inode& inode = require(record.inode, "CONTENT");
+  if (inode.is_directory() || inode.kind == FileKind::symlink) {
+    misfit("CONTENT", record.inode, "is no regular file");
+  }
+  std::vector<Extent> extents;
+  if (!record.replace && inode.extents) extents = *inode.extents;
+  extents.insert(extents.end(), record.content.extents.begin(), record.content.extents.end());
+  if (record.content.kind == FileKind::write_once) {
+    std::ranges::sort(extents, {}, &Extent::file_offset);
+  }
+  inode.extents = std::make_shared<const std::vector<Extent>>(std::move(extents));
+  inode.kind = record.content.kind;
+  inode.size = record.content.size;
+  touch(inode, when);
+  return 0;
+}
+
+InodeNumber Tree::apply_body(const AttributesRecord& record, Nanoseconds) {
+  Inode& inode = require(record.inode, "ATTRIBUTES");
+  inode.attributes = record.attributes;
+  inode.media_class = record.media_class;
+  return 0;
+}
+
+InodeNumber Tree::apply_body(const LinkRecord& record, Nanoseconds when) {
+  Inode& inode = require(record.inode, "LINK");
+  Inode& parent = require_directory(record.parent, "LINK");
+  if (inode.is_directory()) misfit("LINK", record.inode, "is a directory");
+  if (parent.directory->find(record.name) != 0) misfit("LINK", record.inode, "has a name in its way");
+  ++inode.links;
+  inode.attributes.ctime = when;
+  return enter(parent, record.name, inode, when);
+}
+
+InodeNumber Tree::apply_body(const UnlinkRecord& record, Nanoseconds when) {
+  Inode& parent = require_directory(record.parent, "UNLINK");
+  const InodeNumber number = parent.directory->find(record.name);
+  if (number == 0) misfit("UNLINK", record.parent, "has no such name");
+  Inode& inode = get(number);
+  if (inode.is_directory() && !inode.directory->empty()) misfit("UNLINK", number, "is not empty");
+  parent.directory->erase(record.name);
+  touch(parent, when);
+  return drop_name(parent, inode, when);
+}
+
+InodeNumber Tree::apply_body(const RenameRecord& record, Nanoseconds when) {
+  Inode& from = require_directory(record.parent, "RENAME");
+  Inode& to = require_directory(record.new_parent, "RENAME");
+  const InodeNumber number = from.directory->find(record.name);
+  const InodeNumber target = to.directory->find(record.new_name);
+  if (number == 0) misfit("RENAME", record.parent, "has no such name");
+  Inode& inode = get(number);
+  if (inode.is_directory() && is_below(to.number, number)) {
+    misfit("RENAME", number, "would lie below itself");
+  }
+  if (record.exchange) {
+    if (target == 0) misfit("RENAME", record.new_parent, "has no such name");
+    Inode& other = get(target);
+    if (other.is_directory() && is_below(from.number, target)) {
+      misfit("RENAME", target, "would lie below itself");
+    }
+    inode.attributes.ctime = when;
+    other.attributes.ctime = when;
+    const auto move = [](Inode& moved, Inode& source, Inode& destination) {
+      if (!moved.is_directory()) return;
+      --source.links;
+      ++destination.links;
+      moved.parent = destination.number;
+    };
+    from.directory->replace(record.name, target);
+    to.directory->replace(record.new_name, number);
+    move(inode, from, to);
+    move(other, to, from);
+    touch(from, when);
+    touch(to, when);
+    return 0;
+  }
+  if (target != 0) {
+    const Inode& old = get(target);
+    if (old.is_directory() && !old.directory->empty()) misfit("RENAME", target, "is not empty");
+  }
+  inode.attributes.ctime = when;
+  from.directory->erase(record.name);
+  if (inode.is_directory()) --from.links;
+  touch(from, when);
+  return enter(to, record.new_name, inode, when);
+}
+
+InodeNumber Tree::apply_body(const XattrRecord& record, Nanoseconds when) {
+  Inode& inode = require(record.inode, "XATTR");
+  inode.attributes.ctime = when;
+  if (record.present) {
+    if (!inode.xattrs) inode.xattrs = std::make_unique<std::map<std::string, std::string>>();
+    (*inode.xattrs)[record.name] = record.value;
+  } else if (inode.xattrs) {
+    inode.xattrs->erase(record.name);
+    if (inode.xattrs->empty()) inode.xattrs.reset();
+  }
+  return 0;
+}
+
+bool Tree::is_below(InodeNumber inode, InodeNumber ancestor) {
+  for (;;) {
+    if (inode == ancestor) return true;
+    if (inode == kRootInode) return false;
+    inode = get_directory(inode).parent;
+  }
+}
+
+void Tree::snapshot(const std::function<void(const Record&)>& emit) const {
+  const auto emit_inode = [&](const Inode& inode, InodeNumber parent, const std::string& name) {
+    // The time of a CREATE becomes its parent's mtime; the parent's own is restored below.
+    emit({inode.attributes.mtime, create_record(inode, parent, name)});
+    if (!inode.xattrs) return;
+    for (const auto& [key, value] : *inode.xattrs) {
+      emit({inode.attributes.ctime, XattrRecord{inode.number, key, true, value}});
+    }
+  };
+  std::unordered_set<InodeNumber> shadowed;
+  for (const auto& [number, inode] : inodes_) {
+    if (inode.shadows != 0) shadowed.insert(inode.shadows);
+  }
+  std::unordered_set<InodeNumber> linked;  // further names of these are LINKs
+  std::vector<const Inode*> pending{&inodes_.at(kRootInode)};
+  emit_inode(*pending.back(), 0, "");
+  while (!pending.empty()) {
+    const Inode& directory = *pending.back();
+    pending.pop_back();
+    for (const auto& [position, entry] : directory.directory->entries()) {
+      const Inode* named = &inodes_.at(entry.inode);
+      if (!named->recorded && named->shadows == 0) continue;
+      const Inode& inode = named->recorded ? *named : inodes_.at(named->shadows);
+      const bool several = inode.links > 1 || shadowed.contains(inode.number);
+      if (!inode.is_directory() && several && !linked.insert(inode.number).second) {
+        emit({inode.attributes.ctime, LinkRecord{inode.number, directory.number, entry.name}});
+        continue;
+      }
+      emit_inode(inode, directory.number, entry.name);
+      if (inode.is_directory()) pending.push_back(&inode);
+    }
+    emit({directory.attributes.mtime,
+          AttributesRecord{directory.number, directory.attributes, directory.media_class}});
+  }
+  OrphanRecord orphans;
+  for (const auto& [number, inode] : inodes_) {
+    if (inode.links != 0 || !inode.recorded || shadowed.contains(number)) continue;
+    std::ranges::copy(inode.objects(), std::back_inserter(orphans.objects));
+  }
+  if (!orphans.objects.empty()) emit({0, std::move(orphans)});
+}
+
+}  // namespace mpool::names

@@ -1,0 +1,121 @@
+// The named tree in memory: inodes and directories, changed by applying records.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/names/names.h"
+#include "engine/names/records.h"
+
+namespace mpool::names {
+
+class OpenState;
+
+// The entries of one directory: by name, and in the order in which they came (a stable reading order that
+// follows the order of the data on the device). Not thread-safe.
+class Directory {
+ public:
+  // Cookies below this are left to the caller ("." and "..").
+  static constexpr std::uint64_t kFirstPosition = 3;
+
+  struct Entry {
+    std::string name;
+    InodeNumber inode = 0;
+  };
+
+  InodeNumber find(std::string_view name) const;  // 0: no such name
+  void insert(std::string_view name, InodeNumber inode);  // the name must be free
+  void erase(std::string_view name);                      // the name must exist
+  void replace(std::string_view name, InodeNumber inode);  // the name must exist; its place stays
+  bool empty() const { return by_position_.empty(); }
+  std::size_t size() const { return by_position_.size(); }
+  // The entries in order, by position; an entry's position is its cookie.
+  const std::map<std::uint64_t, Entry>& entries() const { return by_position_; }
+
+ private:
+  std::map<std::uint64_t, Entry> by_position_;
+  std::unordered_map<std::string_view, std::uint64_t> by_name_;  // views into by_position_
+  std::uint64_t next_position_ = kFirstPosition;
+};
+
+using Extents = std::shared_ptr<const std::vector<Extent>>;
+
+struct Inode {
+  InodeNumber number = 0;
+  InodeAttributes attributes;
+  FileKind kind = FileKind::empty;
+  MediaClass media_class = MediaClass::capacity;  // of its content; of a directory: of what is made in it
+  Choice choice = Choice::none;
+  bool recorded = true;  // its CREATE record was handed to the journal
+  // Not recorded: the recorded inode that has this one's name on the media until then (0: none).
+  InodeNumber shadows = 0;
+  std::uint32_t links = 0;
+  std::uint64_t size = 0;
+  InodeNumber parent = 0;  // directories only
+  Extents extents;         // write-once files and logs; null: none
+  std::unique_ptr<Directory> directory;
+  std::unique_ptr<std::string> target;  // symlinks
+  std::unique_ptr<std::map<std::string, std::string>> xattrs;
+  std::shared_ptr<OpenState> open;  // while somebody has it open
+
+  bool is_directory() const { return kind == FileKind::directory; }
+  // The objects that hold the content, each once.
+  std::vector<ObjectId> objects() const;
+};
+
+// Not thread-safe: Namespace guards it.
+class Tree {
+ public:
+  // An empty tree: not even the root, which is created by a record.
+  Tree() = default;
+
+  Inode* find(InodeNumber number);  // null: none
+  Inode& get(InodeNumber number);   // ESTALE when there is none
+  Inode& get_directory(InodeNumber number);  // ENOTDIR
+  void erase(InodeNumber number);
+
+  // Changes the tree as the record says. Returns the inode that lost its last name by it, or 0; the inode
+  // itself stays until erase(). Throws Error ENOTRECOVERABLE, with the tree unchanged, when the record does
+  // not fit the tree (OWNER, BATCH and ROLLBACK do not belong here).
+  InodeNumber apply(const Record& record);
+
+  // True when `inode` is `ancestor` or lies below it.
+  bool is_below(InodeNumber inode, InodeNumber ancestor);
+
+  // Calls `emit` with the records that make this tree: directories before what is in them. Inodes that are
+  // not recorded are left out.
+  void snapshot(const std::function<void(const Record&)>& emit) const;
+
+  const std::unordered_map<InodeNumber, Inode>& inodes() const { return inodes_; }
+  // Greater than every inode number in a record applied.
+  InodeNumber next_inode() const { return next_inode_; }
+  void raise_next_inode(InodeNumber next) { next_inode_ = std::max(next_inode_, next); }
+  InodeNumber take_inode_number() { return next_inode_++; }
+
+ private:
+  InodeNumber apply_body(const CreateRecord& record, Nanoseconds when);
+  InodeNumber apply_body(const ContentRecord& record, Nanoseconds when);
+  InodeNumber apply_body(const AttributesRecord& record, Nanoseconds when);
+  InodeNumber apply_body(const LinkRecord& record, Nanoseconds when);
+  InodeNumber apply_body(const UnlinkRecord& record, Nanoseconds when);
+  InodeNumber apply_body(const RenameRecord& record, Nanoseconds when);
+  InodeNumber apply_body(const XattrRecord& record, Nanoseconds when);
+
+  // Gives `name` in `parent` to `inode`, whoever has it; returns the inode that lost its last name, or 0.
+  InodeNumber enter(Inode& parent, std::string_view name, Inode& inode, Nanoseconds when);
+  InodeNumber drop_name(Inode& parent, Inode& inode, Nanoseconds when);
+  Inode& require(InodeNumber number, const char* record);
+  Inode& require_directory(InodeNumber number, const char* record);
+
+  std::unordered_map<InodeNumber, Inode> inodes_;
+  InodeNumber next_inode_ = kRootInode + 1;
+};
+
+}  // namespace mpool::names

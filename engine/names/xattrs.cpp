@@ -1,0 +1,172 @@
+// Extended attributes: the user's own, the policy of directories, and facts about files (filesystem.md,
+// "Directories and policy").
+#include <sys/xattr.h>
+
+#include <array>
+#include <cerrno>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "engine/base/error.h"
+#include "engine/names/namespace.h"
+
+namespace mpool::names {
+namespace {
+
+constexpr std::string_view kUserPrefix = "user.";
+constexpr std::string_view kOwnPrefix = "user.mpool.";
+constexpr std::string_view kTypeXattr = "user.mpool.type";
+constexpr std::string_view kObjectsXattr = "user.mpool.objects";
+constexpr std::string_view kCommittedXattr = "user.mpool.committed";
+constexpr std::size_t kSmallRecord = 1024;
+
+[[noreturn]] void refuse(int code, std::string_view name, std::string_view why) {
+  raise(code, std::string(name), "{}", why);
+}
+
+void check_prefix(std::string_view name) {
+  if (!name.starts_with(kUserPrefix)) {
+    refuse(ENOTSUP, name, "only extended attributes in user.* are supported");
+  }
+  if (name.size() > kMaxNameLength) refuse(ERANGE, name, "the attribute's name is too long");
+}
+
+std::optional<MediaClass> parse_class(std::string_view text) {
+  for (const MediaClass media_class : {MediaClass::staging, MediaClass::capacity}) {
+    if (text == to_string(media_class)) return media_class;
+  }
+  return std::nullopt;
+}
+
+// "PATTERN=mblock|mlog", separated by blanks.
+bool valid_rules(std::string_view rules) {
+  while (!rules.empty()) {
+    const std::size_t end = std::min(rules.find(' '), rules.size());
+    const std::string_view rule = rules.substr(0, end);
+    rules.remove_prefix(std::min(end + 1, rules.size()));
+    if (rule.empty()) continue;
+    const std::size_t equals = rule.rfind('=');
+    if (equals == std::string_view::npos || equals == 0) return false;
+    const std::string_view what = rule.substr(equals + 1);
+    if (what != "mblock" && what != "mlog") return false;
+  }
+  return true;
+}
+
+std::string type_of(const Inode& inode) {
+  switch (inode.kind) {
+    case FileKind::directory:
+      return "directory";
+    case FileKind::symlink:
+      return "symlink";
+    case FileKind::log:
+      return "mlog";
+    case FileKind::empty:
+    case FileKind::write_once:
+      break;
+  }
+  const bool mblock = inode.kind == FileKind::write_once || (inode.open && inode.open->writer);
+  return mblock ? "mblock" : "empty";
+}
+
+// The value of an attribute that is a fact about the inode, not stored.
+std::optional<std::string> fact(const Inode& inode, std::string_view name) {
+  if (name == kTypeXattr) return type_of(inode);
+  if (name == kClassXattr) return std::string(to_string(inode.media_class));
+  if (inode.is_directory() || inode.kind == FileKind::symlink) return std::nullopt;
+  if (name == kCommittedXattr) {
+    const bool being_written = inode.open && inode.open->writer;
+    return inode.kind == FileKind::write_once && !being_written ? "1" : "0";
+  }
+  if (name == kObjectsXattr) {
+    std::vector<std::string> ids;
+    for (const ObjectId id : inode.objects()) ids.push_back(id.to_string());
+    return fmt::format("{}", fmt::join(ids, " "));
+  }
+  return std::nullopt;
+}
+
+void check_settable(const Inode& inode, std::string_view name) {
+  if (!name.starts_with(kOwnPrefix)) return;
+  if (inode.is_directory() && (name == kClassXattr || name == kCreateXattr)) return;
+  refuse(EPERM, name, "this attribute cannot be set here");
+}
+
+}  // namespace
+
+std::string NamespaceImpl::get_xattr(InodeNumber number, std::string_view name) {
+  check_prefix(name);
+  const std::shared_lock lock(tree_mutex_);
+  const Inode& inode = tree_.get(number);
+  if (auto value = fact(inode, name)) return *value;
+  if (inode.xattrs) {
+    const auto it = inode.xattrs->find(std::string(name));
+    if (it != inode.xattrs->end()) return it->second;
+  }
+  refuse(ENODATA, name, "no such attribute");
+}
+
+std::vector<std::string> NamespaceImpl::list_xattrs(InodeNumber number) {
+  const std::shared_lock lock(tree_mutex_);
+  const Inode& inode = tree_.get(number);
+  // Facts about files are found by name but not listed, so that copies do not try to set them.
+  std::vector<std::string> names;
+  if (inode.is_directory() && inode.media_class != MediaClass::capacity) {
+    names.emplace_back(kClassXattr);
+  }
+  if (inode.xattrs) {
+    for (const auto& [name, value] : *inode.xattrs) names.push_back(name);
+  }
+  return names;
+}
+
+Journal::Ticket NamespaceImpl::change_xattr(Inode& inode, XattrRecord record) {
+  const Record whole{now(), std::move(record)};
+  if (inode.recorded && inode.links > 0) return change(whole);
+  tree_.apply(whole);
+  return 0;
+}
+
+void NamespaceImpl::set_xattr(InodeNumber number, std::string_view name, std::string_view value,
+                              int flags) {
+  check_prefix(name);
+  if (value.size() > kMaxXattrSize) refuse(E2BIG, name, "the value is too large");
+  ChangeLock lock = begin_change(kSmallRecord + value.size());
+  Inode& inode = tree_.get(number);
+  check_settable(inode, name);
+  if (name == kClassXattr) {
+    const auto media_class = parse_class(value);
+    if (!media_class) refuse(EINVAL, name, "the value is neither 'capacity' nor 'staging'");
+    if (!pool_.has_class(*media_class)) {
+      refuse(EINVAL, name, fmt::format("the pool has no {} device", value));
+    }
+    finish(lock, change({now(), AttributesRecord{number, inode.attributes, *media_class}}));
+    return;
+  }
+  if (name == kCreateXattr && !valid_rules(value)) {
+    refuse(EINVAL, name, "rules are PATTERN=mblock or PATTERN=mlog, separated by blanks");
+  }
+  const bool exists = inode.xattrs && inode.xattrs->contains(std::string(name));
+  if (exists && (flags & XATTR_CREATE) != 0) refuse(EEXIST, name, "the attribute exists");
+  if (!exists && (flags & XATTR_REPLACE) != 0) refuse(ENODATA, name, "no such attribute");
+  finish(lock,
+         change_xattr(inode, {number, std::string(name), true, std::string(value)}));
+}
+
+void NamespaceImpl::remove_xattr(InodeNumber number, std::string_view name) {
+  check_prefix(name);
+  ChangeLock lock = begin_change(kSmallRecord, true);
+  Inode& inode = tree_.get(number);
+  check_settable(inode, name);
+  if (name == kClassXattr) {
+    finish(lock, change({now(), AttributesRecord{number, inode.attributes, MediaClass::capacity}}));
+    return;
+  }
+  if (!inode.xattrs || !inode.xattrs->contains(std::string(name))) {
+    refuse(ENODATA, name, "no such attribute");
+  }
+  finish(lock, change_xattr(inode, {number, std::string(name), false, {}}));
+}
+
+}  // namespace mpool::names
