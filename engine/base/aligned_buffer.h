@@ -11,8 +11,8 @@
 
 namespace mpool {
 
-// A page of the on-media format: 4096 bytes whatever the machine's page size. Every device I/O of the
-// engine is aligned to it, in offset, length and (to avoid a copy) memory.
+// A page of the on-media format: 4096 bytes whatever the machine's page size. Every device I/O of
+// the engine is aligned to it, in offset, length and (to avoid a copy) memory.
 inline constexpr std::size_t kPageSize = 4096;
 
 // Owns `size` bytes aligned to kPageSize; contents undefined unless zeroed. Movable, not copyable.

@@ -14,6 +14,8 @@ void raise_system(int code, std::string subject, const std::string& operation) {
   throw Error(code, std::move(subject), operation + ": " + errno_text(code));
 }
 
-std::string errno_text(int code) { return std::generic_category().message(code); }
+std::string errno_text(int code) {
+  return std::generic_category().message(code);
+}
 
 }  // namespace mpool

@@ -9,9 +9,9 @@
 
 namespace mpool {
 
-// A failure with the errno value a caller should act on and a message for a person. The message names
-// the pool, device, file or object concerned first ("/dev/loop3: superblock 0: checksum 0x… expected
-// 0x…"). Only the FUSE layer and the command translate it, each in one place.
+// A failure with the errno value a caller should act on and a message for a person. The message
+// names the pool, device, file or object concerned first ("/dev/loop3: superblock 0: checksum 0x…
+// expected 0x…"). Only the FUSE layer and the command translate it, each in one place.
 class Error : public std::exception {
  public:
   // code: a positive errno value. subject: what the failure concerns (a path, a pool, an object).

@@ -33,15 +33,17 @@ struct DeviceProperties {
 
 // A device or file opened for direct I/O.
 //
-// I/O: offset and length are multiples of kPageSize and lie inside the device (EINVAL otherwise). Memory
-// aligned to kPageSize is moved without a copy. A call returns when all bytes are transferred, or throws
-// Error with the errno of the failure; after a failed write the range holds anything. Nothing is durable
-// before flush() returned; flush() makes everything durable whose write() returned before it was called.
+// I/O: offset and length are multiples of kPageSize and lie inside the device (EINVAL otherwise).
+// Memory aligned to kPageSize is moved without a copy. A call returns when all bytes are
+// transferred, or throws Error with the errno of the failure; after a failed write the range holds
+// anything. Nothing is durable before flush() returned; flush() makes everything durable whose
+// write() returned before it was called.
 //
 // Threads: all functions may be called at the same time from any number of threads.
 //
-// A device opened for reading only refuses write, flush and discard with EROFS. A failed write or flush takes the device offline for writing: every later write, flush or discard
-// throws EIO at once, reads go on. The first failure is logged.
+// A device opened for reading only refuses write, flush and discard with EROFS. A failed write or
+// flush takes the device offline for writing: every later write, flush or discard throws EIO at
+// once, reads go on. The first failure is logged.
 class Device {
  public:
   Device(std::string name, DeviceProperties properties);
@@ -56,8 +58,8 @@ class Device {
   void read(std::uint64_t offset, ByteSpan into);
   void write(std::uint64_t offset, ConstByteSpan from);
   void flush();
-  // Tells the device that the range is no longer needed. Advisory: it may read as before, as zeros or as
-  // anything else. Throws only when the device reports a failure other than "not supported".
+  // Tells the device that the range is no longer needed. Advisory: it may read as before, as zeros
+  // or as anything else. Throws only when the device reports a failure other than "not supported".
   void discard(std::uint64_t offset, std::uint64_t length);
 
   bool offline() const noexcept { return offline_.load(std::memory_order_acquire); }

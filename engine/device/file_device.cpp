@@ -24,7 +24,8 @@ constexpr std::size_t kBounceSize = std::size_t{1} << 20;
 template <typename Call>
 auto uninterrupted(Call call) {
   auto result = call();
-  while (result < 0 && errno == EINTR) result = call();
+  while (result < 0 && errno == EINTR)
+    result = call();
   return result;
 }
 
@@ -70,12 +71,12 @@ void FileDevice::write_impl(std::uint64_t offset, ConstByteSpan from) {
 
 void FileDevice::read_aligned(std::uint64_t offset, ByteSpan into) {
   while (!into.empty()) {
-    const auto done = uninterrupted([&] {
-      return ::pread(fd_.get(), into.data(), into.size(), static_cast<off_t>(offset));
-    });
+    const auto done = uninterrupted(
+        [&] { return ::pread(fd_.get(), into.data(), into.size(), static_cast<off_t>(offset)); });
     if (done < 0) raise_system(errno, name(), describe_io("read", into.size(), offset));
     // A short transfer goes on at a sector boundary, as direct I/O demands.
-    const auto step = round_down(static_cast<std::uint64_t>(done), properties().logical_sector_size);
+    const auto step =
+        round_down(static_cast<std::uint64_t>(done), properties().logical_sector_size);
     if (step == 0) {
       raise(EIO, name(), "{}: the device ends there, it was opened with {} bytes",
             describe_io("read", into.size(), offset), properties().size);
@@ -87,11 +88,11 @@ void FileDevice::read_aligned(std::uint64_t offset, ByteSpan into) {
 
 void FileDevice::write_aligned(std::uint64_t offset, ConstByteSpan from) {
   while (!from.empty()) {
-    const auto done = uninterrupted([&] {
-      return ::pwrite(fd_.get(), from.data(), from.size(), static_cast<off_t>(offset));
-    });
+    const auto done = uninterrupted(
+        [&] { return ::pwrite(fd_.get(), from.data(), from.size(), static_cast<off_t>(offset)); });
     if (done < 0) raise_system(errno, name(), describe_io("write", from.size(), offset));
-    const auto step = round_down(static_cast<std::uint64_t>(done), properties().logical_sector_size);
+    const auto step =
+        round_down(static_cast<std::uint64_t>(done), properties().logical_sector_size);
     if (step == 0) {
       raise(EIO, name(), "{}: the device took {} bytes", describe_io("write", from.size(), offset),
             done);

@@ -10,11 +10,12 @@
 
 namespace mpool {
 
-// Positioned system calls on one descriptor. Made by open_device() (open.h), which chooses the flags.
+// Positioned system calls on one descriptor. Made by open_device() (open.h), which chooses the
+// flags.
 class FileDevice : public Device {
  public:
-  // Owns `fd` and, with it, the flock on it. Memory not aligned to memory_alignment (a power of two; 1 where
-  // fd goes through the page cache) is copied through an aligned buffer.
+  // Owns `fd` and, with it, the flock on it. Memory not aligned to memory_alignment (a power of
+  // two; 1 where fd goes through the page cache) is copied through an aligned buffer.
   FileDevice(std::string name, DeviceProperties properties, FileDescriptor fd,
              std::uint32_t memory_alignment);
 

@@ -21,8 +21,9 @@ namespace mpool {
 
 namespace {
 
-// udev holds a shared lock on a block device for the moments in which it looks at it, and other programs open
-// it exclusively for a moment, as we do: a lock refused is asked for again within this time.
+// udev holds a shared lock on a block device for the moments in which it looks at it, and other
+// programs open it exclusively for a moment, as we do: a lock refused is asked for again within
+// this time.
 constexpr auto kLockPatience = std::chrono::milliseconds(500);
 constexpr auto kLockInterval = std::chrono::milliseconds(20);
 
@@ -75,7 +76,8 @@ int try_flock(int fd, int operation) {
   return 0;
 }
 
-// An exclusive open succeeds only while nobody else holds the device exclusively; it is given up at once.
+// An exclusive open succeeds only while nobody else holds the device exclusively; it is given up at
+// once.
 int try_exclusive_open(const std::string& path) {
   return FileDescriptor(::open(path.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC)) ? 0 : errno;
 }

@@ -18,16 +18,18 @@ enum class OpenMode {
   activate,
 };
 
-// Opens `path` with direct I/O (page-cache I/O only where the file system has no direct I/O, as tmpfs).
-// `activate` and `inspect` take a flock and, for a block device, check that nobody holds it exclusively (a
-// mount, RAID, …); the device is not held exclusively afterwards (native-view.md). The lock ends with the
-// Device.
-// Errors: ENOENT, EACCES, …; EBUSY when locked or held by another; ENOTBLK when it is neither a block
-// device nor a regular file; EINVAL when its sector size exceeds kPageSize.
+// Opens `path` with direct I/O (page-cache I/O only where the file system has no direct I/O, as
+// tmpfs). `activate` and `inspect` take a flock and, for a block device, check that nobody holds it
+// exclusively (a mount, RAID, …); the device is not held exclusively afterwards (native-view.md).
+// The lock ends with the Device. A block device found in use is tried again for half a second, as
+// udev locks devices for moments.
+// Errors: ENOENT, EACCES, …; EBUSY when locked or held by another;
+// ENOTBLK when it is neither a block device nor a regular file; EINVAL when its sector size exceeds
+// kPageSize.
 std::unique_ptr<Device> open_device(const std::string& path, OpenMode mode);
 
-// Creates a regular file of `size` bytes (sparse), durable including its directory entry. EEXIST when there
-// is one.
+// Creates a regular file of `size` bytes (sparse), durable including its directory entry. EEXIST
+// when there is one.
 void create_image_file(const std::string& path, std::uint64_t size);
 
 }  // namespace mpool

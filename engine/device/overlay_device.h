@@ -14,12 +14,13 @@
 namespace mpool {
 
 // Reads come from `base` where nothing was written, or as zeros without a base; writes and discards
-// (which make the range read as zeros) stay in memory. With a base it lets a pool be activated, recovery
-// included, without changing the media (`mpool dump`, read-only mounts). Without one it is a device in
-// memory for tests. Memory use: one page per page written.
+// (which make the range read as zeros) stay in memory. With a base it lets a pool be activated,
+// recovery included, without changing the media (`mpool dump`, read-only mounts). Without one it is
+// a device in memory for tests. Memory use: one page per page written.
 class OverlayDevice : public Device {
  public:
-  // Has the base's name and properties, but can be written to and is durable at once. base: not null.
+  // Has the base's name and properties, but can be written to and is durable at once. base: not
+  // null.
   explicit OverlayDevice(std::unique_ptr<Device> base);
   // size in bytes; sector_size: 512 or 4096.
   OverlayDevice(std::string name, std::uint64_t size, std::uint32_t sector_size = 512);

@@ -110,7 +110,8 @@ std::vector<std::filesystem::path> entries(const std::filesystem::path& director
 
 std::string Signature::describe() const {
   std::string text = type;
-  if (usage == "filesystem") text += " file system";
+  // libblkid counts a pool among the file systems.
+  if (usage == "filesystem" && type != "mpool") text += " file system";
   if (usage == "raid") text += " (RAID or LVM member)";
   if (usage == "crypto") text += " (encrypted)";
   if (usage == kPartitionTable) text += " partition table";

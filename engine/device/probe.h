@@ -9,19 +9,20 @@ namespace mpool {
 
 struct Signature {
   std::string type;   // "ext4", "LVM2_member", "dos" (partition table), "mpool", …
-  std::string usage;  // "filesystem", "raid", "crypto", "other", "partition table"
+  std::string usage;  // "filesystem" (mpool too), "raid", "crypto", "other", "partition table"
   std::string label;  // empty when it has none
   std::string uuid;   // empty when it has none
   // "ext4 file system labelled \"data\"": for messages.
   std::string describe() const;
 };
 
-// The first known signature on `path` (file system, RAID, LVM, partition table, mpool, …), or nullopt.
-// Throws Error when the path cannot be read or holds several signatures that contradict each other
-// (EEXIST; both are named).
+// The first known signature on `path` (file system, RAID, LVM, partition table, mpool, …), or
+// nullopt. Throws Error when the path cannot be read or holds several signatures that contradict
+// each other (EEXIST; both are named).
 std::optional<Signature> probe_signature(const std::string& path);
 
-// Block devices of this machine (from /sys/block and partitions), by path, sorted; without those of size 0.
+// Block devices of this machine (from /sys/block and partitions), by path, sorted; without those of
+// size 0.
 std::vector<std::string> list_block_devices();
 
 }  // namespace mpool

@@ -46,8 +46,8 @@ std::uint32_t number32(const std::filesystem::path& file) {
   return static_cast<std::uint32_t>(std::min<std::uint64_t>(number(file).value_or(0), UINT32_MAX));
 }
 
-// The sysfs directory of the whole disk that block device `device` is or is a part of; nullopt when it has
-// none (network and memory file systems, btrfs).
+// The sysfs directory of the whole disk that block device `device` is or is a part of; nullopt when
+// it has none (network and memory file systems, btrfs).
 std::optional<std::filesystem::path> disk_directory(dev_t device) {
   std::error_code error;
   auto directory = std::filesystem::canonical(
@@ -88,8 +88,8 @@ DeviceProperties block_properties(int fd, dev_t device, const std::string& path)
     take_cache_properties(*disk, properties);
     properties.discard_max = number(*disk / "queue/discard_max_bytes").value_or(0);
     if (properties.discard_max != 0) {
-      properties.discard_granularity = std::max(number32(*disk / "queue/discard_granularity"),
-                                                properties.logical_sector_size);
+      properties.discard_granularity =
+          std::max(number32(*disk / "queue/discard_granularity"), properties.logical_sector_size);
     }
     properties.zoned = zoned_model(attribute(*disk / "queue/zoned"));
     properties.model = attribute(*disk / "device/model");

@@ -8,21 +8,22 @@
 
 namespace mpool {
 
-// How an open file can be read and written past the page cache. All I/O of the engine is in whole pages, so
-// an offset alignment up to kPageSize is always met.
+// How an open file can be read and written past the page cache. All I/O of the engine is in whole
+// pages, so an offset alignment up to kPageSize is always met.
 struct DirectIo {
   bool supported = false;
   std::uint32_t memory_alignment = kPageSize;
   std::uint32_t offset_alignment = kPageSize;
 };
 
-// From statx(STATX_DIOALIGN); where the kernel does not tell: supported, with the alignment of a page.
+// From statx(STATX_DIOALIGN); where the kernel does not tell: supported, with the alignment of a
+// page.
 DirectIo query_direct_io(int fd);
 
-// Properties of the block device or regular file open as `fd`: sizes from ioctls or fstat, the rest from
-// sysfs (of the whole disk if it is a partition, of the disk below if it is a file), with DeviceProperties'
-// defaults for what is unknown there. read_only is left false. `path` is for messages.
-// Errors: ENOTBLK when it is neither; what an ioctl fails with.
+// Properties of the block device or regular file open as `fd`: sizes from ioctls or fstat, the rest
+// from sysfs (of the whole disk if it is a partition, of the disk below if it is a file), with
+// DeviceProperties' defaults for what is unknown there. read_only is left false. `path` is for
+// messages. Errors: ENOTBLK when it is neither; what an ioctl fails with.
 DeviceProperties query_properties(int fd, const std::string& path);
 
 }  // namespace mpool

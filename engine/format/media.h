@@ -1,5 +1,6 @@
-// Facts shared by all structures on the media (on-media-format, "Device and zones" and "Superblock").
-// Everything in engine/format is pure: bytes in, structures out, no I/O; thread-safe.
+// Facts shared by all structures on the media (on-media-format, "Device and zones" and
+// "Superblock"). Everything in engine/format is pure: bytes in, structures out, no I/O;
+// thread-safe.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +24,8 @@ inline std::string_view to_string(MediaClass media_class) {
 enum class DeviceType : std::uint8_t {
   stream_block = 1,
   block = 2,
-  file = 3,  // read as `block`; never written, so that an image can be copied onto a device and back
+  file =
+      3,  // read as `block`; never written, so that an image can be copied onto a device and back
   memory = 4,
   zoned = 5,
   sector_nvdimm = 6,

@@ -4,6 +4,8 @@
 
 namespace mpool {
 
-std::string ObjectId::to_string() const { return fmt::format("{:#x}", value); }
+std::string ObjectId::to_string() const {
+  return fmt::format("{:#x}", value);
+}
 
 }  // namespace mpool

@@ -10,7 +10,8 @@ namespace mpool {
 
 enum class ObjectType : std::uint8_t { undefined = 0, mblock = 1, mlog = 2 };
 
-// (uniquifier << 12) | (type << 8) | slot; slot = the MDC (0..255) that holds the object's metadata.
+// (uniquifier << 12) | (type << 8) | slot; slot = the MDC (0..255) that holds the object's
+// metadata.
 struct ObjectId {
   std::uint64_t value = 0;
 
@@ -40,7 +41,9 @@ constexpr ObjectId mdc_log_id(unsigned index, unsigned half) {
   return ObjectId::make(2ull * index + half, ObjectType::mlog, 0);
 }
 // The client's root mlog pair.
-constexpr ObjectId root_log_id(unsigned half) { return ObjectId::make(half, ObjectType::mlog, 1); }
+constexpr ObjectId root_log_id(unsigned half) {
+  return ObjectId::make(half, ObjectType::mlog, 1);
+}
 
 inline constexpr unsigned kMaxMdcs = 255;  // MDC1..255
 

@@ -110,7 +110,9 @@ Decoded wrong_length(std::string_view name, std::size_t found, std::size_t expec
   return std::unexpected(fmt::format("{} record has {} bytes, expected {}", name, found, expected));
 }
 
-bool known_class(std::uint8_t media_class) { return media_class < kMediaClassCount; }
+bool known_class(std::uint8_t media_class) {
+  return media_class < kMediaClassCount;
+}
 
 Decoded decode_object(ConstByteSpan from, bool update) {
   const std::string_view name = update ? "OUPDATE" : "OCREATE";
@@ -183,7 +185,9 @@ Decoded decode_version(ConstByteSpan from) {
 
 }  // namespace
 
-EncodedRecord encode_record(const MetadataRecord& record) { return std::visit(Encoder{}, record); }
+EncodedRecord encode_record(const MetadataRecord& record) {
+  return std::visit(Encoder{}, record);
+}
 
 Decoded decode_record(ConstByteSpan from) {
   if (from.empty()) return std::unexpected("record without a type");

@@ -53,7 +53,7 @@ struct SpareRecord {  // MCSPARE (7)
   bool operator==(const SpareRecord&) const = default;
 };
 
-struct VersionRecord {  // VERSION (8)
+struct VersionRecord {                     // VERSION (8)
   std::array<std::uint16_t, 4> version{};  // major, minor, patch, dev
   auto operator<=>(const VersionRecord&) const = default;
 };

@@ -143,18 +143,20 @@ std::expected<DecodedSuperblock, SuperblockFault> decode_superblock(ConstByteSpa
   using Kind = SuperblockFault::Kind;
   assert(from.size() == kSuperblockSize);
   if (const auto magic = load_le<std::uint64_t>(from, kMagicAt); magic != kMagic) {
-    return fault(Kind::no_magic, fmt::format("magic is {:#018x}, expected {:#018x}", magic, kMagic));
+    return fault(Kind::no_magic,
+                 fmt::format("magic is {:#018x}, expected {:#018x}", magic, kMagic));
   }
   if (auto bad = checksum_fault(from, "header", kMagicAt, kHeadChecksumAt, kHeadChecksumAt)) {
     return fault(Kind::damaged, *bad);
   }
   if (const auto version = load_le<std::uint16_t>(from, kVersionAt);
       version != Superblock::kVersion) {
-    return fault(Kind::version, fmt::format("superblock version is {}, this program knows version {}",
-                                            version, Superblock::kVersion));
+    return fault(Kind::version,
+                 fmt::format("superblock version is {}, this program knows version {}", version,
+                             Superblock::kVersion));
   }
-  if (auto bad =
-          checksum_fault(from, "device parameter", kDeviceAt, kDeviceChecksumAt, kDeviceChecksumAt)) {
+  if (auto bad = checksum_fault(from, "device parameter", kDeviceAt, kDeviceChecksumAt,
+                                kDeviceChecksumAt)) {
     return fault(Kind::damaged, *bad);
   }
 

@@ -1,4 +1,5 @@
-// The superblock (on-media-format, "Superblock"): 288 bytes in a 4096-byte area, two copies per device.
+// The superblock (on-media-format, "Superblock"): 288 bytes in a 4096-byte area, two copies per
+// device.
 #pragma once
 
 #include <array>
@@ -52,8 +53,8 @@ struct Superblock {
   bool operator==(const Superblock&) const = default;
 };
 
-// Fills `into` (kSuperblockSize bytes), zero where nothing is defined, with the extension checksum when
-// there is an MDC0 part.
+// Fills `into` (kSuperblockSize bytes), zero where nothing is defined, with the extension checksum
+// when there is an MDC0 part.
 void encode_superblock(const Superblock& superblock, ByteSpan into);
 
 struct DecodedSuperblock {
@@ -71,8 +72,8 @@ struct SuperblockFault {
   std::string detail;  // what was found and what was expected
 };
 
-// Decodes kSuperblockSize bytes. A bad extension checksum is reported, not a fault: which copy is right
-// is for the caller to find out.
+// Decodes kSuperblockSize bytes. A bad extension checksum is reported, not a fault: which copy is
+// right is for the caller to find out.
 std::expected<DecodedSuperblock, SuperblockFault> decode_superblock(ConstByteSpan from);
 
 }  // namespace mpool

@@ -25,8 +25,7 @@ std::optional<Chunk> chunk_at(const std::string& log, std::uint32_t block_index,
   const std::size_t payload_at = offset + ChunkHeader::kSize;
   const std::size_t room = block.size() - payload_at;
   if (header->chunk_length > room) {
-    raise_corrupt(site,
-                  fmt::format("chunk of {} bytes, room for {}", header->chunk_length, room));
+    raise_corrupt(site, fmt::format("chunk of {} bytes, room for {}", header->chunk_length, room));
   }
   return Chunk{.header = *header,
                .payload = block.subspan(payload_at, header->chunk_length),
@@ -92,7 +91,8 @@ ChunkOrder::Event ChunkOrder::go_on(const LogSite& site, const Chunk& chunk) {
   received_ += header.chunk_length;
   const bool last = header.type == ChunkType::data_last;
   if (received_ > length_ || (last && received_ != length_)) {
-    raise_corrupt(site, fmt::format("{} bytes in the chunks of a record of {}", received_, length_));
+    raise_corrupt(site,
+                  fmt::format("{} bytes in the chunks of a record of {}", received_, length_));
   }
   if (!last) return Event::record_goes_on;
   in_record_ = false;

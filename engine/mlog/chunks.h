@@ -1,5 +1,5 @@
-// Walking the record chunks of log blocks, and the order they must have (on-media-format, "mlog"). Shared by
-// opening and reading a log; pure, no I/O.
+// Walking the record chunks of log blocks, and the order they must have (on-media-format, "mlog").
+// Shared by opening and reading a log; pure, no I/O.
 #pragma once
 
 #include <cstdint>
@@ -28,8 +28,8 @@ struct Chunk {
   bool first_in_block() const { return offset == LogBlockHeader::kSize; }
 };
 
-// The chunk at `offset` of `block`; nullopt when the block ends there. ENODATA for a descriptor that cannot
-// be: an unknown type, a chunk that leaves the block, a block without any chunk.
+// The chunk at `offset` of `block`; nullopt when the block ends there. ENODATA for a descriptor
+// that cannot be: an unknown type, a chunk that leaves the block, a block without any chunk.
 std::optional<Chunk> chunk_at(const std::string& log, std::uint32_t block_index,
                               ConstByteSpan block, std::size_t offset);
 
@@ -37,15 +37,15 @@ std::optional<Chunk> chunk_at(const std::string& log, std::uint32_t block_index,
 class ChunkOrder {
  public:
   enum class Event {
-    record,           // a whole record in one chunk
-    record_begins,    // its first chunk
-    record_goes_on,   // a middle chunk
-    record_ends,      // its last chunk
+    record,          // a whole record in one chunk
+    record_begins,   // its first chunk
+    record_goes_on,  // a middle chunk
+    record_ends,     // its last chunk
     compaction_start,
     compaction_end,
   };
-  // Takes the next chunk. A record that was begun and is followed by a new one at the start of a block was
-  // torn by a failed flush: it is forgotten. ENODATA when the chunk cannot follow.
+  // Takes the next chunk. A record that was begun and is followed by a new one at the start of a
+  // block was torn by a failed flush: it is forgotten. ENODATA when the chunk cannot follow.
   Event accept(const std::string& log, std::uint32_t block_index, const Chunk& chunk);
 
  private:

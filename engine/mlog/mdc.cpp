@@ -1,7 +1,6 @@
 #include "engine/mlog/mdc.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <shared_mutex>
 #include <utility>
@@ -12,8 +11,9 @@
 
 namespace mpool {
 
-// The active log is the valid one with the smaller generation, so recording a greater generation for the old
-// log is what makes a compaction take effect: until then a crash leaves the old content in force.
+// The active log is the valid one with the smaller generation, so recording a greater generation
+// for the old log is what makes a compaction take effect: until then a crash leaves the old content
+// in force.
 struct Mdc::Impl {
   Impl(std::string mdc_name, const std::array<Half, 2>& mdc_halves, RecordGeneration record)
       : name(std::move(mdc_name)), halves(mdc_halves), record_generation(std::move(record)) {}
@@ -21,13 +21,16 @@ struct Mdc::Impl {
   void recover();
   void choose_active(const std::array<bool, 2>& unfinished);
   std::unique_ptr<Mlog> open_half(unsigned half, bool& unfinished);
-  void first_use();
+  Ticket first_use();
   void erase(unsigned half);
-  void discard_and_reset(unsigned half, std::uint64_t generation);
+  void forget(unsigned half, std::uint64_t generation);
   void compact(const std::function<void(const Append&)>& write_live);
-  std::uint64_t erased_generation(unsigned half) const;
+  void switch_roles(Ticket end_of_new);
+  std::uint64_t erased_generation() const;
 
-  const Mlog& active_log() const { return *logs[active]; }
+  std::uint64_t generation(unsigned half) const;
+  const std::string& half_name(unsigned half) const { return halves[half].place.name; }
+  void check_decided() const;
 
   const std::string name;
   const std::array<Half, 2> halves;
@@ -37,11 +40,13 @@ struct Mdc::Impl {
   // Held shared while a log is in use, exclusively while the halves change roles.
   mutable std::shared_mutex roles;
   unsigned active = 0;
-  // Ticket of the MDC = ticket of the active log + base; those up to `settled` are durable since compaction.
-  // Modulo 2^64: a log's tickets may run ahead of the MDC's.
+  // Ticket of the MDC = ticket of the active log + base, modulo 2^64; those up to `settled` are
+  // durable since a compaction.
   Ticket base = 0;
   Ticket settled = 0;
-  std::atomic<bool> undecided = false;  // a switch failed half-way: which half counts is known at the next open
+  Ticket last = 0;  // given out; the owner's
+  bool undecided =
+      false;  // the owner's: a switch failed, only the next open() knows which half counts
 };
 
 std::unique_ptr<Mlog> Mdc::Impl::open_half(unsigned half, bool& unfinished) {
@@ -58,30 +63,163 @@ void Mdc::Impl::choose_active(const std::array<bool, 2>& unfinished) {
   const std::uint64_t first = halves[0].place.generation;
   const std::uint64_t second = halves[1].place.generation;
   if (unfinished[0] && unfinished[1]) {
-    raise(ENODATA, name, "unusable: neither {} nor {} has a finished compaction", logs_name(0),
-          logs_name(1));
+    raise(ENODATA, name, "unusable: neither {} nor {} has a finished compaction", half_name(0),
+          half_name(1));
   }
   if (first == second && first != 0) {
-    raise(ENODATA, name, "unusable: {} and {} have the same generation {}", logs_name(0),
-          logs_name(1), first);
+    raise(ENODATA, name, "unusable: {} and {} have the same generation {}", half_name(0),
+          half_name(1), first);
   }
   active = unfinished[0] || (!unfinished[1] && second < first) ? 1 : 0;
 }
 
 void Mdc::Impl::recover() {
   std::array<bool, 2> unfinished{};
-  for (unsigned half : {0u, 1u}) logs[half] = open_half(half, unfinished[half]);
+  for (unsigned half : {0u, 1u})
+    logs[half] = open_half(half, unfinished[half]);
   choose_active(unfinished);
   const unsigned other = 1 - active;
   const bool same = halves[0].place.generation == halves[1].place.generation;
   if (unfinished[other] || same || !logs[other]->empty()) {
     if (!same) {
-      spdlog::info("{}: erasing {} after {} compaction", name, logs_name(other),
+      spdlog::info("{}: erasing {} after {} compaction", name, half_name(other),
                    unfinished[other] ? "an unfinished" : "a finished but not recorded");
     }
     erase(other);
   }
-  if (logs[active]->empty()) first_use();
+  if (logs[active]->empty()) base = last - first_use();
+}
+
+// Two flushes: a log that got no further than its first marker is then simply empty of records.
+Mdc::Ticket Mdc::Impl::first_use() {
+  Mlog& log = *logs[active];
+  log.sync(log.append_compaction_start());
+  const Ticket end = log.append_compaction_end();
+  log.sync(end);
+  return end;
+}
+
+std::uint64_t Mdc::Impl::generation(unsigned half) const {
+  return logs[half] ? logs[half]->generation() : halves[half].place.generation;
+}
+
+// The generation that a half gets when it is erased: above its own and the other's.
+std::uint64_t Mdc::Impl::erased_generation() const {
+  return std::max(generation(0), generation(1)) + 1;
+}
+
+void Mdc::Impl::erase(unsigned half) {
+  const std::uint64_t erased = erased_generation();
+  record_generation(halves[half].id, erased);
+  forget(half, erased);
+}
+
+// Starts `half` over as an empty log of `new_generation`, which is durable.
+void Mdc::Impl::forget(unsigned half, std::uint64_t new_generation) {
+  MlogPlace place = halves[half].place;
+  try {
+    place.device->discard(place.offset, place.capacity);
+  } catch (const Error& error) {
+    spdlog::warn("{}: discard of {}: {}", name, place.name, error.what());
+  }
+  if (logs[half]) {
+    logs[half]->reset(new_generation);
+  } else {
+    place.generation = new_generation;
+    logs[half] = Mlog::open(place, CompactionSemantics::on);
+  }
+}
+
+void Mdc::Impl::check_decided() const {
+  if (undecided) {
+    raise(EIO, name, "unusable for writing: a compaction failed when {} was to take over",
+          half_name(1 - active));
+  }
+}
+
+void Mdc::Impl::compact(const std::function<void(const Append&)>& write_live) {
+  check_decided();
+  const unsigned other = 1 - active;
+  // What an earlier compaction that failed has left.
+  if (!logs[other]->empty()) erase(other);
+  Mlog& log = *logs[other];
+  log.append_compaction_start();
+  write_live([&](ConstByteSpan record) { log.append(record); });
+  const Ticket end = log.append_compaction_end();
+  log.sync(end);
+  switch_roles(end);
+}
+
+void Mdc::Impl::switch_roles(Ticket end_of_new) {
+  const unsigned old = active;
+  const std::uint64_t erased = erased_generation();
+  undecided = true;
+  record_generation(halves[old].id, erased);
+  undecided = false;
+  {
+    // Waits for syncs under way on the old log.
+    const std::unique_lock lock(roles);
+    active = 1 - old;
+    settled = last;
+    base = last - end_of_new;
+  }
+  forget(old, erased);
+}
+
+Mdc::Mdc(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Mdc::~Mdc() = default;
+
+std::unique_ptr<Mdc> Mdc::open(std::string name, const std::array<Half, 2>& halves,
+                               RecordGeneration record_generation) {
+  auto impl = std::make_unique<Impl>(std::move(name), halves, std::move(record_generation));
+  impl->recover();
+  return std::unique_ptr<Mdc>(new Mdc(std::move(impl)));
+}
+
+Mdc::Ticket Mdc::append(ConstByteSpan record) {
+  impl_->check_decided();
+  return impl_->last = impl_->base + impl_->logs[impl_->active]->append(record);
+}
+
+void Mdc::sync(Ticket ticket) {
+  const std::shared_lock lock(impl_->roles);
+  if (ticket > impl_->settled) impl_->logs[impl_->active]->sync(ticket - impl_->base);
+}
+
+void Mdc::compact(const std::function<void(const Append&)>& write_live) {
+  impl_->compact(write_live);
+}
+
+MlogReader Mdc::reader() const {
+  const std::shared_lock lock(impl_->roles);
+  return MlogReader(*impl_->logs[impl_->active]);
+}
+
+std::uint64_t Mdc::capacity() const {
+  const std::shared_lock lock(impl_->roles);
+  return impl_->logs[impl_->active]->capacity();
+}
+
+std::uint64_t Mdc::used() const {
+  const std::shared_lock lock(impl_->roles);
+  return impl_->logs[impl_->active]->used();
+}
+
+bool Mdc::fits(std::uint64_t record_length) const {
+  const std::shared_lock lock(impl_->roles);
+  return impl_->logs[impl_->active]->fits(record_length);
+}
+
+const std::string& Mdc::name() const {
+  return impl_->name;
+}
+
+Mdc::Facts Mdc::facts() const {
+  const std::shared_lock lock(impl_->roles);
+  return {.active = impl_->active,
+          .ids = {impl_->halves[0].id, impl_->halves[1].id},
+          .generations = {impl_->generation(0), impl_->generation(1)},
+          .log = impl_->logs[impl_->active]->facts()};
 }
 
 }  // namespace mpool

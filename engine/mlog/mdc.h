@@ -15,33 +15,38 @@ namespace mpool {
 
 // An open metadata container.
 //
-// Threads: append() and compact() are serialised by the caller (the MDC has one owner); sync(), facts and
-// readers may be used beside append() by any thread.
+// Threads: append() and compact() are serialised by the caller (the MDC has one owner); sync(),
+// facts and readers may be used beside append() by any thread.
 class Mdc {
  public:
   struct Half {
     ObjectId id;
     MlogPlace place;
   };
-  // Makes a greater generation of one half durable in whatever owns it (the superblocks, MDC0, an MDC): called
-  // before the half's zones are discarded and used again.
+  // Makes a greater generation of one half durable in whatever owns it (the superblocks, MDC0, an
+  // MDC): called before the half's zones are discarded and used again.
   using RecordGeneration = std::function<void(ObjectId half, std::uint64_t generation)>;
 
-  // Opens the pair, finishing what a crash interrupted (recovery as in the format). `name` = "MDC3 of pool p".
-  // Errors: ENODATA when the MDC is unusable; those of Mlog::open.
+  // Opens the pair, finishing what a crash interrupted (recovery as in the format). `name` = "MDC3
+  // of pool p". Errors: ENODATA when the MDC is unusable; those of Mlog::open.
   static std::unique_ptr<Mdc> open(std::string name, const std::array<Half, 2>& halves,
                                    RecordGeneration record_generation);
   ~Mdc();
 
   using Ticket = std::uint64_t;
-  // Appends one record to the active log. EFBIG when it is full: the caller compacts and tries again.
+  // Appends one record to the active log. EFBIG when it is full: the caller compacts and tries
+  // again.
   Ticket append(ConstByteSpan record);
-  // Durable up to `ticket`, also over a compaction in between. Shared by concurrent callers (group commit).
+  // Durable up to `ticket`, also over a compaction in between. Shared by concurrent callers (group
+  // commit).
   void sync(Ticket ticket);
 
-  // Replaces the content: `write_live` appends, by the function it is given, the records that are to remain;
-  // then the halves change roles. Durable on return. When anything fails before the new log is complete the old
-  // content stays in force and the error is thrown. EFBIG when the live records do not fit.
+  // Replaces the content: `write_live` appends, by the function it is given, the records that are
+  // to remain; then the halves change roles. Durable on return. When anything fails before the new
+  // log is complete the old content stays in force and the error is thrown. EFBIG when the live
+  // records do not fit. When it fails at the last step, RecordGeneration of the old half, only the
+  // next open() can tell which half counts: the error is thrown and every later append() and
+  // compact() throws EIO; reading and sync() go on.
   using Append = std::function<void(ConstByteSpan record)>;
   void compact(const std::function<void(const Append&)>& write_live);
 

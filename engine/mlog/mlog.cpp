@@ -11,8 +11,8 @@
 namespace mpool {
 namespace {
 
-// No record is taken when fewer flush-set ids than this are left; what is in memory by then can still be
-// flushed (4 GiB are 4096 flush sets).
+// No record is taken when fewer flush-set ids than this are left; what is in memory by then can
+// still be flushed (4 GiB are 4096 flush sets).
 constexpr std::uint32_t kFlushSetReserve = 1u << 16;
 
 void check_place(const MlogPlace& place) {
@@ -120,7 +120,9 @@ Mlog::Facts Mlog::Impl::facts() const {
 }
 
 // True when no further block fits into tail_, all of whose blocks are full then.
-bool Mlog::Impl::tail_full() const { return bytes(end_) - tail_.start == kFlushSetSize; }
+bool Mlog::Impl::tail_full() const {
+  return bytes(end_) - tail_.start == kFlushSetSize;
+}
 
 void Mlog::Impl::begin_block() {
   const std::size_t at = static_cast<std::size_t>(bytes(end_) - tail_.start);
@@ -150,7 +152,8 @@ void Mlog::Impl::put_chunk(ChunkType type, std::uint32_t record_length, std::siz
 
 Mlog::Ticket Mlog::Impl::append(ChunkType kind, std::span<const ConstByteSpan> parts) {
   std::uint64_t length = 0;
-  for (const ConstByteSpan part : parts) length += part.size();
+  for (const ConstByteSpan part : parts)
+    length += part.size();
   if (length > UINT32_MAX) raise(EINVAL, place_.name, "record of {} bytes", length);
 
   const std::lock_guard one_record(append_mutex_);
@@ -165,11 +168,12 @@ Mlog::Ticket Mlog::Impl::append(ChunkType kind, std::span<const ConstByteSpan> p
   bool first = true;
   do {
     if (room() == 0) {
-      while (tail_full()) write_out(lock, false);
+      while (tail_full())
+        write_out(lock, false);
       begin_block();
     }
-    const auto count = static_cast<std::size_t>(
-        std::min<std::uint64_t>(left, room() - ChunkHeader::kSize));
+    const auto count =
+        static_cast<std::size_t>(std::min<std::uint64_t>(left, room() - ChunkHeader::kSize));
     left -= count;
     ChunkType type = kind;
     if (!first) {
@@ -195,7 +199,8 @@ Mlog::Ticket Mlog::Impl::append(ChunkType kind, std::span<const ConstByteSpan> p
 void Mlog::Impl::sync(Ticket ticket) {
   Lock lock(mutex_);
   ticket = std::min(ticket, appended_);
-  while (durable_ < ticket) write_out(lock, true);
+  while (durable_ < ticket)
+    write_out(lock, true);
 }
 
 // Gives the blocks not written yet their headers, all of one flush set.
@@ -221,8 +226,8 @@ void Mlog::Impl::stamp_flush_set() {
   }
 }
 
-// Moves tail_ to in_flight_ and starts a new one with the last page, as far as blocks in it are still to be
-// written. Returns how many bytes of in_flight_ are to be written.
+// Moves tail_ to in_flight_ and starts a new one with the last page, as far as blocks in it are
+// still to be written. Returns how many bytes of in_flight_ are to be written.
 std::size_t Mlog::Impl::take_flight() {
   const std::uint64_t log_end = bytes(end_);
   const std::uint64_t new_start = round_down(bytes(end_ - (room() == 0 ? 0 : 1)), kPageSize);
@@ -252,8 +257,8 @@ std::string Mlog::Impl::do_io(std::size_t length, bool flush_first, bool make_du
   }
 }
 
-// Writes what is in memory, and with `make_durable` flushes the device: for all appends up to now. When
-// somebody else is at it, only waits for that; the caller looks again.
+// Writes what is in memory, and with `make_durable` flushes the device: for all appends up to now.
+// When somebody else is at it, only waits for that; the caller looks again.
 void Mlog::Impl::write_out(Lock& lock, bool make_durable) {
   if (writing_) {
     idle_.wait(lock, [&] { return !writing_; });
@@ -263,8 +268,9 @@ void Mlog::Impl::write_out(Lock& lock, bool make_durable) {
   const Ticket ticket = appended_;
   const std::uint32_t blocks = end_;
   const std::size_t length = dirty_ ? take_flight() : 0;
-  // What is written but not durable must stay within the window in which open() looks for flush-set ids that
-  // a crash left behind the end: otherwise an id could be given twice, and old blocks taken for new ones.
+  // What is written but not durable must stay within the window in which open() looks for flush-set
+  // ids that a crash left behind the end: otherwise an id could be given twice, and old blocks
+  // taken for new ones.
   const bool flush_first = length > 0 && written_blocks_ > durable_blocks_ &&
                            bytes(blocks - durable_blocks_) > kFlushSetSize;
   writing_ = true;
@@ -319,9 +325,11 @@ Mlog::Impl::Window Mlog::Impl::fetch(std::uint64_t from, ByteSpan into) const {
               .memory_start = in_flight_.buffer.empty() ? tail_.start : in_flight_.start};
     const std::uint64_t log_end = round_up(bytes(end_), kPageSize);
     if (from >= log_end) return window;
-    const auto length = static_cast<std::size_t>(std::min<std::uint64_t>(into.size(), log_end - from));
+    const auto length =
+        static_cast<std::size_t>(std::min<std::uint64_t>(into.size(), log_end - from));
     const auto upto = [&](std::uint64_t byte) {
-      return byte <= from ? 0 : static_cast<std::size_t>(std::min<std::uint64_t>(length, byte - from));
+      return byte <= from ? 0
+                          : static_cast<std::size_t>(std::min<std::uint64_t>(length, byte - from));
     };
     on_device = upto(window.memory_start);
     const std::size_t before_tail = std::max(on_device, upto(tail_.start));
@@ -352,23 +360,47 @@ Mlog::Ticket Mlog::append(std::span<const ConstByteSpan> parts) {
 Mlog::Ticket Mlog::append_compaction_start() {
   return impl_->append(ChunkType::compaction_start, {});
 }
-Mlog::Ticket Mlog::append_compaction_end() { return impl_->append(ChunkType::compaction_end, {}); }
+Mlog::Ticket Mlog::append_compaction_end() {
+  return impl_->append(ChunkType::compaction_end, {});
+}
 
-void Mlog::sync(Ticket ticket) { impl_->sync(ticket); }
-void Mlog::sync() { impl_->sync(impl_->appended()); }
-void Mlog::reset(std::uint64_t generation) { impl_->reset(generation); }
+void Mlog::sync(Ticket ticket) {
+  impl_->sync(ticket);
+}
+void Mlog::sync() {
+  impl_->sync(impl_->appended());
+}
+void Mlog::reset(std::uint64_t generation) {
+  impl_->reset(generation);
+}
 
 bool Mlog::empty() const {
   const Impl::Counts counts = impl_->counts();
   return counts.records == 0 && !counts.has_start && !counts.has_end;
 }
-std::uint64_t Mlog::generation() const { return impl_->counts().generation; }
-const std::string& Mlog::name() const { return impl_->place_.name; }
-std::uint64_t Mlog::capacity() const { return impl_->place_.capacity; }
-std::uint64_t Mlog::used() const { return impl_->counts().used; }
-std::uint64_t Mlog::record_count() const { return impl_->counts().records; }
-std::uint64_t Mlog::payload_bytes() const { return impl_->counts().payload; }
-bool Mlog::fits(std::uint64_t length) const { return impl_->fits(length); }
-Mlog::Facts Mlog::facts() const { return impl_->facts(); }
+std::uint64_t Mlog::generation() const {
+  return impl_->counts().generation;
+}
+const std::string& Mlog::name() const {
+  return impl_->place_.name;
+}
+std::uint64_t Mlog::capacity() const {
+  return impl_->place_.capacity;
+}
+std::uint64_t Mlog::used() const {
+  return impl_->counts().used;
+}
+std::uint64_t Mlog::record_count() const {
+  return impl_->counts().records;
+}
+std::uint64_t Mlog::payload_bytes() const {
+  return impl_->counts().payload;
+}
+bool Mlog::fits(std::uint64_t length) const {
+  return impl_->fits(length);
+}
+Mlog::Facts Mlog::facts() const {
+  return impl_->facts();
+}
 
 }  // namespace mpool

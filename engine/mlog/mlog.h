@@ -1,4 +1,5 @@
-// mlog: an append-only log of records in contiguous zones (on-media-format, "mlog"; engine.md, "Objects").
+// mlog: an append-only log of records in contiguous zones (on-media-format, "mlog"; engine.md,
+// "Objects").
 #pragma once
 
 #include <condition_variable>
@@ -18,13 +19,13 @@ namespace mpool {
 
 // Where a log lies and how its blocks are marked.
 struct MlogPlace {
-  Device* device = nullptr;        // outlives the Mlog
-  std::uint64_t offset = 0;        // bytes; multiple of kPageSize
-  std::uint64_t capacity = 0;      // bytes; multiple of kPageSize
-  std::uint32_t sector_size = 0;   // size of a log block: 512 or 4096
-  Uuid uuid;                       // magic of the log blocks
+  Device* device = nullptr;       // outlives the Mlog
+  std::uint64_t offset = 0;       // bytes; multiple of kPageSize
+  std::uint64_t capacity = 0;     // bytes; multiple of kPageSize
+  std::uint32_t sector_size = 0;  // size of a log block: 512 or 4096
+  Uuid uuid;                      // magic of the log blocks
   std::uint64_t generation = 0;
-  std::string name;                // "mlog 0x201 of pool p": for messages
+  std::string name;  // "mlog 0x201 of pool p": for messages
 };
 
 enum class CompactionSemantics {
@@ -44,24 +45,25 @@ class MlogReader;
 // An open log.
 //
 // Threads: all functions may be called at the same time, but for reset(), which wants to be alone.
-// Durability: append() puts a record in memory, where readers see it at once; sync() makes it durable. Syncs
-// that come while one is under way share the next one. The buffer is written (not made durable) by itself
-// when it holds kFlushSetSize bytes. A failed write or flush makes the log unusable for appending (EIO) until
-// it is opened anew; reading goes on.
+// Durability: append() puts a record in memory, where readers see it at once; sync() makes it
+// durable. Syncs that come while one is under way share the next one. The buffer is written (not
+// made durable) by itself when it holds kFlushSetSize bytes. A failed write or flush makes the log
+// unusable for appending (EIO) until it is opened anew; reading goes on.
 class Mlog {
  public:
   static constexpr std::size_t kFlushSetSize = 1u << 20;  // most bytes of one flush set
 
-  // Reads and validates the whole log. Errors: ENODATA when it is corrupt (the message says where and how),
-  // EMSGSIZE with compaction semantics when a compaction did not finish, EIO and others from the device.
+  // Reads and validates the whole log. Errors: ENODATA when it is corrupt (the message says where
+  // and how), EMSGSIZE with compaction semantics when a compaction did not finish, EIO and others
+  // from the device.
   static std::unique_ptr<Mlog> open(const MlogPlace& place, CompactionSemantics semantics);
   ~Mlog();
 
   // Names a point in the sequence of appends; greater = later. For sync().
   using Ticket = std::uint64_t;
 
-  // Appends one record, the concatenation of `parts` (0 bytes in all is legal, at most 2^32 - 1). All or
-  // nothing: EFBIG when the log has no room for it. EIO after a failed flush.
+  // Appends one record, the concatenation of `parts` (0 bytes in all is legal, at most 2^32 - 1).
+  // All or nothing: EFBIG when the log has no room for it. EIO after a failed flush.
   Ticket append(std::span<const ConstByteSpan> parts);
   Ticket append(ConstByteSpan record) { return append(std::span(&record, 1)); }
   // Appends CSTART or CEND (MDC only; compaction semantics).
@@ -73,25 +75,27 @@ class Mlog {
   // The same for all that was appended before the call.
   void sync();
 
-  // Forgets the content and starts over as an empty log of a greater generation. The caller has made the
-  // generation durable in the owning MDC; discarding the zones is the caller's too.
+  // Forgets the content and starts over as an empty log of a greater generation. The caller has
+  // made the generation durable in the owning MDC; discarding the zones is the caller's too.
   void reset(std::uint64_t generation);
 
-  bool empty() const;                       // no record and no marker
+  bool empty() const;  // no record and no marker
   std::uint64_t generation() const;
   const std::string& name() const;
-  std::uint64_t capacity() const;           // bytes, headers included
-  std::uint64_t used() const;               // bytes of the blocks written or begun
-  std::uint64_t record_count() const;       // data records, markers not counted
-  std::uint64_t payload_bytes() const;      // sum of the data records' lengths
+  std::uint64_t capacity() const;       // bytes, headers included
+  std::uint64_t used() const;           // bytes of the blocks written or begun
+  std::uint64_t record_count() const;   // data records, markers not counted
+  std::uint64_t payload_bytes() const;  // sum of the data records' lengths
   // True when a record of `length` bytes would fit now.
   bool fits(std::uint64_t length) const;
 
-  // What the log looks like, as the reference pools' manifests state it.
+  // What the log looks like, as the reference pools' manifests state it. A partly filled last block
+  // of this session counts as not written: the next flush writes it again. Just opened: all blocks
+  // of the log.
   struct Facts {
-    std::uint32_t blocks = 0;            // blocks that belong to the log
-    std::uint32_t last_flush_set = 0;    // current id of the last of them (0: none): "pfsetid"
-    std::uint32_t next_flush_set = 1;    // what the next flush will use: "cfsetid"
+    std::uint32_t blocks = 0;          // blocks before the first that the next flush writes
+    std::uint32_t last_flush_set = 0;  // current id of the last of them (0: none): "pfsetid"
+    std::uint32_t next_flush_set = 1;  // what the next flush will use: "cfsetid"
     bool has_compaction_start = false;
     bool has_compaction_end = false;
   };
@@ -104,9 +108,10 @@ class Mlog {
   std::unique_ptr<Impl> impl_;
 };
 
-// Reads the data records of a log in order, markers skipped, including what is not durable yet. Several may
-// be used at a time, each by one thread. A reader sees records appended after it reached the end. Ends with
-// the Mlog (must not outlive it); after reset() it must be rewound.
+// Reads the data records of a log in order, markers skipped, including what is not durable yet.
+// Several may be used at a time, each by one thread. A reader sees records appended after it
+// reached the end. Ends with the Mlog (must not outlive it); after reset() it must be rewound
+// (next() may throw ESTALE until then).
 class MlogReader {
  public:
   explicit MlogReader(const Mlog& log);
@@ -114,13 +119,15 @@ class MlogReader {
 
   // The next record into `record` (resized); false at the end. Errors: ENODATA on corruption, EIO.
   bool next(std::vector<std::byte>& record);
-  // The same into memory of the caller; nullopt at the end, else the record's length. EOVERFLOW when it is
-  // smaller than the record (the message has the needed length; the record can be read again).
+  // The same into memory of the caller; nullopt at the end, else the record's length. EOVERFLOW
+  // when it is smaller than the record (the message has the needed length; the record can be read
+  // again).
   std::optional<std::size_t> next(ByteSpan into);
 
   // The position before the record that next() will return.
   MlogPosition position() const;
-  // Goes to a position that position() returned for this log and generation.
+  // Goes to a position that position() returned for this log and generation. EINVAL when no
+  // position can be like this.
   void seek(MlogPosition position);
   void rewind() { seek({}); }
 

@@ -13,7 +13,8 @@
 
 namespace mpool {
 
-// A stretch of the log in memory: whole pages from byte `start` of the log (a multiple of kPageSize).
+// A stretch of the log in memory: whole pages from byte `start` of the log (a multiple of
+// kPageSize).
 struct LogPages {
   AlignedBuffer buffer;
   std::uint64_t start = 0;
@@ -24,14 +25,15 @@ struct LogPages {
 
 // The blocks of the log, by where they are:
 //
-//   | on the device only | in_flight_ (being written) | tail_ (last page written, and not written yet) |
+//   | on the device only | in_flight_ (being written) | tail_ (last page written, and not written
+//   yet) |
 //
-// tail_ holds whole pages, so what is below it and in_flight_ is never written again and may be read from the
-// device without a lock. A block that is in both is newer in tail_ (a partly filled last block that was
-// written and went on growing).
+// tail_ holds whole pages, so what is below it and in_flight_ is never written again and may be
+// read from the device without a lock. A block that is in both is newer in tail_ (a partly filled
+// last block that was written and went on growing).
 //
-// Locks: append_mutex_ (one record at a time) before mutex_ (everything else). Neither is held during I/O but
-// for append_mutex_, when an append has to write a full buffer.
+// Locks: append_mutex_ (one record at a time) before mutex_ (everything else). Neither is held
+// during I/O but for append_mutex_, when an append has to write a full buffer.
 struct Mlog::Impl {
   explicit Impl(const MlogPlace& place, CompactionSemantics semantics);
 
@@ -48,9 +50,9 @@ struct Mlog::Impl {
 
   // What a reader gets of the log, as of one moment.
   struct Window {
-    std::uint32_t end = 0;            // blocks in the log
+    std::uint32_t end = 0;  // blocks in the log
     std::uint64_t generation = 0;
-    std::uint64_t memory_start = 0;   // byte of the log from which on it came from memory
+    std::uint64_t memory_start = 0;  // byte of the log from which on it came from memory
   };
   // Reads the log from byte `from` (multiple of kPageSize) as far as it goes and `into` has room.
   Window fetch(std::uint64_t from, ByteSpan into) const;
@@ -61,7 +63,7 @@ struct Mlog::Impl {
   };
   Counts counts() const;
 
-  const MlogPlace place_;  // without the generation, which changes
+  const MlogPlace place_;  // its generation is that at open(): see generation_
   const CompactionSemantics semantics_;
   const std::uint32_t block_size_;
   const std::uint32_t block_limit_;  // blocks that fit in the capacity
@@ -79,13 +81,15 @@ struct Mlog::Impl {
   using Lock = std::unique_lock<std::mutex>;
 
   std::uint64_t bytes(std::uint32_t blocks) const { return std::uint64_t{blocks} * block_size_; }
+  void start_tail(std::uint64_t log_end, ConstByteSpan last_page);
   // Room for chunks in the last block, 0 when a new block must be begun.
   std::size_t room() const;
   bool fits_locked(std::uint64_t length) const;
   bool tail_full() const;
   void check_usable() const;
   void begin_block();
-  void put_chunk(ChunkType type, std::uint32_t record_length, std::size_t length, class Gather& from);
+  void put_chunk(ChunkType type, std::uint32_t record_length, std::size_t length,
+                 class Gather& from);
   void stamp_flush_set();
   std::size_t take_flight();
   void write_out(Lock& lock, bool make_durable);
@@ -95,11 +99,11 @@ struct Mlog::Impl {
   bool writing_ = false;  // somebody is in write_out()
   std::string failure_;   // of a write or flush; not empty: no more appends
   LogPages tail_;
-  LogPages in_flight_;              // buffer empty: none
-  std::uint32_t end_ = 0;           // blocks begun
-  std::size_t fill_ = 0;            // bytes used in the last block; 0: a new block comes next
+  LogPages in_flight_;                 // buffer empty: none
+  std::uint32_t end_ = 0;              // blocks begun
+  std::size_t fill_ = 0;               // bytes used in the last block; 0: a new block comes next
   std::uint32_t first_unwritten_ = 0;  // block the next flush begins with
-  std::uint32_t previous_set_ = 0;  // flush-set id of the block before it, as last written
+  std::uint32_t previous_set_ = 0;     // flush-set id of the block before it, as last written
   std::uint32_t next_set_ = 1;
   Ticket appended_ = 0;
   Ticket written_ = 0;

@@ -1,5 +1,5 @@
-// Opening a log: one pass over its blocks that finds the end, checks the chunks and chooses the next
-// flush-set id (on-media-format, "Reading (open)").
+// Opening a log: one pass over its blocks that finds the end, checks the chunks and chooses the
+// next flush-set id (on-media-format, "Reading (open)").
 #include <algorithm>
 #include <cerrno>
 
@@ -10,8 +10,8 @@
 namespace mpool {
 namespace {
 
-// How far past the end flush-set ids of failed flushes are looked for: the most that the writer leaves
-// written but not durable (Mlog::Impl::write_out).
+// How far past the end flush-set ids of failed flushes are looked for: the most that the writer
+// leaves written but not durable (Mlog::Impl::write_out).
 constexpr std::uint64_t kStaleWindow = Mlog::kFlushSetSize;
 constexpr std::uint64_t kReadSize = 1u << 20;
 
@@ -104,35 +104,43 @@ class Scan {
 
 }  // namespace
 
+// The log ends at byte `log_end`; `last_page` is what it has in the page where the next block goes.
+// The next flush writes that page again, these blocks unchanged.
+void Mlog::Impl::start_tail(std::uint64_t log_end, ConstByteSpan last_page) {
+  tail_.start = round_down(log_end, kPageSize);
+  if (last_page.empty()) return;
+  tail_.buffer = AlignedBuffer::zeroed(kPageSize);
+  std::ranges::copy(last_page, tail_.buffer.data());
+}
+
 void Mlog::Impl::load() {
   Scan scan(place_, semantics_);
   AlignedBuffer chunk(std::min(place_.capacity, kReadSize));
   bool at_end = false;
   std::uint64_t limit = place_.capacity;
   for (std::uint64_t from = 0; from < limit;) {
-    const auto length = static_cast<std::size_t>(std::min<std::uint64_t>(chunk.size(), limit - from));
+    const auto length =
+        static_cast<std::size_t>(std::min<std::uint64_t>(chunk.size(), limit - from));
     place_.device->read(place_.offset + from, chunk.span(0, length));
-    for (std::size_t at = 0; at < length; at += block_size_) {
-      const auto index = static_cast<std::uint32_t>((from + at) / block_size_);
-      const ConstByteSpan block = chunk.span(at, block_size_);
-      if (!at_end && scan.take(index, block)) continue;
-      if (!at_end) {
+    std::size_t at = 0;
+    const auto block = [&] { return ConstByteSpan(chunk.span(at, block_size_)); };
+    const auto index = [&] { return static_cast<std::uint32_t>((from + at) / block_size_); };
+    if (!at_end) {
+      while (at < length && scan.take(index(), block()))
+        at += block_size_;
+      if (at < length) {
         at_end = true;
         limit = round_up(std::min(place_.capacity, from + at + kStaleWindow), kPageSize);
-        tail_.start = round_down(from + at, kPageSize);
-        if (tail_.start < from + at) {
-          // The next flush writes this page again: its blocks stay as they are.
-          tail_.buffer = AlignedBuffer::zeroed(kPageSize);
-          const auto page_at = static_cast<std::size_t>(tail_.start - from);
-          std::ranges::copy(chunk.span(page_at, at - page_at), tail_.buffer.data());
-        }
+        const std::size_t page_at = round_down(at, kPageSize);
+        start_tail(from + at, chunk.span(page_at, at - page_at));
       }
-      scan.take_stale(block);
     }
+    for (; at < length; at += block_size_)
+      scan.take_stale(block());
     from += length;
   }
   scan.finish();
-  if (!at_end) tail_.start = place_.capacity;
+  if (!at_end) start_tail(place_.capacity, {});
   end_ = first_unwritten_ = written_blocks_ = scan.blocks;
   previous_set_ = scan.last_set;
   next_set_ = scan.greatest_set == UINT32_MAX ? UINT32_MAX : scan.greatest_set + 1;

@@ -12,7 +12,8 @@ namespace {
 
 constexpr std::uint64_t kReadAhead = 128u << 10;
 
-// Collects a record in a vector. It grows with the chunks that are really there, not by the length claimed.
+// Collects a record in a vector. It grows with the chunks that are really there, not by the length
+// claimed.
 class VectorSink {
  public:
   explicit VectorSink(std::vector<std::byte>& into) : into_(into) {}
@@ -50,7 +51,8 @@ struct MlogReader::Impl {
         cache(std::min(of.place_.capacity, kReadAhead)),
         generation(of.counts().generation) {}
 
-  // Reads the next whole record into `sink`; false at the end. `record_at` becomes its first chunk's place.
+  // Reads the next whole record into `sink`; false at the end. `record_at` becomes its first
+  // chunk's place.
   template <typename Sink>
   bool read(Sink& sink, MlogPosition& record_at) {
     using Event = ChunkOrder::Event;
@@ -73,7 +75,8 @@ struct MlogReader::Impl {
     return false;  // a record whose last chunks are missing is torn, or just being appended
   }
 
-  // The chunk at `cursor`, or the first of the next block; moves `cursor` to it. nullopt at the end.
+  // The chunk at `cursor`, or the first of the next block; moves `cursor` to it. nullopt at the
+  // end.
   std::optional<Chunk> next_chunk(MlogPosition& cursor) {
     bool fresh = false;
     for (;;) {
@@ -101,8 +104,9 @@ struct MlogReader::Impl {
     const std::uint64_t from = round_down(std::uint64_t{index} * log.block_size_, kPageSize);
     const Mlog::Impl::Window window = log.fetch(from, cache.span());
     if (window.generation != generation) {
-      raise(ESTALE, log.place_.name, "log was reset to generation {} below a reader of generation {}",
-            window.generation, generation);
+      raise(ESTALE, log.place_.name,
+            "log was reset to generation {} below a reader of generation {}", window.generation,
+            generation);
     }
     log_end = window.end;
     if (index >= log_end) return false;
@@ -120,7 +124,8 @@ struct MlogReader::Impl {
       const auto header = LogBlockHeader::load(block(index));
       if (!header || header->magic != log.place_.uuid || header->generation != generation) {
         end = first;
-        raise_corrupt({log.place_.name, index, 0}, "not a block of this log and generation any more");
+        raise_corrupt({log.place_.name, index, 0},
+                      "not a block of this log and generation any more");
       }
     }
   }
@@ -161,13 +166,14 @@ std::optional<std::size_t> MlogReader::next(ByteSpan into) {
   return sink.length();
 }
 
-MlogPosition MlogReader::position() const { return impl_->at; }
+MlogPosition MlogReader::position() const {
+  return impl_->at;
+}
 
 void MlogReader::seek(MlogPosition position) {
   const Mlog::Impl& log = impl_->log;
-  const bool offset_ok =
-      position.offset == 0 ||
-      (position.offset >= LogBlockHeader::kSize && position.offset <= log.block_size_);
+  const bool offset_ok = position.offset == 0 || (position.offset >= LogBlockHeader::kSize &&
+                                                  position.offset <= log.block_size_);
   if (!offset_ok || position.block >= log.block_limit_) {
     raise(EINVAL, log.place_.name, "no position in the log: block {} offset {}", position.block,
           position.offset);

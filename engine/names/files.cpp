@@ -12,8 +12,8 @@
 namespace mpool::names {
 namespace {
 
-// How long an opening for reading waits for a last close that seems to be on its way: the kernel sends it
-// without waiting for us, so a reader may overtake it.
+// How long an opening for reading waits for a last close that seems to be on its way: the kernel
+// sends it without waiting for us, so a reader may overtake it.
 constexpr std::chrono::milliseconds kCloseWait{1000};
 constexpr std::chrono::seconds kDiscardWait{10};
 constexpr std::size_t kSmallRecord = 1024;
@@ -93,7 +93,10 @@ class FileHandle final : public OpenFile {
     if (kind_ != FileKind::log && state_->writer->anything_written()) state_->closing = true;
   }
 
-  void close() noexcept override { names_.close_handle(inode_, state_, intent_.write); }
+  void close() noexcept override {
+    names_.close_handle(inode_, state_, intent_.write);
+    state_.reset();
+  }
 
  private:
   void check_writer() const {
@@ -102,7 +105,7 @@ class FileHandle final : public OpenFile {
 
   NamespaceImpl& names_;
   const InodeNumber inode_;
-  const NamespaceImpl::State state_;
+  NamespaceImpl::State state_;  // null once closed
   const FileKind kind_;
   const bool cacheable_;
   const OpenIntent intent_;
@@ -112,8 +115,8 @@ class FileHandle final : public OpenFile {
 
 // --- opening ---
 
-// Runs `allocate`; when there is no room, what was deleted is brought to the media first, so that its zones
-// come free.
+// Runs `allocate`; when there is no room, what was deleted is brought to the media first, so that
+// its zones come free.
 template <typename Allocate>
 auto NamespaceImpl::with_room(Allocate allocate) {
   try {
@@ -134,9 +137,8 @@ std::unique_ptr<MblockWriter> NamespaceImpl::allocate_mblock(MediaClass media_cl
 
 ObjectRecord NamespaceImpl::allocate_mlog(MediaClass media_class) {
   const Placement placement{media_class, SpacePolicy::usable_only, std::nullopt};
-  return with_room([&] {
-    return pool_.allocate(ObjectType::mlog, options_.log_mlog_size, placement);
-  });
+  return with_room(
+      [&] { return pool_.allocate(ObjectType::mlog, options_.log_mlog_size, placement); });
 }
 
 void NamespaceImpl::begin_writing(Inode& inode) {
@@ -211,8 +213,8 @@ std::unique_ptr<OpenFile> NamespaceImpl::open_locked(Inode& inode, const OpenInt
   if (intent.write) {
     ++state->writers;
     if (inode.kind == FileKind::empty && !being_written) {
-      const bool log = inode.choice == Choice::mlog ||
-                       (inode.choice == Choice::none && intent.append);
+      const bool log =
+          inode.choice == Choice::mlog || (inode.choice == Choice::none && intent.append);
       if (!log) {
         begin_writing(inode);
       } else if (inode.links > 0) {
@@ -239,8 +241,8 @@ std::pair<Attributes, std::unique_ptr<OpenFile>> NamespaceImpl::create(InodeNumb
     check_new_name(directory, name);
     const CreateRecord record = new_inode(directory, name, FileKind::empty, mode, owner);
     number = record.inode;
-    const bool log = record.choice == Choice::mlog ||
-                     (record.choice == Choice::none && intent.append);
+    const bool log =
+        record.choice == Choice::mlog || (record.choice == Choice::none && intent.append);
     Journal::Ticket ticket = 0;
     if (log || !intent.write) {
       ticket = change({record.attributes.mtime, record});
@@ -258,7 +260,8 @@ std::pair<Attributes, std::unique_ptr<OpenFile>> NamespaceImpl::create(InodeNumb
 }
 
 Attributes NamespaceImpl::truncate(InodeNumber number, std::uint64_t size) {
-  const auto file = open(number, {.read = false, .write = true, .append = false, .truncate = false});
+  const auto file =
+      open(number, {.read = false, .write = true, .append = false, .truncate = false});
   try {
     file->truncate(size);
     file->flush();
@@ -290,8 +293,9 @@ std::shared_ptr<const ReadMap> NamespaceImpl::make_read_map(const Inode& inode) 
   for (const Extent& extent : *inode.extents) {
     const auto mblock = find_object(extent.object);
     if (!mblock) {
-      refuse_inode(EIO, inode.number,
-                   fmt::format("mblock {} of its content does not exist", extent.object.to_string()));
+      refuse_inode(
+          EIO, inode.number,
+          fmt::format("mblock {} of its content does not exist", extent.object.to_string()));
     }
     map->pieces.push_back({extent.file_offset, extent.length, extent.position, *mblock});
   }
@@ -342,17 +346,18 @@ std::size_t NamespaceImpl::read_content(InodeNumber number, OpenState& state, st
 
 // Records an inode that is on no media yet, with the content that the tree has for it.
 Journal::Ticket NamespaceImpl::record_pending(Inode& inode, Change change) {
-  CreateRecord record{
-      .inode = inode.number,
-      .parent = inode.open->parent,
-      .name = inode.open->name,
-      .attributes = inode.attributes,
-      .media_class = inode.media_class,
-      .choice = inode.choice,
-      .target = {},
-      .content = {.kind = inode.kind, .size = inode.size, .extents = {}}};
+  CreateRecord record{.inode = inode.number,
+                      .parent = inode.open->parent,
+                      .name = inode.open->name,
+                      .attributes = inode.attributes,
+                      .media_class = inode.media_class,
+                      .choice = inode.choice,
+                      .target = {},
+                      .content = {.kind = inode.kind, .size = inode.size, .extents = {}}};
   if (inode.extents) record.content.extents = *inode.extents;
-  change.record = encode({inode.attributes.ctime, record});
+  // The parent changed when the file was made, and perhaps since.
+  const Nanoseconds when = tree_.get(record.parent).attributes.mtime;
+  change.record = encode({when, record});
   Journal::Ticket ticket = journal_->add(std::move(change));
   inode.recorded = true;
   if (inode.xattrs) {
@@ -383,7 +388,8 @@ Journal::Ticket NamespaceImpl::persist(InodeNumber number, OpenState& state, boo
   }
   {
     const std::lock_guard pending(pending_mutex_);
-    for (const auto& mblock : sealed.mblocks) pending_objects_[mblock->id()] = mblock->finish();
+    for (const auto& mblock : sealed.mblocks)
+      pending_objects_[mblock->id()] = mblock->finish();
   }
   Change change{.record = {}, .mblocks = std::move(sealed.mblocks), .mlog = {}, .deletes = {}};
   if (!inode.recorded) return record_pending(inode, std::move(change));
@@ -391,8 +397,7 @@ Journal::Ticket NamespaceImpl::persist(InodeNumber number, OpenState& state, boo
   change.record = encode({time, record});
   Journal::Ticket ticket = journal_->add(std::move(change));
   if (state.times_set) {
-    ticket = record_only(
-        {time, AttributesRecord{number, inode.attributes, inode.media_class}});
+    ticket = record_only({time, AttributesRecord{number, inode.attributes, inode.media_class}});
   }
   return ticket;
 }
@@ -433,8 +438,8 @@ void NamespaceImpl::commit_closed(InodeNumber number, const State& state) noexce
   if (callback) callback(number);
 }
 
-// The commit failed: a new file disappears (and what it was about to replace is back), one that was recorded
-// before keeps what it had.
+// The commit failed: a new file disappears (and what it was about to replace is back), one that was
+// recorded before keeps what it had.
 void NamespaceImpl::vanish(InodeNumber number, OpenState& state, const std::string& why) {
   bool gone = false;
   {
@@ -453,8 +458,9 @@ void NamespaceImpl::vanish(InodeNumber number, OpenState& state, const std::stri
       }
     }
   }
-  spdlog::error("pool {}: file '{}' (inode {}) could not be committed{}: {}", pool_.name(), state.name,
-                number, gone ? " and is gone" : ", it keeps what was made durable before", why);
+  spdlog::error("pool {}: file '{}' (inode {}) could not be committed{}: {}", pool_.name(),
+                state.name, number,
+                gone ? " and is gone" : ", it keeps what was made durable before", why);
   Vanished callback;
   {
     const std::lock_guard lock(callback_mutex_);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <unordered_set>
 #include <utility>
 
 #include <spdlog/spdlog.h>
@@ -13,12 +14,14 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// A log block of 512 bytes has 40 bytes of header, a record 8 of descriptor per block it touches, and
-// a flush may leave part of a block unused.
-std::uint64_t size_in_log(std::uint64_t record_size) { return record_size + record_size / 8 + 64; }
+// A log block of 512 bytes has 40 bytes of header, a record 8 of descriptor per block it touches,
+// and a flush may leave part of a block unused.
+std::uint64_t size_in_log(std::uint64_t record_size) {
+  return record_size + record_size / 8 + 64;
+}
 
-// Of the capacity of the MDC, in percent: what changes may fill, what those may that free space, and what
-// a compaction must win for it to be worth doing before every few changes.
+// Of the capacity of the MDC, in percent: what changes may fill, what those may that free space,
+// and what a compaction must win for it to be worth doing before every few changes.
 constexpr std::uint64_t kFillPercent = 85;
 constexpr std::uint64_t kFillFreeingPercent = 95;
 constexpr std::uint64_t kWorthwhilePercent = 5;
@@ -64,8 +67,7 @@ void Journal::check_failed() const {
 }
 
 std::uint64_t Journal::room(bool frees) const {
-  const std::uint64_t limit =
-      mdc_.capacity() / 100 * (frees ? kFillFreeingPercent : kFillPercent);
+  const std::uint64_t limit = mdc_.capacity() / 100 * (frees ? kFillFreeingPercent : kFillPercent);
   const std::uint64_t used = mdc_.used() + queued_bytes_;
   return limit > used ? limit - used : 0;
 }
@@ -82,10 +84,11 @@ void Journal::make_room(std::size_t record_size, bool frees) {
   check_failed();
   const std::uint64_t worthwhile = frees ? 0 : mdc_.capacity() / 100 * kWorthwhilePercent;
   if (room(frees) < std::max(needed, worthwhile)) {
-    raise(ENOSPC, "pool " + pool_.name(),
-          "the root MDC of {} bytes has no room for more names: delete files, or make the pool anew "
-          "with a larger one",
-          mdc_.capacity());
+    raise(
+        ENOSPC, "pool " + pool_.name(),
+        "the root MDC of {} bytes has no room for more names: delete files, or make the pool anew "
+        "with a larger one",
+        mdc_.capacity());
   }
 }
 
@@ -127,7 +130,8 @@ void Journal::want_log_sync() {
   work_.notify_one();
 }
 
-// Returns when there is something to do; false when the journal ends. Without changes nothing wakes it.
+// Returns when there is something to do; false when the journal ends. Without changes nothing wakes
+// it.
 bool Journal::wait_for_work(std::unique_lock<std::mutex>& lock) {
   const auto urgent = [&] {
     return stopping_ || compactions_wanted_ > compactions_done_ || wanted_ > written_;
@@ -216,8 +220,7 @@ void Journal::write(Batch& batch) {
   const auto recorded = [](const Change& change) { return !change.record.empty(); };
   std::uint64_t bytes = 0;
   if (std::ranges::any_of(batch.changes, recorded)) {
-    const BatchRecord mark{batch_number_++, owner_.next_inode() + kInodeReserve};
-    Mdc::Ticket ticket = mdc_.append(encode({wall_clock(), mark}));
+    Mdc::Ticket ticket = append_mark();
     for (const Change& change : batch.changes) {
       if (recorded(change)) ticket = mdc_.append(change.record);
       bytes += size_in_log(change.record.size());
@@ -232,11 +235,17 @@ void Journal::write(Batch& batch) {
   done_.notify_all();
 }
 
+Mdc::Ticket Journal::append_mark() {
+  return mdc_.append(
+      encode({wall_clock(), BatchRecord{batch_number_++, owner_.next_inode() + kInodeReserve}}));
+}
+
 void Journal::commit_objects(Batch& batch) {
   std::vector<ObjectRecord> commits;
   std::vector<ObjectId> deletes;
   for (Change& change : batch.changes) {
-    for (const auto& mblock : change.mblocks) commits.push_back(mblock->finish());
+    for (const auto& mblock : change.mblocks)
+      commits.push_back(mblock->finish());
     if (change.mlog) commits.push_back(*change.mlog);
     for (const ObjectId object : change.deletes) {
       deletes.push_back(object);
@@ -247,10 +256,17 @@ void Journal::commit_objects(Batch& batch) {
     owner_.committed(commits);
   }
   for (Change& change : batch.changes) {
-    for (const auto& mblock : change.mblocks) mblock->release();
+    for (const auto& mblock : change.mblocks)
+      mblock->release();
   }
   // An object can be missing only where the media lost it: its name is gone all the same.
   std::erase_if(deletes, [&](ObjectId object) { return !pool_.find(object); });
+  // A mount that finds one of this batch's objects missing takes the batch for incomplete: what is
+  // deleted at once must first be in a batch that is followed by another.
+  std::unordered_set<ObjectId> fresh;
+  for (const ObjectRecord& object : commits) fresh.insert(object.id);
+  const auto of_this_batch = [&](ObjectId object) { return fresh.contains(object); };
+  if (std::ranges::any_of(deletes, of_this_batch)) mdc_.sync(append_mark());
   if (!deletes.empty()) pool_.remove(deletes);
 }
 
@@ -258,14 +274,16 @@ void Journal::compact() {
   std::vector<std::vector<std::byte>> records;
   {
     const std::unique_lock gate(gate_);
-    for (Batch batch = take_batch(); !batch.changes.empty(); batch = take_batch()) write(batch);
+    for (Batch batch = take_batch(); !batch.changes.empty(); batch = take_batch())
+      write(batch);
     records = owner_.snapshot();
   }
   records.push_back(
       encode({wall_clock(), BatchRecord{batch_number_++, owner_.next_inode() + kInodeReserve}}));
   try {
     mdc_.compact([&](const Mdc::Append& append) {
-      for (const auto& record : records) append(record);
+      for (const auto& record : records)
+        append(record);
     });
   } catch (const Error& error) {
     // The tree does not fit: the old log stays in force, and make_room() finds no room.

@@ -1,4 +1,5 @@
-// Brings changes of the tree to the media, in order and in batches (records.md, "Batches and crashes").
+// Brings changes of the tree to the media, in order and in batches (records.md, "Batches and
+// crashes").
 #pragma once
 
 #include <chrono>
@@ -30,8 +31,9 @@ struct Change {
 
 // The queue of changes and the thread that writes them.
 //
-// Threads: all functions may be called at the same time. Whoever changes the tree holds a Gate while it
-// changes the tree and adds the change, so that a compaction sees the tree between two changes.
+// Threads: all functions may be called at the same time. Whoever changes the tree holds a Gate
+// while it changes the tree and adds the change, so that a compaction sees the tree between two
+// changes.
 class Journal {
  public:
   using Ticket = std::uint64_t;
@@ -57,9 +59,9 @@ class Journal {
   // Writes what is queued.
   ~Journal();
 
-  // Waits until there is room for a record of that size, compacting the MDC where that helps. To be called
-  // before open_gate(). ENOSPC when the tree fills the MDC; with `frees` (the change gives space back) there
-  // is a reserve. EIO after a failure.
+  // Waits until there is room for a record of that size, compacting the MDC where that helps. To be
+  // called before open_gate(). ENOSPC when the tree fills the MDC; with `frees` (the change gives
+  // space back) there is a reserve. EIO after a failure.
   void make_room(std::size_t record_size, bool frees);
   Gate open_gate() { return Gate(gate_); }
 
@@ -68,8 +70,8 @@ class Journal {
 
   // Queues a change. The order of calls is the order on the media.
   Ticket add(Change change);
-  // Returns when the change is durable, its objects committed and deleted; the gate must not be held. EIO
-  // when it could not be written.
+  // Returns when the change is durable, its objects committed and deleted; the gate must not be
+  // held. EIO when it could not be written.
   void wait(Ticket ticket);
   // The same for everything added so far.
   void wait_all();
@@ -85,6 +87,7 @@ class Journal {
   Batch take_batch();
   void write(Batch& batch);
   void commit_objects(Batch& batch);
+  Mdc::Ticket append_mark();
   void compact();
   void fail(const std::exception& error);
   void check_failed() const;  // mutex_ held

@@ -11,14 +11,15 @@ namespace mpool::names {
 namespace {
 
 constexpr std::size_t kSmallRecord = 1024;
-// Logs that stay open without handles, so that a shell that appends line by line does not read the whole
-// log for each.
+// Logs that stay open without handles, so that a shell that appends line by line does not read the
+// whole log for each.
 constexpr std::size_t kMaxIdleLogs = 64;
 
 std::vector<ObjectId> mlogs_of(const Inode& inode) {
   std::vector<ObjectId> mlogs;
   if (!inode.extents) return mlogs;
-  for (const Extent& extent : *inode.extents) mlogs.push_back(extent.object);
+  for (const Extent& extent : *inode.extents)
+    mlogs.push_back(extent.object);
   return mlogs;
 }
 
@@ -57,8 +58,8 @@ ObjectRecord NamespaceImpl::add_mlog(InodeNumber number) {
     const ContentRecord content{
         number, false, {FileKind::log, 0, {{.file_offset = 0, .object = mlog.id}}}};
     // The name of an open log may be gone; then only its end must be remembered.
-    const Record record = inode.links > 0 ? Record{time, content}
-                                          : Record{time, OrphanRecord{{mlog.id}}};
+    const Record record =
+        inode.links > 0 ? Record{time, content} : Record{time, OrphanRecord{{mlog.id}}};
     ticket = journal_->add({.record = encode(record), .mblocks = {}, .mlog = mlog, .deletes = {}});
     tree_.apply({time, content});
   } catch (...) {
@@ -103,8 +104,8 @@ void NamespaceImpl::sync_log(InodeNumber number, OpenState& state) {
   journal_->wait_all();
 }
 
-// The name keeps an empty log; the mlogs go as if a file had been deleted, so that a crash leaves either all
-// of the content or none.
+// The name keeps an empty log; the mlogs go as if a file had been deleted, so that a crash leaves
+// either all of the content or none.
 void NamespaceImpl::erase_log(InodeNumber number, OpenState& state) {
   journal_->make_room(kSmallRecord, true);
   const std::lock_guard order(state.append_mutex);
@@ -151,7 +152,8 @@ std::uint64_t NamespaceImpl::log_size(InodeNumber number) {
   return size;
 }
 
-// The last handle of a log was closed: it stays open for the next one, and the oldest that is clean goes.
+// The last handle of a log was closed: it stays open for the next one, and the oldest that is clean
+// goes.
 void NamespaceImpl::keep_idle_log(Inode& inode) {
   std::erase(idle_logs_, inode.number);
   idle_logs_.push_back(inode.number);
@@ -176,7 +178,8 @@ void NamespaceImpl::record_log_times(InodeNumber number, OpenState& state) {
   record_only({written, AttributesRecord{number, inode.attributes, inode.media_class}});
 }
 
-// From the journal's thread (`wait` false) nothing may be waited for that itself waits for the journal.
+// From the journal's thread (`wait` false) nothing may be waited for that itself waits for the
+// journal.
 void NamespaceImpl::sync_dirty_logs(bool wait) {
   std::map<InodeNumber, std::weak_ptr<OpenState>> dirty;
   {

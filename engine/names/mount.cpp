@@ -35,7 +35,7 @@ struct NamespaceImpl::Replay {
   NamespaceImpl& names;
   std::vector<Record> batch;  // records since the last BATCH
   std::uint64_t last_number = 0;
-  std::uint64_t position = 0;  // records read, for messages
+  std::uint64_t position = 0;         // records read, for messages
   std::unordered_set<ObjectId> dead;  // objects whose names are gone
 
   [[noreturn]] void damaged(int code, std::string_view detail) const {
@@ -43,7 +43,8 @@ struct NamespaceImpl::Replay {
   }
 
   void bury(const std::vector<Extent>& extents) {
-    for (const Extent& extent : extents) dead.insert(extent.object);
+    for (const Extent& extent : extents)
+      dead.insert(extent.object);
   }
 
   void apply(const Record& record) {
@@ -58,7 +59,8 @@ struct NamespaceImpl::Replay {
     }
     const InodeNumber unnamed = names.tree_.apply(record);
     if (unnamed == 0) return;
-    for (const ObjectId object : names.tree_.get(unnamed).objects()) dead.insert(object);
+    for (const ObjectId object : names.tree_.get(unnamed).objects())
+      dead.insert(object);
     names.tree_.erase(unnamed);
   }
 
@@ -105,7 +107,8 @@ struct NamespaceImpl::Replay {
     }
   }
 
-  // How many records of the last batch happened: those before the first that names a missing object.
+  // How many records of the last batch happened: those before the first that names a missing
+  // object.
   std::size_t complete_records() const {
     std::size_t complete = 0;
     for (const Record& record : batch) {
@@ -135,8 +138,9 @@ void NamespaceImpl::load() {
   const std::size_t complete = replay.complete_records();
   const bool rolled_back = complete < replay.batch.size();
   if (rolled_back) {
-    spdlog::info("pool {}: {} changes of the last second before a crash were not complete and are undone",
-                 pool_.name(), replay.batch.size() - complete);
+    spdlog::info(
+        "pool {}: {} changes of the last second before a crash were not complete and are undone",
+        pool_.name(), replay.batch.size() - complete);
   }
   replay.apply_batch(complete);
   // Every other record wants the root: without one the MDC is new, or a crash cut its first flush.
@@ -145,11 +149,11 @@ void NamespaceImpl::load() {
   if (foreign_ || options_.read_only) return;
 
   if (fresh) {
-    for (const auto& record : snapshot()) mdc_->append(record);
+    for (const auto& record : snapshot())
+      mdc_->append(record);
     mdc_->sync(mdc_->append(encode({now(), BatchRecord{++replay.last_number, kRootInode + 1}})));
   } else if (rolled_back) {
-    mdc_->sync(
-        mdc_->append(encode({now(), RollbackRecord{static_cast<std::uint32_t>(complete)}})));
+    mdc_->sync(mdc_->append(encode({now(), RollbackRecord{static_cast<std::uint32_t>(complete)}})));
   }
   // Most were deleted before: what is left is what a crash kept from it.
   std::vector<ObjectId> dead;
@@ -181,19 +185,20 @@ void NamespaceImpl::take_possession() {
   const ConfigRecord config = pool_.config();
   const Nanoseconds time = now();
   const bool configured = config.root_log_1 != ObjectId{};
-  tree_.apply({time, CreateRecord{.inode = kRootInode,
-                                  .parent = 0,
-                                  .name = {},
-                                  .attributes = {.mode = configured ? config.mode & 07777 : 0755,
-                                                 .uid = config.uid,
-                                                 .gid = config.gid,
-                                                 .atime = time,
-                                                 .mtime = time,
-                                                 .ctime = time},
-                                  .media_class = MediaClass::capacity,
-                                  .choice = Choice::none,
-                                  .target = {},
-                                  .content = {.kind = FileKind::directory, .size = 0, .extents = {}}}});
+  tree_.apply(
+      {time, CreateRecord{.inode = kRootInode,
+                          .parent = 0,
+                          .name = {},
+                          .attributes = {.mode = configured ? config.mode & 07777 : 0755,
+                                         .uid = config.uid,
+                                         .gid = config.gid,
+                                         .atime = time,
+                                         .mtime = time,
+                                         .ctime = time},
+                          .media_class = MediaClass::capacity,
+                          .choice = Choice::none,
+                          .target = {},
+                          .content = {.kind = FileKind::directory, .size = 0, .extents = {}}}});
 }
 
 std::vector<std::vector<std::byte>> NamespaceImpl::snapshot() {

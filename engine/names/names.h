@@ -1,4 +1,5 @@
-// The named tree of a pool, kept in its root MDC (filesystem.md; the records: records.md in this folder).
+// The named tree of a pool, kept in its root MDC (filesystem.md; the records: records.md in this
+// folder).
 #pragma once
 
 #include <cstdint>
@@ -25,7 +26,8 @@ inline constexpr std::size_t kMaxXattrSize = 64u << 10;  // bytes: one value
 enum class FileKind : std::uint8_t {
   directory = 1,
   symlink = 2,
-  empty = 3,       // a regular file without content: the next opening for writing decides what it becomes
+  empty =
+      3,  // a regular file without content: the next opening for writing decides what it becomes
   write_once = 4,  // stored in mblocks
   log = 5,         // append-only: a chain of mlogs
 };
@@ -40,11 +42,13 @@ struct Attributes {
   std::uint64_t size = 0;    // bytes
   std::uint64_t blocks = 0;  // 512-byte units of the zones that the content takes
   std::timespec atime{}, mtime{}, ctime{};
-  // The content can no longer change: the caller may cache pages and attributes until told otherwise.
+  // The content can no longer change: the caller may cache pages and attributes until told
+  // otherwise.
   bool committed = false;
 };
 
-// What set_attributes changes; absent fields stay. A change of size is not among them (OpenFile::truncate).
+// What set_attributes changes; absent fields stay. A change of size is not among them
+// (OpenFile::truncate).
 struct AttributeChange {
   std::optional<std::uint32_t> mode, uid, gid;
   std::optional<std::timespec> atime, mtime;
@@ -72,7 +76,7 @@ struct OpenIntent {
 struct SpaceFacts {
   std::uint64_t block_size = 0;  // bytes: the zone size of the class
   std::uint64_t blocks = 0, free = 0, available = 0;
-  std::uint64_t files = 0;       // objects of the pool
+  std::uint64_t files = 0;  // objects of the pool
 };
 
 enum class RenameMode { replace, no_replace, exchange };
@@ -89,21 +93,21 @@ class OpenFile {
   // The content is committed: it can be cached and mapped.
   virtual bool cacheable() const = 0;
 
-  // Reads at most into.size() bytes; fewer only at the end of the file. EAGAIN while a write-once file is not
-  // committed.
+  // Reads at most into.size() bytes; fewer only at the end of the file. EAGAIN while a write-once
+  // file is not committed.
   virtual std::size_t read(std::uint64_t offset, ByteSpan into) = 0;
-  // Write-once: each byte once, EINVAL otherwise. Log: one record, at the end; with `append` false EINVAL at
-  // any other offset. EBADF when opened for reading. Errors: ENOSPC, EIO, EFBIG.
+  // Write-once: each byte once, EINVAL otherwise. Log: one record, at the end; with `append` false
+  // EINVAL at any other offset. EBADF when opened for reading. Errors: ENOSPC, EIO, EFBIG.
   virtual void write(std::uint64_t offset, ConstByteSpan data, bool append) = 0;
-  // ftruncate. Write-once being written: to 0 discards, to more declares, otherwise EINVAL. Log: to 0 erases,
-  // otherwise EPERM. Committed: EPERM.
+  // ftruncate. Write-once being written: to 0 discards, to more declares, otherwise EINVAL. Log: to
+  // 0 erases, otherwise EPERM. Committed: EPERM.
   virtual void truncate(std::uint64_t size) = 0;
   // Everything written so far is durable on return, the file's name included.
   virtual void fsync() = 0;
   // A descriptor was closed (there may be others): reports what went wrong so far.
   virtual void flush() = 0;
-  // The last close. Commits when this is the last writing handle. Never throws: a commit that fails is
-  // logged and the file vanishes.
+  // The last close. Commits when this is the last writing handle. Never throws: a commit that fails
+  // is logged and the file vanishes.
   virtual void close() noexcept = 0;
 };
 
@@ -117,16 +121,16 @@ struct NamespaceOptions {
 
 // The tree and its files.
 //
-// Threads: all functions may be called at the same time. Calls that change something may wait for the
-// device; lookups and attributes never do, except where a log's size is not known yet.
-// Order: changes reach the device in the order they were made; after a crash a prefix of them is there.
-// Errors: Error with the errno of the POSIX call that corresponds; EIO for every change after metadata could
-// not be written.
+// Threads: all functions may be called at the same time. Calls that change something may wait for
+// the device; lookups and attributes never do, except where a log's size is not known yet. Order:
+// changes reach the device in the order they were made; after a crash a prefix of them is there.
+// Errors: Error with the errno of the POSIX call that corresponds; EIO for every change after
+// metadata could not be written.
 class Namespace {
  public:
-  // Reads the tree from the pool's root MDC (an empty one is taken into possession) and finishes what a
-  // crash interrupted. The pool must outlive it. ENOTSUP for records of a later version, ENOTRECOVERABLE for
-  // damaged ones.
+  // Reads the tree from the pool's root MDC (an empty one is taken into possession) and finishes
+  // what a crash interrupted. The pool must outlive it. ENOTSUP for records of a later version,
+  // ENOTRECOVERABLE for damaged ones.
   static std::unique_ptr<Namespace> mount(Pool& pool, const NamespaceOptions& options);
   // Makes everything durable. All files must be closed.
   virtual ~Namespace() = default;
@@ -140,8 +144,8 @@ class Namespace {
 
   virtual Attributes make_directory(InodeNumber parent, std::string_view name, std::uint32_t mode,
                                     Owner owner) = 0;
-  virtual Attributes make_symlink(InodeNumber parent, std::string_view name, std::string_view target,
-                                  Owner owner) = 0;
+  virtual Attributes make_symlink(InodeNumber parent, std::string_view name,
+                                  std::string_view target, Owner owner) = 0;
   virtual std::string read_symlink(InodeNumber inode) = 0;
   // A new regular file, open. EEXIST when the name exists.
   virtual std::pair<Attributes, std::unique_ptr<OpenFile>> create(InodeNumber parent,
@@ -157,8 +161,9 @@ class Namespace {
   virtual void rename(InodeNumber parent, std::string_view name, InodeNumber new_parent,
                       std::string_view new_name, RenameMode mode) = 0;
 
-  // Calls `take` for the entries after `cookie` (0: from the start), "." and ".." not among them, in a
-  // stable order, until it returns false. `take` runs under the tree's lock: it must not call back.
+  // Calls `take` for the entries after `cookie` (0: from the start), "." and ".." not among them,
+  // in a stable order, until it returns false. `take` runs under the tree's lock: it must not call
+  // back.
   virtual void read_directory(InodeNumber directory, std::uint64_t cookie,
                               const std::function<bool(const DirectoryEntry&)>& take) = 0;
   virtual InodeNumber parent_of(InodeNumber directory) = 0;
@@ -184,9 +189,10 @@ class Namespace {
   // Everything done so far is durable on return.
   virtual void sync() = 0;
 
-  // Called (on a thread of the engine, without locks) when a name went away by itself, because the commit
-  // of its file failed.
-  using Vanished = std::function<void(InodeNumber parent, const std::string& name, InodeNumber inode)>;
+  // Called (on a thread of the engine, without locks) when a name went away by itself, because the
+  // commit of its file failed.
+  using Vanished =
+      std::function<void(InodeNumber parent, const std::string& name, InodeNumber inode)>;
   virtual void on_vanished(Vanished callback) = 0;
   // Called the same way when the content of a file became committed: cached attributes are stale.
   using Committed = std::function<void(InodeNumber inode)>;

@@ -1,12 +1,11 @@
 #include "engine/names/namespace.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <cerrno>
 
 #include <fnmatch.h>
 #include <spdlog/spdlog.h>
+#include <sys/stat.h>
 
 #include "engine/base/error.h"
 
@@ -203,7 +202,9 @@ Attributes NamespaceImpl::lookup(InodeNumber parent, std::string_view name) {
   return describe_unlocked(number);
 }
 
-Attributes NamespaceImpl::attributes(InodeNumber inode) { return describe_unlocked(inode); }
+Attributes NamespaceImpl::attributes(InodeNumber inode) {
+  return describe_unlocked(inode);
+}
 
 std::string NamespaceImpl::read_symlink(InodeNumber number) {
   const std::shared_lock lock(tree_mutex_);
@@ -281,20 +282,19 @@ CreateRecord NamespaceImpl::new_inode(Inode& parent, std::string_view name, File
   const bool inherits_group = (parent.attributes.mode & S_ISGID) != 0;
   mode &= kPermissionBits;
   if (inherits_group && kind == FileKind::directory) mode |= S_ISGID;
-  CreateRecord record{
-      .inode = tree_.take_inode_number(),
-      .parent = parent.number,
-      .name = std::string(name),
-      .attributes = {.mode = mode,
-                     .uid = owner.uid,
-                     .gid = inherits_group ? parent.attributes.gid : owner.gid,
-                     .atime = time,
-                     .mtime = time,
-                     .ctime = time},
-      .media_class = parent.media_class,
-      .choice = Choice::none,
-      .target = {},
-      .content = {.kind = kind, .size = 0, .extents = {}}};
+  CreateRecord record{.inode = tree_.take_inode_number(),
+                      .parent = parent.number,
+                      .name = std::string(name),
+                      .attributes = {.mode = mode,
+                                     .uid = owner.uid,
+                                     .gid = inherits_group ? parent.attributes.gid : owner.gid,
+                                     .atime = time,
+                                     .mtime = time,
+                                     .ctime = time},
+                      .media_class = parent.media_class,
+                      .choice = Choice::none,
+                      .target = {},
+                      .content = {.kind = kind, .size = 0, .extents = {}}};
   if (kind == FileKind::empty && parent.xattrs) {
     const auto rules = parent.xattrs->find(std::string(kCreateXattr));
     if (rules != parent.xattrs->end()) record.choice = choose(rules->second, name);
@@ -312,7 +312,7 @@ Journal::Ticket NamespaceImpl::inherit_policy(InodeNumber inode, const Inode& pa
 
 Attributes NamespaceImpl::make_directory(InodeNumber parent, std::string_view name,
                                          std::uint32_t mode, mpool::Owner owner) {
-  ChangeLock lock = begin_change(kSmallRecord + kMaxXattrSize);
+  ChangeLock lock = begin_change(kSmallRecord + kMaxRulesSize);
   Inode& directory = tree_.get_directory(parent);
   check_new_name(directory, name);
   const CreateRecord record = new_inode(directory, name, FileKind::directory, mode, owner);
@@ -410,7 +410,8 @@ void NamespaceImpl::rename(InodeNumber parent, std::string_view name, InodeNumbe
   Inode& inode = tree_.get(find_name(from, name));
   Inode* target = tree_.find(to.directory->find(new_name));
   if (target == nullptr) check_new_name(to, new_name);
-  if (target == &inode && mode != RenameMode::no_replace) return;  // two names of one file: nothing to do
+  if (target == &inode && mode != RenameMode::no_replace)
+    return;  // two names of one file: nothing to do
   check_rename(inode, target, new_parent, mode);
   if (target != nullptr && mode == RenameMode::exchange && target->is_directory() &&
       tree_.is_below(parent, target->number)) {
@@ -418,8 +419,8 @@ void NamespaceImpl::rename(InodeNumber parent, std::string_view name, InodeNumbe
   }
   const RenameRecord record{parent, std::string(name), new_parent, std::string(new_name),
                             mode == RenameMode::exchange};
-  finish(lock, inode.recorded ? rename_recorded(record, target)
-                              : rename_pending(record, inode, target));
+  finish(lock,
+         inode.recorded ? rename_recorded(record, target) : rename_pending(record, inode, target));
 }
 
 Journal::Ticket NamespaceImpl::rename_recorded(const RenameRecord& record, Inode* target) {
@@ -430,7 +431,8 @@ Journal::Ticket NamespaceImpl::rename_recorded(const RenameRecord& record, Inode
   return ticket;
 }
 
-// The media hear of the new name when the file is recorded. Until then what the file replaces stays there.
+// The media hear of the new name when the file is recorded. Until then what the file replaces stays
+// there.
 Journal::Ticket NamespaceImpl::rename_pending(const RenameRecord& record, Inode& inode,
                                               Inode* target) {
   const Journal::Ticket ticket = unshadow(inode, false);

@@ -1,8 +1,10 @@
-// The implementation of Namespace. Its parts: namespace.cpp (the tree), mount.cpp (reading it from the media),
-// files.cpp (open files), logs.cpp (append-only files), xattrs.cpp (extended attributes and policy).
+// The implementation of Namespace. Its parts: namespace.cpp (the tree), mount.cpp (reading it from
+// the media), files.cpp (open files), logs.cpp (append-only files), xattrs.cpp (extended attributes
+// and policy).
 //
 // Lock order: OpenState::log_lock, the journal's gate (shared), tree_mutex_, then leaves
-// (Journal's own, pending_mutex_, dirty_mutex_, callback_mutex_). Nothing waits for the device under tree_mutex_.
+// (Journal's own, pending_mutex_, dirty_mutex_, callback_mutex_). Nothing waits for the device
+// under tree_mutex_.
 #pragma once
 
 #include <condition_variable>
@@ -67,9 +69,10 @@ class NamespaceImpl final : public Namespace {
   // --- for open files (files.cpp) ---
   using State = std::shared_ptr<OpenState>;
 
-  std::size_t read_content(InodeNumber inode, OpenState& state, std::uint64_t offset, ByteSpan into);
-  // Writes everything gathered so far and records it; `last`: the file is complete. Returns when it is
-  // queued; the ticket is for Journal::wait.
+  std::size_t read_content(InodeNumber inode, OpenState& state, std::uint64_t offset,
+                           ByteSpan into);
+  // Writes everything gathered so far and records it; `last`: the file is complete. Returns when it
+  // is queued; the ticket is for Journal::wait.
   Journal::Ticket persist(InodeNumber inode, OpenState& state, bool last);
   void fsync_content(InodeNumber inode, OpenState& state);
   void close_handle(InodeNumber inode, const State& state, bool writer) noexcept;
@@ -105,7 +108,8 @@ class NamespaceImpl final : public Namespace {
   CreateRecord new_inode(Inode& parent, std::string_view name, FileKind kind, std::uint32_t mode,
                          mpool::Owner owner);
   Journal::Ticket inherit_policy(InodeNumber inode, const Inode& parent, Journal::Ticket ticket);
-  void check_rename(const Inode& inode, const Inode* target, InodeNumber new_parent, RenameMode mode);
+  void check_rename(const Inode& inode, const Inode* target, InodeNumber new_parent,
+                    RenameMode mode);
   Journal::Ticket rename_recorded(const RenameRecord& record, Inode* target);
   Journal::Ticket rename_pending(const RenameRecord& record, Inode& inode, Inode* target);
 
@@ -159,8 +163,9 @@ class NamespaceImpl final : public Namespace {
 
   mutable std::shared_mutex tree_mutex_;
   Tree tree_;
-  std::condition_variable_any commits_;  // with tree_mutex_: a commit ended, a descriptor was closed
-  std::deque<InodeNumber> idle_logs_;    // open logs without handles, oldest first
+  std::condition_variable_any
+      commits_;                        // with tree_mutex_: a commit ended, a descriptor was closed
+  std::deque<InodeNumber> idle_logs_;  // open logs without handles, oldest first
 
   std::mutex pending_mutex_;
   std::unordered_map<ObjectId, ObjectRecord> pending_objects_;  // recorded, not committed yet
@@ -178,8 +183,10 @@ Nanoseconds now();
 
 inline constexpr std::string_view kClassXattr = "user.mpool.class";
 inline constexpr std::string_view kCreateXattr = "user.mpool.create";
+inline constexpr std::size_t kMaxRulesSize = 4096;  // bytes of a value of kCreateXattr
 
-// What the rules say of a name: the first that matches decides (filesystem.md, "Directories and policy").
+// What the rules say of a name: the first that matches decides (filesystem.md, "Directories and
+// policy").
 Choice choose(std::string_view rules, std::string_view name);
 
 }  // namespace mpool::names

@@ -35,12 +35,12 @@ class OpenState {
   unsigned handles = 0;  // open files and whatever else keeps the inode
   unsigned writers = 0;  // of them, those that may write
 
-  // A write-once file that is being written: set until its commit is done. Writing handles use it without
-  // the lock: it stays while one of them is open.
+  // A write-once file that is being written: set until its commit is done. Writing handles use it
+  // without the lock: it stays while one of them is open.
   std::shared_ptr<ContentWriter> writer;
-  bool committing = false;   // the last writing handle was closed
-  bool times_set = false;    // somebody set the mtime: the commit leaves it
-  std::mutex append_mutex;   // orders writes at the end; taken with no other lock held
+  bool committing = false;  // the last writing handle was closed
+  bool times_set = false;   // somebody set the mtime: the commit leaves it
+  std::mutex append_mutex;  // orders writes at the end; taken with no other lock held
   // A descriptor was closed after the last write: the last close may be on its way to us.
   std::atomic<bool> closing = false;
 
@@ -50,11 +50,12 @@ class OpenState {
 
   std::shared_ptr<const ReadMap> read_map;  // made by the first reader of a committed file
 
-  // A log: opened by the first who needs it. Reading, appending and syncing hold log_lock shared; opening
-  // and emptying hold it alone. It comes before the journal's gate and the tree's lock.
+  // A log: opened by the first who needs it. Reading, appending and syncing hold log_lock shared;
+  // opening and emptying hold it alone. It comes before the journal's gate and the tree's lock.
   std::shared_mutex log_lock;
-  std::unique_ptr<Log> log;                     // guarded by log_lock
-  std::atomic<Nanoseconds> log_written_at = 0;  // time of the last append not yet in the inode; 0: none
+  std::unique_ptr<Log> log;  // guarded by log_lock
+  std::atomic<Nanoseconds> log_written_at =
+      0;  // time of the last append not yet in the inode; 0: none
 };
 
 }  // namespace mpool::names

@@ -196,7 +196,8 @@ struct BodyWriter {
   }
   void operator()(const OrphanRecord& record) const {
     out.integer(static_cast<std::uint32_t>(record.objects.size()));
-    for (const ObjectId object : record.objects) out.integer(object.value);
+    for (const ObjectId object : record.objects)
+      out.integer(object.value);
   }
 };
 
@@ -289,7 +290,8 @@ template <>
 OrphanRecord read_body(Reader& in) {
   OrphanRecord record;
   record.objects.resize(in.count(sizeof(std::uint64_t)));
-  for (ObjectId& object : record.objects) object.value = in.integer<std::uint64_t>();
+  for (ObjectId& object : record.objects)
+    object.value = in.integer<std::uint64_t>();
   return record;
 }
 
@@ -329,14 +331,16 @@ std::expected<Record, DecodeFault> decode(ConstByteSpan from) {
   if (from.size() < kHeaderSize) return fault(false, "it is shorter than a record's header");
   const auto stored = load_le<std::uint32_t>(from, kChecksumAt);
   if (const auto computed = checksum(from); stored != computed) {
-    return fault(false, fmt::format("its checksum is {:#010x}, expected {:#010x}", stored, computed));
+    return fault(false,
+                 fmt::format("its checksum is {:#010x}, expected {:#010x}", stored, computed));
   }
   const auto version = load_le<std::uint8_t>(from, 0);
   const auto type = load_le<std::uint8_t>(from, kTypeAt);
   if (version != kVersion || type == 0 || type > std::variant_size_v<Body>) {
-    return fault(true, fmt::format("it has version {} and type {}, this program knows version {} and "
-                                   "types 1 to {}",
-                                   version, type, kVersion, std::variant_size_v<Body>));
+    return fault(true,
+                 fmt::format("it has version {} and type {}, this program knows version {} and "
+                             "types 1 to {}",
+                             version, type, kVersion, std::variant_size_v<Body>));
   }
   Record record;
   record.when = static_cast<Nanoseconds>(load_le<std::uint64_t>(from, kWhenAt));

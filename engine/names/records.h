@@ -100,9 +100,9 @@ struct OrphanRecord {
   bool operator==(const OrphanRecord&) const = default;
 };
 
-using Body =
-    std::variant<OwnerRecord, BatchRecord, RollbackRecord, CreateRecord, ContentRecord,
-                 AttributesRecord, LinkRecord, UnlinkRecord, RenameRecord, XattrRecord, OrphanRecord>;
+using Body = std::variant<OwnerRecord, BatchRecord, RollbackRecord, CreateRecord, ContentRecord,
+                          AttributesRecord, LinkRecord, UnlinkRecord, RenameRecord, XattrRecord,
+                          OrphanRecord>;
 
 struct Record {
   Nanoseconds when = 0;

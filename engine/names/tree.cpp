@@ -59,7 +59,8 @@ void Directory::replace(std::string_view name, InodeNumber inode) {
 std::vector<ObjectId> Inode::objects() const {
   std::vector<ObjectId> objects;
   if (!extents) return objects;
-  for (const Extent& extent : *extents) objects.push_back(extent.object);
+  for (const Extent& extent : *extents)
+    objects.push_back(extent.object);
   std::ranges::sort(objects);
   const auto repeated = std::ranges::unique(objects);
   objects.erase(repeated.begin(), repeated.end());
@@ -82,7 +83,9 @@ Inode& Tree::get_directory(InodeNumber number) {
   return inode;
 }
 
-void Tree::erase(InodeNumber number) { inodes_.erase(number); }
+void Tree::erase(InodeNumber number) {
+  inodes_.erase(number);
+}
 
 Inode& Tree::require(InodeNumber number, const char* record) {
   if (Inode* inode = find(number)) return *inode;
@@ -195,7 +198,8 @@ InodeNumber Tree::apply_body(const LinkRecord& record, Nanoseconds when) {
   Inode& inode = require(record.inode, "LINK");
   Inode& parent = require_directory(record.parent, "LINK");
   if (inode.is_directory()) misfit("LINK", record.inode, "is a directory");
-  if (parent.directory->find(record.name) != 0) misfit("LINK", record.inode, "has a name in its way");
+  if (parent.directory->find(record.name) != 0)
+    misfit("LINK", record.inode, "has a name in its way");
   ++inode.links;
   inode.attributes.ctime = when;
   return enter(parent, record.name, inode, when);

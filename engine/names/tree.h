@@ -18,8 +18,8 @@ namespace mpool::names {
 
 class OpenState;
 
-// The entries of one directory: by name, and in the order in which they came (a stable reading order that
-// follows the order of the data on the device). Not thread-safe.
+// The entries of one directory: by name, and in the order in which they came (a stable reading
+// order that follows the order of the data on the device). Not thread-safe.
 class Directory {
  public:
   // Cookies below this are left to the caller ("." and "..").
@@ -30,9 +30,9 @@ class Directory {
     InodeNumber inode = 0;
   };
 
-  InodeNumber find(std::string_view name) const;  // 0: no such name
-  void insert(std::string_view name, InodeNumber inode);  // the name must be free
-  void erase(std::string_view name);                      // the name must exist
+  InodeNumber find(std::string_view name) const;           // 0: no such name
+  void insert(std::string_view name, InodeNumber inode);   // the name must be free
+  void erase(std::string_view name);                       // the name must exist
   void replace(std::string_view name, InodeNumber inode);  // the name must exist; its place stays
   bool empty() const { return by_position_.empty(); }
   std::size_t size() const { return by_position_.size(); }
@@ -51,7 +51,8 @@ struct Inode {
   InodeNumber number = 0;
   InodeAttributes attributes;
   FileKind kind = FileKind::empty;
-  MediaClass media_class = MediaClass::capacity;  // of its content; of a directory: of what is made in it
+  MediaClass media_class =
+      MediaClass::capacity;  // of its content; of a directory: of what is made in it
   Choice choice = Choice::none;
   bool recorded = true;  // its CREATE record was handed to the journal
   // Not recorded: the recorded inode that has this one's name on the media until then (0: none).
@@ -76,21 +77,21 @@ class Tree {
   // An empty tree: not even the root, which is created by a record.
   Tree() = default;
 
-  Inode* find(InodeNumber number);  // null: none
-  Inode& get(InodeNumber number);   // ESTALE when there is none
+  Inode* find(InodeNumber number);           // null: none
+  Inode& get(InodeNumber number);            // ESTALE when there is none
   Inode& get_directory(InodeNumber number);  // ENOTDIR
   void erase(InodeNumber number);
 
-  // Changes the tree as the record says. Returns the inode that lost its last name by it, or 0; the inode
-  // itself stays until erase(). Throws Error ENOTRECOVERABLE, with the tree unchanged, when the record does
-  // not fit the tree (OWNER, BATCH and ROLLBACK do not belong here).
+  // Changes the tree as the record says. Returns the inode that lost its last name by it, or 0; the
+  // inode itself stays until erase(). Throws Error ENOTRECOVERABLE, with the tree unchanged, when
+  // the record does not fit the tree (OWNER, BATCH and ROLLBACK do not belong here).
   InodeNumber apply(const Record& record);
 
   // True when `inode` is `ancestor` or lies below it.
   bool is_below(InodeNumber inode, InodeNumber ancestor);
 
-  // Calls `emit` with the records that make this tree: directories before what is in them. Inodes that are
-  // not recorded are left out.
+  // Calls `emit` with the records that make this tree: directories before what is in them. Inodes
+  // that are not recorded are left out.
   void snapshot(const std::function<void(const Record&)>& emit) const;
 
   const std::unordered_map<InodeNumber, Inode>& inodes() const { return inodes_; }
@@ -108,7 +109,8 @@ class Tree {
   InodeNumber apply_body(const RenameRecord& record, Nanoseconds when);
   InodeNumber apply_body(const XattrRecord& record, Nanoseconds when);
 
-  // Gives `name` in `parent` to `inode`, whoever has it; returns the inode that lost its last name, or 0.
+  // Gives `name` in `parent` to `inode`, whoever has it; returns the inode that lost its last name,
+  // or 0.
   InodeNumber enter(Inode& parent, std::string_view name, Inode& inode, Nanoseconds when);
   InodeNumber drop_name(Inode& parent, Inode& inode, Nanoseconds when);
   Inode& require(InodeNumber number, const char* record);

@@ -1,12 +1,11 @@
-// Extended attributes: the user's own, the policy of directories, and facts about files (filesystem.md,
-// "Directories and policy").
-#include <sys/xattr.h>
-
+// Extended attributes: the user's own, the policy of directories, and facts about files
+// (filesystem.md, "Directories and policy").
 #include <array>
 #include <cerrno>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <sys/xattr.h>
 
 #include "engine/base/error.h"
 #include "engine/names/namespace.h"
@@ -81,7 +80,8 @@ std::optional<std::string> fact(const Inode& inode, std::string_view name) {
   }
   if (name == kObjectsXattr) {
     std::vector<std::string> ids;
-    for (const ObjectId id : inode.objects()) ids.push_back(id.to_string());
+    for (const ObjectId id : inode.objects())
+      ids.push_back(id.to_string());
     return fmt::format("{}", fmt::join(ids, " "));
   }
   return std::nullopt;
@@ -116,7 +116,8 @@ std::vector<std::string> NamespaceImpl::list_xattrs(InodeNumber number) {
     names.emplace_back(kClassXattr);
   }
   if (inode.xattrs) {
-    for (const auto& [name, value] : *inode.xattrs) names.push_back(name);
+    for (const auto& [name, value] : *inode.xattrs)
+      names.push_back(name);
   }
   return names;
 }
@@ -131,7 +132,9 @@ Journal::Ticket NamespaceImpl::change_xattr(Inode& inode, XattrRecord record) {
 void NamespaceImpl::set_xattr(InodeNumber number, std::string_view name, std::string_view value,
                               int flags) {
   check_prefix(name);
-  if (value.size() > kMaxXattrSize) refuse(E2BIG, name, "the value is too large");
+  if (value.size() > (name == kCreateXattr ? kMaxRulesSize : kMaxXattrSize)) {
+    refuse(E2BIG, name, "the value is too large");
+  }
   ChangeLock lock = begin_change(kSmallRecord + value.size());
   Inode& inode = tree_.get(number);
   check_settable(inode, name);
@@ -150,8 +153,7 @@ void NamespaceImpl::set_xattr(InodeNumber number, std::string_view name, std::st
   const bool exists = inode.xattrs && inode.xattrs->contains(std::string(name));
   if (exists && (flags & XATTR_CREATE) != 0) refuse(EEXIST, name, "the attribute exists");
   if (!exists && (flags & XATTR_REPLACE) != 0) refuse(ENODATA, name, "no such attribute");
-  finish(lock,
-         change_xattr(inode, {number, std::string(name), true, std::string(value)}));
+  finish(lock, change_xattr(inode, {number, std::string(name), true, std::string(value)}));
 }
 
 void NamespaceImpl::remove_xattr(InodeNumber number, std::string_view name) {

@@ -13,8 +13,8 @@
 
 namespace mpool {
 
-// `length` bytes of a file from `file_offset` on lie in `object` from byte `position` on. What no extent
-// covers reads as zeros.
+// `length` bytes of a file from `file_offset` on lie in `object` from byte `position` on. What no
+// extent covers reads as zeros.
 struct Extent {
   std::uint64_t file_offset = 0;
   ObjectId object;
@@ -23,28 +23,33 @@ struct Extent {
   bool operator==(const Extent&) const = default;
 };
 
-// Takes every byte once, in any order, and spreads the file over mblocks: byte o of the file goes to byte
-// o % zone size of mblock o / zone size, except after seal(). Small and unaligned writes are gathered in
-// memory (at most kGatherSize and kMaxPartialPages pages per file); the rest goes straight to the device.
+// Takes every byte once, in any order, and spreads the file over mblocks: byte o of the file goes
+// to byte o % zone size of mblock o / zone size, except after seal(). Small and unaligned writes
+// are gathered in memory (at most kGatherSize and kMaxPartialPages pages per file); the rest goes
+// straight to the device.
 //
-// Threads: write(), declare_length() and length() may be called at the same time, and writes of different
-// threads reach the device in parallel; drain(), seal() and discard() wait for the writes under way, and
-// writes that come meanwhile wait for them.
-// Errors: the first failure (ENOSPC, EIO) is kept: every later write, drain and seal throws it again.
+// Threads: write(), declare_length() and length() may be called at the same time, and writes of
+// different threads reach the device in parallel; drain(), seal() and discard() wait for the writes
+// under way, and writes that come meanwhile wait for them. Errors: the first failure (ENOSPC, EIO)
+// is kept: every later write, drain and seal throws it again, until discard().
 class ContentWriter {
  public:
-  static constexpr std::size_t kGatherSize = 1u << 20;      // bytes
+  static constexpr std::size_t kGatherSize = 1u << 20;  // bytes
   static constexpr std::size_t kMaxPartialPages = 1024;
 
-  // Makes an mblock: Pool::allocate with whatever the owner does about ENOSPC. `near`: the zone after the
-  // file's last one.
+  // Makes an mblock: Pool::allocate with whatever the owner does about ENOSPC. `near`: the zone
+  // after the file's last one.
+  // Called without locks, by several threads at a time.
   using Allocate = std::function<std::unique_ptr<MblockWriter>(std::optional<std::uint64_t> near)>;
+  // zone_size: bytes, a multiple of kPageSize (EINVAL otherwise); the capacity of every mblock is
+  // at least that.
   ContentWriter(std::uint64_t zone_size, Allocate allocate);
   ~ContentWriter();  // aborts what was not sealed
 
-  // EINVAL when a byte of the range was written before (nothing is written then); EFBIG beyond 2^63 - 1.
+  // EINVAL when a byte of the range was written before (nothing is written then); EFBIG beyond 2^63
+  // - 1; EALREADY after seal(true).
   void write(std::uint64_t offset, ConstByteSpan data);
-  // The file is to be at least this long; the missing bytes read as zeros.
+  // The file is to be at least this long; the missing bytes read as zeros. EFBIG beyond 2^63 - 1.
   void declare_length(std::uint64_t length);
   // The greater of what was written and what was declared.
   std::uint64_t length() const;
@@ -55,16 +60,17 @@ class ContentWriter {
 
   struct Sealed {
     std::vector<Extent> extents;  // new ones, in order of file_offset
-    // Finished, not committed: the owner flushes the device and commits them with Pool::commit.
+    // Finished (finish() gives the record once more), not committed: the owner flushes the device,
+    // commits them with Pool::commit, and releases them.
     std::vector<std::unique_ptr<MblockWriter>> mblocks;
   };
-  // Everything written so far goes to the device, incomplete pages filled with zeros, and its mblocks are
-  // finished. `last`: nothing will be written any more (gaps inside an mblock become part of its extent);
-  // otherwise writing goes on in further mblocks.
+  // Everything written so far goes to the device, incomplete pages filled with zeros, and its
+  // mblocks are finished. `last`: nothing will be written any more (gaps inside an mblock become
+  // part of its extent); otherwise writing goes on in further mblocks.
   Sealed seal(bool last);
 
-  // Forgets everything that was not sealed, and the declared length; every byte not sealed can be written
-  // again.
+  // Forgets everything that was not sealed, the declared length, and a failure kept; every byte not
+  // sealed can be written again.
   void discard();
 
  private:

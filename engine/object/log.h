@@ -1,4 +1,5 @@
-// A log of any length: a chain of mlogs read as one sequence of bytes (filesystem.md, "Append-only files").
+// A log of any length: a chain of mlogs read as one sequence of bytes (filesystem.md, "Append-only
+// files").
 #pragma once
 
 #include <cstdint>
@@ -12,22 +13,23 @@
 
 namespace mpool {
 
-// The mlogs of one append-only file, open. Content = the payloads of all records, one after the other.
+// The mlogs of one append-only file, open. Content = the payloads of all records, one after the
+// other.
 //
 // Threads: all functions may be called at the same time; appends are ordered among themselves.
 class Log {
  public:
-  // Asked for another mlog when the last one is full (or there is none): allocates and commits it and makes
-  // the owner's record of it durable. Called by append() with no lock of readers held.
+  // Asked for another mlog when the last one is full (or there is none): allocates and commits it
+  // and makes the owner's record of it durable. Called by append() with no lock of readers held.
   using AddMlog = std::function<ObjectRecord()>;
 
   // Opens and validates the chain; the objects are pinned in the pool until the Log ends.
   // Errors: those of Mlog::open; ENOENT when an mlog does not exist.
   Log(Pool& pool, std::span<const ObjectId> mlogs, AddMlog add_mlog);
-  ~Log();
+  ~Log();  // what was not synced is lost
 
-  // Appends one record (all or nothing); returns the size of the content after it. EFBIG when it would not
-  // fit in an empty mlog.
+  // Appends one record (all or nothing); returns the size of the content after it. EFBIG when it
+  // would not fit in an empty mlog.
   std::uint64_t append(ConstByteSpan record);
   // Makes everything appended before durable. Concurrent calls share a flush.
   void sync();
@@ -37,8 +39,9 @@ class Log {
   // Reads content at any offset; returns the bytes read, fewer than asked only at the end.
   std::size_t read(std::uint64_t offset, ByteSpan into) const;
 
-  // Empties the log: all mlogs but the first are given up, the first is erased. Returns the ids the owner
-  // deletes once its own record of the change is durable. Wants to be alone with append().
+  // Empties the log: all mlogs but the first are given up, the first is erased. Returns the ids the
+  // owner deletes once its own record of the change is durable. Wants to be alone with append().
+  // A crash before that record finds the first one empty and the others as they were.
   std::vector<ObjectId> erase();
 
   std::vector<ObjectId> mlogs() const;

@@ -11,14 +11,15 @@
 
 namespace mpool {
 
-// An mblock that is allocated and being written. Aborted by the destructor unless released (by commit).
+// An mblock that is allocated and being written. Aborted by the destructor unless released (by
+// commit).
 //
-// Pages may be written in any order, and again until finish(): the file system promises its users writes in
-// any order, and holding back what comes early would take memory without bound. Gaps below the written
-// length are filled with zeros by finish().
+// Pages may be written in any order, and again until finish(): the file system promises its users
+// writes in any order, and holding back what comes early would take memory without bound. Gaps
+// below the written length are filled with zeros by finish().
 //
-// Threads: write() and read() may be called at the same time for different pages; the rest wants to be
-// alone.
+// Threads: write() and read() may be called at the same time for different pages; the rest wants to
+// be alone.
 class MblockWriter {
  public:
   // Allocates. ENOSPC and others as Pool::allocate.
@@ -31,14 +32,15 @@ class MblockWriter {
   std::uint64_t first_zone() const { return object_.layout.first_zone; }
   std::uint64_t capacity() const { return capacity_; }
 
-  // Writes whole pages at a page-aligned offset. EINVAL when the range is not aligned or not inside the
-  // capacity; EIO and others from the device.
+  // Writes whole pages at a page-aligned offset. EINVAL when the range is not aligned or not inside
+  // the capacity; EIO and others from the device.
   void write(std::uint64_t offset, ConstByteSpan pages);
   // Reads back whole pages that were written.
   void read(std::uint64_t offset, ByteSpan pages) const;
 
-  // Fills the gaps and fixes the written length. Returns the object for Pool::commit, which the caller
-  // calls after flushing the device (several mblocks share both). Nothing can be written after it.
+  // Fills the gaps and fixes the written length. Returns the object for Pool::commit, which the
+  // caller calls after flushing the device (several mblocks share both). Nothing can be written
+  // after it.
   const ObjectRecord& finish();
   // The object was committed: nothing is aborted by the destructor.
   void release() { released_ = true; }
@@ -47,14 +49,14 @@ class MblockWriter {
   Pool& pool_;
   ObjectRecord object_;
   std::uint64_t capacity_;
-  std::mutex mutex_;  // guards written_
-  RangeSet written_;  // bytes
+  mutable std::mutex mutex_;  // guards written_ and finished_
+  RangeSet written_;          // bytes
   bool finished_ = false;
   bool released_ = false;
 };
 
-// Reads from a committed mblock into memory of the caller: any offset and length inside the written length
-// (EINVAL outside it); what is not page-aligned goes through a bounce buffer. Thread-safe.
+// Reads from a committed mblock into memory of the caller: any offset and length inside the written
+// length (EINVAL outside it); what is not page-aligned goes through a bounce buffer. Thread-safe.
 void read_mblock(const Pool& pool, const ObjectRecord& mblock, std::uint64_t offset, ByteSpan into);
 
 // Writes, flushes and commits a whole mblock from memory (tests, tools): returns its id.

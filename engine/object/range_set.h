@@ -8,10 +8,12 @@
 
 namespace mpool {
 
-// Disjoint half-open ranges [begin, end); neighbours are merged. Not thread-safe. Cost: logarithmic.
+// Disjoint half-open ranges [begin, end); neighbours are merged. Not thread-safe. Cost:
+// logarithmic.
 class RangeSet {
  public:
-  // Adds [begin, end), which must be empty or not overlap the set; false (set unchanged) when it overlaps.
+  // Adds [begin, end), which must be empty or not overlap the set; false (set unchanged) when it
+  // overlaps.
   bool insert(std::uint64_t begin, std::uint64_t end);
   // Adds [begin, end) whatever is there already.
   void unite(std::uint64_t begin, std::uint64_t end);
@@ -30,6 +32,7 @@ class RangeSet {
   // Calls range(begin, end) for every range, cut to [from, to), in order.
   template <typename F>
   void for_each_range(std::uint64_t from, std::uint64_t to, F&& range) const {
+    if (from >= to) return;
     auto it = ranges_.upper_bound(from);
     if (it != ranges_.begin() && std::prev(it)->second > from) --it;
     for (; it != ranges_.end() && it->first < to; ++it) {

@@ -19,7 +19,7 @@ namespace mpool {
 struct SuperblockPair {
   std::array<std::optional<DecodedSuperblock>, 2> copies;  // absent: not readable as a superblock
   std::array<std::string, 2> faults;                       // why not
-  std::optional<Superblock> chosen;  // absent: neither copy is good
+  std::optional<Superblock> chosen;                        // absent: neither copy is good
   // Set when the copies (or a copy and its extension checksum) disagree about where MDC0 is and the
   // right one cannot be told from the superblocks alone.
   bool mdc0_ambiguous = false;
@@ -34,23 +34,24 @@ struct FoundDevice {
   bool active = false;  // locked by an activation
 };
 
-// The devices among `paths` that belong to a pool; others are passed over silently, those that cannot be
-// read are told to `unreadable` (path, reason) when given.
+// The devices among `paths` that belong to a pool; others are passed over silently, those that
+// cannot be read are told to `unreadable` (path, reason) when given.
 std::vector<FoundDevice> scan_devices(
     std::span<const std::string> paths,
     const std::function<void(const std::string&, const std::string&)>& unreadable = nullptr);
 
-// Turns what a user calls a pool into its device paths: a name or `UUID=…` is looked for on all block
-// devices; anything with a '/' (or naming an existing file) is taken as device paths joined with ','.
-// ENODEV when no pool of that name or UUID is found, ENOTUNIQ when several pools have the name (the message lists their UUIDs).
+// Turns what a user calls a pool into its device paths: a name or `UUID=…` is looked for on all
+// block devices; anything with a '/' (or naming an existing file) is taken as device paths joined
+// with ','. ENODEV when no pool of that name or UUID is found, ENOTUNIQ when several pools have the
+// name (the message lists their UUIDs).
 std::vector<std::string> resolve_pool(const std::string& pool);
 
 // Opens the devices of a pool; see open_device for mode and errors.
 std::vector<std::unique_ptr<Device>> open_pool_devices(const std::vector<std::string>& paths,
                                                        OpenMode mode);
 
-// Wipes both superblocks of every device. The devices are open for activation (so the pool is not active).
-// Durable on return.
+// Wipes both superblocks of every device. The devices are open for activation (so the pool is not
+// active). Durable on return.
 void destroy_pool(std::span<const std::unique_ptr<Device>> devices);
 
 }  // namespace mpool

@@ -16,13 +16,16 @@
 
 namespace mpool {
 
-// MDC number `slot`. Locks (order in locking.md): `ids` serialises handing out ids; `update` serialises
-// appends and compaction, so that a change of the table and its record are one step for a compaction; the
-// table has its own. Waiting for durability takes none of them.
+// MDC number `slot`. Locks (order in locking.md): `ids` serialises handing out ids; `update`
+// serialises appends and compaction, so that a change of the table and its record are one step for
+// a compaction; the table has its own. Waiting for durability takes none of them.
 class MdcSlot {
  public:
-  // Records that precede the objects after a compaction; called under `update`.
+  // Records that precede the objects after a compaction; called under `update`. Null: the last id
+  // checkpoint.
   using Preamble = std::function<std::vector<MetadataRecord>()>;
+  // A change that is not durable before the ticket is; nothing when it is durable already.
+  using Pending = std::optional<Mdc::Ticket>;
 
   MdcSlot(unsigned slot, std::string pool, Preamble preamble);
 
@@ -33,22 +36,29 @@ class MdcSlot {
   std::unique_lock<std::mutex> lock_updates() const { return std::unique_lock(update_); }
 
   // --- life ---
-  void attach(std::unique_ptr<Mdc> mdc) { mdc_ = std::move(mdc); }
-  Mdc& mdc() { return *mdc_; }
-  // Calls `apply` with each record that is on the media; the caller decodes. Single-threaded start-up only,
-  // before any change.
+  // sector_size: bytes of a log block.
+  void attach(std::unique_ptr<Mdc> mdc, std::uint32_t sector_size);
+  // Calls `apply` with each record that is on the media; the caller decodes. Single-threaded
+  // start-up only, before any change.
   void load(const std::function<void(ConstByteSpan)>& apply);
+  std::uint64_t used() const { return mdc_->used(); }
 
   // --- changes ---
-  // The record of a change that the table shows already. Under `update`. Appends it, or when the MDC is
-  // full compacts it, which writes the change too. The result is for wait(). Throws ENOSPC when the live
-  // records do not fit; then nothing of the change is on the media. Any other error leaves that open.
-  Mdc::Ticket log(const MetadataRecord& record);
-  void wait(Mdc::Ticket ticket) { mdc_->sync(ticket); }
+  // The record of a change that the table shows already. Under `update`. Appends it, or when the
+  // MDC is full compacts it, which writes the change too and makes it durable. Throws ENOSPC when
+  // the live records do not fit; then nothing of the change is on the media. Any other error leaves
+  // that open.
+  Pending log(const MetadataRecord& record);
+  // Returns when the change is durable. Not under a lock.
+  void wait(Pending pending) {
+    if (pending) mdc_->sync(*pending);
+  }
 
   // --- ids (not of slot 0) ---
   // The next id, its checkpoint durable if it needs one.
   ObjectId next_id(ObjectType type);
+  // A new MDC: ids start from the first, none was ever handed out.
+  void start_ids() { next_uniquifier_ = first_uniquifier(); }
   // Loading: the last checkpoint found.
   void set_checkpoint(ObjectId id);
   // Whether the id was handed out (or may have been before a crash) to users.
@@ -62,6 +72,9 @@ class MdcSlot {
 
  private:
   void compact();
+  std::vector<MetadataRecord> preamble() const;
+  // Of users; in MDC1 the two before it are the root MDC's.
+  std::uint64_t first_uniquifier() const { return slot_ == 1 ? 2 : 1; }
   ObjectId checkpoint() const { return ObjectId{checkpoint_.load()}; }
 
   const unsigned slot_;
@@ -72,9 +85,8 @@ class MdcSlot {
   std::mutex ids_;
   mutable std::mutex update_;
   std::atomic<std::uint64_t> next_uniquifier_;
-  std::atomic<std::uint64_t> checkpoint_;  // value of the last OIDCKPT's id
+  std::atomic<std::uint64_t> checkpoint_;   // value of the last OIDCKPT's id
   std::atomic<std::uint64_t> records_ = 0;  // in the active log
-  std::atomic<std::uint64_t> preamble_records_ = 0;
   std::uint64_t payload_limit_ = 0;
 };
 

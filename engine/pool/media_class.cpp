@@ -11,29 +11,23 @@ namespace {
 
 // How long an allocation that finds no room waits for zones being discarded.
 constexpr std::chrono::seconds kDiscardWait{10};
-constexpr std::uint32_t kZonesPerRegion = 64;
 
 }  // namespace
-
-unsigned MediaClassSpace::regions_for(std::uint32_t zones) {
-  return std::clamp(zones / kZonesPerRegion, 1u, SpaceMap::kDefaultRegions);
-}
 
 MediaClassSpace::MediaClassSpace(Device& device, const DeviceParams& params, unsigned spare_percent)
     : device_(device),
       params_(params),
-      map_(device.name(), params.zone_count, spare_percent, regions_for(params.zone_count)),
+      map_(device.name(), params.zone_count, spare_percent),
       discards_(device, map_, params.zone_size()) {
   map_.insert(0, params.superblock_zones());
 }
 
 std::uint32_t MediaClassSpace::zones_for(std::uint64_t bytes) const {
-  const std::uint64_t zones =
-      std::max<std::uint64_t>(1, ceil_div(bytes, params_.zone_size()));
+  const std::uint64_t zones = std::max<std::uint64_t>(1, ceil_div(bytes, params_.zone_size()));
   if (zones > params_.zone_count) {
-    raise(ENOSPC, device_.name(), "an object of {} does not fit on the {} device with {} zones of {}",
-          format_size(bytes), to_string(params_.media_class), params_.zone_count,
-          format_size(params_.zone_size()));
+    raise(ENOSPC, device_.name(),
+          "an object of {} does not fit on the {} device with {} zones of {}", format_size(bytes),
+          to_string(params_.media_class), params_.zone_count, format_size(params_.zone_size()));
   }
   return static_cast<std::uint32_t>(zones);
 }
@@ -45,8 +39,8 @@ Layout MediaClassSpace::allocate(const std::string& pool, std::uint32_t zones,
     first = map_.allocate(zones, placement.policy, 1, placement.near);
   }
   if (!first) {
-    raise(ENOSPC, "pool " + pool, "no room for {} contiguous zone(s) of {} on the {} device {}", zones,
-          format_size(params_.zone_size()), to_string(params_.media_class), device_.name());
+    raise(ENOSPC, "pool " + pool, "no room for {} contiguous zone(s) of {} on the {} device {}",
+          zones, format_size(params_.zone_size()), to_string(params_.media_class), device_.name());
   }
   return {.zone_count = zones, .first_zone = *first};
 }

@@ -26,17 +26,14 @@ class MediaClassSpace {
   // Zones that a capacity of `bytes` takes: at least one. ENOSPC when no device could have so many.
   std::uint32_t zones_for(std::uint64_t bytes) const;
 
-  // Allocates zones; when there is no room, waits a bounded time for pending discards. Throws ENOSPC with
-  // `pool` as the subject.
+  // Allocates zones; when there is no room, waits a bounded time for pending discards. Throws
+  // ENOSPC with `pool` as the subject.
   Layout allocate(const std::string& pool, std::uint32_t zones, const Placement& placement);
   // The zones are discarded in the background and free again.
   void give_back(const Layout& layout) { discards_.add(layout.first_zone, layout.zone_count); }
   bool wait_for_discards(std::chrono::milliseconds timeout) { return discards_.drain(timeout); }
 
   Pool::ClassFacts facts() const;
-
-  // Regions of a space map: few zones are not divided, so that a log of many zones finds room.
-  static unsigned regions_for(std::uint32_t zones);
 
  private:
   Device& device_;

@@ -4,6 +4,7 @@
 #include <cassert>
 #include <cerrno>
 #include <mutex>
+#include <utility>
 
 #include "engine/format/log_block.h"
 
@@ -40,13 +41,12 @@ ObjectTable::Entry ObjectTable::make_entry(const ObjectRecord& object, ObjectSta
 
 ObjectRecord ObjectTable::record_of(const Entries::value_type& entry) const {
   const auto& [id, fields] = entry;
-  ObjectRecord object{
-      .media_class = fields.media_class,
-      .layout = {.zone_count = fields.zone_count, .first_zone = fields.first_zone},
-      .id = id,
-      .generation = fields.generation,
-      .written_length = fields.written_length,
-      .uuid = {}};
+  ObjectRecord object{.media_class = fields.media_class,
+                      .layout = {.zone_count = fields.zone_count, .first_zone = fields.first_zone},
+                      .id = id,
+                      .generation = fields.generation,
+                      .written_length = fields.written_length,
+                      .uuid = {}};
   if (id.is_mlog()) object.uuid = uuids_.at(id);
   return object;
 }

@@ -23,12 +23,13 @@ namespace mpool {
 // size").
 struct CreateOptions {
   std::string name;  // 1..31 bytes: letters, digits, '_', '-', '.', not first '-' or '.'
-  std::optional<std::uint64_t> zone_size;  // bytes, power of two, 4 KiB .. 1 GiB; of every device
-  std::optional<unsigned> mdc_count;       // 1..255; default 16, fewer on small devices
-  std::optional<std::uint64_t> mdc0_capacity;               // bytes per mlog, rounded up to zones
-  std::optional<std::uint64_t> mdc_capacity;                // the same for MDC1..N
-  std::optional<std::uint64_t> root_capacity;               // the same for the root MDC
-  unsigned spare_percent = SpaceMap::kDefaultSparePercent;  // 0..100
+  // Bytes, a power of two, 4 KiB .. 1 GiB; of every device.
+  std::optional<std::uint64_t> zone_size = std::nullopt;
+  std::optional<unsigned> mdc_count = std::nullopt;  // 1..255; default 16, fewer on small devices
+  std::optional<std::uint64_t> mdc0_capacity = std::nullopt;  // bytes per mlog, rounded up to zones
+  std::optional<std::uint64_t> mdc_capacity = std::nullopt;   // the same for MDC1..N
+  std::optional<std::uint64_t> root_capacity = std::nullopt;  // the same for the root MDC
+  unsigned spare_percent = SpaceMap::kDefaultSparePercent;    // 0..100
   std::uint32_t uid = 0;
   std::uint32_t gid = 0;
   std::uint32_t mode = 0755;
@@ -39,7 +40,7 @@ struct ActivateOptions {
   // Activate without a staging device that the pool has: only objects on capacity are reachable.
   bool force = false;
   // MDCs that an interrupted pool creation is completed to; default as CreateOptions.
-  std::optional<unsigned> mdc_count;
+  std::optional<unsigned> mdc_count = std::nullopt;
   unsigned load_jobs = 8;  // MDCs read at a time
 };
 
@@ -47,7 +48,8 @@ struct ActivateOptions {
 struct Placement {
   MediaClass media_class = MediaClass::capacity;
   SpacePolicy policy = SpacePolicy::usable_only;
-  std::optional<std::uint64_t> near;  // a zone; the first room at or after it is tried first
+  // A zone; the first room at or after it is tried first.
+  std::optional<std::uint64_t> near = std::nullopt;
 };
 
 // An active pool. Its devices are its own.
@@ -109,7 +111,8 @@ class Pool {
   // --- objects ---
   // Every committed object of MDC1..N, in the order of their ids; a snapshot.
   std::vector<ObjectRecord> objects() const;
-  std::size_t object_count() const;                     // how many objects() has; cheap
+  // How many there are; cheap, counts those being committed too.
+  std::size_t object_count() const;
   std::optional<ObjectRecord> find(ObjectId id) const;  // a committed object
 
   // Bytes of an mblock / of the zones of an mlog of that capacity.

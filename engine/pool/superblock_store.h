@@ -1,4 +1,5 @@
-// The superblocks of the capacity device while the pool is active: where MDC0's generations are kept.
+// The superblocks of the capacity device while the pool is active: where MDC0's generations are
+// kept.
 #pragma once
 
 #include <mutex>
@@ -8,8 +9,8 @@
 
 namespace mpool {
 
-// Writes one superblock: SB0, then SB1, each durable before the next (on-media-format, "Superblock"). A copy
-// that was bad is good afterwards.
+// Writes one superblock: SB0, then SB1, each durable before the next (on-media-format,
+// "Superblock"). A copy that was bad is good afterwards.
 void write_superblock(Device& device, const Superblock& superblock);
 // Overwrites both copies with zeros; durable on return.
 void wipe_superblocks(Device& device);

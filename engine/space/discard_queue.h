@@ -4,7 +4,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
-#include <deque>
+#include <map>
 #include <mutex>
 #include <thread>
 
@@ -13,11 +13,13 @@
 
 namespace mpool {
 
-// Takes zones that objects gave up, discards them (rate-limited), and releases them to the space map: a zone
-// is never allocated again before its discard was issued.
+// Takes zones that objects gave up, discards them (rate-limited), and releases them to the space
+// map: a zone is never allocated again before its discard was issued. Neighbouring zones are
+// discarded together. A discard is advisory: one that fails is logged (the first of the queue's
+// life) and its zones are released all the same.
 //
-// Threads: all functions may be called at the same time. Owns one thread, ended by the destructor, which
-// releases what is left without discarding it.
+// Threads: all functions may be called at the same time. Owns one thread, ended by the destructor,
+// which releases what is left without discarding it.
 class DiscardQueue {
  public:
   static constexpr std::uint64_t kDefaultBytesPerSecond = 4ull << 30;
@@ -29,31 +31,41 @@ class DiscardQueue {
   DiscardQueue(const DiscardQueue&) = delete;
   DiscardQueue& operator=(const DiscardQueue&) = delete;
 
-  // Retires the zones (they must be used in the map) and queues them. Does not block.
+  // Retires the zones (they must be used in the map: errors as of SpaceMap::retire) and queues
+  // them. Does not wait for the device.
   void add(std::uint64_t first_zone, std::uint32_t count);
 
-  // Waits until the queue is empty, at most `timeout`; true when it is. While somebody waits the rate limit
-  // is lifted.
+  // Waits until the queue is empty, at most `timeout`; true when it is. While somebody waits the
+  // rate limit is lifted.
   bool drain(std::chrono::milliseconds timeout);
 
  private:
+  using Clock = std::chrono::steady_clock;
   struct Range {
     std::uint64_t first_zone;
     std::uint32_t count;
   };
+
   void run();
+  Range take();
+  void discard(const Range& range);
+  void release(const Range& range);
+  Clock::duration time_for(const Range& range) const;
 
   Device& device_;
   SpaceMap& map_;
   const std::uint64_t zone_size_;
   const std::uint64_t bytes_per_second_;
-  std::mutex mutex_;
-  std::condition_variable work_;
-  std::condition_variable idle_;
-  std::deque<Range> queue_;
+  const std::uint32_t zones_per_discard_;
+  std::mutex mutex_;                              // of all below but failed_
+  std::condition_variable work_;                  // something to do, or somebody waits, or stopping
+  std::condition_variable idle_;                  // the queue is empty and nothing in hand
+  std::map<std::uint64_t, std::uint32_t> queue_;  // count by first zone; no two are neighbours
+  std::uint64_t cursor_ = 0;                      // ranges are taken in ascending order from here
   bool busy_ = false;
   unsigned waiters_ = 0;
   bool stopping_ = false;
+  bool failed_ = false;  // a discard failed before; only the thread uses it
   std::thread thread_;
 };
 

@@ -8,7 +8,8 @@
 
 namespace mpool {
 
-// A search from left to right: `carry` set bits, none before `from`, end where the next node starts.
+// A search from left to right: `carry` set bits, none before `from`, end where the next node
+// starts.
 struct RunTree::Search {
   std::uint32_t count;
   std::uint32_t from;
@@ -16,7 +17,9 @@ struct RunTree::Search {
   std::uint32_t found = 0;
 };
 
-RunTree::RunTree(std::uint32_t size) : nodes_(2) { resize(size); }
+RunTree::RunTree(std::uint32_t size) : nodes_(2) {
+  resize(size);
+}
 
 void RunTree::resize(std::uint32_t size) {
   assert(size >= size_);
@@ -113,37 +116,33 @@ bool RunTree::all_clear(std::uint32_t first, std::uint32_t last) const {
   return true;
 }
 
-bool RunTree::test(std::uint32_t bit) const {
-  assert(bit < size_);
-  return (words_[bit / kWordBits] >> (bit % kWordBits) & 1) != 0;
-}
-
 std::optional<std::uint32_t> RunTree::find(std::uint32_t count, std::uint32_t from) const {
   assert(count >= 1);
   if (from >= size_ || count > longest()) return std::nullopt;
   Search search{.count = count, .from = from};
-  if (!visit(search, 1, 0, leaves_ * kWordBits)) return std::nullopt;
+  if (!visit(search, 1, 0, std::uint64_t{leaves_} * kWordBits)) return std::nullopt;
   return search.found;
 }
 
-// True when the run is found; it may begin in the bits carried along. Otherwise carries on. A node after
-// `from` is entered only if the run is in it, so that the way down is one path on either side of `from`.
-bool RunTree::visit(Search& search, std::size_t node, std::uint32_t start,
-                    std::uint32_t bits) const {
+// True when the run is found; it may begin in the bits carried along. Otherwise carries on. A node
+// after `from` is entered only if the run is in it, so that the way down is one path on either side
+// of `from`.
+bool RunTree::visit(Search& search, std::size_t node, std::uint64_t start,
+                    std::uint64_t bits) const {
   if (start + bits <= search.from) return false;
   const Node& summary = nodes_[node];
   if (start >= search.from) {
     if (search.carry + summary.prefix >= search.count) {
-      search.found = start - search.carry;
+      search.found = static_cast<std::uint32_t>(start - search.carry);
       return true;
     }
     if (summary.longest < search.count) {
-      search.carry = summary.prefix == bits ? search.carry + bits : summary.suffix;
+      search.carry = summary.prefix == bits ? search.carry + summary.prefix : summary.suffix;
       return false;
     }
   }
-  if (bits == kWordBits) return visit_word(search, start);
-  const std::uint32_t half = bits / 2;
+  if (bits == kWordBits) return visit_word(search, static_cast<std::uint32_t>(start));
+  const std::uint64_t half = bits / 2;
   return visit(search, 2 * node, start, half) || visit(search, 2 * node + 1, start + half, half);
 }
 

@@ -8,10 +8,11 @@
 
 namespace mpool {
 
-// Bits 0..size()-1, set = free. Over the 64-bit words of the bitmap stands a complete binary tree (a segment
-// tree) in which every node knows, of the bits under it, the length of the free run they begin with, of the
-// one they end with, and of the longest one. A query descends to the first place that fits; a change updates
-// the words it touches and their ancestors. Both are logarithmic in size() (a change of n bits: + n / 64).
+// Bits 0..size()-1, set = free. Over the 64-bit words of the bitmap stands a complete binary tree
+// (a segment tree) in which every node knows, of the bits under it, the length of the free run they
+// begin with, of the one they end with, and of the longest one. A query descends to the first place
+// that fits; a change updates the words it touches and their ancestors. Both are logarithmic in
+// size() (a change of n bits: + n / 64).
 //
 // Not thread-safe.
 class RunTree {
@@ -28,7 +29,6 @@ class RunTree {
   void clear(std::uint32_t first, std::uint32_t last);
   bool all_set(std::uint32_t first, std::uint32_t last) const;
   bool all_clear(std::uint32_t first, std::uint32_t last) const;
-  bool test(std::uint32_t bit) const;
 
   // The smallest position ≥ `from` where `count` (≥ 1) set bits begin.
   std::optional<std::uint32_t> find(std::uint32_t count, std::uint32_t from) const;
@@ -49,7 +49,7 @@ class RunTree {
   static Node join(const Node& left, const Node& right, std::uint32_t half_bits);
   static std::uint64_t mask(std::uint32_t word, std::uint32_t first, std::uint32_t last);
   void update(std::uint32_t first_word, std::uint32_t last_word);
-  bool visit(Search& search, std::size_t node, std::uint32_t start, std::uint32_t bits) const;
+  bool visit(Search& search, std::size_t node, std::uint64_t start, std::uint64_t bits) const;
   bool visit_word(Search& search, std::uint32_t start) const;
 
   std::uint32_t size_ = 0;

@@ -8,9 +8,9 @@
 
 namespace mpool {
 
-// The zone counts of a SpaceMap. Used and pending zones are charged to usable or to spare space; what is given
-// back is given back to spare first. A few additions under one lock, so that a snapshot is always
-// consistent and the percentage can change at any time.
+// The zone counts of a SpaceMap. Used and pending zones are charged to usable or to spare space;
+// what is given back is given back to spare first. A few additions under one lock, so that a
+// snapshot is always consistent and the percentage can change at any time.
 //
 // Threads: all functions may be called at the same time. The lock is a leaf.
 class SpaceAccount {

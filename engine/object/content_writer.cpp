@@ -1,0 +1,506 @@
+#include "engine/object/content_writer.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cerrno>
+#include <exception>
+#include <limits>
+#include <map>
+#include <utility>
+
+#include "engine/base/error.h"
+
+namespace mpool {
+namespace {
+
+constexpr std::uint64_t kMaxLength = std::numeric_limits<std::int64_t>::max();
+// Page-aligned writes of at least so many bytes are not gathered.
+constexpr std::size_t kDirectSize = 128u << 10;
+// After a seal, so many bytes before the first page written get room in its mblock too: neighbours
+// that are written a little later, by other threads, need none of their own then.
+constexpr std::uint64_t kLead = 4u << 20;
+
+std::uint64_t page_of(std::uint64_t offset) {
+  return round_down(offset, kPageSize);
+}
+
+}  // namespace
+
+// A write claims its range in fresh_ and is cut in pieces; each goes to gather_ or, large and
+// aligned, straight to the device. What is gathered leaves when the piece of kGatherSize is full or
+// a write comes that does not go on where it ends: whole pages to the device, ragged ends to
+// pages_, where a page waits for its other bytes.
+//
+// mutex_ guards everything; it is released during I/O and allocation (Unlocked). Meanwhile
+// - users_ counts the calls of write() under way; drain, seal and discard (Exclusive) wait until
+// there are
+//   none and hold off new ones;
+// - a page of pages_ with `busy` is under I/O and left alone by all others (await a change). A page
+// that
+//   was gathered whole is in one hand only, because every byte comes once;
+// - a window without a writer is being allocated.
+// Nobody waits while owing others something: a thread with a busy page or an allocation does just
+// that.
+struct ContentWriter::Impl {
+  using Lock = std::unique_lock<std::mutex>;
+
+  Impl(std::uint64_t zone_size, Allocate allocate)
+      : zone_size_(zone_size), allocate_(std::move(allocate)) {}
+
+  // Where the pages of [base, limit) of the file go: to byte (page - base) of the mblock.
+  struct Window {
+    std::uint64_t limit = 0;
+    std::unique_ptr<MblockWriter> writer;
+  };
+
+  // Bytes [begin, end) of the file, inside one piece of kGatherSize; byte o lies at o %
+  // kGatherSize.
+  struct Gathered {
+    AlignedBuffer buffer;
+    std::uint64_t begin = 0;
+    std::uint64_t end = 0;
+    bool empty() const { return begin == end; }
+    ConstByteSpan bytes(std::uint64_t from, std::uint64_t to) const {
+      return buffer.span(from % kGatherSize, to - from);
+    }
+  };
+
+  // A page of which some bytes came.
+  struct PartialPage {
+    AlignedBuffer buffer;    // empty: on the device (spilled)
+    std::size_t filled = 0;  // bytes that came, or that an earlier seal took
+    std::uint64_t age = 0;   // key in by_age_ while in memory and not busy
+    bool busy = false;
+  };
+
+  // Releases the lock while it lives.
+  class Unlocked {
+   public:
+    explicit Unlocked(Lock& lock) : lock_(lock) { lock_.unlock(); }
+    ~Unlocked() { lock_.lock(); }
+    Unlocked(const Unlocked&) = delete;
+    Unlocked& operator=(const Unlocked&) = delete;
+
+   private:
+    Lock& lock_;
+  };
+
+  // Counts a write under way. The lock is held at both ends.
+  class User {
+   public:
+    explicit User(Impl& impl) : impl_(impl) { ++impl_.users_; }
+    ~User() {
+      if (--impl_.users_ == 0) impl_.changed_.notify_all();
+    }
+    User(const User&) = delete;
+    User& operator=(const User&) = delete;
+
+   private:
+    Impl& impl_;
+  };
+
+  // Alone: no write under way, none begins. The lock is held at both ends.
+  class Exclusive {
+   public:
+    Exclusive(Impl& impl, Lock& lock) : impl_(impl) {
+      impl_.changed_.wait(lock, [&] { return !impl_.exclusive_; });
+      impl_.exclusive_ = true;
+      impl_.changed_.wait(lock, [&] { return impl_.users_ == 0; });
+    }
+    ~Exclusive() {
+      impl_.exclusive_ = false;
+      impl_.changed_.notify_all();
+    }
+    Exclusive(const Exclusive&) = delete;
+    Exclusive& operator=(const Exclusive&) = delete;
+
+   private:
+    Impl& impl_;
+  };
+
+  void write(std::uint64_t offset, ConstByteSpan data);
+  void drain(Lock& lock);
+  Sealed seal(Lock& lock, bool last);
+  void discard(Lock& lock);
+  std::uint64_t length() const { return std::max({fresh_.end(), sealed_.end(), declared_length_}); }
+
+  // Runs `body`; its failure is kept.
+  template <typename Body>
+  auto guarded(Body&& body) {
+    check_failure();
+    try {
+      return body();
+    } catch (...) {
+      keep_failure();
+      throw;
+    }
+  }
+  void check_failure() const {
+    if (failure_) std::rethrow_exception(failure_);
+  }
+  void keep_failure() {
+    if (!failure_) failure_ = std::current_exception();
+    changed_.notify_all();
+  }
+  // Waits until another thread changed something.
+  void await_change(Lock& lock) {
+    changed_.wait(lock);
+    check_failure();
+  }
+
+  std::size_t put(Lock& lock, std::uint64_t offset, ConstByteSpan data);
+  Gathered take_gathered();
+  void put_out(Lock& lock, Gathered gathered);
+  void put_partial(Lock& lock, std::uint64_t offset, ConstByteSpan data);
+  PartialPage& page_in_memory(Lock& lock, std::uint64_t page);
+  void write_partial(Lock& lock, std::uint64_t number, PartialPage& page);
+  void spill_oldest(Lock& lock);
+  std::size_t sealed_bytes(std::uint64_t page) const;
+
+  void write_pages(Lock& lock, std::uint64_t offset, ConstByteSpan pages);
+  std::pair<const std::uint64_t, Window>& window_of(Lock& lock, std::uint64_t page);
+  std::pair<const std::uint64_t, Window>& open_window(Lock& lock, std::uint64_t page);
+  std::uint64_t base_for(std::uint64_t page) const;
+  void add_extents(std::uint64_t base, const Window& window, bool last,
+                   std::vector<Extent>& extents) const;
+
+  const std::uint64_t zone_size_;
+  const Allocate allocate_;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;  // users_, exclusive_, failure_, a page, a window
+  std::size_t users_ = 0;
+  bool exclusive_ = false;
+  bool ended_ = false;  // seal(true) was there
+  std::exception_ptr failure_;
+
+  RangeSet fresh_;   // bytes claimed since the last seal
+  RangeSet sealed_;  // bytes of earlier seals
+  std::uint64_t declared_length_ = 0;
+
+  Gathered gather_;
+  AlignedBuffer spare_;                            // for the next gather_
+  std::map<std::uint64_t, PartialPage> pages_;     // by offset in the file
+  std::map<std::uint64_t, std::uint64_t> by_age_;  // age -> page
+  std::uint64_t next_age_ = 0;
+  std::map<std::uint64_t, Window> windows_;  // base -> window; disjoint
+  std::optional<std::uint64_t> next_zone_;   // after the last mblock
+};
+
+void ContentWriter::Impl::write(std::uint64_t offset, ConstByteSpan data) {
+  Lock lock(mutex_);
+  changed_.wait(lock, [&] { return !exclusive_; });
+  check_failure();
+  if (ended_) raise(EALREADY, "file", "write after its content was sealed");
+  if (offset > kMaxLength || data.size() > kMaxLength - offset) {
+    raise(EFBIG, "file", "write of {} bytes at {}: beyond {}", data.size(), offset, kMaxLength);
+  }
+  const std::uint64_t end = offset + data.size();
+  if (sealed_.overlaps(offset, end) || !fresh_.insert(offset, end)) {
+    raise(EINVAL, "file", "write of {} bytes at {}: some of them were written before", data.size(),
+          offset);
+  }
+  const User user(*this);
+  guarded([&] {
+    while (!data.empty()) {
+      const std::size_t length = put(lock, offset, data);
+      offset += length;
+      data = data.subspan(length);
+    }
+  });
+}
+
+// Takes the first bytes of `data`, as many as go the same way; returns how many.
+std::size_t ContentWriter::Impl::put(Lock& lock, std::uint64_t offset, ConstByteSpan data) {
+  Gathered interrupted;
+  if (!gather_.empty() && gather_.end != offset) interrupted = take_gathered();
+
+  if (gather_.empty() && is_aligned(offset, kPageSize) && data.size() >= kDirectSize) {
+    put_out(lock, std::move(interrupted));
+    const std::size_t length = round_down(data.size(), kPageSize);
+    write_pages(lock, offset, data.first(length));
+    return length;
+  }
+
+  if (gather_.empty()) {
+    if (gather_.buffer.empty()) {
+      gather_.buffer = spare_.empty() ? AlignedBuffer(kGatherSize) : std::exchange(spare_, {});
+    }
+    gather_.begin = gather_.end = offset;
+  }
+  const std::size_t at = offset % kGatherSize;
+  const std::size_t length = std::min(data.size(), kGatherSize - at);
+  std::memcpy(gather_.buffer.data() + at, data.data(), length);
+  gather_.end += length;
+  Gathered full;
+  if (at + length == kGatherSize) full = take_gathered();
+  put_out(lock, std::move(interrupted));
+  put_out(lock, std::move(full));
+  return length;
+}
+
+ContentWriter::Impl::Gathered ContentWriter::Impl::take_gathered() {
+  return std::exchange(gather_, Gathered{});
+}
+
+void ContentWriter::Impl::put_out(Lock& lock, Gathered gathered) {
+  if (gathered.empty()) return;
+  const std::uint64_t begin = gathered.begin;
+  const std::uint64_t end = gathered.end;
+  const std::uint64_t head_end = std::min(round_up(begin, kPageSize), end);
+  const std::uint64_t tail_begin = std::max(page_of(end), head_end);
+  write_pages(lock, head_end, gathered.bytes(head_end, tail_begin));
+  put_partial(lock, begin, gathered.bytes(begin, head_end));
+  put_partial(lock, tail_begin, gathered.bytes(tail_begin, end));
+  spare_ = std::move(gathered.buffer);
+}
+
+// Adds bytes of one page; the page is written when it is complete.
+void ContentWriter::Impl::put_partial(Lock& lock, std::uint64_t offset, ConstByteSpan data) {
+  if (data.empty()) return;
+  const std::uint64_t number = page_of(offset);
+  PartialPage& page = page_in_memory(lock, number);
+  std::memcpy(page.buffer.data() + (offset - number), data.data(), data.size());
+  page.filled += data.size();
+  if (page.filled < kPageSize) {
+    page.age = next_age_++;
+    by_age_.emplace(page.age, number);
+    return;
+  }
+  write_partial(lock, number, page);
+  pages_.erase(number);
+}
+
+// The page with its bytes in memory, taken out of by_age_. The lock may have been released
+// meanwhile, but not since the page was found idle.
+ContentWriter::Impl::PartialPage& ContentWriter::Impl::page_in_memory(Lock& lock,
+                                                                      std::uint64_t number) {
+  while (true) {
+    auto it = pages_.find(number);
+    if (it != pages_.end() && it->second.busy) {
+      await_change(lock);
+      continue;
+    }
+    if (it != pages_.end() && !it->second.buffer.empty()) {
+      by_age_.erase(it->second.age);
+      return it->second;
+    }
+    if (by_age_.size() >= kMaxPartialPages) {
+      spill_oldest(lock);
+      continue;
+    }
+    if (it == pages_.end()) {
+      PartialPage& page = pages_[number];
+      page.filled = sealed_bytes(number);
+      page.buffer = AlignedBuffer::zeroed(kPageSize);
+      return page;
+    }
+    PartialPage& page = it->second;
+    page.buffer = AlignedBuffer(kPageSize);
+    page.busy = true;
+    const auto& [base, window] = window_of(lock, number);
+    {
+      const Unlocked unlocked(lock);
+      window.writer->read(number - base, page.buffer.span());
+    }
+    page.busy = false;
+    changed_.notify_all();
+    return page;
+  }
+}
+
+// Writes a page that is out of by_age_, as it is.
+void ContentWriter::Impl::write_partial(Lock& lock, std::uint64_t number, PartialPage& page) {
+  page.busy = true;
+  write_pages(lock, number, page.buffer.span());
+  page.busy = false;
+  changed_.notify_all();
+}
+
+void ContentWriter::Impl::spill_oldest(Lock& lock) {
+  const std::uint64_t number = by_age_.begin()->second;
+  by_age_.erase(by_age_.begin());
+  PartialPage& page = pages_.at(number);
+  write_partial(lock, number, page);
+  page.buffer = {};
+}
+
+std::size_t ContentWriter::Impl::sealed_bytes(std::uint64_t page) const {
+  std::size_t bytes = 0;
+  sealed_.for_each_range(page, page + kPageSize,
+                         [&](std::uint64_t begin, std::uint64_t end) { bytes += end - begin; });
+  return bytes;
+}
+
+// Writes whole pages to the mblocks they belong to.
+void ContentWriter::Impl::write_pages(Lock& lock, std::uint64_t offset, ConstByteSpan pages) {
+  while (!pages.empty()) {
+    const auto& [base, window] = window_of(lock, offset);
+    const std::size_t length = std::min<std::uint64_t>(pages.size(), window.limit - offset);
+    {
+      const Unlocked unlocked(lock);
+      window.writer->write(offset - base, pages.first(length));
+    }
+    offset += length;
+    pages = pages.subspan(length);
+  }
+}
+
+std::pair<const std::uint64_t, ContentWriter::Impl::Window>& ContentWriter::Impl::window_of(
+    Lock& lock, std::uint64_t page) {
+  while (true) {
+    auto it = windows_.upper_bound(page);
+    if (it == windows_.begin() || page >= (--it)->second.limit) return open_window(lock, page);
+    if (it->second.writer != nullptr) return *it;
+    await_change(lock);
+  }
+}
+
+std::pair<const std::uint64_t, ContentWriter::Impl::Window>& ContentWriter::Impl::open_window(
+    Lock& lock, std::uint64_t page) {
+  const std::uint64_t base = base_for(page);
+  const auto next = windows_.upper_bound(page);
+  const std::uint64_t limit =
+      next == windows_.end() ? base + zone_size_ : std::min(base + zone_size_, next->first);
+  const auto it = windows_.emplace(base, Window{limit, nullptr}).first;
+  try {
+    const auto near = next_zone_;
+    std::unique_ptr<MblockWriter> writer;
+    {
+      const Unlocked unlocked(lock);
+      writer = allocate_(near);
+    }
+    next_zone_ = writer->first_zone() + 1;
+    it->second.writer = std::move(writer);
+  } catch (...) {
+    windows_.erase(it);
+    keep_failure();
+    throw;
+  }
+  changed_.notify_all();
+  return *it;
+}
+
+// Where a new window for `page`, which is in none, begins.
+std::uint64_t ContentWriter::Impl::base_for(std::uint64_t page) const {
+  std::uint64_t base = page - page % zone_size_;
+  const auto next = windows_.upper_bound(page);
+  if (next != windows_.begin()) base = std::max(base, std::prev(next)->second.limit);
+  if (!sealed_.overlaps(base, base + zone_size_)) return base;
+  if (page - base > kLead) base = page - kLead;
+  // What is sealed solidly will not be written again.
+  std::uint64_t unsealed = base;
+  sealed_.for_each_range(base, page, [&](std::uint64_t begin, std::uint64_t end) {
+    if (begin == unsealed) unsealed = end;
+  });
+  return std::max(base, page_of(unsealed));
+}
+
+void ContentWriter::Impl::drain(Lock& lock) {
+  guarded([&] { put_out(lock, take_gathered()); });
+}
+
+ContentWriter::Sealed ContentWriter::Impl::seal(Lock& lock, bool last) {
+  return guarded([&] {
+    put_out(lock, take_gathered());
+    while (!by_age_.empty())
+      spill_oldest(lock);
+    pages_.clear();
+    spare_ = {};
+
+    Sealed sealed;
+    for (auto& [base, window] : windows_) {
+      const Unlocked unlocked(lock);
+      window.writer->finish();
+    }
+    for (auto& [base, window] : windows_) {
+      add_extents(base, window, last, sealed.extents);
+      sealed.mblocks.push_back(std::move(window.writer));
+    }
+    windows_.clear();
+    fresh_.for_each_range(
+        0, kMaxLength, [&](std::uint64_t begin, std::uint64_t end) { sealed_.unite(begin, end); });
+    fresh_.clear();
+    ended_ = last;
+    return sealed;
+  });
+}
+
+// Where no other mblock has, or may later have, a part of the window, its gaps are part of the one
+// extent.
+void ContentWriter::Impl::add_extents(std::uint64_t base, const Window& window, bool last,
+                                      std::vector<Extent>& extents) const {
+  const ObjectId id = window.writer->id();
+  const std::size_t first = extents.size();
+  fresh_.for_each_range(base, window.limit, [&](std::uint64_t begin, std::uint64_t end) {
+    extents.push_back({begin, id, begin - base, end - begin});
+  });
+  assert(extents.size() > first);
+  const std::uint64_t end = extents.back().file_offset + extents.back().length;
+  if (!last || sealed_.overlaps(base, end)) return;
+  extents.resize(first);
+  extents.push_back({base, id, 0, end - base});
+}
+
+void ContentWriter::Impl::discard(Lock& lock) {
+  pages_.clear();
+  by_age_.clear();
+  gather_ = {};
+  spare_ = {};
+  fresh_.clear();
+  declared_length_ = 0;
+  failure_ = nullptr;
+  next_zone_.reset();
+  auto windows = std::exchange(windows_, {});
+  const Unlocked unlocked(lock);  // giving up the mblocks may wait for locks of the pool
+  windows.clear();
+}
+
+ContentWriter::ContentWriter(std::uint64_t zone_size, Allocate allocate)
+    : impl_(std::make_unique<Impl>(zone_size, std::move(allocate))) {
+  if (zone_size == 0 || zone_size % kPageSize != 0) {
+    raise(EINVAL, "file", "zone size {}: not a multiple of {}", zone_size, kPageSize);
+  }
+}
+
+ContentWriter::~ContentWriter() = default;
+
+void ContentWriter::write(std::uint64_t offset, ConstByteSpan data) {
+  impl_->write(offset, data);
+}
+
+void ContentWriter::declare_length(std::uint64_t length) {
+  if (length > kMaxLength) raise(EFBIG, "file", "length {}: beyond {}", length, kMaxLength);
+  const std::lock_guard lock(impl_->mutex_);
+  impl_->declared_length_ = std::max(impl_->declared_length_, length);
+}
+
+std::uint64_t ContentWriter::length() const {
+  const std::lock_guard lock(impl_->mutex_);
+  return impl_->length();
+}
+
+bool ContentWriter::anything_written() const {
+  const std::lock_guard lock(impl_->mutex_);
+  return !impl_->fresh_.empty() || !impl_->sealed_.empty();
+}
+
+void ContentWriter::drain() {
+  Impl::Lock lock(impl_->mutex_);
+  const Impl::Exclusive exclusive(*impl_, lock);
+  impl_->drain(lock);
+}
+
+ContentWriter::Sealed ContentWriter::seal(bool last) {
+  Impl::Lock lock(impl_->mutex_);
+  const Impl::Exclusive exclusive(*impl_, lock);
+  return impl_->seal(lock, last);
+}
+
+void ContentWriter::discard() {
+  Impl::Lock lock(impl_->mutex_);
+  const Impl::Exclusive exclusive(*impl_, lock);
+  impl_->discard(lock);
+}
+
+}  // namespace mpool

@@ -1,0 +1,372 @@
+#include "engine/object/log.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <list>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "engine/base/error.h"
+
+namespace mpool {
+namespace {
+
+// A place in an mlog is known for about so many bytes of payload.
+constexpr std::uint64_t kIndexInterval = 64u << 10;
+// Readers kept for reads that go on where an earlier one ended.
+constexpr std::size_t kMaxCursors = 8;
+
+// Keeps an object from being deleted.
+class Pin {
+ public:
+  Pin(Pool& pool, ObjectId id) : pool_(pool), id_(id) { pool_.pin(id); }
+  ~Pin() { pool_.unpin(id_); }
+  Pin(const Pin&) = delete;
+  Pin& operator=(const Pin&) = delete;
+
+ private:
+  Pool& pool_;
+  ObjectId id_;
+};
+
+ObjectRecord find_mlog(const Pool& pool, ObjectId id) {
+  const auto record = id.is_mlog() ? pool.find(id) : std::nullopt;
+  if (!record) {
+    raise(ENOENT, fmt::format("mlog {} of pool {}", id.to_string(), pool.name()), "does not exist");
+  }
+  return *record;
+}
+
+// One mlog of the chain. Places in it are counted in bytes of its payload.
+struct Part {
+  Part(Pool& pool, ObjectId object, std::uint64_t content_start)
+      : id(object),
+        pin(pool, object),
+        record(find_mlog(pool, object)),
+        mlog(Mlog::open(pool.mlog_place(record), CompactionSemantics::off)),
+        start(content_start) {}
+
+  struct Place {
+    std::uint64_t payload = 0;
+    MlogPosition position;
+  };
+  // The last known place at or before `payload`.
+  Place place_before(std::uint64_t payload) const {
+    const std::lock_guard lock(index_mutex);
+    auto it = std::upper_bound(
+        index.begin(), index.end(), payload,
+        [](std::uint64_t value, const Place& place) { return value < place.payload; });
+    return it == index.begin() ? Place{} : *std::prev(it);
+  }
+  // Tells the index of a place a reader came to. It need not be told of all of them.
+  void learn(std::uint64_t payload, MlogPosition position) const {
+    const std::lock_guard lock(index_mutex);
+    const std::uint64_t last = index.empty() ? 0 : index.back().payload;
+    if (payload >= last + kIndexInterval) index.push_back({payload, position});
+  }
+
+  const ObjectId id;
+  const Pin pin;
+  const ObjectRecord record;
+  const std::unique_ptr<Mlog> mlog;
+  const std::uint64_t start;  // in the content
+
+  mutable std::mutex index_mutex;
+  mutable std::vector<Place> index;  // ascending, about kIndexInterval apart
+};
+
+// A reader in a part with the record it read last. Used by one thread at a time.
+class Cursor {
+ public:
+  Cursor(const Part& part, const Part::Place& place)
+      : part_(part), reader_(*part.mlog), start_(place.payload) {
+    reader_.seek(place.position);
+  }
+
+  const Part& part() const { return part_; }
+  // The first byte of payload that this cursor can still give.
+  std::uint64_t start() const { return start_; }
+
+  // Payload bytes [from, from + into.size()); start() <= from, and all of them were appended.
+  void read(std::uint64_t from, ByteSpan into) {
+    while (!into.empty()) {
+      if (from >= start_ + record_.size()) {
+        next_record();
+        continue;
+      }
+      const std::size_t at = from - start_;
+      const std::size_t length = std::min(into.size(), record_.size() - at);
+      std::memcpy(into.data(), record_.data() + at, length);
+      from += length;
+      into = into.subspan(length);
+    }
+  }
+
+ private:
+  void next_record() {
+    start_ += record_.size();
+    record_.clear();
+    part_.learn(start_, reader_.position());
+    if (!reader_.next(record_)) {
+      raise(EIO, part_.mlog->name(), "ends after {} bytes of records, expected {}", start_,
+            part_.mlog->payload_bytes());
+    }
+  }
+
+  const Part& part_;
+  MlogReader reader_;
+  std::vector<std::byte> record_;  // payload [start_, start_ + size)
+  std::uint64_t start_;
+};
+
+}  // namespace
+
+// Locks, in this order:
+//   append_mutex_   one append or erase at a time
+//   gate_           shared while mlogs are read or synced, exclusive while one is emptied or
+//   closed;
+//                   turnstile_ before it keeps a stream of readers from holding off an erase for
+//                   ever
+//   parts_mutex_    the vector parts_ (it is changed under append_mutex_ too)
+//   cursors_mutex_  cursors_
+struct Log::Impl {
+  using ReadGate = std::shared_lock<std::shared_mutex>;
+
+  Impl(Pool& pool, AddMlog add_mlog) : pool_(pool), add_mlog_(std::move(add_mlog)) {}
+
+  void add_part(ObjectId id);
+  Part& part_with_room(std::size_t length);
+  std::uint64_t append(ConstByteSpan record);
+  void sync();
+  std::size_t read(std::uint64_t offset, ByteSpan into);
+  std::vector<ObjectId> erase();
+  void empty_first();
+  std::vector<ObjectId> mlogs() const;
+
+  ReadGate enter() {
+    const std::lock_guard lock(turnstile_);
+    return ReadGate(gate_);
+  }
+  // The part that holds byte `offset` of the content, and the end of its content.
+  std::pair<const Part*, std::uint64_t> part_at(std::uint64_t offset, std::uint64_t size) const;
+  void read_part(const Part& part, std::uint64_t payload, ByteSpan into);
+  std::list<Cursor> take_cursor(const Part& part, std::uint64_t payload);
+  void mark_synced(std::uint64_t count);
+
+  Pool& pool_;
+  const AddMlog add_mlog_;
+
+  std::mutex append_mutex_;
+  std::mutex turnstile_;
+  std::shared_mutex gate_;
+  mutable std::mutex parts_mutex_;
+  std::vector<std::unique_ptr<Part>> parts_;
+  std::optional<ObjectId> added_;  // by add_mlog_, but could not be opened yet
+
+  std::mutex cursors_mutex_;
+  std::list<Cursor> cursors_;  // not in use now; the one used last comes first
+
+  std::atomic<std::uint64_t> size_ = 0;  // bytes of content
+  // Numbers of appends. Only the last mlog has appends that are not durable.
+  std::atomic<std::uint64_t> appended_ = 0;
+  std::atomic<std::uint64_t> synced_ = 0;
+};
+
+void Log::Impl::add_part(ObjectId id) {
+  auto part = std::make_unique<Part>(pool_, id, size_.load());
+  const std::uint64_t bytes = part->mlog->payload_bytes();
+  {
+    const std::lock_guard lock(parts_mutex_);
+    parts_.push_back(std::move(part));
+  }
+  size_ += bytes;
+}
+
+// The last part, or a new one when that has no room. append_mutex_ is held.
+Part& Log::Impl::part_with_room(std::size_t length) {
+  if (!parts_.empty()) {
+    Part& last = *parts_.back();
+    if (last.mlog->fits(length)) return last;
+    if (last.mlog->empty()) {
+      raise(EFBIG, last.mlog->name(), "record of {} bytes does not fit in an empty log of {} bytes",
+            length, last.mlog->capacity());
+    }
+    // A later record must never be durable while an earlier one is not.
+    const std::uint64_t appended = appended_.load();
+    last.mlog->sync();
+    mark_synced(appended);
+  }
+  if (!added_) added_ = add_mlog_().id;
+  add_part(*added_);
+  added_.reset();
+  Part& added = *parts_.back();
+  if (!added.mlog->fits(length)) {
+    raise(EFBIG, added.mlog->name(), "record of {} bytes does not fit in an empty log of {} bytes",
+          length, added.mlog->capacity());
+  }
+  return added;
+}
+
+std::uint64_t Log::Impl::append(ConstByteSpan record) {
+  const std::lock_guard lock(append_mutex_);
+  part_with_room(record.size()).mlog->append(record);
+  ++appended_;
+  return size_ += record.size();
+}
+
+void Log::Impl::mark_synced(std::uint64_t count) {
+  std::uint64_t synced = synced_.load();
+  while (synced < count && !synced_.compare_exchange_weak(synced, count)) {
+  }
+}
+
+void Log::Impl::sync() {
+  const auto gate = enter();
+  const std::uint64_t appended = appended_.load();
+  const Part* last = nullptr;
+  {
+    const std::lock_guard lock(parts_mutex_);
+    if (!parts_.empty()) last = parts_.back().get();
+  }
+  if (last == nullptr) return;
+  last->mlog->sync();
+  mark_synced(appended);
+}
+
+std::pair<const Part*, std::uint64_t> Log::Impl::part_at(std::uint64_t offset,
+                                                         std::uint64_t size) const {
+  const std::lock_guard lock(parts_mutex_);
+  const auto next =
+      std::upper_bound(parts_.begin(), parts_.end(), offset,
+                       [](std::uint64_t value, const auto& part) { return value < part->start; });
+  return {std::prev(next)->get(), next == parts_.end() ? size : std::min(size, (*next)->start)};
+}
+
+std::size_t Log::Impl::read(std::uint64_t offset, ByteSpan into) {
+  const auto gate = enter();
+  const std::uint64_t size = size_.load();
+  if (offset >= size) return 0;
+  const std::size_t wanted = std::min<std::uint64_t>(into.size(), size - offset);
+  for (ByteSpan rest = into.first(wanted); !rest.empty();) {
+    const auto [part, end] = part_at(offset, size);
+    const std::size_t length = std::min<std::uint64_t>(rest.size(), end - offset);
+    read_part(*part, offset - part->start, rest.first(length));
+    offset += length;
+    rest = rest.subspan(length);
+  }
+  return wanted;
+}
+
+void Log::Impl::read_part(const Part& part, std::uint64_t payload, ByteSpan into) {
+  std::list<Cursor> cursor = take_cursor(part, payload);
+  cursor.front().read(payload, into);
+  const std::lock_guard lock(cursors_mutex_);
+  cursors_.splice(cursors_.begin(), cursor);
+  if (cursors_.size() > kMaxCursors) cursors_.pop_back();
+}
+
+// A list of one: the cursor that has the shortest way to `payload`.
+std::list<Cursor> Log::Impl::take_cursor(const Part& part, std::uint64_t payload) {
+  const Part::Place place = part.place_before(payload);
+  std::list<Cursor> taken;
+  {
+    const std::lock_guard lock(cursors_mutex_);
+    auto best = cursors_.end();
+    for (auto it = cursors_.begin(); it != cursors_.end(); ++it) {
+      if (&it->part() != &part || it->start() > payload || it->start() < place.payload) continue;
+      if (best == cursors_.end() || it->start() > best->start()) best = it;
+    }
+    if (best != cursors_.end()) taken.splice(taken.begin(), cursors_, best);
+  }
+  if (taken.empty()) taken.emplace_back(part, place);
+  return taken;
+}
+
+std::vector<ObjectId> Log::Impl::erase() {
+  const std::lock_guard append_lock(append_mutex_);
+  const std::lock_guard turnstile(turnstile_);
+  const std::lock_guard gate(gate_);
+  std::vector<ObjectId> given_up;
+  if (!parts_.empty()) empty_first();
+  {
+    const std::lock_guard lock(parts_mutex_);
+    while (parts_.size() > 1) {
+      given_up.push_back(parts_.back()->id);
+      parts_.pop_back();
+    }
+  }
+  std::reverse(given_up.begin(), given_up.end());
+  if (added_ && !parts_.empty()) given_up.push_back(*std::exchange(added_, std::nullopt));
+  return given_up;
+}
+
+// All locks are held. After it the content is empty; the other parts have yet to go.
+void Log::Impl::empty_first() {
+  Part& first = *parts_.front();
+  const std::uint64_t generation = first.mlog->generation() + 1;
+  if (!first.mlog->empty()) pool_.record_generation(first.id, generation);
+  {
+    const std::lock_guard lock(cursors_mutex_);
+    cursors_.clear();
+  }
+  {
+    const std::lock_guard lock(first.index_mutex);
+    first.index.clear();
+  }
+  size_ = 0;
+  mark_synced(appended_.load());
+  if (first.mlog->empty()) return;
+  first.mlog->reset(generation);
+  try {
+    pool_.device(first.record.media_class)
+        .discard(pool_.offset_of(first.record), pool_.capacity_of(first.record));
+  } catch (const Error& error) {
+    spdlog::warn("{}: zones not discarded after erase: {}", first.mlog->name(), error.what());
+  }
+}
+
+std::vector<ObjectId> Log::Impl::mlogs() const {
+  const std::lock_guard lock(parts_mutex_);
+  std::vector<ObjectId> ids;
+  for (const auto& part : parts_)
+    ids.push_back(part->id);
+  return ids;
+}
+
+Log::Log(Pool& pool, std::span<const ObjectId> mlogs, AddMlog add_mlog)
+    : impl_(std::make_unique<Impl>(pool, std::move(add_mlog))) {
+  for (const ObjectId id : mlogs)
+    impl_->add_part(id);
+}
+
+Log::~Log() = default;
+
+std::uint64_t Log::append(ConstByteSpan record) {
+  return impl_->append(record);
+}
+void Log::sync() {
+  impl_->sync();
+}
+bool Log::dirty() const {
+  return impl_->synced_.load() < impl_->appended_.load();
+}
+std::uint64_t Log::size() const {
+  return impl_->size_.load();
+}
+std::size_t Log::read(std::uint64_t offset, ByteSpan into) const {
+  return impl_->read(offset, into);
+}
+std::vector<ObjectId> Log::erase() {
+  return impl_->erase();
+}
+std::vector<ObjectId> Log::mlogs() const {
+  return impl_->mlogs();
+}
+
+}  // namespace mpool

@@ -1,0 +1,221 @@
+// Making a pool (on-media-format, "Creating a pool").
+//
+// Everything is written before the superblocks, which come last: a crash leaves no pool at all.
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <limits>
+
+#include "engine/base/error.h"
+#include "engine/base/size.h"
+#include "engine/pool/defaults.h"
+#include "engine/pool/pool_state.h"
+
+namespace mpool {
+namespace {
+
+constexpr std::uint64_t kLeastZoneSize = 4096;
+constexpr std::uint64_t kGreatestZoneSize = 1ull << 30;
+constexpr std::uint32_t kReadaheadPages = 32;
+constexpr std::uint32_t kMapShift = 30;
+constexpr std::uint32_t kModeBits = 07777;
+
+bool valid_name(const std::string& name) {
+  if (name.empty() || name.size() > kMaxPoolNameLength) return false;
+  if (name.front() == '-' || name.front() == '.') return false;
+  return std::ranges::all_of(name, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '-' || c == '.';
+  });
+}
+
+void check_options(const CreateOptions& options) {
+  const std::string subject = "pool " + options.name;
+  if (!valid_name(options.name)) {
+    raise(EINVAL, subject,
+          "a pool name has 1 to {} letters, digits, '_', '-' or '.', the first not '-' or '.'",
+          kMaxPoolNameLength);
+  }
+  if (options.zone_size &&
+      (!std::has_single_bit(*options.zone_size) || *options.zone_size < kLeastZoneSize ||
+       *options.zone_size > kGreatestZoneSize)) {
+    raise(EINVAL, subject, "zone size {} is not a power of two from {} to {}", *options.zone_size,
+          format_size(kLeastZoneSize), format_size(kGreatestZoneSize));
+  }
+  if (options.mdc_count && (*options.mdc_count < 1 || *options.mdc_count > kMaxMdcs)) {
+    raise(EINVAL, subject, "MDC count {} is not between 1 and {}", *options.mdc_count, kMaxMdcs);
+  }
+  if (options.spare_percent > 100) {
+    raise(EINVAL, subject, "spare percentage {} is over 100", options.spare_percent);
+  }
+  if (options.label.size() > ConfigRecord::kMaxLabelLength ||
+      options.label.find('\0') != std::string::npos) {
+    raise(EINVAL, subject, "a label has at most {} bytes and no NUL",
+          ConfigRecord::kMaxLabelLength);
+  }
+  if ((options.mode & ~kModeBits) != 0) {
+    raise(EINVAL, subject, "mode {:#o} has bits beside the permissions", options.mode);
+  }
+}
+
+DeviceParams make_params(const Device& device, MediaClass media_class,
+                         const CreateOptions& options) {
+  const DeviceProperties& properties = device.properties();
+  if (properties.zoned == ZonedModel::host_managed) {
+    raise(ENOTSUP, device.name(), "host-managed zoned devices are not supported");
+  }
+  const std::uint64_t zone_size = options.zone_size.value_or(default_zone_size(properties.size));
+  const std::uint64_t zones = properties.size / zone_size;
+  if (zones > std::numeric_limits<std::uint32_t>::max()) {
+    raise(EINVAL, device.name(), "{} zones of {} are too many, a larger zone size is needed", zones,
+          format_size(zone_size));
+  }
+  DeviceParams params{
+      .media_class = media_class,
+      .type = DeviceType::block,
+      .sector_shift = properties.logical_sector_size == 4096 ? std::uint8_t{12} : std::uint8_t{9},
+      .uuid = Uuid::random(),
+      .zone_pages = static_cast<std::uint32_t>(zone_size / kPageSize),
+      .zone_count = static_cast<std::uint32_t>(zones),
+      .device_size = properties.size};
+  if (zones <= params.superblock_zones()) {
+    raise(ENOSPC, device.name(),
+          "{} is too small for a {} device with zones of {}: needs at least {}",
+          format_size(properties.size), to_string(media_class), format_size(zone_size),
+          format_size((params.superblock_zones() + 1) * zone_size));
+  }
+  return params;
+}
+
+// What goes where on the capacity device. Counts in zones; 64 bits wide, so that sums do not
+// overflow.
+struct Plan {
+  DeviceParams capacity;
+  unsigned mdc_count = 0;
+  std::uint64_t mdc0_zones = 0;
+  std::uint64_t mdc_zones = 0;
+  std::uint64_t root_zones = 0;
+
+  std::uint64_t zones() const {
+    return capacity.superblock_zones() + 2 * (mdc0_zones + mdc_count * mdc_zones + root_zones);
+  }
+  // Whether the pool, and an object beside it, has room on a device of that many zones.
+  bool fits(std::uint64_t zone_count) const;
+};
+
+bool Plan::fits(std::uint64_t zone_count) const {
+  if (zones() >= zone_count) return false;
+  const auto total = static_cast<std::uint32_t>(zone_count);
+  SpaceMap map("plan", total, 0);
+  map.insert(0, static_cast<std::uint32_t>(capacity.superblock_zones() + 2 * mdc0_zones));
+  const auto allocate = [&](std::uint64_t count) {
+    return map.allocate(static_cast<std::uint32_t>(count), SpacePolicy::usable_only).has_value();
+  };
+  for (unsigned i = 0; i < 2 * mdc_count; ++i) {
+    if (!allocate(mdc_zones)) return false;
+  }
+  return allocate(root_zones) && allocate(root_zones) && allocate(1);
+}
+
+Plan make_plan(const Device& device, const CreateOptions& options) {
+  Plan plan;
+  plan.capacity = make_params(device, MediaClass::capacity, options);
+  plan.mdc_count = options.mdc_count.value_or(default_mdc_count(plan.capacity));
+  const auto zones = [&](std::optional<std::uint64_t> wanted, std::uint64_t usual) {
+    return std::max<std::uint64_t>(1, ceil_div(wanted.value_or(usual), plan.capacity.zone_size()));
+  };
+  plan.mdc0_zones = zones(options.mdc0_capacity, kDefaultMdc0Capacity);
+  plan.mdc_zones = zones(options.mdc_capacity, default_mdc_capacity(plan.capacity, plan.mdc_count));
+  plan.root_zones = zones(options.root_capacity, default_root_capacity(plan.capacity.device_size));
+  if (plan.fits(plan.capacity.zone_count)) return plan;
+
+  constexpr std::uint64_t kMostZones = std::numeric_limits<std::uint32_t>::max();
+  std::uint64_t needed = plan.zones() + 1;
+  while (needed < kMostZones && !plan.fits(needed))
+    needed += needed / 16 + 1;
+  raise(ENOSPC, device.name(), "{} is too small for pool {}: needs at least {} with these sizes",
+        format_size(device.properties().size), options.name,
+        format_size(needed * plan.capacity.zone_size()));
+}
+
+Superblock make_superblock(const Plan& plan, const CreateOptions& options) {
+  Superblock superblock{.pool_name = options.name,
+                        .pool_uuid = Uuid::random(),
+                        .device = plan.capacity,
+                        .mdc0 = Mdc0Location{}};
+  for (unsigned i = 0; i < 2; ++i) {
+    superblock.mdc0->halves[i] = {
+        .generation = i + 1,
+        .uuid = Uuid::random(),
+        .device_uuid = plan.capacity.uuid,
+        .layout = {.zone_count = static_cast<std::uint32_t>(plan.mdc0_zones),
+                   .first_zone = plan.capacity.superblock_zones() + i * plan.mdc0_zones}};
+  }
+  superblock.mdc0->device = plan.capacity;
+  return superblock;
+}
+
+ConfigRecord make_config(const Plan& plan, const CreateOptions& options) {
+  return {.root_log_1 = root_log_id(0),
+          .root_log_2 = root_log_id(1),
+          .uid = options.uid,
+          .gid = options.gid,
+          .mode = options.mode,
+          .mdc_capacity = plan.root_zones * plan.capacity.zone_size(),
+          .max_readahead_pages = kReadaheadPages,
+          .max_map_shift = kMapShift,
+          .user_type = {},
+          .label = options.label};
+}
+
+// MCCONFIG, and MCSPARE when it is not the default.
+void log_device(PoolState& pool, const DeviceParams& params, unsigned spare_percent) {
+  const std::size_t index = index_of(params.media_class);
+  pool.properties.devices[index] = params;
+  pool.log_property(DeviceRecord{params});
+  if (spare_percent == SpaceMap::kDefaultSparePercent) return;
+  const auto percent = static_cast<std::uint8_t>(spare_percent);
+  pool.properties.spares[index] = percent;
+  pool.log_property(SpareRecord{params.media_class, percent});
+}
+
+}  // namespace
+
+void Pool::create(Device& capacity, Device* staging, const CreateOptions& options) {
+  check_options(options);
+  if (&capacity == staging) {
+    raise(EINVAL, "pool " + options.name, "{} cannot be both classes", capacity.name());
+  }
+  const Plan plan = make_plan(capacity, options);
+  std::optional<DeviceParams> staging_params;
+  if (staging != nullptr) staging_params = make_params(*staging, MediaClass::staging, options);
+
+  wipe_superblocks(capacity);
+  if (staging != nullptr) wipe_superblocks(*staging);
+
+  const Superblock superblock = make_superblock(plan, options);
+  Impl pool(capacity, superblock, false);
+  auto& space = pool.classes[index_of(MediaClass::capacity)];
+  space = std::make_unique<MediaClassSpace>(capacity, plan.capacity, options.spare_percent);
+  for (const auto& half : superblock.mdc0->halves) {
+    space->map().insert(half.layout.first_zone, half.layout.zone_count);
+  }
+  pool.add_slot();
+  pool.open_mdc0();
+  log_device(pool, plan.capacity, options.spare_percent);
+  if (staging_params) log_device(pool, *staging_params, options.spare_percent);
+  pool.add_mdcs(plan.mdc_count, static_cast<std::uint32_t>(plan.mdc_zones));
+  pool.add_root_mlogs(static_cast<std::uint32_t>(plan.root_zones));
+  pool.properties.config = make_config(plan, options);
+  pool.log_property(*pool.properties.config);
+
+  if (staging != nullptr) {
+    write_superblock(*staging, {.pool_name = superblock.pool_name,
+                                .pool_uuid = superblock.pool_uuid,
+                                .device = *staging_params,
+                                .mdc0 = {}});
+  }
+  pool.superblocks.publish();
+}
+
+}  // namespace mpool

@@ -1,0 +1,47 @@
+#include "engine/pool/defaults.h"
+
+#include <algorithm>
+
+namespace mpool {
+namespace {
+
+constexpr std::uint64_t kMiB = 1ull << 20;
+constexpr std::uint64_t kGiB = 1ull << 30;
+constexpr std::uint64_t kLeastZones = 4096;
+constexpr std::uint64_t kLeastZoneSize = kMiB;
+constexpr std::uint64_t kLeastMdcCapacity = 256 * 1024;
+constexpr unsigned kMdcCount = 16;
+// On small devices, where an mlog of one zone is more than its share, the MDCs take no more than
+// this part.
+constexpr std::uint64_t kMdcDivisor = 8;
+constexpr std::uint64_t kMdcPercent = 2;     // of the device, all MDCs together
+constexpr std::uint64_t kRootDivisor = 200;  // each of two mlogs: 1 % together
+
+}  // namespace
+
+std::uint64_t default_zone_size(std::uint64_t device_size) {
+  std::uint64_t zone_size = kDefaultZoneSize;
+  while (zone_size > kLeastZoneSize && device_size / zone_size < kLeastZones)
+    zone_size /= 2;
+  return zone_size;
+}
+
+unsigned default_mdc_count(const DeviceParams& capacity) {
+  const std::uint64_t zones_per_mlog = ceil_div(kLeastMdcCapacity, capacity.zone_size());
+  return static_cast<unsigned>(std::clamp<std::uint64_t>(
+      capacity.zone_count / kMdcDivisor / (2 * zones_per_mlog), 1, kMdcCount));
+}
+
+std::uint64_t default_mdc_capacity(const DeviceParams& capacity, unsigned count) {
+  const std::uint64_t zone_mib = std::max<std::uint64_t>(1, capacity.zone_size() / kMiB);
+  const std::uint64_t most = std::max(zone_mib, 256 / zone_mib) * kMiB;
+  const std::uint64_t share = capacity.device_size / 100 * kMdcPercent / (2ull * count);
+  const std::uint64_t whole_zones = share - share % capacity.zone_size();
+  return std::clamp(whole_zones, kLeastMdcCapacity, std::max(kLeastMdcCapacity, most));
+}
+
+std::uint64_t default_root_capacity(std::uint64_t device_size) {
+  return std::clamp(device_size / kRootDivisor, 8 * kMiB, kGiB);
+}
+
+}  // namespace mpool

@@ -1,0 +1,24 @@
+// Sizes of a new pool's parts (engine.md, "Defaults by device size"; on-media-format, "Creating a
+// pool").
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "engine/format/media.h"
+#include "engine/pool/pool.h"
+
+namespace mpool {
+
+// Zone size for a device of that size, in bytes.
+std::uint64_t default_zone_size(std::uint64_t device_size);
+// Number of MDCs beside MDC0.
+unsigned default_mdc_count(const DeviceParams& capacity);
+// Bytes of each mlog of MDC1..count.
+std::uint64_t default_mdc_capacity(const DeviceParams& capacity, unsigned count);
+// Bytes of each mlog of the root MDC.
+std::uint64_t default_root_capacity(std::uint64_t device_size);
+// Bytes of each mlog of MDC0.
+inline constexpr std::uint64_t kDefaultMdc0Capacity = 1ull << 20;
+
+}  // namespace mpool

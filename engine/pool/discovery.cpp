@@ -1,0 +1,179 @@
+#include "engine/pool/discovery.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <set>
+
+#include <spdlog/spdlog.h>
+
+#include "engine/base/error.h"
+#include "engine/device/probe.h"
+#include "engine/pool/superblock_store.h"
+
+namespace mpool {
+namespace {
+
+void read_copy(Device& device, std::size_t index, SuperblockPair& pair) {
+  if (device.properties().size < kSuperblockAreaSize) {
+    pair.faults[index] = fmt::format("the device has only {} bytes", device.properties().size);
+    return;
+  }
+  AlignedBuffer block(kSuperblockSize);
+  try {
+    device.read(kSuperblockOffsets[index], block.span());
+  } catch (const Error& error) {
+    pair.faults[index] = error.what();
+    return;
+  }
+  auto decoded = decode_superblock(block.span());
+  if (decoded) {
+    pair.copies[index] = std::move(*decoded);
+  } else {
+    pair.faults[index] = std::move(decoded.error().detail);
+  }
+}
+
+// Two good copies of one superblock: settles which place of MDC0 is right, and takes the greater
+// generations.
+void choose_mdc0(const DecodedSuperblock& first, const DecodedSuperblock& second,
+                 SuperblockPair& pair) {
+  const auto& a = *first.superblock.mdc0;
+  const auto& b = *second.superblock.mdc0;
+  const bool a_bad = first.mdc0_checksum == Mdc0Checksum::bad;
+  const bool b_bad = second.mdc0_checksum == Mdc0Checksum::bad;
+  pair.needs_repair = a != b || a_bad || b_bad;
+  if (a.same_place(b)) {
+    pair.mdc0_ambiguous = a_bad && b_bad;
+    pair.chosen->mdc0 = a_bad ? b : a;
+    if (a_bad || b_bad) return;
+    for (std::size_t i = 0; i < a.halves.size(); ++i) {
+      pair.chosen->mdc0->halves[i].generation =
+          std::max(a.halves[i].generation, b.halves[i].generation);
+    }
+    return;
+  }
+  const bool a_good = first.mdc0_checksum == Mdc0Checksum::good;
+  const bool b_good = second.mdc0_checksum == Mdc0Checksum::good;
+  pair.mdc0_ambiguous = a_good == b_good;
+  pair.chosen->mdc0 = b_good ? b : a;
+}
+
+bool is_locked(const std::string& path) {
+  try {
+    open_device(path, OpenMode::inspect);
+    return false;
+  } catch (const Error& error) {
+    return error.code() == EBUSY;
+  }
+}
+
+std::vector<std::string> split_paths(const std::string& joined) {
+  std::vector<std::string> paths;
+  for (std::size_t begin = 0; begin <= joined.size();) {
+    const std::size_t end = std::min(joined.find(',', begin), joined.size());
+    if (end != begin) paths.push_back(joined.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return paths;
+}
+
+bool names_a_file(const std::string& path) {
+  std::error_code ignored;  // a path that cannot be looked at is none
+  return std::filesystem::exists(path, ignored);
+}
+
+std::vector<std::string> find_devices(const std::string& pool,
+                                      const std::function<bool(const Superblock&)>& wanted) {
+  const auto found = scan_devices(list_block_devices(), [](const auto& path, const auto& reason) {
+    spdlog::debug("{}: passed over: {}", path, reason);
+  });
+  std::vector<std::string> paths;
+  std::set<Uuid> uuids;
+  for (const FoundDevice& device : found) {
+    if (!wanted(device.superblock)) continue;
+    paths.push_back(device.path);
+    uuids.insert(device.superblock.pool_uuid);
+  }
+  if (paths.empty()) raise(ENODEV, "pool " + pool, "not found on any block device");
+  if (uuids.size() > 1) {
+    std::string list;
+    for (const Uuid& uuid : uuids)
+      list += fmt::format(" UUID={}", uuid.to_string());
+    raise(ENOTUNIQ, "pool " + pool, "several pools have this name:{}", list);
+  }
+  return paths;
+}
+
+}  // namespace
+
+SuperblockPair read_superblocks(Device& device) {
+  SuperblockPair pair;
+  for (std::size_t i = 0; i < pair.copies.size(); ++i)
+    read_copy(device, i, pair);
+  const auto& [first, second] = pair.copies;
+  if (!first && !second) return pair;
+  const DecodedSuperblock& leading = first ? *first : *second;
+  pair.chosen = leading.superblock;
+  pair.needs_repair = !first || !second || first->superblock != second->superblock;
+  // A second copy that is of another pool or device says nothing about this one.
+  const bool both = first && second &&
+                    first->superblock.pool_uuid == second->superblock.pool_uuid &&
+                    first->superblock.device.uuid == second->superblock.device.uuid;
+  if (!leading.superblock.mdc0) return pair;
+  if (both && second->superblock.mdc0) {
+    const bool repair = pair.needs_repair;
+    choose_mdc0(*first, *second, pair);
+    pair.needs_repair |= repair;
+  } else {
+    pair.mdc0_ambiguous = leading.mdc0_checksum == Mdc0Checksum::bad;
+  }
+  return pair;
+}
+
+std::vector<FoundDevice> scan_devices(
+    std::span<const std::string> paths,
+    const std::function<void(const std::string&, const std::string&)>& unreadable) {
+  std::vector<FoundDevice> found;
+  for (const std::string& path : paths) {
+    try {
+      const auto device = open_device(path, OpenMode::peek);
+      SuperblockPair pair = read_superblocks(*device);
+      if (!pair.chosen) continue;
+      found.push_back(
+          {.path = path, .superblock = std::move(*pair.chosen), .active = is_locked(path)});
+    } catch (const Error& error) {
+      if (unreadable) unreadable(path, error.what());
+    }
+  }
+  return found;
+}
+
+std::vector<std::string> resolve_pool(const std::string& pool) {
+  constexpr std::string_view kUuidPrefix = "UUID=";
+  if (pool.starts_with(kUuidPrefix)) {
+    const auto uuid = Uuid::parse(std::string_view(pool).substr(kUuidPrefix.size()));
+    if (!uuid) raise(EINVAL, pool, "not a UUID");
+    return find_devices(pool, [&](const Superblock& sb) { return sb.pool_uuid == *uuid; });
+  }
+  std::vector<std::string> paths = split_paths(pool);
+  if (paths.empty()) raise(EINVAL, "pool", "neither a name nor a device was given");
+  if (pool.find('/') != std::string::npos || names_a_file(paths.front())) return paths;
+  return find_devices(pool, [&](const Superblock& sb) { return sb.pool_name == pool; });
+}
+
+std::vector<std::unique_ptr<Device>> open_pool_devices(const std::vector<std::string>& paths,
+                                                       OpenMode mode) {
+  std::vector<std::unique_ptr<Device>> devices;
+  devices.reserve(paths.size());
+  for (const std::string& path : paths)
+    devices.push_back(open_device(path, mode));
+  return devices;
+}
+
+void destroy_pool(std::span<const std::unique_ptr<Device>> devices) {
+  for (const auto& device : devices)
+    wipe_superblocks(*device);
+}
+
+}  // namespace mpool

@@ -1,0 +1,198 @@
+// Facts about an active pool, and allocation.
+#include "engine/pool/pool.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include "engine/base/error.h"
+#include "engine/pool/pool_state.h"
+
+namespace mpool {
+
+Pool::Pool(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Pool::~Pool() = default;
+
+const std::string& Pool::name() const {
+  return impl_->name;
+}
+Uuid Pool::uuid() const {
+  return impl_->uuid;
+}
+
+ConfigRecord Pool::config() const {
+  const std::lock_guard lock(impl_->properties_mutex);
+  return impl_->properties.config.value_or(ConfigRecord{});
+}
+
+bool Pool::has_class(MediaClass media_class) const {
+  return impl_->classes[index_of(media_class)] != nullptr;
+}
+
+Pool::ClassFacts Pool::class_facts(MediaClass media_class) const {
+  return impl_->media_class(media_class).facts();
+}
+
+std::vector<Pool::MdcFacts> Pool::mdcs() const {
+  std::vector<MdcFacts> facts;
+  facts.reserve(impl_->slots.size());
+  for (const auto& slot : impl_->slots)
+    facts.push_back(slot->facts());
+  facts.front().last_uniquifier = facts.size() - 1;
+  return facts;
+}
+
+void Pool::read_mdc(unsigned slot, const std::function<void(ConstByteSpan)>& record) const {
+  if (slot >= impl_->slots.size()) {
+    raise(ENOENT, impl_->subject, "has no MDC{}, the last is MDC{}", slot, impl_->slots.size() - 1);
+  }
+  impl_->slots[slot]->read(record);
+}
+
+std::vector<ObjectRecord> Pool::objects() const {
+  std::vector<ObjectRecord> objects;
+  for (std::size_t i = 1; i < impl_->slots.size(); ++i) {
+    impl_->slots[i]->table().collect_committed(objects);
+  }
+  std::ranges::sort(objects, {}, &ObjectRecord::id);
+  return objects;
+}
+
+std::size_t Pool::object_count() const {
+  std::size_t count = 0;
+  for (std::size_t slot = 1; slot < impl_->slots.size(); ++slot) {
+    count += impl_->slots[slot]->table().live_count();
+  }
+  return count;
+}
+
+std::optional<ObjectRecord> Pool::find(ObjectId id) const {
+  const MdcSlot* slot = impl_->slot_of(id);
+  if (slot == nullptr) return std::nullopt;
+  return slot->table().find_committed(id);
+}
+
+std::uint64_t Pool::zone_size(MediaClass media_class) const {
+  return impl_->media_class(media_class).params().zone_size();
+}
+
+Device& Pool::device(MediaClass media_class) const {
+  return impl_->media_class(media_class).device();
+}
+
+std::uint64_t Pool::offset_of(const ObjectRecord& object) const {
+  return object.layout.first_zone * zone_size(object.media_class);
+}
+
+std::uint64_t Pool::capacity_of(const ObjectRecord& object) const {
+  return object.layout.zone_count * zone_size(object.media_class);
+}
+
+MlogPlace Pool::mlog_place(const ObjectRecord& object) const {
+  return impl_->place_of(object);
+}
+
+namespace {
+
+// An object of `type` with zones but without an id.
+ObjectRecord allocate_zones(PoolState& pool, ObjectType type, std::uint64_t capacity,
+                            const Placement& placement) {
+  if (type == ObjectType::undefined)
+    raise(EINVAL, pool.subject, "cannot allocate: unknown object type");
+  const bool is_mlog = type == ObjectType::mlog;
+  MediaClassSpace& space = pool.media_class(placement.media_class);
+  if ((space.params().features & (is_mlog ? kFeatureMlogs : kFeatureMblocks)) == 0) {
+    raise(ENOTSUP, pool.subject, "the {} device {} cannot hold {}s",
+          to_string(placement.media_class), space.device().name(), is_mlog ? "mlog" : "mblock");
+  }
+  const std::uint32_t zones = is_mlog ? space.zones_for(capacity) : 1;
+  return {.media_class = placement.media_class,
+          .layout = space.allocate(pool.name, zones, placement),
+          .id = {},
+          .uuid = is_mlog ? Uuid::random() : Uuid{}};
+}
+
+}  // namespace
+
+ObjectRecord Pool::allocate(ObjectType type, std::uint64_t capacity, const Placement& placement) {
+  ObjectRecord object = allocate_zones(*impl_, type, capacity, placement);
+  try {
+    const auto chosen = impl_->choice->choose();
+    if (!chosen) raise(ENOSPC, impl_->subject, "the MDCs have no room for more objects");
+    MdcSlot& slot = *impl_->slots[*chosen + 1];
+    object.id = slot.next_id(type);
+    slot.table().insert(object, ObjectState::allocated);
+  } catch (...) {
+    impl_->give_back(object);
+    throw;
+  }
+  return object;
+}
+
+ObjectRecord Pool::reallocate(ObjectId id, std::uint64_t capacity, const Placement& placement) {
+  MdcSlot* slot = impl_->slot_of(id);
+  if (slot == nullptr || !slot->was_handed_out(id)) {
+    raise(EINVAL, impl_->describe(id), "cannot allocate it again: the id was never handed out");
+  }
+  const auto refuse_existing = [&] {
+    raise(EEXIST, impl_->describe(id), "cannot allocate it again: it exists");
+  };
+  if (slot->table().state(id)) refuse_existing();
+  ObjectRecord object = allocate_zones(*impl_, id.type(), capacity, placement);
+  object.id = id;
+  if (!slot->table().insert(object, ObjectState::allocated)) {
+    impl_->give_back(object);
+    refuse_existing();
+  }
+  return object;
+}
+
+void Pool::abort(const ObjectRecord& object) noexcept {
+  MdcSlot* slot = impl_->slot_of(object.id);
+  if (slot == nullptr) return;
+  if (const auto given_up = slot->table().erase_if(object.id, ObjectState::allocated)) {
+    impl_->give_back(*given_up);
+  }
+}
+
+void Pool::pin(ObjectId id) {
+  MdcSlot* slot = impl_->slot_of(id);
+  if (slot == nullptr || !slot->table().pin(id)) {
+    raise(ENOENT, impl_->describe(id), "there is no such object");
+  }
+}
+
+void Pool::unpin(ObjectId id) noexcept {
+  if (MdcSlot* slot = impl_->slot_of(id)) slot->table().unpin(id);
+}
+
+bool Pool::wait_for_discards(std::chrono::milliseconds timeout) {
+  constexpr std::chrono::milliseconds kLongest = std::chrono::hours(24);
+  const auto deadline = std::chrono::steady_clock::now() + std::min(timeout, kLongest);
+  bool done = true;
+  for (const auto& space : impl_->classes) {
+    if (space == nullptr) continue;
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+        deadline - std::chrono::steady_clock::now());
+    done &= space->wait_for_discards(std::max(left, std::chrono::milliseconds::zero()));
+  }
+  return done;
+}
+
+std::unique_ptr<Mdc> Pool::open_mdc(ObjectId first, ObjectId second) {
+  std::array<Mdc::Half, 2> halves;
+  for (std::size_t i = 0; i < halves.size(); ++i) {
+    const ObjectId id = i == 0 ? first : second;
+    const auto object = find(id);
+    if (!object || !id.is_mlog()) raise(ENOENT, impl_->describe(id), "there is no such mlog");
+    halves[i] = {.id = id, .place = mlog_place(*object)};
+  }
+  const std::string mdc_name =
+      first == root_log_id(0)
+          ? fmt::format("root MDC of pool {}", name())
+          : fmt::format("MDC {}/{} of pool {}", first.to_string(), second.to_string(), name());
+  return Mdc::open(mdc_name, halves, [this](ObjectId half, std::uint64_t generation) {
+    record_generation(half, generation);
+  });
+}
+
+}  // namespace mpool

@@ -1,0 +1,129 @@
+#include "engine/pool/pool_state.h"
+
+#include <cerrno>
+
+#include <spdlog/spdlog.h>
+
+#include "engine/base/error.h"
+
+namespace mpool {
+
+PoolState::PoolState(Device& capacity, const Superblock& superblock, bool superblock_on_media)
+    : name(superblock.pool_name),
+      subject("pool " + superblock.pool_name),
+      uuid(superblock.pool_uuid),
+      superblocks(capacity, superblock, superblock_on_media) {}
+
+MediaClassSpace& PoolState::media_class(MediaClass media_class) const {
+  const auto& found = classes[index_of(media_class)];
+  if (found == nullptr) raise(ENODEV, subject, "has no {} device", to_string(media_class));
+  return *found;
+}
+
+MdcSlot* PoolState::slot_of(ObjectId id) const {
+  if (id.slot() == 0 || id.slot() >= slots.size()) return nullptr;
+  return slots[id.slot()].get();
+}
+
+std::string PoolState::describe(ObjectId id) const {
+  return fmt::format("{} {} of pool {}", id.is_mlog() ? "mlog" : "mblock", id.to_string(), name);
+}
+
+MlogPlace PoolState::place_of(const ObjectRecord& mlog) const {
+  MediaClassSpace& space = media_class(mlog.media_class);
+  const DeviceParams& params = space.params();
+  return {.device = &space.device(),
+          .offset = mlog.layout.first_zone * params.zone_size(),
+          .capacity = mlog.layout.zone_count * params.zone_size(),
+          .sector_size = params.sector_size(),
+          .uuid = mlog.uuid,
+          .generation = mlog.generation,
+          .name = describe(mlog.id)};
+}
+
+void PoolState::give_back(const ObjectRecord& object) noexcept {
+  // Without its device (forced activation) there is no space to give back to.
+  const auto& space = classes[index_of(object.media_class)];
+  if (space == nullptr) return;
+  try {
+    space->give_back(object.layout);
+  } catch (const std::exception& error) {
+    spdlog::error("{}: zones are lost until the next activation: {}", describe(object.id),
+                  error.what());
+  }
+}
+
+MdcSlot& PoolState::add_slot() {
+  const auto slot = static_cast<unsigned>(slots.size());
+  if (slot == 0) {
+    slots.push_back(std::make_unique<MdcSlot>(slot, name, [this] { return mdc0_preamble(); }));
+  } else {
+    slots.push_back(std::make_unique<MdcSlot>(slot, name, MdcSlot::Preamble()));
+  }
+  return *slots.back();
+}
+
+std::vector<MetadataRecord> PoolState::mdc0_preamble() const {
+  const std::lock_guard lock(properties_mutex);
+  std::vector<MetadataRecord> records;
+  for (const auto& device : properties.devices) {
+    if (device) records.push_back(DeviceRecord{*device});
+  }
+  for (std::size_t i = 0; i < kMediaClassCount; ++i) {
+    if (!properties.devices[i]) continue;
+    constexpr std::uint8_t kDefault = SpaceMap::kDefaultSparePercent;
+    records.push_back(
+        SpareRecord{static_cast<MediaClass>(i), properties.spares[i].value_or(kDefault)});
+  }
+  if (properties.config) records.push_back(*properties.config);
+  return records;
+}
+
+void PoolState::log_property(const MetadataRecord& record) {
+  MdcSlot& mdc0 = *slots.front();
+  MdcSlot::Pending pending;
+  {
+    const auto updates = mdc0.lock_updates();
+    pending = mdc0.log(record);
+  }
+  mdc0.wait(pending);
+}
+
+void PoolState::open_mdc0() {
+  const MediaClassSpace& space = media_class(MediaClass::capacity);
+  const Mdc0Location location = superblocks.mdc0();
+  std::array<Mdc::Half, 2> halves;
+  for (unsigned i = 0; i < 2; ++i) {
+    const Mdc0Location::Half& half = location.halves[i];
+    halves[i].id = mdc_log_id(0, i);
+    halves[i].place = place_of({.layout = half.layout,
+                                .id = halves[i].id,
+                                .generation = half.generation,
+                                .uuid = half.uuid});
+  }
+  MdcSlot& mdc0 = *slots.front();
+  mdc0.attach(Mdc::open(mdc0.name(), halves,
+                        [this](ObjectId half, std::uint64_t generation) {
+                          superblocks.record_generation(half == mdc_log_id(0, 0) ? 0 : 1,
+                                                        generation);
+                        }),
+              space.params().sector_size());
+}
+
+void PoolState::open_slot(unsigned slot) {
+  MdcSlot& mdc0 = *slots.front();
+  std::array<Mdc::Half, 2> halves;
+  for (unsigned i = 0; i < 2; ++i) {
+    const auto object = mdc0.table().find_committed(mdc_log_id(slot, i));
+    if (!object)
+      raise(ENOTRECOVERABLE, subject, "{} has no record in MDC0", mdc_log_id(slot, i).to_string());
+    halves[i] = {.id = object->id, .place = place_of(*object)};
+  }
+  slots[slot]->attach(Mdc::open(slots[slot]->name(), halves,
+                                [this, &mdc0](ObjectId half, std::uint64_t generation) {
+                                  record_generation(mdc0, half, generation);
+                                }),
+                      halves[0].place.sector_size);
+}
+
+}  // namespace mpool

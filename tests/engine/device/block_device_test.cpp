@@ -1,0 +1,145 @@
+// Block devices, by loop devices over unnamed files. Needs root.
+#include <chrono>
+#include <string>
+#include <thread>
+
+#include <gtest/gtest.h>
+#include <sys/file.h>
+#include <sys/wait.h>
+
+#include "engine/device/file_device.h"
+#include "engine/device/open.h"
+#include "tests/engine/device/support.h"
+
+namespace mpool::test {
+namespace {
+
+constexpr std::uint64_t kSize = 32 << 20;
+
+class BlockDeviceTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (::geteuid() != 0) GTEST_SKIP() << "loop devices need root";
+  }
+};
+
+// The errno of opening `path` in another process (0: opened).
+int open_in_child(const std::string& path, OpenMode mode) {
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(error_of([&] { open_device(path, mode); }));
+  int status = 0;
+  EXPECT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status));
+  return WEXITSTATUS(status);
+}
+
+TEST_F(BlockDeviceTest, TellsItsProperties) {
+  for (const std::uint32_t sector_size : {512u, 4096u}) {
+    const LoopDevice loop(kSize, sector_size);
+    const auto device = open_device(loop.path(), OpenMode::activate);
+    const auto& properties = device->properties();
+    EXPECT_EQ(device->name(), loop.path());
+    EXPECT_EQ(properties.size, kSize);
+    EXPECT_EQ(properties.logical_sector_size, sector_size);
+    EXPECT_GE(properties.physical_sector_size, sector_size);
+    EXPECT_GE(properties.discard_granularity, sector_size);
+    EXPECT_GT(properties.discard_max, 0u);
+    EXPECT_FALSE(properties.is_file);
+    EXPECT_FALSE(properties.read_only);
+    EXPECT_TRUE(properties.volatile_cache);
+    EXPECT_EQ(properties.zoned, ZonedModel::none);
+  }
+}
+
+TEST_F(BlockDeviceTest, ReadsWritesFlushesAndDiscards) {
+  const LoopDevice loop(kSize);
+  const auto device = open_device(loop.path(), OpenMode::activate);
+  const auto data = pattern(1024, 1);
+  device->write(4 * kPageSize, data.span());
+  device->flush();
+  AlignedBuffer read(data.size());
+  device->read(4 * kPageSize, read.span());
+  EXPECT_TRUE(same(read.span(), data.span()));
+
+  const auto allocated = loop.allocated();
+  EXPECT_GE(allocated, data.size());
+  device->discard(0, kSize);
+  device->flush();
+  EXPECT_LT(loop.allocated(), allocated);
+  device->read(4 * kPageSize, read.span());
+  EXPECT_TRUE(all_zero(read.span()));
+}
+
+TEST_F(BlockDeviceTest, IsLockedAgainstOtherProcesses) {
+  const LoopDevice loop(kSize);
+  {
+    const auto active = open_device(loop.path(), OpenMode::activate);
+    EXPECT_EQ(open_in_child(loop.path(), OpenMode::activate), EBUSY);
+    EXPECT_EQ(open_in_child(loop.path(), OpenMode::inspect), EBUSY);
+    EXPECT_EQ(open_in_child(loop.path(), OpenMode::peek), 0);
+    EXPECT_EQ(error_of([&] { open_device(loop.path(), OpenMode::activate); },
+                       loop.path() + ": in use by another mpool activation or program"),
+              EBUSY);
+  }
+  {
+    const auto reader = open_device(loop.path(), OpenMode::inspect);
+    EXPECT_EQ(open_in_child(loop.path(), OpenMode::inspect), 0);
+    EXPECT_EQ(open_in_child(loop.path(), OpenMode::activate), EBUSY);
+  }
+  EXPECT_EQ(open_in_child(loop.path(), OpenMode::activate), 0);
+}
+
+TEST_F(BlockDeviceTest, IsRefusedWhileSomebodyHoldsItExclusively) {
+  const LoopDevice loop(kSize);
+  {
+    const FileDescriptor holder(::open(loop.path().c_str(), O_RDONLY | O_EXCL | O_CLOEXEC));
+    ASSERT_TRUE(holder);
+    EXPECT_EQ(error_of([&] { open_device(loop.path(), OpenMode::activate); },
+                       loop.path() + ": in use: mounted"),
+              EBUSY);
+    EXPECT_EQ(error_of([&] { open_device(loop.path(), OpenMode::inspect); }), EBUSY);
+    EXPECT_EQ(error_of([&] { open_device(loop.path(), OpenMode::peek); }), 0);
+  }
+  EXPECT_EQ(error_of([&] { open_device(loop.path(), OpenMode::activate); }), 0);
+}
+
+TEST_F(BlockDeviceTest, IsRefusedWhileMounted) {
+  const LoopDevice loop(kSize);
+  run("/sbin/mke2fs -q -t ext4 " + loop.path());
+  const TemporaryDirectory directory;
+  {
+    const PrivateMount mounted(loop.path(), "ext4", directory / "mounted");
+    EXPECT_EQ(error_of([&] { open_device(loop.path(), OpenMode::activate); }, "in use: mounted"),
+              EBUSY);
+    EXPECT_EQ(error_of([&] { open_device(loop.path(), OpenMode::inspect); }, "in use: mounted"),
+              EBUSY);
+  }
+  EXPECT_EQ(error_of([&] { open_device(loop.path(), OpenMode::activate); }), 0);
+}
+
+TEST_F(BlockDeviceTest, IsNotHeldExclusivelyOnceOpen) {
+  const LoopDevice loop(kSize);
+  const auto device = open_device(loop.path(), OpenMode::activate);
+  const FileDescriptor view(::open(loop.path().c_str(), O_RDONLY | O_EXCL | O_CLOEXEC));
+  ASSERT_TRUE(view);
+  // Beside an exclusive holder (a native view) it is written and discarded.
+  const auto data = pattern(2, 5);
+  device->write(0, data.span());
+  device->flush();
+  device->discard(0, 2 * kPageSize);
+}
+
+TEST_F(BlockDeviceTest, WaitsForALockHeldForAMoment) {
+  const LoopDevice loop(kSize);
+  FileDescriptor other(::open(loop.path().c_str(), O_RDONLY | O_CLOEXEC));
+  ASSERT_EQ(::flock(other.get(), LOCK_SH), 0);
+  std::thread release([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    other = FileDescriptor();
+  });
+  EXPECT_EQ(error_of([&] { open_device(loop.path(), OpenMode::activate); }), 0);
+  release.join();
+}
+
+}  // namespace
+}  // namespace mpool::test

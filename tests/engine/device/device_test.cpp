@@ -1,0 +1,177 @@
+#include "engine/device/device.h"
+
+#include <cerrno>
+#include <memory>
+#include <sstream>
+
+#include <gtest/gtest.h>
+#include <spdlog/sinks/ostream_sink.h>
+#include <spdlog/spdlog.h>
+
+#include "engine/base/error.h"
+#include "tests/engine/device/support.h"
+
+namespace mpool::test {
+namespace {
+
+constexpr std::uint64_t kSize = 16 * kPageSize;
+
+// Counts what reaches it and fails on demand.
+class FailingDevice : public Device {
+ public:
+  explicit FailingDevice(bool read_only = false) : Device("failing", make(read_only)) {}
+
+  int fail_with = 0;
+  int calls = 0;
+  bool offline_during_flush = false;
+
+ protected:
+  void read_impl(std::uint64_t, ByteSpan) override { act(); }
+  void write_impl(std::uint64_t, ConstByteSpan) override { act(); }
+  void flush_impl() override {
+    act();
+    if (offline_during_flush) {
+      // As if a write on another thread failed while this flush was under way.
+      fail_with = EIO;
+      EXPECT_THROW(write(0, pattern(1, 1).span()), Error);
+    }
+  }
+  void discard_impl(std::uint64_t, std::uint64_t) override { act(); }
+
+ private:
+  static DeviceProperties make(bool read_only) {
+    DeviceProperties properties;
+    properties.size = kSize;
+    properties.read_only = read_only;
+    return properties;
+  }
+  void act() {
+    ++calls;
+    if (fail_with != 0) raise_system(fail_with, name(), "injected");
+  }
+};
+
+// Collects what the default logger says.
+class LogCapture {
+ public:
+  LogCapture() : before_(spdlog::default_logger()) {
+    auto sink = std::make_shared<spdlog::sinks::ostream_sink_mt>(text_);
+    spdlog::set_default_logger(std::make_shared<spdlog::logger>("test", sink));
+  }
+  ~LogCapture() { spdlog::set_default_logger(before_); }
+
+  std::size_t lines_with(const std::string& what) const {
+    std::istringstream stream(text_.str());
+    std::size_t count = 0;
+    for (std::string line; std::getline(stream, line);) {
+      if (line.find(what) != std::string::npos) ++count;
+    }
+    return count;
+  }
+
+ private:
+  std::ostringstream text_;
+  std::shared_ptr<spdlog::logger> before_;
+};
+
+TEST(Device, RefusesRangesThatAreUnalignedOrOutside) {
+  FailingDevice device;
+  AlignedBuffer page(kPageSize);
+  AlignedBuffer two(2 * kPageSize);
+  const auto unaligned = page.span(0, 512);
+  EXPECT_EQ(error_of([&] { device.read(512, page.span()); }, "failing: read"), EINVAL);
+  EXPECT_EQ(error_of([&] { device.read(0, unaligned); }, "not aligned"), EINVAL);
+  EXPECT_EQ(error_of([&] { device.write(0, unaligned); }, "not aligned"), EINVAL);
+  EXPECT_EQ(error_of([&] { device.write(kSize, page.span()); }, "beyond the end"), EINVAL);
+  EXPECT_EQ(error_of([&] { device.read(kSize - kPageSize, two.span()); }, "beyond the end"),
+            EINVAL);
+  EXPECT_EQ(error_of([&] { device.discard(kPageSize, 0 - std::uint64_t{kPageSize}); }, "discard"),
+            EINVAL);
+  EXPECT_EQ(error_of([&] { device.discard(0, 512); }, "not aligned"), EINVAL);
+  EXPECT_EQ(device.calls, 0);
+  EXPECT_FALSE(device.offline());
+  EXPECT_EQ(error_of([&] { device.write(kSize - kPageSize, page.span()); }), 0);
+}
+
+TEST(Device, CountsWhatItDoes) {
+  FailingDevice device;
+  AlignedBuffer pages(3 * kPageSize);
+  device.read(0, pages.span());
+  device.write(0, pages.span(0, kPageSize));
+  device.write(0, pages.span(0, kPageSize));
+  device.flush();
+  device.discard(0, kPageSize);
+  device.fail_with = EIO;
+  EXPECT_EQ(error_of([&] { device.read(0, pages.span()); }), EIO);
+  const auto counters = device.counters();
+  EXPECT_EQ(counters.reads, 2u);
+  EXPECT_EQ(counters.read_bytes, 3 * kPageSize);
+  EXPECT_EQ(counters.writes, 2u);
+  EXPECT_EQ(counters.written_bytes, 2 * kPageSize);
+  EXPECT_EQ(counters.flushes, 1u);
+  EXPECT_EQ(counters.discards, 1u);
+  EXPECT_EQ(counters.errors, 1u);
+}
+
+TEST(Device, EmptyTransfersReachNothing) {
+  FailingDevice device;
+  device.read(0, {});
+  device.write(kSize, {});
+  device.discard(0, 0);
+  EXPECT_EQ(device.calls, 0);
+}
+
+TEST(Device, AFailedWriteTakesItOfflineForWriting) {
+  const LogCapture log;
+  FailingDevice device;
+  AlignedBuffer page(kPageSize);
+  device.fail_with = ENOSPC;
+  EXPECT_EQ(error_of([&] { device.write(0, page.span()); }, "failing"), ENOSPC);
+  EXPECT_TRUE(device.offline());
+  device.fail_with = 0;
+  const int calls = device.calls;
+  EXPECT_EQ(error_of([&] { device.write(0, page.span()); }, "offline for writing"), EIO);
+  EXPECT_EQ(error_of([&] { device.flush(); }, "offline for writing"), EIO);
+  EXPECT_EQ(error_of([&] { device.discard(0, kPageSize); }, "offline for writing"), EIO);
+  EXPECT_EQ(device.calls, calls);
+  EXPECT_EQ(error_of([&] { device.read(0, page.span()); }), 0);
+  EXPECT_EQ(log.lines_with("goes offline"), 1u);
+}
+
+TEST(Device, AFailedFlushTakesItOfflineForWriting) {
+  FailingDevice device;
+  device.fail_with = EIO;
+  EXPECT_EQ(error_of([&] { device.flush(); }), EIO);
+  EXPECT_TRUE(device.offline());
+}
+
+TEST(Device, AFlushDoesNotVouchForAWriteThatFailedMeanwhile) {
+  FailingDevice device;
+  device.offline_during_flush = true;
+  EXPECT_EQ(error_of([&] { device.flush(); }, "offline"), EIO);
+}
+
+TEST(Device, FailedReadsAndDiscardsLeaveItOnline) {
+  FailingDevice device;
+  AlignedBuffer page(kPageSize);
+  device.fail_with = EIO;
+  EXPECT_EQ(error_of([&] { device.read(0, page.span()); }), EIO);
+  EXPECT_EQ(error_of([&] { device.discard(0, kPageSize); }), EIO);
+  EXPECT_FALSE(device.offline());
+  device.fail_with = 0;
+  EXPECT_EQ(error_of([&] { device.write(0, page.span()); }), 0);
+}
+
+TEST(Device, OpenedForReadingOnlyRefusesToWriteAndStaysOnline) {
+  FailingDevice device(true);
+  AlignedBuffer page(kPageSize);
+  EXPECT_EQ(error_of([&] { device.write(0, page.span()); }, "reading only"), EROFS);
+  EXPECT_EQ(error_of([&] { device.flush(); }), EROFS);
+  EXPECT_EQ(error_of([&] { device.discard(0, kPageSize); }), EROFS);
+  EXPECT_EQ(error_of([&] { device.read(0, page.span()); }), 0);
+  EXPECT_FALSE(device.offline());
+  EXPECT_EQ(device.calls, 1);
+}
+
+}  // namespace
+}  // namespace mpool::test

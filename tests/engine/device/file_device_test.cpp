@@ -1,0 +1,173 @@
+// Reading and writing regular files; block devices are in block_device_test.cpp.
+#include "engine/device/file_device.h"
+
+#include <filesystem>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include "engine/device/open.h"
+#include "tests/engine/device/support.h"
+
+namespace mpool::test {
+namespace {
+
+constexpr std::uint64_t kSize = 16 << 20;
+
+class FileDeviceTest : public testing::Test {
+ protected:
+  FileDeviceTest() : path_(directory_ / "image") { create_image_file(path_, kSize); }
+
+  TemporaryDirectory directory_;
+  std::string path_;
+};
+
+void write_and_read_back(Device& device) {
+  const auto data = pattern(300, 1);
+  AlignedBuffer read(data.size());
+  device.write(5 * kPageSize, data.span());
+  device.flush();
+  device.read(5 * kPageSize, read.span());
+  EXPECT_TRUE(same(read.span(), data.span()));
+  device.read(kSize - kPageSize, read.span(0, kPageSize));
+  EXPECT_TRUE(all_zero(read.span(0, kPageSize)));
+}
+
+TEST_F(FileDeviceTest, ReadsWhatWasWritten) {
+  const auto device = open_device(path_, OpenMode::activate);
+  write_and_read_back(*device);
+}
+
+TEST_F(FileDeviceTest, KeepsItAfterClosing) {
+  const auto data = pattern(3, 2);
+  {
+    const auto device = open_device(path_, OpenMode::activate);
+    device->write(kPageSize, data.span());
+    device->flush();
+  }
+  AlignedBuffer read(data.size());
+  open_device(path_, OpenMode::inspect)->read(kPageSize, read.span());
+  EXPECT_TRUE(same(read.span(), data.span()));
+}
+
+TEST_F(FileDeviceTest, CopiesMemoryThatIsNotAligned) {
+  const auto device = open_device(path_, OpenMode::activate);
+  // More than one bounce buffer.
+  const auto data = pattern(600, 3);
+  std::vector<std::byte> unaligned(data.size() + 1);
+  const ByteSpan memory(unaligned.data() + 1, data.size());
+  std::memcpy(memory.data(), data.data(), data.size());
+  device->write(2 * kPageSize, memory);
+  AlignedBuffer read(data.size());
+  device->read(2 * kPageSize, read.span());
+  EXPECT_TRUE(same(read.span(), data.span()));
+  std::memset(memory.data(), 0, memory.size());
+  device->read(2 * kPageSize, memory);
+  EXPECT_TRUE(same(memory, data.span()));
+}
+
+TEST_F(FileDeviceTest, TellsItsProperties) {
+  const auto device = open_device(path_, OpenMode::activate);
+  const auto& properties = device->properties();
+  EXPECT_EQ(device->name(), path_);
+  EXPECT_EQ(properties.size, kSize);
+  EXPECT_TRUE(properties.is_file);
+  EXPECT_FALSE(properties.read_only);
+  EXPECT_EQ(properties.zoned, ZonedModel::none);
+  EXPECT_GE(properties.logical_sector_size, 512u);
+  EXPECT_LE(properties.logical_sector_size, properties.physical_sector_size);
+  EXPECT_LE(properties.physical_sector_size, kPageSize);
+  EXPECT_NE(properties.discard_granularity, 0u);
+}
+
+TEST_F(FileDeviceTest, DiscardFreesTheBlocksAndKeepsTheSize) {
+  const auto device = open_device(path_, OpenMode::activate);
+  const auto data = pattern(1024, 4);
+  device->write(0, data.span());
+  device->flush();
+  struct stat before {};
+  struct stat after {};
+  ASSERT_EQ(::stat(path_.c_str(), &before), 0);
+  device->discard(kPageSize, 1022 * kPageSize);
+  device->flush();
+  ASSERT_EQ(::stat(path_.c_str(), &after), 0);
+  EXPECT_LT(after.st_blocks, before.st_blocks);
+  EXPECT_EQ(static_cast<std::uint64_t>(after.st_size), kSize);
+  AlignedBuffer read(data.size());
+  device->read(0, read.span());
+  EXPECT_TRUE(same(read.span(0, kPageSize), data.span(0, kPageSize)));
+  EXPECT_TRUE(all_zero(read.span(kPageSize, 1022 * kPageSize)));
+  EXPECT_TRUE(same(read.span(1023 * kPageSize, kPageSize), data.span(1023 * kPageSize, kPageSize)));
+}
+
+TEST_F(FileDeviceTest, AFileThatBecameShorterGivesAReadError) {
+  const auto device = open_device(path_, OpenMode::activate);
+  std::filesystem::resize_file(path_, kSize / 2);
+  AlignedBuffer read(4 * kPageSize);
+  EXPECT_EQ(error_of([&] { device->read(kSize / 2 - 2 * kPageSize, read.span()); },
+                     "the device ends there"),
+            EIO);
+  EXPECT_FALSE(device->offline());
+  device->read(kSize / 2 - 4 * kPageSize, read.span());
+  EXPECT_TRUE(all_zero(read.span()));
+}
+
+TEST_F(FileDeviceTest, AFileOpenedForReadingCannotBeWritten) {
+  AlignedBuffer page = AlignedBuffer::zeroed(kPageSize);
+  for (const OpenMode mode : {OpenMode::inspect, OpenMode::peek}) {
+    const auto device = open_device(path_, mode);
+    EXPECT_TRUE(device->properties().read_only);
+    EXPECT_EQ(error_of([&] { device->write(0, page.span()); }), EROFS);
+  }
+}
+
+TEST_F(FileDeviceTest, ServesManyThreads) {
+  const auto device = open_device(path_, OpenMode::activate);
+  constexpr unsigned kThreads = 4;
+  std::vector<int> wrong(kThreads, 0);
+  std::vector<std::thread> threads;
+  for (unsigned thread = 0; thread < kThreads; ++thread) {
+    threads.emplace_back([&, thread] {
+      AlignedBuffer read(4 * kPageSize);
+      for (unsigned round = 0; round < 50; ++round) {
+        const auto data = pattern(4, round * kThreads + thread);
+        const std::uint64_t offset = (round * kThreads + thread) * 4 * kPageSize;
+        device->write(offset, data.span());
+        device->read(offset, read.span());
+        if (!same(read.span(), data.span())) ++wrong[thread];
+      }
+    });
+  }
+  for (auto& thread : threads)
+    thread.join();
+  EXPECT_EQ(wrong, std::vector<int>(kThreads, 0));
+}
+
+TEST(FileDeviceWithoutDirectIo, GoesThroughThePageCache) {
+  if (::geteuid() != 0) GTEST_SKIP() << "mounting needs root";
+  const TemporaryDirectory directory;
+  const PrivateMount mounted("none", "ramfs", directory / "ramfs");
+  const std::string path = directory / "ramfs/image";
+  create_image_file(path, kSize);
+  ASSERT_EQ(::open(path.c_str(), O_RDWR | O_DIRECT | O_CLOEXEC), -1) << "ramfs has direct I/O now";
+  const auto device = open_device(path, OpenMode::activate);
+  write_and_read_back(*device);
+  // ramfs cannot punch holes either: no error.
+  device->discard(0, kSize);
+  device->discard(0, kSize);
+}
+
+TEST(FileDeviceOnTmpfs, Works) {
+  if (::geteuid() != 0) GTEST_SKIP() << "mounting needs root";
+  const TemporaryDirectory directory;
+  const PrivateMount mounted("none", "tmpfs", directory / "tmpfs");
+  const std::string path = directory / "tmpfs/image";
+  create_image_file(path, kSize);
+  const auto device = open_device(path, OpenMode::activate);
+  write_and_read_back(*device);
+}
+
+}  // namespace
+}  // namespace mpool::test

@@ -1,0 +1,88 @@
+// Opening and creating image files; block devices are in block_device_test.cpp.
+#include "engine/device/open.h"
+
+#include <cstdint>
+#include <filesystem>
+
+#include <gtest/gtest.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include "tests/engine/device/support.h"
+
+namespace mpool::test {
+namespace {
+
+constexpr std::uint64_t kSize = 1 << 20;
+
+TEST(CreateImageFile, MakesASparseFile) {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "image";
+  create_image_file(path, kSize);
+  struct stat status {};
+  ASSERT_EQ(::stat(path.c_str(), &status), 0);
+  EXPECT_EQ(static_cast<std::uint64_t>(status.st_size), kSize);
+  EXPECT_EQ(status.st_blocks, 0);
+  EXPECT_EQ(status.st_mode & 0777, 0600u);
+}
+
+TEST(CreateImageFile, RefusesWhatCannotBe) {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "image";
+  EXPECT_EQ(error_of([&] { create_image_file(path, 0); }), EINVAL);
+  EXPECT_EQ(error_of([&] { create_image_file(path, UINT64_MAX); }, path), EFBIG);
+  // Within what an offset can say, but beyond what the file system can: nothing is left behind.
+  EXPECT_NE(error_of([&] { create_image_file(path, std::uint64_t{INT64_MAX} - 4095); }, path), 0);
+  EXPECT_FALSE(std::filesystem::exists(path));
+  create_image_file(path, kSize);
+  EXPECT_EQ(error_of([&] { create_image_file(path, kSize); }, path), EEXIST);
+  EXPECT_EQ(error_of([&] { create_image_file(directory / "none/image", kSize); }), ENOENT);
+}
+
+TEST(CreateImageFile, TakesANameInTheWorkingDirectory) {
+  const TemporaryDirectory directory;
+  const auto before = std::filesystem::current_path();
+  std::filesystem::current_path(directory / "");
+  create_image_file("image", kSize);
+  std::filesystem::current_path(before);
+  EXPECT_TRUE(std::filesystem::exists(directory / "image"));
+}
+
+TEST(OpenDevice, RefusesWhatIsNoDevice) {
+  const TemporaryDirectory directory;
+  const std::string fifo = directory / "fifo";
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  for (const OpenMode mode : {OpenMode::activate, OpenMode::inspect, OpenMode::peek}) {
+    EXPECT_EQ(error_of([&] { open_device(directory / "none", mode); }, "none"), ENOENT);
+    EXPECT_EQ(error_of([&] { open_device(directory / "", mode); }), ENOTBLK);
+    EXPECT_EQ(error_of([&] { open_device(fifo, mode); }, "neither a block device"), ENOTBLK);
+    EXPECT_EQ(error_of([&] { open_device("/dev/null", mode); }, "/dev/null"), ENOTBLK);
+  }
+}
+
+TEST(OpenDevice, LocksAsItsModeSays) {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "image";
+  create_image_file(path, kSize);
+  {
+    const auto active = open_device(path, OpenMode::activate);
+    EXPECT_EQ(error_of([&] { open_device(path, OpenMode::activate); },
+                       path + ": in use by another mpool activation or program"),
+              EBUSY);
+    EXPECT_EQ(error_of([&] { open_device(path, OpenMode::inspect); }), EBUSY);
+    EXPECT_EQ(error_of([&] { open_device(path, OpenMode::peek); }), 0);
+  }
+  {
+    const auto one = open_device(path, OpenMode::inspect);
+    const auto two = open_device(path, OpenMode::inspect);
+    EXPECT_EQ(error_of([&] { open_device(path, OpenMode::activate); }), EBUSY);
+    EXPECT_EQ(error_of([&] { open_device(path, OpenMode::peek); }), 0);
+  }
+  {
+    const auto peeking = open_device(path, OpenMode::peek);
+    EXPECT_EQ(error_of([&] { open_device(path, OpenMode::activate); }), 0);
+  }
+}
+
+}  // namespace
+}  // namespace mpool::test

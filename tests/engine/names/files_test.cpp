@@ -1,0 +1,443 @@
+// The life of files: writing, committing, appending, and names that change meanwhile.
+#include <atomic>
+#include <cerrno>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "tests/engine/names/support.h"
+
+namespace mpool::test {
+namespace {
+
+std::uint32_t used_zones(TestTree& tree) {
+  tree.names().sync();
+  tree.pool().wait_for_discards(std::chrono::seconds(10));
+  return tree.pool().class_facts(MediaClass::capacity).space.used;
+}
+
+TEST(WriteOnce, AnyOrderOnceEach) {
+  TestTree tree;
+  const std::string text = pattern(3 * kZoneSize + 777);
+  const auto file = tree.create("f");
+  const std::string_view view = text;
+  file->write(100'000, bytes_of(view.substr(100'000)), false);
+  file->write(0, bytes_of(view.substr(0, 50'001)), false);
+  EXPECT_EQ(errno_of([&] { file->write(50'000, bytes_of("xx"), false); }), EINVAL);
+  file->write(50'001, bytes_of(view.substr(50'001, 49'999)), false);
+  EXPECT_EQ(tree.names().attributes(file->inode()).size, text.size());
+  file->close();
+  EXPECT_EQ(tree.get("f"), text);
+  tree.remount();
+  EXPECT_EQ(tree.get("f"), text);
+}
+
+TEST(WriteOnce, GapsAndDeclaredLengthsReadAsZeros) {
+  TestTree tree;
+  const auto file = tree.create("f");
+  file->write(2 * kZoneSize + 5, bytes_of("tail"), false);
+  file->truncate(4 * kZoneSize);
+  EXPECT_EQ(errno_of([&] { file->truncate(10); }), EINVAL);
+  file->close();
+  std::string expected(4 * kZoneSize, '\0');
+  expected.replace(2 * kZoneSize + 5, 4, "tail");
+  EXPECT_EQ(tree.get("f"), expected);
+  tree.remount();
+  EXPECT_EQ(tree.get("f"), expected);
+}
+
+TEST(WriteOnce, CannotBeReadBeforeItsCommitNorWrittenAfter) {
+  TestTree tree;
+  const auto file = tree.create("f");
+  file->write(0, bytes_of("text"), false);
+  std::byte byte;
+  EXPECT_EQ(errno_of([&] { file->read(0, {&byte, 1}); }), EAGAIN);
+  const auto early = tree.open("f", {.read = true});
+  EXPECT_FALSE(early->cacheable());
+  EXPECT_EQ(errno_of([&] { early->read(0, {&byte, 1}); }), EAGAIN);
+  EXPECT_EQ(errno_of([&] { early->write(0, bytes_of("x"), false); }), EBADF);
+  file->close();
+  EXPECT_EQ(TestTree::read_all(*early), "text");
+  early->close();
+  EXPECT_EQ(errno_of([&] { tree.open("f", {.write = true}); }), EPERM);
+  EXPECT_EQ(errno_of([&] { tree.open("f", {.write = true, .append = true}); }), EPERM);
+  EXPECT_EQ(errno_of([&] { tree.open("f", {.read = true, .truncate = true}); }), EPERM);
+  EXPECT_EQ(errno_of([&] { tree.names().truncate(tree.stat("f").inode, 0); }), EPERM);
+  const auto late = tree.open("f", {.read = true});
+  EXPECT_TRUE(late->cacheable());
+  late->close();
+}
+
+TEST(WriteOnce, CommitsWithItsLastWritingHandle) {
+  TestTree tree;
+  const auto first = tree.create("f");
+  const auto second = tree.open("f", {.write = true, .append = true});
+  first->write(0, bytes_of("one "), false);
+  first->close();
+  EXPECT_FALSE(tree.stat("f").committed);
+  second->write(0, bytes_of("two"), true);
+  second->close();
+  EXPECT_TRUE(tree.stat("f").committed);
+  EXPECT_EQ(tree.get("f"), "one two");
+}
+
+TEST(WriteOnce, AReaderWaitsForACloseUnderWay) {
+  TestTree tree;
+  for (int round = 0; round < 20; ++round) {
+    const std::string name = "f" + std::to_string(round);
+    const auto file = tree.create(name);
+    file->write(0, bytes_of("text"), false);
+    file->flush();
+    std::thread closer([&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      file->close();
+    });
+    EXPECT_EQ(tree.get(name), "text");
+    closer.join();
+  }
+}
+
+TEST(WriteOnce, TruncationToZeroStartsOver) {
+  TestTree tree;
+  const auto file = tree.create("f");
+  file->write(0, bytes_of(pattern(2 * kZoneSize)), false);
+  file->truncate(0);
+  file->write(0, bytes_of("new"), false);
+  file->close();
+  EXPECT_EQ(tree.get("f"), "new");
+}
+
+TEST(WriteOnce, FsyncKeepsWhatWasWrittenOverACrash) {
+  NamespaceOptions options;
+  options.commit_interval = std::chrono::hours(1);
+  TestTree tree(options);
+  const std::string text = pattern(kZoneSize + 100);
+  const auto file = tree.create("f");
+  file->write(0, bytes_of(text), false);
+  file->fsync();
+  file->write(text.size(), bytes_of("lost"), false);
+  {
+    TestTree crashed(std::make_shared<Media>(*tree.media()), {});
+    EXPECT_EQ(crashed.get("f"), text);
+  }
+  file->write(text.size() + 4, bytes_of("more"), false);
+  file->fsync();
+  file->fsync();
+  file->close();
+  EXPECT_EQ(tree.get("f"), text + "lostmore");
+  tree.remount();
+  EXPECT_EQ(tree.get("f"), text + "lostmore");
+}
+
+TEST(WriteOnce, ACrashBeforeTheCommitLeavesNothing) {
+  TestTree tree;
+  tree.put("before", "x");
+  const auto used = used_zones(tree);
+  const auto file = tree.create("f");
+  file->write(0, bytes_of(pattern(10 * kZoneSize)), false);
+  file->flush();
+  tree.names().sync();
+  {
+    TestTree crashed(std::make_shared<Media>(*tree.media()), {});
+    EXPECT_EQ(crashed.list(""), std::vector<std::string>{"before"});
+    EXPECT_EQ(used_zones(crashed), used);
+  }
+  file->close();
+}
+
+TEST(WriteOnce, UnlinkedWhileOpenStaysReadable) {
+  TestTree tree;
+  const auto used = used_zones(tree);
+  tree.put("f", pattern(5 * kZoneSize));
+  const auto file = tree.open("f", {.read = true});
+  tree.unlink("f");
+  EXPECT_GT(used_zones(tree), used);
+  EXPECT_EQ(TestTree::read_all(*file), pattern(5 * kZoneSize));
+  {
+    // A crash now: nobody will ever close it.
+    TestTree crashed(std::make_shared<Media>(*tree.media()), {});
+    EXPECT_TRUE(crashed.list("").empty());
+    EXPECT_EQ(used_zones(crashed), used);
+  }
+  file->close();
+  EXPECT_EQ(used_zones(tree), used);
+}
+
+TEST(WriteOnce, UnlinkedWhileWrittenLeavesNothing) {
+  TestTree tree;
+  const auto used = used_zones(tree);
+  const auto file = tree.create("f");
+  file->write(0, bytes_of(pattern(3 * kZoneSize)), false);
+  tree.unlink("f");
+  file->fsync();
+  file->write(3 * kZoneSize, bytes_of("more"), false);
+  file->close();
+  EXPECT_TRUE(tree.list("").empty());
+  EXPECT_EQ(used_zones(tree), used);
+}
+
+// As editors and rsync save files: write beside, rename over.
+TEST(WriteOnce, RenamedOverAnotherBeforeItsCommit) {
+  NamespaceOptions options;
+  TestTree tree(options);
+  tree.put("target", "old");
+  const auto used = used_zones(tree);
+  const auto file = tree.create("temporary");
+  file->write(0, bytes_of("new"), false);
+  tree.rename("temporary", "target");
+  tree.names().sync();
+  {
+    TestTree crashed(std::make_shared<Media>(*tree.media()), {});
+    EXPECT_EQ(crashed.list(""), std::vector<std::string>{"target"});
+    EXPECT_EQ(crashed.get("target"), "old");
+  }
+  file->close();
+  EXPECT_EQ(tree.get("target"), "new");
+  EXPECT_EQ(used_zones(tree), used);
+  tree.remount();
+  EXPECT_EQ(tree.get("target"), "new");
+  EXPECT_EQ(tree.list(""), std::vector<std::string>{"target"});
+}
+
+TEST(WriteOnce, UnlinkingAPendingFileTakesWhatItReplacedAlong) {
+  TestTree tree;
+  const auto used = used_zones(tree);
+  tree.put("target", "old");
+  const auto file = tree.create("temporary");
+  file->write(0, bytes_of("new"), false);
+  tree.rename("temporary", "target");
+  tree.unlink("target");
+  file->close();
+  EXPECT_TRUE(tree.list("").empty());
+  EXPECT_EQ(used_zones(tree), used);
+  tree.remount();
+  EXPECT_TRUE(tree.list("").empty());
+}
+
+TEST(WriteOnce, PendingFilesChaseEachOther) {
+  TestTree tree;
+  tree.put("target", "old");
+  const auto first = tree.create("first");
+  const auto second = tree.create("second");
+  first->write(0, bytes_of("1"), false);
+  second->write(0, bytes_of("2"), false);
+  tree.rename("first", "target");
+  tree.rename("second", "target");
+  tree.rename("target", "moved");
+  EXPECT_EQ(tree.list(""), std::vector<std::string>{"moved"});
+  tree.names().sync();
+  {
+    TestTree crashed(std::make_shared<Media>(*tree.media()), {});
+    EXPECT_TRUE(crashed.list("").empty());
+  }
+  first->close();
+  second->close();
+  EXPECT_EQ(tree.get("moved"), "2");
+  tree.remount();
+  EXPECT_EQ(tree.list(""), std::vector<std::string>{"moved"});
+  EXPECT_EQ(tree.get("moved"), "2");
+}
+
+TEST(WriteOnce, ACommittedFileRenamedOverAPendingOne) {
+  TestTree tree;
+  tree.put("target", "old");
+  tree.put("other", "other");
+  const auto file = tree.create("temporary");
+  file->write(0, bytes_of("new"), false);
+  tree.rename("temporary", "target");
+  tree.rename("other", "target");
+  file->close();
+  EXPECT_EQ(tree.get("target"), "other");
+  tree.remount();
+  EXPECT_EQ(tree.list(""), std::vector<std::string>{"target"});
+  EXPECT_EQ(tree.get("target"), "other");
+}
+
+TEST(WriteOnce, AFailedCommitVanishesAndRestoresWhatItReplaced) {
+  TestTree tree;
+  tree.put("target", "old");
+  std::atomic<InodeNumber> vanished = 0;
+  tree.names().on_vanished(
+      [&](InodeNumber, const std::string&, InodeNumber inode) { vanished = inode; });
+  const auto file = tree.create("temporary");
+  const InodeNumber inode = file->inode();
+  int code = 0;
+  std::uint64_t offset = 0;
+  // More than the pool holds.
+  for (; code == 0; offset += kZoneSize) {
+    code = errno_of([&] { file->write(offset, bytes_of(pattern(kZoneSize)), false); });
+  }
+  EXPECT_EQ(code, ENOSPC);
+  EXPECT_EQ(errno_of([&] { file->flush(); }), ENOSPC);
+  tree.rename("temporary", "target");
+  file->close();
+  EXPECT_EQ(vanished, inode);
+  EXPECT_EQ(tree.list(""), std::vector<std::string>{"target"});
+  EXPECT_EQ(tree.get("target"), "old");
+  // Nothing of it is left: as much fits as before.
+  tree.put("again", pattern(offset / 2));
+  tree.remount();
+  EXPECT_EQ(tree.get("target"), "old");
+}
+
+TEST(WriteOnce, ManyWritersOfOneFile) {
+  TestTree tree;
+  const std::string text = pattern(8 * kZoneSize);
+  const auto file = tree.create("f");
+  std::vector<std::thread> threads;
+  for (std::size_t t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (std::size_t piece = t; piece * 5000 < text.size(); piece += 4) {
+        file->write(piece * 5000, bytes_of(std::string_view(text).substr(piece * 5000, 5000)), false);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  file->close();
+  EXPECT_EQ(tree.get("f"), text);
+}
+
+TEST(EmptyFiles, BecomeWhatTheNextWriterMakesThem) {
+  TestTree tree;
+  for (const char* name : {"a", "b", "c"}) {
+    tree.names().make_file(kRootInode, name, 0644, {});
+  }
+  const auto reader = tree.open("b", {.read = true});
+  auto file = tree.open("a", {.write = true});
+  file->write(0, bytes_of("once"), false);
+  file->close();
+  tree.append("b", "log");
+  EXPECT_EQ(tree.stat("a").kind, FileKind::write_once);
+  EXPECT_EQ(tree.stat("b").kind, FileKind::log);
+  EXPECT_EQ(tree.stat("c").kind, FileKind::empty);
+  EXPECT_EQ(TestTree::read_all(*reader), "log");
+  reader->close();
+  tree.remount();
+  EXPECT_EQ(tree.get("a"), "once");
+  EXPECT_EQ(tree.get("b"), "log");
+  EXPECT_EQ(tree.get("c"), "");
+}
+
+TEST(Logs, AppendAtTheEndOnly) {
+  TestTree tree;
+  const auto file = tree.create("log", true);
+  file->write(0, bytes_of("one"), false);
+  EXPECT_EQ(errno_of([&] { file->write(0, bytes_of("x"), false); }), EINVAL);
+  EXPECT_EQ(errno_of([&] { file->write(4, bytes_of("x"), false); }), EINVAL);
+  file->write(3, bytes_of("two"), false);
+  file->write(0, bytes_of("three"), true);
+  EXPECT_EQ(TestTree::read_all(*file), "onetwothree");
+  EXPECT_EQ(errno_of([&] { file->truncate(3); }), EPERM);
+  EXPECT_FALSE(file->cacheable());
+  file->close();
+  EXPECT_EQ(tree.stat("log").size, 11u);
+}
+
+TEST(Logs, GrowOverManyMlogs) {
+  TestTree tree;
+  std::string all;
+  const auto file = tree.create("log", true);
+  for (int i = 0; i < 40; ++i) {
+    const std::string record = pattern(9'000, i);
+    file->write(0, bytes_of(record), true);
+    all += record;
+  }
+  EXPECT_EQ(TestTree::read_all(*file), all);
+  file->close();
+  EXPECT_EQ(tree.stat("log").size, all.size());
+  tree.remount();
+  EXPECT_EQ(tree.stat("log").size, all.size());
+  EXPECT_EQ(tree.get("log"), all);
+  tree.append("log", "end");
+  EXPECT_EQ(tree.get("log"), all + "end");
+}
+
+TEST(Logs, FsyncedRecordsSurviveACrash) {
+  NamespaceOptions options;
+  options.commit_interval = std::chrono::hours(1);
+  TestTree tree(options);
+  const auto file = tree.create("log", true);
+  file->write(0, bytes_of("durable"), true);
+  file->fsync();
+  file->write(0, bytes_of("in memory"), true);
+  {
+    TestTree crashed(std::make_shared<Media>(*tree.media()), {});
+    EXPECT_EQ(crashed.get("log"), "durable");
+  }
+  file->close();
+}
+
+TEST(Logs, TruncationToZeroIsAllOrNothing) {
+  TestTree tree;
+  const auto used = used_zones(tree);
+  tree.append("log", pattern(30'000));
+  tree.append("log", pattern(30'000));
+  tree.append("log", pattern(30'000));
+  const auto reader = tree.open("log", {.read = true});
+  tree.open("log", {.write = true, .truncate = true})->close();
+  EXPECT_EQ(TestTree::read_all(*reader), "");
+  EXPECT_EQ(tree.stat("log").size, 0u);
+  EXPECT_EQ(used_zones(tree), used);
+  tree.append("log", "new");
+  EXPECT_EQ(TestTree::read_all(*reader), "new");
+  reader->close();
+  tree.names().truncate(tree.stat("log").inode, 0);
+  tree.append("log", "newer");
+  tree.remount();
+  EXPECT_EQ(tree.get("log"), "newer");
+  EXPECT_EQ(tree.stat("log").kind, FileKind::log);
+}
+
+TEST(Logs, UnlinkedWhileOpenCanBeUsedOn) {
+  TestTree tree;
+  const auto used = used_zones(tree);
+  const auto file = tree.create("log", true);
+  file->write(0, bytes_of("one"), true);
+  tree.unlink("log");
+  for (int i = 0; i < 20; ++i) file->write(0, bytes_of(pattern(9'000)), true);
+  EXPECT_EQ(TestTree::read_all(*file).size(), 180'003u);
+  tree.names().sync();
+  {
+    TestTree crashed(std::make_shared<Media>(*tree.media()), {});
+    EXPECT_EQ(used_zones(crashed), used);
+  }
+  file->close();
+  EXPECT_EQ(used_zones(tree), used);
+}
+
+TEST(Logs, AppendersNeverMix) {
+  TestTree tree;
+  tree.append("log", "");
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      const auto file = tree.open("log", {.write = true, .append = true});
+      for (int i = 0; i < 200; ++i) {
+        file->write(0, bytes_of(std::string(50, static_cast<char>('a' + t)) + "\n"), true);
+        if (i % 50 == 0) file->fsync();
+      }
+      file->close();
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  const std::string text = tree.get("log");
+  ASSERT_EQ(text.size(), 4u * 200 * 51);
+  for (std::size_t line = 0; line < text.size(); line += 51) {
+    EXPECT_EQ(text.substr(line, 51), std::string(50, text[line]) + "\n");
+  }
+}
+
+TEST(Logs, ManyIdleOnesDoNotStayOpenForEver) {
+  TestTree tree({}, {.zones = 1024, .root_capacity = 4 * kZoneSize});
+  for (int round = 0; round < 2; ++round) {
+    for (int i = 0; i < 150; ++i) tree.append("log" + std::to_string(i), "line\n");
+    tree.names().sync();
+  }
+  for (int i = 0; i < 150; ++i) EXPECT_EQ(tree.get("log" + std::to_string(i)), "line\nline\n");
+  tree.remount();
+  for (int i = 0; i < 150; ++i) EXPECT_EQ(tree.get("log" + std::to_string(i)), "line\nline\n");
+}
+
+}  // namespace
+}  // namespace mpool::test

@@ -1,0 +1,212 @@
+// A named tree on a pool in memory, and what tests do with it.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "engine/base/crc32c.h"
+#include "engine/base/error.h"
+#include "engine/names/names.h"
+#include "tests/engine/pool/memory_device.h"
+
+namespace mpool::test {
+
+inline constexpr std::uint64_t kZoneSize = 64u << 10;
+
+inline ConstByteSpan bytes_of(std::string_view text) { return as_bytes(text.data(), text.size()); }
+
+// `length` bytes that tell where they are.
+inline std::string pattern(std::size_t length, std::uint64_t seed = 1) {
+  std::string text(length, '\0');
+  for (std::size_t i = 0; i < length; ++i) {
+    text[i] = static_cast<char>(((i + seed * 7919) * 0x9e3779b97f4a7c15ull >> 56) | 1);
+  }
+  return text;
+}
+
+// The errno of the Error that `call` throws; 0 when it throws none.
+template <typename Call>
+int errno_of(Call&& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return error.code();
+  }
+  return 0;
+}
+
+class TestTree {
+ public:
+  struct Sizes {
+    std::uint64_t zones = 512;
+    std::uint64_t root_capacity = 4 * kZoneSize;
+  };
+
+  explicit TestTree(NamespaceOptions options = {}) : TestTree(options, Sizes{}) {}
+  TestTree(NamespaceOptions options, Sizes sizes)
+      : media_(std::make_shared<Media>(sizes.zones * kZoneSize, 512)), options_(options) {
+    MemoryDevice device("memory", media_);
+    CreateOptions create;
+    create.name = "test";
+    create.zone_size = kZoneSize;
+    create.mdc_count = 2;
+    create.mdc0_capacity = kZoneSize;
+    create.mdc_capacity = 4 * kZoneSize;
+    create.root_capacity = sizes.root_capacity;
+    create.spare_percent = 0;
+    Pool::create(device, nullptr, create);
+    mount();
+  }
+  // What is on the media, as after a crash.
+  TestTree(std::shared_ptr<Media> media, NamespaceOptions options)
+      : media_(std::move(media)), options_(options) {
+    mount();
+  }
+  ~TestTree() { unmount(); }
+  TestTree(const TestTree&) = delete;
+  TestTree& operator=(const TestTree&) = delete;
+
+  void mount() {
+    auto device = std::make_unique<MemoryDevice>("memory", media_);
+    device_ = device.get();
+    std::vector<std::unique_ptr<Device>> devices;
+    devices.push_back(std::move(device));
+    ActivateOptions activate;
+    activate.mdc_count = 2;
+    pool_ = Pool::activate(std::move(devices), activate);
+    names_ = Namespace::mount(*pool_, options_);
+  }
+  void unmount() {
+    names_.reset();
+    pool_.reset();
+  }
+  void remount() {
+    unmount();
+    mount();
+  }
+
+  Namespace& names() { return *names_; }
+  Pool& pool() { return *pool_; }
+  MemoryDevice& device() { return *device_; }
+  const std::shared_ptr<Media>& media() const { return media_; }
+
+  // The directory of a path and its last part.
+  std::pair<InodeNumber, std::string> split(const std::string& path) {
+    InodeNumber directory = kRootInode;
+    std::size_t begin = 0;
+    for (std::size_t end; (end = path.find('/', begin)) != std::string::npos; begin = end + 1) {
+      directory = names_->lookup(directory, path.substr(begin, end - begin)).inode;
+    }
+    return {directory, path.substr(begin)};
+  }
+  Attributes stat(const std::string& path) {
+    const auto [parent, name] = split(path);
+    return name.empty() ? names_->attributes(parent) : names_->lookup(parent, name);
+  }
+  void mkdir(const std::string& path) {
+    const auto [parent, name] = split(path);
+    names_->make_directory(parent, name, 0755, {});
+  }
+  std::unique_ptr<OpenFile> create(const std::string& path, bool append = false) {
+    const auto [parent, name] = split(path);
+    return names_->create(parent, name, 0644, {}, {.read = true, .write = true, .append = append})
+        .second;
+  }
+  std::unique_ptr<OpenFile> open(const std::string& path, OpenIntent intent) {
+    return names_->open(stat(path).inode, intent);
+  }
+  void put(const std::string& path, std::string_view text) {
+    const auto file = create(path);
+    if (!text.empty()) file->write(0, bytes_of(text), false);
+    file->flush();
+    file->close();
+  }
+  void append(const std::string& path, std::string_view text) {
+    const auto [parent, name] = split(path);
+    const bool exists = errno_of([&] { names_->lookup(parent, name); }) == 0;
+    const auto file = exists ? open(path, {.write = true, .append = true}) : create(path, true);
+    file->write(0, bytes_of(text), true);
+    file->flush();
+    file->close();
+  }
+  std::string get(const std::string& path) {
+    const auto file = open(path, {.read = true});
+    std::string text = read_all(*file);
+    file->close();
+    return text;
+  }
+  static std::string read_all(OpenFile& file) {
+    std::string text;
+    std::string part(100'000, '\0');
+    for (;;) {
+      const std::size_t got =
+          file.read(text.size(), {reinterpret_cast<std::byte*>(part.data()), part.size()});
+      if (got == 0) return text;
+      text.append(part, 0, got);
+    }
+  }
+  void unlink(const std::string& path) {
+    const auto [parent, name] = split(path);
+    names_->unlink(parent, name);
+  }
+  void rename(const std::string& from, const std::string& to, RenameMode mode = RenameMode::replace) {
+    const auto [parent, name] = split(from);
+    const auto [new_parent, new_name] = split(to);
+    names_->rename(parent, name, new_parent, new_name, mode);
+  }
+  std::vector<std::string> list(const std::string& path) {
+    std::vector<std::string> names;
+    const InodeNumber directory = path.empty() ? kRootInode : stat(path).inode;
+    names_->read_directory(directory, 0, [&](const DirectoryEntry& entry) {
+      names.emplace_back(entry.name);
+      return true;
+    });
+    return names;
+  }
+
+  // All names with what a user sees of them, sorted; content as checksum.
+  std::map<std::string, std::string> dump() {
+    std::map<std::string, std::string> all;
+    dump_into("", all);
+    return all;
+  }
+
+ private:
+  void dump_into(const std::string& path, std::map<std::string, std::string>& all) {
+    for (const std::string& name : list(path)) {
+      const std::string child = path.empty() ? name : path + "/" + name;
+      const Attributes attributes = stat(child);
+      std::string line = fmt::format("kind {} mode {:o} links {} size {}",
+                                     static_cast<int>(attributes.kind), attributes.mode,
+                                     attributes.links, attributes.size);
+      if (attributes.kind == FileKind::directory) {
+        dump_into(child, all);
+      } else if (attributes.kind == FileKind::symlink) {
+        line += " -> " + names_->read_symlink(attributes.inode);
+      } else {
+        line += fmt::format(" crc {:08x}", crc32c(bytes_of(get(child))));
+      }
+      for (const std::string& xattr : names_->list_xattrs(attributes.inode)) {
+        line += fmt::format(" {}={}", xattr, names_->get_xattr(attributes.inode, xattr));
+      }
+      all[child] = line;
+    }
+  }
+
+  std::shared_ptr<Media> media_;
+  NamespaceOptions options_;
+  std::unique_ptr<Pool> pool_;
+  MemoryDevice* device_ = nullptr;
+  std::unique_ptr<Namespace> names_;
+};
+
+}  // namespace mpool::test

@@ -1,0 +1,554 @@
+#include "engine/object/content_writer.h"
+
+#include <algorithm>
+#include <atomic>
+#include <random>
+#include <thread>
+
+#include <gtest/gtest.h>
+
+#include "tests/engine/object/support.h"
+
+namespace mpool {
+namespace {
+
+using test::content;
+using test::error_of;
+using test::TestPool;
+
+constexpr std::uint64_t kZone = TestPool::kZoneSize;
+
+struct Piece {
+  std::uint64_t offset;
+  std::size_t length;
+};
+
+// A file being written, and what it should hold in the end.
+class File {
+ public:
+  explicit File(TestPool& test, std::uint64_t zone_size = kZone)
+      : test_(test), writer(zone_size, [&](std::optional<std::uint64_t> near) {
+          if (allocations_left-- <= 0) raise(ENOSPC, "test", "no more mblocks");
+          return std::make_unique<MblockWriter>(*test_.pool, Placement{.near = near});
+        }) {}
+
+  void write(std::uint64_t offset, std::size_t length) {
+    writer.write(offset, content(offset, length));
+  }
+  // Notes that [offset, offset + length) is to be found in the end.
+  void expect(std::uint64_t offset, std::size_t length) {
+    if (expected.size() < offset + length) expected.resize(offset + length);
+    const auto bytes = content(offset, length);
+    std::copy(bytes.begin(), bytes.end(), expected.begin() + static_cast<std::ptrdiff_t>(offset));
+  }
+  void put(std::uint64_t offset, std::size_t length) {
+    write(offset, length);
+    expect(offset, length);
+  }
+
+  std::size_t commit(bool last) {
+    ContentWriter::Sealed sealed = writer.seal(last);
+    std::vector<ObjectRecord> objects;
+    for (const auto& mblock : sealed.mblocks)
+      objects.push_back(mblock->finish());
+    test_.device->flush();
+    test_.pool->commit(objects);
+    for (const auto& mblock : sealed.mblocks)
+      mblock->release();
+    EXPECT_TRUE(std::is_sorted(
+        sealed.extents.begin(), sealed.extents.end(),
+        [](const Extent& a, const Extent& b) { return a.file_offset < b.file_offset; }));
+    extents.insert(extents.end(), sealed.extents.begin(), sealed.extents.end());
+    mblocks += objects.size();
+    return objects.size();
+  }
+
+  std::vector<std::byte> read() const {
+    std::vector<std::byte> found(writer.length());
+    RangeSet covered;
+    for (const Extent& extent : extents) {
+      EXPECT_TRUE(covered.insert(extent.file_offset, extent.file_offset + extent.length));
+      EXPECT_LE(extent.file_offset + extent.length, found.size());
+      const auto object = test_.pool->find(extent.object);
+      EXPECT_TRUE(object) << extent.object.to_string();
+      if (!object || extent.file_offset + extent.length > found.size()) break;
+      read_mblock(*test_.pool, *object, extent.position,
+                  std::span(found).subspan(extent.file_offset, extent.length));
+    }
+    return found;
+  }
+  void verify() {
+    EXPECT_EQ(writer.length(), expected.size());
+    EXPECT_SAME_BYTES(read(), expected);
+  }
+
+ private:
+  TestPool& test_;
+
+ public:
+  std::atomic<int> allocations_left = 1'000'000;
+  std::vector<std::byte> expected;
+  std::vector<Extent> extents;
+  std::size_t mblocks = 0;
+  ContentWriter writer;
+};
+
+// [0, length) cut in pieces of 1..max bytes; some left out when `gaps`.
+std::vector<Piece> random_pieces(std::mt19937& random, std::uint64_t length, std::size_t max,
+                                 bool gaps = false) {
+  std::vector<Piece> pieces;
+  for (std::uint64_t at = 0; at < length;) {
+    std::size_t size = 1 + random() % max;
+    if (random() % 4 == 0) size = round_up(size, kPageSize) - at % kPageSize;
+    size = std::min<std::uint64_t>(size, length - at);
+    if (!gaps || random() % 5 != 0) pieces.push_back({at, size});
+    at += size;
+  }
+  return pieces;
+}
+
+TEST(ContentWriter, NothingWritten) {
+  TestPool test(32);
+  File file(test);
+  EXPECT_EQ(file.writer.length(), 0u);
+  EXPECT_FALSE(file.writer.anything_written());
+  file.writer.write(5, {});
+  EXPECT_FALSE(file.writer.anything_written());
+  EXPECT_EQ(file.commit(true), 0u);
+  EXPECT_TRUE(file.extents.empty());
+}
+
+TEST(ContentWriter, ZoneSizeMustBeWholePages) {
+  EXPECT_EQ(error_of([] { ContentWriter(0, nullptr); }), EINVAL);
+  EXPECT_EQ(error_of([] { ContentWriter(5000, nullptr); }), EINVAL);
+}
+
+TEST(ContentWriter, OneByte) {
+  TestPool test(32);
+  File file(test);
+  file.put(0, 1);
+  EXPECT_TRUE(file.writer.anything_written());
+  EXPECT_EQ(file.commit(true), 1u);
+  ASSERT_EQ(file.extents.size(), 1u);
+  EXPECT_EQ(file.extents[0].length, 1u);
+  file.verify();
+}
+
+TEST(ContentWriter, SequentialSmallWritesOverSeveralZones) {
+  TestPool test(32);
+  File file(test);
+  const auto before = test.device->counters().written_bytes;
+  for (std::uint64_t at = 0; at < 6 * kZone + 777; at += 1000)
+    file.put(at, 1000);
+  // It does not wait for the end.
+  EXPECT_EQ(test.device->counters().written_bytes - before, ContentWriter::kGatherSize);
+  EXPECT_EQ(file.commit(true), 7u);
+  EXPECT_EQ(file.extents.size(), 7u);
+  for (std::size_t i = 0; i < file.extents.size(); ++i) {
+    EXPECT_EQ(file.extents[i].file_offset, i * kZone);
+    EXPECT_EQ(file.extents[i].position, 0u);
+  }
+  file.verify();
+  test.activate();
+  file.verify();
+}
+
+TEST(ContentWriter, MblocksLieNextToEachOther) {
+  TestPool test(64);
+  File file(test);
+  file.put(0, 8 * kZone);
+  file.commit(true);
+  for (std::size_t i = 1; i < file.extents.size(); ++i) {
+    EXPECT_EQ(test.pool->find(file.extents[i].object)->layout.first_zone,
+              test.pool->find(file.extents[i - 1].object)->layout.first_zone + 1);
+  }
+}
+
+TEST(ContentWriter, BigAlignedWritesGoStraightToTheDevice) {
+  TestPool test(64, 1u << 20);
+  File file(test, 1u << 20);
+  const auto before = test.device->counters();
+  for (std::uint64_t i = 0; i < 8; ++i)
+    file.put(i << 20, 1u << 20);
+  const auto after = test.device->counters();
+  EXPECT_EQ(after.written_bytes - before.written_bytes, 8u << 20);
+  EXPECT_EQ(after.writes - before.writes, 8u);
+  file.commit(true);
+  file.verify();
+}
+
+TEST(ContentWriter, BigUnalignedWrites) {
+  TestPool test(64);
+  File file(test);
+  for (std::uint64_t at = 13, i = 0; i < 5; ++i, at += 700'001)
+    file.put(at, 700'001);
+  file.commit(true);
+  file.verify();
+}
+
+TEST(ContentWriter, ReversedOrder) {
+  for (const std::size_t size : {511, 4096, 5000, 200'000}) {
+    SCOPED_TRACE(size);
+    TestPool test(32);
+    File file(test);
+    for (std::uint64_t i = 1'000'000 / size; i-- > 0;)
+      file.put(i * size, size);
+    file.commit(true);
+    file.verify();
+  }
+}
+
+TEST(ContentWriter, RandomOrder) {
+  for (unsigned seed = 1; seed <= 12; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    std::mt19937 random(seed);
+    TestPool test(32);
+    File file(test);
+    auto pieces = random_pieces(random, 2'000'000, seed % 2 == 0 ? 3000 : 300'000, seed % 3 == 0);
+    std::shuffle(pieces.begin(), pieces.end(), random);
+    for (const Piece& piece : pieces) {
+      file.put(piece.offset, piece.length);
+      if (random() % 50 == 0) file.writer.drain();
+    }
+    file.commit(true);
+    file.verify();
+  }
+}
+
+TEST(ContentWriter, RandomOrderWithSealsInBetween) {
+  for (unsigned seed = 1; seed <= 12; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    std::mt19937 random(seed);
+    TestPool test(160);
+    File file(test);
+    auto pieces = random_pieces(random, 1'500'000, 40'000, true);
+    std::shuffle(pieces.begin(), pieces.end(), random);
+    for (const Piece& piece : pieces) {
+      file.put(piece.offset, piece.length);
+      if (random() % 16 == 0) file.commit(false);
+    }
+    file.commit(true);
+    file.verify();
+  }
+}
+
+TEST(ContentWriter, OverlapsAreRefusedAndChangeNothing) {
+  TestPool test(32);
+  File file(test);
+  file.put(1000, 1000);
+  file.put(kZone, 200'000);
+  EXPECT_EQ(error_of([&] { file.write(1999, 10); }), EINVAL);
+  EXPECT_EQ(error_of([&] { file.write(0, 1001); }), EINVAL);
+  EXPECT_EQ(error_of([&] { file.write(0, kZone + 1); }), EINVAL);
+  EXPECT_EQ(error_of([&] { file.write(kZone + 100, 1); }), EINVAL);
+  file.put(0, 1000);
+  file.put(2000, 500);
+  file.commit(false);
+  EXPECT_EQ(error_of([&] { file.write(2499, 2); }), EINVAL);
+  file.put(2500, 1);
+  file.commit(true);
+  file.verify();
+}
+
+TEST(ContentWriter, TooFar) {
+  TestPool test(32);
+  File file(test);
+  constexpr std::uint64_t kMax = (std::uint64_t{1} << 63) - 1;
+  EXPECT_EQ(error_of([&] { file.write(kMax, 1); }), EFBIG);
+  EXPECT_EQ(error_of([&] { file.write(~std::uint64_t{0}, 1); }), EFBIG);
+  EXPECT_EQ(error_of([&] { file.writer.declare_length(kMax + 1); }), EFBIG);
+  EXPECT_EQ(file.writer.length(), 0u);
+  file.write(kMax - 1, 1);
+  EXPECT_EQ(file.writer.length(), kMax);
+  const auto sealed = file.writer.seal(true);
+  ASSERT_EQ(sealed.extents.size(), 1u);
+  EXPECT_EQ(sealed.extents[0].file_offset + sealed.extents[0].length, kMax);
+}
+
+TEST(ContentWriter, GapsReadAsZeros) {
+  TestPool test(32);
+  File file(test);
+  file.put(10'000, 100);
+  file.put(100'000, 20'000);
+  file.put(5 * kZone + 50'000, 10);  // whole zones between have no mblock
+  EXPECT_EQ(file.commit(true), 2u);
+  EXPECT_EQ(file.extents.size(), 2u);
+  file.verify();
+}
+
+TEST(ContentWriter, DeclaredLength) {
+  TestPool test(32);
+  File file(test);
+  file.writer.declare_length(3 * kZone);
+  EXPECT_EQ(file.writer.length(), 3 * kZone);
+  EXPECT_FALSE(file.writer.anything_written());
+  file.writer.declare_length(10);
+  EXPECT_EQ(file.writer.length(), 3 * kZone);
+  file.put(100, 100);
+  file.expected.resize(3 * kZone);
+  file.commit(true);
+  file.verify();
+  EXPECT_EQ(error_of([&] { file.write(500, 1); }), EALREADY);
+}
+
+TEST(ContentWriter, SealsOfASequentialWriterDoNotFillZones) {
+  TestPool test(64);
+  File file(test);
+  std::uint64_t at = 0;
+  const auto before = test.device->counters().written_bytes;
+  for (int i = 0; i < 10; ++i, at += 5000) {
+    file.put(at, 5000);
+    EXPECT_EQ(file.commit(false), 1u);
+  }
+  // 5000 bytes touch at most 3 pages; the rest is metadata of the commits.
+  EXPECT_LT(test.device->counters().written_bytes - before, 10u * (3 + 16) * kPageSize);
+  file.put(at, 3 * kZone);  // the windows are shifted from here on
+  file.commit(true);
+  file.verify();
+  test.activate();
+  file.verify();
+}
+
+TEST(ContentWriter, SealBetweenOpenWindows) {
+  TestPool test(64);
+  File file(test);
+  file.put(0, 100'000);
+  file.commit(false);
+  file.put(kZone + 10'000, 100);  // the next zone's own window
+  file.put(100'000,
+           kZone - 95'000);  // a window from a page inside the first zone on, up to that one
+  file.put(kZone + 200'000, 5'000);
+  file.commit(true);
+  file.verify();
+}
+
+TEST(ContentWriter, ShiftedWindowThenItsNeighbour) {
+  TestPool test(64);
+  File file(test);
+  file.put(0, 100'000);
+  file.commit(false);
+  file.put(100'000, 8192);                // window [98304, 98304 + zone)
+  file.put(kZone + 200'000, 10'000);      // beyond it, in the second zone
+  file.put(kZone + 10'000, 10'000);       // inside it, in the second zone
+  file.put(kZone + 98'304 - 5000, 9000);  // over its end
+  file.commit(true);
+  file.verify();
+}
+
+TEST(ContentWriter, DiscardThenRewrite) {
+  TestPool test(32);
+  const std::uint32_t before = test.used_zones();
+  File file(test);
+  file.write(0, 2 * kZone + 5000);
+  file.write(3 * kZone + 100, 100);
+  file.writer.declare_length(10 * kZone);
+  file.writer.discard();
+  EXPECT_EQ(file.writer.length(), 0u);
+  EXPECT_FALSE(file.writer.anything_written());
+  EXPECT_EQ(test.used_zones(), before);
+  file.put(100, 3000);
+  file.commit(false);
+  file.write(3100, 1000);
+  file.write(kZone, 1000);
+  file.writer.discard();
+  EXPECT_EQ(file.writer.length(), 3100u);
+  EXPECT_EQ(error_of([&] { file.write(3000, 10); }), EINVAL);
+  file.put(3100, 500);
+  file.commit(true);
+  file.verify();
+}
+
+TEST(ContentWriter, AbortsWhatWasNotSealed) {
+  TestPool test(32);
+  const std::uint32_t before = test.used_zones();
+  {
+    File file(test);
+    file.write(0, 3 * kZone);
+    file.write(4 * kZone + 1, 10);
+    EXPECT_GT(test.used_zones(), before);
+  }
+  EXPECT_EQ(test.used_zones(), before);
+}
+
+TEST(ContentWriter, DrainWritesWholePages) {
+  TestPool test(32);
+  File file(test);
+  const auto before = test.device->counters().written_bytes;
+  file.put(0, 10'000);
+  EXPECT_EQ(test.device->counters().written_bytes, before);
+  file.writer.drain();
+  EXPECT_EQ(test.device->counters().written_bytes, before + 2 * kPageSize);
+  file.put(10'000, 2288);  // completes the third page
+  file.writer.drain();
+  EXPECT_EQ(test.device->counters().written_bytes, before + 3 * kPageSize);
+  file.commit(true);
+  file.verify();
+}
+
+TEST(ContentWriter, MorePartialPagesThanAreKept) {
+  constexpr std::uint64_t kPages = ContentWriter::kMaxPartialPages + 300;
+  TestPool test(64);
+  File file(test);
+  const auto before = test.device->counters().writes;
+  for (std::uint64_t page = 0; page < kPages; ++page)
+    file.put(page * kPageSize + 10, 500);
+  EXPECT_GE(test.device->counters().writes - before, 290u);  // the oldest were spilled
+  for (std::uint64_t page = 0; page < kPages; ++page)
+    file.put(page * kPageSize + 2000, 100);
+  for (std::uint64_t page = kPages; page-- > 0;) {
+    if (page % 3 == 0) continue;
+    file.put(page * kPageSize, 10);
+    file.put(page * kPageSize + 510, 1490);
+    file.put(page * kPageSize + 2100, kPageSize - 2100);
+  }
+  file.commit(true);
+  file.verify();
+}
+
+TEST(ContentWriter, NoSpaceSticksUntilDiscard) {
+  TestPool test(32);
+  File file(test);
+  file.allocations_left = 2;
+  file.write(0, 2 * kZone);
+  EXPECT_EQ(error_of([&] {
+              file.write(2 * kZone, 200'000);
+              file.writer.drain();
+            }),
+            ENOSPC);
+  file.allocations_left = 100;
+  EXPECT_EQ(error_of([&] { file.write(5 * kZone, 1); }), ENOSPC);
+  EXPECT_EQ(error_of([&] { file.writer.drain(); }), ENOSPC);
+  EXPECT_EQ(error_of([&] { file.writer.seal(true); }), ENOSPC);
+  file.writer.discard();
+  file.put(0, 3 * kZone);
+  file.commit(true);
+  file.verify();
+}
+
+TEST(ContentWriter, FullPool) {
+  TestPool test(32);
+  const std::uint32_t before = test.used_zones();
+  {
+    File file(test);
+    EXPECT_EQ(error_of([&] { file.write(0, 40 * kZone); }), ENOSPC);
+  }
+  EXPECT_EQ(test.used_zones(), before);
+  test.pool->wait_for_discards(std::chrono::seconds(10));
+  File file(test);
+  file.put(0, 10 * kZone);
+  file.commit(true);
+  file.verify();
+}
+
+TEST(ContentWriter, EveryFailingWriteIsReported) {
+  const auto run = [](File& file) {
+    for (std::uint64_t at = 0; at < 3 * kZone; at += 50'000)
+      file.write(at, 50'000);
+    file.write(3 * kZone + 100'000, 100);
+    file.write(3 * kZone + 200'000, 131'072);
+    file.writer.drain();
+    file.writer.seal(true);
+  };
+  TestPool counting(32);
+  const auto before = counting.device->counters().writes;
+  {
+    File file(counting);
+    run(file);
+  }
+  const auto writes = static_cast<std::int64_t>(counting.device->counters().writes - before);
+  ASSERT_GT(writes, 5);
+  for (std::int64_t n = 1; n <= writes; ++n) {
+    SCOPED_TRACE(n);
+    TestPool test(32);
+    File file(test);
+    test.device->fail_write(n);
+    EXPECT_EQ(error_of([&] { run(file); }), EIO);
+    EXPECT_EQ(error_of([&] { file.write(20 * kZone, 1); }), EIO);
+    EXPECT_EQ(error_of([&] { file.writer.drain(); }), EIO);
+    EXPECT_EQ(error_of([&] { file.writer.seal(true); }), EIO);
+  }
+}
+
+void write_from_threads(File& file, std::vector<Piece> pieces, unsigned threads,
+                        std::mt19937& random) {
+  std::shuffle(pieces.begin(), pieces.end(), random);
+  std::vector<std::thread> running;
+  for (unsigned t = 0; t < threads; ++t) {
+    running.emplace_back([&file, &pieces, t, threads] {
+      for (std::size_t i = t; i < pieces.size(); i += threads) {
+        file.write(pieces[i].offset, pieces[i].length);
+      }
+    });
+  }
+  for (auto& thread : running)
+    thread.join();
+  for (const Piece& piece : pieces)
+    file.expect(piece.offset, piece.length);
+}
+
+TEST(ContentWriter, ManyThreads) {
+  for (unsigned seed = 1; seed <= 8; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    std::mt19937 random(seed);
+    TestPool test(32);
+    File file(test);
+    auto pieces = random_pieces(random, 3'000'000, seed % 2 == 0 ? 2500 : 300'000);
+    write_from_threads(file, std::move(pieces), 4, random);
+    file.commit(true);
+    EXPECT_EQ(file.mblocks, ceil_div(file.expected.size(), kZone));
+    file.verify();
+  }
+}
+
+TEST(ContentWriter, ManyThreadsWithPagesSpilled) {
+  std::mt19937 random(99);
+  TestPool test(64);
+  File file(test);
+  std::vector<Piece> pieces;
+  for (std::uint64_t at = 0; at < 1400 * kPageSize; at += 1024)
+    pieces.push_back({at, 1024});
+  write_from_threads(file, std::move(pieces), 4, random);
+  file.commit(true);
+  file.verify();
+}
+
+TEST(ContentWriter, ThreadsWithDrainsAndSeals) {
+  std::mt19937 random(5);
+  TestPool test(160);
+  File file(test);
+  std::atomic<bool> done = false;
+  std::thread sealer([&] {
+    for (int i = 0; i < 12 && !done; ++i) {
+      file.writer.drain();
+      if (i % 4 == 0) file.commit(false);
+      std::this_thread::yield();
+    }
+  });
+  write_from_threads(file, random_pieces(random, 2'000'000, 5000), 3, random);
+  done = true;
+  sealer.join();
+  file.commit(true);
+  file.verify();
+}
+
+TEST(ContentWriter, ThreadsAllSeeTheFailure) {
+  TestPool test(32);
+  File file(test);
+  file.allocations_left = 2;
+  std::atomic<int> failed = 0;
+  std::vector<std::thread> threads;
+  for (unsigned t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (std::uint64_t i = t; i < 100; i += 4) {
+        if (error_of([&] { file.write(i * 131'072, 131'072); }) == ENOSPC) ++failed;
+      }
+    });
+  }
+  for (auto& thread : threads)
+    thread.join();
+  EXPECT_GE(failed, 100 - 4 - 4);
+  EXPECT_EQ(error_of([&] { file.writer.seal(true); }), ENOSPC);
+}
+
+}  // namespace
+}  // namespace mpool

@@ -1,0 +1,247 @@
+#include "engine/space/discard_queue.h"
+
+#include <chrono>
+#include <condition_variable>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <sstream>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <spdlog/sinks/ostream_sink.h>
+#include <spdlog/spdlog.h>
+
+#include "engine/base/aligned_buffer.h"
+#include "engine/device/overlay_device.h"
+#include "tests/engine/space/support.h"
+
+namespace mpool::test {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::minutes;
+
+constexpr std::uint64_t kZoneSize = 1 << 20;
+constexpr std::uint32_t kZones = 1000;
+constexpr auto kUsable = SpacePolicy::usable_only;
+constexpr auto kLong = std::chrono::duration_cast<milliseconds>(minutes(2));
+
+struct Discard {
+  std::uint64_t offset, length;
+  bool operator==(const Discard&) const = default;
+};
+
+// Records discards; holds them up and fails on demand.
+class DiscardRecorder : public Device {
+ public:
+  DiscardRecorder() : Device("recorder", make()) {}
+
+  void hold() {
+    const std::lock_guard lock(mutex_);
+    held_ = true;
+  }
+  void let_go() {
+    const std::lock_guard lock(mutex_);
+    held_ = false;
+    changed_.notify_all();
+  }
+  void fail(int code) {
+    const std::lock_guard lock(mutex_);
+    fail_with_ = code;
+  }
+  // Waits until so many discards have arrived (also held ones).
+  bool wait_for(std::size_t count) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, kLong, [&] { return discards_.size() >= count; });
+  }
+  std::vector<Discard> discards() const {
+    const std::lock_guard lock(mutex_);
+    return discards_;
+  }
+
+ protected:
+  void read_impl(std::uint64_t, ByteSpan) override {}
+  void write_impl(std::uint64_t, ConstByteSpan) override {}
+  void flush_impl() override {}
+  void discard_impl(std::uint64_t offset, std::uint64_t length) override {
+    std::unique_lock lock(mutex_);
+    discards_.push_back({offset, length});
+    changed_.notify_all();
+    changed_.wait(lock, [this] { return !held_; });
+    if (fail_with_ != 0) raise_system(fail_with_, name(), "injected discard failure");
+  }
+
+ private:
+  static DeviceProperties make() {
+    DeviceProperties properties;
+    properties.size = kZones * kZoneSize;
+    return properties;
+  }
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<Discard> discards_;
+  bool held_ = false;
+  int fail_with_ = 0;
+};
+
+class DiscardQueueTest : public testing::Test {
+ protected:
+  DiscardQueueTest() : map_("recorder", kZones, 0, 1) { map_.insert(0, kZones); }
+
+  DiscardRecorder device_;
+  SpaceMap map_;
+};
+
+TEST_F(DiscardQueueTest, ReleasesZonesOnlyAfterTheirDiscard) {
+  device_.hold();
+  DiscardQueue queue(device_, map_, kZoneSize);
+  queue.add(10, 3);
+  ASSERT_TRUE(device_.wait_for(1));
+  EXPECT_EQ(map_.usage().pending, 3u);
+  EXPECT_EQ(map_.allocate(1, kUsable), std::nullopt);
+  EXPECT_FALSE(queue.drain(milliseconds(1)));
+  device_.let_go();
+  ASSERT_TRUE(queue.drain(kLong));
+  EXPECT_EQ(device_.discards(), (std::vector<Discard>{{10 * kZoneSize, 3 * kZoneSize}}));
+  EXPECT_EQ(map_.usage().pending, 0u);
+  EXPECT_EQ(map_.allocate(3, kUsable), 10u);
+}
+
+TEST_F(DiscardQueueTest, CoalescesNeighbours) {
+  device_.hold();
+  DiscardQueue queue(device_, map_, kZoneSize);
+  queue.add(500, 1);
+  ASSERT_TRUE(device_.wait_for(1));
+  // Forwards, backwards, and into a gap; 40 stands alone.
+  queue.add(20, 2);
+  queue.add(22, 1);
+  queue.add(26, 2);
+  queue.add(23, 3);
+  queue.add(19, 1);
+  queue.add(40, 1);
+  device_.let_go();
+  ASSERT_TRUE(queue.drain(kLong));
+  EXPECT_EQ(device_.discards(), (std::vector<Discard>{{500 * kZoneSize, kZoneSize},
+                                                      {19 * kZoneSize, 9 * kZoneSize},
+                                                      {40 * kZoneSize, kZoneSize}}));
+  EXPECT_EQ(map_.usage().free_usable, 11u);
+}
+
+TEST_F(DiscardQueueTest, SplitsLargeRanges) {
+  DiscardQueue queue(device_, map_, kZoneSize);
+  queue.add(0, 600);
+  ASSERT_TRUE(queue.drain(kLong));
+  EXPECT_EQ(device_.discards(), (std::vector<Discard>{{0, 256 * kZoneSize},
+                                                      {256 * kZoneSize, 256 * kZoneSize},
+                                                      {512 * kZoneSize, 88 * kZoneSize}}));
+  EXPECT_EQ(map_.usage().free_usable, 600u);
+}
+
+TEST_F(DiscardQueueTest, KeepsToItsRateUntilSomebodyWaits) {
+  // At 25 bytes per second the second discard is due months after the first.
+  DiscardQueue queue(device_, map_, kZoneSize, 25);
+  queue.add(0, 256);
+  ASSERT_TRUE(device_.wait_for(1));
+  queue.add(600, 1);
+  std::this_thread::sleep_for(milliseconds(20));
+  EXPECT_EQ(device_.discards().size(), 1u);
+  EXPECT_TRUE(queue.drain(kLong));
+  EXPECT_EQ(device_.discards().size(), 2u);
+  EXPECT_EQ(map_.usage().free_usable, 257u);
+}
+
+TEST_F(DiscardQueueTest, WithoutALimitItNeverWaits) {
+  DiscardQueue queue(device_, map_, kZoneSize, 0);
+  queue.add(0, 1);
+  queue.add(10, 1);
+  EXPECT_TRUE(device_.wait_for(2));
+}
+
+TEST_F(DiscardQueueTest, FailuresAreLoggedOnceAndZonesReleased) {
+  const auto logger = spdlog::default_logger();
+  std::ostringstream text;
+  spdlog::set_default_logger(std::make_shared<spdlog::logger>(
+      "test", std::make_shared<spdlog::sinks::ostream_sink_mt>(text)));
+  device_.fail(EIO);
+  {
+    DiscardQueue queue(device_, map_, kZoneSize);
+    queue.add(0, 2);
+    ASSERT_TRUE(queue.drain(kLong));
+    queue.add(5, 2);
+    ASSERT_TRUE(queue.drain(kLong));
+  }
+  spdlog::set_default_logger(logger);
+  EXPECT_EQ(map_.usage().free_usable, 4u);
+  const std::string lines = text.str();
+  const auto first = lines.find("injected discard failure");
+  ASSERT_NE(first, std::string::npos);
+  EXPECT_EQ(lines.find("injected discard failure", first + 1), std::string::npos);
+}
+
+TEST_F(DiscardQueueTest, RefusesZonesThatAreNotUsed) {
+  DiscardQueue queue(device_, map_, kZoneSize);
+  queue.add(0, 1);
+  ASSERT_TRUE(queue.drain(kLong));
+  EXPECT_EQ(error_of([&] { queue.add(0, 1); }), EINVAL);
+  EXPECT_EQ(error_of([&] { queue.add(kZones, 1); }), EINVAL);
+  EXPECT_TRUE(queue.drain(kLong));
+  EXPECT_EQ(device_.discards().size(), 1u);
+}
+
+TEST_F(DiscardQueueTest, EndsWithoutDiscardingWhatIsLeft) {
+  {
+    DiscardQueue queue(device_, map_, kZoneSize, 25);
+    queue.add(0, 256);
+    ASSERT_TRUE(device_.wait_for(1));
+    queue.add(300, 2);
+    queue.add(400, 2);
+  }
+  EXPECT_EQ(device_.discards().size(), 1u);
+  EXPECT_EQ(map_.usage().free_usable, 260u);
+  EXPECT_EQ(map_.usage().pending, 0u);
+}
+
+TEST_F(DiscardQueueTest, ServesManyThreads) {
+  DiscardQueue queue(device_, map_, kZoneSize, 0);
+  std::vector<std::thread> threads;
+  for (unsigned thread = 0; thread < 4; ++thread) {
+    threads.emplace_back([&, thread] {
+      for (unsigned i = thread; i < kZones; i += 4) {
+        queue.add(i, 1);
+        if (i % 100 == 0) queue.drain(milliseconds(1));
+      }
+    });
+  }
+  for (auto& thread : threads)
+    thread.join();
+  EXPECT_TRUE(queue.drain(kLong));
+  EXPECT_EQ(map_.usage().free_usable, kZones);
+  std::uint64_t discarded = 0;
+  for (const auto& discard : device_.discards())
+    discarded += discard.length;
+  EXPECT_EQ(discarded, kZones * kZoneSize);
+}
+
+TEST(DiscardQueue, DiscardsTheZonesOnTheDevice) {
+  OverlayDevice device("memory", 8 * kZoneSize);
+  SpaceMap map("memory", 8, 0);
+  map.insert(0, 8);
+  AlignedBuffer page(kPageSize);
+  std::memset(page.data(), 0x5a, page.size());
+  for (std::uint64_t zone = 0; zone < 8; ++zone)
+    device.write(zone * kZoneSize, page.span());
+  DiscardQueue queue(device, map, kZoneSize);
+  queue.add(3, 2);
+  ASSERT_TRUE(queue.drain(kLong));
+  for (std::uint64_t zone = 0; zone < 8; ++zone) {
+    device.read(zone * kZoneSize, page.span());
+    const auto expected = zone == 3 || zone == 4 ? std::byte{0} : std::byte{0x5a};
+    EXPECT_EQ(page.data()[0], expected) << zone;
+  }
+}
+
+}  // namespace
+}  // namespace mpool::test

@@ -1,0 +1,47 @@
+// What the tests of the space layer share.
+#pragma once
+
+#include <cstdint>
+#include <random>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "engine/base/error.h"
+#include "engine/space/space_map.h"
+
+namespace mpool::test {
+
+// Random 32-bit numbers of a seed.
+class Random {
+ public:
+  explicit Random(unsigned seed) : engine_(seed) {}
+  std::uint32_t operator()() { return static_cast<std::uint32_t>(engine_()); }
+
+ private:
+  std::mt19937 engine_;
+};
+
+// used, pending and free zones are all there are, and only free ones can be charged.
+inline void expect_consistent(const SpaceUsage& usage) {
+  EXPECT_EQ(usage.usable + usage.spare, usage.total);
+  EXPECT_EQ(std::uint64_t{usage.used} + usage.pending + usage.free_usable + usage.free_spare,
+            usage.total);
+  EXPECT_LE(usage.free_usable, usage.usable);
+  EXPECT_LE(usage.free_spare, usage.spare);
+}
+
+// The errno of the Error that `call` throws; 0 when it throws none. `text`: what its message must
+// contain.
+template <typename Call>
+int error_of(Call call, const std::string& text = "") {
+  try {
+    call();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find(text), std::string::npos) << error.what();
+    return error.code();
+  }
+  return 0;
+}
+
+}  // namespace mpool::test

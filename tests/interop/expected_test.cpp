@@ -1,0 +1,148 @@
+// Every reference pool activates with exactly what its manifest says, or fails as it should.
+#include <cerrno>
+#include <set>
+
+#include <gtest/gtest.h>
+
+#include "engine/base/error.h"
+#include "tests/interop/compare.h"
+#include "tests/interop/refpool.h"
+
+namespace mpool::interop {
+namespace {
+
+// Damaged superblocks, where the manifest shows what the first implementation makes of them: ours
+// recovers with what was there before the damage.
+const std::set<std::string> kRecovered = {"f22-sb0-badmagic", "f23-sb0-badcksum1",
+                                          "f24-sb0-badcksum2", "f25-sb1-badmagic"};
+const std::set<std::string> kRefused = {"f27-sb0-mdc0uuid-flipped"};
+// Interrupted creation: parts of the pool are made by the activation.
+const std::set<std::string> kRemade = {"f14-create-half-mdc3", "f15-create-mdc3-nopairerase",
+                                       "f17-create-half-root"};
+
+// Errno of an activation that must fail.
+int activation_error(const RefPool& reference, std::string& message) {
+  try {
+    Pool::activate(reference.overlays(), {.mdc_count = reference.mdc_count()});
+  } catch (const Error& error) {
+    message = error.what();
+    return error.code();
+  }
+  return 0;
+}
+
+TEST(RefPools, AreThere) {
+  EXPECT_GE(refpool_names().size(), 32u)
+      << "none or not all found in " << refpool_folder() << "; set MPOOLFS_REFPOOLS";
+}
+
+class Expected : public testing::TestWithParam<std::string> {};
+
+TEST_P(Expected, ActivatesAsTheManifestSays) {
+  const RefPool reference(GetParam());
+  const bool recovered = kRecovered.contains(GetParam());
+  if (kRefused.contains(GetParam()) ||
+      (!recovered && reference.expected().at("activate").at("rc") != 0)) {
+    std::string message;
+    const int code = activation_error(reference, message);
+    EXPECT_EQ(code, kRefused.contains(GetParam())
+                        ? EBADMSG
+                        : -reference.expected().at("activate").at("rc").get<int>())
+        << message;
+    EXPECT_FALSE(message.empty());
+    EXPECT_EQ(reference.writes(), 0u);
+    return;
+  }
+
+  const auto pool = Pool::activate(reference.overlays(), {.mdc_count = reference.mdc_count()});
+  const bool quiet = recovered || reference.expected().at("activate").at("writes") == 0;
+  EXPECT_EQ(reference.writes() == 0, quiet);
+
+  if (recovered) {
+    const auto& before = reference.manifest().at("live_before_the_end");
+    EXPECT_EQ(pool->name(), before.at("name"));
+    EXPECT_EQ(pool->uuid().to_string(), before.at("uuid"));
+    EXPECT_EQ(pool->mdcs().size() - 1, before.at("mdc_count"));
+    EXPECT_EQ(pool->objects().size(), before.at("objects").size());
+    EXPECT_EQ(pool->config().label, before.at("config").at("label"));
+    EXPECT_EQ(pool->class_facts(MediaClass::capacity).space.used,
+              before.at("devices")[0].at("zones").at("used"));
+    return;
+  }
+  compare_pool(*pool, reference.expected().at("pool"),
+               kRemade.contains(GetParam()) ? Strictness::remade : Strictness::exact);
+}
+
+INSTANTIATE_TEST_SUITE_P(RefPools, Expected, testing::ValuesIn(refpool_names()),
+                         [](const auto& test) {
+                           std::string name = test.param;
+                           for (char& c : name) {
+                             if (c == '-') c = '_';
+                           }
+                           return name;
+                         });
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(Expected);
+
+TEST(RefPoolVariants, StagingDeviceMissing) {
+  const RefPool reference("d-twoclass");
+  try {
+    Pool::activate(reference.overlays(1));
+    FAIL() << "activated without the staging device";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ENODEV) << error.what();
+  }
+  const auto pool = Pool::activate(reference.overlays(1), {.force = true});
+  EXPECT_FALSE(pool->has_class(MediaClass::staging));
+  const auto& found =
+      reference.manifest().at("variants").at("capacity_device_only_force").at("found");
+  EXPECT_EQ(pool->mdcs().size() - 1, found.at("mdc_count"));
+  EXPECT_EQ(pool->config().label, found.at("config").at("label"));
+  for (const ObjectRecord& object : pool->objects()) {
+    if (object.media_class == MediaClass::staging) {
+      EXPECT_THROW(pool->device(object.media_class), Error);
+      EXPECT_THROW(pool->offset_of(object), Error);
+    } else {
+      EXPECT_NO_THROW(pool->offset_of(object));
+    }
+  }
+}
+
+TEST(RefPoolVariants, CapacityDeviceMissing) {
+  const RefPool reference("d-twoclass");
+  auto devices = reference.overlays();
+  devices.erase(devices.begin());
+  try {
+    Pool::activate(std::move(devices));
+    FAIL() << "activated without the capacity device";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ENODEV) << error.what();
+  }
+}
+
+TEST(RefPoolVariants, DevicesInReverseOrder) {
+  const RefPool reference("d-twoclass");
+  auto devices = reference.overlays();
+  std::swap(devices[0], devices[1]);
+  const auto pool = Pool::activate(std::move(devices));
+  compare_pool(*pool, reference.expected().at("pool"), Strictness::exact);
+}
+
+TEST(RefPoolVariants, StagingAddedHalfwayIsIgnoredWhenNotGiven) {
+  const RefPool reference("f19-driveadd-no-mcconfig");
+  const auto pool = Pool::activate(reference.overlays(1));
+  const auto& found = reference.manifest().at("variants").at("capacity_device_only").at("found");
+  EXPECT_EQ(pool->mdcs().size() - 1, found.at("mdc_count"));
+  EXPECT_EQ(pool->objects().size(),
+            found.at("n_mblocks").get<std::size_t>() + found.at("n_mlogs").get<std::size_t>());
+}
+
+// The pool has as many MDCs as it was made with, whatever the default is.
+TEST(RefPoolVariants, CompleteCreationIsLeftAlone) {
+  const RefPool reference("e1-compacted");
+  const auto pool = Pool::activate(reference.overlays());
+  EXPECT_EQ(reference.writes(), 0u);
+  compare_pool(*pool, reference.expected().at("pool"), Strictness::exact);
+}
+
+}  // namespace
+}  // namespace mpool::interop

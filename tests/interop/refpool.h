@@ -1,0 +1,60 @@
+// The reference pools: images of another implementation and what it finds in them (their README).
+#pragma once
+
+#include <atomic>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "engine/device/device.h"
+#include "engine/device/open.h"
+
+namespace mpool::interop {
+
+// The folder: $MPOOLFS_REFPOOLS, or beside the sources.
+std::filesystem::path refpool_folder();
+// Names of all images, sorted; empty when the folder is missing.
+std::vector<std::string> refpool_names();
+
+// A folder that goes away with its content.
+class TemporaryFolder {
+ public:
+  TemporaryFolder();
+  ~TemporaryFolder();
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+// One reference pool, extracted into a folder of its own. Throws std::runtime_error when that
+// fails.
+class RefPool {
+ public:
+  explicit RefPool(const std::string& name);
+
+  const nlohmann::json& manifest() const { return manifest_; }
+  const nlohmann::json& expected() const { return manifest_.at("expected"); }
+  unsigned mdc_count() const { return manifest_.at("mdcnum_at_create"); }
+  // Image files, in the manifest's order: capacity first.
+  std::vector<std::string> images() const;
+  // The images below overlays: whatever is written stays in memory and is counted by writes().
+  // `count`: only the first ones.
+  std::vector<std::unique_ptr<Device>> overlays(std::size_t count = SIZE_MAX) const;
+
+  // Writes to all overlays so far, also those that ended.
+  std::uint64_t writes() const { return *writes_; }
+
+ private:
+  TemporaryFolder folder_;
+  nlohmann::json manifest_;
+  std::shared_ptr<std::atomic<std::uint64_t>> writes_ =
+      std::make_shared<std::atomic<std::uint64_t>>(0);
+};
+
+}  // namespace mpool::interop
