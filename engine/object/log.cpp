@@ -10,7 +10,6 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
 
@@ -128,16 +127,10 @@ class Cursor {
 }  // namespace
 
 // Locks, in this order:
-//   append_mutex_   one append or erase at a time
-//   gate_           shared while mlogs are read or synced, exclusive while one is emptied or
-//   closed;
-//                   turnstile_ before it keeps a stream of readers from holding off an erase for
-//                   ever
+//   append_mutex_   one append at a time
 //   parts_mutex_    the vector parts_ (it is changed under append_mutex_ too)
 //   cursors_mutex_  cursors_
 struct Log::Impl {
-  using ReadGate = std::shared_lock<std::shared_mutex>;
-
   Impl(Pool& pool, AddMlog add_mlog) : pool_(pool), add_mlog_(std::move(add_mlog)) {}
 
   void add_part(ObjectId id);
@@ -145,14 +138,7 @@ struct Log::Impl {
   std::uint64_t append(ConstByteSpan record);
   void sync();
   std::size_t read(std::uint64_t offset, ByteSpan into);
-  std::vector<ObjectId> erase();
-  void empty_first();
-  std::vector<ObjectId> mlogs() const;
 
-  ReadGate enter() {
-    const std::lock_guard lock(turnstile_);
-    return ReadGate(gate_);
-  }
   // The part that holds byte `offset` of the content, and the end of its content.
   std::pair<const Part*, std::uint64_t> part_at(std::uint64_t offset, std::uint64_t size) const;
   void read_part(const Part& part, std::uint64_t payload, ByteSpan into);
@@ -163,8 +149,6 @@ struct Log::Impl {
   const AddMlog add_mlog_;
 
   std::mutex append_mutex_;
-  std::mutex turnstile_;
-  std::shared_mutex gate_;
   mutable std::mutex parts_mutex_;
   std::vector<std::unique_ptr<Part>> parts_;
   std::optional<ObjectId> added_;  // by add_mlog_, but could not be opened yet
@@ -227,7 +211,6 @@ void Log::Impl::mark_synced(std::uint64_t count) {
 }
 
 void Log::Impl::sync() {
-  const auto gate = enter();
   const std::uint64_t appended = appended_.load();
   const Part* last = nullptr;
   {
@@ -249,7 +232,6 @@ std::pair<const Part*, std::uint64_t> Log::Impl::part_at(std::uint64_t offset,
 }
 
 std::size_t Log::Impl::read(std::uint64_t offset, ByteSpan into) {
-  const auto gate = enter();
   const std::uint64_t size = size_.load();
   if (offset >= size) return 0;
   const std::size_t wanted = std::min<std::uint64_t>(into.size(), size - offset);
@@ -288,57 +270,6 @@ std::list<Cursor> Log::Impl::take_cursor(const Part& part, std::uint64_t payload
   return taken;
 }
 
-std::vector<ObjectId> Log::Impl::erase() {
-  const std::lock_guard append_lock(append_mutex_);
-  const std::lock_guard turnstile(turnstile_);
-  const std::lock_guard gate(gate_);
-  std::vector<ObjectId> given_up;
-  if (!parts_.empty()) empty_first();
-  {
-    const std::lock_guard lock(parts_mutex_);
-    while (parts_.size() > 1) {
-      given_up.push_back(parts_.back()->id);
-      parts_.pop_back();
-    }
-  }
-  std::reverse(given_up.begin(), given_up.end());
-  if (added_ && !parts_.empty()) given_up.push_back(*std::exchange(added_, std::nullopt));
-  return given_up;
-}
-
-// All locks are held. After it the content is empty; the other parts have yet to go.
-void Log::Impl::empty_first() {
-  Part& first = *parts_.front();
-  const std::uint64_t generation = first.mlog->generation() + 1;
-  if (!first.mlog->empty()) pool_.record_generation(first.id, generation);
-  {
-    const std::lock_guard lock(cursors_mutex_);
-    cursors_.clear();
-  }
-  {
-    const std::lock_guard lock(first.index_mutex);
-    first.index.clear();
-  }
-  size_ = 0;
-  mark_synced(appended_.load());
-  if (first.mlog->empty()) return;
-  first.mlog->reset(generation);
-  try {
-    pool_.device(first.record.media_class)
-        .discard(pool_.offset_of(first.record), pool_.capacity_of(first.record));
-  } catch (const Error& error) {
-    spdlog::warn("{}: zones not discarded after erase: {}", first.mlog->name(), error.what());
-  }
-}
-
-std::vector<ObjectId> Log::Impl::mlogs() const {
-  const std::lock_guard lock(parts_mutex_);
-  std::vector<ObjectId> ids;
-  for (const auto& part : parts_)
-    ids.push_back(part->id);
-  return ids;
-}
-
 Log::Log(Pool& pool, std::span<const ObjectId> mlogs, AddMlog add_mlog)
     : impl_(std::make_unique<Impl>(pool, std::move(add_mlog))) {
   for (const ObjectId id : mlogs)
@@ -361,12 +292,6 @@ std::uint64_t Log::size() const {
 }
 std::size_t Log::read(std::uint64_t offset, ByteSpan into) const {
   return impl_->read(offset, into);
-}
-std::vector<ObjectId> Log::erase() {
-  return impl_->erase();
-}
-std::vector<ObjectId> Log::mlogs() const {
-  return impl_->mlogs();
 }
 
 }  // namespace mpool

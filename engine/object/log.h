@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <shared_mutex>
 #include <vector>
 
 #include "engine/mlog/mlog.h"
@@ -38,13 +37,6 @@ class Log {
   std::uint64_t size() const;  // bytes of content
   // Reads content at any offset; returns the bytes read, fewer than asked only at the end.
   std::size_t read(std::uint64_t offset, ByteSpan into) const;
-
-  // Empties the log: all mlogs but the first are given up, the first is erased. Returns the ids the
-  // owner deletes once its own record of the change is durable. Wants to be alone with append().
-  // A crash before that record finds the first one empty and the others as they were.
-  std::vector<ObjectId> erase();
-
-  std::vector<ObjectId> mlogs() const;
 
  private:
   struct Impl;

@@ -39,7 +39,6 @@ class LogFile {
     ASSERT_EQ(log->read(0, found), log->size());
     found.resize(log->size());
     ASSERT_SAME_BYTES(found, content(0, log->size()));
-    ASSERT_EQ(log->mlogs(), chain);
   }
 
  private:
@@ -68,8 +67,6 @@ TEST(Log, Empty) {
   EXPECT_EQ(file.log->read(0, into), 0u);
   EXPECT_FALSE(file.log->dirty());
   file.log->sync();
-  EXPECT_TRUE(file.log->erase().empty());
-  EXPECT_TRUE(file.log->mlogs().empty());
 }
 
 TEST(Log, AppendsOverSeveralMlogs) {
@@ -209,41 +206,6 @@ TEST(Log, MlogsArePinned) {
   test.pool->remove(file.chain);
 }
 
-TEST(Log, Erase) {
-  TestPool test(32);
-  LogFile file(test);
-  while (file.chain.size() < 3)
-    file.append(50'000);
-  file.log->sync();
-  file.append(1000);
-  const std::vector<ObjectId> given_up = file.log->erase();
-  EXPECT_EQ(given_up, std::vector(file.chain.begin() + 1, file.chain.end()));
-  EXPECT_EQ(file.log->size(), 0u);
-  EXPECT_FALSE(file.log->dirty());
-  std::byte byte;
-  EXPECT_EQ(file.log->read(0, {&byte, 1}), 0u);
-  file.chain.resize(1);
-  EXPECT_EQ(file.log->mlogs(), file.chain);
-  EXPECT_EQ(test.pool->find(file.chain[0])->generation, 1u);
-  test.pool->remove(given_up);
-
-  for (int i = 0; i < 10; ++i)
-    file.append(30'000);
-  file.log->sync();
-  file.verify();
-  EXPECT_EQ(file.log->erase().size(), 1u);
-  file.chain.resize(1);
-  EXPECT_TRUE(file.log->erase().empty());
-  EXPECT_EQ(test.pool->find(file.chain[0])->generation, 2u);  // nothing to erase the second time
-  file.append(777);
-  file.log->sync();
-  file.log.reset();
-  test.activate();
-  file.open();
-  EXPECT_EQ(file.log->size(), 777u);
-  file.verify();
-}
-
 TEST(Log, FailedFlushIsReported) {
   TestPool test(32);
   LogFile file(test);
@@ -300,17 +262,6 @@ TEST(Log, FullMlogIsDurableBeforeTheNextBegins) {
   expect_prefix(test.media->after_crash(), file.chain, {200'000, 400'000}, 200'000);
 }
 
-TEST(Log, CrashAfterErase) {
-  TestPool test(32);
-  LogFile file(test);
-  file.append(100'000);
-  file.log->sync();
-  file.log->erase();
-  TestPool after(test.media->after_crash());
-  LogFile found(after, file.chain);
-  EXPECT_EQ(found.log->size(), 0u);
-}
-
 TEST(Log, TailWhileAppending) {
   TestPool test(64);
   LogFile file(test);
@@ -343,37 +294,6 @@ TEST(Log, TailWhileAppending) {
   syncer.join();
   EXPECT_FALSE(wrong);
   file.verify();
-}
-
-TEST(Log, EraseWhileReading) {
-  TestPool test(64);
-  LogFile file(test);
-  std::atomic<bool> done = false;
-  std::atomic<bool> wrong = false;
-  std::vector<std::thread> readers;
-  for (unsigned t = 0; t < 2; ++t) {
-    readers.emplace_back([&, t] {
-      std::mt19937 random(t);
-      std::vector<std::byte> into(20'000);
-      while (!done) {
-        const std::uint64_t at = random() % 400'000;
-        const std::size_t length = file.log->read(at, into);
-        const auto found = std::span(into).first(length);
-        if (test::first_difference(found, content(at, length)) != std::string::npos) wrong = true;
-      }
-    });
-  }
-  for (int round = 0; round < 6; ++round) {
-    while (file.log->size() < 400'000)
-      file.append(9000);
-    const auto given_up = file.log->erase();
-    file.chain.resize(1);
-    test.pool->remove(given_up);
-  }
-  done = true;
-  for (auto& reader : readers)
-    reader.join();
-  EXPECT_FALSE(wrong);
 }
 
 TEST(Log, AppendsOfSeveralThreadsNeverMix) {
