@@ -1,0 +1,54 @@
+// mpoolfs(8), and mount.mpoolfs, the helper of mount(8).
+#include <cstdio>
+#include <exception>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "fuse/daemon.h"
+#include "fuse/mount.h"
+#include "fuse/options.h"
+#include "fuse/session.h"
+
+namespace {
+
+// Exit statuses.
+constexpr int kSuccess = 0;
+constexpr int kFailure = 1;  // the pool could not be mounted, or the mount ended with an error
+constexpr int kUsage = 2;    // the command line is wrong; nothing was touched
+
+int run(mpoolfs::Options options) {
+  mpoolfs::check_mount_point(options);
+  mpoolfs::resolve(options);
+  if (options.fake) return kSuccess;
+  mpoolfs::Startup startup(options.foreground);
+  mpoolfs::block_end_signals();
+  mpoolfs::mount_and_serve(options, startup);
+  return kSuccess;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    const std::string program = std::filesystem::path(argc > 0 ? argv[0] : "").filename();
+    const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0), argv + argc);
+    const mpoolfs::Options options =
+        mpoolfs::parse_options(arguments, program.starts_with("mount."));
+    if (options.help || options.version) {
+      fmt::print("{}", options.help ? mpoolfs::help_text() : "mpoolfs " MPOOLFS_VERSION "\n");
+      return std::fflush(stdout) == 0 ? kSuccess : kFailure;
+    }
+    mpoolfs::log_to_stderr(options.debug);
+    return run(options);
+  } catch (const mpoolfs::UsageError& error) {
+    fmt::print(stderr, "mpoolfs: {}\nTry: mpoolfs --help\n", error.what());
+    return kUsage;
+  } catch (const std::exception& error) {
+    spdlog::error("{}", error.what());
+    return kFailure;
+  }
+}

@@ -1,0 +1,176 @@
+#include "fuse/mount.h"
+
+#include <cerrno>
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "engine/base/error.h"
+#include "engine/device/overlay_device.h"
+#include "engine/names/names.h"
+#include "engine/pool/discovery.h"
+#include "engine/pool/pool.h"
+#include "fuse/mounts.h"
+#include "fuse/ops/file_system.h"
+#include "fuse/session.h"
+
+namespace mpoolfs {
+
+namespace {
+
+using Devices = std::vector<std::unique_ptr<mpool::Device>>;
+
+// A daemon whose mount is gone already may still be writing: it is waited for.
+constexpr std::chrono::seconds kEndingTime{15};
+constexpr std::chrono::milliseconds kRetryTime{20};
+
+// Bytes. Each mlog of a log must take a record as large as a request can carry, with its
+// descriptors.
+constexpr std::uint64_t kLeastMlogSize = 2u << 20;
+
+// The name, UUID and devices of a pool, for comparing with the table of mounts.
+std::optional<MountEntry> mount_of(const Options& options) {
+  std::vector<std::string> names{options.pool};
+  for (const mpool::FoundDevice& found : mpool::scan_devices(options.device_paths)) {
+    names.push_back(found.superblock.pool_name);
+    names.push_back("UUID=" + found.superblock.pool_uuid.to_string());
+  }
+  return find_pool_mount(read_mounts(), names, options.device_paths);
+}
+
+Devices open_devices(const Options& options) {
+  if (!options.read_only)
+    return mpool::open_pool_devices(options.device_paths, mpool::OpenMode::activate);
+  Devices overlaid;
+  for (auto& device : mpool::open_pool_devices(options.device_paths, mpool::OpenMode::inspect)) {
+    overlaid.push_back(std::make_unique<mpool::OverlayDevice>(std::move(device)));
+  }
+  return overlaid;
+}
+
+// umount(8) returns before the daemon has finished, so a busy pool that is mounted nowhere is given
+// time.
+Devices open_devices_patiently(const Options& options) {
+  const auto deadline = std::chrono::steady_clock::now() + kEndingTime;
+  while (true) {
+    try {
+      return open_devices(options);
+    } catch (const mpool::Error& error) {
+      if (error.code() != EBUSY) throw;
+      if (const auto mounted = mount_of(options)) {
+        mpool::raise(EBUSY, error.subject(), "in use: the pool is mounted on {}",
+                     mounted->mount_point);
+      }
+      if (std::chrono::steady_clock::now() >= deadline) {
+        mpool::raise(EBUSY, error.subject(), "{}: is it mounted already? (see `mpool list`)",
+                     error.detail());
+      }
+    }
+    std::this_thread::sleep_for(kRetryTime);
+  }
+}
+
+// A missing device can be done without when it is the staging device; the message says how.
+std::unique_ptr<mpool::Pool> activate(const Options& options, Devices devices) {
+  try {
+    mpool::ActivateOptions activation;
+    activation.force = options.force;
+    return mpool::Pool::activate(std::move(devices), activation);
+  } catch (const mpool::Error& error) {
+    if (error.code() != ENODEV || options.force) throw;
+    mpool::raise(ENODEV, error.subject(),
+                 "{} (name all devices of the pool joined with ','; when the staging device is "
+                 "lost, -o force mounts what is on capacity)",
+                 error.detail());
+  }
+}
+
+void warn_if_foreign(const mpool::Namespace& names, const mpool::Pool& pool) {
+  if (!names.foreign()) return;
+  spdlog::warn(
+      "pool {}: its root metadata belongs to another program: the mount is empty and "
+      "read-only, the pool's objects are left alone",
+      pool.name());
+}
+
+void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
+  mpool::NamespaceOptions namespace_options;
+  namespace_options.read_only = options.read_only;
+  namespace_options.sync = options.sync;
+  namespace_options.log_mlog_size = kLeastMlogSize;
+  const auto names = mpool::Namespace::mount(pool, namespace_options);
+  warn_if_foreign(*names, pool);
+  FileSystem file_system{.names = *names,
+                         .presentation = {.uid = options.uid, .gid = options.gid},
+                         .on_ready = [&startup] { startup.succeeded(); },
+                         .open_files = {}};
+  {
+    Session session(file_system, options);
+    session.run();
+  }
+  const std::size_t left = file_system.open_files.count();
+  if (left != 0) spdlog::warn("pool {}: unmounted with {} files open", pool.name(), left);
+  file_system.open_files.close_all();
+}
+
+}  // namespace
+
+void resolve(Options& options) {
+  try {
+    std::string joined;
+    for (const std::string& path : mpool::resolve_pool(options.pool)) {
+      std::error_code error;
+      const auto real = std::filesystem::canonical(path, error);
+      // What cannot be resolved cannot be opened either, and opening says why.
+      options.device_paths.push_back((error ? std::filesystem::absolute(path) : real).string());
+      joined += (joined.empty() ? "" : ",") + options.device_paths.back();
+    }
+    const bool by_devices =
+        options.pool.find('/') != std::string::npos || std::filesystem::exists(options.pool);
+    options.source = by_devices ? joined : options.pool;
+  } catch (const mpool::Error& error) {
+    mpool::raise(error.code(), "pool " + options.pool, "{}", error.what());
+  }
+}
+
+void check_mount_point(Options& options) {
+  struct stat point {};
+  const std::string given = options.mount_point;
+  struct statvfs facts {};
+  // The kernel may know the attributes of a dead mount's root; the facts it has to ask for.
+  if (::stat(given.c_str(), &point) != 0 || ::statvfs(given.c_str(), &facts) != 0) {
+    const int code = errno;
+    const char* advice = "";
+    if (code == ENOENT) advice = ": make the directory first";
+    if (code == ENOTCONN) advice = ": the mount of a daemon that died, umount it first";
+    mpool::raise(code, "mount point " + given, "{}{}", mpool::errno_text(code), advice);
+  }
+  if (!S_ISDIR(point.st_mode)) {
+    mpool::raise(ENOTDIR, "mount point " + given, "not a directory");
+  }
+  if (::access("/dev/fuse", F_OK) != 0) {
+    mpool::raise(errno, "/dev/fuse",
+                 "{}: the kernel has no FUSE, or its module is not loaded (modprobe fuse)",
+                 mpool::errno_text(errno));
+  }
+  options.mount_point = std::filesystem::canonical(given).string();
+}
+
+void mount_and_serve(const Options& options, Startup& startup) {
+  try {
+    const auto pool = activate(options, open_devices_patiently(options));
+    serve(options, *pool, startup);
+  } catch (const mpool::Error& error) {
+    mpool::raise(error.code(), "pool " + options.pool, "{}", error.what());
+  }
+}
+
+}  // namespace mpoolfs

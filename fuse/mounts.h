@@ -1,0 +1,35 @@
+// The system's table of mounts.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mpoolfs {
+
+struct MountEntry {
+  std::string device;  // "MAJOR:MINOR"
+  std::string mount_point;
+  std::string type;    // "fuse.mpoolfs"
+  std::string source;  // the pool as the mounting user called it
+};
+
+// Parses a line of /proc/PID/mountinfo (proc(5)), octal escapes undone; nullopt when it is none.
+std::optional<MountEntry> parse_mount_line(std::string_view line);
+
+// The mounts of this process's namespace; empty when the table cannot be read.
+std::vector<MountEntry> read_mounts();
+
+// A mount of mpoolfs whose source is one of `names` or lists one of `device_paths` (resolved
+// symbolic links).
+std::optional<MountEntry> find_pool_mount(std::span<const MountEntry> mounts,
+                                          std::span<const std::string> names,
+                                          std::span<const std::string> device_paths);
+
+// The mount on top of `mount_point` (an absolute path without symbolic links).
+std::optional<MountEntry> find_mount(std::span<const MountEntry> mounts,
+                                     std::string_view mount_point);
+
+}  // namespace mpoolfs

@@ -1,0 +1,130 @@
+#include <cerrno>
+#include <ctime>
+#include <string>
+#include <string_view>
+
+#include <sys/statvfs.h>
+
+#include "engine/base/error.h"
+#include "fuse/ops/answer.h"
+#include "fuse/ops/handle_of.h"
+#include "fuse/ops/operations.h"
+
+namespace mpoolfs {
+
+namespace {
+
+void reply_attributes(fuse_req_t request, const FileSystem& file_system,
+                      const mpool::Attributes& attributes) {
+  const struct stat shown = to_stat(attributes, file_system.presentation);
+  fuse_reply_attr(request, &shown, attribute_timeout(attributes));
+}
+
+// Answers a request for a value of unknown size: with the size when none was offered, otherwise
+// with the value.
+void reply_value(fuse_req_t request, std::string_view value, size_t room) {
+  if (room == 0) {
+    fuse_reply_xattr(request, value.size());
+  } else if (value.size() > room) {
+    fuse_reply_err(request, ERANGE);
+  } else {
+    fuse_reply_buf(request, value.data(), value.size());
+  }
+}
+
+void set_size(FileSystem& file_system, fuse_ino_t inode, off_t size, const fuse_file_info* info) {
+  if (size < 0) mpool::raise(EINVAL, "truncate", "negative size {}", size);
+  if (info != nullptr) {
+    Handle& handle = handle_of(*info);
+    file_system.open_files.note_write(handle);
+    handle.file().truncate(static_cast<std::uint64_t>(size));
+  } else {
+    file_system.open_files.settle(inode);
+    file_system.names.truncate(inode, static_cast<std::uint64_t>(size));
+  }
+}
+
+std::timespec time_now() {
+  std::timespec now{};
+  std::timespec_get(&now, TIME_UTC);
+  return now;
+}
+
+bool is_empty(const mpool::AttributeChange& change) {
+  return !change.mode && !change.uid && !change.gid && !change.atime && !change.mtime;
+}
+
+}  // namespace
+
+void op_getattr(fuse_req_t request, fuse_ino_t inode, fuse_file_info*) {
+  answer(request, "getattr", inode, [&](FileSystem& file_system) {
+    reply_attributes(request, file_system, file_system.names.attributes(inode));
+  });
+}
+
+void op_setattr(fuse_req_t request, fuse_ino_t inode, struct stat* wanted, int to_set,
+                fuse_file_info* info) {
+  answer(request, "setattr", inode, [&](FileSystem& file_system) {
+    if ((to_set & FUSE_SET_ATTR_SIZE) != 0) set_size(file_system, inode, wanted->st_size, info);
+    const mpool::AttributeChange change = to_change(*wanted, to_set, time_now());
+    reply_attributes(request, file_system,
+                     is_empty(change) ? file_system.names.attributes(inode)
+                                      : file_system.names.set_attributes(inode, change));
+  });
+}
+
+void op_statfs(fuse_req_t request, fuse_ino_t inode) {
+  answer(request, "statfs", inode, [&](FileSystem& file_system) {
+    // The kernel asks with inode 0 when it does not know which.
+    const mpool::SpaceFacts space = file_system.names.space(inode == 0 ? mpool::kRootInode : inode);
+    struct statvfs facts {};
+    facts.f_bsize = space.block_size;
+    facts.f_frsize = space.block_size;
+    facts.f_blocks = space.blocks;
+    facts.f_bfree = space.free;
+    facts.f_bavail = space.available;
+    // Each further object takes at least one zone.
+    facts.f_files = space.files + space.available;
+    facts.f_ffree = space.available;
+    facts.f_favail = space.available;
+    facts.f_namemax = mpool::kMaxNameLength;
+    fuse_reply_statfs(request, &facts);
+  });
+}
+
+void op_setxattr(fuse_req_t request, fuse_ino_t inode, const char* name, const char* value,
+                 size_t size, int flags) {
+  answer(request, "setxattr", inode, [&](FileSystem& file_system) {
+    file_system.names.set_xattr(inode, name, {value, size}, flags);
+    fuse_reply_err(request, 0);
+  });
+}
+
+void op_getxattr(fuse_req_t request, fuse_ino_t inode, const char* name, size_t size) {
+  answer(request, "getxattr", inode, [&](FileSystem& file_system) {
+    const std::string_view wanted = name;
+    // Facts about the content are those after a close that the caller has seen return.
+    if (wanted.starts_with("user.mpool.")) file_system.open_files.settle(inode);
+    reply_value(request, file_system.names.get_xattr(inode, wanted), size);
+  });
+}
+
+void op_listxattr(fuse_req_t request, fuse_ino_t inode, size_t size) {
+  answer(request, "listxattr", inode, [&](FileSystem& file_system) {
+    std::string list;
+    for (const std::string& name : file_system.names.list_xattrs(inode)) {
+      list += name;
+      list += '\0';
+    }
+    reply_value(request, list, size);
+  });
+}
+
+void op_removexattr(fuse_req_t request, fuse_ino_t inode, const char* name) {
+  answer(request, "removexattr", inode, [&](FileSystem& file_system) {
+    file_system.names.remove_xattr(inode, name);
+    fuse_reply_err(request, 0);
+  });
+}
+
+}  // namespace mpoolfs

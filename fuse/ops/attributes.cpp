@@ -1,0 +1,97 @@
+#include "fuse/ops/attributes.h"
+
+namespace mpoolfs {
+
+namespace {
+
+constexpr mode_t kPermissionBits = 07777;
+constexpr blksize_t kDirectoryIoSize = 4096;
+
+bool is_regular(mpool::FileKind kind) {
+  return kind != mpool::FileKind::directory && kind != mpool::FileKind::symlink;
+}
+
+}  // namespace
+
+mode_t type_bits(mpool::FileKind kind) {
+  switch (kind) {
+    case mpool::FileKind::directory:
+      return S_IFDIR;
+    case mpool::FileKind::symlink:
+      return S_IFLNK;
+    case mpool::FileKind::empty:
+    case mpool::FileKind::write_once:
+    case mpool::FileKind::log:
+      break;
+  }
+  return S_IFREG;
+}
+
+struct stat to_stat(const mpool::Attributes& attributes, const Presentation& presentation) {
+  struct stat shown {};
+  shown.st_ino = attributes.inode;
+  shown.st_mode = type_bits(attributes.kind) | (attributes.mode & kPermissionBits);
+  shown.st_nlink = attributes.links;
+  shown.st_uid = presentation.uid.value_or(attributes.uid);
+  shown.st_gid = presentation.gid.value_or(attributes.gid);
+  shown.st_size = static_cast<off_t>(attributes.size);
+  shown.st_blocks = static_cast<blkcnt_t>(attributes.blocks);
+  shown.st_blksize = is_regular(attributes.kind) ? kPreferredIoSize : kDirectoryIoSize;
+  shown.st_atim = attributes.atime;
+  shown.st_mtim = attributes.mtime;
+  shown.st_ctim = attributes.ctime;
+  return shown;
+}
+
+double attribute_timeout(const mpool::Attributes& attributes) {
+  return !is_regular(attributes.kind) || attributes.committed ? kForever : kNever;
+}
+
+double entry_timeout(const mpool::Attributes& attributes) {
+  const bool may_vanish = attributes.kind == mpool::FileKind::write_once && !attributes.committed;
+  return may_vanish ? kNever : kForever;
+}
+
+fuse_entry_param to_entry(const mpool::Attributes& attributes, const Presentation& presentation) {
+  fuse_entry_param entry{};
+  entry.ino = attributes.inode;
+  entry.attr = to_stat(attributes, presentation);
+  entry.attr_timeout = attribute_timeout(attributes);
+  entry.entry_timeout = entry_timeout(attributes);
+  return entry;
+}
+
+fuse_entry_param negative_entry() {
+  fuse_entry_param entry{};
+  entry.entry_timeout = kForever;
+  return entry;
+}
+
+Ownership ownership_in(const mpool::Attributes& parent, const fuse_ctx& caller, mode_t mode) {
+  Ownership made{.owner = {.uid = caller.uid, .gid = caller.gid}, .mode = mode & kPermissionBits};
+  if ((parent.mode & S_ISGID) != 0) {
+    made.owner.gid = parent.gid;
+    if (S_ISDIR(mode)) made.mode |= S_ISGID;
+  }
+  return made;
+}
+
+mpool::AttributeChange to_change(const struct stat& wanted, int to_set, const std::timespec& now) {
+  mpool::AttributeChange change;
+  if ((to_set & FUSE_SET_ATTR_MODE) != 0) change.mode = wanted.st_mode & kPermissionBits;
+  if ((to_set & FUSE_SET_ATTR_UID) != 0) change.uid = wanted.st_uid;
+  if ((to_set & FUSE_SET_ATTR_GID) != 0) change.gid = wanted.st_gid;
+  if ((to_set & FUSE_SET_ATTR_ATIME_NOW) != 0) {
+    change.atime = now;
+  } else if ((to_set & FUSE_SET_ATTR_ATIME) != 0) {
+    change.atime = wanted.st_atim;
+  }
+  if ((to_set & FUSE_SET_ATTR_MTIME_NOW) != 0) {
+    change.mtime = now;
+  } else if ((to_set & FUSE_SET_ATTR_MTIME) != 0) {
+    change.mtime = wanted.st_mtim;
+  }
+  return change;
+}
+
+}  // namespace mpoolfs

@@ -1,0 +1,55 @@
+// How the engine's attributes appear to the kernel, and how long it may trust them.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include <sys/stat.h>
+
+#include "engine/names/names.h"
+#include "fuse/ops/fuse_api.h"
+
+namespace mpoolfs {
+
+// Seconds the kernel may answer from its cache: for ever, as whatever changes tells it, or not at
+// all.
+inline constexpr double kForever = 1e9;
+inline constexpr double kNever = 0;
+
+// Preferred I/O size shown for regular files, in bytes: what one request carries.
+inline constexpr blksize_t kPreferredIoSize = 1 << 20;
+
+// Mount options that change what is shown of every file (spec, "Mounting": uid=, gid=).
+struct Presentation {
+  std::optional<uid_t> uid;
+  std::optional<gid_t> gid;
+};
+
+// S_IFDIR and so on.
+mode_t type_bits(mpool::FileKind kind);
+
+struct stat to_stat(const mpool::Attributes& attributes, const Presentation& presentation);
+
+// The size, times and kind of files being written, empty files and logs change without the kernel
+// being able to tell; everything else changes by requests alone.
+double attribute_timeout(const mpool::Attributes& attributes);
+// A file whose content is not committed may vanish (its commit may fail); other names go by
+// requests alone.
+double entry_timeout(const mpool::Attributes& attributes);
+
+fuse_entry_param to_entry(const mpool::Attributes& attributes, const Presentation& presentation);
+// "There is no such name", to be remembered.
+fuse_entry_param negative_entry();
+
+// Owner and mode bits of something made in `parent`: in a set-group-ID directory the group is the
+// directory's, and new directories inherit the bit.
+struct Ownership {
+  mpool::Owner owner;
+  std::uint32_t mode = 0;  // permission bits
+};
+Ownership ownership_in(const mpool::Attributes& parent, const fuse_ctx& caller, mode_t mode);
+
+// From the arguments of a SETATTR request; `now` stands for FUSE_SET_ATTR_ATIME_NOW and MTIME_NOW.
+mpool::AttributeChange to_change(const struct stat& wanted, int to_set, const std::timespec& now);
+
+}  // namespace mpoolfs

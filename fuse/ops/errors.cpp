@@ -1,0 +1,55 @@
+#include "fuse/ops/errors.h"
+
+#include <cerrno>
+#include <exception>
+#include <new>
+
+#include <spdlog/spdlog.h>
+
+#include "engine/base/error.h"
+
+namespace mpoolfs {
+
+namespace {
+
+// Codes by which the engine says that the media are damaged or do not answer: POSIX callers know
+// EIO only.
+bool is_media_failure(int code) {
+  switch (code) {
+    case EIO:
+    case EBADMSG:
+    case ENOTRECOVERABLE:
+    case EUCLEAN:
+    case EREMOTEIO:
+    case ENXIO:
+      return true;
+    default:
+      return false;
+  }
+}
+
+void log_failure(const RequestName& request, const char* what) {
+  spdlog::error("{} of inode {}: {}", request.operation, request.inode, what);
+}
+
+}  // namespace
+
+int errno_of_current_exception(const RequestName& request) noexcept {
+  try {
+    try {
+      throw;
+    } catch (const mpool::Error& error) {
+      if (!is_media_failure(error.code())) return error.code();
+      log_failure(request, error.what());
+    } catch (const std::bad_alloc&) {
+      return ENOMEM;
+    } catch (const std::exception& error) {
+      log_failure(request, error.what());
+    }
+  } catch (...) {
+    // Logging failed, or something that is no exception of ours was thrown: the answer is the same.
+  }
+  return EIO;
+}
+
+}  // namespace mpoolfs

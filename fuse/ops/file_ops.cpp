@@ -1,0 +1,167 @@
+#include <cerrno>
+#include <cstdint>
+#include <limits>
+
+#include <fcntl.h>
+
+#include "engine/base/error.h"
+#include "fuse/ops/answer.h"
+#include "fuse/ops/handle_of.h"
+#include "fuse/ops/operations.h"
+#include "fuse/ops/transfer_buffer.h"
+
+namespace mpoolfs {
+
+namespace {
+
+mpool::OpenIntent to_intent(int flags) {
+  const int access = flags & O_ACCMODE;
+  return {.read = access != O_WRONLY,
+          .write = access != O_RDONLY,
+          .append = (flags & O_APPEND) != 0,
+          .truncate = (flags & O_TRUNC) != 0};
+}
+
+// Committed content is cached for ever and can be mapped; of everything else each read and write is
+// a request, and a shared mapping fails with ENODEV.
+void set_caching(const mpool::OpenFile& file, fuse_file_info& info) {
+  const bool cached = file.cacheable();
+  info.direct_io = cached ? 0 : 1;
+  info.keep_cache = cached ? 1 : 0;
+}
+
+// Registers an open file; `reply` gives the answer. -ENOENT from the library says that the kernel
+// has given the request up and will not release the handle.
+template <typename Reply>
+void reply_open_file(FileSystem& file_system, std::unique_ptr<mpool::OpenFile> file,
+                     const mpool::OpenIntent& intent, fuse_file_info& info, Reply&& reply) {
+  set_caching(*file, info);
+  Handle& handle = file_system.open_files.add(std::move(file), intent);
+  info.fh = handle_number(handle);
+  if (reply() == -ENOENT) file_system.open_files.close(handle);
+}
+
+// An existing file that open(2) with O_CREAT and without O_EXCL met.
+std::pair<mpool::Attributes, std::unique_ptr<mpool::OpenFile>> open_existing(
+    FileSystem& file_system, fuse_ino_t parent, const char* name, const mpool::OpenIntent& intent) {
+  const mpool::InodeNumber inode = file_system.names.lookup(parent, name).inode;
+  file_system.open_files.settle(inode);
+  auto file = file_system.names.open(inode, intent);
+  try {
+    return {file_system.names.attributes(inode), std::move(file)};
+  } catch (...) {
+    file->close();
+    throw;
+  }
+}
+
+std::pair<mpool::Attributes, std::unique_ptr<mpool::OpenFile>> create_or_open(
+    FileSystem& file_system, fuse_ino_t parent, const char* name, const Ownership& made,
+    const mpool::OpenIntent& intent, bool exclusive) {
+  try {
+    return file_system.names.create(parent, name, made.mode, made.owner, intent);
+  } catch (const mpool::Error& error) {
+    if (error.code() != EEXIST || exclusive) throw;
+  }
+  return open_existing(file_system, parent, name, intent);
+}
+
+// Negative offsets do not reach a file system; this keeps one from becoming a huge number.
+std::uint64_t checked_offset(off_t offset) {
+  if (offset < 0) mpool::raise(EINVAL, "request", "negative offset {}", offset);
+  return static_cast<std::uint64_t>(offset);
+}
+
+}  // namespace
+
+void op_open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
+  answer(request, "open", inode, [&](FileSystem& file_system) {
+    const mpool::OpenIntent intent = to_intent(info->flags);
+    file_system.open_files.settle(inode);
+    reply_open_file(file_system, file_system.names.open(inode, intent), intent, *info,
+                    [&] { return fuse_reply_open(request, info); });
+  });
+}
+
+void op_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode,
+               fuse_file_info* info) {
+  answer(request, "create", parent, [&](FileSystem& file_system) {
+    const mpool::OpenIntent intent = to_intent(info->flags);
+    const Ownership made =
+        ownership_in(file_system.names.attributes(parent), *fuse_req_ctx(request), mode);
+    auto [attributes, file] =
+        create_or_open(file_system, parent, name, made, intent, (info->flags & O_EXCL) != 0);
+    const fuse_entry_param entry = to_entry(attributes, file_system.presentation);
+    reply_open_file(file_system, std::move(file), intent, *info,
+                    [&] { return fuse_reply_create(request, &entry, info); });
+  });
+}
+
+void op_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
+             fuse_file_info* info) {
+  answer(request, "read", inode, [&](FileSystem&) {
+    const mpool::ByteSpan buffer = transfer_buffer(size);
+    const std::size_t length = handle_of(*info).file().read(checked_offset(offset), buffer);
+    fuse_reply_buf(request, reinterpret_cast<const char*>(buffer.data()), length);
+  });
+}
+
+void op_write(fuse_req_t request, fuse_ino_t inode, const char* data, size_t size, off_t offset,
+              fuse_file_info* info) {
+  answer(request, "write", inode, [&](FileSystem& file_system) {
+    Handle& handle = handle_of(*info);
+    const mpool::ConstByteSpan payload = mpool::as_bytes(data, size);
+    // A log gathers records in blocks of its own; mblocks are written from the payload's memory.
+    const bool log = handle.file().kind() == mpool::FileKind::log;
+    file_system.open_files.note_write(handle);
+    handle.file().write(checked_offset(offset), log ? payload : aligned_payload(payload),
+                        handle.append());
+    // For descriptors opened so, and writes that ask for it, the kernel leaves this to us.
+    if ((info->flags & O_DSYNC) != 0) handle.file().fsync();
+    fuse_reply_write(request, size);
+  });
+}
+
+void op_flush(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
+  answer(request, "flush", inode, [&](FileSystem& file_system) {
+    Handle& handle = handle_of(*info);
+    file_system.open_files.note_flush(handle);
+    handle.file().flush();
+    fuse_reply_err(request, 0);
+  });
+}
+
+void op_release(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
+  answer(request, "release", inode, [&](FileSystem& file_system) {
+    file_system.open_files.close(handle_of(*info));
+    fuse_reply_err(request, 0);
+  });
+}
+
+void op_fsync(fuse_req_t request, fuse_ino_t inode, int, fuse_file_info* info) {
+  answer(request, "fsync", inode, [&](FileSystem& file_system) {
+    file_system.open_files.settle_all();
+    handle_of(*info).file().fsync();
+    fuse_reply_err(request, 0);
+  });
+}
+
+// Declares the length, as ftruncate does; space is never set aside. Without this,
+// posix_fallocate(3) would write zeros all over a write-once file.
+void op_fallocate(fuse_req_t request, fuse_ino_t inode, int mode, off_t offset, off_t length,
+                  fuse_file_info* info) {
+  answer(request, "fallocate", inode, [&](FileSystem& file_system) {
+    Handle& handle = handle_of(*info);
+    if (mode != 0 || handle.file().kind() == mpool::FileKind::log) {
+      mpool::raise(EOPNOTSUPP, "fallocate", "only the length of a write-once file can be set");
+    }
+    if (length > std::numeric_limits<off_t>::max() - offset) {
+      mpool::raise(EFBIG, "fallocate", "offset {} and length {}", offset, length);
+    }
+    const std::uint64_t end = checked_offset(offset + length);
+    if (end > file_system.names.attributes(inode).size) handle.file().truncate(end);
+    fuse_reply_err(request, 0);
+  });
+}
+
+}  // namespace mpoolfs

@@ -1,0 +1,24 @@
+// Between a Handle and the file handle number of requests.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+
+#include "fuse/ops/fuse_api.h"
+#include "fuse/ops/open_files.h"
+
+namespace mpoolfs {
+
+static_assert(sizeof(Handle*) <= sizeof(std::uint64_t));
+
+// The kernel hands back what open and create gave it, so the number is always of a handle that is
+// open.
+inline Handle& handle_of(const fuse_file_info& info) {
+  return *std::bit_cast<Handle*>(static_cast<std::uintptr_t>(info.fh));
+}
+
+inline std::uint64_t handle_number(Handle& handle) {
+  return std::bit_cast<std::uintptr_t>(&handle);
+}
+
+}  // namespace mpoolfs

@@ -1,0 +1,145 @@
+#include <cerrno>
+#include <cstdio>
+#include <string_view>
+
+#include <fcntl.h>
+
+#include "engine/base/error.h"
+#include "fuse/ops/answer.h"
+#include "fuse/ops/operations.h"
+
+namespace mpoolfs {
+
+namespace {
+
+void reply_entry(fuse_req_t request, const FileSystem& file_system,
+                 const mpool::Attributes& attributes) {
+  const fuse_entry_param entry = to_entry(attributes, file_system.presentation);
+  fuse_reply_entry(request, &entry);
+}
+
+Ownership ownership_of_new(FileSystem& file_system, fuse_req_t request, fuse_ino_t parent,
+                           mode_t mode) {
+  return ownership_in(file_system.names.attributes(parent), *fuse_req_ctx(request), mode);
+}
+
+// What "." and ".." of a directory stand for; asked for only by the kernel's NFS server, which
+// knows inodes by number alone.
+mpool::Attributes lookup_dots(FileSystem& file_system, fuse_ino_t parent, std::string_view name) {
+  mpool::Namespace& names = file_system.names;
+  return names.attributes(name == "." ? parent : names.parent_of(parent));
+}
+
+void settle_name(FileSystem& file_system, fuse_ino_t parent, const char* name) {
+  file_system.open_files.settle(file_system.names.lookup(parent, name).inode);
+}
+
+mpool::RenameMode rename_mode(unsigned int flags) {
+  switch (flags) {
+    case 0:
+      return mpool::RenameMode::replace;
+    case RENAME_NOREPLACE:
+      return mpool::RenameMode::no_replace;
+    case RENAME_EXCHANGE:
+      return mpool::RenameMode::exchange;
+    default:
+      mpool::raise(EINVAL, "rename", "flags {:#x} are not supported", flags);
+  }
+}
+
+}  // namespace
+
+void op_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
+  answer(request, "lookup", parent, [&](FileSystem& file_system) {
+    const std::string_view wanted = name;
+    if (wanted == "." || wanted == "..") {
+      return reply_entry(request, file_system, lookup_dots(file_system, parent, wanted));
+    }
+    try {
+      reply_entry(request, file_system, file_system.names.lookup(parent, wanted));
+    } catch (const mpool::Error& error) {
+      if (error.code() != ENOENT) throw;
+      const fuse_entry_param none = negative_entry();
+      fuse_reply_entry(request, &none);
+    }
+  });
+}
+
+// Inode numbers are never reused and inodes live in the engine: there is nothing to forget.
+void op_forget(fuse_req_t request, fuse_ino_t, uint64_t) {
+  fuse_reply_none(request);
+}
+
+void op_forget_multi(fuse_req_t request, size_t, fuse_forget_data*) {
+  fuse_reply_none(request);
+}
+
+void op_mknod(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode, dev_t) {
+  answer(request, "mknod", parent, [&](FileSystem& file_system) {
+    // mknod(2): EPERM where a file system has no such nodes.
+    if (!S_ISREG(mode)) mpool::raise(EPERM, name, "only regular files can be made");
+    const Ownership made = ownership_of_new(file_system, request, parent, mode);
+    reply_entry(request, file_system,
+                file_system.names.make_file(parent, name, made.mode, made.owner));
+  });
+}
+
+void op_mkdir(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode) {
+  answer(request, "mkdir", parent, [&](FileSystem& file_system) {
+    const Ownership made = ownership_of_new(file_system, request, parent, mode | S_IFDIR);
+    reply_entry(request, file_system,
+                file_system.names.make_directory(parent, name, made.mode, made.owner));
+  });
+}
+
+void op_unlink(fuse_req_t request, fuse_ino_t parent, const char* name) {
+  answer(request, "unlink", parent, [&](FileSystem& file_system) {
+    file_system.names.unlink(parent, name);
+    fuse_reply_err(request, 0);
+  });
+}
+
+void op_rmdir(fuse_req_t request, fuse_ino_t parent, const char* name) {
+  answer(request, "rmdir", parent, [&](FileSystem& file_system) {
+    file_system.names.remove_directory(parent, name);
+    fuse_reply_err(request, 0);
+  });
+}
+
+void op_symlink(fuse_req_t request, const char* target, fuse_ino_t parent, const char* name) {
+  answer(request, "symlink", parent, [&](FileSystem& file_system) {
+    const Ownership made = ownership_of_new(file_system, request, parent, S_IFLNK | 0777);
+    reply_entry(request, file_system,
+                file_system.names.make_symlink(parent, name, target, made.owner));
+  });
+}
+
+void op_readlink(fuse_req_t request, fuse_ino_t inode) {
+  answer(request, "readlink", inode, [&](FileSystem& file_system) {
+    fuse_reply_readlink(request, file_system.names.read_symlink(inode).c_str());
+  });
+}
+
+void op_rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
+               const char* new_name, unsigned int flags) {
+  answer(request, "rename", parent, [&](FileSystem& file_system) {
+    const mpool::RenameMode mode = rename_mode(flags);
+    if (mode == mpool::RenameMode::exchange) {
+      // Files still being written cannot be exchanged; those just closed are not such files.
+      settle_name(file_system, parent, name);
+      settle_name(file_system, new_parent, new_name);
+    }
+    file_system.names.rename(parent, name, new_parent, new_name, mode);
+    fuse_reply_err(request, 0);
+  });
+}
+
+void op_link(fuse_req_t request, fuse_ino_t inode, fuse_ino_t new_parent, const char* new_name) {
+  answer(request, "link", inode, [&](FileSystem& file_system) {
+    // As for an exchange.
+    file_system.open_files.settle(inode);
+    reply_entry(request, file_system, file_system.names.link(inode, new_parent, new_name));
+  });
+}
+
+}  // namespace mpoolfs

@@ -1,0 +1,192 @@
+#include "fuse/options.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <limits>
+#include <sstream>
+#include <string_view>
+
+#include <boost/program_options.hpp>
+#include <fmt/format.h>
+
+namespace mpoolfs {
+
+namespace po = boost::program_options;
+
+namespace {
+
+// The hidden option that collects the operands. A name that cannot be typed as an option.
+constexpr const char* kOperands = " operands";
+
+constexpr const char* kMountOptions = R"(Mount options (-o):
+  ro                    nothing is written, to the media neither
+  sync                  every commit and directory change is durable on return
+  force                 mount without a staging device that the pool has
+  allow_other           other users may use the mount (default when root mounts)
+  uid=N, gid=N          show all files as owned by this user, this group
+  rw suid nosuid dev nodev exec noexec atime noatime dirsync
+                        as for every mount, see mount(8)
+)";
+
+// Options of every mount that libfuse hands to the kernel.
+constexpr std::array<std::string_view, 9> kKernelOptions = {
+    "suid", "nosuid", "dev", "nodev", "exec", "noexec", "atime", "noatime", "dirsync"};
+
+// Options of fstab that are for mount(8), or ask for what is so anyway.
+constexpr std::array<std::string_view, 19> kIgnoredOptions = {
+    "defaults",    "async",         "auto",     "noauto",     "user",    "nouser",   "users",
+    "nousers",     "owner",         "group",    "nofail",     "_netdev", "relatime", "norelatime",
+    "strictatime", "nostrictatime", "diratime", "nodiratime", "silent"};
+
+template <std::size_t N>
+bool contains(const std::array<std::string_view, N>& list, std::string_view name) {
+  return std::ranges::find(list, name) != list.end();
+}
+
+// A user or group number; the greatest one means "none" to the system.
+uid_t parse_id(std::string_view name, std::string_view text) {
+  uid_t value = 0;
+  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || rest != text.data() + text.size() ||
+      value == std::numeric_limits<uid_t>::max()) {
+    throw UsageError(fmt::format("mount option {}: \"{}\" is not a number", name, text));
+  }
+  return value;
+}
+
+void apply_flag(Options& options, std::string_view name) {
+  if (name == "ro") {
+    options.read_only = true;
+  } else if (name == "rw") {
+    options.read_only = false;
+  } else if (name == "sync") {
+    options.sync = true;
+  } else if (name == "force") {
+    options.force = true;
+  } else if (name == "allow_other") {
+    options.allow_other = true;
+  } else if (contains(kKernelOptions, name)) {
+    options.kernel_options.emplace_back(name);
+  } else if (!contains(kIgnoredOptions, name)) {
+    throw UsageError(fmt::format("unknown mount option \"{}\"", name));
+  }
+}
+
+void apply_mount_option(Options& options, std::string_view option) {
+  if (option.empty() || option.starts_with("x-") || option.starts_with("X-") ||
+      option.starts_with("comment=") || option.starts_with("user=")) {
+    return;  // for mount(8) and others who read fstab
+  }
+  const std::size_t equals = option.find('=');
+  if (equals == std::string_view::npos) return apply_flag(options, option);
+  const std::string_view name = option.substr(0, equals);
+  const std::string_view value = option.substr(equals + 1);
+  if (name == "uid") {
+    options.uid = parse_id(name, value);
+  } else if (name == "gid") {
+    options.gid = parse_id(name, value);
+  } else {
+    throw UsageError(fmt::format("unknown mount option \"{}\"", option));
+  }
+}
+
+void apply_mount_options(Options& options, std::string_view list) {
+  while (!list.empty()) {
+    const std::size_t comma = std::min(list.find(','), list.size());
+    apply_mount_option(options, list.substr(0, comma));
+    list.remove_prefix(std::min(comma + 1, list.size()));
+  }
+}
+
+po::options_description own_switches() {
+  po::options_description switches("Options");
+  auto add = switches.add_options();
+  add("options,o", po::value<std::vector<std::string>>()->composing()->value_name("OPTIONS"),
+      "mount options, joined with ','");
+  add("foreground,f", "stay in the foreground, messages on standard error");
+  add("debug,d", "as -f, and show every request");
+  add("help,h", "show this help and exit");
+  add("version,V", "show the version and exit");
+  return switches;
+}
+
+// What mount(8) may call a helper with.
+po::options_description helper_switches() {
+  po::options_description switches;
+  auto add = switches.add_options();
+  add("options,o", po::value<std::vector<std::string>>()->composing(), "");
+  add("fake,f", "");
+  add("sloppy,s", "");
+  add("no-mtab,n", "");
+  add("verbose,v", "");
+  add("type,t", po::value<std::string>(), "");
+  add("help,h", "");
+  add("version,V", "");
+  return switches;
+}
+
+po::variables_map parse_switches(std::span<const std::string> arguments, bool helper) {
+  po::options_description all;
+  all.add(helper ? helper_switches() : own_switches());
+  all.add_options()(kOperands, po::value<std::vector<std::string>>());
+  po::positional_options_description positional;
+  positional.add(kOperands, -1);
+  // Abbreviated options would turn into others when new ones are added.
+  const int style = po::command_line_style::unix_style & ~po::command_line_style::allow_guessing;
+  po::variables_map values;
+  try {
+    po::store(po::command_line_parser({arguments.begin(), arguments.end()})
+                  .options(all)
+                  .positional(positional)
+                  .style(style)
+                  .run(),
+              values);
+    po::notify(values);
+  } catch (const po::error& error) {
+    throw UsageError(error.what());
+  }
+  return values;
+}
+
+void take_operands(Options& options, const po::variables_map& values) {
+  std::vector<std::string> operands;
+  if (values.count(kOperands) != 0) operands = values[kOperands].as<std::vector<std::string>>();
+  if (operands.empty() || operands[0].empty()) throw UsageError("missing argument: POOL");
+  if (operands.size() < 2 || operands[1].empty()) throw UsageError("missing argument: MOUNTPOINT");
+  if (operands.size() > 2) throw UsageError(fmt::format("unexpected argument \"{}\"", operands[2]));
+  options.pool = operands[0];
+  options.mount_point = operands[1];
+}
+
+}  // namespace
+
+Options parse_options(std::span<const std::string> arguments, bool helper) {
+  const po::variables_map values = parse_switches(arguments, helper);
+  Options options;
+  options.help = values.count("help") != 0;
+  options.version = values.count("version") != 0;
+  if (options.help || options.version) return options;
+  options.debug = values.count("debug") != 0;
+  options.foreground = options.debug || values.count("foreground") != 0;
+  options.fake = values.count("fake") != 0;
+  if (values.count("options") != 0) {
+    for (const std::string& list : values["options"].as<std::vector<std::string>>()) {
+      apply_mount_options(options, list);
+    }
+  }
+  take_operands(options, values);
+  return options;
+}
+
+std::string help_text() {
+  std::ostringstream text;
+  text << "Usage: mpoolfs [OPTIONS] POOL MOUNTPOINT\n\n"
+          "Mounts a pool. POOL is its name, UUID=…, or its devices joined with ','.\n"
+          "Returns when the mount is usable; it ends with umount(8).\n\n"
+       << own_switches() << '\n'
+       << kMountOptions;
+  return text.str();
+}
+
+}  // namespace mpoolfs

@@ -1,0 +1,49 @@
+// The command line of mpoolfs and of the mount helper mount.mpoolfs.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <sys/types.h>
+
+namespace mpoolfs {
+
+// The command line is wrong; what() says how.
+class UsageError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+struct Options {
+  std::string pool;  // as the user calls it: name, UUID=…, or device paths
+  // The pool's device paths, absolute; found by resolve() (mount.h).
+  std::vector<std::string> device_paths;
+  std::string source;       // what the table of mounts shows
+  std::string mount_point;  // as given
+  bool foreground = false;  // -f
+  bool debug = false;       // -d: every request on stderr, implies foreground
+
+  bool read_only = false;
+  bool sync = false;
+  bool force = false;
+  std::optional<bool> allow_other;  // absent: yes when root mounts
+  std::optional<uid_t> uid;
+  std::optional<gid_t> gid;
+  std::vector<std::string> kernel_options;  // nosuid, noatime, …: passed on
+
+  bool fake = false;  // mount(8) -f: everything but mounting
+  bool help = false;
+  bool version = false;
+};
+
+// Parses the arguments after the program's name. `helper`: called by mount(8) as mount.mpoolfs,
+// with the switches of a mount helper (mount(8), "External helpers"). Throws UsageError.
+Options parse_options(std::span<const std::string> arguments, bool helper);
+
+// For --help.
+std::string help_text();
+
+}  // namespace mpoolfs

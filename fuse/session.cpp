@@ -1,0 +1,209 @@
+#include "fuse/session.h"
+
+#include <cerrno>
+#include <csignal>
+#include <cstdarg>
+#include <cstdio>
+#include <fstream>
+#include <string_view>
+#include <utility>
+
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "engine/base/error.h"
+#include "fuse/mounts.h"
+#include "fuse/ops/notifier.h"
+#include "fuse/ops/operations.h"
+
+namespace mpoolfs {
+
+namespace {
+
+// Threads answering requests: at most, and kept when there is nothing to do.
+constexpr unsigned kMaxThreads = 32;
+constexpr unsigned kMaxIdleThreads = 16;
+
+constexpr unsigned kReadAheadKib = 8192;
+
+struct DestroySession {
+  void operator()(fuse_session* session) const { fuse_session_destroy(session); }
+};
+using SessionPointer = std::unique_ptr<fuse_session, DestroySession>;
+
+struct DestroyLoopConfig {
+  void operator()(fuse_loop_config* config) const { fuse_loop_cfg_destroy(config); }
+};
+using LoopConfigPointer = std::unique_ptr<fuse_loop_config, DestroyLoopConfig>;
+
+// While mounting, what the library complains of becomes part of the exception.
+thread_local bool collecting_messages = false;
+thread_local std::string last_library_message;
+
+spdlog::level::level_enum to_level(fuse_log_level level) {
+  if (level <= FUSE_LOG_ERR) return spdlog::level::err;
+  if (level == FUSE_LOG_WARNING) return spdlog::level::warn;
+  return level == FUSE_LOG_DEBUG ? spdlog::level::debug : spdlog::level::info;
+}
+
+[[gnu::format(printf, 2, 0)]] void log_of_library(fuse_log_level level, const char* format,
+                                                  va_list arguments) {
+  char text[512];
+  std::vsnprintf(text, sizeof text, format, arguments);
+  std::string_view message = text;
+  while (message.ends_with('\n'))
+    message.remove_suffix(1);
+  if (level <= FUSE_LOG_ERR && collecting_messages) {
+    last_library_message = message;
+  } else {
+    spdlog::log(to_level(level), "{}", message);
+  }
+}
+
+// The library's own form of mount options. A comma inside of a value is escaped.
+std::string mount_arguments(const Options& options) {
+  char* joined = nullptr;
+  auto add = [&](const std::string& option) {
+    if (fuse_opt_add_opt_escaped(&joined, option.c_str()) != 0) throw std::bad_alloc();
+  };
+  add("fsname=" + options.source);
+  add("subtype=mpoolfs");
+  add("default_permissions");
+  if (options.allow_other.value_or(::geteuid() == 0)) add("allow_other");
+  if (options.read_only) add("ro");
+  for (const std::string& option : options.kernel_options)
+    add(option);
+  std::string arguments = joined;
+  std::free(joined);
+  return arguments;
+}
+
+SessionPointer new_session(FileSystem& file_system, const Options& options) {
+  const std::string mount_options = mount_arguments(options);
+  fuse_args arguments = FUSE_ARGS_INIT(0, nullptr);
+  const bool added = fuse_opt_add_arg(&arguments, "mpoolfs") == 0 &&
+                     fuse_opt_add_arg(&arguments, "-o") == 0 &&
+                     fuse_opt_add_arg(&arguments, mount_options.c_str()) == 0 &&
+                     (!options.debug || fuse_opt_add_arg(&arguments, "-d") == 0);
+  if (!added) throw std::bad_alloc();
+  SessionPointer session(
+      fuse_session_new(&arguments, &operations(), sizeof(fuse_lowlevel_ops), &file_system));
+  fuse_opt_free_args(&arguments);
+  if (session == nullptr) mpool::raise(EINVAL, "fuse", "{}", last_library_message);
+  return session;
+}
+
+void mount_session(fuse_session* session, const std::string& mount_point) {
+  errno = 0;
+  if (fuse_session_mount(session, mount_point.c_str()) == 0) return;
+  const int code = errno != 0 ? errno : EIO;
+  mpool::raise(code, mount_point, "mounting failed: {}",
+               last_library_message.empty() ? mpool::errno_text(code) : last_library_message);
+}
+
+// Large sequential reads are to be requested long before they are needed. Only possible once the
+// kernel has taken our answer to INIT, which any request of the mount waits for.
+void raise_read_ahead(const std::string& mount_point) {
+  struct stat root {};
+  if (::stat(mount_point.c_str(), &root) != 0) return;
+  const auto entry = find_mount(read_mounts(), mount_point);
+  if (!entry) return;
+  const std::string path = "/sys/class/bdi/" + entry->device + "/read_ahead_kb";
+  std::ofstream file(path);
+  file << kReadAheadKib << std::flush;
+  if (!file) spdlog::debug("{}: cannot be set", path);
+}
+
+sigset_t end_signals() {
+  sigset_t signals;
+  ::sigemptyset(&signals);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP})
+    ::sigaddset(&signals, signal);
+  return signals;
+}
+
+}  // namespace
+
+void block_end_signals() {
+  const sigset_t signals = end_signals();
+  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+}
+
+struct Session::Impl {
+  FileSystem& file_system;
+  std::string mount_point;
+  SessionPointer session;
+  // Shared with the engine's callbacks, which may come after the end of the session.
+  std::shared_ptr<Notifier> notifier;
+
+  Impl(FileSystem& files, const Options& options)
+      : file_system(files), mount_point(options.mount_point) {
+    fuse_set_log_func(log_of_library);
+    collecting_messages = true;
+    session = new_session(files, options);
+    mount_session(session.get(), mount_point);
+    collecting_messages = false;
+    try {
+      start_notifier();
+    } catch (...) {
+      fuse_session_unmount(session.get());
+      throw;
+    }
+  }
+
+  ~Impl() {
+    notifier->finish();
+    fuse_session_unmount(session.get());
+    notifier->join();
+  }
+
+  void start_notifier() {
+    notifier = std::make_shared<Notifier>(session.get());
+    file_system.names.on_committed(
+        [target = notifier](mpool::InodeNumber inode) { target->attributes_changed(inode); });
+    file_system.names.on_vanished([target = notifier](mpool::InodeNumber parent,
+                                                      const std::string& name,
+                                                      mpool::InodeNumber inode) {
+      target->name_vanished(parent, name, inode);
+    });
+    notifier->post([path = mount_point] { raise_read_ahead(path); });
+  }
+
+  void loop() {
+    LoopConfigPointer config(fuse_loop_cfg_create());
+    if (config == nullptr) throw std::bad_alloc();
+    fuse_loop_cfg_set_max_threads(config.get(), kMaxThreads);
+    fuse_loop_cfg_set_idle_threads(config.get(), kMaxIdleThreads);
+    fuse_loop_cfg_set_clone_fd(config.get(), 0);
+    const int result = fuse_session_loop_mt(session.get(), config.get());
+    // Positive: the signal that ended it.
+    if (result < 0) {
+      mpool::raise(-result, mount_point, "the connection to the kernel failed: {}",
+                   mpool::errno_text(-result));
+    }
+  }
+};
+
+Session::Session(FileSystem& file_system, const Options& options)
+    : impl_(std::make_unique<Impl>(file_system, options)) {}
+
+Session::~Session() = default;
+
+void Session::run() {
+  if (fuse_set_signal_handlers(impl_->session.get()) != 0) {
+    mpool::raise(EINVAL, impl_->mount_point, "signal handlers cannot be set");
+  }
+  const sigset_t signals = end_signals();
+  ::pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
+  struct Restore {
+    ~Restore() {
+      block_end_signals();
+      fuse_remove_signal_handlers(session);
+    }
+    fuse_session* session;
+  } const restore{impl_->session.get()};
+  impl_->loop();
+}
+
+}  // namespace mpoolfs

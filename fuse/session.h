@@ -1,0 +1,37 @@
+// One mount: the kernel's connection, from mounting to unmounting.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "fuse/ops/file_system.h"
+#include "fuse/ops/fuse_api.h"
+#include "fuse/options.h"
+
+namespace mpoolfs {
+
+// SIGTERM, SIGINT and SIGHUP end the mount. They must reach the main thread alone, so they are
+// blocked before any thread starts; Session::run lets them in.
+void block_end_signals();
+
+class Session {
+ public:
+  // Mounts on options.mount_point (an absolute path). `file_system` must outlive the session; its
+  // callbacks on_vanished and on_committed are set. Errors: ENODEV without FUSE, those of mount(2).
+  Session(FileSystem& file_system, const Options& options);
+  // Unmounts, if that has not happened yet.
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // Answers requests until the mount ends: by umount(8) or by one of the signals above. Throws when
+  // the kernel's connection fails.
+  void run();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace mpoolfs

@@ -1,0 +1,125 @@
+#include "fuse/ops/attributes.h"
+
+#include <gtest/gtest.h>
+
+namespace mpoolfs {
+namespace {
+
+using mpool::Attributes;
+using mpool::FileKind;
+
+Attributes sample(FileKind kind, bool committed = false) {
+  return {.inode = 77,
+          .kind = kind,
+          .mode = 0640,
+          .uid = 10,
+          .gid = 20,
+          .links = 3,
+          .size = 12345,
+          .blocks = 64,
+          .atime = {1, 2},
+          .mtime = {3, 4},
+          .ctime = {5, 6},
+          .committed = committed};
+}
+
+TEST(AttributesShown, EveryField) {
+  const struct stat shown = to_stat(sample(FileKind::write_once, true), {});
+  EXPECT_EQ(shown.st_ino, 77u);
+  EXPECT_EQ(shown.st_mode, mode_t{S_IFREG | 0640});
+  EXPECT_EQ(shown.st_nlink, 3u);
+  EXPECT_EQ(shown.st_uid, 10u);
+  EXPECT_EQ(shown.st_gid, 20u);
+  EXPECT_EQ(shown.st_size, 12345);
+  EXPECT_EQ(shown.st_blocks, 64);
+  EXPECT_EQ(shown.st_atim.tv_sec, 1);
+  EXPECT_EQ(shown.st_mtim.tv_sec, 3);
+  EXPECT_EQ(shown.st_mtim.tv_nsec, 4);
+  EXPECT_EQ(shown.st_ctim.tv_sec, 5);
+}
+
+TEST(AttributesShown, Types) {
+  EXPECT_EQ(type_bits(FileKind::directory), mode_t{S_IFDIR});
+  EXPECT_EQ(type_bits(FileKind::symlink), mode_t{S_IFLNK});
+  for (const FileKind kind : {FileKind::empty, FileKind::write_once, FileKind::log}) {
+    EXPECT_EQ(type_bits(kind), mode_t{S_IFREG});
+  }
+}
+
+TEST(AttributesShown, OwnerOptions) {
+  const struct stat shown = to_stat(sample(FileKind::log), {.uid = 1, .gid = 2});
+  EXPECT_EQ(shown.st_uid, 1u);
+  EXPECT_EQ(shown.st_gid, 2u);
+}
+
+TEST(AttributesShown, OnlyWhatCannotChangeIsCached) {
+  EXPECT_EQ(attribute_timeout(sample(FileKind::directory)), kForever);
+  EXPECT_EQ(attribute_timeout(sample(FileKind::symlink)), kForever);
+  EXPECT_EQ(attribute_timeout(sample(FileKind::write_once, true)), kForever);
+  EXPECT_EQ(attribute_timeout(sample(FileKind::write_once, false)), kNever);
+  EXPECT_EQ(attribute_timeout(sample(FileKind::empty)), kNever);
+  EXPECT_EQ(attribute_timeout(sample(FileKind::log)), kNever);
+}
+
+TEST(AttributesShown, NamesOfFilesThatMayVanishAreNotCached) {
+  EXPECT_EQ(entry_timeout(sample(FileKind::write_once, false)), kNever);
+  EXPECT_EQ(entry_timeout(sample(FileKind::write_once, true)), kForever);
+  EXPECT_EQ(entry_timeout(sample(FileKind::log)), kForever);
+  EXPECT_EQ(entry_timeout(sample(FileKind::directory)), kForever);
+}
+
+TEST(AttributesShown, Entries) {
+  const fuse_entry_param entry = to_entry(sample(FileKind::write_once, true), {});
+  EXPECT_EQ(entry.ino, 77u);
+  EXPECT_EQ(entry.attr.st_size, 12345);
+  EXPECT_EQ(entry.entry_timeout, kForever);
+  const fuse_entry_param none = negative_entry();
+  EXPECT_EQ(none.ino, 0u);
+  EXPECT_EQ(none.entry_timeout, kForever);
+}
+
+TEST(NewFiles, BelongToTheCaller) {
+  const fuse_ctx caller{.uid = 5, .gid = 6, .pid = 7, .umask = 0};
+  const Ownership made = ownership_in(sample(FileKind::directory), caller, S_IFDIR | 01755);
+  EXPECT_EQ(made.owner.uid, 5u);
+  EXPECT_EQ(made.owner.gid, 6u);
+  EXPECT_EQ(made.mode, 01755u);
+}
+
+TEST(NewFiles, TakeTheGroupOfSetGroupIdDirectories) {
+  const fuse_ctx caller{.uid = 5, .gid = 6, .pid = 7, .umask = 0};
+  Attributes parent = sample(FileKind::directory);
+  parent.mode |= S_ISGID;
+  const Ownership file = ownership_in(parent, caller, S_IFREG | 0644);
+  EXPECT_EQ(file.owner.uid, 5u);
+  EXPECT_EQ(file.owner.gid, 20u);
+  EXPECT_EQ(file.mode, 0644u);
+  const Ownership directory = ownership_in(parent, caller, S_IFDIR | 0755);
+  EXPECT_EQ(directory.owner.gid, 20u);
+  EXPECT_EQ(directory.mode, 02755u);
+}
+
+TEST(Changes, OnlyWhatIsAsked) {
+  struct stat wanted {};
+  wanted.st_mode = S_IFREG | 04711;
+  wanted.st_uid = 1;
+  wanted.st_gid = 2;
+  wanted.st_atim = {10, 1};
+  wanted.st_mtim = {20, 2};
+  const std::timespec now{30, 3};
+  const auto nothing = to_change(wanted, 0, now);
+  EXPECT_FALSE(nothing.mode || nothing.uid || nothing.gid || nothing.atime || nothing.mtime);
+  const auto owner = to_change(wanted, FUSE_SET_ATTR_UID | FUSE_SET_ATTR_MODE, now);
+  EXPECT_EQ(owner.uid, 1u);
+  EXPECT_EQ(owner.mode, 04711u);
+  EXPECT_FALSE(owner.gid || owner.atime || owner.mtime);
+  const auto times =
+      to_change(wanted, FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW, now);
+  ASSERT_TRUE(times.atime && times.mtime);
+  EXPECT_EQ(times.atime->tv_sec, 10);
+  EXPECT_EQ(times.mtime->tv_sec, 30);
+  EXPECT_EQ(times.mtime->tv_nsec, 3);
+}
+
+}  // namespace
+}  // namespace mpoolfs

@@ -1,0 +1,118 @@
+#include "fuse/options.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace mpoolfs {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+Options parse(const std::vector<std::string>& arguments, bool helper = false) {
+  return parse_options(arguments, helper);
+}
+
+std::string usage_error(const std::vector<std::string>& arguments, bool helper = false) {
+  try {
+    parse(arguments, helper);
+  } catch (const UsageError& error) {
+    return error.what();
+  }
+  return "accepted";
+}
+
+TEST(Options, Plain) {
+  const Options options = parse({"tank", "/mnt"});
+  EXPECT_EQ(options.pool, "tank");
+  EXPECT_EQ(options.mount_point, "/mnt");
+  EXPECT_FALSE(options.foreground);
+  EXPECT_FALSE(options.debug);
+  EXPECT_FALSE(options.read_only);
+  EXPECT_FALSE(options.sync);
+  EXPECT_FALSE(options.force);
+  EXPECT_FALSE(options.fake);
+  EXPECT_FALSE(options.allow_other);
+  EXPECT_FALSE(options.uid);
+  EXPECT_FALSE(options.gid);
+  EXPECT_TRUE(options.kernel_options.empty());
+}
+
+TEST(Options, Switches) {
+  EXPECT_TRUE(parse({"-f", "a", "b"}).foreground);
+  EXPECT_TRUE(parse({"a", "b", "--foreground"}).foreground);
+  const Options debug = parse({"-d", "a", "b"});
+  EXPECT_TRUE(debug.debug);
+  EXPECT_TRUE(debug.foreground);
+  EXPECT_TRUE(parse({"--help"}).help);
+  EXPECT_TRUE(parse({"-V"}).version);
+}
+
+TEST(Options, MountOptions) {
+  const Options options =
+      parse({"-o", "ro,sync,uid=12", "a", "-o", "gid=34,force,allow_other,nosuid,noatime", "b"});
+  EXPECT_TRUE(options.read_only);
+  EXPECT_TRUE(options.sync);
+  EXPECT_TRUE(options.force);
+  EXPECT_EQ(options.allow_other, true);
+  EXPECT_EQ(options.uid, 12u);
+  EXPECT_EQ(options.gid, 34u);
+  EXPECT_THAT(options.kernel_options, ElementsAre("nosuid", "noatime"));
+}
+
+TEST(Options, LastOfReadOnlyAndReadWriteCounts) {
+  EXPECT_FALSE(parse({"-o", "ro,rw", "a", "b"}).read_only);
+  EXPECT_TRUE(parse({"-o", "rw,ro", "a", "b"}).read_only);
+}
+
+TEST(Options, OptionsOfFstabAreAccepted) {
+  const Options options =
+      parse({"a", "b", "-o",
+             "defaults,,noauto,user,user=me,_netdev,nofail,x-systemd.automount,X-a=b,"
+             "comment=c,relatime"});
+  EXPECT_TRUE(options.kernel_options.empty());
+}
+
+TEST(Options, UnknownMountOptions) {
+  EXPECT_THAT(usage_error({"-o", "fast", "a", "b"}), HasSubstr("\"fast\""));
+  EXPECT_THAT(usage_error({"-o", "speed=9", "a", "b"}), HasSubstr("\"speed=9\""));
+  EXPECT_THAT(usage_error({"-o", "ro=1", "a", "b"}), HasSubstr("\"ro=1\""));
+}
+
+TEST(Options, IdsAreNumbers) {
+  for (const char* bad :
+       {"uid=", "uid=x", "uid=-1", "uid=1x", "uid=4294967295", "uid=4294967296"}) {
+    EXPECT_THAT(usage_error({"-o", bad, "a", "b"}), HasSubstr("not a number")) << bad;
+  }
+  EXPECT_EQ(parse({"-o", "gid=4294967294", "a", "b"}).gid, 4294967294u);
+}
+
+TEST(Options, Operands) {
+  EXPECT_THAT(usage_error({}), HasSubstr("POOL"));
+  EXPECT_THAT(usage_error({"", "b"}), HasSubstr("POOL"));
+  EXPECT_THAT(usage_error({"a"}), HasSubstr("MOUNTPOINT"));
+  EXPECT_THAT(usage_error({"a", "b", "c"}), HasSubstr("\"c\""));
+  EXPECT_THAT(usage_error({"a", "b", "--nonsense"}), HasSubstr("nonsense"));
+  EXPECT_NE(usage_error({"a", "b", "-o"}), "accepted");
+  EXPECT_NE(usage_error({"a", "b", "--foregr"}), "accepted");
+}
+
+TEST(Options, Helper) {
+  const Options options = parse({"a", "b", "-s", "-n", "-v", "-t", "mpoolfs", "-o", "rw"}, true);
+  EXPECT_FALSE(options.fake);
+  EXPECT_FALSE(options.foreground);
+  EXPECT_TRUE(parse({"a", "b", "-f"}, true).fake);
+  EXPECT_NE(usage_error({"a", "b", "-n"}), "accepted");
+  EXPECT_NE(usage_error({"a", "b", "-d"}, true), "accepted");
+}
+
+TEST(Options, HelpNamesEveryOption) {
+  const std::string help = help_text();
+  for (const char* word : {"-o", "-f", "-d", "-h", "-V", "ro", "sync", "force", "allow_other",
+                           "uid", "gid", "POOL", "MOUNTPOINT"}) {
+    EXPECT_THAT(help, HasSubstr(word));
+  }
+}
+
+}  // namespace
+}  // namespace mpoolfs

@@ -1,0 +1,189 @@
+"""kill -9 of the daemon while it works, then umount and mount."""
+
+import contextlib
+import os
+import random
+import subprocess
+import sys
+import time
+import unittest
+
+import harness
+from harness import MIB, content, run
+
+ROUNDS = 200 if harness.LONG else 20
+# What is closed this long before a crash is on the media.
+DURABLE_SECONDS = 1.0
+
+# Writes blocks of 1 MiB that tell their number, with an fsync after each `every` blocks; tells each fsync.
+SYNCING_WRITER = """
+import os, sys
+path, every = sys.argv[1], int(sys.argv[2])
+file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+for number in range(1, 1 << 30):
+    os.write(file, number.to_bytes(4, "little") * (1 << 18))
+    if number % every == 0:
+        os.fsync(file)
+        print(number, flush=True)
+"""
+
+# Makes files one after the other and tells when each was closed.
+FILE_MAKER = """
+import os, sys, time
+directory = sys.argv[1]
+for number in range(1 << 30):
+    file = os.open(f"{directory}/{number:06}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    os.write(file, b"file %d\\n" % number * (number % 50 + 1))
+    os.close(file)
+    print(number, time.monotonic(), flush=True)
+"""
+
+# Appends numbered records and tells when each was written.
+LOG_WRITER = """
+import os, sys, time
+file = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+for number in range(1 << 30):
+    os.write(file, b"record %d\\n" % number)
+    print(number, time.monotonic(), flush=True)
+"""
+
+
+def start(script, *arguments):
+    return subprocess.Popen([sys.executable, "-c", script, *map(str, arguments)],
+                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+
+class Crash(unittest.TestCase):
+    def setUp(self):
+        self.choice = random.Random(harness.seed())
+        self.mnt = harness.Mount(size="1G")
+
+    def tearDown(self):
+        self.mnt.umount()
+
+    def kill_daemon_and_writer(self, writer):
+        """kill -9 now; returns the time of it and what the writer told. The writer fails or is ended."""
+        killed = time.monotonic()
+        self.mnt.kill_daemon()
+        told, _ = writer.communicate(timeout=30)
+        self.mnt.crash()
+        return killed, [line.split() for line in (told or "").splitlines()]
+
+    def test_copy(self):
+        """a copy of a large file is interrupted many times: it is absent, its space free, the rest whole"""
+        directory = harness.temporary_directory()
+        source = directory / "large"
+        with open(source, "wb") as file:
+            for number in range(300):
+                file.write(content(number, MIB))
+        kept = {}
+        for number in range(3):
+            kept[f"kept{number}"] = content(1000 + number, self.choice.randrange(3 * MIB))
+            (self.mnt.path(f"kept{number}")).write_bytes(kept[f"kept{number}"])
+        time.sleep(DURABLE_SECONDS + 0.5)
+        self.mnt.crash()
+        free = self.mnt.free_blocks()
+        interrupted = 0
+        while interrupted < ROUNDS:
+            writer = subprocess.Popen(["cp", source, self.mnt.path("target")],
+                                      stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            time.sleep(self.choice.uniform(0.005, 0.35))
+            finished = writer.poll() is not None
+            self.kill_daemon_and_writer(writer)
+            if not finished:
+                interrupted += 1
+                print(f"  interrupted {interrupted}", file=sys.stderr)
+                # The last close may have come before the kill; the program ends after it.
+                if not self.mnt.path("target").exists():
+                    self.assertEqual(self.mnt.free_blocks(), free)
+            if self.mnt.path("target").exists():
+                run("cmp", source, self.mnt.path("target"))
+                self.mnt.path("target").unlink()
+                self.mnt.wait_for_free_blocks(free)
+            for name, data in kept.items():
+                self.assertEqual(self.mnt.path(name).read_bytes(), data)
+            if self.choice.random() < 0.3:
+                name = f"more{interrupted}"
+                kept[name] = content(name, self.choice.randrange(200_000))
+                with open(self.mnt.path(name), "wb") as file:
+                    file.write(kept[name])
+                    file.flush()
+                    os.fsync(file.fileno())
+                free = self.mnt.free_blocks()
+
+    def test_fsynced_then_interrupted(self):
+        """a file that was fsynced before the crash is there with at least what was fsynced"""
+        for number in range(max(3, ROUNDS // 4)):
+            path = self.mnt.path(f"f{number}")
+            writer = start(SYNCING_WRITER, path, self.choice.randrange(1, 8))
+            told = int(writer.stdout.readline())
+            time.sleep(self.choice.uniform(0, 0.3))
+            _, lines = self.kill_daemon_and_writer(writer)
+            synced = max([told] + [int(line[0]) for line in lines])
+            with open(path, "rb") as file:
+                block_number = 0
+                while block := file.read(MIB):
+                    block_number += 1
+                    self.assertEqual(block, (block_number.to_bytes(4, "little") * (MIB // 4))[:len(block)])
+            self.assertGreaterEqual(path.stat().st_size, synced * MIB)
+            path.unlink()
+
+    def test_many_files(self):
+        """of files made one after the other a prefix is there, with all that were closed in time"""
+        for number in range(max(3, ROUNDS // 4)):
+            directory = self.mnt.path(f"d{number}")
+            directory.mkdir()
+            writer = start(FILE_MAKER, directory)
+            time.sleep(DURABLE_SECONDS + self.choice.uniform(0, 1))
+            killed, lines = self.kill_daemon_and_writer(writer)
+            durable = [int(line[0]) for line in lines
+                       if float(line[1]) < killed - DURABLE_SECONDS]
+            there = sorted(os.listdir(directory)) if directory.exists() else []
+            self.assertEqual(there, [f"{index:06}" for index in range(len(there))])
+            for index, name in enumerate(there):
+                self.assertEqual((directory / name).read_bytes(),
+                                 b"file %d\n" % index * (index % 50 + 1))
+            print(f"  {len(lines)} closed, {len(durable)} of them in time, {len(there)} there",
+                  file=sys.stderr)
+            self.assertGreaterEqual(len(there), len(durable))
+            with contextlib.suppress(FileNotFoundError):
+                for name in there:
+                    (directory / name).unlink()
+                directory.rmdir()
+
+    def test_log(self):
+        """of a log's records a prefix is there, whole, with all that were written in time"""
+        for number in range(max(3, ROUNDS // 4)):
+            log = self.mnt.path(f"log{number}")
+            writer = start(LOG_WRITER, log)
+            time.sleep(DURABLE_SECONDS + self.choice.uniform(0, 1))
+            killed, lines = self.kill_daemon_and_writer(writer)
+            durable = [line for line in lines if float(line[1]) < killed - DURABLE_SECONDS]
+            data = log.read_bytes() if log.exists() else b""
+            records = data.splitlines(keepends=True)
+            self.assertEqual(data, b"".join(b"record %d\n" % index for index in range(len(records))))
+            self.assertGreaterEqual(len(records), len(durable))
+
+    def test_changes_in_order(self):
+        """of changes made one after the other a prefix is there"""
+        for number in range(max(3, ROUNDS // 4)):
+            directory = self.mnt.path(f"d{number}")
+            directory.mkdir()
+            (directory / "0").write_bytes(b"data")
+            descriptor = os.open(directory, os.O_RDONLY)
+            os.fsync(descriptor)
+            os.close(descriptor)
+            steps = 0
+            end = time.monotonic() + self.choice.uniform(0.1, 0.8)
+            while time.monotonic() < end:
+                os.rename(directory / f"{steps}", directory / f"{steps + 1}")
+                steps += 1
+            self.mnt.crash()
+            names = os.listdir(directory)
+            self.assertEqual(len(names), 1)
+            self.assertLessEqual(int(names[0]), steps)
+            self.assertEqual((directory / names[0]).read_bytes(), b"data")
+
+
+if __name__ == "__main__":
+    harness.main()

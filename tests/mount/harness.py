@@ -1,0 +1,338 @@
+"""Pools and real mounts for the tests: made, unmounted, killed and cleaned up, whatever happens.
+
+The programs come from the environment: MPOOL and MPOOLFS (set by meson). Tests need root and /dev/fuse and
+fail without them. MPOOLFS_TEST_LONG=1 makes those tests that repeat something do it for longer.
+"""
+
+import atexit
+import contextlib
+import ctypes
+import errno
+import hashlib
+import mmap
+import os
+import pathlib
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+MPOOL = os.environ["MPOOL"]
+MPOOLFS = os.environ["MPOOLFS"]
+LONG = os.environ.get("MPOOLFS_TEST_LONG") == "1"
+
+# A whole test program; a hanging daemon is killed then, so that what waits for it fails.
+LIMIT_SECONDS = 3 * 3600 if LONG else 540
+START_SECONDS = 60
+END_SECONDS = 120
+
+MIB = 1 << 20
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_PR_SET_PDEATHSIG = 1
+_AT_FDCWD = -100
+RENAME_NOREPLACE = 1
+RENAME_EXCHANGE = 2
+
+_cleanups = []
+_daemons = []
+
+
+def on_exit(function, *arguments):
+    """Calls the function at the end of the program, last registered first."""
+    _cleanups.append((function, arguments))
+
+
+def _clean_up():
+    while _cleanups:
+        function, arguments = _cleanups.pop()
+        try:
+            function(*arguments)
+        except Exception as error:  # the rest has to be cleaned up all the same
+            print(f"cleaning up: {error}", file=sys.stderr)
+
+
+def _end_on_signal(number, _frame):
+    sys.exit(128 + number)
+
+
+def _end_hanging():
+    print(f"test program takes longer than {LIMIT_SECONDS} s: daemons are killed", file=sys.stderr)
+    for daemon in _daemons:
+        with contextlib.suppress(ProcessLookupError):
+            daemon.kill()
+
+
+def main():
+    """Runs the tests of the calling program."""
+    atexit.register(_clean_up)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _end_on_signal)
+    watchdog = threading.Timer(LIMIT_SECONDS, _end_hanging)
+    watchdog.daemon = True
+    watchdog.start()
+    unittest.main(verbosity=2)
+
+
+def seed():
+    """The seed of random choices; printed, and set by MPOOLFS_TEST_SEED to repeat a run."""
+    value = int(os.environ.get("MPOOLFS_TEST_SEED", random.SystemRandom().randrange(1 << 32)))
+    print(f"MPOOLFS_TEST_SEED={value}", file=sys.stderr)
+    return value
+
+
+def content(key, size):
+    """Bytes that depend on the key."""
+    return random.Random(key).randbytes(size)
+
+
+def sha256(path):
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(MIB):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def run(*command, check=True, **more):
+    """Runs a program; its output is part of the failure."""
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, **more)
+    if check and done.returncode != 0:
+        raise AssertionError(
+            f"{' '.join(map(str, command))}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+    return done
+
+
+def shell(script, check=True, **more):
+    return run("sh", "-c", script, check=check, **more)
+
+
+def wait_until(condition, what, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"after {seconds} s still not: {what}")
+        time.sleep(0.02)
+
+
+def rename(old, new, flags):
+    """renameat2(2)."""
+    done = _libc.renameat2(_AT_FDCWD, os.fsencode(old), _AT_FDCWD, os.fsencode(new), flags)
+    if done != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), str(new))
+
+
+def temporary_directory():
+    path = pathlib.Path(tempfile.mkdtemp(prefix="mpoolfs-test-"))
+    path.chmod(0o755)  # other users come by
+    on_exit(shutil.rmtree, path, True)
+    return path
+
+
+def mounted_type(mount_point):
+    """The type of the file system mounted there, None when there is none."""
+    with open("/proc/self/mountinfo", encoding="utf-8") as table:
+        for line in table:
+            fields, _, system = line.partition(" - ")
+            if fields.split()[4] == str(mount_point):
+                return system.split()[0]
+    return None
+
+
+def loop_device(image):
+    device = run("losetup", "--direct-io=on", "--find", "--show", image).stdout.strip()
+    on_exit(run, "losetup", "--detach", device)
+    return device
+
+
+def daemon_of(mount_point):
+    """The process id of the background daemon that serves the mount point, None when there is none."""
+    for entry in pathlib.Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            if os.fsencode(str(mount_point)) in words and words[0] == os.fsencode(MPOOLFS):
+                return int(entry.name)
+    return None
+
+
+def close_after_kill(descriptor):
+    """Closes a file whose daemon was killed, which fails or not."""
+    try:
+        os.close(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.ENOTCONN, errno.ECONNABORTED):
+            raise
+
+
+def resident_pages(mapping, length):
+    """How many pages of a mapping are in the page cache (mincore(2))."""
+    pages = (length + mmap.PAGESIZE - 1) // mmap.PAGESIZE
+    flags = (ctypes.c_ubyte * pages)()
+    start = ctypes.c_char.from_buffer(mapping)
+    try:
+        if _libc.mincore(ctypes.c_void_p(ctypes.addressof(start)), ctypes.c_size_t(length), flags) != 0:
+            raise OSError(ctypes.get_errno(), "mincore")
+    finally:
+        del start
+    return sum(flag & 1 for flag in flags)
+
+
+def _die_with_parent():
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def create_image(path, name, size, *options):
+    run(MPOOL, "create", "--size", size, *options, name, path)
+
+
+class Mount:
+    """A pool and its mount, served by a daemon in the foreground that this program started."""
+
+    def __init__(self, size="512M", create_options=(), mount_options="", pool=None, directory=None):
+        """pool: what to mount; without it a pool is created in a file of `size`."""
+        self.directory = directory or temporary_directory()
+        self.point = self.directory / "mnt"
+        self.point.mkdir(exist_ok=True)
+        self.log_path = self.directory / "mpoolfs.log"
+        self.mount_options = mount_options
+        self.daemon = None
+        self.pool = pool
+        if pool is None:
+            self.pool = self.directory / "pool.img"
+            create_image(self.pool, "testpool", size, *create_options)
+        on_exit(self._end)
+        self.mount()
+
+    def mount(self, options=None):
+        options = self.mount_options if options is None else options
+        command = [MPOOLFS, "-f", str(self.pool), str(self.point)]
+        if options:
+            command[1:1] = ["-o", options]
+        with open(self.log_path, "ab") as log:
+            self.daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                           preexec_fn=_die_with_parent)
+        _daemons.append(self.daemon)
+        wait_until(self._started, f"{self.pool} mounted", START_SECONDS)
+        os.statvfs(self.point)
+
+    def _started(self):
+        if self.daemon.poll() is not None:
+            raise AssertionError(f"mpoolfs ended with {self.daemon.returncode}:\n{self.log()}")
+        return mounted_type(self.point) is not None
+
+    def log(self):
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def umount(self):
+        """Unmounts and waits for the daemon, which must end well."""
+        run("umount", self.point)
+        self.wait_for_end()
+
+    def wait_for_end(self, expected=0):
+        status = self.daemon.wait(END_SECONDS)
+        _daemons.remove(self.daemon)
+        self.daemon = None
+        if status != expected:
+            raise AssertionError(f"mpoolfs ended with {status}:\n{self.log()}")
+
+    def kill(self):
+        """kill -9 of the daemon, and removal of what is left of the mount."""
+        self.kill_daemon()
+        if mounted_type(self.point) is not None:
+            run("umount", self.point)
+
+    def kill_daemon(self):
+        """kill -9; the mount stays, without anybody serving it."""
+        if self.daemon is not None:
+            self.daemon.kill()
+            self.daemon.wait()
+            _daemons.remove(self.daemon)
+            self.daemon = None
+
+    def remount(self, options=None):
+        self.umount()
+        self.mount(options)
+
+    def crash(self):
+        self.kill()
+        self.mount()
+
+    def path(self, *parts):
+        return self.point.joinpath(*map(str, parts))
+
+    def free_blocks(self):
+        return os.statvfs(self.point).f_bfree
+
+    def wait_for_free_blocks(self, blocks, what="freed space is back"):
+        """Space is given back shortly after the last close of an unlinked file."""
+        wait_until(lambda: self.free_blocks() == blocks, f"{what} ({blocks} free blocks)")
+
+    def _end(self):
+        if mounted_type(self.point) is not None:
+            run("umount", "--lazy", self.point, check=False)
+        if self.daemon is not None:
+            try:
+                self.daemon.wait(10)
+            except subprocess.TimeoutExpired:
+                self.daemon.kill()
+                self.daemon.wait()
+
+
+class MountTest(unittest.TestCase):
+    """Tests on one mount, made for the class with the arguments in `mount_arguments`."""
+
+    mount_arguments = {}
+
+    @classmethod
+    def setUpClass(cls):
+        cls.mnt = Mount(**cls.mount_arguments)
+
+    @classmethod
+    def tearDownClass(cls):
+        if cls.mnt.daemon is not None:
+            cls.mnt.umount()
+
+    def setUp(self):
+        if self.mnt.daemon is None or self.mnt.daemon.poll() is not None:
+            self.mnt.crash()  # what a failed test left
+        # Each test has a directory of its own.
+        self.root = self.mnt.path(self.id().rpartition(".")[2])
+        self.root.mkdir()
+
+    @contextlib.contextmanager
+    def fails_with(self, code):
+        """The block fails with this errno."""
+        with self.assertRaises(OSError) as caught:
+            yield
+        self.assertEqual(os.strerror(caught.exception.errno), os.strerror(code))
+
+    def write_file(self, name, data, mode=0o644):
+        path = self.root / name
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view):]
+        finally:
+            os.close(descriptor)
+        return path
+
+    def append_file(self, name, data):
+        path = self.root / name
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            self.assertEqual(os.write(descriptor, data), len(data))
+        finally:
+            os.close(descriptor)
+        return path
+
+    def xattr(self, path, name):
+        return os.getxattr(path, name).decode()

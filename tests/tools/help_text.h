@@ -1,0 +1,16 @@
+// Reading options out of --help texts.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace mpool::tools {
+
+// The options that a --help text explains ("-h", "--help"), sorted, each once.
+std::vector<std::string> dashed_options(const std::string& help);
+// Those of them that begin with "--".
+std::vector<std::string> long_options(const std::string& help);
+// What `mpoolfs --help` lists under "Mount options", without "=N", sorted.
+std::vector<std::string> mount_options(const std::string& help);
+
+}  // namespace mpool::tools

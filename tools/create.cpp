@@ -1,0 +1,173 @@
+// mpool create: makes a pool on block devices or in files.
+#include <cerrno>
+#include <filesystem>
+#include <ostream>
+
+#include <fmt/format.h>
+#include <fmt/ostream.h>
+#include <fmt/ranges.h>
+
+#include "engine/base/error.h"
+#include "engine/base/size.h"
+#include "engine/device/probe.h"
+#include "engine/pool/discovery.h"
+#include "engine/pool/pool.h"
+#include "tools/claim.h"
+#include "tools/command_line.h"
+#include "tools/commands.h"
+#include "tools/facts.h"
+#include "tools/pool_access.h"
+
+namespace mpool::tools {
+
+namespace {
+
+// A device or file of the new pool.
+struct Place {
+  std::string path;
+  std::optional<std::uint64_t> new_size;  // bytes: the file is to be made
+};
+
+struct Request {
+  CreateOptions options;
+  std::vector<Place> places;  // capacity, then staging
+  bool force = false;
+  bool json = false;
+};
+
+CommandLine command_line() {
+  CommandLine line(
+      "mpool create [OPTIONS] NAME DEV",
+      "Makes a pool called NAME on the block device or in the file DEV. A device or file on which\n"
+      "anything is recognised is refused. SIZE is in bytes, or with K, M, G, T, P (powers of "
+      "1024).",
+      {.names = "NAME DEV", .least = 2, .most = 2});
+  line.add_value("size", "SIZE", "make DEV as an image file of this size; it must not exist");
+  line.add_value("zone-size", "SIZE",
+                 "zone size, a power of two from 4K to 1G; default by the size of the device, at "
+                 "most 32M");
+  line.add_value("staging", "DEV", "a second device or file, for the staging media class");
+  line.add_value("staging-size", "SIZE",
+                 "make the staging DEV as an image file of this size; it must not exist");
+  line.add_value("mdc-count", "N",
+                 "number of metadata containers, 1 to 255; default 16, "
+                 "fewer on small devices");
+  line.add_value("spare", "PCT", "percent of the zones kept as spares, 0 to 100; default 5");
+  line.add_value("label", "TEXT", "a label kept in the pool's settings, at most 63 bytes");
+  line.add_switch("json", "print what was made as JSON");
+  line.add_switch(
+      "force",
+      "overwrite what is on the devices, and allow a name that is taken; devices in use "
+      "are refused all the same");
+  return line;
+}
+
+Request request_from(const CommandLine& line) {
+  Request request;
+  CreateOptions& options = request.options;
+  options.name = line.operands()[0];
+  options.zone_size = line.size("zone-size");
+  if (const auto count = line.number("mdc-count", 1, kMaxMdcs)) options.mdc_count = *count;
+  if (const auto spare = line.number("spare", 0, 100)) options.spare_percent = *spare;
+  if (const auto label = line.text("label")) {
+    if (label->size() > ConfigRecord::kMaxLabelLength) {
+      throw UsageError(fmt::format("--label: {} bytes, at most {} are possible", label->size(),
+                                   ConfigRecord::kMaxLabelLength));
+    }
+    options.label = *label;
+  }
+  request.places.push_back({line.operands()[1], line.size("size")});
+  const auto staging = line.text("staging");
+  const auto staging_size = line.size("staging-size");
+  if (staging) {
+    request.places.push_back({*staging, staging_size});
+  } else if (staging_size) {
+    throw UsageError("--staging-size without --staging");
+  }
+  request.force = line.has("force");
+  request.json = line.has("json");
+  return request;
+}
+
+bool same_file(const std::string& a, const std::string& b) {
+  std::error_code error;
+  return std::filesystem::weakly_canonical(a) == std::filesystem::weakly_canonical(b) ||
+         std::filesystem::equivalent(a, b, error);
+}
+
+// Two pools of one name can be made only on purpose: neither could be mounted by name.
+void refuse_taken_name(const Request& request) {
+  for (const FoundDevice& found : scan_devices(list_block_devices())) {
+    if (found.superblock.pool_name != request.options.name) continue;
+    bool ours = false;  // to be overwritten, or refused for what it holds
+    for (const Place& place : request.places)
+      ours = ours || same_file(place.path, found.path);
+    if (!ours) {
+      raise(EEXIST, request.options.name,
+            "{} holds a pool of this name (UUID {}); use another name, or --force", found.path,
+            found.superblock.pool_uuid.to_string());
+    }
+  }
+}
+
+// Makes the pool and reads it back. Images made for it are removed when it fails.
+std::unique_ptr<Pool> make_pool(const Request& request) {
+  std::vector<std::unique_ptr<NewImage>> images;
+  for (const Place& place : request.places) {
+    if (place.new_size) images.push_back(std::make_unique<NewImage>(place.path, *place.new_size));
+  }
+  // All are claimed before the first is changed.
+  std::vector<std::unique_ptr<Device>> devices;
+  for (const Place& place : request.places) {
+    devices.push_back(claim_device(place.path, request.force));
+  }
+  if (request.force) {
+    for (auto& device : devices)
+      wipe_device(device);
+  }
+  Pool::create(*devices[0], devices.size() > 1 ? devices[1].get() : nullptr, request.options);
+  auto pool = Pool::activate(std::move(devices), {.mdc_count = request.options.mdc_count});
+  for (auto& image : images)
+    image->keep();
+  return pool;
+}
+
+void print_summary(std::ostream& out, const Pool& pool) {
+  std::vector<std::string> paths;
+  fmt::print(out, "Pool {} is made.\n  UUID      {}\n", pool.name(), pool.uuid().to_string());
+  for (const MediaClass media_class : classes_of(pool)) {
+    const Pool::ClassFacts facts = pool.class_facts(media_class);
+    const std::uint64_t zone_size = facts.params.zone_size();
+    paths.push_back(facts.device_name);
+    fmt::print(out, "  {:<9} {}, {}, zones of {}, {} free\n", to_string(media_class),
+               facts.device_name, format_size(facts.params.device_size), format_size(zone_size),
+               format_size(facts.space.free_usable * zone_size));
+  }
+  fmt::print(out, "Mount it with:\n  mpoolfs {} MOUNTPOINT\n", joined(paths));
+}
+
+}  // namespace
+
+int run_create(Context& context, Arguments arguments) {
+  CommandLine line = command_line();
+  if (!line.parse(context, arguments)) return kSuccess;
+  const Request request = request_from(line);
+  if (request.places.size() > 1 && same_file(request.places[0].path, request.places[1].path)) {
+    throw UsageError("--staging: the same device as DEV");
+  }
+  if (!request.force) refuse_taken_name(request);
+
+  const auto pool = make_pool(request);
+  if (request.json) {
+    print_json(context.out, {{"pool", pool_json(*pool)},
+                             {"devices", devices_json(*pool)},
+                             {"spares", spares_json(*pool)},
+                             {"space", space_json(*pool)},
+                             {"config", config_json(*pool)}});
+  } else {
+    print_summary(context.out, *pool);
+  }
+  return kSuccess;
+}
+
+}  // namespace mpool::tools

@@ -1,0 +1,225 @@
+// mpool dump: every object of a pool with a checksum of its content. Never writes.
+#include <algorithm>
+#include <cerrno>
+#include <optional>
+#include <ostream>
+
+#include <fmt/format.h>
+#include <fmt/ostream.h>
+
+#include "engine/base/error.h"
+#include "engine/mlog/mlog.h"
+#include "engine/object/mblock.h"
+#include "engine/pool/discovery.h"
+#include "tools/command_line.h"
+#include "tools/commands.h"
+#include "tools/facts.h"
+#include "tools/pool_access.h"
+#include "tools/sha256.h"
+
+namespace mpool::tools {
+
+namespace {
+
+constexpr std::size_t kChunkSize = 1u << 20;
+
+// The content of one object.
+struct Digest {
+  std::uint64_t records = 0;  // mlogs only
+  std::string sha256;         // empty when it could not be read
+  bool unfinished_compaction = false;
+  std::string error;  // not empty: why it could not be read
+};
+
+Digest digest_mblock(const Pool& pool, const ObjectRecord& object, AlignedBuffer& buffer) {
+  Sha256 hash;
+  for (std::uint64_t offset = 0; offset < object.written_length;) {
+    const auto length = static_cast<std::size_t>(
+        std::min<std::uint64_t>(buffer.size(), object.written_length - offset));
+    read_mblock(pool, object, offset, buffer.span(0, length));
+    hash.update(buffer.span(0, length));
+    offset += length;
+  }
+  return {.sha256 = hash.finish(), .error = {}};
+}
+
+// Whether a log belongs to an MDC is its owner's knowledge: one with compaction markers is opened
+// as such.
+std::unique_ptr<Mlog> open_either_way(const MlogPlace& place) {
+  try {
+    return Mlog::open(place, CompactionSemantics::off);
+  } catch (const Error& error) {
+    if (error.code() != ENODATA) throw;
+    try {
+      return Mlog::open(place, CompactionSemantics::on);
+    } catch (const Error& second) {
+      if (second.code() == EMSGSIZE) throw;
+    }
+    throw;  // the first one: of a plain log it says more
+  }
+}
+
+Digest digest_mlog(const Pool& pool, const ObjectRecord& object) {
+  const auto log = open_either_way(pool.mlog_place(object));
+  MlogReader reader(*log);
+  RecordHash hash;
+  std::vector<std::byte> record;
+  while (reader.next(record))
+    hash.add(record);
+  return {.records = hash.count(), .sha256 = hash.finish(), .error = {}};
+}
+
+// A damaged object does not keep the others from being shown.
+Digest digest(const Pool& pool, const ObjectRecord& object, AlignedBuffer& buffer) {
+  try {
+    return object.id.is_mblock() ? digest_mblock(pool, object, buffer) : digest_mlog(pool, object);
+  } catch (const Error& error) {
+    if (error.code() == EMSGSIZE) return {.sha256 = {}, .unfinished_compaction = true, .error = {}};
+    return {.sha256 = {}, .error = error.what()};
+  }
+}
+
+Json object_json(const ObjectRecord& object, const Digest& content) {
+  Json json = {
+      {"objid", object.id.to_string()},         {"type", object.id.is_mblock() ? "mblock" : "mlog"},
+      {"class", to_string(object.media_class)}, {"zone", object.layout.first_zone},
+      {"zones", object.layout.zone_count},      {"generation", object.generation}};
+  if (object.id.is_mblock()) json["length"] = object.written_length;
+  if (content.unfinished_compaction) json["unfinished_compaction"] = true;
+  if (!content.error.empty()) json["error"] = content.error;
+  if (!content.sha256.empty()) {
+    if (object.id.is_mlog()) json["records"] = content.records;
+    json["sha256"] = content.sha256;
+  }
+  return json;
+}
+
+Json mdc_json(const Pool& pool, const Pool::MdcFacts& facts) {
+  RecordHash hash;
+  pool.read_mdc(facts.slot, [&](ConstByteSpan record) { hash.add(record); });
+  Json logs = Json::array();
+  for (std::size_t i = 0; i < facts.mdc.ids.size(); ++i) {
+    logs.push_back(
+        {{"objid", facts.mdc.ids[i].to_string()}, {"generation", facts.mdc.generations[i]}});
+  }
+  return {{"slot", facts.slot},
+          {"logs", logs},
+          {"active", facts.mdc.ids[facts.mdc.active].to_string()},
+          {"last_uniquifier", facts.last_uniquifier},
+          {"last_checkpoint", facts.last_checkpoint.to_string()},
+          {"blocks", facts.mdc.log.blocks},
+          {"flush_set", facts.mdc.log.last_flush_set},
+          {"next_flush_set", facts.mdc.log.next_flush_set},
+          {"records", hash.count()},
+          {"sha256", hash.finish()}};
+}
+
+// Takes the parts of a dump as they are found: a pool may have more objects than fit in memory as
+// JSON.
+class Writer {
+ public:
+  Writer(std::ostream& out, bool json) : out_(out), json_(json) {}
+
+  void head(const Pool& pool) {
+    for (const auto& [key, value] : {std::pair<const char*, Json>{"pool", pool_json(pool)},
+                                     {"devices", devices_json(pool)},
+                                     {"config", config_json(pool)},
+                                     {"spares", spares_json(pool)}}) {
+      if (json_) {
+        fmt::print(out_, "{}\"{}\": {},\n", std::exchange(opening_, " "), key, to_line(value));
+      } else {
+        fmt::print(out_, "{:<8} {}\n", key, to_line(value));
+      }
+    }
+  }
+  void begin_list(const char* key) {
+    if (json_) fmt::print(out_, " \"{}\": [", key);
+    separator_ = "\n";
+  }
+  void entry(const char* kind, const Json& value) {
+    if (json_) {
+      fmt::print(out_, "{}  {}", std::exchange(separator_, ",\n"), to_line(value));
+      return;
+    }
+    fmt::print(out_, "{:<8}", kind);
+    for (const auto& [key, field] : value.items()) {
+      fmt::print(out_, " {}={}", key,
+                 field.is_string() ? field.get<std::string>() : to_line(field));
+    }
+    fmt::print(out_, "\n");
+  }
+  void end_list(const char* after) {
+    if (json_) fmt::print(out_, "\n ]{}\n", after);
+  }
+
+ private:
+  std::ostream& out_;
+  bool json_;
+  const char* opening_ = "{";
+  const char* separator_ = "\n";
+};
+
+class Progress {
+ public:
+  Progress(Context& context, std::size_t total) : context_(context), total_(total) {}
+  void show(std::size_t done) {
+    if (context_.err_is_terminal) {
+      fmt::print(context_.err, "\rmpool dump: {} of {} objects", done, total_);
+      context_.err.flush();
+    }
+  }
+  ~Progress() {
+    if (context_.err_is_terminal) fmt::print(context_.err, "\n");
+  }
+
+ private:
+  Context& context_;
+  std::size_t total_;
+};
+
+// Returns the number of objects that could not be read.
+std::size_t write_objects(Context& context, Writer& writer, const Pool& pool) {
+  const auto objects = pool.objects();
+  AlignedBuffer buffer(kChunkSize);
+  Progress progress(context, objects.size());
+  std::size_t done = 0;
+  std::size_t failed = 0;
+  for (const ObjectRecord& object : objects) {
+    const Digest content = digest(pool, object, buffer);
+    writer.entry("object", object_json(object, content));
+    if (!content.error.empty()) ++failed;
+    progress.show(++done);
+  }
+  return failed;
+}
+
+}  // namespace
+
+int run_dump(Context& context, Arguments arguments) {
+  CommandLine line(
+      "mpool dump [OPTIONS] POOL",
+      "Shows the facts and every object of POOL (a name, UUID=…, or device paths joined "
+      "with ','),\nwith the SHA-256 of its content. Writes nothing, even when the pool has "
+      "to be recovered\nto be read. The pool must not be active.",
+      {.names = "POOL", .least = 1, .most = 1});
+  line.add_switch("json", "print JSON");
+  if (!line.parse(context, arguments)) return kSuccess;
+
+  const auto pool = inspect_pool(resolve_pool(line.operands().front()));
+  Writer writer(context.out, line.has("json"));
+  writer.head(*pool);
+  writer.begin_list("mdcs");
+  for (const Pool::MdcFacts& facts : pool->mdcs())
+    writer.entry("mdc", mdc_json(*pool, facts));
+  writer.end_list(",");
+  writer.begin_list("objects");
+  const std::size_t failed = write_objects(context, writer, *pool);
+  writer.end_list("}");
+  if (failed != 0) {
+    fmt::print(context.err, "mpool dump: {} objects could not be read: see \"error\" there\n",
+               failed);
+  }
+  return failed == 0 ? kSuccess : kFailure;
+}
+
+}  // namespace mpool::tools

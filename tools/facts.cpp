@@ -1,0 +1,90 @@
+#include "tools/facts.h"
+
+#include <ostream>
+
+namespace mpool::tools {
+
+std::string to_line(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+void print_json(std::ostream& out, const Json& json) {
+  out << json.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+}
+
+std::vector<MediaClass> classes_of(const Pool& pool) {
+  std::vector<MediaClass> classes;
+  for (const MediaClass media_class : {MediaClass::capacity, MediaClass::staging}) {
+    if (pool.has_class(media_class)) classes.push_back(media_class);
+  }
+  return classes;
+}
+
+Json pool_json(const Pool& pool) {
+  return {{"name", pool.name()},
+          {"uuid", pool.uuid().to_string()},
+          {"mdc_count", pool.mdcs().size() - 1}};  // MDC0 is not counted
+}
+
+Json device_json(const std::string& path, const DeviceParams& params) {
+  return {{"path", path},
+          {"class", to_string(params.media_class)},
+          {"uuid", params.uuid.to_string()},
+          {"sector_size", params.sector_size()},
+          {"zone_size", params.zone_size()},
+          {"zones", params.zone_count},
+          {"size", params.device_size},
+          {"features", params.features}};
+}
+
+Json devices_json(const Pool& pool) {
+  Json devices = Json::array();
+  for (const MediaClass media_class : classes_of(pool)) {
+    const Pool::ClassFacts facts = pool.class_facts(media_class);
+    devices.push_back(device_json(facts.device_name, facts.params));
+  }
+  return devices;
+}
+
+Json config_json(const Pool& pool) {
+  const ConfigRecord config = pool.config();
+  if (config == ConfigRecord{}) return nullptr;
+  return {{"root_mlogs", {config.root_log_1.to_string(), config.root_log_2.to_string()}},
+          {"uid", config.uid},
+          {"gid", config.gid},
+          {"mode", config.mode},
+          {"root_mdc_capacity", config.mdc_capacity},
+          {"max_readahead_pages", config.max_readahead_pages},
+          {"max_map_size_log2", config.max_map_shift},
+          {"user_type", config.user_type.to_string()},
+          {"label", config.label}};
+}
+
+Json spares_json(const Pool& pool) {
+  Json spares = Json::array();
+  for (const MediaClass media_class : classes_of(pool)) {
+    spares.push_back({{"class", to_string(media_class)},
+                      {"percent", pool.class_facts(media_class).spare_percent}});
+  }
+  return spares;
+}
+
+Json space_json(const Pool& pool) {
+  Json classes = Json::array();
+  for (const MediaClass media_class : classes_of(pool)) {
+    const Pool::ClassFacts facts = pool.class_facts(media_class);
+    const SpaceUsage& space = facts.space;
+    classes.push_back({{"class", to_string(media_class)},
+                       {"zone_size", facts.params.zone_size()},
+                       {"zones", space.total},
+                       {"usable", space.usable},
+                       {"used", space.used},
+                       {"free", space.free_usable},
+                       {"spare", space.spare},
+                       {"free_spare", space.free_spare},
+                       {"pending", space.pending}});
+  }
+  return classes;
+}
+
+}  // namespace mpool::tools

@@ -1,0 +1,36 @@
+// Facts about pools as JSON. The names are part of the interface: mpool(8), "JSON".
+#pragma once
+
+#include <iosfwd>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "engine/pool/pool.h"
+#include "tools/pool_access.h"
+
+namespace mpool::tools {
+
+using Json = nlohmann::ordered_json;
+
+// One line, or indented. Bytes that are not UTF-8 (names from the media) are replaced.
+std::string to_line(const Json& json);
+void print_json(std::ostream& out, const Json& json);
+
+// The media classes that a pool has a device of, capacity first.
+std::vector<MediaClass> classes_of(const Pool& pool);
+
+// {name, uuid, mdc_count}
+Json pool_json(const Pool& pool);
+// {path, class, uuid, sector_size, zone_size, zones, size, features}
+Json device_json(const std::string& path, const DeviceParams& params);
+Json devices_json(const Pool& pool);
+// null when the pool has no config record.
+Json config_json(const Pool& pool);
+// [{class, percent}]
+Json spares_json(const Pool& pool);
+// [{class, zone_size, zones, usable, used, free, spare, free_spare, pending}], in zones
+Json space_json(const Pool& pool);
+
+}  // namespace mpool::tools

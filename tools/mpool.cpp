@@ -1,0 +1,106 @@
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <ostream>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ostream.h>
+
+#include "engine/base/error.h"
+#include "tools/command_line.h"
+#include "tools/commands.h"
+
+namespace mpool::tools {
+
+namespace {
+
+constexpr std::array kSubCommands = {
+    SubCommand{"create", "make a pool on a block device or in a file", run_create},
+    SubCommand{"list", "list the pools of this machine", run_list},
+    SubCommand{"info", "show a pool's devices, space and settings", run_info},
+    SubCommand{"destroy", "remove a pool", run_destroy},
+    SubCommand{"dump", "list every object of a pool with a checksum of its content", run_dump},
+};
+
+void print_help(Context& context) {
+  fmt::print(context.out,
+             "Usage: mpool SUB-COMMAND [OPTIONS] [ARGUMENTS]\n"
+             "\n"
+             "Makes, shows and removes mpools. To mount one: mpoolfs(8).\n"
+             "\n"
+             "Sub-commands (mpool SUB-COMMAND --help tells more):\n");
+  for (const SubCommand& command : kSubCommands) {
+    fmt::print(context.out, "  {:<9} {}\n", command.name, command.summary);
+  }
+  fmt::print(context.out,
+             "\n"
+             "Options:\n"
+             "  -h [ --help ]         show this help and exit\n"
+             "  -V [ --version ]      show the version and exit\n");
+}
+
+// What a user can do about a failure of this kind; empty when that is not known.
+std::string_view advice(int code) {
+  switch (code) {
+    case EBUSY:
+      return "End what uses it (a mounted pool: umount it) and try again.";
+    case ENODEV:
+      return "A pool in files, and a pool some of whose devices are not found, is named by the "
+             "paths of "
+             "all its devices: DEV or DEV,DEV.";
+    case ENOTUNIQ:
+      return "Name the pool by UUID=… or by its device paths.";
+    case EACCES:
+    case EPERM:
+      return "Run as root.";
+    default:
+      return {};
+  }
+}
+
+int run_sub_command(Context& context, const SubCommand& command, Arguments arguments) {
+  try {
+    return command.run(context, arguments);
+  } catch (const UsageError& error) {
+    fmt::print(context.err, "mpool {}: {}\nTry: mpool {} --help\n", command.name, error.what(),
+               command.name);
+    return kUsage;
+  } catch (const Error& error) {
+    fmt::print(context.err, "mpool {}: {}\n", command.name, error.what());
+    if (const auto text = advice(error.code()); !text.empty()) {
+      fmt::print(context.err, "{}\n", text);
+    }
+    return kFailure;
+  }
+}
+
+}  // namespace
+
+std::span<const SubCommand> sub_commands() {
+  return kSubCommands;
+}
+
+int run_mpool(Context& context, Arguments arguments) {
+  if (arguments.empty()) {
+    fmt::print(context.err, "mpool: missing sub-command\nTry: mpool --help\n");
+    return kUsage;
+  }
+  const std::string& first = arguments.front();
+  if (first == "--help" || first == "-h") {
+    print_help(context);
+    return kSuccess;
+  }
+  if (first == "--version" || first == "-V") {
+    fmt::print(context.out, "mpool {}\n", MPOOLFS_VERSION);
+    return kSuccess;
+  }
+  const auto command = std::ranges::find(kSubCommands, first, &SubCommand::name);
+  if (command == kSubCommands.end()) {
+    fmt::print(context.err, "mpool: no sub-command or option \"{}\"\nTry: mpool --help\n", first);
+    return kUsage;
+  }
+  return run_sub_command(context, *command, arguments.subspan(1));
+}
+
+}  // namespace mpool::tools

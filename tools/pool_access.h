@@ -1,0 +1,33 @@
+// How the sub-commands get at pools.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/pool/discovery.h"
+#include "engine/pool/pool.h"
+
+namespace mpool::tools {
+
+// Activates the pool on `paths` so that nothing is ever written to them: recovery, if it is needed,
+// happens in memory. Errors: EBUSY when the pool is active, those of Pool::activate.
+std::unique_ptr<Pool> inspect_pool(const std::vector<std::string>& paths);
+
+// The superblocks of a device, which may be active.
+struct DeviceSuperblocks {
+  std::string path;
+  SuperblockPair pair;
+};
+std::vector<DeviceSuperblocks> peek_superblocks(const std::vector<std::string>& paths);
+
+// The superblock that counts. EBADMSG with what is wrong with both copies when there is none.
+const Superblock& require_superblock(const DeviceSuperblocks& device);
+
+// Throws EINVAL unless all devices belong to one pool.
+void require_one_pool(const std::vector<DeviceSuperblocks>& devices);
+
+// What a user gives to mount or show the pool on `paths`: the devices joined with ','.
+std::string joined(const std::vector<std::string>& paths);
+
+}  // namespace mpool::tools

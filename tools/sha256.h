@@ -1,0 +1,41 @@
+// SHA-256, by libcrypto (no other library of ours has it).
+#pragma once
+
+#include <string>
+
+#include "engine/base/bytes.h"
+
+typedef struct evp_md_ctx_st EVP_MD_CTX;
+
+namespace mpool::tools {
+
+// Hashes what update() is given, piece by piece. Errors: Error EIO when libcrypto fails.
+class Sha256 {
+ public:
+  Sha256();
+  ~Sha256();
+  Sha256(const Sha256&) = delete;
+  Sha256& operator=(const Sha256&) = delete;
+
+  void update(ConstByteSpan data);
+  // 64 hexadecimal digits; nothing can be added after it.
+  std::string finish();
+
+ private:
+  EVP_MD_CTX* context_;
+};
+
+// Hashes log records the way that the digest depends on where each of them ends: the length as 32
+// bits little-endian, then the bytes.
+class RecordHash {
+ public:
+  void add(ConstByteSpan record);
+  std::uint64_t count() const { return count_; }
+  std::string finish() { return hash_.finish(); }
+
+ private:
+  Sha256 hash_;
+  std::uint64_t count_ = 0;
+};
+
+}  // namespace mpool::tools

@@ -1,0 +1,149 @@
+#!/usr/bin/env bash
+# Builds mpoolfs and runs all its tests. The last line is "N passed, N failed"; the exit status is 1 when
+# anything failed or nothing ran.
+#   tools/test.sh [--long]     --long: the same tests with more rounds
+set -euo pipefail
+# shellcheck source=tools/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+parallel=2  # test programs at a time
+timeout_factor=2
+work=
+
+parse_options() {
+  while [ $# -gt 0 ]; do
+    case $1 in
+      --long)
+        export MPOOLFS_TEST_LONG=1
+        timeout_factor=20
+        ;;
+      -h | --help)
+        sed -n '2,4s/^# \{0,1\}//p' "$0"
+        exit 0
+        ;;
+      *) fail "unknown option $1; try --help" ;;
+    esac
+    shift
+  done
+}
+
+# Runs tests of a build directory; the counts are taken from the log, not from the exit status.
+run_tests() {
+  local directory=$1
+  shift
+  rm -f "$source_root/$directory/meson-logs/testlog.json"
+  meson test -C "$source_root/$directory" --num-processes "$parallel" \
+    --timeout-multiplier "$timeout_factor" --print-errorlogs "$@" || true
+}
+
+# All but the mount tests of a build directory, as `meson test` wants them named.
+unit_tests() {
+  meson test -C "$source_root/$1" --list 2>/dev/null | sed -n 's/.*\(engine\/[a-z]*\|fuse\|interop\|tools\)$/\1/p'
+}
+
+# Counts the test cases of the logs given, after a number of failures to add. Test programs are GoogleTests
+# and Python unit tests; others count as one case, and so does one that failed otherwise than by its cases (a
+# crash, a time-out). Skipped is failed: everything here must run.
+count() {
+  python3 - "$@" <<'EOF'
+import json
+import os
+import re
+import sys
+
+
+def total(pattern, text):
+    return sum(map(int, re.findall(pattern, text, re.M)))
+
+
+def count_cases(test):
+    """(passed, failed) of one test program."""
+    out = (test.get("stdout") or "") + "\n" + (test.get("stderr") or "")
+    good = total(r"^\[  PASSED  \] (\d+) tests?\.", out)
+    bad = total(r"^\[  (?:FAILED |SKIPPED) *\] (\d+) tests?, listed below", out)
+    unhappy = total(r"(?:failures|errors|skipped)=(\d+)", "".join(re.findall(r"^(?:OK|FAILED) \(.*\)$", out, re.M)))
+    good += total(r"^Ran (\d+) tests? in ", out) - unhappy
+    bad += unhappy
+    if test["result"] == "OK":
+        return (good if good or bad else 1), bad
+    return good, bad or 1
+
+
+passed = 0
+failed = int(sys.argv[1])
+for path in sys.argv[2:]:
+    if not os.path.exists(path):
+        failed += 1
+        print(f"FAILED: no tests ran: there is no {path}")
+        continue
+    with open(path, encoding="utf-8", errors="replace") as log:
+        for line in log:
+            test = json.loads(line)
+            good, bad = count_cases(test)
+            passed += good
+            failed += bad
+            if bad:
+                print(f"FAILED: {test['name']} ({test['result']}), {bad} of {good + bad} cases")
+print(f"{passed} passed, {failed} failed")
+sys.exit(1 if failed or not passed else 0)
+EOF
+}
+
+build_all() {
+  local directory=$1
+  shift
+  say "Building into $directory/ ($*)"
+  configure "$directory" "$@" && ninja -C "$source_root/$directory"
+}
+
+# The unit tests with sanitizers; meson builds what the tests need when it runs them.
+configure_sanitized() {
+  say "Building and running the unit tests with address and undefined-behaviour sanitizers"
+  configure build-asan --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false
+  export ASAN_OPTIONS=abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+  mapfile -t units < <(unit_tests build-asan)
+  [ "${#units[@]}" -gt 0 ]
+}
+
+clean_up() {
+  cd /
+  [ -z "$work" ] || remove_work_directory "$work" >/dev/null
+}
+
+main() {
+  local logs=() units=() left_behind leftovers=0
+  parse_options "$@"
+  require_root
+  trap clean_up EXIT
+  trap 'exit 130' INT TERM
+  install_packages
+  require_fuse
+  work=$(mktemp -d "${TMPDIR:-/var/tmp}/mpoolfs-test.XXXXXX")
+  export TMPDIR=$work TEST_TMPDIR=$work
+
+  if ! build_all build --buildtype=release; then
+    say "FAILED: the build"
+    count 1
+  fi
+  say "Running all tests"
+  run_tests build
+  logs+=("$source_root/build/meson-logs/testlog.json")
+
+  if ! configure_sanitized; then
+    say "FAILED: the build with sanitizers"
+    count 1
+  fi
+  run_tests build-asan "${units[@]}"
+  logs+=("$source_root/build-asan/meson-logs/testlog.json")
+
+  left_behind=$(remove_work_directory "$work" 2>&1)
+  work=
+  if [ -n "$left_behind" ]; then
+    printf '\nFAILED: the tests left something behind:\n%s\n' "$left_behind"
+    leftovers=1
+  fi
+  say "Result"
+  count "$leftovers" "${logs[@]}"
+}
+
+main "$@"
