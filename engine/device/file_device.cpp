@@ -36,9 +36,10 @@ std::string describe_io(const char* operation, std::size_t length, std::uint64_t
 }  // namespace
 
 FileDevice::FileDevice(std::string name, DeviceProperties properties, FileDescriptor fd,
-                       std::uint32_t memory_alignment)
+                       std::uint32_t memory_alignment, FileDescriptor backing_lock)
     : Device(std::move(name), std::move(properties)),
       fd_(std::move(fd)),
+      backing_lock_(std::move(backing_lock)),
       memory_alignment_(memory_alignment) {}
 
 bool FileDevice::needs_bounce(const std::byte* memory) const {

@@ -16,8 +16,9 @@ class FileDevice : public Device {
  public:
   // Owns `fd` and, with it, the flock on it. Memory not aligned to memory_alignment (a power of
   // two; 1 where fd goes through the page cache) is copied through an aligned buffer.
+  // `backing_lock` is kept for the lock on it: of the file behind a loop device, or none.
   FileDevice(std::string name, DeviceProperties properties, FileDescriptor fd,
-             std::uint32_t memory_alignment);
+             std::uint32_t memory_alignment, FileDescriptor backing_lock);
 
  protected:
   void read_impl(std::uint64_t offset, ByteSpan into) override;
@@ -31,6 +32,7 @@ class FileDevice : public Device {
   void write_aligned(std::uint64_t offset, ConstByteSpan from);
 
   FileDescriptor fd_;
+  FileDescriptor backing_lock_;
   const std::uint32_t memory_alignment_;
   std::atomic<bool> can_discard_ = true;  // false once the system said "not supported"
 };

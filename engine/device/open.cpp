@@ -21,9 +21,9 @@ namespace mpool {
 
 namespace {
 
-// udev holds a shared lock on a block device for the moments in which it looks at it, and other
-// programs open it exclusively for a moment, as we do: a lock refused is asked for again within
-// this time.
+// udev holds a shared lock on a block device for the moments in which it looks at it, other programs
+// open it exclusively for a moment, as we do, and a daemon that was just unmounted needs a moment to
+// end: a lock refused is asked for again within this time.
 constexpr auto kLockPatience = std::chrono::milliseconds(500);
 constexpr auto kLockInterval = std::chrono::milliseconds(20);
 
@@ -82,19 +82,29 @@ int try_exclusive_open(const std::string& path) {
   return FileDescriptor(::open(path.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC)) ? 0 : errno;
 }
 
-void lock(int fd, const std::string& path, OpenMode mode, bool is_block) {
+void take_flock(int fd, const std::string& path, OpenMode mode) {
   const int operation = mode == OpenMode::activate ? LOCK_EX : LOCK_SH;
-  const auto attempt = [&] { return try_flock(fd, operation); };
-  // Nobody but us locks image files: no reason to be patient.
-  const int code = is_block ? patiently(attempt) : attempt();
+  const int code = patiently([&] { return try_flock(fd, operation); });
   if (code == EBUSY) raise(EBUSY, path, "in use by another mpool activation or program");
   if (code != 0) raise_system(code, path, "flock");
-  if (!is_block) return;
+}
+
+// Locks the device; the descriptor returned holds a further lock.
+FileDescriptor lock(int fd, const std::string& path, OpenMode mode, bool is_block) {
+  take_flock(fd, path, mode);
+  if (!is_block) return {};
   const int held = patiently([&] { return try_exclusive_open(path); });
   if (held == EBUSY) {
     raise(EBUSY, path, "in use: mounted, or held by another program (RAID, LVM, swap, …)");
   }
   if (held != 0) raise_system(held, path, "exclusive open");
+  // A loop device and the file behind it are the same media but not the same lock.
+  const auto file = loop_backing_file(fd);
+  if (!file) return {};
+  FileDescriptor backing(::open(file->c_str(), O_RDONLY | O_CLOEXEC));
+  if (!backing) raise_system(errno, *file, "open (the file behind " + path + ")");
+  take_flock(backing.get(), fmt::format("{} (the file behind {})", *file, path), mode);
+  return backing;
 }
 
 // Makes the directory entry of `path` durable.
@@ -112,7 +122,8 @@ std::unique_ptr<Device> open_device(const std::string& path, OpenMode mode) {
   const bool is_block = check_kind(path);
   const bool writable = mode == OpenMode::activate;
   OpenFile file = open_direct(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
-  if (mode != OpenMode::peek) lock(file.fd.get(), path, mode, is_block);
+  FileDescriptor backing_lock;
+  if (mode != OpenMode::peek) backing_lock = lock(file.fd.get(), path, mode, is_block);
   DeviceProperties properties = query_properties(file.fd.get(), path);
   properties.read_only = !writable;
   if (properties.logical_sector_size > kPageSize) {
@@ -120,7 +131,7 @@ std::unique_ptr<Device> open_device(const std::string& path, OpenMode mode) {
           kPageSize);
   }
   return std::make_unique<FileDevice>(path, std::move(properties), std::move(file.fd),
-                                      file.memory_alignment);
+                                      file.memory_alignment, std::move(backing_lock));
 }
 
 void create_image_file(const std::string& path, std::uint64_t size) {

@@ -133,4 +133,15 @@ DeviceProperties query_properties(int fd, const std::string& path) {
   raise(ENOTBLK, path, "neither a block device nor a regular file");
 }
 
+std::optional<std::string> loop_backing_file(int fd) {
+  struct stat status {};
+  if (::fstat(fd, &status) != 0 || !S_ISBLK(status.st_mode)) return std::nullopt;
+  const auto disk = disk_directory(status.st_rdev);
+  if (!disk) return std::nullopt;
+  const std::string path = attribute(*disk / "loop/backing_file");
+  std::error_code error;
+  if (path.empty() || !std::filesystem::is_regular_file(path, error)) return std::nullopt;
+  return path;
+}
+
 }  // namespace mpool

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "engine/device/device.h"
@@ -25,5 +26,9 @@ DirectIo query_direct_io(int fd);
 // DeviceProperties' defaults for what is unknown there. read_only is left false. `path` is for
 // messages. Errors: ENOTBLK when it is neither; what an ioctl fails with.
 DeviceProperties query_properties(int fd, const std::string& path);
+
+// The file that the loop device open as `fd` shows; nullopt when it is no loop device or its file has no name
+// any more.
+std::optional<std::string> loop_backing_file(int fd);
 
 }  // namespace mpool

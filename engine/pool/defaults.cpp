@@ -10,7 +10,6 @@ constexpr std::uint64_t kGiB = 1ull << 30;
 constexpr std::uint64_t kLeastZones = 4096;
 constexpr std::uint64_t kLeastZoneSize = kMiB;
 constexpr std::uint64_t kLeastMdcCapacity = 256 * 1024;
-constexpr unsigned kMdcCount = 16;
 // On small devices, where an mlog of one zone is more than its share, the MDCs take no more than
 // this part.
 constexpr std::uint64_t kMdcDivisor = 8;
@@ -29,7 +28,7 @@ std::uint64_t default_zone_size(std::uint64_t device_size) {
 unsigned default_mdc_count(const DeviceParams& capacity) {
   const std::uint64_t zones_per_mlog = ceil_div(kLeastMdcCapacity, capacity.zone_size());
   return static_cast<unsigned>(std::clamp<std::uint64_t>(
-      capacity.zone_count / kMdcDivisor / (2 * zones_per_mlog), 1, kMdcCount));
+      capacity.zone_count / kMdcDivisor / (2 * zones_per_mlog), 1, kDefaultMdcCount));
 }
 
 std::uint64_t default_mdc_capacity(const DeviceParams& capacity, unsigned count) {

@@ -12,7 +12,9 @@ namespace mpool {
 
 // Zone size for a device of that size, in bytes.
 std::uint64_t default_zone_size(std::uint64_t device_size);
-// Number of MDCs beside MDC0.
+// MDCs beside MDC0, where the device is not too small for them.
+inline constexpr unsigned kDefaultMdcCount = 16;
+// The number for a device.
 unsigned default_mdc_count(const DeviceParams& capacity);
 // Bytes of each mlog of MDC1..count.
 std::uint64_t default_mdc_capacity(const DeviceParams& capacity, unsigned count);

@@ -39,7 +39,7 @@ struct CreateOptions {
 struct ActivateOptions {
   // Activate without a staging device that the pool has: only objects on capacity are reachable.
   bool force = false;
-  // MDCs that an interrupted pool creation is completed to; default as CreateOptions.
+  // MDCs that an interrupted pool creation is completed to; default 16.
   std::optional<unsigned> mdc_count = std::nullopt;
   unsigned load_jobs = 8;  // MDCs read at a time
 };

@@ -1,5 +1,6 @@
 // The steps of pool creation that activation repeats when they were interrupted (on-media-format,
 // "Creating a pool").
+#include <algorithm>
 #include <cerrno>
 
 #include <spdlog/spdlog.h>
@@ -83,10 +84,12 @@ void PoolState::complete_creation(std::optional<unsigned> mdc_count) {
   };
   if (root(0) && root(1)) return;
   const DeviceParams& params = media_class(MediaClass::capacity).params();
-  const unsigned count = mdc_count.value_or(default_mdc_count(params));
-  if (count < 1 || count > kMaxMdcs) {
-    raise(EINVAL, subject, "MDC count {} is not between 1 and {}", count, kMaxMdcs);
+  // Ours are not found half made (create.cpp): the others' number is the format's default.
+  const unsigned wanted = mdc_count.value_or(kDefaultMdcCount);
+  if (wanted < 1 || wanted > kMaxMdcs) {
+    raise(EINVAL, subject, "MDC count {} is not between 1 and {}", wanted, kMaxMdcs);
   }
+  const unsigned count = std::max(wanted, static_cast<unsigned>(slots.size() - 1));
   spdlog::warn("{}: its creation was interrupted with {} of {} MDCs, finishing it", subject,
                slots.size() - 1, count);
   const auto zones_for = [&](std::uint64_t bytes) {

@@ -19,7 +19,7 @@ constexpr std::uint64_t kSize = 32 << 20;
 class BlockDeviceTest : public testing::Test {
  protected:
   void SetUp() override {
-    if (::geteuid() != 0) GTEST_SKIP() << "loop devices need root";
+    if (::geteuid() != 0) FAIL() << "loop devices need root: run tools/test.sh as root";
   }
 };
 

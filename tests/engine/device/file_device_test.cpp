@@ -146,7 +146,7 @@ TEST_F(FileDeviceTest, ServesManyThreads) {
 }
 
 TEST(FileDeviceWithoutDirectIo, GoesThroughThePageCache) {
-  if (::geteuid() != 0) GTEST_SKIP() << "mounting needs root";
+  if (::geteuid() != 0) FAIL() << "mounting needs root: run tools/test.sh as root";
   const TemporaryDirectory directory;
   const PrivateMount mounted("none", "ramfs", directory / "ramfs");
   const std::string path = directory / "ramfs/image";
@@ -160,7 +160,7 @@ TEST(FileDeviceWithoutDirectIo, GoesThroughThePageCache) {
 }
 
 TEST(FileDeviceOnTmpfs, Works) {
-  if (::geteuid() != 0) GTEST_SKIP() << "mounting needs root";
+  if (::geteuid() != 0) FAIL() << "mounting needs root: run tools/test.sh as root";
   const TemporaryDirectory directory;
   const PrivateMount mounted("none", "tmpfs", directory / "tmpfs");
   const std::string path = directory / "tmpfs/image";

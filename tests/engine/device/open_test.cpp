@@ -3,6 +3,9 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <fstream>
+#include <memory>
+#include <string>
 
 #include <gtest/gtest.h>
 #include <sys/file.h>
@@ -82,6 +85,29 @@ TEST(OpenDevice, LocksAsItsModeSays) {
     const auto peeking = open_device(path, OpenMode::peek);
     EXPECT_EQ(error_of([&] { open_device(path, OpenMode::activate); }), 0);
   }
+}
+
+// Two ways to the same media.
+TEST(OpenDevice, AnImageAndALoopDeviceOverItExcludeEachOther) {
+  const test::TemporaryDirectory directory;
+  const std::string image = directory / "image";
+  create_image_file(image, 4 << 20);
+  test::run("losetup --direct-io=on --show -f " + image + " > " + (directory / "loop"));
+  std::ifstream file(directory / "loop");
+  std::string loop;
+  std::getline(file, loop);
+  const auto detach = [](const std::string* device) { test::run("losetup -d " + *device); };
+  const std::unique_ptr<std::string, decltype(detach)> attached(&loop, detach);
+  {
+    const auto device = open_device(image, OpenMode::activate);
+    EXPECT_EQ(error_of([&] { open_device(loop, OpenMode::activate); }), EBUSY);
+    EXPECT_EQ(error_of([&] { open_device(loop, OpenMode::inspect); }), EBUSY);
+  }
+  {
+    const auto device = open_device(loop, OpenMode::activate);
+    EXPECT_EQ(error_of([&] { open_device(image, OpenMode::activate); }), EBUSY);
+  }
+  EXPECT_EQ(error_of([&] { open_device(loop, OpenMode::activate); }), 0);
 }
 
 }  // namespace

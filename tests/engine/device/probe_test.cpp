@@ -121,7 +121,7 @@ TEST(Signature, DescribesEveryUsage) {
 }
 
 TEST(ListBlockDevices, ListsThoseWithAMedium) {
-  if (::geteuid() != 0) GTEST_SKIP() << "loop devices need root";
+  if (::geteuid() != 0) FAIL() << "loop devices need root: run tools/test.sh as root";
   const LoopDevice loop(kSize);
   const auto devices = list_block_devices();
   EXPECT_TRUE(std::ranges::is_sorted(devices));
