@@ -22,6 +22,7 @@
 #include "engine/base/aligned_buffer.h"
 #include "engine/base/error.h"
 #include "engine/device/file_descriptor.h"
+#include "tests/support/error_of.h"
 
 namespace mpool::test {
 
@@ -141,19 +142,6 @@ inline bool all_zero(ConstByteSpan bytes) {
     if (byte != std::byte{0}) return false;
   }
   return true;
-}
-
-// The errno of the Error that `call` throws; 0 when it throws none. `text`: what its message must
-// contain.
-template <typename Call>
-int error_of(Call call, const std::string& text = "") {
-  try {
-    call();
-  } catch (const Error& error) {
-    EXPECT_NE(std::string(error.what()).find(text), std::string::npos) << error.what();
-    return error.code();
-  }
-  return 0;
 }
 
 }  // namespace mpool::test

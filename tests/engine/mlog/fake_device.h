@@ -10,6 +10,7 @@
 
 #include "engine/base/error.h"
 #include "engine/device/device.h"
+#include "tests/support/error_of.h"
 
 namespace mpool::test {
 
@@ -82,16 +83,5 @@ class FakeDevice : public Device {
   Image image_;
   std::vector<Write> writes_;
 };
-
-// The error code that `call` throws, 0 when none.
-template <typename Call>
-int error_of(Call&& call) {
-  try {
-    call();
-    return 0;
-  } catch (const Error& error) {
-    return error.code();
-  }
-}
 
 }  // namespace mpool::test

@@ -19,6 +19,7 @@
 
 #include "engine/base/error.h"
 #include "engine/pool/pool.h"
+#include "tests/support/error_of.h"
 
 namespace mpool::test {
 
@@ -126,17 +127,6 @@ inline std::vector<std::byte> content(std::uint64_t offset, std::size_t length) 
     bytes[i] = content_byte(offset + i);
   return bytes;
 }
-
-// The errno of the Error that `body` throws; 0 when it throws none.
-inline int error_of(const std::function<void()>& body) {
-  try {
-    body();
-  } catch (const Error& error) {
-    return error.code();
-  }
-  return 0;
-}
-
 // The first byte in which two contents differ, or npos; comparing this way keeps failures readable.
 inline std::size_t first_difference(ConstByteSpan a, ConstByteSpan b) {
   const std::size_t common = std::min(a.size(), b.size());

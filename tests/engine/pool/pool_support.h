@@ -10,6 +10,7 @@
 
 #include "engine/pool/pool.h"
 #include "tests/engine/pool/memory_device.h"
+#include "tests/support/error_of.h"
 
 namespace mpool::test {
 
@@ -43,20 +44,6 @@ inline std::shared_ptr<Media> create(const CreateOptions& options, std::uint64_t
   Pool::create(device, nullptr, options);
   return media;
 }
-
-// The errno of what `call` throws; 0 when it throws nothing.
-template <typename F>
-int error_of(F&& call) {
-  try {
-    call();
-    return 0;
-  } catch (const Error& error) {
-    EXPECT_FALSE(error.subject().empty());
-    EXPECT_FALSE(error.detail().empty());
-    return error.code();
-  }
-}
-
 inline ObjectRecord add_mblock(Pool& pool, std::uint64_t length = kPageSize,
                                MediaClass media_class = MediaClass::capacity) {
   ObjectRecord object = pool.allocate(ObjectType::mblock, 0, {.media_class = media_class});

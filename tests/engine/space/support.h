@@ -9,6 +9,7 @@
 
 #include "engine/base/error.h"
 #include "engine/space/space_map.h"
+#include "tests/support/error_of.h"
 
 namespace mpool::test {
 
@@ -29,19 +30,6 @@ inline void expect_consistent(const SpaceUsage& usage) {
             usage.total);
   EXPECT_LE(usage.free_usable, usage.usable);
   EXPECT_LE(usage.free_spare, usage.spare);
-}
-
-// The errno of the Error that `call` throws; 0 when it throws none. `text`: what its message must
-// contain.
-template <typename Call>
-int error_of(Call call, const std::string& text = "") {
-  try {
-    call();
-  } catch (const Error& error) {
-    EXPECT_NE(std::string(error.what()).find(text), std::string::npos) << error.what();
-    return error.code();
-  }
-  return 0;
 }
 
 }  // namespace mpool::test
