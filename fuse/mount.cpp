@@ -111,7 +111,9 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
   FileSystem file_system{.names = *names,
                          .presentation = {.uid = options.uid, .gid = options.gid},
                          .on_ready = [&startup] { startup.succeeded(); },
-                         .open_files = {}};
+                         .on_first_request = nullptr,
+                         .open_files = {},
+                         .had_request = false};
   {
     Session session(file_system, options);
     session.run();

@@ -9,7 +9,6 @@
 #include <utility>
 
 #include <spdlog/spdlog.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/base/error.h"
@@ -102,14 +101,17 @@ void mount_session(fuse_session* session, const std::string& mount_point) {
                last_library_message.empty() ? mpool::errno_text(code) : last_library_message);
 }
 
-// Large sequential reads are to be requested long before they are needed. Only possible once the
-// kernel has taken our answer to INIT, which any request of the mount waits for.
-void raise_read_ahead(const std::string& mount_point) {
-  struct stat root {};
-  if (::stat(mount_point.c_str(), &root) != 0) return;
+// "MAJOR:MINOR" of the mount just made. Taken from the table of mounts: a request to our own mount
+// would hang when the daemon is killed while it waits for its own answer.
+std::string device_of(const std::string& mount_point) {
   const auto entry = find_mount(read_mounts(), mount_point);
-  if (!entry) return;
-  const std::string path = "/sys/class/bdi/" + entry->device + "/read_ahead_kb";
+  return entry ? entry->device : std::string();
+}
+
+// Large sequential reads are to be requested long before they are needed. Only possible once the
+// kernel has taken our answer to INIT.
+void raise_read_ahead(const std::string& device) {
+  const std::string path = "/sys/class/bdi/" + device + "/read_ahead_kb";
   std::ofstream file(path);
   file << kReadAheadKib << std::flush;
   if (!file) spdlog::debug("{}: cannot be set", path);
@@ -167,7 +169,9 @@ struct Session::Impl {
                                                       mpool::InodeNumber inode) {
       target->name_vanished(parent, name, inode);
     });
-    notifier->post([path = mount_point] { raise_read_ahead(path); });
+    file_system.on_first_request = [target = notifier, device = device_of(mount_point)] {
+      target->post([device] { raise_read_ahead(device); });
+    };
   }
 
   void loop() {

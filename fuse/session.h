@@ -18,7 +18,8 @@ void block_end_signals();
 class Session {
  public:
   // Mounts on options.mount_point (an absolute path). `file_system` must outlive the session; its
-  // callbacks on_vanished and on_committed are set. Errors: ENODEV without FUSE, those of mount(2).
+  // callbacks on_first_request, on_vanished and on_committed are set. Errors: ENODEV without FUSE,
+  // those of mount(2).
   Session(FileSystem& file_system, const Options& options);
   // Unmounts, if that has not happened yet.
   ~Session();

@@ -1,10 +1,8 @@
-// Open files: the life of a write-once file (filesystem.md, "Write-once files").
+// Open files: handles, opening and reading (filesystem.md, "Write-once files").
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
-
-#include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
 #include "engine/names/namespace.h"
@@ -52,11 +50,12 @@ class FileHandle final : public OpenFile {
       return;
     }
     state_->closing = false;
+    const auto writer = state_->current_writer();
     if (append) {
       const std::lock_guard lock(state_->append_mutex);
-      state_->writer->write(state_->writer->length(), data);
+      writer->write(writer->length(), data);
     } else {
-      state_->writer->write(offset, data);
+      writer->write(offset, data);
     }
   }
 
@@ -66,17 +65,18 @@ class FileHandle final : public OpenFile {
       if (size != 0) refuse_inode(EPERM, inode_, "a log can only be truncated to 0");
       names_.erase_log(inode_, *state_);
     } else if (size == 0) {
-      state_->writer->discard();
-    } else if (size < state_->writer->length()) {
+      names_.discard_content(inode_, *state_);
+    } else if (const auto writer = state_->current_writer(); size < writer->length()) {
       refuse_inode(EINVAL, inode_, "a write-once file cannot be truncated to a smaller length");
     } else {
-      state_->writer->declare_length(size);
+      writer->declare_length(size);
     }
   }
 
   void fsync() override {
-    if (!intent_.write) return;
-    if (kind_ == FileKind::log) {
+    if (!intent_.write) {
+      names_.sync_others(inode_, *state_);
+    } else if (kind_ == FileKind::log) {
       names_.sync_log(inode_, *state_);
     } else {
       names_.fsync_content(inode_, *state_);
@@ -88,9 +88,12 @@ class FileHandle final : public OpenFile {
     if (names_.sync_always()) {
       fsync();
     } else if (kind_ != FileKind::log) {
-      state_->writer->drain();
+      names_.check_lost(*state_);
+      state_->current_writer()->drain();
     }
-    if (kind_ != FileKind::log && state_->writer->anything_written()) state_->closing = true;
+    if (kind_ != FileKind::log && state_->current_writer()->anything_written()) {
+      state_->closing = true;
+    }
   }
 
   void close() noexcept override {
@@ -141,28 +144,26 @@ ObjectRecord NamespaceImpl::allocate_mlog(MediaClass media_class) {
       [&] { return pool_.allocate(ObjectType::mlog, options_.log_mlog_size, placement); });
 }
 
-void NamespaceImpl::begin_writing(Inode& inode) {
-  const MediaClass media_class = inode.media_class;
-  inode.open->writer = std::make_shared<ContentWriter>(
-      pool_.zone_size(media_class), [this, media_class](std::optional<std::uint64_t> near) {
-        return allocate_mblock(media_class, near);
-      });
+std::shared_ptr<ContentWriter> NamespaceImpl::make_writer(MediaClass media_class) {
+  return std::make_shared<ContentWriter>(pool_.zone_size(media_class),
+                                         [this, media_class](std::optional<std::uint64_t> near) {
+                                           return allocate_mblock(media_class, near);
+                                         });
 }
 
 // Waits for a commit under way, and a moment for one that seems about to begin.
-Inode& NamespaceImpl::wait_until_openable(TreeLock& lock, InodeNumber number,
-                                          const OpenIntent& intent) {
+void NamespaceImpl::wait_until_openable(InodeNumber number, const OpenIntent& intent) {
+  TreeLock lock(tree_mutex_);
   const auto deadline = std::chrono::steady_clock::now() + kCloseWait;
   for (;;) {
-    Inode& inode = tree_.get(number);
-    const State state = inode.open;
-    if (!state || !state->writer) return inode;
+    const State state = tree_.get(number).open;
+    if (!state || !state->writer) return;
     if (state->committing) {
       commits_.wait(lock);
     } else if (intent.write || !state->closing) {
-      return inode;
+      return;
     } else if (commits_.wait_until(lock, deadline) == std::cv_status::timeout) {
-      return inode;
+      return;
     }
   }
 }
@@ -170,20 +171,16 @@ Inode& NamespaceImpl::wait_until_openable(TreeLock& lock, InodeNumber number,
 std::unique_ptr<OpenFile> NamespaceImpl::open(InodeNumber number, const OpenIntent& wanted) {
   OpenIntent intent = wanted;
   intent.write = wanted.write || wanted.truncate;
-  if (intent.write) {
-    check_writable();
-    journal_->make_room(kSmallRecord, intent.truncate);
-  }
-  {
-    // The gate must not be held while waiting for a commit, which needs it.
-    TreeLock lock(tree_mutex_);
-    wait_until_openable(lock, number, intent);
-  }
   std::unique_ptr<OpenFile> file;
   Journal::Ticket ticket = 0;
-  {
-    ChangeLock lock = lock_for_change();
-    file = open_locked(tree_.get(number), intent, ticket);
+  while (!file) {
+    // The gate must not be held while waiting for a commit, which needs it.
+    wait_until_openable(number, intent);
+    const ChangeLock lock =
+        intent.write ? begin_change(kSmallRecord, intent.truncate) : lock_for_change();
+    Inode& inode = tree_.get(number);
+    const bool committing = inode.open && inode.open->committing;
+    if (!committing) file = open_locked(inode, intent, ticket);
   }
   try {
     if (options_.sync && ticket != 0) journal_->wait(ticket);
@@ -201,28 +198,25 @@ std::unique_ptr<OpenFile> NamespaceImpl::open_locked(Inode& inode, const OpenInt
   if (inode.kind == FileKind::symlink) refuse_inode(ELOOP, inode.number, "is a symbolic link");
   const bool being_written = inode.open && inode.open->writer;
   const bool committed = inode.kind == FileKind::write_once && !being_written;
-  if (intent.write) {
-    if (committed) {
-      refuse_inode(EPERM, inode.number, "is committed: its content cannot change any more");
-    }
-    if (being_written && inode.open->committing) {
-      refuse_inode(EPERM, inode.number, "is being committed: its content cannot change any more");
-    }
+  if (intent.write && committed) {
+    refuse_inode(EPERM, inode.number, "is committed: its content cannot change any more");
+  }
+  const bool starts = intent.write && inode.kind == FileKind::empty && !being_written;
+  const bool log =
+      starts && (inode.choice == Choice::mlog || (inode.choice == Choice::none && intent.append));
+  const auto writer = starts && !log ? make_writer(inode.media_class) : nullptr;
+  if (log && inode.on_media()) {
+    ticket = change({now(), ContentRecord{inode.number, true, {FileKind::log, 0, {}}}});
+  } else if (log) {
+    inode.kind = FileKind::log;
   }
   const State state = hold(inode);
-  if (intent.write) {
-    ++state->writers;
-    if (inode.kind == FileKind::empty && !being_written) {
-      const bool log =
-          inode.choice == Choice::mlog || (inode.choice == Choice::none && intent.append);
-      if (!log) {
-        begin_writing(inode);
-      } else if (inode.links > 0) {
-        ticket = change({now(), ContentRecord{inode.number, true, {FileKind::log, 0, {}}}});
-      } else {
-        inode.kind = FileKind::log;
-      }
-    }
+  if (intent.write) ++state->writers;
+  if (writer) {
+    state->set_writer(writer);
+    state->times_set = false;
+    state->closing = false;
+    state->lost = nullptr;
   }
   const FileKind kind = state->writer ? FileKind::write_once : inode.kind;
   return std::make_unique<FileHandle>(*this, inode.number, state, kind, committed, intent);
@@ -233,30 +227,35 @@ std::pair<Attributes, std::unique_ptr<OpenFile>> NamespaceImpl::create(InodeNumb
                                                                        std::uint32_t mode,
                                                                        mpool::Owner owner,
                                                                        const OpenIntent& intent) {
-  std::unique_ptr<OpenFile> file;
-  InodeNumber number;
-  {
-    ChangeLock lock = begin_change(kSmallRecord);
-    Inode& directory = tree_.get_directory(parent);
-    check_new_name(directory, name);
-    const CreateRecord record = new_inode(directory, name, FileKind::empty, mode, owner);
-    number = record.inode;
-    const bool log =
-        record.choice == Choice::mlog || (record.choice == Choice::none && intent.append);
-    Journal::Ticket ticket = 0;
-    if (log || !intent.write) {
-      ticket = change({record.attributes.mtime, record});
-    } else {
-      tree_.apply({record.attributes.mtime, record});
-    }
-    Inode& inode = tree_.get(number);
-    inode.recorded = log || !intent.write;
-    file = open_locked(inode, intent, ticket);
-    inode.open->parent = parent;
-    inode.open->name = name;
-    finish(lock, ticket);
+  ChangeLock lock = begin_change(kSmallRecord);
+  Inode& directory = tree_.get_directory(parent);
+  check_new_name(directory, name);
+  const CreateRecord record = new_inode(directory, name, FileKind::empty, mode, owner);
+  if (!pool_.has_class(record.media_class)) {
+    refuse_inode(ENODEV, parent, "the device of its class is missing");
   }
-  return {describe_unlocked(number), std::move(file)};
+  const bool log =
+      record.choice == Choice::mlog || (record.choice == Choice::none && intent.append);
+  const bool recorded = log || !intent.write;
+  Journal::Ticket ticket = 0;
+  if (recorded) {
+    ticket = change({record.attributes.mtime, record});
+  } else {
+    tree_.apply({record.attributes.mtime, record});
+  }
+  Inode& inode = tree_.get(record.inode);
+  inode.recorded = recorded;
+  auto file = open_locked(inode, intent, ticket);
+  inode.open->parent = parent;
+  inode.open->name = name;
+  const Attributes attributes = describe(inode);
+  try {
+    finish(lock, ticket);
+  } catch (...) {
+    file->close();
+    throw;
+  }
+  return {attributes, std::move(file)};
 }
 
 Attributes NamespaceImpl::truncate(InodeNumber number, std::uint64_t size) {
@@ -270,7 +269,7 @@ Attributes NamespaceImpl::truncate(InodeNumber number, std::uint64_t size) {
     throw;
   }
   file->close();
-  return describe_unlocked(number);
+  return attributes(number);
 }
 
 // --- reading ---
@@ -304,7 +303,7 @@ std::shared_ptr<const ReadMap> NamespaceImpl::make_read_map(const Inode& inode) 
 
 std::shared_ptr<const ReadMap> NamespaceImpl::read_map(InodeNumber number, OpenState& state) {
   {
-    const std::shared_lock lock(tree_mutex_);
+    const TreeLook lock(tree_mutex_);
     if (state.writer) {
       refuse_inode(EAGAIN, number, "is being written: it can be read when it is closed");
     }
@@ -316,7 +315,7 @@ std::shared_ptr<const ReadMap> NamespaceImpl::read_map(InodeNumber number, OpenS
 }
 
 FileKind NamespaceImpl::kind_of(InodeNumber number) {
-  const std::shared_lock lock(tree_mutex_);
+  const TreeLook lock(tree_mutex_);
   return tree_.get(number).kind;
 }
 
@@ -340,153 +339,6 @@ std::size_t NamespaceImpl::read_content(InodeNumber number, OpenState& state, st
   }
   std::memset(into.data() + (at - offset), 0, end - at);
   return into.size();
-}
-
-// --- committing ---
-
-// Records an inode that is on no media yet, with the content that the tree has for it.
-Journal::Ticket NamespaceImpl::record_pending(Inode& inode, Change change) {
-  CreateRecord record{.inode = inode.number,
-                      .parent = inode.open->parent,
-                      .name = inode.open->name,
-                      .attributes = inode.attributes,
-                      .media_class = inode.media_class,
-                      .choice = inode.choice,
-                      .target = {},
-                      .content = {.kind = inode.kind, .size = inode.size, .extents = {}}};
-  if (inode.extents) record.content.extents = *inode.extents;
-  // The parent changed when the file was made, and perhaps since.
-  const Nanoseconds when = tree_.get(record.parent).attributes.mtime;
-  change.record = encode({when, record});
-  Journal::Ticket ticket = journal_->add(std::move(change));
-  inode.recorded = true;
-  if (inode.xattrs) {
-    for (const auto& [key, value] : *inode.xattrs) {
-      ticket = record_only({inode.attributes.ctime, XattrRecord{inode.number, key, true, value}});
-    }
-  }
-  unshadow(inode, true);
-  return ticket;
-}
-
-Journal::Ticket NamespaceImpl::persist(InodeNumber number, OpenState& state, bool last) {
-  ContentWriter::Sealed sealed = state.writer->seal(last);
-  ContentRecord record{number, false, {FileKind::write_once, state.writer->length(), {}}};
-  record.content.extents = std::move(sealed.extents);
-  journal_->make_room(kSmallRecord + record.content.extents.size() * sizeof(Extent), false);
-
-  ChangeLock lock = lock_for_change();
-  Inode& inode = tree_.get(number);
-  if (inode.links == 0) return 0;  // nobody will ever read it: the mblocks are given up
-  const bool has_content = record.content.size > 0;
-  const bool changes = !record.content.extents.empty() || inode.size != record.content.size;
-  const Nanoseconds time = now();
-  if (has_content && changes) {
-    const Nanoseconds mtime = inode.attributes.mtime;
-    tree_.apply({time, record});
-    if (state.times_set) inode.attributes.mtime = mtime;
-  }
-  {
-    const std::lock_guard pending(pending_mutex_);
-    for (const auto& mblock : sealed.mblocks)
-      pending_objects_[mblock->id()] = mblock->finish();
-  }
-  Change change{.record = {}, .mblocks = std::move(sealed.mblocks), .mlog = {}, .deletes = {}};
-  if (!inode.recorded) return record_pending(inode, std::move(change));
-  if (!has_content || !changes) return 0;
-  change.record = encode({time, record});
-  Journal::Ticket ticket = journal_->add(std::move(change));
-  if (state.times_set) {
-    ticket = record_only({time, AttributesRecord{number, inode.attributes, inode.media_class}});
-  }
-  return ticket;
-}
-
-void NamespaceImpl::fsync_content(InodeNumber number, OpenState& state) {
-  const Journal::Ticket ticket = persist(number, state, false);
-  if (ticket != 0) {
-    journal_->wait(ticket);
-  } else {
-    journal_->wait_all();
-  }
-}
-
-// The last writing handle was closed.
-void NamespaceImpl::commit_closed(InodeNumber number, const State& state) noexcept {
-  std::string failure;
-  try {
-    const Journal::Ticket ticket = persist(number, *state, true);
-    if (options_.sync && ticket != 0) journal_->wait(ticket);
-  } catch (const std::exception& error) {
-    failure = error.what();
-  }
-  std::shared_ptr<ContentWriter> writer;  // ends without locks: it may give up mblocks
-  {
-    ChangeLock lock = lock_for_change();
-    writer = std::move(state->writer);
-    state->writer.reset();
-    state->committing = false;
-    state->read_map.reset();
-    commits_.notify_all();
-  }
-  if (!failure.empty()) vanish(number, *state, failure);
-  Committed callback;
-  {
-    const std::lock_guard lock(callback_mutex_);
-    callback = committed_;
-  }
-  if (callback) callback(number);
-}
-
-// The commit failed: a new file disappears (and what it was about to replace is back), one that was
-// recorded before keeps what it had.
-void NamespaceImpl::vanish(InodeNumber number, OpenState& state, const std::string& why) {
-  bool gone = false;
-  {
-    ChangeLock lock = lock_for_change();
-    Inode& inode = tree_.get(number);
-    if (!inode.recorded && inode.links > 0) {
-      gone = true;
-      Inode& parent = tree_.get_directory(state.parent);
-      inode.links = 0;
-      if (const InodeNumber shadowed = std::exchange(inode.shadows, 0); shadowed != 0) {
-        parent.directory->replace(state.name, shadowed);
-        ++tree_.get(shadowed).links;
-        drop_hold(shadowed);
-      } else {
-        parent.directory->erase(state.name);
-      }
-    }
-  }
-  spdlog::error("pool {}: file '{}' (inode {}) could not be committed{}: {}", pool_.name(),
-                state.name, number,
-                gone ? " and is gone" : ", it keeps what was made durable before", why);
-  Vanished callback;
-  {
-    const std::lock_guard lock(callback_mutex_);
-    callback = vanished_;
-  }
-  if (gone && callback) callback(state.parent, state.name, number);
-}
-
-void NamespaceImpl::close_handle(InodeNumber number, const State& state, bool writer) noexcept {
-  bool commit = false;
-  bool log_closed = false;
-  if (writer) {
-    const TreeLock lock(tree_mutex_);
-    const bool last = --state->writers == 0;
-    commit = last && state->writer;
-    log_closed = last && !state->writer;
-    state->committing = commit;
-  }
-  if (commit) commit_closed(number, state);
-  try {
-    if (log_closed) record_log_times(number, *state);
-    const ChangeLock lock = lock_for_change();
-    drop_hold(number);
-  } catch (const std::exception& error) {
-    spdlog::error("pool {}: closing inode {}: {}", pool_.name(), number, error.what());
-  }
 }
 
 }  // namespace mpool::names

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <array>
-#include <unordered_set>
+#include <iterator>
 #include <utility>
 
 #include <spdlog/spdlog.h>
@@ -20,19 +20,22 @@ std::uint64_t size_in_log(std::uint64_t record_size) {
   return record_size + record_size / 8 + 64;
 }
 
-// Of the capacity of the MDC, in percent: what changes may fill, what those may that free space,
-// and what a compaction must win for it to be worth doing before every few changes.
+// Of the capacity of the MDC, in percent: what changes may fill, and what those may that free
+// space.
 constexpr std::uint64_t kFillPercent = 85;
 constexpr std::uint64_t kFillFreeingPercent = 95;
-constexpr std::uint64_t kWorthwhilePercent = 5;
+// A tree that fills the MDC is compacted again only when this part of the capacity was written
+// since: else every name refused would cost the writing of all of them.
+constexpr std::uint64_t kWorthwhileDivisor = 1024;
+// A compaction that was under way when room was asked for may have begun too early for it.
+constexpr int kCompactionAttempts = 2;
+
+// While a compacted log is read at mount, its records are held back only until the next BATCH.
+constexpr std::size_t kSnapshotBatch = 4096;
 
 // Bounds what one batch holds back from those who wait for its first change.
 constexpr std::size_t kMaxBatchBytes = 1u << 20;
 constexpr std::size_t kMaxBatchChanges = 4096;
-
-// Inode numbers promised by a BATCH record beyond the last one handed out: more than are handed out
-// until the next one.
-constexpr InodeNumber kInodeReserve = 1u << 20;
 
 Nanoseconds wall_clock() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
@@ -72,29 +75,41 @@ std::uint64_t Journal::room(bool frees) const {
   return limit > used ? limit - used : 0;
 }
 
+bool Journal::has_room(std::size_t record_size, bool frees) const {
+  const std::lock_guard lock(mutex_);
+  return room(frees) >= size_in_log(record_size);
+}
+
+bool Journal::worth_compacting() const {
+  const std::uint64_t written = mdc_.used() + queued_bytes_ - used_when_compacted_;
+  return written > mdc_.capacity() / kWorthwhileDivisor;
+}
+
 void Journal::make_room(std::size_t record_size, bool frees) {
   const std::uint64_t needed = size_in_log(record_size);
   std::unique_lock lock(mutex_);
   check_failed();
+  for (int attempt = 0; attempt < kCompactionAttempts && room(frees) < needed; ++attempt) {
+    if (!frees && !worth_compacting()) break;
+    const std::uint64_t mine = compactions_done_ + 1;
+    compactions_wanted_ = std::max(compactions_wanted_, mine);
+    work_.notify_one();
+    done_.wait(lock, [&] { return compactions_done_ >= mine || !failure_.empty(); });
+    check_failed();
+  }
   if (room(frees) >= needed) return;
-  const std::uint64_t mine = compactions_done_ + 1;
-  compactions_wanted_ = std::max(compactions_wanted_, mine);
-  work_.notify_one();
-  done_.wait(lock, [&] { return compactions_done_ >= mine || !failure_.empty(); });
-  check_failed();
-  const std::uint64_t worthwhile = frees ? 0 : mdc_.capacity() / 100 * kWorthwhilePercent;
-  if (room(frees) < std::max(needed, worthwhile)) {
-    raise(
-        ENOSPC, "pool " + pool_.name(),
+  raise(ENOSPC, "pool " + pool_.name(),
         "the root MDC of {} bytes has no room for more names: delete files, or make the pool anew "
         "with a larger one",
         mdc_.capacity());
-  }
 }
 
 Journal::Ticket Journal::add(Change change) {
   const std::lock_guard lock(mutex_);
-  check_failed();
+  if (!failure_.empty()) {
+    queue_.push_back(std::move(change));  // as in lost_
+    check_failed();
+  }
   queued_bytes_ += size_in_log(change.record.size());
   queue_.push_back(std::move(change));
   if (!oldest_) {
@@ -175,9 +190,7 @@ void Journal::run() {
     }
     lock.lock();
     if (failure_.empty()) continue;
-    const std::deque<Change> lost = std::exchange(queue_, {});
     work_.wait(lock, [&] { return stopping_; });
-    lock.unlock();
     return;
   }
 }
@@ -186,7 +199,8 @@ void Journal::fail(const std::exception& error) {
   spdlog::error("pool {}: writing the named tree failed, it is read-only from here on: {}",
                 pool_.name(), error.what());
   const std::lock_guard lock(mutex_);
-  failure_ = error.what();
+  const std::string_view text = error.what();
+  failure_ = text.empty() ? "unknown failure" : text;
   compactions_done_ = compactions_wanted_;
   done_.notify_all();
 }
@@ -207,8 +221,25 @@ Journal::Batch Journal::take_batch() {
 
 void Journal::write(Batch& batch) {
   if (batch.changes.empty()) return;
+  std::uint64_t bytes = 0;
+  try {
+    flush_content(batch);
+    bytes = append_records(batch);
+    commit_objects(batch);
+    remove_objects(batch);
+  } catch (...) {
+    lost_.push_back(std::move(batch));
+    throw;
+  }
+  const std::lock_guard lock(mutex_);
+  queued_bytes_ -= std::min(queued_bytes_, bytes);
+  written_ = batch.last;
+  done_.notify_all();
+}
+
+void Journal::flush_content(const Batch& batch) {
   std::array<bool, kMediaClassCount> written{};
-  for (Change& change : batch.changes) {
+  for (const Change& change : batch.changes) {
     for (const auto& mblock : change.mblocks) {
       written[static_cast<std::size_t>(mblock->finish().media_class)] = true;
     }
@@ -216,58 +247,63 @@ void Journal::write(Batch& batch) {
   for (const MediaClass media_class : {MediaClass::staging, MediaClass::capacity}) {
     if (written[static_cast<std::size_t>(media_class)]) pool_.device(media_class).flush();
   }
+}
 
-  const auto recorded = [](const Change& change) { return !change.record.empty(); };
+// Returns what the batch counted for in queued_bytes_.
+std::uint64_t Journal::append_records(const Batch& batch) {
   std::uint64_t bytes = 0;
-  if (std::ranges::any_of(batch.changes, recorded)) {
-    Mdc::Ticket ticket = append_mark();
-    for (const Change& change : batch.changes) {
-      if (recorded(change)) ticket = mdc_.append(change.record);
-      bytes += size_in_log(change.record.size());
-    }
-    mdc_.sync(ticket);
+  std::optional<Mdc::Ticket> ticket;
+  for (const Change& change : batch.changes) {
+    bytes += size_in_log(change.record.size());
+    if (change.record.empty()) continue;
+    if (!ticket) append_mark();
+    ticket = mdc_.append(change.record);
   }
-  commit_objects(batch);
-
-  const std::lock_guard lock(mutex_);
-  queued_bytes_ -= std::min(queued_bytes_, bytes);
-  written_ = batch.last;
-  done_.notify_all();
+  if (ticket) mdc_.sync(*ticket);
+  return bytes;
 }
 
+// Begins a new batch on the media: the one before it is complete.
 Mdc::Ticket Journal::append_mark() {
-  return mdc_.append(
+  const Mdc::Ticket ticket = mdc_.append(
       encode({wall_clock(), BatchRecord{batch_number_++, owner_.next_inode() + kInodeReserve}}));
+  last_commits_.clear();
+  return ticket;
 }
 
-void Journal::commit_objects(Batch& batch) {
+void Journal::commit_objects(const Batch& batch) {
   std::vector<ObjectRecord> commits;
-  std::vector<ObjectId> deletes;
-  for (Change& change : batch.changes) {
+  for (const Change& change : batch.changes) {
     for (const auto& mblock : change.mblocks)
       commits.push_back(mblock->finish());
     if (change.mlog) commits.push_back(*change.mlog);
-    for (const ObjectId object : change.deletes) {
-      deletes.push_back(object);
-    }
   }
-  if (!commits.empty()) {
-    pool_.commit(commits);
-    owner_.committed(commits);
-  }
-  for (Change& change : batch.changes) {
+  if (commits.empty()) return;
+  pool_.commit(commits);
+  for (const Change& change : batch.changes) {
     for (const auto& mblock : change.mblocks)
       mblock->release();
   }
-  // An object can be missing only where the media lost it: its name is gone all the same.
-  std::erase_if(deletes, [&](ObjectId object) { return !pool_.find(object); });
-  // A mount that finds one of this batch's objects missing takes the batch for incomplete: what is
-  // deleted at once must first be in a batch that is followed by another.
-  std::unordered_set<ObjectId> fresh;
-  for (const ObjectRecord& object : commits) fresh.insert(object.id);
-  const auto of_this_batch = [&](ObjectId object) { return fresh.contains(object); };
-  if (std::ranges::any_of(deletes, of_this_batch)) mdc_.sync(append_mark());
-  if (!deletes.empty()) pool_.remove(deletes);
+  for (const ObjectRecord& object : commits)
+    last_commits_.insert(object.id);
+  owner_.committed(commits);
+}
+
+void Journal::remove_objects(const Batch& batch) {
+  std::vector<ObjectId> deletes;
+  for (const Change& change : batch.changes) {
+    // An object can be missing only where the media lost it: its name is gone all the same.
+    std::ranges::copy_if(change.deletes, std::back_inserter(deletes),
+                         [&](ObjectId object) { return pool_.find(object).has_value(); });
+  }
+  if (deletes.empty()) return;
+  // A mount that finds an object of the last batch missing takes the batch for incomplete: before
+  // one of those is deleted the batch must be followed by another.
+  if (std::ranges::any_of(deletes,
+                          [&](ObjectId object) { return last_commits_.contains(object); })) {
+    mdc_.sync(append_mark());
+  }
+  pool_.remove(deletes);
 }
 
 void Journal::compact() {
@@ -278,18 +314,26 @@ void Journal::compact() {
       write(batch);
     records = owner_.snapshot();
   }
-  records.push_back(
-      encode({wall_clock(), BatchRecord{batch_number_++, owner_.next_inode() + kInodeReserve}}));
   try {
     mdc_.compact([&](const Mdc::Append& append) {
-      for (const auto& record : records)
-        append(record);
+      const auto mark = [&] {
+        append(encode(
+            {wall_clock(), BatchRecord{batch_number_, owner_.next_inode() + kInodeReserve}}));
+      };
+      for (std::size_t i = 0; i < records.size(); ++i) {
+        append(records[i]);
+        if ((i + 1) % kSnapshotBatch == 0) mark();
+      }
+      mark();
     });
+    ++batch_number_;
+    last_commits_.clear();
   } catch (const Error& error) {
     // The tree does not fit: the old log stays in force, and make_room() finds no room.
     if (error.code() != EFBIG) throw;
   }
   const std::lock_guard lock(mutex_);
+  used_when_compacted_ = mdc_.used();
   compactions_done_ = compactions_wanted_;
   done_.notify_all();
 }

@@ -13,13 +13,19 @@
 #include <optional>
 #include <shared_mutex>
 #include <thread>
+#include <unordered_set>
 #include <vector>
 
+#include "engine/names/fair_mutex.h"
 #include "engine/names/records.h"
 #include "engine/object/mblock.h"
 #include "engine/pool/pool.h"
 
 namespace mpool::names {
+
+// Inode numbers promised by a BATCH record beyond the last one handed out: more than are handed out
+// until the next one.
+inline constexpr InodeNumber kInodeReserve = 1u << 20;
 
 // One user-visible change on its way to the media.
 struct Change {
@@ -37,7 +43,7 @@ struct Change {
 class Journal {
  public:
   using Ticket = std::uint64_t;
-  using Gate = std::shared_lock<std::shared_mutex>;
+  using Gate = std::shared_lock<FairMutex>;
 
   struct Options {
     std::chrono::milliseconds interval;
@@ -63,6 +69,8 @@ class Journal {
   // called before open_gate(). ENOSPC when the tree fills the MDC; with `frees` (the change gives
   // space back) there is a reserve. EIO after a failure.
   void make_room(std::size_t record_size, bool frees);
+  // There is (still) room for it. True for good while the caller lets nobody else add changes.
+  bool has_room(std::size_t record_size, bool frees) const;
   Gate open_gate() { return Gate(gate_); }
 
   // A log has something to make durable: sync_logs is called within the interval.
@@ -86,19 +94,23 @@ class Journal {
   bool wait_for_work(std::unique_lock<std::mutex>& lock);
   Batch take_batch();
   void write(Batch& batch);
-  void commit_objects(Batch& batch);
+  void flush_content(const Batch& batch);
+  std::uint64_t append_records(const Batch& batch);
+  void commit_objects(const Batch& batch);
+  void remove_objects(const Batch& batch);
   Mdc::Ticket append_mark();
   void compact();
   void fail(const std::exception& error);
-  void check_failed() const;  // mutex_ held
-  std::uint64_t room(bool frees) const;
+  void check_failed() const;             // mutex_ held
+  std::uint64_t room(bool frees) const;  // mutex_ held
+  bool worth_compacting() const;         // mutex_ held
 
   Pool& pool_;
   Mdc& mdc_;
   const Options options_;
   const Owner owner_;
 
-  std::shared_mutex gate_;
+  FairMutex gate_;
   mutable std::mutex mutex_;  // guards what follows; nothing is locked under it
   std::condition_variable work_;
   std::condition_variable done_;
@@ -111,9 +123,18 @@ class Journal {
   Moment oldest_;      // when the first change in the queue came
   Moment logs_dirty_;  // when a log first wanted to be synced
   std::uint64_t compactions_wanted_ = 0, compactions_done_ = 0;
-  std::uint64_t batch_number_;
-  std::string failure_;  // not empty: nothing can be written any more
+  std::uint64_t used_when_compacted_ = 0;  // bytes in use after the last compaction
+  std::string failure_;                    // not empty: nothing can be written any more
   bool stopping_ = false;
+
+  // Of the journal's thread:
+  std::uint64_t batch_number_;
+  // Objects committed since the last BATCH record: a mount checks that they exist.
+  std::unordered_set<ObjectId> last_commits_;
+  // Changes that failed. Their mblocks are not given up before the end: readers may still have
+  // them.
+  std::vector<Batch> lost_;
+
   std::thread thread_;
 };
 

@@ -25,17 +25,22 @@ std::vector<ObjectId> mlogs_of(const Inode& inode) {
 
 }  // namespace
 
-// Opens the log unless it is open. log_lock must not be held.
-void NamespaceImpl::need_log(InodeNumber number, OpenState& state) {
-  {
-    const std::shared_lock lock(state.log_lock);
-    if (state.log) return;
+// The log, opened if it is not, shared: nobody empties it while the lock is held.
+NamespaceImpl::LogLook NamespaceImpl::need_log(InodeNumber number, OpenState& state) {
+  for (;;) {
+    LogLook lock(state.log_lock);
+    if (state.log) return lock;
+    lock.unlock();
+    open_log(number, state);
   }
+}
+
+void NamespaceImpl::open_log(InodeNumber number, OpenState& state) {
   const std::unique_lock lock(state.log_lock);
   if (state.log) return;
   std::vector<ObjectId> mlogs;
   {
-    const std::shared_lock tree(tree_mutex_);
+    const TreeLook tree(tree_mutex_);
     mlogs = mlogs_of(tree_.get(number));
   }
   state.log = std::make_unique<Log>(pool_, mlogs, [this, number] { return add_mlog(number); });
@@ -43,23 +48,22 @@ void NamespaceImpl::need_log(InodeNumber number, OpenState& state) {
 
 // A further mlog for a log: recorded first, then committed, durable on return.
 ObjectRecord NamespaceImpl::add_mlog(InodeNumber number) {
-  journal_->make_room(kSmallRecord, false);
   MediaClass media_class;
   {
-    const std::shared_lock lock(tree_mutex_);
+    const TreeLook lock(tree_mutex_);
     media_class = tree_.get(number).media_class;
   }
   const ObjectRecord mlog = allocate_mlog(media_class);
   Journal::Ticket ticket;
   try {
-    const ChangeLock lock = lock_for_change();
-    Inode& inode = tree_.get(number);
+    const ChangeLock lock = begin_change(kSmallRecord);
+    const Inode& inode = tree_.get(number);
     const Nanoseconds time = now();
     const ContentRecord content{
         number, false, {FileKind::log, 0, {{.file_offset = 0, .object = mlog.id}}}};
     // The name of an open log may be gone; then only its end must be remembered.
     const Record record =
-        inode.links > 0 ? Record{time, content} : Record{time, OrphanRecord{{mlog.id}}};
+        inode.on_media() ? Record{time, content} : Record{time, OrphanRecord{{mlog.id}}};
     ticket = journal_->add({.record = encode(record), .mblocks = {}, .mlog = mlog, .deletes = {}});
     tree_.apply({time, content});
   } catch (...) {
@@ -72,16 +76,14 @@ ObjectRecord NamespaceImpl::add_mlog(InodeNumber number) {
 
 std::size_t NamespaceImpl::read_log(InodeNumber number, OpenState& state, std::uint64_t offset,
                                     ByteSpan into) {
-  need_log(number, state);
-  const std::shared_lock lock(state.log_lock);
+  const LogLook lock = need_log(number, state);
   return state.log->read(offset, into);
 }
 
 void NamespaceImpl::append_log(InodeNumber number, const State& state,
                                std::optional<std::uint64_t> offset, ConstByteSpan data) {
-  need_log(number, *state);
   const std::lock_guard order(state->append_mutex);
-  const std::shared_lock lock(state->log_lock);
+  const LogLook lock = need_log(number, *state);
   if (offset && *offset != state->log->size()) {
     raise(EINVAL, fmt::format("inode {}", number), "a log is written at its end ({}), not at {}",
           state->log->size(), *offset);
@@ -96,9 +98,8 @@ void NamespaceImpl::append_log(InodeNumber number, const State& state,
 }
 
 void NamespaceImpl::sync_log(InodeNumber number, OpenState& state) {
-  need_log(number, state);
   {
-    const std::shared_lock lock(state.log_lock);
+    const LogLook lock = need_log(number, state);
     state.log->sync();
   }
   journal_->wait_all();
@@ -107,23 +108,27 @@ void NamespaceImpl::sync_log(InodeNumber number, OpenState& state) {
 // The name keeps an empty log; the mlogs go as if a file had been deleted, so that a crash leaves
 // either all of the content or none.
 void NamespaceImpl::erase_log(InodeNumber number, OpenState& state) {
-  journal_->make_room(kSmallRecord, true);
-  const std::lock_guard order(state.append_mutex);
-  const std::unique_lock log_lock(state.log_lock);
-  state.log.reset();
-  ChangeLock lock = lock_for_change();
-  Inode& inode = tree_.get(number);
-  std::vector<ObjectId> deletes = inode.objects();
-  const Record record{now(), ContentRecord{number, true, {FileKind::log, 0, {}}}};
-  tree_.apply(record);
   Journal::Ticket ticket = 0;
-  if (inode.links > 0 || !deletes.empty()) {
-    ticket = journal_->add({.record = inode.links > 0 ? encode(record) : std::vector<std::byte>(),
-                            .mblocks = {},
-                            .mlog = {},
-                            .deletes = std::move(deletes)});
+  {
+    const std::lock_guard order(state.append_mutex);
+    const std::unique_lock log_lock(state.log_lock);
+    const ChangeLock lock = begin_change(kSmallRecord, true);
+    // It pins the mlogs.
+    state.log.reset();
+    state.log_written_at = 0;
+    const Inode& inode = tree_.get(number);
+    std::vector<ObjectId> deletes = inode.objects();
+    const Record record{now(), ContentRecord{number, true, {FileKind::log, 0, {}}}};
+    const bool recorded = inode.on_media();
+    tree_.apply(record);
+    if (recorded || !deletes.empty()) {
+      ticket = journal_->add({.record = recorded ? encode(record) : std::vector<std::byte>(),
+                              .mblocks = {},
+                              .mlog = {},
+                              .deletes = std::move(deletes)});
+    }
   }
-  finish(lock, ticket);
+  if (options_.sync) journal_->wait(ticket);
 }
 
 // The size of a log is where its records end: it takes a look at them where nobody has it open.
@@ -131,15 +136,14 @@ std::uint64_t NamespaceImpl::log_size(InodeNumber number) {
   State state;
   {
     const TreeLock lock(tree_mutex_);
-    Inode& inode = tree_.get(number);
-    if (!inode.extents || inode.extents->empty()) return 0;
-    state = hold(inode);
+    Inode* inode = tree_.find(number);
+    if (inode == nullptr || !inode->extents) return 0;
+    state = hold(*inode);
   }
   std::exception_ptr failure;
   std::uint64_t size = 0;
   try {
-    need_log(number, *state);
-    const std::shared_lock lock(state->log_lock);
+    const LogLook lock = need_log(number, *state);
     size = state->log->size();
   } catch (...) {
     failure = std::current_exception();
@@ -163,7 +167,9 @@ void NamespaceImpl::keep_idle_log(Inode& inode) {
     return idle.open->handles == 0 && (!idle.open->log || !idle.open->log->dirty());
   });
   if (clean == idle_logs_.end()) return;
-  tree_.get(*clean).open.reset();
+  Inode& oldest = tree_.get(*clean);
+  oldest.open->log.reset();
+  oldest.open.reset();
   idle_logs_.erase(clean);
 }
 
@@ -174,8 +180,7 @@ void NamespaceImpl::record_log_times(InodeNumber number, OpenState& state) {
   Inode& inode = tree_.get(number);
   inode.attributes.mtime = written;
   inode.attributes.ctime = written;
-  if (inode.links == 0) return;
-  record_only({written, AttributesRecord{number, inode.attributes, inode.media_class}});
+  if (inode.on_media()) record_attributes(inode);
 }
 
 // From the journal's thread (`wait` false) nothing may be waited for that itself waits for the
@@ -184,38 +189,45 @@ void NamespaceImpl::sync_dirty_logs(bool wait) {
   std::map<InodeNumber, std::weak_ptr<OpenState>> dirty;
   {
     const std::lock_guard lock(dirty_mutex_);
-    dirty.swap(dirty_logs_);
+    std::erase_if(dirty_logs_, [](const auto& log) { return log.second.expired(); });
+    // They stay there until they are synced: others that sync wait for them, too.
+    dirty = dirty_logs_;
   }
+  std::exception_ptr failure;
   for (const auto& [number, weak] : dirty) {
     const State state = weak.lock();
     if (!state) continue;
-    if (!wait) {
-      const std::shared_lock lock(state->log_lock, std::try_to_lock);
-      if (lock) {
-        if (state->log) state->log->sync();
-        continue;
-      }
-      const std::lock_guard again(dirty_mutex_);
-      dirty_logs_.emplace(number, weak);
-      journal_->want_log_sync();
-      continue;
+    try {
+      sync_dirty_log(number, state, wait);
+    } catch (const Error& error) {
+      // Its own writers hear of it, and who waits here; the others go on.
+      if (!failure) failure = std::current_exception();
+      spdlog::error("pool {}: syncing the log of inode {}: {}", pool_.name(), number, error.what());
     }
-    {
-      // A log in use is not disposed of: its mlogs are deleted only when nobody has them open.
-      const TreeLock lock(tree_mutex_);
-      Inode* inode = tree_.find(number);
-      if (inode == nullptr || inode->open != state) continue;
-      hold(*inode);
-    }
-    sync_held_log(number, *state);
   }
+  if (wait && failure) std::rethrow_exception(failure);
 }
 
-void NamespaceImpl::sync_held_log(InodeNumber number, OpenState& state) {
+void NamespaceImpl::sync_dirty_log(InodeNumber number, const State& state, bool wait) {
+  {
+    // A log in use is not disposed of: its mlogs are deleted only when nobody has them open.
+    const TreeLock lock(tree_mutex_);
+    Inode* inode = tree_.find(number);
+    if (inode == nullptr || inode->open != state) return;
+    hold(*inode);
+  }
   std::exception_ptr failure;
   try {
-    const std::shared_lock lock(state.log_lock);
-    if (state.log) state.log->sync();
+    const LogLook lock =
+        wait ? LogLook(state->log_lock) : LogLook(state->log_lock, std::try_to_lock);
+    if (!lock) {
+      journal_->want_log_sync();
+    } else {
+      if (state->log) state->log->sync();
+      const std::lock_guard dirty(dirty_mutex_);
+      // What is appended from here on comes to the list after it.
+      if (!state->log || !state->log->dirty()) dirty_logs_.erase(number);
+    }
   } catch (...) {
     failure = std::current_exception();
   }

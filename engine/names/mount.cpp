@@ -151,10 +151,13 @@ void NamespaceImpl::load() {
   if (fresh) {
     for (const auto& record : snapshot())
       mdc_->append(record);
-    mdc_->sync(mdc_->append(encode({now(), BatchRecord{++replay.last_number, kRootInode + 1}})));
   } else if (rolled_back) {
-    mdc_->sync(mdc_->append(encode({now(), RollbackRecord{static_cast<std::uint32_t>(complete)}})));
+    mdc_->append(encode({now(), RollbackRecord{static_cast<std::uint32_t>(complete)}}));
   }
+  // The last batch is settled: from here on its objects may go. And no inode number that is handed
+  // out from now on will be again, whatever comes of its file.
+  mdc_->sync(mdc_->append(
+      encode({now(), BatchRecord{++replay.last_number, tree_.next_inode() + kInodeReserve}})));
   // Most were deleted before: what is left is what a crash kept from it.
   std::vector<ObjectId> dead;
   for (const ObjectId object : replay.dead) {
@@ -174,7 +177,7 @@ void NamespaceImpl::load() {
                          },
                      .next_inode =
                          [this] {
-                           const std::shared_lock lock(tree_mutex_);
+                           const TreeLook lock(tree_mutex_);
                            return tree_.next_inode();
                          },
                      .sync_logs = [this] { sync_dirty_logs(false); }});
@@ -202,7 +205,7 @@ void NamespaceImpl::take_possession() {
 }
 
 std::vector<std::vector<std::byte>> NamespaceImpl::snapshot() {
-  const std::shared_lock lock(tree_mutex_);
+  const TreeLook lock(tree_mutex_);
   std::vector<std::vector<std::byte>> records;
   records.push_back(encode({now(), OwnerRecord{}}));
   tree_.snapshot([&](const Record& record) { records.push_back(encode(record)); });

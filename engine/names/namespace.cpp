@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <exception>
 
 #include <fnmatch.h>
 #include <spdlog/spdlog.h>
@@ -75,12 +76,21 @@ NamespaceImpl::ChangeLock NamespaceImpl::lock_for_change() {
 
 NamespaceImpl::ChangeLock NamespaceImpl::begin_change(std::size_t record_size, bool frees) {
   check_writable();
-  journal_->make_room(record_size, frees);
-  return lock_for_change();
+  for (;;) {
+    journal_->make_room(record_size, frees);
+    ChangeLock lock = lock_for_change();
+    // Others may have taken it meanwhile.
+    if (journal_->has_room(record_size, frees)) return lock;
+  }
 }
 
 Journal::Ticket NamespaceImpl::record_only(const Record& record) {
   return journal_->add({.record = encode(record), .mblocks = {}, .mlog = {}, .deletes = {}});
+}
+
+Journal::Ticket NamespaceImpl::record_attributes(const Inode& inode) {
+  return record_only({inode.attributes.ctime,
+                      AttributesRecord{inode.number, inode.attributes, inode.media_class}});
 }
 
 Journal::Ticket NamespaceImpl::change(const Record& record) {
@@ -120,7 +130,8 @@ void NamespaceImpl::drop_hold(InodeNumber number) {
 // Nobody can reach the inode any more: its objects go.
 void NamespaceImpl::dispose(Inode& inode) {
   std::vector<ObjectId> objects = inode.objects();
-  // An idle log pins its mlogs.
+  // A log pins its mlogs.
+  if (inode.open) inode.open->log.reset();
   inode.open.reset();
   std::erase(idle_logs_, inode.number);
   tree_.erase(inode.number);
@@ -135,6 +146,7 @@ Journal::Ticket NamespaceImpl::unshadow(Inode& inode, bool recorded_by_caller) {
   if (!recorded_by_caller) {
     ticket = record_only({now(), UnlinkRecord{inode.open->parent, inode.open->name}});
   }
+  --tree_.get(shadowed).shadowed;
   drop_hold(shadowed);
   return ticket;
 }
@@ -174,40 +186,44 @@ Attributes NamespaceImpl::describe(const Inode& inode) const {
     result.size = inode.open->writer->length();
     result.committed = false;
   }
+  if (const Nanoseconds written = inode.open ? inode.open->log_written_at.load() : 0;
+      written != 0) {
+    result.mtime = result.ctime = to_timespec(written);
+  }
   if (inode.kind == FileKind::symlink) result.size = inode.target->size();
   if (inode.extents) {
-    result.blocks = inode.objects().size() * pool_.zone_size(inode.media_class) / kStatBlockSize;
+    // The class may be missing (forced activation).
+    const std::uint64_t zone =
+        pool_.has_class(inode.media_class) ? pool_.zone_size(inode.media_class) : 0;
+    result.blocks = inode.objects().size() * zone / kStatBlockSize;
   } else if (inode.open && inode.open->writer) {
     result.blocks = ceil_div(result.size, kStatBlockSize);
   }
   return result;
 }
 
-Attributes NamespaceImpl::describe_unlocked(InodeNumber number) {
-  Attributes result;
-  {
-    const std::shared_lock lock(tree_mutex_);
-    result = describe(tree_.get(number));
-  }
-  if (result.kind == FileKind::log) result.size = log_size(number);
-  return result;
+// What describe() said, with the size of a log, for which the tree's lock must not be held.
+Attributes NamespaceImpl::with_log_size(Attributes attributes) {
+  if (attributes.kind == FileKind::log) attributes.size = log_size(attributes.inode);
+  return attributes;
 }
 
 Attributes NamespaceImpl::lookup(InodeNumber parent, std::string_view name) {
-  InodeNumber number;
-  {
-    const std::shared_lock lock(tree_mutex_);
-    number = find_name(tree_.get_directory(parent), name);
-  }
-  return describe_unlocked(number);
+  TreeLook lock(tree_mutex_);
+  const Attributes found = describe(tree_.get(find_name(tree_.get_directory(parent), name)));
+  lock.unlock();
+  return with_log_size(found);
 }
 
 Attributes NamespaceImpl::attributes(InodeNumber inode) {
-  return describe_unlocked(inode);
+  TreeLook lock(tree_mutex_);
+  const Attributes found = describe(tree_.get(inode));
+  lock.unlock();
+  return with_log_size(found);
 }
 
 std::string NamespaceImpl::read_symlink(InodeNumber number) {
-  const std::shared_lock lock(tree_mutex_);
+  const TreeLook lock(tree_mutex_);
   const Inode& inode = tree_.get(number);
   if (inode.kind != FileKind::symlink) {
     raise(EINVAL, "namespace", "inode {} is no symbolic link", number);
@@ -216,13 +232,13 @@ std::string NamespaceImpl::read_symlink(InodeNumber number) {
 }
 
 InodeNumber NamespaceImpl::parent_of(InodeNumber directory) {
-  const std::shared_lock lock(tree_mutex_);
+  const TreeLook lock(tree_mutex_);
   return tree_.get_directory(directory).parent;
 }
 
 void NamespaceImpl::read_directory(InodeNumber number, std::uint64_t cookie,
                                    const std::function<bool(const DirectoryEntry&)>& take) {
-  const std::shared_lock lock(tree_mutex_);
+  const TreeLook lock(tree_mutex_);
   const auto& entries = tree_.get_directory(number).directory->entries();
   for (auto it = entries.upper_bound(cookie); it != entries.end(); ++it) {
     const InodeNumber inode = it->second.inode;
@@ -233,7 +249,7 @@ void NamespaceImpl::read_directory(InodeNumber number, std::uint64_t cookie,
 SpaceFacts NamespaceImpl::space(InodeNumber number) {
   MediaClass media_class;
   {
-    const std::shared_lock lock(tree_mutex_);
+    const TreeLook lock(tree_mutex_);
     const Inode* inode = tree_.find(number);
     media_class = inode != nullptr ? inode->media_class : MediaClass::capacity;
   }
@@ -267,13 +283,14 @@ Attributes NamespaceImpl::set_attributes(InodeNumber number, const AttributeChan
   attributes.ctime = time;
   const Record record{time, AttributesRecord{number, attributes, inode.media_class}};
   Journal::Ticket ticket = 0;
-  if (inode.recorded && inode.links > 0) {
+  if (inode.on_media()) {
     ticket = change(record);
   } else {
     tree_.apply(record);
   }
+  const Attributes result = describe(inode);
   finish(lock, ticket);
-  return describe_unlocked(number);
+  return with_log_size(result);
 }
 
 CreateRecord NamespaceImpl::new_inode(Inode& parent, std::string_view name, FileKind kind,
@@ -317,8 +334,10 @@ Attributes NamespaceImpl::make_directory(InodeNumber parent, std::string_view na
   check_new_name(directory, name);
   const CreateRecord record = new_inode(directory, name, FileKind::directory, mode, owner);
   const Journal::Ticket ticket = change({record.attributes.mtime, record});
-  finish(lock, inherit_policy(record.inode, directory, ticket));
-  return describe_unlocked(record.inode);
+  const Journal::Ticket last = inherit_policy(record.inode, directory, ticket);
+  const Attributes result = describe(tree_.get(record.inode));
+  finish(lock, last);
+  return result;
 }
 
 Attributes NamespaceImpl::make_symlink(InodeNumber parent, std::string_view name,
@@ -329,8 +348,10 @@ Attributes NamespaceImpl::make_symlink(InodeNumber parent, std::string_view name
   check_new_name(directory, name);
   CreateRecord record = new_inode(directory, name, FileKind::symlink, 0777, owner);
   record.target = target;
-  finish(lock, change({record.attributes.mtime, record}));
-  return describe_unlocked(record.inode);
+  const Journal::Ticket ticket = change({record.attributes.mtime, record});
+  const Attributes result = describe(tree_.get(record.inode));
+  finish(lock, ticket);
+  return result;
 }
 
 Attributes NamespaceImpl::make_file(InodeNumber parent, std::string_view name, std::uint32_t mode,
@@ -339,8 +360,10 @@ Attributes NamespaceImpl::make_file(InodeNumber parent, std::string_view name, s
   Inode& directory = tree_.get_directory(parent);
   check_new_name(directory, name);
   const CreateRecord record = new_inode(directory, name, FileKind::empty, mode, owner);
-  finish(lock, change({record.attributes.mtime, record}));
-  return describe_unlocked(record.inode);
+  const Journal::Ticket ticket = change({record.attributes.mtime, record});
+  const Attributes result = describe(tree_.get(record.inode));
+  finish(lock, ticket);
+  return result;
 }
 
 Attributes NamespaceImpl::link(InodeNumber number, InodeNumber parent, std::string_view name) {
@@ -351,8 +374,10 @@ Attributes NamespaceImpl::link(InodeNumber number, InodeNumber parent, std::stri
   if (inode.links == 0) refuse(ENOENT, name, "the file was removed");
   if (!inode.recorded) refuse(EAGAIN, name, "the file is still being written");
   check_new_name(directory, name);
-  finish(lock, change({now(), LinkRecord{number, parent, std::string(name)}}));
-  return describe_unlocked(number);
+  const Journal::Ticket ticket = change({now(), LinkRecord{number, parent, std::string(name)}});
+  const Attributes result = describe(inode);
+  finish(lock, ticket);
+  return with_log_size(result);
 }
 
 void NamespaceImpl::unlink(InodeNumber parent, std::string_view name) {
@@ -366,9 +391,9 @@ void NamespaceImpl::unlink(InodeNumber parent, std::string_view name) {
     return;
   }
   // Not on the media yet: only what it shadows has to go from there.
-  const Journal::Ticket ticket = unshadow(inode, false);
+  unshadow(inode, false);
   tree_.apply(record);
-  finish(lock, ticket);
+  finish(lock, record_attributes(directory));
 }
 
 void NamespaceImpl::remove_directory(InodeNumber parent, std::string_view name) {
@@ -435,9 +460,10 @@ Journal::Ticket NamespaceImpl::rename_recorded(const RenameRecord& record, Inode
 // there.
 Journal::Ticket NamespaceImpl::rename_pending(const RenameRecord& record, Inode& inode,
                                               Inode* target) {
-  const Journal::Ticket ticket = unshadow(inode, false);
+  unshadow(inode, false);
   if (target != nullptr && target->recorded) {
     hold(*target);
+    ++target->shadowed;
     inode.shadows = target->number;
   } else if (target != nullptr) {
     inode.shadows = std::exchange(target->shadows, 0);
@@ -445,13 +471,20 @@ Journal::Ticket NamespaceImpl::rename_pending(const RenameRecord& record, Inode&
   inode.open->parent = record.new_parent;
   inode.open->name = record.new_name;
   tree_.apply({now(), record});
-  return ticket;
+  record_attributes(tree_.get(record.parent));
+  return record_attributes(tree_.get(record.new_parent));
 }
 
 void NamespaceImpl::sync() {
   if (!journal_) return;
-  sync_dirty_logs(true);
+  std::exception_ptr failure;  // of a log: the tree is synced all the same
+  try {
+    sync_dirty_logs(true);
+  } catch (...) {
+    failure = std::current_exception();
+  }
   journal_->wait_all();
+  if (failure) std::rethrow_exception(failure);
 }
 
 void NamespaceImpl::on_vanished(Vanished callback) {

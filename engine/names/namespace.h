@@ -1,10 +1,11 @@
 // The implementation of Namespace. Its parts: namespace.cpp (the tree), mount.cpp (reading it from
-// the media), files.cpp (open files), logs.cpp (append-only files), xattrs.cpp (extended attributes
-// and policy).
+// the media), files.cpp (open files), commits.cpp (write-once files on their way to the
+// journal), logs.cpp (append-only files), xattrs.cpp (extended attributes and policy).
 //
-// Lock order: OpenState::log_lock, the journal's gate (shared), tree_mutex_, then leaves
-// (Journal's own, pending_mutex_, dirty_mutex_, callback_mutex_). Nothing waits for the device
-// under tree_mutex_.
+// Lock order: OpenState::persist_mutex or append_mutex, log_lock, the journal's gate (shared),
+// tree_mutex_, then leaves (Journal's own, pending_mutex_, dirty_mutex_, callback_mutex_). Nothing
+// waits for the device under tree_mutex_, and nothing for the journal under it or the gate. The
+// journal's thread takes none of the locks before the gate, but for log_lock if that is free.
 #pragma once
 
 #include <condition_variable>
@@ -75,6 +76,13 @@ class NamespaceImpl final : public Namespace {
   // is queued; the ticket is for Journal::wait.
   Journal::Ticket persist(InodeNumber inode, OpenState& state, bool last);
   void fsync_content(InodeNumber inode, OpenState& state);
+  // Forgets what was written, also what was made durable.
+  void discard_content(InodeNumber inode, OpenState& state);
+  // What close() or flush() of a file being written has to tell.
+  void check_lost(OpenState& state);
+  // fsync of a handle that only reads: what others did to the file is durable on return, but for
+  // what a write-once file that is being written has since its last fsync.
+  void sync_others(InodeNumber inode, OpenState& state);
   void close_handle(InodeNumber inode, const State& state, bool writer) noexcept;
   FileKind kind_of(InodeNumber inode);
   bool sync_always() const { return options_.sync; }
@@ -86,7 +94,8 @@ class NamespaceImpl final : public Namespace {
   void sync_log(InodeNumber inode, OpenState& state);
 
  private:
-  using TreeLock = std::unique_lock<std::shared_mutex>;
+  using TreeLock = std::unique_lock<FairMutex>;
+  using TreeLook = std::shared_lock<FairMutex>;
   // What every change of the tree holds: the gate first, then the tree alone.
   struct ChangeLock {
     Journal::Gate gate;
@@ -100,9 +109,10 @@ class NamespaceImpl final : public Namespace {
   // Applies a record to the tree and queues it; disposes of the inode that lost its last name.
   Journal::Ticket change(const Record& record);
   Journal::Ticket record_only(const Record& record);
+  Journal::Ticket record_attributes(const Inode& inode);
   void finish(ChangeLock& lock, Journal::Ticket ticket);
   Attributes describe(const Inode& inode) const;
-  Attributes describe_unlocked(InodeNumber inode);
+  Attributes with_log_size(Attributes attributes);
   InodeNumber find_name(const Inode& directory, std::string_view name) const;
   void check_new_name(const Inode& directory, std::string_view name) const;
   CreateRecord new_inode(Inode& parent, std::string_view name, FileKind kind, std::uint32_t mode,
@@ -129,8 +139,8 @@ class NamespaceImpl final : public Namespace {
   // files.cpp
   std::unique_ptr<OpenFile> open_locked(Inode& inode, const OpenIntent& intent,
                                         Journal::Ticket& ticket);
-  Inode& wait_until_openable(TreeLock& lock, InodeNumber number, const OpenIntent& intent);
-  void begin_writing(Inode& inode);
+  void wait_until_openable(InodeNumber number, const OpenIntent& intent);
+  std::shared_ptr<ContentWriter> make_writer(MediaClass media_class);
   std::unique_ptr<MblockWriter> allocate_mblock(MediaClass media_class,
                                                 std::optional<std::uint64_t> near);
   ObjectRecord allocate_mlog(MediaClass media_class);
@@ -139,21 +149,29 @@ class NamespaceImpl final : public Namespace {
   std::optional<ObjectRecord> find_object(ObjectId id);
   std::shared_ptr<const ReadMap> make_read_map(const Inode& inode);
   std::shared_ptr<const ReadMap> read_map(InodeNumber inode, OpenState& state);
+
+  // commits.cpp
   Journal::Ticket record_pending(Inode& inode, Change change);
   void commit_closed(InodeNumber inode, const State& state) noexcept;
-  void vanish(InodeNumber inode, OpenState& state, const std::string& why);
+  bool vanish(InodeNumber inode, const OpenState& state);
+  Journal::Ticket record_sealed(InodeNumber inode, OpenState& state, std::uint64_t length,
+                                ContentWriter::Sealed sealed);
+  ChangeLock begin_recording(InodeNumber inode, std::size_t extents);
+  std::size_t pending_size(InodeNumber inode);
 
   // xattrs.cpp
   Journal::Ticket change_xattr(Inode& inode, XattrRecord record);
 
   // logs.cpp
-  void need_log(InodeNumber inode, OpenState& state);
+  using LogLook = std::shared_lock<FairMutex>;
+  LogLook need_log(InodeNumber inode, OpenState& state);
+  void open_log(InodeNumber inode, OpenState& state);
   ObjectRecord add_mlog(InodeNumber inode);
   std::uint64_t log_size(InodeNumber inode);
   void keep_idle_log(Inode& inode);
   void record_log_times(InodeNumber inode, OpenState& state);
   void sync_dirty_logs(bool wait);
-  void sync_held_log(InodeNumber inode, OpenState& state);
+  void sync_dirty_log(InodeNumber inode, const State& state, bool wait);
 
   Pool& pool_;
   const NamespaceOptions options_;
@@ -161,7 +179,7 @@ class NamespaceImpl final : public Namespace {
   std::unique_ptr<Mdc> mdc_;
   std::unique_ptr<Journal> journal_;  // absent when nothing may be written
 
-  mutable std::shared_mutex tree_mutex_;
+  mutable FairMutex tree_mutex_;
   Tree tree_;
   std::condition_variable_any
       commits_;                        // with tree_mutex_: a commit ended, a descriptor was closed
@@ -171,6 +189,7 @@ class NamespaceImpl final : public Namespace {
   std::unordered_map<ObjectId, ObjectRecord> pending_objects_;  // recorded, not committed yet
 
   std::mutex dirty_mutex_;
+  // Logs with something to sync, until it is.
   std::map<InodeNumber, std::weak_ptr<OpenState>> dirty_logs_;
 
   std::mutex callback_mutex_;

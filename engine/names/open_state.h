@@ -4,12 +4,14 @@
 #include <atomic>
 #include <cstdint>
 #include <ctime>
+#include <exception>
 #include <memory>
 #include <mutex>
-#include <shared_mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "engine/names/fair_mutex.h"
 #include "engine/names/names.h"
 #include "engine/names/records.h"
 #include "engine/object/content_writer.h"
@@ -35,11 +37,26 @@ class OpenState {
   unsigned handles = 0;  // open files and whatever else keeps the inode
   unsigned writers = 0;  // of them, those that may write
 
-  // A write-once file that is being written: set until its commit is done. Writing handles use it
-  // without the lock: it stays while one of them is open.
+  // A write-once file that is being written: set until its commit is done, and while a writing
+  // handle is open. Those take it by current_writer(), without the tree's lock.
   std::shared_ptr<ContentWriter> writer;
+  mutable std::mutex writer_mutex;  // a leaf: with the tree's lock to change `writer`
+  std::shared_ptr<ContentWriter> current_writer() const {
+    const std::lock_guard lock(writer_mutex);
+    return writer;
+  }
+  // Returns the one before.
+  std::shared_ptr<ContentWriter> set_writer(std::shared_ptr<ContentWriter> next) {
+    const std::lock_guard lock(writer_mutex);
+    return std::exchange(writer, std::move(next));
+  }
   bool committing = false;  // the last writing handle was closed
   bool times_set = false;   // somebody set the mtime: the commit leaves it
+  // One at a time brings what was written into the journal. Comes before the gate.
+  std::mutex persist_mutex;
+  // What was written and is lost, because it could not be recorded: every fsync and close of the
+  // file tells. Guarded by persist_mutex.
+  std::exception_ptr lost;
   std::mutex append_mutex;  // orders writes at the end; taken with no other lock held
   // A descriptor was closed after the last write: the last close may be on its way to us.
   std::atomic<bool> closing = false;
@@ -51,8 +68,10 @@ class OpenState {
   std::shared_ptr<const ReadMap> read_map;  // made by the first reader of a committed file
 
   // A log: opened by the first who needs it. Reading, appending and syncing hold log_lock shared;
-  // opening and emptying hold it alone. It comes before the journal's gate and the tree's lock.
-  std::shared_mutex log_lock;
+  // opening and emptying hold it alone. It comes before the journal's gate and the tree's lock. Who
+  // takes it holds the inode (NamespaceImpl::hold): the last to let go may take the log away
+  // without it.
+  FairMutex log_lock;
   std::unique_ptr<Log> log;  // guarded by log_lock
   std::atomic<Nanoseconds> log_written_at =
       0;  // time of the last append not yet in the inode; 0: none

@@ -140,6 +140,9 @@ InodeNumber Tree::enter(Inode& parent, std::string_view name, Inode& inode, Nano
 
 InodeNumber Tree::apply_body(const CreateRecord& record, Nanoseconds when) {
   const bool is_root = record.inode == kRootInode;
+  if (is_root && record.content.kind != FileKind::directory) {
+    misfit("CREATE", record.inode, "is the root, but no directory");
+  }
   if (find(record.inode) != nullptr) misfit("CREATE", record.inode, "exists already");
   if (!is_root) {
     Inode& parent = require_directory(record.parent, "CREATE");
@@ -174,13 +177,17 @@ InodeNumber Tree::apply_body(const ContentRecord& record, Nanoseconds when) {
   if (inode.is_directory() || inode.kind == FileKind::symlink) {
     misfit("CONTENT", record.inode, "is no regular file");
   }
+  if (record.content.kind == FileKind::directory || record.content.kind == FileKind::symlink) {
+    misfit("CONTENT", record.inode, "would be no regular file any more");
+  }
   std::vector<Extent> extents;
   if (!record.replace && inode.extents) extents = *inode.extents;
   extents.insert(extents.end(), record.content.extents.begin(), record.content.extents.end());
   if (record.content.kind == FileKind::write_once) {
     std::ranges::sort(extents, {}, &Extent::file_offset);
   }
-  inode.extents = std::make_shared<const std::vector<Extent>>(std::move(extents));
+  inode.extents =
+      extents.empty() ? nullptr : std::make_shared<const std::vector<Extent>>(std::move(extents));
   inode.kind = record.content.kind;
   inode.size = record.content.size;
   touch(inode, when);
@@ -289,10 +296,6 @@ void Tree::snapshot(const std::function<void(const Record&)>& emit) const {
       emit({inode.attributes.ctime, XattrRecord{inode.number, key, true, value}});
     }
   };
-  std::unordered_set<InodeNumber> shadowed;
-  for (const auto& [number, inode] : inodes_) {
-    if (inode.shadows != 0) shadowed.insert(inode.shadows);
-  }
   std::unordered_set<InodeNumber> linked;  // further names of these are LINKs
   std::vector<const Inode*> pending{&inodes_.at(kRootInode)};
   emit_inode(*pending.back(), 0, "");
@@ -303,7 +306,7 @@ void Tree::snapshot(const std::function<void(const Record&)>& emit) const {
       const Inode* named = &inodes_.at(entry.inode);
       if (!named->recorded && named->shadows == 0) continue;
       const Inode& inode = named->recorded ? *named : inodes_.at(named->shadows);
-      const bool several = inode.links > 1 || shadowed.contains(inode.number);
+      const bool several = inode.links + inode.shadowed > 1;
       if (!inode.is_directory() && several && !linked.insert(inode.number).second) {
         emit({inode.attributes.ctime, LinkRecord{inode.number, directory.number, entry.name}});
         continue;
@@ -316,7 +319,7 @@ void Tree::snapshot(const std::function<void(const Record&)>& emit) const {
   }
   OrphanRecord orphans;
   for (const auto& [number, inode] : inodes_) {
-    if (inode.links != 0 || !inode.recorded || shadowed.contains(number)) continue;
+    if (inode.links != 0 || inode.shadowed != 0) continue;
     std::ranges::copy(inode.objects(), std::back_inserter(orphans.objects));
   }
   if (!orphans.objects.empty()) emit({0, std::move(orphans)});

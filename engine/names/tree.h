@@ -58,6 +58,7 @@ struct Inode {
   // Not recorded: the recorded inode that has this one's name on the media until then (0: none).
   InodeNumber shadows = 0;
   std::uint32_t links = 0;
+  std::uint32_t shadowed = 0;  // names it has on the media only: inodes that shadow it
   std::uint64_t size = 0;
   InodeNumber parent = 0;  // directories only
   Extents extents;         // write-once files and logs; null: none
@@ -66,6 +67,8 @@ struct Inode {
   std::unique_ptr<std::map<std::string, std::string>> xattrs;
   std::shared_ptr<OpenState> open;  // while somebody has it open
 
+  // Its changes have to be recorded: on the media it has, or may get back, a name.
+  bool on_media() const { return recorded && (links > 0 || shadowed > 0); }
   bool is_directory() const { return kind == FileKind::directory; }
   // The objects that hold the content, each once.
   std::vector<ObjectId> objects() const;

@@ -97,7 +97,7 @@ void check_settable(const Inode& inode, std::string_view name) {
 
 std::string NamespaceImpl::get_xattr(InodeNumber number, std::string_view name) {
   check_prefix(name);
-  const std::shared_lock lock(tree_mutex_);
+  const TreeLook lock(tree_mutex_);
   const Inode& inode = tree_.get(number);
   if (auto value = fact(inode, name)) return *value;
   if (inode.xattrs) {
@@ -108,7 +108,7 @@ std::string NamespaceImpl::get_xattr(InodeNumber number, std::string_view name) 
 }
 
 std::vector<std::string> NamespaceImpl::list_xattrs(InodeNumber number) {
-  const std::shared_lock lock(tree_mutex_);
+  const TreeLook lock(tree_mutex_);
   const Inode& inode = tree_.get(number);
   // Facts about files are found by name but not listed, so that copies do not try to set them.
   std::vector<std::string> names;
@@ -124,7 +124,7 @@ std::vector<std::string> NamespaceImpl::list_xattrs(InodeNumber number) {
 
 Journal::Ticket NamespaceImpl::change_xattr(Inode& inode, XattrRecord record) {
   const Record whole{now(), std::move(record)};
-  if (inode.recorded && inode.links > 0) return change(whole);
+  if (inode.on_media()) return change(whole);
   tree_.apply(whole);
   return 0;
 }

@@ -15,10 +15,23 @@ template <typename Handler>
 void answer(fuse_req_t request, std::string_view operation, fuse_ino_t inode,
             Handler&& handler) noexcept {
   try {
-    std::forward<Handler>(handler)(file_system_of(request));
+    FileSystem& file_system = file_system_of(request);
+    file_system.note_request();
+    std::forward<Handler>(handler)(file_system);
   } catch (...) {
     fuse_reply_err(request, errno_of_current_exception({operation, inode}));
   }
+}
+
+// The same for requests that change something: it comes after all closes that its caller may have
+// seen return.
+template <typename Handler>
+void answer_change(fuse_req_t request, std::string_view operation, fuse_ino_t inode,
+                   Handler&& handler) noexcept {
+  answer(request, operation, inode, [&](FileSystem& file_system) {
+    file_system.open_files.settle_earlier();
+    std::forward<Handler>(handler)(file_system);
+  });
 }
 
 }  // namespace mpoolfs

@@ -39,7 +39,6 @@ void set_size(FileSystem& file_system, fuse_ino_t inode, off_t size, const fuse_
     file_system.open_files.note_write(handle);
     handle.file().truncate(static_cast<std::uint64_t>(size));
   } else {
-    file_system.open_files.settle(inode);
     file_system.names.truncate(inode, static_cast<std::uint64_t>(size));
   }
 }
@@ -64,7 +63,7 @@ void op_getattr(fuse_req_t request, fuse_ino_t inode, fuse_file_info*) {
 
 void op_setattr(fuse_req_t request, fuse_ino_t inode, struct stat* wanted, int to_set,
                 fuse_file_info* info) {
-  answer(request, "setattr", inode, [&](FileSystem& file_system) {
+  answer_change(request, "setattr", inode, [&](FileSystem& file_system) {
     if ((to_set & FUSE_SET_ATTR_SIZE) != 0) set_size(file_system, inode, wanted->st_size, info);
     const mpool::AttributeChange change = to_change(*wanted, to_set, time_now());
     reply_attributes(request, file_system,
@@ -94,7 +93,7 @@ void op_statfs(fuse_req_t request, fuse_ino_t inode) {
 
 void op_setxattr(fuse_req_t request, fuse_ino_t inode, const char* name, const char* value,
                  size_t size, int flags) {
-  answer(request, "setxattr", inode, [&](FileSystem& file_system) {
+  answer_change(request, "setxattr", inode, [&](FileSystem& file_system) {
     file_system.names.set_xattr(inode, name, {value, size}, flags);
     fuse_reply_err(request, 0);
   });
@@ -121,7 +120,7 @@ void op_listxattr(fuse_req_t request, fuse_ino_t inode, size_t size) {
 }
 
 void op_removexattr(fuse_req_t request, fuse_ino_t inode, const char* name) {
-  answer(request, "removexattr", inode, [&](FileSystem& file_system) {
+  answer_change(request, "removexattr", inode, [&](FileSystem& file_system) {
     file_system.names.remove_xattr(inode, name);
     fuse_reply_err(request, 0);
   });

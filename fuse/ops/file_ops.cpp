@@ -45,7 +45,6 @@ void reply_open_file(FileSystem& file_system, std::unique_ptr<mpool::OpenFile> f
 std::pair<mpool::Attributes, std::unique_ptr<mpool::OpenFile>> open_existing(
     FileSystem& file_system, fuse_ino_t parent, const char* name, const mpool::OpenIntent& intent) {
   const mpool::InodeNumber inode = file_system.names.lookup(parent, name).inode;
-  file_system.open_files.settle(inode);
   auto file = file_system.names.open(inode, intent);
   try {
     return {file_system.names.attributes(inode), std::move(file)};
@@ -85,7 +84,7 @@ void op_open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
 
 void op_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode,
                fuse_file_info* info) {
-  answer(request, "create", parent, [&](FileSystem& file_system) {
+  answer_change(request, "create", parent, [&](FileSystem& file_system) {
     const mpool::OpenIntent intent = to_intent(info->flags);
     const Ownership made =
         ownership_in(file_system.names.attributes(parent), *fuse_req_ctx(request), mode);
@@ -139,8 +138,7 @@ void op_release(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
 }
 
 void op_fsync(fuse_req_t request, fuse_ino_t inode, int, fuse_file_info* info) {
-  answer(request, "fsync", inode, [&](FileSystem& file_system) {
-    file_system.open_files.settle_all();
+  answer_change(request, "fsync", inode, [&](FileSystem&) {
     handle_of(*info).file().fsync();
     fuse_reply_err(request, 0);
   });

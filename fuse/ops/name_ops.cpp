@@ -30,10 +30,6 @@ mpool::Attributes lookup_dots(FileSystem& file_system, fuse_ino_t parent, std::s
   return names.attributes(name == "." ? parent : names.parent_of(parent));
 }
 
-void settle_name(FileSystem& file_system, fuse_ino_t parent, const char* name) {
-  file_system.open_files.settle(file_system.names.lookup(parent, name).inode);
-}
-
 mpool::RenameMode rename_mode(unsigned int flags) {
   switch (flags) {
     case 0:
@@ -75,7 +71,7 @@ void op_forget_multi(fuse_req_t request, size_t, fuse_forget_data*) {
 }
 
 void op_mknod(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode, dev_t) {
-  answer(request, "mknod", parent, [&](FileSystem& file_system) {
+  answer_change(request, "mknod", parent, [&](FileSystem& file_system) {
     // mknod(2): EPERM where a file system has no such nodes.
     if (!S_ISREG(mode)) mpool::raise(EPERM, name, "only regular files can be made");
     const Ownership made = ownership_of_new(file_system, request, parent, mode);
@@ -85,7 +81,7 @@ void op_mknod(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mo
 }
 
 void op_mkdir(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode) {
-  answer(request, "mkdir", parent, [&](FileSystem& file_system) {
+  answer_change(request, "mkdir", parent, [&](FileSystem& file_system) {
     const Ownership made = ownership_of_new(file_system, request, parent, mode | S_IFDIR);
     reply_entry(request, file_system,
                 file_system.names.make_directory(parent, name, made.mode, made.owner));
@@ -93,21 +89,21 @@ void op_mkdir(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mo
 }
 
 void op_unlink(fuse_req_t request, fuse_ino_t parent, const char* name) {
-  answer(request, "unlink", parent, [&](FileSystem& file_system) {
+  answer_change(request, "unlink", parent, [&](FileSystem& file_system) {
     file_system.names.unlink(parent, name);
     fuse_reply_err(request, 0);
   });
 }
 
 void op_rmdir(fuse_req_t request, fuse_ino_t parent, const char* name) {
-  answer(request, "rmdir", parent, [&](FileSystem& file_system) {
+  answer_change(request, "rmdir", parent, [&](FileSystem& file_system) {
     file_system.names.remove_directory(parent, name);
     fuse_reply_err(request, 0);
   });
 }
 
 void op_symlink(fuse_req_t request, const char* target, fuse_ino_t parent, const char* name) {
-  answer(request, "symlink", parent, [&](FileSystem& file_system) {
+  answer_change(request, "symlink", parent, [&](FileSystem& file_system) {
     const Ownership made = ownership_of_new(file_system, request, parent, S_IFLNK | 0777);
     reply_entry(request, file_system,
                 file_system.names.make_symlink(parent, name, target, made.owner));
@@ -122,22 +118,14 @@ void op_readlink(fuse_req_t request, fuse_ino_t inode) {
 
 void op_rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
                const char* new_name, unsigned int flags) {
-  answer(request, "rename", parent, [&](FileSystem& file_system) {
-    const mpool::RenameMode mode = rename_mode(flags);
-    if (mode == mpool::RenameMode::exchange) {
-      // Files still being written cannot be exchanged; those just closed are not such files.
-      settle_name(file_system, parent, name);
-      settle_name(file_system, new_parent, new_name);
-    }
-    file_system.names.rename(parent, name, new_parent, new_name, mode);
+  answer_change(request, "rename", parent, [&](FileSystem& file_system) {
+    file_system.names.rename(parent, name, new_parent, new_name, rename_mode(flags));
     fuse_reply_err(request, 0);
   });
 }
 
 void op_link(fuse_req_t request, fuse_ino_t inode, fuse_ino_t new_parent, const char* new_name) {
-  answer(request, "link", inode, [&](FileSystem& file_system) {
-    // As for an exchange.
-    file_system.open_files.settle(inode);
+  answer_change(request, "link", inode, [&](FileSystem& file_system) {
     reply_entry(request, file_system, file_system.names.link(inode, new_parent, new_name));
   });
 }

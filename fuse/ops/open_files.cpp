@@ -1,25 +1,22 @@
 #include "fuse/ops/open_files.h"
 
+#include <algorithm>
 #include <utility>
-#include <vector>
 
 namespace mpoolfs {
 
 Handle& OpenFiles::add(std::unique_ptr<mpool::OpenFile> file, const mpool::OpenIntent& intent) {
-  // What readers of a log see does not depend on closes.
-  const bool counts = intent.write && file->kind() != mpool::FileKind::log;
   try {
     const std::lock_guard lock(mutex_);
-    if (counts) ++writers_[file->inode()].handles;
     Handle& handle = handles_.emplace_back();
     handle.self_ = std::prev(handles_.end());
     handle.file_ = std::move(file);
-    handle.writes_ = counts;
+    // What readers of a log see does not depend on closes.
+    handle.writes_ = intent.write && handle.file_->kind() != mpool::FileKind::log;
     handle.append_ = intent.append;
     return handle;
   } catch (...) {
-    // Out of memory. A count left behind makes settle() take its whole time, nothing worse.
-    file->close();
+    file->close();  // out of memory, before it was moved from
     throw;
   }
 }
@@ -27,36 +24,39 @@ Handle& OpenFiles::add(std::unique_ptr<mpool::OpenFile> file, const mpool::OpenI
 void OpenFiles::note_flush(Handle& handle) {
   if (!handle.writes_) return;
   const std::lock_guard lock(mutex_);
-  Writers& writers = writers_[handle.file_->inode()];
-  writers.last_flush = Clock::now();
-  if (handle.flushed_) return;
-  handle.flushed_ = true;
-  ++writers.flushed;
+  if (handle.shared_ || handle.closing_ != 0) return;
+  const std::uint64_t number = next_number_++;
+  closing_.emplace(number, &handle);
+  handle.closing_ = number;
+  handle.flushed_at_ = Clock::now();
 }
 
 void OpenFiles::note_write(Handle& handle) {
   // Only the first write after a close needs the lock.
-  if (!handle.writes_ || !handle.flushed_.load(std::memory_order_relaxed)) return;
+  if (handle.closing_.load(std::memory_order_relaxed) == 0) return;
   const std::lock_guard lock(mutex_);
-  if (!handle.flushed_) return;
-  handle.flushed_ = false;
-  --writers_[handle.file_->inode()].flushed;
+  stop_closing(handle);
+}
+
+void OpenFiles::stop_closing(Handle& handle) {
+  if (handle.closing_ == 0) return;
+  closing_.erase(handle.closing_);
+  handle.closing_ = 0;
   changed_.notify_all();
 }
 
 void OpenFiles::close(Handle& handle) noexcept {
+  if (handle.closing_ != 0) {
+    std::unique_lock lock(mutex_);
+    wait_for_numbers_below(lock, handle.closing_);
+  }
   handle.file_->close();
   forget(handle);
 }
 
 void OpenFiles::forget(Handle& handle) noexcept {
   const std::lock_guard lock(mutex_);
-  if (handle.writes_) {
-    const auto found = writers_.find(handle.file_->inode());
-    if (handle.flushed_) --found->second.flushed;
-    if (--found->second.handles == 0) writers_.erase(found);
-    changed_.notify_all();
-  }
+  stop_closing(handle);
   handles_.erase(handle.self_);
 }
 
@@ -65,6 +65,8 @@ void OpenFiles::close_all() noexcept {
     Handle* first = nullptr;
     {
       const std::lock_guard lock(mutex_);
+      for (const auto& [number, handle] : std::exchange(closing_, {}))
+        handle->closing_ = 0;
       if (handles_.empty()) return;
       first = &handles_.front();
     }
@@ -72,27 +74,36 @@ void OpenFiles::close_all() noexcept {
   }
 }
 
-void OpenFiles::settle(mpool::InodeNumber inode, std::chrono::milliseconds longest) {
-  std::unique_lock lock(mutex_);
-  while (true) {
-    const auto found = writers_.find(inode);
-    if (found == writers_.end() || !found->second.closing()) return;
-    const Clock::time_point deadline = found->second.last_flush + longest;
-    if (Clock::now() >= deadline) return;
-    changed_.wait_until(lock, deadline);
+// Under the lock the handle cannot go away unless it is taken out of closing_.
+void OpenFiles::wait_for(std::unique_lock<std::mutex>& lock, Handle& handle) {
+  const std::uint64_t number = handle.closing_;
+  const Clock::time_point deadline = handle.flushed_at_ + settle_time_;
+  const bool closed =
+      changed_.wait_until(lock, deadline, [&] { return !closing_.contains(number); });
+  if (closed) return;
+  handle.shared_ = true;
+  stop_closing(handle);
+}
+
+void OpenFiles::wait_for_numbers_below(std::unique_lock<std::mutex>& lock, std::uint64_t limit) {
+  while (!closing_.empty() && closing_.begin()->first < limit) {
+    wait_for(lock, *closing_.begin()->second);
   }
 }
 
-void OpenFiles::settle_all(std::chrono::milliseconds longest) {
-  std::vector<mpool::InodeNumber> closing;
-  {
-    const std::lock_guard lock(mutex_);
-    for (const auto& [inode, writers] : writers_) {
-      if (writers.closing()) closing.push_back(inode);
-    }
+void OpenFiles::settle(mpool::InodeNumber inode) {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    const auto found = std::ranges::find_if(
+        closing_, [&](const auto& entry) { return entry.second->file_->inode() == inode; });
+    if (found == closing_.end()) return;
+    wait_for(lock, *found->second);
   }
-  for (const mpool::InodeNumber inode : closing)
-    settle(inode, longest);
+}
+
+void OpenFiles::settle_earlier() {
+  std::unique_lock lock(mutex_);
+  wait_for_numbers_below(lock, next_number_);
 }
 
 std::size_t OpenFiles::count() const {

@@ -6,9 +6,9 @@
 #include <condition_variable>
 #include <cstdint>
 #include <list>
+#include <map>
 #include <memory>
 #include <mutex>
-#include <unordered_map>
 
 #include "engine/names/names.h"
 
@@ -22,66 +22,70 @@ class Handle {
 
  private:
   friend class OpenFiles;
+  using Clock = std::chrono::steady_clock;
+
   std::unique_ptr<mpool::OpenFile> file_;
   bool writes_ = false;
   bool append_ = false;
-  // A descriptor was closed, nothing was written since. Changed under OpenFiles::mutex_.
-  std::atomic<bool> flushed_ = false;
+  // Its number in OpenFiles::closing_; 0 when it is not there. Changed under OpenFiles::mutex_.
+  std::atomic<std::uint64_t> closing_ = 0;
+  Clock::time_point flushed_at_;
+  bool shared_ = false;  // a close was not the last one: there are other descriptors
   std::list<Handle>::iterator self_;
 };
 
 // All handles, in the order they were opened.
 //
-// close(2) returns before the kernel has sent the RELEASE that commits the file, and the next
-// open(2) may overtake it on another thread. settle() makes up for that: a file all of whose
-// writing handles saw a close and no write since is most likely about to be released, so it waits
-// for that.
+// close(2) returns before the kernel has sent the RELEASE that commits the file, and what the
+// caller does next may overtake it on another thread. So from the FLUSH of a close on, a writing
+// handle counts as closing until it is released or written to again. What depends on the file waits
+// for that with settle(), and changes wait for all closes before them with settle_earlier(), so
+// that changes stay in the order their callers made them. A close of a duplicated descriptor is
+// followed by no RELEASE: it is waited for in vain once, for kSettleTime.
 //
 // Threads: all functions may be called at the same time; no lock is held while a file is closed.
 class OpenFiles {
  public:
-  // How long after a close its RELEASE is expected: for descriptors that were duplicated, a close
-  // is no last close, and there is nothing to wait for.
+  // After a FLUSH the RELEASE follows at once, but a busy machine may take its time.
   static constexpr std::chrono::milliseconds kSettleTime{1000};
-  // The same for settle_all(), which may wait for files that the caller has nothing to do with.
-  static constexpr std::chrono::milliseconds kSettleAllTime{100};
 
+  OpenFiles() : OpenFiles(kSettleTime) {}
+  explicit OpenFiles(std::chrono::milliseconds settle_time) : settle_time_(settle_time) {}
   ~OpenFiles() { close_all(); }
 
   // Takes over `file`, opened as `intent` says.
   Handle& add(std::unique_ptr<mpool::OpenFile> file, const mpool::OpenIntent& intent);
-  // A descriptor of the handle was closed, or written to.
+  // A descriptor of the handle is being closed; the handle was written to.
   void note_flush(Handle& handle);
   void note_write(Handle& handle);
-  // Closes the file and forgets the handle.
+  // Closes the file, after those that began closing before it, and forgets the handle.
   void close(Handle& handle) noexcept;
   // Closes what is left, in the order of opening: the mount ended with files open.
   void close_all() noexcept;
 
-  // Waits while the last close of the file's writing handles seems to be under way, until `longest`
-  // after it began.
-  void settle(mpool::InodeNumber inode, std::chrono::milliseconds longest = kSettleTime);
-  // The same for all files, so that what was closed before is committed before what comes next.
-  void settle_all(std::chrono::milliseconds longest = kSettleAllTime);
+  // Waits while the file is closing.
+  void settle(mpool::InodeNumber inode);
+  // Waits for everything that is closing now.
+  void settle_earlier();
 
   std::size_t count() const;
 
  private:
-  using Clock = std::chrono::steady_clock;
-  struct Writers {
-    unsigned handles = 0;
-    unsigned flushed = 0;
-    Clock::time_point last_flush;
+  using Clock = Handle::Clock;
 
-    bool closing() const { return flushed == handles; }
-  };
-
+  // Under `lock`: forgets that the handle is closing.
+  void stop_closing(Handle& handle);
+  // Waits for those closing with smaller numbers.
+  void wait_for_numbers_below(std::unique_lock<std::mutex>& lock, std::uint64_t limit);
+  void wait_for(std::unique_lock<std::mutex>& lock, Handle& handle);
   void forget(Handle& handle) noexcept;
 
+  const std::chrono::milliseconds settle_time_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::list<Handle> handles_;
-  std::unordered_map<mpool::InodeNumber, Writers> writers_;  // of files that are not logs
+  std::uint64_t next_number_ = 1;
+  std::map<std::uint64_t, Handle*> closing_;  // in the order of their FLUSH; no logs
 };
 
 }  // namespace mpoolfs

@@ -1,6 +1,7 @@
 #include "fuse/ops/open_files.h"
 
 #include <atomic>
+#include <functional>
 #include <thread>
 #include <vector>
 
@@ -14,8 +15,32 @@ using mpool::FileKind;
 using testing::ElementsAre;
 using namespace std::chrono_literals;
 
-// Longer than any test should take; settle() comes back before because of what it waits for.
-constexpr auto kLong = std::chrono::milliseconds{60'000};
+// Longer than any test should take: what waits comes back because of what it waits for.
+constexpr std::chrono::milliseconds kLong{60'000};
+
+// Something that waits, on a thread of its own.
+class Waiting {
+ public:
+  explicit Waiting(std::function<void()> work)
+      : thread_([this, work = std::move(work)] {
+          work();
+          done_ = true;
+        }) {}
+  ~Waiting() { join(); }
+
+  // It came back, in a time that is enough for it to do so.
+  bool soon() const {
+    std::this_thread::sleep_for(20ms);
+    return done_;
+  }
+  void join() {
+    if (thread_.joinable()) thread_.join();
+  }
+
+ private:
+  std::atomic<bool> done_ = false;
+  std::thread thread_;
+};
 
 // Tells when it is closed.
 class FakeFile : public mpool::OpenFile {
@@ -47,7 +72,7 @@ class OpenFilesTest : public testing::Test {
   }
 
   std::vector<mpool::InodeNumber> closed_;
-  OpenFiles files_;
+  OpenFiles files_{kLong};
 };
 
 TEST_F(OpenFilesTest, KeepsWhatWasOpened) {
@@ -78,78 +103,77 @@ TEST_F(OpenFilesTest, ClosesTheRestInOrder) {
 }
 
 TEST_F(OpenFilesTest, NothingToSettle) {
-  files_.settle(1, kLong);
-  open(1, true);   // being written
-  open(2, false);  // read
-  files_.note_flush(open(3, false));
-  files_.note_flush(open(4, true, FileKind::log));
-  for (const mpool::InodeNumber inode : {1u, 2u, 3u, 4u})
-    files_.settle(inode, kLong);
-}
-
-TEST_F(OpenFilesTest, OneOfTwoWritersFlushedIsNotTheEnd) {
-  files_.note_flush(open(1, true));
-  open(1, true);
-  files_.settle(1, kLong);
+  files_.settle(1);
+  open(1, true);  // being written
+  files_.note_flush(open(2, false));
+  files_.note_flush(open(3, true, FileKind::log));
+  for (const mpool::InodeNumber inode : {1u, 2u, 3u})
+    files_.settle(inode);
+  files_.settle_earlier();
 }
 
 TEST_F(OpenFilesTest, WritingGoesOnAfterAFlush) {
   Handle& handle = open(1, true);
   files_.note_flush(handle);
   files_.note_write(handle);
-  files_.settle(1, kLong);
+  files_.settle(1);
+  files_.settle_earlier();
 }
 
 TEST_F(OpenFilesTest, WaitsForTheCloseAfterAFlush) {
   Handle& handle = open(1, true);
   files_.note_flush(handle);
   files_.note_flush(handle);
-  std::atomic<bool> settled = false;
-  std::thread waiting([&] {
-    files_.settle(1, kLong);
-    settled = true;
-  });
-  std::this_thread::sleep_for(20ms);
-  EXPECT_FALSE(settled);
+  Waiting settled([&] { files_.settle(1); });
+  EXPECT_FALSE(settled.soon());
+  files_.settle(2);
   files_.close(handle);
-  waiting.join();
-  EXPECT_TRUE(settled);
 }
 
 TEST_F(OpenFilesTest, WaitsForAWriteAfterAFlush) {
   Handle& handle = open(1, true);
   files_.note_flush(handle);
-  std::thread waiting([&] { files_.settle(1, kLong); });
-  std::this_thread::sleep_for(20ms);
+  Waiting settled([&] { files_.settle(1); });
+  EXPECT_FALSE(settled.soon());
   files_.note_write(handle);
-  waiting.join();
-  files_.close(handle);
 }
 
-TEST_F(OpenFilesTest, DoesNotWaitForEver) {
-  files_.note_flush(open(1, true));
-  files_.settle(1, 10ms);
-  files_.settle_all(10ms);
-  EXPECT_EQ(files_.count(), 1u);
-}
-
-TEST_F(OpenFilesTest, WaitsForAllCloses) {
+TEST_F(OpenFilesTest, WaitsForAllClosesBefore) {
   open(1, true);
   Handle& second = open(2, true);
   Handle& third = open(3, true);
   files_.note_flush(second);
   files_.note_flush(third);
-  std::atomic<bool> settled = false;
-  std::thread waiting([&] {
-    files_.settle_all(kLong);
-    settled = true;
-  });
-  files_.close(third);
-  std::this_thread::sleep_for(20ms);
-  EXPECT_FALSE(settled);
+  Waiting settled([&] { files_.settle_earlier(); });
+  EXPECT_FALSE(settled.soon());
+  files_.note_flush(open(4, true));  // later, so not waited for
   files_.close(second);
-  waiting.join();
-  EXPECT_TRUE(settled);
+  EXPECT_FALSE(settled.soon());
+  files_.close(third);
+}
+
+TEST_F(OpenFilesTest, ClosesInTheOrderOfFlushes) {
+  Handle& first = open(1, true);
+  Handle& second = open(2, true);
+  files_.note_flush(second);
+  files_.note_flush(first);
+  Waiting closed([&] { files_.close(first); });
+  EXPECT_FALSE(closed.soon());
+  files_.close(second);
+  closed.join();
+  EXPECT_THAT(closed_, ElementsAre(2, 1));
+}
+
+TEST(OpenFilesShared, ADuplicatedDescriptorIsWaitedForOnce) {
+  std::vector<mpool::InodeNumber> closed;
+  OpenFiles files(10ms);
+  Handle& handle = files.add(std::make_unique<FakeFile>(1, FileKind::write_once, closed),
+                             {.read = false, .write = true, .append = false, .truncate = false});
+  files.note_flush(handle);
+  files.settle(1);
+  files.note_flush(handle);
+  files.settle_earlier();
+  EXPECT_EQ(files.count(), 1u);
 }
 
 }  // namespace

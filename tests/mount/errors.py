@@ -202,9 +202,9 @@ class FullPool(harness.MountTest):
         self.mnt.wait_for_free_blocks(free)
 
     def test_full_log(self):
-        """appending to a log fails with ENOSPC and what is there stays"""
+        """appending to a log fails with ENOSPC and what is there stays; after a delete it goes on"""
+        filler = self.write_file("filler", bytes(50 * MIB))
         log = self.append_file("log", b"start\n")
-        self.fill("filler")
         file = os.open(log, os.O_WRONLY | os.O_APPEND)
         written = 6
         with self.fails_with(errno.ENOSPC):
@@ -212,13 +212,28 @@ class FullPool(harness.MountTest):
                 written += os.write(file, content(3, 100_000))
         os.close(file)
         self.assertEqual(log.stat().st_size, written)
-        if (self.root / "filler").exists():
-            (self.root / "filler").unlink()
-        self.mnt.remount()
-        self.assertEqual(log.stat().st_size, written)
+        filler.unlink()
         self.append_file("log", b"end\n")
-        self.assertEqual(log.read_bytes()[-4:], b"end\n")
+        self.mnt.remount()
+        self.assertEqual(log.stat().st_size, written + 4)
+        self.append_file("log", content(4, 200_000))
+        with open(log, "rb") as file:
+            file.seek(written)
+            self.assertEqual(file.read(), b"end\n" + content(4, 200_000))
         log.unlink()
+
+    def test_small_files_until_full(self):
+        """a small file for which there is no room: write or close says so; what they did not say is there"""
+        kept = 0
+        with self.fails_with(errno.ENOSPC):
+            while True:
+                with open(self.root / f"{kept}", "wb", buffering=0) as file:
+                    file.write(b"small %d" % kept)
+                kept += 1
+                self.assertLess(kept, 1000)
+        for number in range(kept):
+            self.assertEqual((self.root / f"{number}").read_bytes(), b"small %d" % number)
+        run("rm", "-rf", self.root)
 
     def test_names_in_a_full_pool(self):
         """in a full pool files can be listed, read, renamed and deleted"""

@@ -128,6 +128,19 @@ class Lifecycle(unittest.TestCase):
         self.assertEqual((self.point / "f").read_bytes(), content(1, MIB))
         mnt.umount()
 
+    def test_early_kill(self):
+        """a daemon killed at any moment of its start and first requests ends at once"""
+        for number in range(20):
+            daemon = subprocess.Popen([MPOOLFS, "-f", self.image, self.point],
+                                      stderr=subprocess.DEVNULL)
+            harness.wait_until(lambda: harness.mounted_type(self.point) is not None, "mounted")
+            time.sleep(number * 0.001)
+            if number % 2:
+                os.statvfs(self.point)
+            daemon.kill()
+            self.assertEqual(daemon.wait(30), -signal.SIGKILL)
+            run("umount", self.point)
+
     def test_read_only(self):
         """-o ro: everything can be read, nothing changed, and not a byte of the image is written"""
         mnt = self.mount()

@@ -8,108 +8,10 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/engine/names/support.h"
+#include "tests/engine/names/power_cuts.h"
 
 namespace mpool::test {
 namespace {
-
-using State = std::map<std::string, std::string>;
-using Step = std::function<void(TestTree&)>;
-
-// A name that comes and goes inside a step: a cut may find it or not.
-constexpr const char* kPassing = "passing";
-
-std::string text_of(const State& state) {
-  std::string text;
-  for (const auto& [name, line] : state) text += "  " + name + ": " + line + "\n";
-  return text;
-}
-
-struct Cut {
-  std::shared_ptr<Media> media;
-  std::size_t durable_step;  // the state after this step was synced before the cut
-  std::size_t last_step;     // the step under way
-};
-
-// Runs the steps, a state after each, and cuts the power after every write. Steps whose number is a multiple of
-// `sync_every` are synced.
-class PowerCuts {
- public:
-  PowerCuts(const std::vector<Step>& steps, std::size_t sync_every) {
-    NamespaceOptions options;
-    options.commit_interval = std::chrono::hours(1);
-    TestTree tree(options, {.zones = 256, .root_capacity = 2 * kZoneSize});
-    tree.device().after_write([&] {
-      cuts_.push_back({std::make_shared<Media>(*tree.media()), durable_, states_.size()});
-    });
-    states_.push_back(tree.dump());
-    for (std::size_t i = 0; i < steps.size(); ++i) {
-      steps[i](tree);
-      states_.push_back(tree.dump());
-      if (i % sync_every == 0) {
-        tree.names().sync();
-        durable_ = states_.size() - 1;
-      }
-    }
-    tree.names().sync();
-    durable_ = states_.size() - 1;
-    cuts_.push_back({std::make_shared<Media>(*tree.media()), durable_, durable_});
-    tree.device().after_write(nullptr);
-  }
-
-  void check() const {
-    ASSERT_GT(cuts_.size(), 10u);
-    std::uint32_t clean_zones = 0;
-    for (std::size_t i = 0; i < cuts_.size(); ++i) {
-      SCOPED_TRACE(fmt::format("power cut after write {} of {}", i, cuts_.size()));
-      TestTree tree(std::make_shared<Media>(*cuts_[i].media), {});
-      check_state(tree.dump(), cuts_[i]);
-      if (testing::Test::HasFatalFailure()) return;
-      // It can be worked with, and recovers again to the same.
-      tree.put("after the cut", pattern(1000));
-      const State worked = tree.dump();
-      tree.remount();
-      ASSERT_EQ(tree.dump(), worked);
-      // No zone is lost: with everything gone, as much is free as in any other case.
-      remove_all(tree, "");
-      tree.names().sync();
-      tree.pool().wait_for_discards(std::chrono::seconds(10));
-      const auto used = tree.pool().class_facts(MediaClass::capacity).space.used;
-      if (i == 0) clean_zones = used;
-      ASSERT_EQ(used, clean_zones);
-      ASSERT_EQ(tree.pool().object_count(), 2u) << "the root MDC's mlogs";
-    }
-  }
-
- private:
-  void check_state(State found, const Cut& cut) const {
-    found.erase(kPassing);
-    for (std::size_t i = cut.durable_step; i < std::min(cut.last_step + 1, states_.size()); ++i) {
-      if (states_[i] == found) return;
-    }
-    FAIL() << "found:\n"
-           << text_of(found) << "which is none of the states " << cut.durable_step << " to "
-           << cut.last_step << "; the first of them:\n"
-           << text_of(states_[cut.durable_step]);
-  }
-
-  static void remove_all(TestTree& tree, const std::string& path) {
-    for (const std::string& name : tree.list(path)) {
-      const std::string child = path.empty() ? name : path + "/" + name;
-      if (tree.stat(child).kind != FileKind::directory) {
-        tree.unlink(child);
-        continue;
-      }
-      remove_all(tree, child);
-      const auto [parent, last] = tree.split(child);
-      tree.names().remove_directory(parent, last);
-    }
-  }
-
-  std::vector<State> states_;
-  std::vector<Cut> cuts_;
-  std::size_t durable_ = 0;
-};
 
 std::vector<Step> tree_steps() {
   return {

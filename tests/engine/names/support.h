@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -22,7 +23,9 @@ namespace mpool::test {
 
 inline constexpr std::uint64_t kZoneSize = 64u << 10;
 
-inline ConstByteSpan bytes_of(std::string_view text) { return as_bytes(text.data(), text.size()); }
+inline ConstByteSpan bytes_of(std::string_view text) {
+  return as_bytes(text.data(), text.size());
+}
 
 // `length` bytes that tell where they are.
 inline std::string pattern(std::size_t length, std::uint64_t seed = 1) {
@@ -51,9 +54,14 @@ class TestTree {
     std::uint64_t root_capacity = 4 * kZoneSize;
   };
 
+  // Makes the device that a mount works on.
+  using MakeDevice = std::function<std::unique_ptr<MemoryDevice>(std::shared_ptr<Media>)>;
+
   explicit TestTree(NamespaceOptions options = {}) : TestTree(options, Sizes{}) {}
-  TestTree(NamespaceOptions options, Sizes sizes)
-      : media_(std::make_shared<Media>(sizes.zones * kZoneSize, 512)), options_(options) {
+  TestTree(NamespaceOptions options, Sizes sizes, MakeDevice make_device = plain_device)
+      : media_(std::make_shared<Media>(sizes.zones * kZoneSize, 512)),
+        options_(options),
+        make_device_(std::move(make_device)) {
     MemoryDevice device("memory", media_);
     CreateOptions create;
     create.name = "test";
@@ -67,8 +75,9 @@ class TestTree {
     mount();
   }
   // What is on the media, as after a crash.
-  TestTree(std::shared_ptr<Media> media, NamespaceOptions options)
-      : media_(std::move(media)), options_(options) {
+  TestTree(std::shared_ptr<Media> media, NamespaceOptions options,
+           MakeDevice make_device = plain_device)
+      : media_(std::move(media)), options_(options), make_device_(std::move(make_device)) {
     mount();
   }
   ~TestTree() { unmount(); }
@@ -76,7 +85,7 @@ class TestTree {
   TestTree& operator=(const TestTree&) = delete;
 
   void mount() {
-    auto device = std::make_unique<MemoryDevice>("memory", media_);
+    auto device = make_device_(media_);
     device_ = device.get();
     std::vector<std::unique_ptr<Device>> devices;
     devices.push_back(std::move(device));
@@ -158,7 +167,8 @@ class TestTree {
     const auto [parent, name] = split(path);
     names_->unlink(parent, name);
   }
-  void rename(const std::string& from, const std::string& to, RenameMode mode = RenameMode::replace) {
+  void rename(const std::string& from, const std::string& to,
+              RenameMode mode = RenameMode::replace) {
     const auto [parent, name] = split(from);
     const auto [new_parent, new_name] = split(to);
     names_->rename(parent, name, new_parent, new_name, mode);
@@ -173,6 +183,26 @@ class TestTree {
     return names;
   }
 
+  // Removes everything below a directory.
+  void remove_all(const std::string& path = "") {
+    for (const std::string& name : list(path)) {
+      const std::string child = path.empty() ? name : path + "/" + name;
+      if (stat(child).kind != FileKind::directory) {
+        unlink(child);
+        continue;
+      }
+      remove_all(child);
+      const auto [parent, last] = split(child);
+      names_->remove_directory(parent, last);
+    }
+  }
+  // Zones in use when everything is on the media and every discard done.
+  std::uint32_t used_zones() {
+    names_->sync();
+    pool_->wait_for_discards(std::chrono::seconds(10));
+    return pool_->class_facts(MediaClass::capacity).space.used;
+  }
+
   // All names with what a user sees of them, sorted; content as checksum.
   std::map<std::string, std::string> dump() {
     std::map<std::string, std::string> all;
@@ -181,13 +211,17 @@ class TestTree {
   }
 
  private:
+  static std::unique_ptr<MemoryDevice> plain_device(std::shared_ptr<Media> media) {
+    return std::make_unique<MemoryDevice>("memory", std::move(media));
+  }
+
   void dump_into(const std::string& path, std::map<std::string, std::string>& all) {
     for (const std::string& name : list(path)) {
       const std::string child = path.empty() ? name : path + "/" + name;
       const Attributes attributes = stat(child);
-      std::string line = fmt::format("kind {} mode {:o} links {} size {}",
-                                     static_cast<int>(attributes.kind), attributes.mode,
-                                     attributes.links, attributes.size);
+      std::string line =
+          fmt::format("kind {} mode {:o} links {} size {}", static_cast<int>(attributes.kind),
+                      attributes.mode, attributes.links, attributes.size);
       if (attributes.kind == FileKind::directory) {
         dump_into(child, all);
       } else if (attributes.kind == FileKind::symlink) {
@@ -204,6 +238,7 @@ class TestTree {
 
   std::shared_ptr<Media> media_;
   NamespaceOptions options_;
+  MakeDevice make_device_;
   std::unique_ptr<Pool> pool_;
   MemoryDevice* device_ = nullptr;
   std::unique_ptr<Namespace> names_;

@@ -172,6 +172,7 @@ TEST(Tree, ASnapshotShowsWhatAPendingFileShadows) {
   tree.apply(create(9, 2, "temporary", FileKind::empty));
   tree.get(9).recorded = false;
   tree.get(9).shadows = 4;
+  tree.get(4).shadowed = 1;
   EXPECT_EQ(tree.apply({1, RenameRecord{2, "temporary", 1, "g", false}}), 4u);
   Tree again;
   for (const Record& record : records_of(tree)) again.apply(record);

@@ -1,0 +1,241 @@
+// From written to committed: what write-once files bring into the journal (filesystem.md,
+// "Write-once files").
+#include <algorithm>
+#include <cerrno>
+
+#include <spdlog/spdlog.h>
+
+#include "engine/base/error.h"
+#include "engine/names/namespace.h"
+
+namespace mpool::names {
+namespace {
+
+constexpr std::size_t kSmallRecord = 1024;
+
+}  // namespace
+
+// Records an inode that is on no media yet, with the content that the tree has for it.
+Journal::Ticket NamespaceImpl::record_pending(Inode& inode, Change change) {
+  CreateRecord record{.inode = inode.number,
+                      .parent = inode.open->parent,
+                      .name = inode.open->name,
+                      .attributes = inode.attributes,
+                      .media_class = inode.media_class,
+                      .choice = inode.choice,
+                      .target = {},
+                      .content = {.kind = inode.kind, .size = inode.size, .extents = {}}};
+  if (inode.extents) record.content.extents = *inode.extents;
+  // The parent changed when the file was made, and perhaps since.
+  const Inode& parent = tree_.get(record.parent);
+  change.record = encode({parent.attributes.mtime, record});
+  Journal::Ticket ticket = journal_->add(std::move(change));
+  inode.recorded = true;
+  if (parent.attributes.ctime != parent.attributes.mtime) ticket = record_attributes(parent);
+  if (inode.xattrs) {
+    for (const auto& [key, value] : *inode.xattrs) {
+      ticket = record_only({inode.attributes.ctime, XattrRecord{inode.number, key, true, value}});
+    }
+  }
+  unshadow(inode, true);
+  return ticket;
+}
+
+Journal::Ticket NamespaceImpl::persist(InodeNumber number, OpenState& state, bool last) {
+  const std::lock_guard one(state.persist_mutex);
+  if (state.lost) std::rethrow_exception(state.lost);
+  const auto writer = state.current_writer();
+  // Before the seal: what is written meanwhile may not be part of it.
+  const std::uint64_t length = writer->length();
+  ContentWriter::Sealed sealed = writer->seal(last);
+  try {
+    return record_sealed(number, state, length, std::move(sealed));
+  } catch (...) {
+    state.lost = std::current_exception();
+    throw;
+  }
+}
+
+// Bytes of the records that an inode needs which is on no media yet, beside its content.
+std::size_t NamespaceImpl::pending_size(InodeNumber number) {
+  constexpr std::size_t kXattrOverhead = 128;  // of the record and of the log
+  std::size_t size = kSmallRecord;
+  const Inode& inode = tree_.get(number);
+  if (inode.recorded || !inode.xattrs) return size;
+  for (const auto& [name, value] : *inode.xattrs)
+    size += kXattrOverhead + name.size() + value.size();
+  return size;
+}
+
+NamespaceImpl::ChangeLock NamespaceImpl::begin_recording(InodeNumber number, std::size_t extents) {
+  const std::size_t content = extents * sizeof(Extent);
+  for (;;) {
+    std::size_t pending;
+    {
+      const TreeLook lock(tree_mutex_);
+      pending = pending_size(number);
+    }
+    ChangeLock lock = begin_change(content + pending);
+    if (pending_size(number) <= pending) return lock;
+  }
+}
+
+Journal::Ticket NamespaceImpl::record_sealed(InodeNumber number, OpenState& state,
+                                             std::uint64_t length, ContentWriter::Sealed sealed) {
+  ContentRecord record{number, false, {FileKind::write_once, length, std::move(sealed.extents)}};
+  Content& content = record.content;
+  const ChangeLock lock = begin_recording(number, content.extents.size());
+  Inode& inode = tree_.get(number);
+  // Nobody will ever read it: the mblocks are given up.
+  if (inode.links == 0 && inode.shadowed == 0) return 0;
+  content.size = std::max(content.size, inode.size);
+  if (!content.extents.empty()) {
+    const Extent& end = content.extents.back();
+    content.size = std::max(content.size, end.file_offset + end.length);
+  }
+  const bool changes = !content.extents.empty() || inode.size != content.size;
+  const Nanoseconds time = now();
+  if (changes) {
+    const Nanoseconds mtime = inode.attributes.mtime;
+    tree_.apply({time, record});
+    if (state.times_set) inode.attributes.mtime = mtime;
+  }
+  {
+    const std::lock_guard pending(pending_mutex_);
+    for (const auto& mblock : sealed.mblocks)
+      pending_objects_[mblock->id()] = mblock->finish();
+  }
+  Change change{.record = {}, .mblocks = std::move(sealed.mblocks), .mlog = {}, .deletes = {}};
+  if (!inode.recorded) return record_pending(inode, std::move(change));
+  if (!changes) return 0;
+  change.record = encode({time, record});
+  const Journal::Ticket ticket = journal_->add(std::move(change));
+  return state.times_set ? record_attributes(inode) : ticket;
+}
+
+void NamespaceImpl::fsync_content(InodeNumber number, OpenState& state) {
+  const Journal::Ticket ticket = persist(number, state, false);
+  if (ticket != 0) {
+    journal_->wait(ticket);
+  } else {
+    journal_->wait_all();
+  }
+}
+
+void NamespaceImpl::sync_others(InodeNumber number, OpenState& state) {
+  if (!journal_) return;
+  if (kind_of(number) == FileKind::log) {
+    sync_log(number, state);
+  } else {
+    journal_->wait_all();
+  }
+}
+
+void NamespaceImpl::check_lost(OpenState& state) {
+  const std::lock_guard one(state.persist_mutex);
+  if (state.lost) std::rethrow_exception(state.lost);
+}
+
+// What an fsync brought into the tree goes as if a file had been deleted.
+void NamespaceImpl::discard_content(InodeNumber number, OpenState& state) {
+  const std::lock_guard one(state.persist_mutex);
+  state.current_writer()->discard();
+  std::shared_ptr<ContentWriter> replaced;  // ends without locks: it may give up mblocks
+  const ChangeLock lock = begin_change(kSmallRecord, true);
+  state.lost = nullptr;
+  Inode& inode = tree_.get(number);
+  if (inode.kind == FileKind::empty) return;
+  const Record record{now(), ContentRecord{number, true, {FileKind::empty, 0, {}}}};
+  std::vector<ObjectId> deletes = inode.objects();
+  tree_.apply(record);
+  replaced = state.set_writer(make_writer(inode.media_class));
+  journal_->add({.record = inode.on_media() ? encode(record) : std::vector<std::byte>(),
+                 .mblocks = {},
+                 .mlog = {},
+                 .deletes = std::move(deletes)});
+}
+
+// The last writing handle was closed.
+void NamespaceImpl::commit_closed(InodeNumber number, const State& state) noexcept {
+  std::string failure;
+  try {
+    const Journal::Ticket ticket = persist(number, *state, true);
+    if (options_.sync && ticket != 0) journal_->wait(ticket);
+  } catch (const std::exception& error) {
+    failure = error.what();
+  }
+  std::shared_ptr<ContentWriter> writer;  // ends without locks: it may give up mblocks
+  std::string name;
+  InodeNumber parent;
+  bool gone;
+  {
+    const ChangeLock lock = lock_for_change();
+    gone = !failure.empty() && vanish(number, *state);
+    name = state->name;
+    parent = state->parent;
+    writer = state->set_writer(nullptr);
+    state->committing = false;
+    state->read_map.reset();
+    commits_.notify_all();
+  }
+  if (!failure.empty()) {
+    spdlog::error("pool {}: file '{}' (inode {}) could not be committed{}: {}", pool_.name(), name,
+                  number, gone ? " and is gone" : ", it keeps what was made durable before",
+                  failure);
+  }
+  Committed committed;
+  Vanished vanished;
+  {
+    const std::lock_guard lock(callback_mutex_);
+    committed = committed_;
+    vanished = vanished_;
+  }
+  if (gone && vanished) vanished(parent, name, number);
+  if (committed) committed(number);
+}
+
+// The commit failed: a new file disappears (and what it was about to replace is back), one that was
+// recorded before keeps what it had. Returns whether it disappeared.
+bool NamespaceImpl::vanish(InodeNumber number, const OpenState& state) {
+  Inode& inode = tree_.get(number);
+  if (inode.recorded || inode.links == 0) return false;
+  Inode& parent = tree_.get_directory(state.parent);
+  inode.links = 0;
+  if (const InodeNumber shadowed = std::exchange(inode.shadows, 0); shadowed != 0) {
+    Inode& back = tree_.get(shadowed);
+    parent.directory->replace(state.name, shadowed);
+    ++back.links;
+    --back.shadowed;
+    drop_hold(shadowed);
+  } else {
+    parent.directory->erase(state.name);
+  }
+  return true;
+}
+
+void NamespaceImpl::close_handle(InodeNumber number, const State& state, bool writer) noexcept {
+  bool commit = false;
+  bool log_closed = false;
+  if (writer) {
+    const TreeLock lock(tree_mutex_);
+    const bool last = --state->writers == 0;
+    commit = last && state->writer;
+    log_closed = last && !state->writer;
+    state->committing = commit;
+  }
+  if (commit) commit_closed(number, state);
+  const auto attempt = [&](const auto& step) {
+    try {
+      step();
+    } catch (const std::exception& error) {
+      spdlog::error("pool {}: closing inode {}: {}", pool_.name(), number, error.what());
+    }
+  };
+  if (log_closed) attempt([&] { record_log_times(number, *state); });
+  attempt([&] {
+    const ChangeLock lock = lock_for_change();
+    drop_hold(number);
+  });
+}
+
+}  // namespace mpool::names
