@@ -99,7 +99,7 @@ build_all() {
 # The unit tests with sanitizers; meson builds what the tests need when it runs them.
 configure_sanitized() {
   say "Building and running the unit tests with address and undefined-behaviour sanitizers"
-  configure build-asan --buildtype=debugoptimized -Db_sanitize=address,undefined -Db_lundef=false
+  configure build-asan --buildtype=plain -Doptimization=1 -Db_sanitize=address,undefined -Db_lundef=false
   export ASAN_OPTIONS=abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
   mapfile -t units < <(unit_tests build-asan)
   [ "${#units[@]}" -gt 0 ]

@@ -35,7 +35,7 @@ constexpr std::size_t kSnapshotBatch = 4096;
 
 // Bounds what one batch holds back from those who wait for its first change.
 constexpr std::size_t kMaxBatchBytes = 1u << 20;
-constexpr std::size_t kMaxBatchChanges = 4096;
+constexpr std::size_t kMaxBatchChanges = 1024;
 
 Nanoseconds wall_clock() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(

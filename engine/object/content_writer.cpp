@@ -202,6 +202,11 @@ void ContentWriter::Impl::write(std::uint64_t offset, ConstByteSpan data) {
   }
   const User user(*this);
   guarded([&] {
+    // Bytes that are only gathered now have their place already: a pool that is full is told to the
+    // one who writes, not to the commit.
+    for (std::uint64_t page = page_of(offset); page < end;) {
+      page = window_of(lock, page).second.limit;
+    }
     while (!data.empty()) {
       const std::size_t length = put(lock, offset, data);
       offset += length;

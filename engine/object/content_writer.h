@@ -46,8 +46,8 @@ class ContentWriter {
   ContentWriter(std::uint64_t zone_size, Allocate allocate);
   ~ContentWriter();  // aborts what was not sealed
 
-  // EINVAL when a byte of the range was written before (nothing is written then); EFBIG beyond 2^63
-  // - 1; EALREADY after seal(true).
+  // EINVAL when a byte of the range was written before (nothing is written then); EFBIG beyond
+  // 2^63 - 1; ENOSPC when there is no room for the range, also where it is only gathered yet.
   void write(std::uint64_t offset, ConstByteSpan data);
   // The file is to be at least this long; the missing bytes read as zeros. EFBIG beyond 2^63 - 1.
   void declare_length(std::uint64_t length);
