@@ -37,8 +37,10 @@ class FileHandle final : public OpenFile {
 
   std::size_t read(std::uint64_t offset, ByteSpan into) override {
     if (!intent_.read) refuse_inode(EBADF, inode_, "not open for reading");
-    // An empty file may have become anything since it was opened.
-    const FileKind kind = kind_ == FileKind::empty ? names_.kind_of(inode_) : kind_;
+    // A file that was not committed when it was opened may have been left empty since, and become a
+    // log.
+    const bool settled = cacheable_ || kind_ == FileKind::log;
+    const FileKind kind = settled ? kind_ : names_.kind_of(inode_);
     return kind == FileKind::log ? names_.read_log(inode_, *state_, offset, into)
                                  : names_.read_content(inode_, *state_, offset, into);
   }

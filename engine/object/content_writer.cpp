@@ -192,6 +192,7 @@ void ContentWriter::Impl::write(std::uint64_t offset, ConstByteSpan data) {
   changed_.wait(lock, [&] { return !exclusive_; });
   check_failure();
   if (ended_) raise(EALREADY, "file", "write after its content was sealed");
+  if (data.empty()) return;
   if (offset > kMaxLength || data.size() > kMaxLength - offset) {
     raise(EFBIG, "file", "write of {} bytes at {}: beyond {}", data.size(), offset, kMaxLength);
   }

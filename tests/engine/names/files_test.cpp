@@ -289,11 +289,13 @@ TEST(WriteOnce, ManyWritersOfOneFile) {
   for (std::size_t t = 0; t < 4; ++t) {
     threads.emplace_back([&, t] {
       for (std::size_t piece = t; piece * 5000 < text.size(); piece += 4) {
-        file->write(piece * 5000, bytes_of(std::string_view(text).substr(piece * 5000, 5000)), false);
+        file->write(piece * 5000, bytes_of(std::string_view(text).substr(piece * 5000, 5000)),
+                    false);
       }
     });
   }
-  for (std::thread& thread : threads) thread.join();
+  for (std::thread& thread : threads)
+    thread.join();
   file->close();
   EXPECT_EQ(tree.get("f"), text);
 }
@@ -317,6 +319,19 @@ TEST(EmptyFiles, BecomeWhatTheNextWriterMakesThem) {
   EXPECT_EQ(tree.get("a"), "once");
   EXPECT_EQ(tree.get("b"), "log");
   EXPECT_EQ(tree.get("c"), "");
+}
+
+TEST(EmptyFiles, AReaderOfAnAbandonedFileSeesWhatItBecame) {
+  TestTree tree;
+  const auto writer = tree.create("f");
+  writer->write(0, bytes_of("dropped"), false);
+  const auto reader = tree.open("f", {.read = true});
+  writer->truncate(0);
+  writer->close();
+  EXPECT_EQ(TestTree::read_all(*reader), "");
+  tree.append("f", "log");
+  EXPECT_EQ(TestTree::read_all(*reader), "log");
+  reader->close();
 }
 
 TEST(Logs, AppendAtTheEndOnly) {
@@ -395,7 +410,8 @@ TEST(Logs, UnlinkedWhileOpenCanBeUsedOn) {
   const auto file = tree.create("log", true);
   file->write(0, bytes_of("one"), true);
   tree.unlink("log");
-  for (int i = 0; i < 20; ++i) file->write(0, bytes_of(pattern(9'000)), true);
+  for (int i = 0; i < 20; ++i)
+    file->write(0, bytes_of(pattern(9'000)), true);
   EXPECT_EQ(TestTree::read_all(*file).size(), 180'003u);
   tree.names().sync();
   {
@@ -420,7 +436,8 @@ TEST(Logs, AppendersNeverMix) {
       file->close();
     });
   }
-  for (std::thread& thread : threads) thread.join();
+  for (std::thread& thread : threads)
+    thread.join();
   const std::string text = tree.get("log");
   ASSERT_EQ(text.size(), 4u * 200 * 51);
   for (std::size_t line = 0; line < text.size(); line += 51) {
@@ -431,12 +448,15 @@ TEST(Logs, AppendersNeverMix) {
 TEST(Logs, ManyIdleOnesDoNotStayOpenForEver) {
   TestTree tree({}, {.zones = 1024, .root_capacity = 4 * kZoneSize});
   for (int round = 0; round < 2; ++round) {
-    for (int i = 0; i < 150; ++i) tree.append("log" + std::to_string(i), "line\n");
+    for (int i = 0; i < 150; ++i)
+      tree.append("log" + std::to_string(i), "line\n");
     tree.names().sync();
   }
-  for (int i = 0; i < 150; ++i) EXPECT_EQ(tree.get("log" + std::to_string(i)), "line\nline\n");
+  for (int i = 0; i < 150; ++i)
+    EXPECT_EQ(tree.get("log" + std::to_string(i)), "line\nline\n");
   tree.remount();
-  for (int i = 0; i < 150; ++i) EXPECT_EQ(tree.get("log" + std::to_string(i)), "line\nline\n");
+  for (int i = 0; i < 150; ++i)
+    EXPECT_EQ(tree.get("log" + std::to_string(i)), "line\nline\n");
 }
 
 }  // namespace

@@ -30,11 +30,12 @@ class Worker {
 
   void run(std::chrono::steady_clock::time_point end) {
     while (std::chrono::steady_clock::now() < end) {
-      const int code = errno_of([&] { step(); });
-      if (code == 0) {
+      try {
+        step();
         ++done_;
-      } else if (std::ranges::find(kExpected, code) == kExpected.end()) {
-        ADD_FAILURE() << "errno " << code;
+      } catch (const Error& error) {
+        if (std::ranges::find(kExpected, error.code()) != kExpected.end()) continue;
+        ADD_FAILURE() << error.what();
         return;
       }
     }
@@ -52,12 +53,14 @@ class Worker {
   // Closes in any case.
   template <typename Use>
   static void with(std::unique_ptr<OpenFile> file, Use use) {
-    const int code = errno_of([&] {
+    try {
       use(*file);
       file->flush();
-    });
+    } catch (...) {
+      file->close();
+      throw;
+    }
     file->close();
-    if (code != 0) raise(code, "stress", "failed");
   }
 
   void step() {
