@@ -37,12 +37,8 @@ class FileHandle final : public OpenFile {
 
   std::size_t read(std::uint64_t offset, ByteSpan into) override {
     if (!intent_.read) refuse_inode(EBADF, inode_, "not open for reading");
-    // A file that was not committed when it was opened may have been left empty since, and become a
-    // log.
-    const bool settled = cacheable_ || kind_ == FileKind::log;
-    const FileKind kind = settled ? kind_ : names_.kind_of(inode_);
-    return kind == FileKind::log ? names_.read_log(inode_, *state_, offset, into)
-                                 : names_.read_content(inode_, *state_, offset, into);
+    return kind_ == FileKind::log ? names_.read_log(inode_, *state_, offset, into)
+                                  : names_.read_content(inode_, *state_, offset, into);
   }
 
   void write(std::uint64_t offset, ConstByteSpan data, bool append) override {
@@ -306,13 +302,16 @@ std::shared_ptr<const ReadMap> NamespaceImpl::make_read_map(const Inode& inode) 
 std::shared_ptr<const ReadMap> NamespaceImpl::read_map(InodeNumber number, OpenState& state) {
   {
     const TreeLook lock(tree_mutex_);
-    if (state.writer) {
-      refuse_inode(EAGAIN, number, "is being written: it can be read when it is closed");
-    }
     if (state.read_map) return state.read_map;
   }
   const TreeLock lock(tree_mutex_);
-  if (!state.read_map) state.read_map = make_read_map(tree_.get(number));
+  if (state.writer) {
+    refuse_inode(EAGAIN, number, "is being written: it can be read when it is closed");
+  }
+  const Inode& inode = tree_.get(number);
+  if (inode.kind == FileKind::log) return nullptr;
+  if (inode.kind == FileKind::empty) return make_read_map(inode);
+  if (!state.read_map) state.read_map = make_read_map(inode);
   return state.read_map;
 }
 
@@ -324,6 +323,8 @@ FileKind NamespaceImpl::kind_of(InodeNumber number) {
 std::size_t NamespaceImpl::read_content(InodeNumber number, OpenState& state, std::uint64_t offset,
                                         ByteSpan into) {
   const std::shared_ptr<const ReadMap> map = read_map(number, state);
+  // A file that was not committed when it was opened may have been left empty and become a log.
+  if (!map) return read_log(number, state, offset, into);
   if (offset >= map->size) return 0;
   into = into.first(std::min<std::uint64_t>(into.size(), map->size - offset));
   const std::uint64_t end = offset + into.size();

@@ -148,6 +148,7 @@ class NamespaceImpl final : public Namespace {
   auto with_room(Allocate allocate);
   std::optional<ObjectRecord> find_object(ObjectId id);
   std::shared_ptr<const ReadMap> make_read_map(const Inode& inode);
+  // Null: it has become a log. EAGAIN while it is being written.
   std::shared_ptr<const ReadMap> read_map(InodeNumber inode, OpenState& state);
 
   // commits.cpp
