@@ -119,6 +119,7 @@ main() {
   install_packages
   require_fuse
   work=$(mktemp -d "${TMPDIR:-/var/tmp}/mpoolfs-test.XXXXXX")
+  chmod 755 "$work"  # tests as another user must get through
   export TMPDIR=$work TEST_TMPDIR=$work
 
   if ! build_all build --buildtype=release; then
