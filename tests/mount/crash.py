@@ -121,7 +121,7 @@ class LargeZones(CrashTest):
             for name, data in kept.items():
                 self.assertEqual(self.mnt.path(name).read_bytes(), data)
             if self.choice.random() < 0.3:
-                name = f"more{interrupted}"
+                name = f"more{len(kept)}"
                 kept[name] = content(name, self.choice.randrange(200_000))
                 with open(self.mnt.path(name), "wb") as file:
                     file.write(kept[name])
