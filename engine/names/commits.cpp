@@ -9,12 +9,6 @@
 #include "engine/names/namespace.h"
 
 namespace mpool::names {
-namespace {
-
-constexpr std::size_t kSmallRecord = 1024;
-
-}  // namespace
-
 // Records an inode that is on no media yet, with the content that the tree has for it.
 Journal::Ticket NamespaceImpl::record_pending(Inode& inode, Change change) {
   CreateRecord record{.inode = inode.number,

@@ -14,8 +14,6 @@ namespace {
 // sends it without waiting for us, so a reader may overtake it.
 constexpr std::chrono::milliseconds kCloseWait{1000};
 constexpr std::chrono::seconds kDiscardWait{10};
-constexpr std::size_t kSmallRecord = 1024;
-
 [[noreturn]] void refuse_inode(int code, InodeNumber inode, std::string_view why) {
   raise(code, fmt::format("inode {}", inode), "{}", why);
 }

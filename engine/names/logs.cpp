@@ -10,7 +10,6 @@
 namespace mpool::names {
 namespace {
 
-constexpr std::size_t kSmallRecord = 1024;
 // Logs that stay open without handles, so that a shell that appends line by line does not read the
 // whole log for each.
 constexpr std::size_t kMaxIdleLogs = 64;

@@ -30,19 +30,16 @@ std::timespec to_timespec(Nanoseconds time) {
   return {.tv_sec = static_cast<std::time_t>(seconds), .tv_nsec = static_cast<long>(rest)};
 }
 
-[[noreturn]] void refuse(int code, std::string_view name, std::string_view why) {
-  raise(code, std::string(name), "{}", why);
-}
-
-// Room for any record without extents: names, attributes and a symlink's target.
-constexpr std::size_t kSmallRecord = 1024;
-
 }  // namespace
 
 Nanoseconds now() {
   std::timespec time{};
   clock_gettime(CLOCK_REALTIME, &time);
   return to_nanoseconds(time);
+}
+
+void refuse(int code, std::string_view name, std::string_view why) {
+  raise(code, std::string(name), "{}", why);
 }
 
 Choice choose(std::string_view rules, std::string_view name) {

@@ -201,6 +201,12 @@ class NamespaceImpl final : public Namespace {
 // Now, as records have it.
 Nanoseconds now();
 
+// Throws what a call with `name` is refused with.
+[[noreturn]] void refuse(int code, std::string_view name, std::string_view why);
+
+// Bytes: room for any record without extents, of names, attributes and one short string.
+inline constexpr std::size_t kSmallRecord = 1024;
+
 inline constexpr std::string_view kClassXattr = "user.mpool.class";
 inline constexpr std::string_view kCreateXattr = "user.mpool.create";
 inline constexpr std::size_t kMaxRulesSize = 4096;  // bytes of a value of kCreateXattr

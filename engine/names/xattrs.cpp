@@ -18,11 +18,6 @@ constexpr std::string_view kOwnPrefix = "user.mpool.";
 constexpr std::string_view kTypeXattr = "user.mpool.type";
 constexpr std::string_view kObjectsXattr = "user.mpool.objects";
 constexpr std::string_view kCommittedXattr = "user.mpool.committed";
-constexpr std::size_t kSmallRecord = 1024;
-
-[[noreturn]] void refuse(int code, std::string_view name, std::string_view why) {
-  raise(code, std::string(name), "{}", why);
-}
 
 void check_prefix(std::string_view name) {
   if (!name.starts_with(kUserPrefix)) {

@@ -32,7 +32,7 @@ void expect_recognised(const std::string& image, const std::string& name, const 
 }
 
 TEST(Blkid, RecognisesPoolsOfOneAndTwoClasses) {
-  const TemporaryFolder folder;
+  const test::TemporaryDirectory folder;
   for (const bool two_classes : {false, true}) {
     const std::string name = two_classes ? "two-classes" : "one.class_1";
     std::vector<std::string> paths = {folder.path() / (name + "-cap")};

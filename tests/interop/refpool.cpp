@@ -46,17 +46,6 @@ std::vector<std::string> refpool_names() {
   return names;
 }
 
-TemporaryFolder::TemporaryFolder() {
-  std::string name = fs::temp_directory_path() / "mpool-interop-XXXXXX";
-  if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot make " + name);
-  path_ = name;
-}
-
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code ignored;  // nothing more can be done about what cannot be removed
-  fs::remove_all(path_, ignored);
-}
-
 RefPool::RefPool(const std::string& name) {
   const fs::path folder = refpool_folder();
   std::ifstream file(folder / (name + ".json"));

@@ -11,6 +11,7 @@
 
 #include "engine/device/device.h"
 #include "engine/device/open.h"
+#include "tests/support/temporary_directory.h"
 
 namespace mpool::interop {
 
@@ -18,19 +19,6 @@ namespace mpool::interop {
 std::filesystem::path refpool_folder();
 // Names of all images, sorted; empty when the folder is missing.
 std::vector<std::string> refpool_names();
-
-// A folder that goes away with its content.
-class TemporaryFolder {
- public:
-  TemporaryFolder();
-  ~TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 // One reference pool, extracted into a folder of its own. Throws std::runtime_error when that
 // fails.
@@ -51,7 +39,7 @@ class RefPool {
   std::uint64_t writes() const { return *writes_; }
 
  private:
-  TemporaryFolder folder_;
+  test::TemporaryDirectory folder_;
   nlohmann::json manifest_;
   std::shared_ptr<std::atomic<std::uint64_t>> writes_ =
       std::make_shared<std::atomic<std::uint64_t>>(0);

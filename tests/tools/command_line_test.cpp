@@ -98,7 +98,7 @@ struct BadValue {
 class BadCreateValue : public ::testing::TestWithParam<BadValue> {};
 
 TEST_P(BadCreateValue, IsRefusedBeforeAnythingIsTouched) {
-  const TempDirectory directory;
+  const test::TemporaryDirectory directory;
   const auto& [option, value] = GetParam();
   std::vector<std::string> arguments{"create", "--" + option, value, "name", directory / "image"};
   if (option != "size") arguments.insert(arguments.end(), {"--size", "128M"});

@@ -51,7 +51,7 @@ TEST(Completion, OffersTheOptionsOfEverySubCommand) {
 }
 
 TEST(Completion, OffersFilesAsDevices) {
-  const TempDirectory directory;
+  const test::TemporaryDirectory directory;
   const std::string image = directory / "image";
   make_empty_file(image, 1);
   EXPECT_THAT(completions({"mpool", "create", "name", directory / "im"}), ElementsAre(image));

@@ -13,7 +13,7 @@ using ::testing::HasSubstr;
 
 class DestroyTest : public ::testing::Test {
  protected:
-  const TempDirectory directory_;
+  const test::TemporaryDirectory directory_;
   const std::string image_ = directory_ / "pool.img";
   const std::string staging_ = directory_ / "staging.img";
 

@@ -76,7 +76,7 @@ class ReferencePool : public ::testing::TestWithParam<Reference> {
     return state() == State::sound && manifest_["expected"]["activate"]["writes"] == 0;
   }
 
-  const TempDirectory directory_;
+  const test::TemporaryDirectory directory_;
   Json manifest_;
   std::string pool_;
   std::map<std::string, std::string> images_;  // path, SHA-256 before
@@ -227,7 +227,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 class DumpTest : public ::testing::Test {
  protected:
-  const TempDirectory directory_;
+  const test::TemporaryDirectory directory_;
   const std::string image_ = directory_ / "pool.img";
 };
 

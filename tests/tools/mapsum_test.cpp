@@ -6,7 +6,7 @@ namespace mpool::tools {
 namespace {
 
 TEST(Mapsum, PrintsWhatSha256sumPrints) {
-  const TempDirectory directory;
+  const test::TemporaryDirectory directory;
   const std::string empty = directory / "empty";
   const std::string full = directory / "full";
   make_empty_file(empty, 0);
@@ -17,7 +17,7 @@ TEST(Mapsum, PrintsWhatSha256sumPrints) {
 }
 
 TEST(Mapsum, FailsForAMissingFile) {
-  const TempDirectory directory;
+  const test::TemporaryDirectory directory;
   shell("! " MPOOLFS_MAPSUM " '" + (directory / "missing") + "'");
 }
 

@@ -27,18 +27,6 @@ Result run(const std::vector<std::string>& arguments, const std::string& typed, 
 
 }  // namespace
 
-TempDirectory::TempDirectory() {
-  std::string pattern = (std::filesystem::temp_directory_path() / "mpool-tools-XXXXXX").string();
-  if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp: " + pattern);
-  path_ = pattern;
-}
-
-TempDirectory::~TempDirectory() {
-  std::error_code error;
-  std::filesystem::remove_all(path_, error);
-  EXPECT_FALSE(error) << path_ << ": " << error.message();
-}
-
 Result mpool_command(const std::vector<std::string>& arguments) {
   return run(arguments, "", false);
 }

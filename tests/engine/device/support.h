@@ -23,28 +23,9 @@
 #include "engine/base/error.h"
 #include "engine/device/file_descriptor.h"
 #include "tests/support/error_of.h"
+#include "tests/support/temporary_directory.h"
 
 namespace mpool::test {
-
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    std::string name = (std::filesystem::temp_directory_path() / "mpool-test-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) raise_system(errno, name, "mkdtemp");
-    path_ = name;
-  }
-  ~TemporaryDirectory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-
-  std::string operator/(const std::string& name) const { return (path_ / name).string(); }
-
- private:
-  std::filesystem::path path_;
-};
 
 // A loop device with direct I/O over a file that has no name any more. The kernel detaches it when
 // the last descriptor is closed (autoclear), so it goes away however the test ends. Needs root.

@@ -13,6 +13,7 @@
 #include "engine/device/overlay_device.h"
 #include "engine/mlog/mdc.h"
 #include "tests/engine/mlog/log_support.h"
+#include "tests/support/temporary_directory.h"
 
 namespace mpool::test {
 namespace {
@@ -72,21 +73,17 @@ class RefpoolLogs : public testing::TestWithParam<std::string> {
     const fs::path manifest_path = refpools() / (GetParam() + ".json");
     ASSERT_TRUE(fs::exists(manifest_path)) << manifest_path << " is missing";
     manifest_ = Json::parse(std::ifstream(manifest_path));
-    std::string folder = fs::temp_directory_path() / "mpool-refpool-XXXXXX";
-    ASSERT_NE(::mkdtemp(folder.data()), nullptr);
-    folder_ = folder;
-    const std::string command = fmt::format(
-        "tar -xJSf '{}' -C '{}'", (refpools() / (GetParam() + ".tar.xz")).string(), folder);
+    const std::string command =
+        fmt::format("tar -xJSf '{}' -C '{}'", (refpools() / (GetParam() + ".tar.xz")).string(),
+                    folder_.path().string());
     ASSERT_EQ(std::system(command.c_str()), 0) << command;
     for (const Json& image : manifest_["images"]) {
-      open_image(folder_ / image["file"].get<std::string>(), image["superblocks"][0]["parm"]);
+      open_image(folder_.path() / image["file"].get<std::string>(),
+                 image["superblocks"][0]["parm"]);
     }
   }
 
-  void TearDown() override {
-    devices_.clear();
-    if (!folder_.empty()) fs::remove_all(folder_);
-  }
+  void TearDown() override { devices_.clear(); }
 
   void open_image(const fs::path& path, const Json& parameters) {
     for (const Json& device : pool()["devices"]) {
@@ -146,7 +143,7 @@ class RefpoolLogs : public testing::TestWithParam<std::string> {
     std::uint64_t zone_size = 0;
   };
   Json manifest_;
-  fs::path folder_;
+  TemporaryDirectory folder_;
   std::map<std::string, OnDevice> devices_;  // by media class
 };
 

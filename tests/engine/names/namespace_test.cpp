@@ -1,12 +1,11 @@
 // The tree through the public interface, on a pool in memory.
-#include <sys/xattr.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <set>
 #include <thread>
 
 #include <gtest/gtest.h>
+#include <sys/xattr.h>
 
 #include "tests/engine/names/support.h"
 
@@ -139,7 +138,8 @@ TEST(Namespace, RenameReplacesAndExchanges) {
 
 TEST(Namespace, DirectoriesAreReadInAStableOrder) {
   TestTree tree;
-  for (int i = 0; i < 300; ++i) tree.mkdir("n" + std::to_string(i));
+  for (int i = 0; i < 300; ++i)
+    tree.mkdir("n" + std::to_string(i));
   std::set<std::string> seen;
   std::uint64_t cookie = 0;
   int removed = 0;
@@ -261,8 +261,9 @@ TEST(Namespace, ExtendedAttributes) {
   EXPECT_EQ(errno_of([&] { names.get_xattr(f, "user.none"); }), ENODATA);
   EXPECT_EQ(errno_of([&] { names.remove_xattr(f, "user.none"); }), ENODATA);
   EXPECT_EQ(errno_of([&] { names.set_xattr(f, "trusted.x", "", 0); }), ENOTSUP);
-  EXPECT_EQ(errno_of([&] { names.set_xattr(f, "user.big", std::string(kMaxXattrSize + 1, 'x'), 0); }),
-            E2BIG);
+  EXPECT_EQ(
+      errno_of([&] { names.set_xattr(f, "user.big", std::string(kMaxXattrSize + 1, 'x'), 0); }),
+      E2BIG);
   EXPECT_EQ(errno_of([&] { names.set_xattr(f, "user.mpool.type", "mlog", 0); }), EPERM);
   EXPECT_EQ(names.list_xattrs(f), (Strings{"user.colour", "user.empty"}));
   tree.remount();

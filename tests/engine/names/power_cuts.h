@@ -38,6 +38,28 @@ struct Cut {
   std::size_t last_step;     // the step under way
 };
 
+// Every kind of change of the tree.
+inline std::vector<Step> tree_steps() {
+  return {
+      [](TestTree& tree) { tree.mkdir("d"); },
+      [](TestTree& tree) { tree.put("d/a", pattern(2 * kZoneSize + 10)); },
+      [](TestTree& tree) { tree.put("b", pattern(100)); },
+      [](TestTree& tree) { tree.rename("b", "d/b"); },
+      [](TestTree& tree) { tree.names().link(tree.stat("d/a").inode, kRootInode, "hard"); },
+      [](TestTree& tree) { tree.unlink("d/a"); },
+      [](TestTree& tree) { tree.put("e", pattern(kZoneSize)); },
+      [](TestTree& tree) { tree.rename("e", "hard"); },
+      [](TestTree& tree) { tree.names().set_xattr(tree.stat("d").inode, "user.x", "1", 0); },
+      [](TestTree& tree) { tree.put("f", pattern(10, 1)); },
+      [](TestTree& tree) { tree.put("g", pattern(10, 2)); },
+      [](TestTree& tree) { tree.rename("f", "g", RenameMode::exchange); },
+      [](TestTree& tree) { tree.unlink("f"); },
+      [](TestTree& tree) { tree.names().make_symlink(kRootInode, "link", "d/b", {}); },
+      [](TestTree& tree) { tree.put("h", ""); },
+      [](TestTree& tree) { tree.unlink("hard"); },
+  };
+}
+
 // Runs the steps, a state after each, and cuts the power after every write. Steps whose number is a
 // multiple of `sync_every` are synced. With a seed the writes since the last flush are there or
 // not, or in part, as the seed has it; without one each cut has all writes before it.

@@ -14,12 +14,19 @@ using test::errno_of;
 
 Record create(InodeNumber inode, InodeNumber parent, const std::string& name, FileKind kind,
               std::vector<Extent> extents = {}) {
-  return {static_cast<Nanoseconds>(inode),
-          CreateRecord{inode, parent, name, {0644, 1, 2, 3, 4, 5}, MediaClass::capacity, Choice::none,
-                       kind == FileKind::symlink ? "there" : "", {kind, 10, std::move(extents)}}};
+  return {static_cast<Nanoseconds>(inode), CreateRecord{inode,
+                                                        parent,
+                                                        name,
+                                                        {0644, 1, 2, 3, 4, 5},
+                                                        MediaClass::capacity,
+                                                        Choice::none,
+                                                        kind == FileKind::symlink ? "there" : "",
+                                                        {kind, 10, std::move(extents)}}};
 }
 
-Extent extent_of(std::uint64_t object) { return {0, ObjectId{object}, 0, 10}; }
+Extent extent_of(std::uint64_t object) {
+  return {0, ObjectId{object}, 0, 10};
+}
 
 // /d (2), /d/f (3), /g (4), /d/s (5, symlink), /e (6)
 Tree small_tree() {
@@ -65,7 +72,8 @@ TEST(Directory, FindsReplacesAndErases) {
 
 TEST(Directory, PositionsStayWhenOthersComeAndGo) {
   Directory directory;
-  for (InodeNumber i = 10; i < 20; ++i) directory.insert("n" + std::to_string(i), i);
+  for (InodeNumber i = 10; i < 20; ++i)
+    directory.insert("n" + std::to_string(i), i);
   const std::uint64_t first = directory.entries().begin()->first;
   EXPECT_EQ(first, Directory::kFirstPosition);
   const auto middle = std::next(directory.entries().begin(), 5)->first;
@@ -111,7 +119,8 @@ TEST(Tree, ExchangeOfAFileAndADirectory) {
 
 TEST(Tree, ContentIsAddedOrReplaced) {
   Tree tree = small_tree();
-  tree.apply({9, ContentRecord{3, false, {FileKind::write_once, 30, {{10, ObjectId{0x200101}, 0, 20}}}}});
+  tree.apply(
+      {9, ContentRecord{3, false, {FileKind::write_once, 30, {{10, ObjectId{0x200101}, 0, 20}}}}});
   EXPECT_EQ(tree.get(3).extents->size(), 2u);
   EXPECT_EQ(tree.get(3).size, 30u);
   EXPECT_EQ(tree.get(3).objects(), (std::vector{ObjectId{0x100101}, ObjectId{0x200101}}));
@@ -157,7 +166,8 @@ TEST(Tree, ASnapshotMakesTheSameTree) {
   tree.apply({9, XattrRecord{1, "user.root", true, "2"}});
   tree.apply({11, AttributesRecord{2, {0700, 8, 9, 10, 11, 12}, MediaClass::staging}});
   Tree again;
-  for (const Record& record : records_of(tree)) again.apply(record);
+  for (const Record& record : records_of(tree))
+    again.apply(record);
   EXPECT_EQ(sorted_snapshot(again), sorted_snapshot(tree));
   EXPECT_EQ(again.get(3).links, 2u);
   EXPECT_EQ(again.get(2).attributes, tree.get(2).attributes);
@@ -175,7 +185,8 @@ TEST(Tree, ASnapshotShowsWhatAPendingFileShadows) {
   tree.get(4).shadowed = 1;
   EXPECT_EQ(tree.apply({1, RenameRecord{2, "temporary", 1, "g", false}}), 4u);
   Tree again;
-  for (const Record& record : records_of(tree)) again.apply(record);
+  for (const Record& record : records_of(tree))
+    again.apply(record);
   EXPECT_EQ(again.get(1).directory->find("g"), 4u);
   EXPECT_EQ(again.find(9), nullptr);
   EXPECT_EQ(again.get(2).directory->find("temporary"), 0u);
@@ -186,8 +197,7 @@ TEST(Tree, ASnapshotRemembersObjectsWithoutAName) {
   tree.apply({9, UnlinkRecord{1, "g"}});
   const auto records = records_of(tree);
   ASSERT_TRUE(std::holds_alternative<OrphanRecord>(records.back().body));
-  EXPECT_EQ(std::get<OrphanRecord>(records.back().body).objects,
-            std::vector{ObjectId{0x101101}});
+  EXPECT_EQ(std::get<OrphanRecord>(records.back().body).objects, std::vector{ObjectId{0x101101}});
 }
 
 TEST(Tree, NeverUsesAnInodeNumberAgain) {

@@ -20,21 +20,7 @@ void check_seeds(const std::vector<Step>& steps, std::size_t sync_every) {
 }
 
 TEST(Unflushed, ChangesOfTheTree) {
-  const std::vector<Step> steps = {
-      [](TestTree& tree) { tree.mkdir("d"); },
-      [](TestTree& tree) { tree.put("d/a", pattern(2 * kZoneSize + 10)); },
-      [](TestTree& tree) { tree.put("b", pattern(100)); },
-      [](TestTree& tree) { tree.rename("b", "d/b"); },
-      [](TestTree& tree) { tree.names().link(tree.stat("d/a").inode, kRootInode, "hard"); },
-      [](TestTree& tree) { tree.unlink("d/a"); },
-      [](TestTree& tree) { tree.put("e", pattern(kZoneSize)); },
-      [](TestTree& tree) { tree.rename("e", "hard"); },
-      [](TestTree& tree) { tree.put("f", pattern(10, 1)); },
-      [](TestTree& tree) { tree.put("g", pattern(10, 2)); },
-      [](TestTree& tree) { tree.rename("f", "g", RenameMode::exchange); },
-      [](TestTree& tree) { tree.unlink("f"); },
-      [](TestTree& tree) { tree.unlink("hard"); },
-  };
+  const std::vector<Step> steps = tree_steps();
   check_seeds(steps, 1);
   check_seeds(steps, 3);
   check_seeds(steps, 100);

@@ -7,6 +7,7 @@
 
 #include "engine/pool/superblock_store.h"
 #include "tests/engine/pool/pool_support.h"
+#include "tests/support/temporary_directory.h"
 
 namespace mpool::test {
 namespace {
@@ -15,13 +16,6 @@ namespace fs = std::filesystem;
 
 class Discovery : public testing::Test {
  protected:
-  Discovery() {
-    std::string name = fs::temp_directory_path() / "mpool-discovery-XXXXXX";
-    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot make " + name);
-    folder_ = name;
-  }
-  ~Discovery() override { fs::remove_all(folder_); }
-
   std::string make_pool(const std::string& name) {
     const std::string path = folder_ / name;
     create_image_file(path, 16 * kMiB);
@@ -32,7 +26,7 @@ class Discovery : public testing::Test {
     return path;
   }
 
-  fs::path folder_;
+  TemporaryDirectory folder_;
 };
 
 TEST_F(Discovery, ScanFindsPools) {
@@ -81,7 +75,7 @@ TEST_F(Discovery, ResolvePaths) {
   const std::string a = make_pool("a");
   expect(a, {a});
   const fs::path before = fs::current_path();
-  fs::current_path(folder_);
+  fs::current_path(folder_.path());
   expect("a", {"a"});
   fs::current_path(before);
   EXPECT_EQ(error_of([] { resolve_pool(""); }), EINVAL);
