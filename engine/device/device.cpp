@@ -3,9 +3,12 @@
 #include <cerrno>
 #include <utility>
 
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
+#include "engine/device/io_ring.h"
+#include "engine/device/transfer.h"
 
 namespace mpool {
 
@@ -69,6 +72,102 @@ void Device::discard(std::uint64_t offset, std::uint64_t length) {
     count(counters_.errors);
     throw;
   }
+}
+
+void Device::start_read(IoRing& ring, DeviceTransfer& transfer, std::uint64_t offset,
+                        ByteSpan into) {
+  check_range("read", offset, into.size());
+  transfer.write_ = false;
+  transfer.memory_ = into.data();
+  transfer.offset_ = offset;
+  transfer.left_ = transfer.length_ = into.size();
+  start(ring, transfer);
+}
+
+void Device::start_write(IoRing& ring, DeviceTransfer& transfer, std::uint64_t offset,
+                         ConstByteSpan from) {
+  check_range("write", offset, from.size());
+  check_writable("write");
+  transfer.write_ = true;
+  transfer.memory_ = const_cast<std::byte*>(from.data());
+  transfer.offset_ = offset;
+  transfer.left_ = transfer.length_ = from.size();
+  start(ring, transfer);
+}
+
+void Device::start(IoRing& ring, DeviceTransfer& transfer) {
+  transfer.ring_ = &ring;
+  transfer.device_ = this;
+  if (transfer.left_ == 0) return ring.post(transfer, 0);
+  count(transfer.write_ ? counters_.writes : counters_.reads);
+  try {
+    start_impl(transfer);
+  } catch (const Error&) {
+    count(counters_.errors);  // of the ring: the device has seen nothing
+    throw;
+  }
+}
+
+void Device::start_impl(DeviceTransfer& transfer) {
+  std::int32_t result = 0;
+  try {
+    const ByteSpan memory(transfer.memory_, transfer.left_);
+    if (transfer.write_) {
+      write_impl(transfer.offset_, memory);
+    } else {
+      read_impl(transfer.offset_, memory);
+    }
+    transfer.left_ = 0;
+  } catch (const Error& error) {
+    result = -error.code();
+  }
+  transfer.ring_->post(transfer, result);
+}
+
+void DeviceTransfer::completed(std::int32_t result) noexcept {
+  device_->go_on(*this, result);
+}
+
+// `result` is that of the part of the transfer that start_impl() began last.
+void Device::go_on(DeviceTransfer& transfer, std::int32_t result) noexcept {
+  if (transfer.left_ > 0 && result >= 0) {
+    // A short transfer goes on at a sector boundary, as direct I/O demands.
+    const auto step =
+        round_down(static_cast<std::uint64_t>(result), properties_.logical_sector_size);
+    if (step == 0) {
+      return finish(transfer, EIO, transfer.write_ ? "nothing was taken" : "the device ends there");
+    }
+    transfer.memory_ += step;
+    transfer.offset_ += step;
+    transfer.left_ -= step;
+  }
+  if (transfer.left_ == 0) return finish(transfer, 0, "");
+  if (result < 0 && result != -EINTR && result != -EAGAIN) {
+    return finish(transfer, -result, "");
+  }
+  try {
+    if (result == -EAGAIN) {
+      // What cannot be done without waiting is not tried for ever.
+      Device::start_impl(transfer);
+    } else {
+      start_impl(transfer);
+    }
+  } catch (const Error& error) {
+    finish(transfer, error.code(), error.what());
+  }
+}
+
+void Device::finish(DeviceTransfer& transfer, int error, const char* cause) noexcept {
+  if (error == 0) {
+    count(transfer.write_ ? counters_.written_bytes : counters_.read_bytes, transfer.length_);
+    return transfer.done(0);
+  }
+  count(counters_.errors);
+  const bool goes_offline = transfer.write_ && !offline_.exchange(true, std::memory_order_acq_rel);
+  spdlog::error("{}: {} of {} bytes at {}: {}{}", name_, transfer.write_ ? "write" : "read",
+                transfer.left_, transfer.offset_, *cause != '\0' ? cause : errno_text(error),
+                goes_offline ? "; the device goes offline for writing" : "");
+  transfer.done(error);
 }
 
 Device::Counters Device::counters() const noexcept {

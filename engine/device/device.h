@@ -10,7 +10,9 @@
 
 namespace mpool {
 
+class DeviceTransfer;
 class Error;
+class IoRing;
 
 enum class ZonedModel : std::uint8_t { none, host_aware, host_managed };
 
@@ -62,6 +64,17 @@ class Device {
   // or as anything else. Throws only when the device reports a failure other than "not supported".
   void discard(std::uint64_t offset, std::uint64_t length);
 
+  // The same without waiting: returns when the transfer is prepared on `ring`, whose thread the
+  // caller is, and tells its outcome through transfer.done() (transfer.h), never from within this
+  // call. What is known at once (EINVAL, EROFS, EIO of a device offline) and a ring that takes
+  // nothing are thrown; then done() is not called. Failures are counted and take the device offline
+  // as those of read() and write(), and as no message goes with the errno each is logged.
+  // Devices that are not files of the system, and memory that is not aligned to kPageSize, are
+  // served before the call returns.
+  void start_read(IoRing& ring, DeviceTransfer& transfer, std::uint64_t offset, ByteSpan into);
+  void start_write(IoRing& ring, DeviceTransfer& transfer, std::uint64_t offset,
+                   ConstByteSpan from);
+
   bool offline() const noexcept { return offline_.load(std::memory_order_acquire); }
 
   struct Counters {
@@ -75,8 +88,16 @@ class Device {
   virtual void write_impl(std::uint64_t offset, ConstByteSpan from) = 0;
   virtual void flush_impl() = 0;
   virtual void discard_impl(std::uint64_t offset, std::uint64_t length) = 0;
+  // Begins what is left of a transfer: prepares it on its ring, whose result (bytes, or a negative
+  // errno) then goes to DeviceTransfer::completed(). Here: does all of it at once and posts the
+  // result. Throws Error when it cannot be begun.
+  virtual void start_impl(DeviceTransfer& transfer);
 
  private:
+  friend class DeviceTransfer;
+  void start(IoRing& ring, DeviceTransfer& transfer);
+  void go_on(DeviceTransfer& transfer, std::int32_t result) noexcept;
+  void finish(DeviceTransfer& transfer, int error, const char* cause) noexcept;
   void check_range(const char* operation, std::uint64_t offset, std::uint64_t length) const;
   void check_writable(const char* operation) const;
   [[noreturn]] void go_offline(const Error& error);

@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #include "engine/base/error.h"
+#include "engine/device/io_ring.h"
+#include "engine/device/transfer.h"
 
 namespace mpool {
 
@@ -19,6 +21,9 @@ namespace {
 
 // The most that goes through a bounce buffer at a time.
 constexpr std::size_t kBounceSize = std::size_t{1} << 20;
+
+// The most that goes to the ring at a time; the kernel takes less than 2 GiB.
+constexpr std::size_t kMaxTransfer = std::size_t{1} << 30;
 
 // Repeats a system call that a signal interrupted.
 template <typename Call>
@@ -100,6 +105,17 @@ void FileDevice::write_aligned(std::uint64_t offset, ConstByteSpan from) {
     }
     from = from.subspan(step);
     offset += step;
+  }
+}
+
+void FileDevice::start_impl(DeviceTransfer& transfer) {
+  if (needs_bounce(transfer.memory_)) return Device::start_impl(transfer);
+  io_uring_sqe& entry = transfer.ring_->prepare(transfer);
+  const auto length = static_cast<unsigned>(std::min(transfer.left_, kMaxTransfer));
+  if (transfer.write_) {
+    io_uring_prep_write(&entry, fd_.get(), transfer.memory_, length, transfer.offset_);
+  } else {
+    io_uring_prep_read(&entry, fd_.get(), transfer.memory_, length, transfer.offset_);
   }
 }
 

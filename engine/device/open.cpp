@@ -21,9 +21,9 @@ namespace mpool {
 
 namespace {
 
-// udev holds a shared lock on a block device for the moments in which it looks at it, other programs
-// open it exclusively for a moment, as we do, and a daemon that was just unmounted needs a moment to
-// end: a lock refused is asked for again within this time.
+// udev holds a shared lock on a block device for the moments in which it looks at it, other
+// programs open it exclusively for a moment, as we do, and a daemon that was just unmounted needs a
+// moment to end: a lock refused is asked for again within this time.
 constexpr auto kLockPatience = std::chrono::milliseconds(500);
 constexpr auto kLockInterval = std::chrono::milliseconds(20);
 

@@ -27,8 +27,8 @@ DirectIo query_direct_io(int fd);
 // messages. Errors: ENOTBLK when it is neither; what an ioctl fails with.
 DeviceProperties query_properties(int fd, const std::string& path);
 
-// The file that the loop device open as `fd` shows; nullopt when it is no loop device or its file has no name
-// any more.
+// The file that the loop device open as `fd` shows; nullopt when it is no loop device or its file
+// has no name any more.
 std::optional<std::string> loop_backing_file(int fd);
 
 }  // namespace mpool

@@ -169,7 +169,6 @@ void NamespaceImpl::commit_closed(InodeNumber number, const State& state) noexce
     parent = state->parent;
     writer = state->set_writer(nullptr);
     state->committing = false;
-    state->read_map.reset();
     commits_.notify_all();
   }
   if (!failure.empty()) {

@@ -55,6 +55,31 @@ class FileHandle final : public OpenFile {
     }
   }
 
+  bool plan_read(std::uint64_t offset, std::size_t length, ByteSpan memory,
+                 ReadPlan& plan) override {
+    if (!intent_.read) refuse_inode(EBADF, inode_, "not open for reading");
+    return kind_ != FileKind::log &&
+           names_.plan_content(inode_, *state_, offset, length, memory, plan);
+  }
+
+  StartedWrite start_write(std::uint64_t offset, ConstByteSpan data, bool append) override {
+    check_writer();
+    if (kind_ == FileKind::log) return {};
+    state_->closing = false;
+    auto writer = state_->current_writer();
+    std::unique_lock order(state_->append_mutex, std::defer_lock);
+    // Who has it may be at an allocation.
+    if (append && !order.try_lock()) return {};
+    StartedWrite write = writer->start_write(append ? writer->length() : offset, data);
+    write.writer = std::move(writer);
+    return write;
+  }
+
+  void end_write(StartedWrite& write, int error) noexcept override {
+    write.writer->end_write(write, error);
+    write.writer.reset();
+  }
+
   void truncate(std::uint64_t size) override {
     check_writer();
     if (kind_ == FileKind::log) {
@@ -280,8 +305,8 @@ std::optional<ObjectRecord> NamespaceImpl::find_object(ObjectId id) {
   return pool_.find(id);
 }
 
-std::shared_ptr<const ReadMap> NamespaceImpl::make_read_map(const Inode& inode) {
-  auto map = std::make_shared<ReadMap>();
+std::unique_ptr<const ReadMap> NamespaceImpl::make_read_map(const Inode& inode) {
+  auto map = std::make_unique<ReadMap>();
   map->size = inode.size;
   if (!inode.extents) return map;
   map->pieces.reserve(inode.extents->size());
@@ -292,25 +317,42 @@ std::shared_ptr<const ReadMap> NamespaceImpl::make_read_map(const Inode& inode) 
           EIO, inode.number,
           fmt::format("mblock {} of its content does not exist", extent.object.to_string()));
     }
-    map->pieces.push_back({extent.file_offset, extent.length, extent.position, *mblock});
+    map->pieces.push_back(make_piece(extent, *mblock));
   }
   return map;
 }
 
-std::shared_ptr<const ReadMap> NamespaceImpl::read_map(InodeNumber number, OpenState& state) {
-  {
-    const TreeLook lock(tree_mutex_);
-    if (state.read_map) return state.read_map;
-  }
+ReadMap::Piece NamespaceImpl::make_piece(const Extent& extent, const ObjectRecord& mblock) const {
+  ReadMap::Piece piece{.file_offset = extent.file_offset,
+                       .length = extent.length,
+                       .position = extent.position,
+                       .mblock = mblock};
+  if (!pool_.has_class(mblock.media_class)) return piece;
+  // As read_mblock() has it: lengths come from the media.
+  const std::uint64_t readable = std::min(mblock.written_length, pool_.capacity_of(mblock));
+  if (piece.position > readable || piece.length > readable - piece.position) return piece;
+  piece.device = &pool_.device(mblock.media_class);
+  piece.device_offset = pool_.offset_of(mblock) + piece.position;
+  return piece;
+}
+
+const ReadMap* NamespaceImpl::need_read_map(InodeNumber number, OpenState& state) {
+  static const ReadMap empty;
+  if (const ReadMap* map = state.read_map()) return map;
   const TreeLock lock(tree_mutex_);
   if (state.writer) {
     refuse_inode(EAGAIN, number, "is being written: it can be read when it is closed");
   }
   const Inode& inode = tree_.get(number);
   if (inode.kind == FileKind::log) return nullptr;
-  if (inode.kind == FileKind::empty) return make_read_map(inode);
-  if (!state.read_map) state.read_map = make_read_map(inode);
-  return state.read_map;
+  if (inode.kind == FileKind::empty) return &empty;
+  if (const ReadMap* map = state.read_map()) return map;
+  return &state.set_read_map(make_read_map(inode));
+}
+
+bool NamespaceImpl::is_committed(InodeNumber number, const OpenState& state) {
+  const TreeLook lock(tree_mutex_);
+  return !state.writer && tree_.get(number).kind == FileKind::write_once;
 }
 
 FileKind NamespaceImpl::kind_of(InodeNumber number) {
@@ -320,16 +362,15 @@ FileKind NamespaceImpl::kind_of(InodeNumber number) {
 
 std::size_t NamespaceImpl::read_content(InodeNumber number, OpenState& state, std::uint64_t offset,
                                         ByteSpan into) {
-  const std::shared_ptr<const ReadMap> map = read_map(number, state);
+  const ReadMap* map = need_read_map(number, state);
   // A file that was not committed when it was opened may have been left empty and become a log.
   if (!map) return read_log(number, state, offset, into);
   if (offset >= map->size) return 0;
   into = into.first(std::min<std::uint64_t>(into.size(), map->size - offset));
   const std::uint64_t end = offset + into.size();
-  auto piece = std::ranges::upper_bound(map->pieces, offset, {}, &ReadMap::Piece::file_offset);
-  if (piece != map->pieces.begin()) --piece;
   std::uint64_t at = offset;
-  for (; piece != map->pieces.end() && piece->file_offset < end; ++piece) {
+  for (auto piece = map->first_at(offset); piece != map->pieces.end() && piece->file_offset < end;
+       ++piece) {
     const std::uint64_t begin = std::max(at, piece->file_offset);
     const std::uint64_t stop = std::min(end, piece->file_offset + piece->length);
     if (begin >= stop) continue;
@@ -340,6 +381,42 @@ std::size_t NamespaceImpl::read_content(InodeNumber number, OpenState& state, st
   }
   std::memset(into.data() + (at - offset), 0, end - at);
   return into.size();
+}
+
+bool NamespaceImpl::plan_content(InodeNumber number, OpenState& state, std::uint64_t offset,
+                                 std::size_t length, ByteSpan memory, ReadPlan& plan) {
+  const ReadMap* map = state.read_map();
+  if (map == nullptr) {
+    // What is being written or was left empty has no map; read() tells which.
+    if (!is_committed(number, state)) return false;
+    map = need_read_map(number, state);
+  }
+  plan.count = 0;
+  plan.length = 0;
+  if (offset >= map->size) return true;
+  plan.length = std::min<std::uint64_t>(length, map->size - offset);
+  const std::uint64_t end = offset + plan.length;
+  std::size_t covered = 0;  // bytes of the memory, up to the end of the piece before
+  for (auto piece = map->first_at(offset); piece != map->pieces.end() && piece->file_offset < end;
+       ++piece) {
+    const std::uint64_t begin = std::max(offset, piece->file_offset);
+    const std::uint64_t stop = std::min(end, piece->file_offset + piece->length);
+    if (begin >= stop) continue;
+    const std::size_t at = begin - offset;
+    const std::uint64_t from = piece->device_offset + (begin - piece->file_offset);
+    // No two transfers, and none and a gap, share a page.
+    if (piece->device == nullptr || plan.count == ReadPlan::kMaxTransfers || at < covered ||
+        !is_aligned(covered, kPageSize) || !is_aligned(at, kPageSize) ||
+        !is_aligned(from, kPageSize)) {
+      return false;
+    }
+    std::memset(memory.data() + covered, 0, at - covered);
+    plan.transfers[plan.count++] = {piece->device, from, at, round_up(stop - begin, kPageSize)};
+    covered = stop - offset;
+  }
+  if (covered == plan.length) return true;
+  std::memset(memory.data() + covered, 0, plan.length - covered);
+  return is_aligned(covered, kPageSize);
 }
 
 }  // namespace mpool::names

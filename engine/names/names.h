@@ -2,6 +2,7 @@
 // folder).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <ctime>
 #include <functional>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "engine/base/bytes.h"
+#include "engine/object/content_writer.h"
 #include "engine/pool/pool.h"
 
 namespace mpool {
@@ -81,6 +83,21 @@ struct SpaceFacts {
 
 enum class RenameMode { replace, no_replace, exchange };
 
+// Transfers that together give what OpenFile::read() would.
+struct ReadPlan {
+  static constexpr std::size_t kMaxTransfers = 8;
+  // Of whole pages, all multiples of kPageSize.
+  struct Transfer {
+    Device* device;
+    std::uint64_t offset;  // bytes on the device
+    std::size_t at;        // bytes from the start of the memory
+    std::size_t length;    // bytes
+  };
+  std::size_t length = 0;  // bytes: what read() would return
+  std::size_t count = 0;   // 0: nothing to transfer
+  std::array<Transfer, kMaxTransfers> transfers;
+};
+
 // An open file. Made by Namespace::open and create; must be closed once, before the Namespace ends.
 //
 // Threads: all functions but close() may be called at the same time.
@@ -96,9 +113,26 @@ class OpenFile {
   // Reads at most into.size() bytes; fewer only at the end of the file. EAGAIN while a write-once
   // file is not committed.
   virtual std::size_t read(std::uint64_t offset, ByteSpan into) = 0;
+  // Plans the read of `length` bytes at `offset` without waiting and without I/O. `memory` is
+  // aligned to kPageSize, and its size a multiple of kPageSize that is not less than `length`. The
+  // transfers are for the caller to make, in any order; they fill [0, plan.length) of the memory,
+  // but for gaps of the file, which are zeroed in this call already, and may touch the rest of the
+  // page in which plan.length lies. False (plan and memory hold anything) where that is not
+  // possible: the file is not a committed write-once file, pages of it do not fall on pages of the
+  // memory, too many transfers, content that read() refuses; then call read(). Errors: EBADF, EIO
+  // as read().
+  // No lock is taken, but for the first plan of a file since it was opened by anybody.
+  virtual bool plan_read(std::uint64_t offset, std::size_t length, ByteSpan memory,
+                         ReadPlan& plan) = 0;
   // Write-once: each byte once, EINVAL otherwise. Log: one record, at the end; with `append` false
   // EINVAL at any other offset. EBADF when opened for reading. Errors: ENOSPC, EIO, EFBIG.
   virtual void write(std::uint64_t offset, ConstByteSpan data, bool append) = 0;
+  // The same without waiting; see ContentWriter::start_write. Logs always must wait.
+  virtual StartedWrite start_write(std::uint64_t offset, ConstByteSpan data, bool append) = 0;
+  // The outcome of a transfer (0 or an errno), which the request has in common with the file: later
+  // writes, fsync and close fail with it, too. On any thread, also after close() was called, which
+  // waits for it.
+  virtual void end_write(StartedWrite& write, int error) noexcept = 0;
   // ftruncate. Write-once being written: to 0 discards, to more declares, otherwise EINVAL. Log: to
   // 0 erases, otherwise EPERM. Committed: EPERM.
   virtual void truncate(std::uint64_t size) = 0;
@@ -119,10 +153,21 @@ struct NamespaceOptions {
   std::uint64_t log_mlog_size = 0;  // bytes of each mlog of a log; 0: one zone
 };
 
+// What lookup_now() found.
+struct LookupAnswer {
+  enum class Kind : std::uint8_t { found, absent, must_wait };
+  Kind kind = Kind::must_wait;
+  Attributes attributes{};  // must_wait: all but the size
+
+  explicit operator bool() const { return kind == Kind::found; }
+  const Attributes& operator*() const { return attributes; }
+};
+
 // The tree and its files.
 //
 // Threads: all functions may be called at the same time. Calls that change something may wait for
-// the device; lookups and attributes never do, except where a log's size is not known yet. Order:
+// the device; lookup_now() and attributes_now() never do, and lookup() and attributes() only where
+// they know no answer, the size of a log. Order:
 // changes reach the device in the order they were made; after a crash a prefix of them is there.
 // Errors: Error with the errno of the POSIX call that corresponds; EIO for every change after
 // metadata could not be written.
@@ -140,6 +185,11 @@ class Namespace {
 
   virtual Attributes lookup(InodeNumber parent, std::string_view name) = 0;
   virtual Attributes attributes(InodeNumber inode) = 0;
+  // The same, never waiting for the device nor for a thread that does. must_wait, nullopt: only
+  // lookup() and attributes() can tell (a log that is not open, or just being opened or emptied).
+  // absent stands for ENOENT of the name; other errors are thrown as by lookup().
+  virtual LookupAnswer lookup_now(InodeNumber parent, std::string_view name) = 0;
+  virtual std::optional<Attributes> attributes_now(InodeNumber inode) = 0;
   virtual Attributes set_attributes(InodeNumber inode, const AttributeChange& change) = 0;
 
   virtual Attributes make_directory(InodeNumber parent, std::string_view name, std::uint32_t mode,

@@ -56,6 +56,10 @@ Choice choose(std::string_view rules, std::string_view name) {
   return Choice::none;
 }
 
+[[noreturn]] static void refuse_absent(std::string_view name) {
+  refuse(ENOENT, name, "no such file or directory");
+}
+
 // --- locking and recording ---
 
 void NamespaceImpl::check_writable() const {
@@ -150,10 +154,14 @@ Journal::Ticket NamespaceImpl::unshadow(Inode& inode, bool recorded_by_caller) {
 
 // --- looking ---
 
-InodeNumber NamespaceImpl::find_name(const Inode& directory, std::string_view name) const {
+InodeNumber NamespaceImpl::find_or_none(const Inode& directory, std::string_view name) const {
   if (name.size() > kMaxNameLength) refuse(ENAMETOOLONG, name, "the name is too long");
-  const InodeNumber number = directory.directory->find(name);
-  if (number == 0) refuse(ENOENT, name, "no such file or directory");
+  return directory.directory->find(name);
+}
+
+InodeNumber NamespaceImpl::find_name(const Inode& directory, std::string_view name) const {
+  const InodeNumber number = find_or_none(directory, name);
+  if (number == 0) refuse_absent(name);
   return number;
 }
 
@@ -192,11 +200,25 @@ Attributes NamespaceImpl::describe(const Inode& inode) const {
     // The class may be missing (forced activation).
     const std::uint64_t zone =
         pool_.has_class(inode.media_class) ? pool_.zone_size(inode.media_class) : 0;
-    result.blocks = inode.objects().size() * zone / kStatBlockSize;
+    result.blocks = inode.object_count * zone / kStatBlockSize;
   } else if (inode.open && inode.open->writer) {
     result.blocks = ceil_div(result.size, kStatBlockSize);
   }
   return result;
+}
+
+// Completes what describe() said, with the tree's lock held; false when the size of a log is not
+// known.
+bool NamespaceImpl::set_log_size_now(const Inode& inode, Attributes& attributes) const {
+  if (inode.kind != FileKind::log) return true;
+  attributes.size = 0;
+  if (!inode.extents) return true;
+  if (!inode.open) return false;
+  // log_lock comes before the tree's: it must be free. The inode cannot be let go of meanwhile.
+  const LogLook log(inode.open->log_lock, std::try_to_lock);
+  if (!log || !inode.open->log) return false;
+  attributes.size = inode.open->log->size();
+  return true;
 }
 
 // What describe() said, with the size of a log, for which the tree's lock must not be held.
@@ -205,16 +227,35 @@ Attributes NamespaceImpl::with_log_size(Attributes attributes) {
   return attributes;
 }
 
-Attributes NamespaceImpl::lookup(InodeNumber parent, std::string_view name) {
-  TreeLook lock(tree_mutex_);
-  const Attributes found = describe(tree_.get(find_name(tree_.get_directory(parent), name)));
-  lock.unlock();
-  return with_log_size(found);
+LookupAnswer NamespaceImpl::lookup_now(InodeNumber parent, std::string_view name) {
+  const TreeLook lock(tree_mutex_);
+  const InodeNumber number = find_or_none(tree_.get_directory(parent), name);
+  if (number == 0) return {.kind = LookupAnswer::Kind::absent};
+  const Inode& inode = tree_.get(number);
+  LookupAnswer answer{.kind = LookupAnswer::Kind::found, .attributes = describe(inode)};
+  if (!set_log_size_now(inode, answer.attributes)) answer.kind = LookupAnswer::Kind::must_wait;
+  return answer;
 }
 
-Attributes NamespaceImpl::attributes(InodeNumber inode) {
+std::optional<Attributes> NamespaceImpl::attributes_now(InodeNumber number) {
+  const TreeLook lock(tree_mutex_);
+  const Inode& inode = tree_.get(number);
+  std::optional<Attributes> found = describe(inode);
+  if (!set_log_size_now(inode, *found)) found.reset();
+  return found;
+}
+
+Attributes NamespaceImpl::lookup(InodeNumber parent, std::string_view name) {
+  const LookupAnswer answer = lookup_now(parent, name);
+  if (answer.kind == LookupAnswer::Kind::absent) refuse_absent(name);
+  return answer ? *answer : with_log_size(answer.attributes);
+}
+
+Attributes NamespaceImpl::attributes(InodeNumber number) {
   TreeLook lock(tree_mutex_);
-  const Attributes found = describe(tree_.get(inode));
+  const Inode& inode = tree_.get(number);
+  Attributes found = describe(inode);
+  if (set_log_size_now(inode, found)) return found;
   lock.unlock();
   return with_log_size(found);
 }

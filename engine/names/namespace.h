@@ -6,6 +6,10 @@
 // tree_mutex_, then leaves (Journal's own, pending_mutex_, dirty_mutex_, callback_mutex_). Nothing
 // waits for the device under tree_mutex_, and nothing for the journal under it or the gate. The
 // journal's thread takes none of the locks before the gate, but for log_lock if that is free.
+//
+// What never waits for the device (lookup_now, attributes_now, plan_read, start_write, end_write)
+// takes of these only tree_mutex_ and the leaves, tries log_lock and append_mutex, and takes the
+// locks of ContentWriter and MblockWriter, which are not held during I/O either.
 #pragma once
 
 #include <condition_variable>
@@ -36,6 +40,8 @@ class NamespaceImpl final : public Namespace {
 
   Attributes lookup(InodeNumber parent, std::string_view name) override;
   Attributes attributes(InodeNumber inode) override;
+  LookupAnswer lookup_now(InodeNumber parent, std::string_view name) override;
+  std::optional<Attributes> attributes_now(InodeNumber inode) override;
   Attributes set_attributes(InodeNumber inode, const AttributeChange& change) override;
   Attributes make_directory(InodeNumber parent, std::string_view name, std::uint32_t mode,
                             mpool::Owner owner) override;
@@ -72,6 +78,8 @@ class NamespaceImpl final : public Namespace {
 
   std::size_t read_content(InodeNumber inode, OpenState& state, std::uint64_t offset,
                            ByteSpan into);
+  bool plan_content(InodeNumber inode, OpenState& state, std::uint64_t offset, std::size_t length,
+                    ByteSpan memory, ReadPlan& plan);
   // Writes everything gathered so far and records it; `last`: the file is complete. Returns when it
   // is queued; the ticket is for Journal::wait.
   Journal::Ticket persist(InodeNumber inode, OpenState& state, bool last);
@@ -96,6 +104,7 @@ class NamespaceImpl final : public Namespace {
  private:
   using TreeLock = std::unique_lock<FairMutex>;
   using TreeLook = std::shared_lock<FairMutex>;
+  using LogLook = std::shared_lock<FairMutex>;
   // What every change of the tree holds: the gate first, then the tree alone.
   struct ChangeLock {
     Journal::Gate gate;
@@ -112,7 +121,9 @@ class NamespaceImpl final : public Namespace {
   Journal::Ticket record_attributes(const Inode& inode);
   void finish(ChangeLock& lock, Journal::Ticket ticket);
   Attributes describe(const Inode& inode) const;
+  bool set_log_size_now(const Inode& inode, Attributes& attributes) const;
   Attributes with_log_size(Attributes attributes);
+  InodeNumber find_or_none(const Inode& directory, std::string_view name) const;  // 0: absent
   InodeNumber find_name(const Inode& directory, std::string_view name) const;
   void check_new_name(const Inode& directory, std::string_view name) const;
   CreateRecord new_inode(Inode& parent, std::string_view name, FileKind kind, std::uint32_t mode,
@@ -147,9 +158,11 @@ class NamespaceImpl final : public Namespace {
   template <typename Allocate>
   auto with_room(Allocate allocate);
   std::optional<ObjectRecord> find_object(ObjectId id);
-  std::shared_ptr<const ReadMap> make_read_map(const Inode& inode);
+  std::unique_ptr<const ReadMap> make_read_map(const Inode& inode);
+  ReadMap::Piece make_piece(const Extent& extent, const ObjectRecord& mblock) const;
+  bool is_committed(InodeNumber inode, const OpenState& state);
   // Null: it has become a log. EAGAIN while it is being written.
-  std::shared_ptr<const ReadMap> read_map(InodeNumber inode, OpenState& state);
+  const ReadMap* need_read_map(InodeNumber inode, OpenState& state);
 
   // commits.cpp
   Journal::Ticket record_pending(Inode& inode, Change change);
@@ -164,7 +177,6 @@ class NamespaceImpl final : public Namespace {
   Journal::Ticket change_xattr(Inode& inode, XattrRecord record);
 
   // logs.cpp
-  using LogLook = std::shared_lock<FairMutex>;
   LogLook need_log(InodeNumber inode, OpenState& state);
   void open_log(InodeNumber inode, OpenState& state);
   ObjectRecord add_mlog(InodeNumber inode);

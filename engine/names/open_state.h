@@ -1,10 +1,12 @@
 // What an inode has in memory while somebody has it open.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <ctime>
 #include <exception>
+#include <iterator>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -26,9 +28,18 @@ struct ReadMap {
     std::uint64_t length = 0;
     std::uint64_t position = 0;  // in the mblock
     ObjectRecord mblock;
+    // Where its first byte lies. Null: its class is missing, or it does not lie inside the mblock.
+    Device* device = nullptr;
+    std::uint64_t device_offset = 0;
   };
   std::uint64_t size = 0;
   std::vector<Piece> pieces;  // in order of file_offset, not overlapping
+
+  // The first piece that may hold bytes at or behind `offset`.
+  std::vector<Piece>::const_iterator first_at(std::uint64_t offset) const {
+    const auto next = std::ranges::upper_bound(pieces, offset, {}, &Piece::file_offset);
+    return next == pieces.begin() ? next : std::prev(next);
+  }
 };
 
 // Shared by the handles of one inode. What no comment says otherwise is guarded by the tree's lock.
@@ -65,7 +76,14 @@ class OpenState {
   InodeNumber parent = 0;
   std::string name;
 
-  std::shared_ptr<const ReadMap> read_map;  // made by the first reader of a committed file
+  // Made by the first reader of a committed file, whose content never changes: it is set once, with
+  // the tree's lock, and read without.
+  const ReadMap* read_map() const { return read_map_ready_.load(std::memory_order_acquire); }
+  const ReadMap& set_read_map(std::unique_ptr<const ReadMap> map) {
+    read_map_ = std::move(map);
+    read_map_ready_.store(read_map_.get(), std::memory_order_release);
+    return *read_map_;
+  }
 
   // A log: opened by the first who needs it. Reading, appending and syncing hold log_lock shared;
   // opening and emptying hold it alone. It comes before the journal's gate and the tree's lock. Who
@@ -75,6 +93,10 @@ class OpenState {
   std::unique_ptr<Log> log;  // guarded by log_lock
   std::atomic<Nanoseconds> log_written_at =
       0;  // time of the last append not yet in the inode; 0: none
+
+ private:
+  std::unique_ptr<const ReadMap> read_map_;
+  std::atomic<const ReadMap*> read_map_ready_ = nullptr;
 };
 
 }  // namespace mpool::names

@@ -67,6 +67,11 @@ std::vector<ObjectId> Inode::objects() const {
   return objects;
 }
 
+void Inode::set_extents(std::vector<Extent> next) {
+  extents = next.empty() ? nullptr : std::make_shared<const std::vector<Extent>>(std::move(next));
+  object_count = objects().size();
+}
+
 Inode* Tree::find(InodeNumber number) {
   const auto it = inodes_.find(number);
   return it == inodes_.end() ? nullptr : &it->second;
@@ -160,9 +165,7 @@ InodeNumber Tree::apply_body(const CreateRecord& record, Nanoseconds when) {
   inode.choice = record.choice;
   inode.links = inode.is_directory() ? 2 : 1;
   inode.size = record.content.size;
-  if (!record.content.extents.empty()) {
-    inode.extents = std::make_shared<const std::vector<Extent>>(record.content.extents);
-  }
+  inode.set_extents(record.content.extents);
   if (inode.is_directory()) inode.directory = std::make_unique<Directory>();
   if (inode.kind == FileKind::symlink) inode.target = std::make_unique<std::string>(record.target);
   if (is_root) {
@@ -186,8 +189,7 @@ InodeNumber Tree::apply_body(const ContentRecord& record, Nanoseconds when) {
   if (record.content.kind == FileKind::write_once) {
     std::ranges::sort(extents, {}, &Extent::file_offset);
   }
-  inode.extents =
-      extents.empty() ? nullptr : std::make_shared<const std::vector<Extent>>(std::move(extents));
+  inode.set_extents(std::move(extents));
   inode.kind = record.content.kind;
   inode.size = record.content.size;
   touch(inode, when);

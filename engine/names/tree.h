@@ -60,8 +60,9 @@ struct Inode {
   std::uint32_t links = 0;
   std::uint32_t shadowed = 0;  // names it has on the media only: inodes that shadow it
   std::uint64_t size = 0;
-  InodeNumber parent = 0;  // directories only
-  Extents extents;         // write-once files and logs; null: none
+  InodeNumber parent = 0;        // directories only
+  Extents extents;               // write-once files and logs; null: none
+  std::size_t object_count = 0;  // in extents, each once
   std::unique_ptr<Directory> directory;
   std::unique_ptr<std::string> target;  // symlinks
   std::unique_ptr<std::map<std::string, std::string>> xattrs;
@@ -72,6 +73,7 @@ struct Inode {
   bool is_directory() const { return kind == FileKind::directory; }
   // The objects that hold the content, each once.
   std::vector<ObjectId> objects() const;
+  void set_extents(std::vector<Extent> next);
 };
 
 // Not thread-safe: Namespace guards it.

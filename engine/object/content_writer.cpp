@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <cassert>
 #include <cerrno>
-#include <exception>
+#include <cstring>
 #include <limits>
-#include <map>
 #include <utility>
 
 #include "engine/base/error.h"
+#include "engine/object/content_writer_impl.h"
 
 namespace mpool {
 namespace {
@@ -20,187 +20,53 @@ constexpr std::size_t kDirectSize = 128u << 10;
 // that are written a little later, by other threads, need none of their own then.
 constexpr std::uint64_t kLead = 4u << 20;
 
-std::uint64_t page_of(std::uint64_t offset) {
-  return round_down(offset, kPageSize);
-}
-
 }  // namespace
 
-// A write claims its range in fresh_ and is cut in pieces; each goes to gather_ or, large and
-// aligned, straight to the device. What is gathered leaves when the piece of kGatherSize is full or
-// a write comes that does not go on where it ends: whole pages to the device, ragged ends to
-// pages_, where a page waits for its other bytes.
-//
-// mutex_ guards everything; it is released during I/O and allocation (Unlocked). Meanwhile
-// - users_ counts the calls of write() under way; drain, seal and discard (Exclusive) wait until
-// there are
-//   none and hold off new ones;
-// - a page of pages_ with `busy` is under I/O and left alone by all others (await a change). A page
-// that
-//   was gathered whole is in one hand only, because every byte comes once;
-// - a window without a writer is being allocated.
-// Nobody waits while owing others something: a thread with a busy page or an allocation does just
-// that.
-struct ContentWriter::Impl {
-  using Lock = std::unique_lock<std::mutex>;
+SpareBuffers& spare_buffers() {
+  static SpareBuffers buffers;
+  return buffers;
+}
 
-  Impl(std::uint64_t zone_size, Allocate allocate)
-      : zone_size_(zone_size), allocate_(std::move(allocate)) {}
-
-  // Where the pages of [base, limit) of the file go: to byte (page - base) of the mblock.
-  struct Window {
-    std::uint64_t limit = 0;
-    std::unique_ptr<MblockWriter> writer;
-  };
-
-  // Bytes [begin, end) of the file, inside one piece of kGatherSize; byte o lies at o %
-  // kGatherSize.
-  struct Gathered {
-    AlignedBuffer buffer;
-    std::uint64_t begin = 0;
-    std::uint64_t end = 0;
-    bool empty() const { return begin == end; }
-    ConstByteSpan bytes(std::uint64_t from, std::uint64_t to) const {
-      return buffer.span(from % kGatherSize, to - from);
-    }
-  };
-
-  // A page of which some bytes came.
-  struct PartialPage {
-    AlignedBuffer buffer;    // empty: on the device (spilled)
-    std::size_t filled = 0;  // bytes that came, or that an earlier seal took
-    std::uint64_t age = 0;   // key in by_age_ while in memory and not busy
-    bool busy = false;
-  };
-
-  // Releases the lock while it lives.
-  class Unlocked {
-   public:
-    explicit Unlocked(Lock& lock) : lock_(lock) { lock_.unlock(); }
-    ~Unlocked() { lock_.lock(); }
-    Unlocked(const Unlocked&) = delete;
-    Unlocked& operator=(const Unlocked&) = delete;
-
-   private:
-    Lock& lock_;
-  };
-
-  // Counts a write under way. The lock is held at both ends.
-  class User {
-   public:
-    explicit User(Impl& impl) : impl_(impl) { ++impl_.users_; }
-    ~User() {
-      if (--impl_.users_ == 0) impl_.changed_.notify_all();
-    }
-    User(const User&) = delete;
-    User& operator=(const User&) = delete;
-
-   private:
-    Impl& impl_;
-  };
-
-  // Alone: no write under way, none begins. The lock is held at both ends.
-  class Exclusive {
-   public:
-    Exclusive(Impl& impl, Lock& lock) : impl_(impl) {
-      impl_.changed_.wait(lock, [&] { return !impl_.exclusive_; });
-      impl_.exclusive_ = true;
-      impl_.changed_.wait(lock, [&] { return impl_.users_ == 0; });
-    }
-    ~Exclusive() {
-      impl_.exclusive_ = false;
-      impl_.changed_.notify_all();
-    }
-    Exclusive(const Exclusive&) = delete;
-    Exclusive& operator=(const Exclusive&) = delete;
-
-   private:
-    Impl& impl_;
-  };
-
-  void write(std::uint64_t offset, ConstByteSpan data);
-  void drain(Lock& lock);
-  Sealed seal(Lock& lock, bool last);
-  void discard(Lock& lock);
-  std::uint64_t length() const { return std::max({fresh_.end(), sealed_.end(), declared_length_}); }
-
-  // Runs `body`; its failure is kept.
-  template <typename Body>
-  auto guarded(Body&& body) {
-    check_failure();
-    try {
-      return body();
-    } catch (...) {
-      keep_failure();
-      throw;
-    }
+// What a write is refused for without looking at what was written.
+void ContentWriter::Impl::check_range(std::uint64_t offset, std::size_t length) const {
+  check_failure();
+  if (ended_) raise(EALREADY, "file", "write after its content was sealed");
+  if (offset > kMaxLength || length > kMaxLength - offset) {
+    raise(EFBIG, "file", "write of {} bytes at {}: beyond {}", length, offset, kMaxLength);
   }
-  void check_failure() const {
-    if (failure_) std::rethrow_exception(failure_);
+}
+
+void ContentWriter::Impl::claim(std::uint64_t offset, std::size_t length) {
+  const std::uint64_t end = offset + length;
+  if (sealed_.overlaps(offset, end) || !fresh_.insert(offset, end)) {
+    raise(EINVAL, "file", "write of {} bytes at {}: some of them were written before", length,
+          offset);
   }
-  void keep_failure() {
-    if (!failure_) failure_ = std::current_exception();
-    changed_.notify_all();
-  }
-  // Waits until another thread changed something.
-  void await_change(Lock& lock) {
-    changed_.wait(lock);
-    check_failure();
-  }
+  last_end_ = end;
+}
 
-  std::size_t put(Lock& lock, std::uint64_t offset, ConstByteSpan data);
-  Gathered take_gathered();
-  void put_out(Lock& lock, Gathered gathered);
-  void put_partial(Lock& lock, std::uint64_t offset, ConstByteSpan data);
-  PartialPage& page_in_memory(Lock& lock, std::uint64_t page);
-  void write_partial(Lock& lock, std::uint64_t number, PartialPage& page);
-  void spill_oldest(Lock& lock);
-  std::size_t sealed_bytes(std::uint64_t page) const;
+// More may follow: the write begins where the last one, the gathered ones or all others end.
+bool ContentWriter::Impl::goes_on(std::uint64_t offset) const {
+  return offset == last_end_ || continues_gathering(offset) ||
+         offset == std::max(fresh_.end(), sealed_.end());
+}
 
-  void write_pages(Lock& lock, std::uint64_t offset, ConstByteSpan pages);
-  std::pair<const std::uint64_t, Window>& window_of(Lock& lock, std::uint64_t page);
-  std::pair<const std::uint64_t, Window>& open_window(Lock& lock, std::uint64_t page);
-  std::uint64_t base_for(std::uint64_t page) const;
-  void add_extents(std::uint64_t base, const Window& window, bool last,
-                   std::vector<Extent>& extents) const;
-
-  const std::uint64_t zone_size_;
-  const Allocate allocate_;
-
-  std::mutex mutex_;
-  std::condition_variable changed_;  // users_, exclusive_, failure_, a page, a window
-  std::size_t users_ = 0;
-  bool exclusive_ = false;
-  bool ended_ = false;  // seal(true) was there
-  std::exception_ptr failure_;
-
-  RangeSet fresh_;   // bytes claimed since the last seal
-  RangeSet sealed_;  // bytes of earlier seals
-  std::uint64_t declared_length_ = 0;
-
-  Gathered gather_;
-  AlignedBuffer spare_;                            // for the next gather_
-  std::map<std::uint64_t, PartialPage> pages_;     // by offset in the file
-  std::map<std::uint64_t, std::uint64_t> by_age_;  // age -> page
-  std::uint64_t next_age_ = 0;
-  std::map<std::uint64_t, Window> windows_;  // base -> window; disjoint
-  std::optional<std::uint64_t> next_zone_;   // after the last mblock
-};
+// Whether the whole pages of what is at hand go straight to the device. Single pages do when they
+// come in no order: they need not wait for each other.
+bool ContentWriter::Impl::is_direct(std::uint64_t offset, std::size_t length,
+                                    bool sequential) const {
+  if (continues_gathering(offset) || !is_aligned(offset, kPageSize)) return false;
+  return length >= kDirectSize || (!sequential && is_aligned(length, kPageSize));
+}
 
 void ContentWriter::Impl::write(std::uint64_t offset, ConstByteSpan data) {
   Lock lock(mutex_);
   changed_.wait(lock, [&] { return !exclusive_; });
-  check_failure();
-  if (ended_) raise(EALREADY, "file", "write after its content was sealed");
+  check_range(offset, data.size());
   if (data.empty()) return;
-  if (offset > kMaxLength || data.size() > kMaxLength - offset) {
-    raise(EFBIG, "file", "write of {} bytes at {}: beyond {}", data.size(), offset, kMaxLength);
-  }
   const std::uint64_t end = offset + data.size();
-  if (sealed_.overlaps(offset, end) || !fresh_.insert(offset, end)) {
-    raise(EINVAL, "file", "write of {} bytes at {}: some of them were written before", data.size(),
-          offset);
-  }
+  const bool sequential = goes_on(offset);
+  claim(offset, data.size());
   const User user(*this);
   guarded([&] {
     // Bytes that are only gathered now have their place already: a pool that is full is told to the
@@ -209,7 +75,7 @@ void ContentWriter::Impl::write(std::uint64_t offset, ConstByteSpan data) {
       page = window_of(lock, page).second.limit;
     }
     while (!data.empty()) {
-      const std::size_t length = put(lock, offset, data);
+      const std::size_t length = put(lock, offset, data, sequential);
       offset += length;
       data = data.subspan(length);
     }
@@ -217,29 +83,18 @@ void ContentWriter::Impl::write(std::uint64_t offset, ConstByteSpan data) {
 }
 
 // Takes the first bytes of `data`, as many as go the same way; returns how many.
-std::size_t ContentWriter::Impl::put(Lock& lock, std::uint64_t offset, ConstByteSpan data) {
-  Gathered interrupted;
-  if (!gather_.empty() && gather_.end != offset) interrupted = take_gathered();
-
-  if (gather_.empty() && is_aligned(offset, kPageSize) && data.size() >= kDirectSize) {
-    put_out(lock, std::move(interrupted));
+std::size_t ContentWriter::Impl::put(Lock& lock, std::uint64_t offset, ConstByteSpan data,
+                                     bool sequential) {
+  if (is_direct(offset, data.size(), sequential)) {
     const std::size_t length = round_down(data.size(), kPageSize);
     write_pages(lock, offset, data.first(length));
     return length;
   }
-
-  if (gather_.empty()) {
-    if (gather_.buffer.empty()) {
-      gather_.buffer = spare_.empty() ? AlignedBuffer(kGatherSize) : std::exchange(spare_, {});
-    }
-    gather_.begin = gather_.end = offset;
-  }
-  const std::size_t at = offset % kGatherSize;
-  const std::size_t length = std::min(data.size(), kGatherSize - at);
-  std::memcpy(gather_.buffer.data() + at, data.data(), length);
-  gather_.end += length;
+  Gathered interrupted;
+  if (!continues_gathering(offset)) interrupted = take_gathered();
+  const std::size_t length = gather(offset, data);
   Gathered full;
-  if (at + length == kGatherSize) full = take_gathered();
+  if (is_aligned(gather_.end, kGatherSize)) full = take_gathered();
   put_out(lock, std::move(interrupted));
   put_out(lock, std::move(full));
   return length;
@@ -249,16 +104,33 @@ ContentWriter::Impl::Gathered ContentWriter::Impl::take_gathered() {
   return std::exchange(gather_, Gathered{});
 }
 
+// Takes as much of `data` as there is room for; it goes on where gather_ ends, or that is empty.
+std::size_t ContentWriter::Impl::gather(std::uint64_t offset, ConstByteSpan data) {
+  if (gather_.empty()) {
+    if (gather_.buffer.empty()) gather_.buffer = spare_buffers().take();
+    gather_.begin = gather_.end = offset;
+  }
+  const std::size_t at = offset % kGatherSize;
+  const std::size_t length = std::min(data.size(), kGatherSize - at);
+  std::memcpy(gather_.buffer.data() + at, data.data(), length);
+  gather_.end += length;
+  return length;
+}
+
 void ContentWriter::Impl::put_out(Lock& lock, Gathered gathered) {
   if (gathered.empty()) return;
-  const std::uint64_t begin = gathered.begin;
-  const std::uint64_t end = gathered.end;
-  const std::uint64_t head_end = std::min(round_up(begin, kPageSize), end);
-  const std::uint64_t tail_begin = std::max(page_of(end), head_end);
-  write_pages(lock, head_end, gathered.bytes(head_end, tail_begin));
-  put_partial(lock, begin, gathered.bytes(begin, head_end));
-  put_partial(lock, tail_begin, gathered.bytes(tail_begin, end));
-  spare_ = std::move(gathered.buffer);
+  const std::uint64_t begin = gathered.pages_begin();
+  const std::uint64_t end = gathered.pages_end();
+  write_pages(lock, begin, gathered.bytes(begin, end));
+  put_ends(lock, gathered);
+  spare_buffers().give(std::move(gathered.buffer));
+}
+
+void ContentWriter::Impl::put_ends(Lock& lock, const Gathered& gathered) {
+  const std::uint64_t begin = gathered.pages_begin();
+  const std::uint64_t end = gathered.pages_end();
+  put_partial(lock, gathered.begin, gathered.bytes(gathered.begin, begin));
+  put_partial(lock, end, gathered.bytes(end, gathered.end));
 }
 
 // Adds bytes of one page; the page is written when it is complete.
@@ -412,7 +284,6 @@ ContentWriter::Sealed ContentWriter::Impl::seal(Lock& lock, bool last) {
     while (!by_age_.empty())
       spill_oldest(lock);
     pages_.clear();
-    spare_ = {};
 
     Sealed sealed;
     for (auto& [base, window] : windows_) {
@@ -452,9 +323,9 @@ void ContentWriter::Impl::discard(Lock& lock) {
   pages_.clear();
   by_age_.clear();
   gather_ = {};
-  spare_ = {};
   fresh_.clear();
   declared_length_ = 0;
+  last_end_ = 0;
   failure_ = nullptr;
   next_zone_.reset();
   auto windows = std::exchange(windows_, {});
@@ -473,6 +344,14 @@ ContentWriter::~ContentWriter() = default;
 
 void ContentWriter::write(std::uint64_t offset, ConstByteSpan data) {
   impl_->write(offset, data);
+}
+
+StartedWrite ContentWriter::start_write(std::uint64_t offset, ConstByteSpan data) {
+  return impl_->start_write(offset, data);
+}
+
+void ContentWriter::end_write(StartedWrite& write, int error) noexcept {
+  impl_->end_write(write, error);
 }
 
 void ContentWriter::declare_length(std::uint64_t length) {

@@ -23,6 +23,33 @@ struct Extent {
   bool operator==(const Extent&) const = default;
 };
 
+class ContentWriter;
+
+// What became of a write that must not wait (ContentWriter::start_write).
+struct StartedWrite {
+  enum class Kind : std::uint8_t {
+    must_wait,  // nothing was taken: call write() where waiting is allowed
+    done,       // taken
+    // Taken: the caller writes `memory` to `offset` of `device` and calls end_write() then.
+    // `memory` is the data that was given, a part of it, or memory that this object owns (it may be
+    // moved).
+    transfer,
+  };
+  StartedWrite() = default;
+  explicit StartedWrite(Kind what) : kind(what) {}
+
+  Kind kind = Kind::must_wait;
+  Device* device = nullptr;
+  std::uint64_t offset = 0;  // bytes on the device, a multiple of kPageSize
+  ConstByteSpan memory;      // whole pages, aligned to kPageSize
+
+  // Of the writer, not of the caller:
+  std::shared_ptr<ContentWriter> writer;  // set by those who share it: keeps it until the end
+  MblockWriter* mblock = nullptr;
+  std::uint64_t position = 0;  // bytes: where `memory` goes in the mblock
+  AlignedBuffer gathered;      // not empty: `memory` lies in it
+};
+
 // Takes every byte once, in any order, and spreads the file over mblocks: byte o of the file goes
 // to byte o % zone size of mblock o / zone size, except after seal(). Small and unaligned writes
 // are gathered in memory (at most kGatherSize and kMaxPartialPages pages per file); the rest goes
@@ -49,6 +76,16 @@ class ContentWriter {
   // EINVAL when a byte of the range was written before (nothing is written then); EFBIG beyond
   // 2^63 - 1; ENOSPC when there is no room for the range, also where it is only gathered yet.
   void write(std::uint64_t offset, ConstByteSpan data);
+  // The same without waiting for the device, an allocation or another thread's I/O: what cannot be
+  // taken so is not taken at all (must_wait: the first bytes of a zone, a drain or seal under way,
+  // ragged ends that complete a page, ...). Throws as write(), with nothing taken. Page-aligned
+  // data (in memory, too) that does not go on where an earlier write ended, or has 128 KiB and
+  // more, is for the caller to transfer; other data is gathered, and who fills the gathering buffer
+  // transfers it.
+  StartedWrite start_write(std::uint64_t offset, ConstByteSpan data);
+  // Once for every start_write() that said `transfer`, on any thread: its outcome, 0 or an errno,
+  // which is kept as those of write(). Until then drain, seal and discard wait. Waits for nothing.
+  void end_write(StartedWrite& write, int error) noexcept;
   // The file is to be at least this long; the missing bytes read as zeros. EFBIG beyond 2^63 - 1.
   void declare_length(std::uint64_t length);
   // The greater of what was written and what was declared.

@@ -54,20 +54,31 @@ MblockWriter::~MblockWriter() {
 }
 
 void MblockWriter::write(std::uint64_t offset, ConstByteSpan pages) {
-  if (!is_aligned(offset, kPageSize) || !is_aligned(pages.size(), kPageSize) ||
-      offset > capacity_ || pages.size() > capacity_ - offset) {
+  const std::uint64_t at = place(offset, pages.size());
+  if (pages.empty()) return;
+  device().write(at, pages);
+  wrote(offset, pages.size());
+}
+
+Device& MblockWriter::device() const {
+  return pool_.device(object_.media_class);
+}
+
+std::uint64_t MblockWriter::place(std::uint64_t offset, std::size_t length) const {
+  if (!is_aligned(offset, kPageSize) || !is_aligned(length, kPageSize) || offset > capacity_ ||
+      length > capacity_ - offset) {
     raise(EINVAL, subject(pool_, object_),
-          "write of {} bytes at {}: not whole pages inside its {} bytes", pages.size(), offset,
+          "write of {} bytes at {}: not whole pages inside its {} bytes", length, offset,
           capacity_);
   }
-  {
-    std::lock_guard lock(mutex_);
-    if (finished_) raise(EALREADY, subject(pool_, object_), "write after it was finished");
-  }
-  if (pages.empty()) return;
-  pool_.device(object_.media_class).write(pool_.offset_of(object_) + offset, pages);
-  std::lock_guard lock(mutex_);
-  written_.unite(offset, offset + pages.size());
+  const std::lock_guard lock(mutex_);
+  if (finished_) raise(EALREADY, subject(pool_, object_), "write after it was finished");
+  return pool_.offset_of(object_) + offset;
+}
+
+void MblockWriter::wrote(std::uint64_t offset, std::size_t length) {
+  const std::lock_guard lock(mutex_);
+  written_.unite(offset, offset + length);
 }
 
 void MblockWriter::read(std::uint64_t offset, ByteSpan pages) const {

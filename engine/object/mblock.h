@@ -18,8 +18,8 @@ namespace mpool {
 // writes in any order, and holding back what comes early would take memory without bound. Gaps
 // below the written length are filled with zeros by finish().
 //
-// Threads: write() and read() may be called at the same time for different pages; the rest wants to
-// be alone.
+// Threads: write() (or its halves) and read() may be called at the same time for different pages;
+// the rest wants to be alone. No lock is held during I/O.
 class MblockWriter {
  public:
   // Allocates. ENOSPC and others as Pool::allocate.
@@ -35,6 +35,12 @@ class MblockWriter {
   // Writes whole pages at a page-aligned offset. EINVAL when the range is not aligned or not inside
   // the capacity; EIO and others from the device.
   void write(std::uint64_t offset, ConstByteSpan pages);
+  // The two halves of write() for who transfers the pages without waiting: where they go on
+  // device() (errors as write(), but for those of the device), and that they are there. Between the
+  // two the writer must not be finished. They wait for nothing.
+  Device& device() const;
+  std::uint64_t place(std::uint64_t offset, std::size_t length) const;
+  void wrote(std::uint64_t offset, std::size_t length);
   // Reads back whole pages that were written.
   void read(std::uint64_t offset, ByteSpan pages) const;
 

@@ -51,15 +51,26 @@ ObjectRecord ObjectTable::record_of(const Entries::value_type& entry) const {
   return object;
 }
 
-void ObjectTable::change_state(Entry& entry, ObjectState state) {
-  if (is_live(entry.state) && !is_live(state)) live_count_.fetch_sub(1, std::memory_order_relaxed);
-  if (!is_live(entry.state) && is_live(state)) live_count_.fetch_add(1, std::memory_order_relaxed);
+void ObjectTable::count_live(ObjectId id, bool more) {
+  const auto count = [more](std::atomic<std::size_t>& counter) {
+    if (more) {
+      counter.fetch_add(1, std::memory_order_relaxed);
+    } else {
+      counter.fetch_sub(1, std::memory_order_relaxed);
+    }
+  };
+  count(live_count_);
+  if (id.is_mlog()) count(live_mlog_count_);
+}
+
+void ObjectTable::change_state(ObjectId id, Entry& entry, ObjectState state) {
+  if (is_live(entry.state) != is_live(state)) count_live(id, is_live(state));
   entry.state = state;
 }
 
 ObjectRecord ObjectTable::take(Entries::iterator at) {
   ObjectRecord object = record_of(*at);
-  if (is_live(at->second.state)) live_count_.fetch_sub(1, std::memory_order_relaxed);
+  if (is_live(at->second.state)) count_live(object.id, false);
   record_bytes_.fetch_sub(record_size(object.id), std::memory_order_relaxed);
   if (object.id.is_mlog()) uuids_.erase(object.id);
   entries_.erase(at);
@@ -75,7 +86,7 @@ bool ObjectTable::insert(const ObjectRecord& object, ObjectState state) {
   const std::unique_lock lock(mutex_);
   if (!entries_.emplace(object.id, make_entry(object, state)).second) return false;
   if (object.id.is_mlog()) uuids_.emplace(object.id, object.uuid);
-  if (is_live(state)) live_count_.fetch_add(1, std::memory_order_relaxed);
+  if (is_live(state)) count_live(object.id, true);
   record_bytes_.fetch_add(record_size(object.id), std::memory_order_relaxed);
   return true;
 }
@@ -121,7 +132,7 @@ void ObjectTable::set_state(ObjectId id, ObjectState state) {
   const std::unique_lock lock(mutex_);
   const auto at = entries_.find(id);
   assert(at != entries_.end());
-  change_state(at->second, state);
+  change_state(at->first, at->second, state);
 }
 
 bool ObjectTable::begin_commit(const ObjectRecord& object) {
@@ -129,7 +140,7 @@ bool ObjectTable::begin_commit(const ObjectRecord& object) {
   const auto at = entries_.find(object.id);
   if (at == entries_.end() || at->second.state != ObjectState::allocated) return false;
   at->second.written_length = object.written_length;
-  change_state(at->second, ObjectState::committing);
+  change_state(at->first, at->second, ObjectState::committing);
   return true;
 }
 
@@ -138,7 +149,7 @@ int ObjectTable::doom(ObjectId id) {
   const auto at = entries_.find(id);
   if (at == entries_.end() || at->second.state != ObjectState::committed) return ENOENT;
   if (at->second.pins != 0) return EBUSY;
-  change_state(at->second, ObjectState::doomed);
+  change_state(at->first, at->second, ObjectState::doomed);
   return 0;
 }
 

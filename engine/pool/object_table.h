@@ -60,6 +60,8 @@ class ObjectTable {
   void collect_committed(std::vector<ObjectRecord>& into) const;
 
   std::size_t live_count() const { return live_count_.load(std::memory_order_relaxed); }
+  // Those of them that are mlogs.
+  std::size_t live_mlog_count() const { return live_mlog_count_.load(std::memory_order_relaxed); }
   // Bytes of the records of all objects, allocated ones too, with their descriptors.
   std::uint64_t record_bytes() const { return record_bytes_.load(std::memory_order_relaxed); }
 
@@ -80,13 +82,15 @@ class ObjectTable {
   static bool is_found(ObjectState state);
   static Entry make_entry(const ObjectRecord& object, ObjectState state);
   ObjectRecord record_of(const Entries::value_type& entry) const;
-  void change_state(Entry& entry, ObjectState state);
+  void count_live(ObjectId id, bool more);
+  void change_state(ObjectId id, Entry& entry, ObjectState state);
   ObjectRecord take(Entries::iterator at);
 
   mutable std::shared_mutex mutex_;
   Entries entries_;
   std::unordered_map<ObjectId, Uuid> uuids_;  // of mlogs
   std::atomic<std::size_t> live_count_ = 0;
+  std::atomic<std::size_t> live_mlog_count_ = 0;
   std::atomic<std::uint64_t> record_bytes_ = 0;
 };
 

@@ -57,12 +57,22 @@ std::vector<ObjectRecord> Pool::objects() const {
   return objects;
 }
 
-std::size_t Pool::object_count() const {
-  std::size_t count = 0;
+Pool::ObjectCounts Pool::object_counts() const {
+  ObjectCounts counts;
   for (std::size_t slot = 1; slot < impl_->slots.size(); ++slot) {
-    count += impl_->slots[slot]->table().live_count();
+    const ObjectTable& table = impl_->slots[slot]->table();
+    const std::size_t live = table.live_count();
+    // The counters change one after the other.
+    const std::size_t mlogs = std::min(table.live_mlog_count(), live);
+    counts.mlogs += mlogs;
+    counts.mblocks += live - mlogs;
   }
-  return count;
+  return counts;
+}
+
+std::size_t Pool::object_count() const {
+  const ObjectCounts counts = object_counts();
+  return counts.mblocks + counts.mlogs;
 }
 
 std::optional<ObjectRecord> Pool::find(ObjectId id) const {

@@ -113,6 +113,12 @@ class Pool {
   std::vector<ObjectRecord> objects() const;
   // How many there are; cheap, counts those being committed too.
   std::size_t object_count() const;
+  struct ObjectCounts {
+    std::size_t mblocks = 0;
+    std::size_t mlogs = 0;  // with the root MDC's two
+  };
+  // The same by type; as cheap.
+  ObjectCounts object_counts() const;
   std::optional<ObjectRecord> find(ObjectId id) const;  // a committed object
 
   // Bytes of an mblock / of the zones of an mlog of that capacity.

@@ -31,11 +31,28 @@ TEST(ObjectTable, FindsWhatIsCommitted) {
   table.set_state(a.id, ObjectState::committed);
   EXPECT_EQ(table.find_committed(a.id), a);
   EXPECT_EQ(table.live_count(), 1u);
+  EXPECT_EQ(table.live_mlog_count(), 1u);
   EXPECT_EQ(table.erase(a.id), a);
   EXPECT_EQ(table.erase(a.id), std::nullopt);
+  EXPECT_EQ(table.live_mlog_count(), 0u);
   EXPECT_EQ(table.state(a.id), std::nullopt);
   EXPECT_EQ(table.live_count(), 0u);
   EXPECT_EQ(table.record_bytes(), 0u);
+}
+
+TEST(ObjectTable, CountsMlogsApart) {
+  ObjectTable table;
+  const ObjectRecord log = object(1, ObjectType::mlog);
+  table.insert(log, ObjectState::allocated);
+  table.insert(object(2), ObjectState::committed);
+  EXPECT_EQ(table.live_count(), 1u);
+  EXPECT_EQ(table.live_mlog_count(), 0u);
+  table.begin_commit(log);
+  EXPECT_EQ(table.live_count(), 2u);
+  EXPECT_EQ(table.live_mlog_count(), 1u);
+  table.set_state(log.id, ObjectState::deleting);
+  EXPECT_EQ(table.live_count(), 1u);
+  EXPECT_EQ(table.live_mlog_count(), 0u);
 }
 
 TEST(ObjectTable, DoomedIsLiveUntilItsDeletionIsLogged) {

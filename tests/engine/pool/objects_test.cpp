@@ -27,6 +27,8 @@ TEST(Objects, LifeOfAnMblock) {
   pool->commit(std::span(&object, 1));
   EXPECT_EQ(pool->find(object.id), object);
   EXPECT_EQ(pool->object_count(), 3u);
+  EXPECT_EQ(pool->object_counts().mblocks, 1u);
+  EXPECT_EQ(pool->object_counts().mlogs, 2u);
   pool->commit(std::span(&object, 1));  // idempotent
   pool->abort(object);                  // no effect after the commit
   EXPECT_EQ(pool->find(object.id), object);

@@ -1,0 +1,117 @@
+#include "engine/device/io_ring.h"
+
+#include <bit>
+#include <cerrno>
+#include <cstring>
+
+#include "engine/base/error.h"
+
+namespace mpool {
+
+namespace {
+
+// Requests get on their way in groups of so many: the first are with the device while the next are
+// being looked at.
+constexpr unsigned kSubmitGroup = 8;
+constexpr std::size_t kSubmissionSize = 128;
+constexpr unsigned kUsualFlags = IORING_SETUP_SQE128 | IORING_SETUP_CQSIZE |
+                                 IORING_SETUP_R_DISABLED | IORING_SETUP_SINGLE_ISSUER;
+
+int set_up(unsigned entries, unsigned completions, unsigned flags, io_uring& ring) {
+  io_uring_params parameters{};
+  parameters.flags = flags;
+  parameters.cq_entries = completions;
+  return io_uring_queue_init_params(entries, &ring, &parameters);
+}
+
+// What the kernel may answer although nothing is wrong.
+bool is_passing(int result) {
+  return result == -EINTR || result == -EAGAIN || result == -EBUSY || result == -ETIME;
+}
+
+void check(int result, const char* operation) {
+  if (result < 0 && !is_passing(result)) {
+    raise(-result, "io_uring", "{}: {}", operation, errno_text(-result));
+  }
+}
+
+}  // namespace
+
+IoRing::IoRing(unsigned entries, unsigned completions) {
+  // Completions are looked at when the thread asks for them, not whenever the device interrupts it.
+  int result = set_up(entries, completions, kUsualFlags | IORING_SETUP_DEFER_TASKRUN, ring_);
+  if (result == -EINVAL) {  // before Linux 6.1
+    result = set_up(entries, completions, kUsualFlags | IORING_SETUP_COOP_TASKRUN, ring_);
+  }
+  check(result, "a ring cannot be made");
+}
+
+IoRing::~IoRing() {
+  io_uring_queue_exit(&ring_);
+}
+
+void IoRing::enable() {
+  check(io_uring_enable_rings(&ring_), "a ring cannot be enabled");
+}
+
+io_uring_sqe& IoRing::prepare(RingOperation& operation) {
+  io_uring_sqe* entry = io_uring_get_sqe(&ring_);
+  while (entry == nullptr) {
+    submit();
+    entry = io_uring_get_sqe(&ring_);
+  }
+  std::memset(static_cast<void*>(entry), 0, kSubmissionSize);
+  io_uring_sqe_set_data(entry, &operation);
+  return *entry;
+}
+
+void IoRing::post(RingOperation& operation, std::int32_t result) {
+  posted_.emplace_back(&operation, result);
+}
+
+void IoRing::submit() {
+  if (prepared() > 0) check(io_uring_submit(&ring_), "submitting failed");
+}
+
+void IoRing::poll() {
+  check(io_uring_submit_and_get_events(&ring_), "polling failed");
+}
+
+bool IoRing::submit_and_wait(int timeout_ms) {
+  if (!posted_.empty()) {
+    submit();
+  } else if (timeout_ms < 0) {
+    check(io_uring_submit_and_wait(&ring_, 1), "waiting failed");
+  } else {
+    __kernel_timespec timeout{.tv_sec = timeout_ms / 1000,
+                              .tv_nsec = static_cast<long long>(timeout_ms % 1000) * 1'000'000};
+    io_uring_cqe* completion = nullptr;
+    check(io_uring_submit_and_wait_timeout(&ring_, &completion, 1, &timeout, nullptr),
+          "waiting failed");
+  }
+  return !posted_.empty() || io_uring_cq_ready(&ring_) > 0;
+}
+
+unsigned IoRing::run_completions() {
+  unsigned count = 0;
+  const auto complete = [&](RingOperation& operation, std::int32_t result) {
+    operation.completed(result);
+    ++count;
+    if (prepared() >= kSubmitGroup) submit();
+  };
+  // What is posted meanwhile has its turn next time.
+  for (const auto& [operation, result] : std::exchange(posted_, {}))
+    complete(*operation, result);
+  for (unsigned ready = io_uring_cq_ready(&ring_); ready > 0; --ready) {
+    io_uring_cqe* completion = nullptr;
+    if (io_uring_peek_cqe(&ring_, &completion) != 0) break;
+    auto* operation = std::bit_cast<RingOperation*>(
+        static_cast<std::uintptr_t>(io_uring_cqe_get_data64(completion)));
+    const std::int32_t result = completion->res;
+    io_uring_cqe_seen(&ring_, completion);
+    complete(*operation, result);
+  }
+  return count;
+}
+
+}  // namespace mpool

@@ -1,0 +1,517 @@
+// Reading, writing and looking without waiting for the device.
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <optional>
+#include <random>
+#include <semaphore>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "engine/base/aligned_buffer.h"
+#include "tests/engine/names/support.h"
+
+namespace mpool::test {
+namespace {
+
+constexpr std::size_t kPage = kPageSize;
+
+// What the plan of a read gives, carried out; nullopt where there is none.
+std::optional<std::string> planned_read(OpenFile& file, std::uint64_t offset, std::size_t length) {
+  AlignedBuffer memory(round_up(length, kPage));
+  std::memset(memory.data(), 0xee, memory.size());
+  ReadPlan plan;
+  if (!file.plan_read(offset, length, memory.span(), plan)) return std::nullopt;
+  EXPECT_LE(plan.length, length);
+  std::size_t end = 0;
+  for (std::size_t i = 0; i < plan.count; ++i) {
+    const ReadPlan::Transfer& transfer = plan.transfers[i];
+    EXPECT_GE(transfer.at, end);
+    end = transfer.at + transfer.length;
+    EXPECT_LE(end, memory.size());
+    EXPECT_LT(transfer.at, plan.length);
+    transfer.device->read(transfer.offset, memory.span(transfer.at, transfer.length));
+  }
+  return std::string(reinterpret_cast<const char*>(memory.data()), plan.length);
+}
+
+std::string plain_read(OpenFile& file, std::uint64_t offset, std::size_t length) {
+  std::string text(length, '\0');
+  text.resize(file.read(offset, {reinterpret_cast<std::byte*>(text.data()), length}));
+  return text;
+}
+
+TEST(PlanRead, GivesWhatReadGives) {
+  TestTree tree;
+  const std::string text = pattern(5 * kZoneSize + 777);
+  tree.put("f", text);
+  const auto file = tree.open("f", {.read = true});
+  for (const std::size_t length :
+       {std::size_t{1}, kPage, 3 * kPage, std::size_t{kZoneSize} + kPage, std::size_t{200'000}}) {
+    for (std::uint64_t offset = 0; offset < text.size(); offset += kPage) {
+      const auto planned = planned_read(*file, offset, length);
+      ASSERT_TRUE(planned) << length << " at " << offset;
+      ASSERT_TRUE(*planned == text.substr(offset, length)) << length << " at " << offset;
+    }
+  }
+  EXPECT_EQ(planned_read(*file, round_up(text.size(), kPage), kPage), "");
+  EXPECT_EQ(planned_read(*file, 1000 * kZoneSize, kPage), "");
+  EXPECT_EQ(planned_read(*file, 0, 0), "");
+  // Pages of the file do not fall on those of the memory.
+  EXPECT_FALSE(planned_read(*file, 512, kPage));
+  file->close();
+}
+
+TEST(PlanRead, DoesNoIo) {
+  TestTree tree;
+  tree.put("f", pattern(kZoneSize));
+  const auto file = tree.open("f", {.read = true});
+  AlignedBuffer memory(kPage);
+  ReadPlan plan;
+  const auto before = tree.device().counters();
+  ASSERT_TRUE(file->plan_read(kPage, 100, memory.span(), plan));
+  EXPECT_EQ(plan.length, 100u);
+  ASSERT_EQ(plan.count, 1u);
+  EXPECT_EQ(plan.transfers[0].device, &tree.device());
+  EXPECT_EQ(plan.transfers[0].length, kPage);
+  EXPECT_EQ(tree.device().counters().reads, before.reads);
+  file->close();
+}
+
+TEST(PlanRead, ZeroesGaps) {
+  TestTree tree;
+  const auto file = tree.create("f");
+  file->write(kPage, bytes_of(pattern(kPage)), false);
+  file->write(4 * kZoneSize, bytes_of(pattern(100)), false);
+  file->truncate(6 * kZoneSize + 5);
+  file->close();
+  const auto reader = tree.open("f", {.read = true});
+  const std::uint64_t size = tree.stat("f").size;
+  std::size_t plans = 0;
+  for (std::uint64_t offset = 0; offset < size; offset += kPage) {
+    for (const std::size_t length : {kPage, std::size_t{kZoneSize}, std::size_t{3 * kZoneSize}}) {
+      const auto planned = planned_read(*reader, offset, length);
+      if (!planned) continue;
+      ++plans;
+      ASSERT_TRUE(*planned == plain_read(*reader, offset, length)) << length << " at " << offset;
+    }
+  }
+  EXPECT_EQ(planned_read(*reader, 5 * kZoneSize, kPage), std::string(kPage, '\0'));
+  EXPECT_EQ(planned_read(*reader, 6 * kZoneSize, kPage), std::string(5, '\0'));
+  // Data and a gap that goes on behind it share a page.
+  EXPECT_FALSE(planned_read(*reader, 4 * kZoneSize, kPage));
+  EXPECT_EQ(planned_read(*reader, 4 * kZoneSize, 100), pattern(100));
+  EXPECT_GT(plans, 3 * size / kPage / 2);
+  reader->close();
+}
+
+TEST(PlanRead, OfFilesMadeInManySteps) {
+  for (unsigned seed = 1; seed <= 8; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    std::mt19937 random(seed);
+    TestTree tree;
+    const auto file = tree.create("f");
+    std::vector<std::uint64_t> cuts;
+    for (std::uint64_t at = 0; at < 8 * kZoneSize; at += 1 + random() % 40'000)
+      cuts.push_back(random() % 2 == 0 ? round_up(at, kPage) : at);
+    std::ranges::sort(cuts);
+    for (std::size_t i = 0; i + 1 < cuts.size(); ++i) {
+      if (cuts[i] == cuts[i + 1] || random() % 4 == 0) continue;
+      file->write(cuts[i], bytes_of(pattern(cuts[i + 1] - cuts[i], i)), false);
+      if (random() % 4 == 0) file->fsync();
+    }
+    file->close();
+    const auto reader = tree.open("f", {.read = true});
+    std::size_t plans = 0;
+    for (int i = 0; i < 2000; ++i) {
+      const std::uint64_t offset = random() % (9 * kZoneSize / kPage) * kPage;
+      const std::size_t length = 1 + random() % (random() % 2 == 0 ? 2 * kPage : 200'000);
+      const auto planned = planned_read(*reader, offset, length);
+      if (!planned) continue;
+      ++plans;
+      ASSERT_TRUE(*planned == plain_read(*reader, offset, length)) << length << " at " << offset;
+    }
+    EXPECT_GT(plans, 200u);
+    reader->close();
+  }
+}
+
+TEST(PlanRead, NotMoreTransfersThanFit) {
+  TestTree tree;
+  const std::string text = pattern(10 * kZoneSize);
+  tree.put("f", text);
+  const auto file = tree.open("f", {.read = true});
+  EXPECT_FALSE(planned_read(*file, 0, text.size()));
+  const std::size_t most = ReadPlan::kMaxTransfers * kZoneSize;
+  const auto planned = planned_read(*file, 0, most);
+  ASSERT_TRUE(planned);
+  EXPECT_TRUE(*planned == text.substr(0, most));
+  file->close();
+}
+
+TEST(PlanRead, OnlyOfCommittedFiles) {
+  TestTree tree;
+  tree.put("empty", "");
+  tree.append("log", "line\n");
+  const auto empty = tree.open("empty", {.read = true});
+  const auto log = tree.open("log", {.read = true});
+  const auto written = tree.create("f");
+  written->write(0, bytes_of(pattern(kPage)), false);
+  written->fsync();
+  const auto early = tree.open("f", {.read = true});
+  EXPECT_FALSE(planned_read(*empty, 0, kPage));
+  EXPECT_FALSE(planned_read(*log, 0, kPage));
+  EXPECT_FALSE(planned_read(*written, 0, kPage));
+  EXPECT_FALSE(planned_read(*early, 0, kPage));
+  const auto writer = tree.open("f", {.write = true});
+  EXPECT_EQ(errno_of([&] { planned_read(*writer, 0, kPage); }), EBADF);
+  writer->close();
+  written->close();
+  EXPECT_EQ(planned_read(*early, 0, kPage), pattern(kPage));
+  for (OpenFile* file : {empty.get(), log.get(), early.get()})
+    file->close();
+}
+
+TEST(PlanRead, OfAFileThatIsGone) {
+  TestTree tree;
+  tree.put("f", pattern(2 * kZoneSize));
+  const auto before = tree.open("f", {.read = true});
+  EXPECT_EQ(planned_read(*before, 0, kPage), pattern(kPage));
+  const auto untouched = tree.open("f", {.read = true});
+  tree.unlink("f");
+  tree.names().sync();
+  tree.put("other", pattern(4 * kZoneSize, 9));
+  EXPECT_TRUE(planned_read(*before, 0, 2 * kZoneSize) == pattern(2 * kZoneSize));
+  EXPECT_TRUE(planned_read(*untouched, 0, 2 * kZoneSize) == pattern(2 * kZoneSize));
+  before->close();
+  untouched->close();
+}
+
+TEST(PlanRead, ByManyThreadsAtOnce) {
+  TestTree tree;
+  for (int round = 0; round < 20; ++round) {
+    const std::string name = "f" + std::to_string(round);
+    const std::string text = pattern(2 * kZoneSize, round);
+    tree.put(name, text);
+    const auto file = tree.open(name, {.read = true});
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 4; ++t) {
+      threads.emplace_back([&, t] {
+        if (t % 2 == 0) {
+          EXPECT_TRUE(planned_read(*file, 0, text.size()) == text);
+        } else {
+          EXPECT_TRUE(plain_read(*file, 0, text.size()) == text);
+        }
+      });
+    }
+    for (auto& thread : threads)
+      thread.join();
+    file->close();
+  }
+}
+
+// --- writing ---
+
+AlignedBuffer aligned(std::string_view text) {
+  AlignedBuffer buffer(text.size());
+  std::memcpy(buffer.data(), text.data(), text.size());
+  return buffer;
+}
+
+// Writes as the daemon does.
+void put(OpenFile& file, std::uint64_t offset, std::string_view text, bool append = false) {
+  const AlignedBuffer data = aligned(text);
+  StartedWrite write = file.start_write(offset, data.span(), append);
+  if (write.kind == StartedWrite::Kind::must_wait) {
+    file.write(offset, data.span(), append);
+  } else if (write.kind == StartedWrite::Kind::transfer) {
+    write.device->write(write.offset, write.memory);
+    file.end_write(write, 0);
+  }
+}
+
+TEST(StartWrite, GivesTheSameFile) {
+  TestTree tree;
+  const std::string text = pattern(4 * kZoneSize + 100);
+  const std::string_view view = text;
+  const auto file = tree.create("f");
+  for (std::size_t page = text.size() / kPage + 1; page-- > 0;)
+    put(*file, page * kPage, view.substr(page * kPage, kPage));
+  EXPECT_EQ(errno_of([&] { put(*file, 0, "again"); }), EINVAL);
+  file->close();
+  EXPECT_EQ(tree.get("f"), text);
+  tree.remount();
+  EXPECT_EQ(tree.get("f"), text);
+}
+
+TEST(StartWrite, Appending) {
+  TestTree tree;
+  const auto file = tree.create("f");
+  const auto other = tree.open("f", {.write = true});
+  std::string text;
+  for (int i = 0; i < 100; ++i) {
+    const std::string piece = pattern(1 + i * 37, i);
+    put(i % 2 == 0 ? *file : *other, 0, piece, true);
+    text += piece;
+  }
+  file->close();
+  other->close();
+  EXPECT_EQ(tree.get("f"), text);
+}
+
+TEST(StartWrite, LogsAndReadersAreForOthers) {
+  TestTree tree;
+  const auto log = tree.create("log", true);
+  const AlignedBuffer data = aligned(pattern(kPage));
+  EXPECT_EQ(log->start_write(0, data.span(), true).kind, StartedWrite::Kind::must_wait);
+  EXPECT_EQ(log->start_write(0, data.span(), false).kind, StartedWrite::Kind::must_wait);
+  const auto reader = tree.open("log", {.read = true});
+  EXPECT_EQ(errno_of([&] { reader->start_write(0, data.span(), false); }), EBADF);
+  reader->close();
+  log->close();
+}
+
+TEST(StartWrite, TheCloseWaitsForIt) {
+  TestTree tree;
+  const std::string text = pattern(3 * kPage);
+  const auto file = tree.create("f");
+  put(*file, 0, text.substr(0, kPage));
+  const AlignedBuffer data = aligned(text.substr(2 * kPage));
+  StartedWrite write = file->start_write(2 * kPage, data.span(), false);
+  ASSERT_EQ(write.kind, StartedWrite::Kind::transfer);
+  std::atomic<bool> ended = false;
+  std::thread closer([&] {
+    file->close();
+    EXPECT_TRUE(ended);
+  });
+  write.device->write(write.offset, write.memory);
+  ended = true;
+  file->end_write(write, 0);
+  closer.join();
+  std::string expected = text;
+  expected.replace(kPage, kPage, kPage, '\0');
+  EXPECT_EQ(tree.get("f"), expected);
+}
+
+TEST(StartWrite, AFailureIsToldByFlushAndFsync) {
+  TestTree tree;
+  const auto file = tree.create("f");
+  file->write(0, bytes_of(pattern(kPage)), false);
+  const AlignedBuffer data = aligned(pattern(kPage));
+  StartedWrite write = file->start_write(4 * kPage, data.span(), false);
+  ASSERT_EQ(write.kind, StartedWrite::Kind::transfer);
+  file->end_write(write, EIO);
+  EXPECT_EQ(errno_of([&] { file->start_write(8 * kPage, data.span(), false); }), EIO);
+  EXPECT_EQ(errno_of([&] { file->flush(); }), EIO);
+  EXPECT_EQ(errno_of([&] { file->fsync(); }), EIO);
+  file->close();
+  EXPECT_EQ(errno_of([&] { tree.stat("f"); }), ENOENT);
+}
+
+TEST(StartWrite, ThreadsWithFsyncsAndATruncation) {
+  std::mt19937 random(13);
+  TestTree tree;
+  constexpr std::size_t kPages = 8 * kZoneSize / kPage;
+  const std::string text = pattern(kPages * kPage);
+  std::vector<std::size_t> order(kPages);
+  for (std::size_t i = 0; i < kPages; ++i)
+    order[i] = i;
+  std::ranges::shuffle(order, random);
+  const auto file = tree.create("f");
+  const auto write_all = [&] {
+    std::vector<std::thread> threads;
+    for (std::size_t t = 0; t < 3; ++t) {
+      threads.emplace_back([&, t] {
+        for (std::size_t i = t; i < kPages; i += 3)
+          put(*file, order[i] * kPage, std::string_view(text).substr(order[i] * kPage, kPage));
+      });
+    }
+    for (int i = 0; i < 5; ++i)
+      file->fsync();
+    if (random() % 2 == 0) file->truncate(0);
+    for (auto& thread : threads)
+      thread.join();
+  };
+  write_all();
+  file->truncate(0);
+  std::thread truncation([&] { file->truncate(0); });
+  write_all();
+  truncation.join();
+  file->truncate(0);
+  for (const std::size_t page : order)
+    put(*file, page * kPage, std::string_view(text).substr(page * kPage, kPage));
+  file->close();
+  EXPECT_TRUE(tree.get("f") == text);
+}
+
+// --- looking ---
+
+TEST(Now, LookupSaysWhatLookupSays) {
+  TestTree tree;
+  tree.mkdir("d");
+  tree.put("d/f", "text");
+  const InodeNumber directory = tree.stat("d").inode;
+  const LookupAnswer found = tree.names().lookup_now(directory, "f");
+  ASSERT_TRUE(found);
+  EXPECT_EQ((*found).inode, tree.stat("d/f").inode);
+  EXPECT_EQ((*found).size, 4u);
+  EXPECT_TRUE((*found).committed);
+  const LookupAnswer absent = tree.names().lookup_now(directory, "g");
+  EXPECT_EQ(absent.kind, LookupAnswer::Kind::absent);
+  EXPECT_FALSE(absent);
+  EXPECT_EQ(errno_of([&] { tree.names().lookup_now((*found).inode, "x"); }), ENOTDIR);
+  EXPECT_EQ(errno_of([&] { tree.names().lookup_now(directory, std::string(256, 'x')); }),
+            ENAMETOOLONG);
+  EXPECT_EQ(errno_of([&] { tree.names().lookup_now(999'999, "x"); }), ESTALE);
+  EXPECT_EQ(tree.names().attributes_now(directory)->kind, FileKind::directory);
+  EXPECT_EQ(errno_of([&] { tree.names().attributes_now(999'999); }), ESTALE);
+}
+
+TEST(Now, TheSizeOfALogIsKnownWhileItIsOpen) {
+  TestTree tree;
+  tree.append("log", "line\n");
+  const auto writer = tree.create("new", true);
+  EXPECT_EQ((*tree.names().lookup_now(kRootInode, "new")).size, 0u);
+  writer->write(0, bytes_of("text"), true);
+  EXPECT_EQ((*tree.names().lookup_now(kRootInode, "new")).size, 4u);
+  EXPECT_EQ(tree.names().attributes_now(writer->inode())->size, 4u);
+  writer->close();
+  tree.remount();
+  const InodeNumber log = [&] {
+    InodeNumber found = 0;
+    tree.names().read_directory(kRootInode, 0, [&](const DirectoryEntry& entry) {
+      if (entry.name == "log") found = entry.inode;
+      return true;
+    });
+    return found;
+  }();
+  EXPECT_EQ(tree.names().lookup_now(kRootInode, "log").kind, LookupAnswer::Kind::must_wait);
+  EXPECT_FALSE(tree.names().attributes_now(log));
+  EXPECT_EQ(tree.names().attributes(log).size, 5u);
+  EXPECT_EQ(tree.names().attributes_now(log)->size, 5u);
+}
+
+// Holds up reads or writes until it is told to go on.
+class HeldDevice : public MemoryDevice {
+ public:
+  explicit HeldDevice(std::shared_ptr<Media> media) : MemoryDevice("held", std::move(media)) {
+    before_write([this](std::uint64_t, ConstByteSpan) { pass(holds_writes_); });
+  }
+  std::atomic<bool> holds_reads_ = false;
+  std::atomic<bool> holds_writes_ = false;
+  std::binary_semaphore reached{0};
+  std::binary_semaphore go_on{0};
+
+ protected:
+  void read_impl(std::uint64_t offset, ByteSpan into) override {
+    pass(holds_reads_);
+    MemoryDevice::read_impl(offset, into);
+  }
+
+ private:
+  void pass(std::atomic<bool>& holds) {
+    if (!holds.exchange(false)) return;
+    reached.release();
+    go_on.acquire();
+  }
+};
+
+// Nothing is written but for whom the test lets write.
+class HeldTree {
+ public:
+  HeldTree()
+      : tree({.commit_interval = std::chrono::hours(1)}, TestTree::Sizes{},
+             [this](std::shared_ptr<Media> media) {
+               auto made = std::make_unique<HeldDevice>(std::move(media));
+               device = made.get();
+               return made;
+             }) {}
+  HeldDevice* device = nullptr;
+  TestTree tree;
+};
+
+TEST(Now, OthersDoNotWaitForALogThatIsBeingOpened) {
+  HeldTree held;
+  TestTree& tree = held.tree;
+  tree.append("log", "line\n");
+  tree.put("f", pattern(kZoneSize));
+  tree.remount();
+  held.device->holds_reads_ = true;
+  std::thread opener([&] { EXPECT_EQ(tree.stat("log").size, 5u); });
+  held.device->reached.acquire();
+  EXPECT_EQ(tree.names().lookup_now(kRootInode, "log").kind, LookupAnswer::Kind::must_wait);
+  const LookupAnswer file = tree.names().lookup_now(kRootInode, "f");
+  ASSERT_TRUE(file);
+  EXPECT_EQ((*file).size, kZoneSize);
+  held.device->go_on.release();
+  opener.join();
+  EXPECT_EQ((*tree.names().lookup_now(kRootInode, "log")).size, 5u);
+}
+
+TEST(Now, OthersDoNotWaitForAWriteAFsyncAndACommit) {
+  HeldTree held;
+  TestTree& tree = held.tree;
+  tree.put("f", pattern(kZoneSize));
+  const auto reader = tree.open("f", {.read = true});
+  const auto file = tree.create("new");
+  put(*file, 0, pattern(kPage));
+  const auto look = [&] {
+    EXPECT_EQ((*tree.names().lookup_now(kRootInode, "f")).size, kZoneSize);
+    EXPECT_TRUE(tree.names().lookup_now(kRootInode, "new"));
+    EXPECT_TRUE(tree.names().attributes_now(file->inode()));
+    EXPECT_EQ(tree.names().lookup_now(kRootInode, "none").kind, LookupAnswer::Kind::absent);
+    EXPECT_TRUE(planned_read(*reader, 0, kPage) == pattern(kPage));
+  };
+  const AlignedBuffer data = aligned(pattern(kPage));
+
+  held.device->holds_writes_ = true;
+  std::thread writer([&] { file->write(4 * kPage, data.span(), false); });
+  held.device->reached.acquire();
+  look();
+  put(*file, 6 * kPage, pattern(kPage));
+  held.device->go_on.release();
+  writer.join();
+
+  held.device->holds_writes_ = true;
+  std::thread syncer([&] { file->fsync(); });
+  held.device->reached.acquire();
+  look();
+  EXPECT_EQ(file->start_write(9 * kPage, data.span(), false).kind, StartedWrite::Kind::must_wait);
+  held.device->go_on.release();
+  syncer.join();
+
+  put(*file, 12 * kPage, pattern(kPage));
+  const InodeNumber inode = file->inode();
+  held.device->holds_writes_ = true;
+  std::thread closer([&] { file->close(); });
+  held.device->reached.acquire();
+  EXPECT_FALSE(tree.names().attributes_now(inode)->committed);
+  EXPECT_TRUE(planned_read(*reader, 0, kPage) == pattern(kPage));
+  held.device->go_on.release();
+  closer.join();
+  EXPECT_TRUE(tree.names().attributes_now(inode)->committed);
+  reader->close();
+}
+
+TEST(Now, OthersDoNotWaitForTheJournal) {
+  HeldTree held;
+  TestTree& tree = held.tree;
+  tree.put("f", pattern(kZoneSize));
+  tree.names().sync();
+  tree.mkdir("d");
+  held.device->holds_writes_ = true;
+  std::thread syncer([&] { tree.names().sync(); });
+  held.device->reached.acquire();
+  EXPECT_TRUE(tree.names().lookup_now(kRootInode, "d"));
+  EXPECT_TRUE(tree.names().attributes_now(kRootInode));
+  held.device->go_on.release();
+  syncer.join();
+}
+
+}  // namespace
+}  // namespace mpool::test
