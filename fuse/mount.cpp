@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <chrono>
+#include <ctime>
 #include <filesystem>
 #include <memory>
 #include <thread>
@@ -18,6 +19,8 @@
 #include "engine/names/names.h"
 #include "engine/pool/discovery.h"
 #include "engine/pool/pool.h"
+#include "fuse/control/control_tree.h"
+#include "fuse/control/status.h"
 #include "fuse/mounts.h"
 #include "fuse/ops/file_system.h"
 #include "fuse/session.h"
@@ -101,6 +104,12 @@ void warn_if_foreign(const mpool::Namespace& names, const mpool::Pool& pool) {
       pool.name());
 }
 
+std::timespec time_now() {
+  std::timespec now{};
+  std::timespec_get(&now, TIME_UTC);
+  return now;
+}
+
 void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
   mpool::NamespaceOptions namespace_options;
   namespace_options.read_only = options.read_only;
@@ -110,13 +119,21 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
   warn_if_foreign(*names, pool);
   FileSystem file_system{.names = *names,
                          .presentation = {.uid = options.uid, .gid = options.gid},
-                         .on_ready = [&startup] { startup.succeeded(); },
-                         .on_first_request = nullptr,
                          .open_files = {},
-                         .had_request = false};
+                         .control = nullptr,
+                         .transport = {}};
+  ControlTree control(time_now());
+  control.add_file("status.json", [&] {
+    return status_text(pool, {.mount_point = options.mount_point,
+                              .read_only = options.read_only,
+                              .foreign = names->foreign(),
+                              .open_files = file_system.open_files.count(),
+                              .transport = file_system.transport.get()});
+  });
+  file_system.control = &control;
   {
     Session session(file_system, options);
-    session.run();
+    session.run([&startup] { startup.succeeded(); });
   }
   const std::size_t left = file_system.open_files.count();
   if (left != 0) spdlog::warn("pool {}: unmounted with {} files open", pool.name(), left);

@@ -25,6 +25,11 @@ constexpr const char* kMountOptions = R"(Mount options (-o):
   force                 mount without a staging device that the pool has
   allow_other           other users may use the mount (default when root mounts)
   uid=N, gid=N          show all files as owned by this user, this group
+  transport=auto|uring|dev
+                        how requests come from the kernel: over io_uring, over
+                        /dev/fuse, or (auto, the default) over io_uring where
+                        the kernel has it switched on
+  workers=N             threads for requests that may block (1 to 256, default 32)
   rw suid nosuid dev nodev exec noexec atime noatime dirsync
                         as for every mount, see mount(8)
 )";
@@ -51,6 +56,25 @@ uid_t parse_id(std::string_view name, std::string_view text) {
   if (error != std::errc{} || rest != text.data() + text.size() ||
       value == std::numeric_limits<uid_t>::max()) {
     throw UsageError(fmt::format("mount option {}: \"{}\" is not a number", name, text));
+  }
+  return value;
+}
+
+TransportChoice parse_transport(std::string_view text) {
+  if (text == "auto") return TransportChoice::automatic;
+  if (text == "uring") return TransportChoice::uring;
+  if (text == "dev") return TransportChoice::dev;
+  throw UsageError(
+      fmt::format("mount option transport: \"{}\" is none of auto, uring and dev", text));
+}
+
+unsigned parse_workers(std::string_view text) {
+  unsigned value = 0;
+  const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || rest != text.data() + text.size() || value < 1 ||
+      value > Options::kMaxWorkers) {
+    throw UsageError(fmt::format("mount option workers: \"{}\" is not a number from 1 to {}", text,
+                                 Options::kMaxWorkers));
   }
   return value;
 }
@@ -86,6 +110,10 @@ void apply_mount_option(Options& options, std::string_view option) {
     options.uid = parse_id(name, value);
   } else if (name == "gid") {
     options.gid = parse_id(name, value);
+  } else if (name == "transport") {
+    options.transport = parse_transport(value);
+  } else if (name == "workers") {
+    options.workers = parse_workers(value);
   } else {
     throw UsageError(fmt::format("unknown mount option \"{}\"", option));
   }

@@ -17,6 +17,13 @@ class UsageError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// How requests come from the kernel.
+enum class TransportChoice {
+  automatic,  // over io_uring where the kernel has that switched on, otherwise /dev/fuse
+  uring,      // over io_uring, or mounting fails
+  dev,        // /dev/fuse
+};
+
 struct Options {
   std::string pool;  // as the user calls it: name, UUID=…, or device paths
   // The pool's device paths, absolute; found by resolve() (mount.h).
@@ -33,6 +40,10 @@ struct Options {
   std::optional<uid_t> uid;
   std::optional<gid_t> gid;
   std::vector<std::string> kernel_options;  // nosuid, noatime, …: passed on
+
+  static constexpr unsigned kMaxWorkers = 256;
+  TransportChoice transport = TransportChoice::automatic;
+  unsigned workers = 32;  // threads for requests that may block, 1..kMaxWorkers
 
   bool fake = false;  // mount(8) -f: everything but mounting
   bool help = false;

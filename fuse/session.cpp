@@ -5,24 +5,28 @@
 #include <cstdarg>
 #include <cstdio>
 #include <fstream>
+#include <iterator>
+#include <mutex>
 #include <string_view>
 #include <utility>
 
+#include <poll.h>
 #include <spdlog/spdlog.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "engine/base/error.h"
+#include "engine/device/file_descriptor.h"
+#include "fuse/control/control_ops.h"
 #include "fuse/mounts.h"
 #include "fuse/ops/notifier.h"
 #include "fuse/ops/operations.h"
+#include "fuse/transport/transport.h"
 
 namespace mpoolfs {
 
 namespace {
-
-// Threads answering requests: at most, and kept when there is nothing to do.
-constexpr unsigned kMaxThreads = 32;
-constexpr unsigned kMaxIdleThreads = 16;
 
 constexpr unsigned kReadAheadKib = 8192;
 
@@ -30,11 +34,6 @@ struct DestroySession {
   void operator()(fuse_session* session) const { fuse_session_destroy(session); }
 };
 using SessionPointer = std::unique_ptr<fuse_session, DestroySession>;
-
-struct DestroyLoopConfig {
-  void operator()(fuse_loop_config* config) const { fuse_loop_cfg_destroy(config); }
-};
-using LoopConfigPointer = std::unique_ptr<fuse_loop_config, DestroyLoopConfig>;
 
 // While mounting, what the library complains of becomes part of the exception.
 thread_local bool collecting_messages = false;
@@ -86,8 +85,8 @@ SessionPointer new_session(FileSystem& file_system, const Options& options) {
                      fuse_opt_add_arg(&arguments, mount_options.c_str()) == 0 &&
                      (!options.debug || fuse_opt_add_arg(&arguments, "-d") == 0);
   if (!added) throw std::bad_alloc();
-  SessionPointer session(
-      fuse_session_new(&arguments, &operations(), sizeof(fuse_lowlevel_ops), &file_system));
+  SessionPointer session(fuse_session_new(&arguments, &operations_with_control(),
+                                          sizeof(fuse_lowlevel_ops), &file_system));
   fuse_opt_free_args(&arguments);
   if (session == nullptr) mpool::raise(EINVAL, "fuse", "{}", last_library_message);
   return session;
@@ -125,6 +124,42 @@ sigset_t end_signals() {
   return signals;
 }
 
+// The way a mount ends: one of the signals, or what the transport says.
+class Ending {
+ public:
+  Ending() : event_(::eventfd(0, EFD_CLOEXEC)) {
+    const sigset_t signals = end_signals();
+    signals_ = mpool::FileDescriptor(::signalfd(-1, &signals, SFD_CLOEXEC));
+    if (!event_ || !signals_) mpool::raise_system(errno, "signals", "cannot be waited for");
+  }
+
+  // `why`: empty when it is as it should be. The first reason counts.
+  void end(const std::string& why) {
+    const std::lock_guard lock(mutex_);
+    if (why_.empty()) why_ = why;
+    const std::uint64_t one = 1;
+    if (::write(event_.get(), &one, sizeof one) < 0) {
+      spdlog::error("eventfd: {}", mpool::errno_text(errno));
+    }
+  }
+
+  // Waits; returns the reason.
+  std::string wait() {
+    pollfd watched[] = {{.fd = event_.get(), .events = POLLIN, .revents = 0},
+                        {.fd = signals_.get(), .events = POLLIN, .revents = 0}};
+    while (::poll(watched, std::size(watched), -1) < 0 && errno == EINTR) {
+    }
+    const std::lock_guard lock(mutex_);
+    return why_;
+  }
+
+ private:
+  mpool::FileDescriptor event_;
+  mpool::FileDescriptor signals_;
+  std::mutex mutex_;
+  std::string why_;
+};
+
 }  // namespace
 
 void block_end_signals() {
@@ -134,17 +169,20 @@ void block_end_signals() {
 
 struct Session::Impl {
   FileSystem& file_system;
-  std::string mount_point;
+  const Options& options;
   SessionPointer session;
   // Shared with the engine's callbacks, which may come after the end of the session.
   std::shared_ptr<Notifier> notifier;
 
-  Impl(FileSystem& files, const Options& options)
-      : file_system(files), mount_point(options.mount_point) {
+  Impl(FileSystem& files, const Options& mount_options)
+      : file_system(files), options(mount_options) {
+    if (options.transport == TransportChoice::uring) {
+      if (const auto why = why_no_uring()) mpool::raise(ENOTSUP, "transport=uring", "{}", *why);
+    }
     fuse_set_log_func(log_of_library);
     collecting_messages = true;
     session = new_session(files, options);
-    mount_session(session.get(), mount_point);
+    mount_session(session.get(), options.mount_point);
     collecting_messages = false;
     try {
       start_notifier();
@@ -169,23 +207,14 @@ struct Session::Impl {
                                                       mpool::InodeNumber inode) {
       target->name_vanished(parent, name, inode);
     });
-    file_system.on_first_request = [target = notifier, device = device_of(mount_point)] {
-      target->post([device] { raise_read_ahead(device); });
-    };
   }
 
-  void loop() {
-    LoopConfigPointer config(fuse_loop_cfg_create());
-    if (config == nullptr) throw std::bad_alloc();
-    fuse_loop_cfg_set_max_threads(config.get(), kMaxThreads);
-    fuse_loop_cfg_set_idle_threads(config.get(), kMaxIdleThreads);
-    fuse_loop_cfg_set_clone_fd(config.get(), 0);
-    const int result = fuse_session_loop_mt(session.get(), config.get());
-    // Positive: the signal that ended it.
-    if (result < 0) {
-      mpool::raise(-result, mount_point, "the connection to the kernel failed: {}",
-                   mpool::errno_text(-result));
-    }
+  void mounted(const TransportFacts& facts, const std::function<void()>& ready) {
+    file_system.transport.set(facts);
+    ready();
+    spdlog::info("pool {}: mounted on {}, transport {}, {} queues on {} threads", options.pool,
+                 options.mount_point, facts.name, facts.queues, facts.threads);
+    notifier->post([device = device_of(options.mount_point)] { raise_read_ahead(device); });
   }
 };
 
@@ -194,20 +223,14 @@ Session::Session(FileSystem& file_system, const Options& options)
 
 Session::~Session() = default;
 
-void Session::run() {
-  if (fuse_set_signal_handlers(impl_->session.get()) != 0) {
-    mpool::raise(EINVAL, impl_->mount_point, "signal handlers cannot be set");
-  }
-  const sigset_t signals = end_signals();
-  ::pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
-  struct Restore {
-    ~Restore() {
-      block_end_signals();
-      fuse_remove_signal_handlers(session);
-    }
-    fuse_session* session;
-  } const restore{impl_->session.get()};
-  impl_->loop();
+void Session::run(const std::function<void()>& ready) {
+  Ending ending;
+  const Transport transport(
+      impl_->session.get(), impl_->options.transport, impl_->options.workers,
+      {.ready = [&](const TransportFacts& facts) { impl_->mounted(facts, ready); },
+       .ended = [&](const std::string& why) { ending.end(why); }});
+  const std::string why = ending.wait();
+  if (!why.empty()) mpool::raise(EIO, impl_->options.mount_point, "{}", why);
 }
 
 }  // namespace mpoolfs

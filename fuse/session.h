@@ -12,23 +12,24 @@
 namespace mpoolfs {
 
 // SIGTERM, SIGINT and SIGHUP end the mount. They must reach the main thread alone, so they are
-// blocked before any thread starts; Session::run lets them in.
+// blocked before any thread starts; Session::run looks for them.
 void block_end_signals();
 
 class Session {
  public:
-  // Mounts on options.mount_point (an absolute path). `file_system` must outlive the session; its
-  // callbacks on_first_request, on_vanished and on_committed are set. Errors: ENODEV without FUSE,
-  // those of mount(2).
+  // Mounts on options.mount_point (an absolute path). `file_system` must outlive the session; the
+  // callbacks of its names are set, and its transport once that runs. Errors: ENODEV without FUSE,
+  // ENOTSUP when options.transport cannot be had, those of mount(2).
   Session(FileSystem& file_system, const Options& options);
   // Unmounts, if that has not happened yet.
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  // Answers requests until the mount ends: by umount(8) or by one of the signals above. Throws when
-  // the kernel's connection fails.
-  void run();
+  // Answers requests until the mount ends: by umount(8) or by one of the signals above. `ready` is
+  // called once, on another thread, when the mount is usable. Throws when requests cannot be
+  // answered any more, or never could (ENOTSUP for transport=uring).
+  void run(const std::function<void()>& ready);
 
  private:
   struct Impl;

@@ -15,9 +15,7 @@ template <typename Handler>
 void answer(fuse_req_t request, std::string_view operation, fuse_ino_t inode,
             Handler&& handler) noexcept {
   try {
-    FileSystem& file_system = file_system_of(request);
-    file_system.note_request();
-    std::forward<Handler>(handler)(file_system);
+    std::forward<Handler>(handler)(file_system_of(request));
   } catch (...) {
     fuse_reply_err(request, errno_of_current_exception({operation, inode}));
   }

@@ -9,6 +9,7 @@
 #include "fuse/ops/answer.h"
 #include "fuse/ops/handle_of.h"
 #include "fuse/ops/operations.h"
+#include "fuse/ops/request_context.h"
 
 namespace mpoolfs {
 
@@ -57,6 +58,11 @@ bool is_empty(const mpool::AttributeChange& change) {
 
 void op_getattr(fuse_req_t request, fuse_ino_t inode, fuse_file_info*) {
   answer(request, "getattr", inode, [&](FileSystem& file_system) {
+    if (!RequestContext::current().may_wait()) {
+      const auto attributes = file_system.names.attributes_now(inode);
+      if (!attributes) return RequestContext::current().hand_over(request);
+      return reply_attributes(request, file_system, *attributes);
+    }
     reply_attributes(request, file_system, file_system.names.attributes(inode));
   });
 }

@@ -34,6 +34,10 @@ void log_failure(const RequestName& request, const char* what) {
 
 }  // namespace
 
+int errno_for_caller(int code) noexcept {
+  return is_media_failure(code) ? EIO : code;
+}
+
 int errno_of_current_exception(const RequestName& request) noexcept {
   try {
     try {

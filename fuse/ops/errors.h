@@ -12,6 +12,9 @@ struct RequestName {
   std::uint64_t inode = 0;
 };
 
+// The errno value (positive) to answer with for one that the engine gave.
+int errno_for_caller(int code) noexcept;
+
 // The errno value (positive) to answer with for the exception being handled; call it inside a catch
 // block. Failures of the media or of this program become EIO and are logged; everything else is the
 // caller's own doing and is not.

@@ -1,6 +1,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <limits>
+#include <utility>
 
 #include <fcntl.h>
 
@@ -8,7 +9,7 @@
 #include "fuse/ops/answer.h"
 #include "fuse/ops/handle_of.h"
 #include "fuse/ops/operations.h"
-#include "fuse/ops/transfer_buffer.h"
+#include "fuse/ops/request_context.h"
 
 namespace mpoolfs {
 
@@ -99,24 +100,47 @@ void op_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t m
 void op_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
              fuse_file_info* info) {
   answer(request, "read", inode, [&](FileSystem&) {
-    const mpool::ByteSpan buffer = transfer_buffer(size);
-    const std::size_t length = handle_of(*info).file().read(checked_offset(offset), buffer);
-    fuse_reply_buf(request, reinterpret_cast<const char*>(buffer.data()), length);
+    RequestContext& context = RequestContext::current();
+    mpool::OpenFile& file = handle_of(*info).file();
+    const std::uint64_t from = checked_offset(offset);
+    const mpool::ByteSpan payload = context.payload();
+    if (size > payload.size()) mpool::raise(EINVAL, "read", "{} bytes at a time", size);
+    std::size_t length = 0;
+    if (context.may_wait()) {
+      length = file.read(from, payload.first(size));
+    } else {
+      mpool::ReadPlan plan;
+      if (!file.plan_read(from, size, payload, plan)) return context.hand_over(request);
+      if (plan.count > 0) return context.data_job().start_read(request, plan);
+      length = plan.length;
+    }
+    fuse_reply_buf(request, reinterpret_cast<const char*>(payload.data()), length);
   });
 }
 
 void op_write(fuse_req_t request, fuse_ino_t inode, const char* data, size_t size, off_t offset,
               fuse_file_info* info) {
   answer(request, "write", inode, [&](FileSystem& file_system) {
+    RequestContext& context = RequestContext::current();
     Handle& handle = handle_of(*info);
+    mpool::OpenFile& file = handle.file();
+    const std::uint64_t from = checked_offset(offset);
     const mpool::ConstByteSpan payload = mpool::as_bytes(data, size);
-    // A log gathers records in blocks of its own; mblocks are written from the payload's memory.
-    const bool log = handle.file().kind() == mpool::FileKind::log;
-    file_system.open_files.note_write(handle);
-    handle.file().write(checked_offset(offset), log ? payload : aligned_payload(payload),
-                        handle.append());
     // For descriptors opened so, and writes that ask for it, the kernel leaves this to us.
-    if ((info->flags & O_DSYNC) != 0) handle.file().fsync();
+    const bool sync = (info->flags & O_DSYNC) != 0;
+    if (!context.may_wait()) {
+      if (sync || handle.closing()) return context.hand_over(request);
+      mpool::StartedWrite write = file.start_write(from, payload, handle.append());
+      if (write.kind == mpool::StartedWrite::Kind::must_wait) return context.hand_over(request);
+      if (write.kind == mpool::StartedWrite::Kind::transfer) {
+        return context.data_job().start_write(request, file, std::move(write), size);
+      }
+      fuse_reply_write(request, size);
+      return;
+    }
+    file_system.open_files.note_write(handle);
+    file.write(from, payload, handle.append());
+    if (sync) file.fsync();
     fuse_reply_write(request, size);
   });
 }

@@ -7,6 +7,7 @@
 #include "engine/base/error.h"
 #include "fuse/ops/answer.h"
 #include "fuse/ops/operations.h"
+#include "fuse/ops/request_context.h"
 
 namespace mpoolfs {
 
@@ -16,6 +17,11 @@ void reply_entry(fuse_req_t request, const FileSystem& file_system,
                  const mpool::Attributes& attributes) {
   const fuse_entry_param entry = to_entry(attributes, file_system.presentation);
   fuse_reply_entry(request, &entry);
+}
+
+void reply_absent(fuse_req_t request) {
+  const fuse_entry_param none = negative_entry();
+  fuse_reply_entry(request, &none);
 }
 
 Ownership ownership_of_new(FileSystem& file_system, fuse_req_t request, fuse_ino_t parent,
@@ -51,12 +57,18 @@ void op_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
     if (wanted == "." || wanted == "..") {
       return reply_entry(request, file_system, lookup_dots(file_system, parent, wanted));
     }
+    if (!RequestContext::current().may_wait()) {
+      const mpool::LookupAnswer found = file_system.names.lookup_now(parent, wanted);
+      if (found.kind == mpool::LookupAnswer::Kind::must_wait) {
+        return RequestContext::current().hand_over(request);
+      }
+      return found ? reply_entry(request, file_system, *found) : reply_absent(request);
+    }
     try {
       reply_entry(request, file_system, file_system.names.lookup(parent, wanted));
     } catch (const mpool::Error& error) {
       if (error.code() != ENOENT) throw;
-      const fuse_entry_param none = negative_entry();
-      fuse_reply_entry(request, &none);
+      reply_absent(request);
     }
   });
 }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "fuse/reactor/worker_pool.h"
+
 namespace mpoolfs {
 
 Handle& OpenFiles::add(std::unique_ptr<mpool::OpenFile> file, const mpool::OpenIntent& intent) {
@@ -33,7 +35,7 @@ void OpenFiles::note_flush(Handle& handle) {
 
 void OpenFiles::note_write(Handle& handle) {
   // Only the first write after a close needs the lock.
-  if (handle.closing_.load(std::memory_order_relaxed) == 0) return;
+  if (!handle.closing()) return;
   const std::lock_guard lock(mutex_);
   stop_closing(handle);
 }
@@ -78,6 +80,7 @@ void OpenFiles::close_all() noexcept {
 void OpenFiles::wait_for(std::unique_lock<std::mutex>& lock, Handle& handle) {
   const std::uint64_t number = handle.closing_;
   const Clock::time_point deadline = handle.flushed_at_ + settle_time_;
+  const WorkerPool::Waiting waiting;
   const bool closed =
       changed_.wait_until(lock, deadline, [&] { return !closing_.contains(number); });
   if (closed) return;

@@ -8,13 +8,12 @@ namespace mpoolfs {
 
 namespace {
 
-constexpr unsigned kMaxWrite = 1u << 20;  // bytes of one request
 constexpr unsigned kMaxReadAhead =
     8u << 20;  // bytes; the kernel takes the smaller of this and its own
 // Requests for read-ahead and asynchronous direct I/O that the kernel sends before it waits for
 // answers.
-constexpr unsigned kMaxBackground = 64;
-constexpr unsigned kCongestion = 48;
+constexpr unsigned kMaxBackground = 512;
+constexpr unsigned kCongestion = 384;
 
 // Wanted when the kernel has it.
 constexpr unsigned kWanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_ATOMIC_O_TRUNC |
@@ -24,8 +23,8 @@ constexpr unsigned kWanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP
 
 }  // namespace
 
-void op_init(void* file_system, fuse_conn_info* connection) {
-  connection->max_write = kMaxWrite;
+void op_init(void*, fuse_conn_info* connection) {
+  connection->max_write = kMaxRequestSize;
   connection->max_readahead = kMaxReadAhead;
   connection->max_background = kMaxBackground;
   connection->congestion_threshold = kCongestion;
@@ -36,8 +35,6 @@ void op_init(void* file_system, fuse_conn_info* connection) {
   spdlog::debug("FUSE protocol {}.{}, max_write {}, capabilities {:#x} of {:#x}",
                 connection->proto_major, connection->proto_minor, connection->max_write,
                 connection->want, connection->capable);
-  auto* mounted = static_cast<FileSystem*>(file_system);
-  if (mounted->on_ready) mounted->on_ready();
 }
 
 const fuse_lowlevel_ops& operations() {

@@ -7,6 +7,9 @@
 
 namespace mpoolfs {
 
+// The most data of one READ or WRITE, in bytes.
+inline constexpr unsigned kMaxRequestSize = 1u << 20;
+
 // The table for fuse_session_new().
 const fuse_lowlevel_ops& operations();
 

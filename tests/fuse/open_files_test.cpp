@@ -52,7 +52,12 @@ class FakeFile : public mpool::OpenFile {
   FileKind kind() const override { return kind_; }
   bool cacheable() const override { return false; }
   std::size_t read(std::uint64_t, mpool::ByteSpan) override { return 0; }
+  bool plan_read(std::uint64_t, std::size_t, mpool::ByteSpan, mpool::ReadPlan&) override {
+    return false;
+  }
   void write(std::uint64_t, mpool::ConstByteSpan, bool) override {}
+  mpool::StartedWrite start_write(std::uint64_t, mpool::ConstByteSpan, bool) override { return {}; }
+  void end_write(mpool::StartedWrite&, int) noexcept override {}
   void truncate(std::uint64_t) override {}
   void fsync() override {}
   void flush() override {}

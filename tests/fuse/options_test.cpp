@@ -36,6 +36,8 @@ TEST(Options, Plain) {
   EXPECT_FALSE(options.uid);
   EXPECT_FALSE(options.gid);
   EXPECT_TRUE(options.kernel_options.empty());
+  EXPECT_EQ(options.transport, TransportChoice::automatic);
+  EXPECT_EQ(options.workers, 32u);
 }
 
 TEST(Options, Switches) {
@@ -87,6 +89,31 @@ TEST(Options, IdsAreNumbers) {
   EXPECT_EQ(parse({"-o", "gid=4294967294", "a", "b"}).gid, 4294967294u);
 }
 
+TEST(Options, Transport) {
+  EXPECT_EQ(parse({"-o", "transport=uring", "a", "b"}).transport, TransportChoice::uring);
+  EXPECT_EQ(parse({"-o", "transport=dev", "a", "b"}).transport, TransportChoice::dev);
+  EXPECT_EQ(parse({"-o", "transport=dev,ro,transport=auto", "a", "b"}).transport,
+            TransportChoice::automatic);
+  EXPECT_EQ(parse({"a", "b", "-o", "transport=uring"}, true).transport, TransportChoice::uring);
+  for (const char* bad : {"transport=", "transport=Uring", "transport=automatic", "transport=1"}) {
+    EXPECT_THAT(usage_error({"-o", bad, "a", "b"}),
+                AllOf(HasSubstr("option transport:"), HasSubstr("auto, uring and dev")))
+        << bad;
+  }
+  EXPECT_THAT(usage_error({"-o", "transport", "a", "b"}), HasSubstr("\"transport\""));
+}
+
+TEST(Options, Workers) {
+  EXPECT_EQ(parse({"-o", "workers=1", "a", "b"}).workers, 1u);
+  EXPECT_EQ(parse({"-o", "workers=256", "a", "b"}).workers, 256u);
+  for (const char* bad :
+       {"workers=", "workers=0", "workers=257", "workers=-1", "workers=4x", "workers=4294967297"}) {
+    EXPECT_THAT(usage_error({"-o", bad, "a", "b"}),
+                AllOf(HasSubstr("option workers:"), HasSubstr("1 to 256")))
+        << bad;
+  }
+}
+
 TEST(Options, Operands) {
   EXPECT_THAT(usage_error({}), HasSubstr("POOL"));
   EXPECT_THAT(usage_error({"", "b"}), HasSubstr("POOL"));
@@ -108,8 +135,9 @@ TEST(Options, Helper) {
 
 TEST(Options, HelpNamesEveryOption) {
   const std::string help = help_text();
-  for (const char* word : {"-o", "-f", "-d", "-h", "-V", "ro", "sync", "force", "allow_other",
-                           "uid", "gid", "POOL", "MOUNTPOINT"}) {
+  for (const char* word :
+       {"-o", "-f", "-d", "-h", "-V", "ro", "sync", "force", "allow_other", "uid", "gid",
+        "transport=auto|uring|dev", "workers=", "POOL", "MOUNTPOINT"}) {
     EXPECT_THAT(help, HasSubstr(word));
   }
 }

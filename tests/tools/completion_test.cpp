@@ -71,6 +71,9 @@ TEST(Completion, OffersTheDaemonsOptions) {
     std::erase(option, '=');
   EXPECT_EQ(offered, mount_options(shell(MPOOLFS_DAEMON " --help")));
   EXPECT_THAT(completions({"mpoolfs", "-o", "ro,sy"}), ElementsAre("ro,sync"));
+  EXPECT_THAT(completions({"mpoolfs", "-o", "ro,transport", "="}),
+              ElementsAre("auto", "dev", "uring"));
+  EXPECT_THAT(completions({"mpoolfs", "-o", "transport", "=", "u"}), ElementsAre("uring"));
 }
 
 }  // namespace

@@ -47,7 +47,7 @@ std::vector<std::string> long_options(const std::string& help) {
 }
 
 std::vector<std::string> mount_options(const std::string& help) {
-  static const std::regex kWord(R"(([a-z_]+)(?:=[A-Z]+)?)");
+  static const std::regex kWord(R"(([a-z_]+)(?:=[A-Za-z|]+)?)");
   std::set<std::string> found;
   const std::size_t start = help.find("Mount options");
   if (start == std::string::npos) return {};

@@ -1,0 +1,298 @@
+#include "fuse/control/control_ops.h"
+
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <fcntl.h>
+
+#include "engine/base/error.h"
+#include "fuse/control/control_tree.h"
+#include "fuse/ops/answer.h"
+#include "fuse/ops/attributes.h"
+#include "fuse/ops/directory_buffer.h"
+#include "fuse/ops/file_system.h"
+#include "fuse/ops/operations.h"
+
+namespace mpoolfs {
+
+namespace {
+
+using Ops = fuse_lowlevel_ops;
+
+// Runs `handler(file_system, tree)`, which answers the request as the last thing it does.
+template <typename Handler>
+void answer_control(fuse_req_t request, std::string_view operation, fuse_ino_t inode,
+                    Handler&& handler) noexcept {
+  answer(request, operation, inode, [&](FileSystem& file_system) {
+    std::forward<Handler>(handler)(file_system, *file_system.control);
+  });
+}
+
+// --- what cannot be done to the control directory ---
+
+// Operations on an inode: answered with the errno when it is the control directory's.
+template <auto Op, int kErrno>
+struct Inode;
+template <typename... Args, void (*Ops::*Op)(fuse_req_t, fuse_ino_t, Args...), int kErrno>
+struct Inode<Op, kErrno> {
+  static void call(fuse_req_t request, fuse_ino_t inode, Args... args) {
+    if (ControlTree::is_control(inode)) {
+      fuse_reply_err(request, kErrno);
+      return;
+    }
+    (operations().*Op)(request, inode, args...);
+  }
+};
+
+// Operations on a name in a directory.
+template <auto Op, int kErrno>
+struct Name;
+template <typename... Args, void (*Ops::*Op)(fuse_req_t, fuse_ino_t, const char*, Args...),
+          int kErrno>
+struct Name<Op, kErrno> {
+  static void call(fuse_req_t request, fuse_ino_t parent, const char* name, Args... args) {
+    if (ControlTree::is_control_name(parent, name)) {
+      fuse_reply_err(request, kErrno);
+      return;
+    }
+    (operations().*Op)(request, parent, name, args...);
+  }
+};
+
+// An operation that the table lacks is left to the library, which answers ENOSYS.
+template <template <auto, int> typename Guard, auto Op, int kErrno>
+void guard(Ops& ops) {
+  if (ops.*Op != nullptr) ops.*Op = Guard<Op, kErrno>::call;
+}
+
+void guard_symlink(fuse_req_t request, const char* target, fuse_ino_t parent, const char* name) {
+  if (ControlTree::is_control_name(parent, name)) {
+    fuse_reply_err(request, EPERM);
+    return;
+  }
+  operations().symlink(request, target, parent, name);
+}
+
+void guard_link(fuse_req_t request, fuse_ino_t inode, fuse_ino_t parent, const char* name) {
+  if (ControlTree::is_control(inode) || ControlTree::is_control_name(parent, name)) {
+    fuse_reply_err(request, EPERM);
+    return;
+  }
+  operations().link(request, inode, parent, name);
+}
+
+void guard_rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
+                  const char* new_name, unsigned int flags) {
+  if (ControlTree::is_control_name(parent, name) ||
+      ControlTree::is_control_name(new_parent, new_name)) {
+    fuse_reply_err(request, EPERM);
+    return;
+  }
+  operations().rename(request, parent, name, new_parent, new_name, flags);
+}
+
+// --- names and attributes ---
+
+void control_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
+  if (!ControlTree::is_control_name(parent, name)) {
+    return operations().lookup(request, parent, name);
+  }
+  if (parent == ControlTree::kDirectory && std::strcmp(name, "..") == 0) {
+    return operations().lookup(request, mpool::kRootInode, ".");
+  }
+  answer_control(request, "lookup", parent, [&](FileSystem& file_system, ControlTree& tree) {
+    const auto found = tree.lookup(parent, name);
+    const fuse_entry_param entry =
+        found ? to_entry(*found, file_system.presentation) : negative_entry();
+    fuse_reply_entry(request, &entry);
+  });
+}
+
+void control_getattr(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
+  if (!ControlTree::is_control(inode)) return operations().getattr(request, inode, info);
+  answer_control(request, "getattr", inode, [&](FileSystem& file_system, ControlTree& tree) {
+    const mpool::Attributes attributes = tree.attributes(inode);
+    const struct stat shown = to_stat(attributes, file_system.presentation);
+    fuse_reply_attr(request, &shown, attribute_timeout(attributes));
+  });
+}
+
+// The space is that of the root.
+void control_statfs(fuse_req_t request, fuse_ino_t inode) {
+  operations().statfs(request, ControlTree::is_control(inode) ? mpool::kRootInode : inode);
+}
+
+// There are no extended attributes.
+void control_listxattr(fuse_req_t request, fuse_ino_t inode, size_t size) {
+  if (!ControlTree::is_control(inode)) return operations().listxattr(request, inode, size);
+  answer_control(request, "listxattr", inode, [&](FileSystem&, ControlTree& tree) {
+    tree.attributes(inode);
+    if (size == 0) {
+      fuse_reply_xattr(request, 0);
+    } else {
+      fuse_reply_buf(request, nullptr, 0);
+    }
+  });
+}
+
+// --- contents ---
+
+void control_open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
+  if (!ControlTree::is_control(inode)) return operations().open(request, inode, info);
+  answer_control(request, "open", inode, [&](FileSystem&, ControlTree& tree) {
+    const bool writes = (info->flags & O_ACCMODE) != O_RDONLY;
+    info->fh =
+        tree.open(inode, {.read = true, .write = writes, .truncate = (info->flags & O_TRUNC) != 0});
+    info->direct_io = 1;
+    // The kernel has given the request up and will not release the handle.
+    if (fuse_reply_open(request, info) == -ENOENT) tree.close(info->fh);
+  });
+}
+
+void control_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
+                  fuse_file_info* info) {
+  if (!ControlTree::is_control(inode)) return operations().read(request, inode, size, offset, info);
+  answer_control(request, "read", inode, [&](FileSystem&, ControlTree& tree) {
+    if (offset < 0) mpool::raise(EINVAL, "read", "negative offset {}", offset);
+    const auto content = tree.content(info->fh);
+    const std::string_view part = part_of(*content, static_cast<std::uint64_t>(offset), size);
+    fuse_reply_buf(request, part.data(), part.size());
+  });
+}
+
+void control_release(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
+  if (!ControlTree::is_control(inode)) return operations().release(request, inode, info);
+  answer_control(request, "release", inode, [&](FileSystem&, ControlTree& tree) {
+    tree.close(info->fh);
+    fuse_reply_err(request, 0);
+  });
+}
+
+// --- the directory ---
+
+// An answer to READDIR or READDIRPLUS being filled.
+class Listing {
+ public:
+  Listing(fuse_req_t request, FileSystem& file_system, ControlTree& tree, std::size_t size,
+          bool plus)
+      : request_(request), file_system_(file_system), tree_(tree), buffer_(size), plus_(plus) {}
+
+  void fill(fuse_ino_t directory, std::uint64_t offset) {
+    constexpr auto kDirectory = mpool::FileKind::directory;
+    if (offset < kAfterDot && !add({kAfterDot, ".", directory, kDirectory})) return;
+    if (offset < kAfterDotDot && !add({kAfterDotDot, "..", mpool::kRootInode, kDirectory})) return;
+    tree_.read_directory(directory, offset <= kAfterDotDot ? 0 : offset,
+                         [&](const mpool::DirectoryEntry& entry) { return add(entry); });
+  }
+
+  void reply() { fuse_reply_buf(request_, buffer_.data(), used_); }
+
+ private:
+  // False when there is no room.
+  bool add(const mpool::DirectoryEntry& entry) {
+    const std::string name(entry.name);
+    const auto next = static_cast<off_t>(entry.cookie);
+    char* const at = buffer_.data() + used_;
+    const std::size_t room = buffer_.size() - used_;
+    // With inode 0 the kernel takes the name and type alone: "." and "..".
+    fuse_entry_param full{};
+    full.attr.st_ino = entry.inode;
+    full.attr.st_mode = type_bits(entry.kind);
+    if (plus_ && entry.cookie > kAfterDotDot) {
+      full = to_entry(tree_.attributes(entry.inode), file_system_.presentation);
+    }
+    const std::size_t size =
+        plus_ ? fuse_add_direntry_plus(request_, at, room, name.c_str(), &full, next)
+              : fuse_add_direntry(request_, at, room, name.c_str(), &full.attr, next);
+    if (size > room) return false;
+    used_ += size;
+    return true;
+  }
+
+  fuse_req_t request_;
+  FileSystem& file_system_;
+  ControlTree& tree_;
+  std::vector<char> buffer_;
+  std::size_t used_ = 0;
+  bool plus_;
+};
+
+void list_control(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset, bool plus) {
+  answer_control(request, "readdir", inode, [&](FileSystem& file_system, ControlTree& tree) {
+    Listing listing(request, file_system, tree, size, plus);
+    listing.fill(inode, static_cast<std::uint64_t>(offset));
+    listing.reply();
+  });
+}
+
+void control_readdir(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
+                     fuse_file_info* info) {
+  if (ControlTree::is_control(inode)) return list_control(request, inode, size, offset, false);
+  operations().readdir(request, inode, size, offset, info);
+}
+
+void control_readdirplus(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
+                         fuse_file_info* info) {
+  if (ControlTree::is_control(inode)) return list_control(request, inode, size, offset, true);
+  operations().readdirplus(request, inode, size, offset, info);
+}
+
+// --- the table ---
+
+void guard_names(Ops& ops) {
+  guard<Name, &Ops::mknod, EPERM>(ops);
+  guard<Name, &Ops::mkdir, EPERM>(ops);
+  guard<Name, &Ops::unlink, EPERM>(ops);
+  guard<Name, &Ops::rmdir, EPERM>(ops);
+  guard<Name, &Ops::create, EPERM>(ops);
+  ops.symlink = guard_symlink;
+  ops.link = guard_link;
+  ops.rename = guard_rename;
+}
+
+// Nothing can be written or changed; what a close and fsync ask for is done. opendir and
+// releasedir are passed on: whether directories are opened at all is agreed on for the whole mount.
+void guard_inodes(Ops& ops) {
+  guard<Inode, &Ops::readlink, EINVAL>(ops);
+  guard<Inode, &Ops::setattr, EPERM>(ops);
+  guard<Inode, &Ops::setxattr, ENOTSUP>(ops);
+  guard<Inode, &Ops::getxattr, ENODATA>(ops);
+  guard<Inode, &Ops::removexattr, ENOTSUP>(ops);
+  guard<Inode, &Ops::write, EBADF>(ops);
+  guard<Inode, &Ops::write_buf, EBADF>(ops);
+  guard<Inode, &Ops::fallocate, EBADF>(ops);
+  guard<Inode, &Ops::copy_file_range, EXDEV>(ops);
+  guard<Inode, &Ops::lseek, EINVAL>(ops);
+  guard<Inode, &Ops::ioctl, ENOTTY>(ops);
+  guard<Inode, &Ops::flush, 0>(ops);
+  guard<Inode, &Ops::fsync, 0>(ops);
+  guard<Inode, &Ops::fsyncdir, 0>(ops);
+}
+
+}  // namespace
+
+const fuse_lowlevel_ops& operations_with_control() {
+  static const Ops table = [] {
+    Ops ops = operations();
+    guard_names(ops);
+    guard_inodes(ops);
+    ops.lookup = control_lookup;
+    ops.getattr = control_getattr;
+    ops.statfs = control_statfs;
+    ops.listxattr = control_listxattr;
+    ops.open = control_open;
+    ops.read = control_read;
+    ops.release = control_release;
+    ops.readdir = control_readdir;
+    ops.readdirplus = control_readdirplus;
+    return ops;
+  }();
+  return table;
+}
+
+}  // namespace mpoolfs

@@ -1,0 +1,121 @@
+#include "fuse/control/status.h"
+
+#include <utility>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "engine/device/device.h"
+
+namespace mpoolfs {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+using mpool::MediaClass;
+using mpool::Pool;
+
+std::vector<MediaClass> classes_of(const Pool& pool) {
+  std::vector<MediaClass> classes;
+  for (const MediaClass media_class : {MediaClass::capacity, MediaClass::staging}) {
+    if (pool.has_class(media_class)) classes.push_back(media_class);
+  }
+  return classes;
+}
+
+Json pool_json(const Pool& pool, const MountFacts& mount) {
+  return {{"name", pool.name()},
+          {"uuid", pool.uuid().to_string()},
+          {"mounted_on", mount.mount_point},
+          {"read_only", mount.read_only},
+          {"foreign", mount.foreign}};
+}
+
+Json transport_json(const TransportFacts& transport) {
+  return {{"name", transport.name},
+          {"queues", transport.queues},
+          {"threads", transport.threads},
+          {"max_write", transport.max_write}};
+}
+
+Json device_json(const Pool& pool, MediaClass media_class) {
+  const Pool::ClassFacts facts = pool.class_facts(media_class);
+  const mpool::Device::Counters counters = pool.device(media_class).counters();
+  return {{"class", to_string(media_class)},
+          {"path", facts.device_name},
+          {"uuid", facts.params.uuid.to_string()},
+          {"size", facts.params.device_size},
+          {"sector_size", facts.params.sector_size()},
+          {"zone_size", facts.params.zone_size()},
+          {"zones", facts.params.zone_count},
+          {"offline", !facts.online},
+          {"reads", counters.reads},
+          {"read_bytes", counters.read_bytes},
+          {"writes", counters.writes},
+          {"written_bytes", counters.written_bytes},
+          {"flushes", counters.flushes},
+          {"discards", counters.discards},
+          {"errors", counters.errors}};
+}
+
+// Zones by the names that `mpool info --json` has for them, and what df(1) would show in bytes.
+Json class_json(const Pool& pool, MediaClass media_class) {
+  const Pool::ClassFacts facts = pool.class_facts(media_class);
+  const mpool::SpaceUsage& space = facts.space;
+  const std::uint64_t zone_size = facts.params.zone_size();
+  return {{"class", to_string(media_class)},
+          {"zone_size", zone_size},
+          {"zones", space.total},
+          {"usable", space.usable},
+          {"used", space.used},
+          {"free", space.free_usable},
+          {"spare", space.spare},
+          {"free_spare", space.free_spare},
+          {"pending", space.pending},
+          {"spare_percent", facts.spare_percent},
+          {"total_bytes", space.total * zone_size},
+          {"used_bytes", space.used * zone_size},
+          {"free_bytes", space.free_usable * zone_size}};
+}
+
+Json mdc_json(const Pool::MdcFacts& facts) {
+  return {{"slot", facts.slot},
+          {"active", facts.mdc.ids[facts.mdc.active].to_string()},
+          {"generation", facts.mdc.generations[facts.mdc.active]},
+          {"capacity", facts.capacity},
+          {"used", facts.used},
+          {"records", facts.records},
+          {"live_records", facts.live_records}};
+}
+
+Json objects_json(const Pool& pool) {
+  const Pool::ObjectCounts counts = pool.object_counts();
+  return {{"mblocks", counts.mblocks}, {"mlogs", counts.mlogs}};
+}
+
+}  // namespace
+
+std::string status_text(const Pool& pool, const MountFacts& mount) {
+  Json devices = Json::array();
+  Json classes = Json::array();
+  for (const MediaClass media_class : classes_of(pool)) {
+    devices.push_back(device_json(pool, media_class));
+    classes.push_back(class_json(pool, media_class));
+  }
+  Json mdcs = Json::array();
+  for (const Pool::MdcFacts& facts : pool.mdcs())
+    mdcs.push_back(mdc_json(facts));
+
+  const Json status = {{"version", MPOOLFS_VERSION},
+                       {"pool", pool_json(pool, mount)},
+                       {"transport", transport_json(mount.transport)},
+                       {"devices", std::move(devices)},
+                       {"classes", std::move(classes)},
+                       {"mdcs", std::move(mdcs)},
+                       {"objects", objects_json(pool)},
+                       {"open_files", mount.open_files}};
+  // Paths may hold bytes that are not UTF-8.
+  return status.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
+}
+
+}  // namespace mpoolfs

@@ -1,0 +1,26 @@
+// The content of `.mpool/status.json` (spec/filesystem.md; the names: mpoolfs(8), "STATUS").
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "engine/pool/pool.h"
+#include "fuse/control/transport_facts.h"
+
+namespace mpoolfs {
+
+// What the mount knows beside its pool.
+struct MountFacts {
+  std::string mount_point;
+  bool read_only = false;
+  bool foreign = false;  // mpool::Namespace::foreign()
+  std::size_t open_files =
+      0;  // handles the kernel holds, those of the control directory not counted
+  TransportFacts transport;
+};
+
+// One JSON object, indented, with a newline at the end. Numbers are of the moment, but not all of
+// the same: nothing is stopped for it. Waits for a compaction of an MDC that is under way.
+std::string status_text(const mpool::Pool& pool, const MountFacts& mount);
+
+}  // namespace mpoolfs

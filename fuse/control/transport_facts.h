@@ -1,0 +1,36 @@
+// What the status file says about the way requests reach the file system.
+#pragma once
+
+#include <cstddef>
+#include <mutex>
+#include <string>
+#include <utility>
+
+namespace mpoolfs {
+
+struct TransportFacts {
+  std::string name;  // "uring" or "dev", as spec/filesystem.md names them; empty before it is known
+  unsigned queues = 0;        // queues requests arrive on
+  unsigned threads = 0;       // threads with a ring; workers come as they are needed
+  std::size_t max_write = 0;  // bytes, the largest write one request carries
+};
+
+// The facts of a running transport. Empty before it runs; they change when it falls back to
+// /dev/fuse. Threads: all functions may be called at the same time.
+class SharedTransportFacts {
+ public:
+  TransportFacts get() const {
+    const std::lock_guard lock(mutex_);
+    return facts_;
+  }
+  void set(TransportFacts facts) {
+    const std::lock_guard lock(mutex_);
+    facts_ = std::move(facts);
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  TransportFacts facts_;
+};
+
+}  // namespace mpoolfs

@@ -1,0 +1,49 @@
+// The device I/O of one READ or WRITE that is answered when it is done.
+#pragma once
+
+#include <array>
+#include <cstddef>
+
+#include "engine/device/transfer.h"
+#include "engine/names/names.h"
+#include "fuse/ops/fuse_api.h"
+
+namespace mpoolfs {
+
+class RequestContext;
+
+// Belongs to a request context, on whose ring and thread everything happens.
+class DataJob {
+ public:
+  explicit DataJob(RequestContext& context);
+  DataJob(const DataJob&) = delete;
+  DataJob& operator=(const DataJob&) = delete;
+
+  // Reads as planned (at least one transfer) into the payload, then answers with it. Throws Error
+  // when nothing can be started; then nothing was answered.
+  void start_read(fuse_req_t request, const mpool::ReadPlan& plan);
+  // Transfers what file.start_write() said, then answers that `size` bytes were written. As
+  // start_read; `file` must not be closed before the answer.
+  void start_write(fuse_req_t request, mpool::OpenFile& file, mpool::StartedWrite write,
+                   std::size_t size);
+
+ private:
+  struct Part final : mpool::DeviceTransfer {
+    void done(int error) noexcept override { job->part_done(error); }
+    DataJob* job = nullptr;
+  };
+
+  void part_done(int error) noexcept;
+  void finish() noexcept;
+
+  RequestContext& context_;
+  std::array<Part, mpool::ReadPlan::kMaxTransfers> parts_;
+  std::size_t pending_ = 0;  // parts under way
+  int error_ = 0;            // of the first part that failed
+  fuse_req_t request_ = nullptr;
+  std::size_t size_ = 0;             // bytes of the answer
+  mpool::OpenFile* file_ = nullptr;  // of a write
+  mpool::StartedWrite write_;
+};
+
+}  // namespace mpoolfs

@@ -1,0 +1,72 @@
+// What a request's handler can use while it answers, whoever brought the request.
+#pragma once
+
+#include "engine/base/bytes.h"
+#include "engine/device/io_ring.h"
+#include "fuse/ops/data_job.h"
+#include "fuse/ops/fuse_api.h"
+
+namespace mpoolfs {
+
+// A request is first tried on a thread that must not wait; a handler that would have to wait gives
+// it back with hand_over(), and is called again on a thread that may.
+//
+// Threads: a context has one user at a time.
+class RequestContext {
+ public:
+  RequestContext(const RequestContext&) = delete;
+  RequestContext& operator=(const RequestContext&) = delete;
+
+  // That of the request which the calling thread is answering.
+  static RequestContext& current() noexcept { return *current_; }
+  // Null on threads that answer none.
+  static RequestContext* current_or_none() noexcept { return current_; }
+
+  // Whether the handler may wait: for locks held during I/O, for the device, for other requests.
+  bool may_wait() const noexcept { return may_wait_; }
+
+  // Page-aligned memory for data: whole pages, as much as any request carries or asks for. Data of
+  // a WRITE lies there.
+  virtual mpool::ByteSpan payload() noexcept = 0;
+  // !may_wait(): the ring of the calling thread.
+  virtual mpool::IoRing& ring() noexcept = 0;
+
+  // !may_wait(): gives the request back; the handler returns without an answer and without having
+  // changed anything.
+  void hand_over(fuse_req_t request) noexcept {
+    handed_over_ = true;
+    fuse_reply_none(request);
+  }
+
+  // !may_wait(): device I/O that answers the request when it is done.
+  DataJob& data_job() noexcept { return data_job_; }
+  // Bracket the time in which an answer is to come by data_job().
+  virtual void suspend() noexcept = 0;
+  virtual void resume() noexcept = 0;
+
+  // Makes `context` that of the calling thread.
+  class Scope {
+   public:
+    explicit Scope(RequestContext& context) noexcept : before_(current_) { current_ = &context; }
+    ~Scope() { current_ = before_; }
+    Scope(const Scope&) = delete;
+    Scope& operator=(const Scope&) = delete;
+
+   private:
+    RequestContext* const before_;
+  };
+
+ protected:
+  RequestContext() : data_job_(*this) {}
+  ~RequestContext() = default;
+
+  bool may_wait_ = true;
+  bool handed_over_ = false;
+
+ private:
+  inline static thread_local RequestContext* current_ = nullptr;
+
+  DataJob data_job_;
+};
+
+}  // namespace mpoolfs

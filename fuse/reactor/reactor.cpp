@@ -1,0 +1,182 @@
+#include "fuse/reactor/reactor.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <exception>
+
+#include <pthread.h>
+#include <spdlog/spdlog.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "engine/base/error.h"
+
+namespace mpoolfs {
+
+namespace {
+
+// Completions per round, averaged over about so many rounds.
+constexpr unsigned kLoadWeight = 16;
+// One reader at a time is served best by the core it runs on: that core has just become idle. With
+// more in flight the reader keeps its core busy, and the thread goes wherever there is room.
+constexpr unsigned kLeaveLoad = 4;
+constexpr unsigned kReturnLoad = 2;
+
+mpool::FileDescriptor new_eventfd() {
+  mpool::FileDescriptor event(::eventfd(0, EFD_CLOEXEC));
+  if (event.get() < 0) mpool::raise_system(errno, "eventfd", "cannot be made");
+  return event;
+}
+
+}  // namespace
+
+bool SpinBudget::worth_trying() noexcept {
+  if (credit_ > 0) return true;
+  if (++skipped_ < kProbeEvery) return false;
+  skipped_ = 0;
+  return true;
+}
+
+void SpinBudget::tried(bool found) noexcept {
+  if (found) {
+    credit_ = std::min(credit_ + 2, kMostCredit);
+  } else {
+    credit_ = std::max(credit_ - 1, 0);
+  }
+}
+
+Reactor::Reactor(const Config& config)
+    : config_(config), ring_(config.submissions, config.completions), event_(new_eventfd()) {
+  CPU_ZERO(&everywhere_);
+  ::sched_getaffinity(0, sizeof everywhere_, &everywhere_);
+}
+
+Reactor::~Reactor() {
+  join();
+}
+
+void Reactor::start(std::function<void(const std::string& why)> failed) {
+  thread_ = std::thread([this, failed = std::move(failed)] {
+    ::pthread_setname_np(::pthread_self(), config_.name.c_str());
+    try {
+      ring_.enable();
+      set_affinity(true);
+      run();
+    } catch (const std::exception& error) {
+      failed(error.what());
+    }
+  });
+}
+
+void Reactor::stop() {
+  stopping_.store(true, std::memory_order_release);
+  const std::uint64_t one = 1;
+  if (::write(event_.get(), &one, sizeof one) < 0) {
+    spdlog::error("eventfd: {}", mpool::errno_text(errno));
+  }
+}
+
+void Reactor::join() {
+  if (thread_.joinable()) thread_.join();
+}
+
+void Reactor::post(mpool::RingOperation& operation, std::int32_t result) {
+  bool wake = false;
+  {
+    const std::lock_guard lock(mail_mutex_);
+    mail_.emplace_back(&operation, result);
+    has_mail_.store(true, std::memory_order_release);
+    wake = std::exchange(asleep_, false);
+  }
+  const std::uint64_t one = 1;
+  if (wake && ::write(event_.get(), &one, sizeof one) < 0) {
+    spdlog::error("eventfd: {}", mpool::errno_text(errno));
+  }
+}
+
+void Reactor::Wakeup::arm() {
+  io_uring_prep_read(&reactor.ring_.prepare(*this), reactor.event_.get(), &value, sizeof value, 0);
+}
+
+// The last one is cancelled by the kernel when the thread ends.
+void Reactor::Wakeup::completed(std::int32_t) noexcept {
+  arm();
+}
+
+bool Reactor::take_mail() {
+  if (!has_mail_.load(std::memory_order_acquire)) return false;
+  std::vector<std::pair<mpool::RingOperation*, std::int32_t>> mail;
+  {
+    const std::lock_guard lock(mail_mutex_);
+    mail.swap(mail_);
+    has_mail_.store(false, std::memory_order_relaxed);
+  }
+  for (const auto& [operation, result] : mail)
+    operation->completed(result);
+  return !mail.empty();
+}
+
+void Reactor::run() {
+  wakeup_.arm();
+  while (!stopping_.load(std::memory_order_acquire) || transfers_ > 0) {
+    unsigned handled = ring_.run_completions();
+    if (take_mail()) ++handled;
+    place(handled);
+    if (handled > 0) idle_due_ = true;
+    if (!spin()) sleep();
+  }
+}
+
+void Reactor::set_affinity(bool home) {
+  cpu_set_t cpus = everywhere_;
+  if (home && config_.home) {
+    CPU_ZERO(&cpus);
+    CPU_SET(*config_.home, &cpus);
+  }
+  // The CPU may have gone offline: then the thread stays where it can run.
+  if (::sched_setaffinity(0, sizeof cpus, &cpus) != 0) {
+    spdlog::debug("{}: sched_setaffinity: {}", config_.name, mpool::errno_text(errno));
+  }
+  at_home_ = home;
+}
+
+void Reactor::place(unsigned handled) {
+  if (handled == 0) return;
+  load_ += handled - load_ / kLoadWeight;
+  if (at_home_ ? load_ > kLeaveLoad * kLoadWeight : load_ < kReturnLoad * kLoadWeight) {
+    set_affinity(!at_home_);
+  }
+}
+
+// True when there is something to do.
+bool Reactor::spin() {
+  if (transfers_ == 0 || !budget_.worth_trying()) return false;
+  const auto end = SpinBudget::Clock::now() + SpinBudget::kLongest;
+  bool found = false;
+  do {
+    ring_.poll();
+    found = ring_.run_completions() > 0 || take_mail();
+  } while (!found && SpinBudget::Clock::now() < end);
+  budget_.tried(found);
+  return found;
+}
+
+void Reactor::sleep() {
+  {
+    const std::lock_guard lock(mail_mutex_);
+    if (!mail_.empty()) return;
+    asleep_ = true;
+  }
+  if (idle_due_ && idle_ && transfers_ == 0) {
+    if (!ring_.submit_and_wait(static_cast<int>(kIdleTime.count()))) {
+      idle_due_ = false;
+      idle_();
+    }
+  } else {
+    ring_.submit_and_wait();
+  }
+  const std::lock_guard lock(mail_mutex_);
+  asleep_ = false;
+}
+
+}  // namespace mpoolfs

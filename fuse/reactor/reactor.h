@@ -1,0 +1,116 @@
+// One thread with one ring: it answers what can be answered without waiting.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <sched.h>
+
+#include "engine/device/file_descriptor.h"
+#include "engine/device/io_ring.h"
+
+namespace mpoolfs {
+
+// Whether looking for completions without sleeping has paid lately. A core that sleeps takes longer
+// to wake than a fast device to answer; a slow device is not worth waiting for awake.
+class SpinBudget {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  // Longest time to look for a completion before sleeping.
+  static constexpr std::chrono::microseconds kLongest{50};
+
+  // Whether to look now; every now and then also when it has not paid.
+  bool worth_trying() noexcept;
+  void tried(bool found) noexcept;
+
+ private:
+  static constexpr int kMostCredit = 32;
+  static constexpr unsigned kProbeEvery = 64;
+
+  int credit_ = kMostCredit;
+  unsigned skipped_ = 0;
+};
+
+// Threads: post() and stop() from any; everything else on the reactor's own thread, or before
+// start().
+class Reactor {
+ public:
+  struct Config {
+    std::string name;              // of the thread, at most 15 characters
+    std::optional<unsigned> home;  // CPU whose requests it serves
+    unsigned submissions = 256;    // as IoRing
+    unsigned completions = 4096;
+  };
+  // Makes the ring; Error as IoRing.
+  explicit Reactor(const Config& config);
+  // After stop(); joins.
+  ~Reactor();
+  Reactor(const Reactor&) = delete;
+  Reactor& operator=(const Reactor&) = delete;
+
+  // Starts the thread. `failed` is called on it when the ring fails: nothing is answered any more.
+  void start(std::function<void(const std::string& why)> failed);
+  // Lets the thread end as soon as nothing is in flight (transfers()).
+  void stop();
+  void join();
+
+  // Calls operation.completed(result) on the reactor's thread, soon.
+  void post(mpool::RingOperation& operation, std::int32_t result);
+
+  mpool::IoRing& ring() noexcept { return ring_; }
+  // Requests whose device I/O is in flight: while there are any, the thread does not end.
+  void transfer_started() noexcept { ++transfers_; }
+  void transfer_ended() noexcept { --transfers_; }
+  // Called when the thread has had nothing to do for kIdleTime, once per busy period.
+  void on_idle(std::function<void()> callback) { idle_ = std::move(callback); }
+  static constexpr std::chrono::milliseconds kIdleTime{500};
+
+ private:
+  // The eventfd by which other threads wake this one.
+  struct Wakeup final : mpool::RingOperation {
+    explicit Wakeup(Reactor& owner) : reactor(owner) {}
+    void completed(std::int32_t result) noexcept override;
+    void arm();
+
+    Reactor& reactor;
+    std::uint64_t value = 0;
+  };
+
+  void run();
+  bool spin();
+  void sleep();
+  bool take_mail();
+  void place(unsigned handled);
+  void set_affinity(bool home);
+
+  const Config config_;
+  mpool::IoRing ring_;
+  mpool::FileDescriptor event_;
+  Wakeup wakeup_{*this};
+  SpinBudget budget_;
+  unsigned transfers_ = 0;
+  std::function<void()> idle_;
+  bool idle_due_ = false;
+
+  cpu_set_t everywhere_{};
+  bool at_home_ = false;
+  unsigned load_ = 0;  // requests per round lately, times 16
+
+  std::mutex mail_mutex_;
+  std::vector<std::pair<mpool::RingOperation*, std::int32_t>> mail_;  // guarded by mail_mutex_
+  bool asleep_ = false;                                               // guarded by mail_mutex_
+  std::atomic<bool> has_mail_ = false;
+  std::atomic<bool> stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace mpoolfs

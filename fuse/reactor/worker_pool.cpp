@@ -1,0 +1,103 @@
+#include "fuse/reactor/worker_pool.h"
+
+#include <system_error>
+
+#include <pthread.h>
+#include <spdlog/spdlog.h>
+
+namespace mpoolfs {
+
+namespace {
+
+thread_local WorkerPool* pool_of_thread = nullptr;
+
+}  // namespace
+
+WorkerPool::Waiting::Waiting() noexcept : pool_(pool_of_thread) {
+  if (pool_ == nullptr) return;
+  const std::lock_guard lock(pool_->mutex_);
+  --pool_->running_;
+  try {
+    pool_->add_thread_if_needed();
+  } catch (const std::system_error& error) {
+    spdlog::warn("no further thread for requests: {}", error.what());
+  }
+  pool_->changed_.notify_one();
+}
+
+// The thread goes on at once, although another may have taken its place: there may be more than
+// `limit` for a moment.
+WorkerPool::Waiting::~Waiting() {
+  if (pool_ == nullptr) return;
+  const std::lock_guard lock(pool_->mutex_);
+  ++pool_->running_;
+}
+
+void WorkerPool::finish() {
+  {
+    const std::lock_guard lock(mutex_);
+    ended_ = true;
+    changed_.notify_all();
+  }
+  // Jobs under way may still add threads.
+  for (std::size_t next = 0;;) {
+    std::thread thread;
+    {
+      const std::lock_guard lock(mutex_);
+      if (next == threads_.size()) break;
+      thread = std::move(threads_[next++]);
+    }
+    thread.join();
+  }
+  threads_.clear();
+}
+
+void WorkerPool::post(Job& job) {
+  const std::lock_guard lock(mutex_);
+  queue_.push_back(&job);
+  try {
+    add_thread_if_needed();
+  } catch (const std::system_error&) {
+    if (threads_.empty()) {
+      queue_.pop_back();
+      throw;
+    }
+  }
+  changed_.notify_one();
+}
+
+// Under mutex_.
+void WorkerPool::add_thread_if_needed() {
+  if (queue_.size() <= idle_ || running_ + idle_ >= limit_) return;
+  threads_.emplace_back([this] { work(); });
+  ++idle_;
+}
+
+void WorkerPool::work() {
+  pool_of_thread = this;
+  ::pthread_setname_np(::pthread_self(), "mpoolfs-worker");
+  std::unique_lock lock(mutex_);
+  --idle_;
+  for (;;) {
+    while (queue_.empty() ? !ended_ : running_ >= limit_) {
+      ++idle_;
+      changed_.wait(lock);
+      --idle_;
+    }
+    if (queue_.empty()) return;
+    Job* const job = queue_.front();
+    queue_.pop_front();
+    ++running_;
+    lock.unlock();
+    job->run();
+    lock.lock();
+    --running_;
+    if (ended_) {
+      changed_.notify_all();
+    } else if (!queue_.empty()) {
+      changed_.notify_one();
+    }
+  }
+}
+
+}  // namespace mpoolfs

@@ -1,0 +1,129 @@
+#include "fuse/transport/dev_queue.h"
+
+#include <cerrno>
+#include <cstdint>
+#include <utility>
+
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <poll.h>
+#include <spdlog/spdlog.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "engine/base/error.h"
+
+namespace mpoolfs {
+
+namespace {
+
+// The data of a WRITE comes after these: read so, it lies at the start of the payload.
+constexpr std::size_t kFixedSize = sizeof(fuse_in_header) + sizeof(fuse_write_in);
+
+// Read before the ring has its turn again.
+constexpr unsigned kBatch = 8;
+
+}  // namespace
+
+mpool::FileDescriptor clone_fuse(int fd) {
+  mpool::FileDescriptor clone(::open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK));
+  if (!clone) mpool::raise_system(errno, "/dev/fuse", "open");
+  auto number = static_cast<std::uint32_t>(fd);
+  if (::ioctl(clone.get(), FUSE_DEV_IOC_CLONE, &number) != 0) {
+    mpool::raise_system(errno, "/dev/fuse", "FUSE_DEV_IOC_CLONE");
+  }
+  return clone;
+}
+
+class DevQueue::Place final : public Request {
+ public:
+  Place(DevQueue& queue, Dispatcher& dispatcher, Reactor& reactor, mpool::ByteSpan head,
+        mpool::ByteSpan payload)
+      : Request(dispatcher, reactor, head, payload), queue_(queue) {}
+
+  // One request from the descriptor: the number of bytes, or -1 with errno.
+  ssize_t read() noexcept {
+    return ::read(queue_.config_.fd, payload().data() - kFixedSize, kFixedSize + payload().size());
+  }
+  void take_request(std::size_t length) noexcept {
+    arrived({payload().data() - kFixedSize, length});
+  }
+
+  ssize_t answer(const iovec* parts, int count) noexcept override {
+    for (int i = 1; i < count; ++i)
+      note_touched(parts[i].iov_len);
+    return ::writev(queue_.config_.fd, parts, count);
+  }
+
+ private:
+  void completed() noexcept override {
+    queue_.free_.push_back(this);
+    queue_.watch();
+  }
+
+  DevQueue& queue_;
+};
+
+DevQueue::DevQueue(Dispatcher& dispatcher, Reactor& reactor, const Config& config,
+                   std::function<void(int error)> ended)
+    : reactor_(reactor),
+      config_(config),
+      memory_(config.places, config.payload_size),
+      ended_(std::move(ended)) {
+  places_.reserve(config.places);
+  free_.reserve(config.places);
+  for (unsigned i = 0; i < config.places; ++i) {
+    places_.push_back(
+        std::make_unique<Place>(*this, dispatcher, reactor, memory_.head(i), memory_.payload(i)));
+    free_.push_back(places_.back().get());
+  }
+}
+
+DevQueue::~DevQueue() = default;
+
+void DevQueue::start() {
+  watch();
+}
+
+void DevQueue::watch() {
+  if (closed_ || watching_ || free_.empty()) return;
+  watching_ = true;
+  io_uring_prep_poll_add(&reactor_.ring().prepare(readable_), config_.fd, POLLIN);
+}
+
+void DevQueue::readable(std::int32_t) noexcept {
+  watching_ = false;
+  if (closed_) return;
+  for (unsigned i = 0; i < kBatch && !free_.empty(); ++i) {
+    if (!read_one()) break;
+  }
+  watch();
+}
+
+// False when there is nothing more to read now.
+bool DevQueue::read_one() noexcept {
+  Place* const place = free_.back();
+  const ssize_t length = place->read();
+  if (length >= static_cast<ssize_t>(sizeof(fuse_in_header))) {
+    free_.pop_back();
+    place->take_request(static_cast<std::size_t>(length));
+    return true;
+  }
+  const int code = length < 0 ? errno : EIO;
+  // ENOENT: the request was given up before it was read.
+  if (code == ENOENT || code == EINTR) return true;
+  if (code != EAGAIN) end(code == ENODEV ? 0 : code);
+  return false;
+}
+
+void DevQueue::end(int error) noexcept {
+  closed_ = true;
+  if (ended_) std::exchange(ended_, nullptr)(error);
+}
+
+void DevQueue::trim() noexcept {
+  for (const auto& place : places_)
+    place->trim();
+}
+
+}  // namespace mpoolfs

@@ -1,0 +1,124 @@
+#include "fuse/transport/dispatcher.h"
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <exception>
+#include <span>
+#include <utility>
+
+#include <linux/fuse.h>
+#include <spdlog/spdlog.h>
+
+#include "engine/base/error.h"
+#include "fuse/transport/replies.h"
+
+namespace mpoolfs {
+
+namespace {
+
+// The largest answer that is completed (replies.h), in bytes.
+constexpr std::size_t kCompletedSize = 256;
+
+// Requests that are answered, or tried, where they arrive; all others may wait.
+bool starts_on_reactor(std::uint32_t opcode) {
+  switch (opcode) {
+    case FUSE_READ:
+    case FUSE_WRITE:
+    case FUSE_LOOKUP:
+    case FUSE_GETATTR:
+    case FUSE_FORGET:
+    case FUSE_BATCH_FORGET:
+    case FUSE_INTERRUPT:
+    case FUSE_INIT:
+    case FUSE_DESTROY:
+      return true;
+    default:
+      return false;
+  }
+}
+
+fuse_out_header header_of(const iovec& part) {
+  fuse_out_header header{};
+  if (part.iov_len >= sizeof header) std::memcpy(&header, part.iov_base, sizeof header);
+  return header;
+}
+
+}  // namespace
+
+Dispatcher::Dispatcher(fuse_session* session, int fd, unsigned workers)
+    : session_(session), workers_(workers) {
+  const fuse_custom_io io{.writev = write_reply,
+                          .read = refuse_read,
+                          .splice_receive = nullptr,
+                          .splice_send = nullptr};
+  const int result = fuse_session_custom_io(session, &io, fd);
+  if (result != 0) mpool::raise(-result, "fuse", "custom input and output are refused");
+}
+
+void Dispatcher::on_init(bool uring, std::function<void(bool taken)> answered) {
+  want_uring_ = uring;
+  init_answered_ = std::move(answered);
+}
+
+void Dispatcher::handle(Request& request) noexcept {
+  if (starts_on_reactor(request.opcode())) {
+    process(request, false);
+    if (request.suspended_) return;
+    if (!request.handed_over_) return request.completed();
+  }
+  try {
+    workers_.post(request);
+  } catch (const std::exception& error) {
+    spdlog::error("no thread for a request: {}", error.what());
+    const fuse_out_header refusal{
+        .len = sizeof refusal, .error = -EAGAIN, .unique = request.unique()};
+    const iovec part{.iov_base = const_cast<fuse_out_header*>(&refusal), .iov_len = sizeof refusal};
+    request.answer(&part, 1);
+    request.completed();
+  }
+}
+
+void Dispatcher::process(Request& request, bool may_wait) noexcept {
+  const RequestContext::Scope scope(request);
+  request.may_wait_ = may_wait;
+  request.handed_over_ = false;
+  fuse_buf buffer{};
+  buffer.size = request.message().size();
+  buffer.mem = const_cast<std::byte*>(request.message().data());
+  fuse_session_process_buf(session_, &buffer);
+}
+
+// What libfuse writes: answers, and messages of our own accord, which have no number. An INTERRUPT
+// may be answered while another request is; it came through /dev/fuse whatever the others do.
+ssize_t Dispatcher::write_reply(int fd, iovec* parts, int count, void*) {
+  auto* const request = static_cast<Request*>(RequestContext::current_or_none());
+  if (request == nullptr || header_of(parts[0]).unique != request->unique()) {
+    return ::writev(fd, parts, count);
+  }
+  return request->dispatcher_.complete_and_answer(*request, parts, count);
+}
+
+ssize_t Dispatcher::refuse_read(int, void*, std::size_t, void*) {
+  errno = ENOSYS;
+  return -1;
+}
+
+ssize_t Dispatcher::complete_and_answer(Request& request, const iovec* parts, int count) noexcept {
+  const std::uint32_t opcode = request.opcode();
+  const bool good = header_of(parts[0]).error == 0;
+  if (!good || count != 2 || parts[1].iov_len > kCompletedSize || !needs_completion(opcode)) {
+    return request.answer(parts, count);
+  }
+  const bool take_uring = opcode == FUSE_INIT && want_uring_ && offers_uring(request.message());
+  std::array<std::byte, kCompletedSize> body;
+  std::memcpy(body.data(), parts[1].iov_base, parts[1].iov_len);
+  complete_reply(opcode, std::span(body).first(parts[1].iov_len), take_uring);
+  const std::array<iovec, 2> completed{parts[0],
+                                       iovec{.iov_base = body.data(), .iov_len = parts[1].iov_len}};
+  const ssize_t result = request.answer(completed.data(), 2);
+  if (opcode == FUSE_INIT && result >= 0 && init_answered_) init_answered_(take_uring);
+  return result;
+}
+
+}  // namespace mpoolfs

@@ -1,0 +1,56 @@
+#include "fuse/transport/replies.h"
+
+#include <cstddef>
+#include <cstring>
+
+#include <linux/fuse.h>
+
+#include "fuse/transport/uring_abi.h"
+
+namespace mpoolfs {
+
+namespace {
+
+// flags2 of INIT are bits 32 to 63.
+constexpr std::uint32_t kOverIoUring2 = abi::kInitOverIoUring >> 32;
+
+void complete_open(mpool::ByteSpan body) {
+  std::uint32_t flags = 0;
+  const mpool::ByteSpan place = body.subspan(offsetof(fuse_open_out, open_flags), sizeof flags);
+  std::memcpy(&flags, place.data(), sizeof flags);
+  if ((flags & FOPEN_DIRECT_IO) != 0) flags |= FOPEN_PARALLEL_DIRECT_WRITES;
+  std::memcpy(place.data(), &flags, sizeof flags);
+}
+
+void complete_init(mpool::ByteSpan body, bool uring) {
+  fuse_init_out init{};
+  std::memcpy(&init, body.data(), sizeof init);
+  if (uring && (init.flags & FUSE_INIT_EXT) != 0) init.flags2 |= kOverIoUring2;
+  std::memcpy(body.data(), &init, sizeof init);
+}
+
+}  // namespace
+
+bool offers_uring(mpool::ConstByteSpan request) {
+  fuse_init_in init{};
+  if (request.size() < sizeof(fuse_in_header) + sizeof init) return false;
+  std::memcpy(&init, request.data() + sizeof(fuse_in_header), sizeof init);
+  return (init.flags & FUSE_INIT_EXT) != 0 && (init.flags2 & kOverIoUring2) != 0;
+}
+
+bool needs_completion(std::uint32_t opcode) {
+  return opcode == FUSE_INIT || opcode == FUSE_OPEN || opcode == FUSE_CREATE;
+}
+
+void complete_reply(std::uint32_t opcode, mpool::ByteSpan body, bool uring) {
+  constexpr std::size_t kCreated = sizeof(fuse_entry_out) + sizeof(fuse_open_out);
+  if (opcode == FUSE_INIT && body.size() == sizeof(fuse_init_out)) {
+    complete_init(body, uring);
+  } else if (opcode == FUSE_OPEN && body.size() == sizeof(fuse_open_out)) {
+    complete_open(body);
+  } else if (opcode == FUSE_CREATE && body.size() == kCreated) {
+    complete_open(body.subspan(sizeof(fuse_entry_out)));
+  }
+}
+
+}  // namespace mpoolfs

@@ -1,0 +1,104 @@
+// A place for one request of the kernel, from its arrival to its answer.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include <sys/uio.h>
+
+#include "engine/base/bytes.h"
+#include "engine/device/io_ring.h"
+#include "fuse/ops/request_context.h"
+#include "fuse/reactor/reactor.h"
+#include "fuse/reactor/worker_pool.h"
+
+namespace mpoolfs {
+
+class Dispatcher;
+
+// Memory of `count` requests, mapped at once; the system gives pages as they are touched.
+//
+// A request has one page and, after it, the payload. The fixed part of a message ends where the
+// payload begins, so that header, arguments and payload are one piece while the payload lies on a
+// page boundary.
+class RequestMemory {
+ public:
+  // payload_size: bytes, whole pages. Error ENOMEM.
+  RequestMemory(unsigned count, std::size_t payload_size);
+  ~RequestMemory();
+  RequestMemory(const RequestMemory&) = delete;
+  RequestMemory& operator=(const RequestMemory&) = delete;
+
+  // The page before the payload.
+  mpool::ByteSpan head(unsigned number);
+  mpool::ByteSpan payload(unsigned number);
+
+ private:
+  const std::size_t stride_;
+  const std::size_t size_;
+  std::byte* memory_;
+};
+
+// Threads: of the reactor, but for answer(), which is called on the thread that answers; a request
+// is never in two hands.
+class Request : public RequestContext, private WorkerPool::Job {
+ public:
+  mpool::ByteSpan payload() noexcept final { return payload_; }
+  mpool::IoRing& ring() noexcept final { return reactor_.ring(); }
+  void suspend() noexcept final;
+  void resume() noexcept final;
+
+  // Header, arguments and payload; valid until the answer.
+  mpool::ConstByteSpan message() const noexcept { return message_; }
+  std::uint32_t opcode() const noexcept { return opcode_; }
+  std::uint64_t unique() const noexcept { return unique_; }
+
+  // Takes the answer: a fuse_out_header and what follows. Returns the number of bytes, or -1 with
+  // errno.
+  virtual ssize_t answer(const iovec* parts, int count) noexcept = 0;
+
+  // Gives pages back that a large request touched and a small one will not.
+  void trim() noexcept;
+
+ protected:
+  // `head` is the page before `payload`.
+  Request(Dispatcher& dispatcher, Reactor& reactor, mpool::ByteSpan head, mpool::ByteSpan payload);
+  virtual ~Request() = default;
+
+  Reactor& reactor() noexcept { return reactor_; }
+  mpool::ByteSpan head() noexcept { return head_; }
+
+  // A message has arrived: it starts in the head and may go on in the payload.
+  void arrived(mpool::ByteSpan message) noexcept;
+  void note_touched(std::size_t bytes) noexcept {
+    if (bytes > touched_) touched_ = bytes;
+  }
+
+  // The request is answered, or needs no answer: its place is free. On the reactor's thread.
+  virtual void completed() noexcept = 0;
+
+ private:
+  friend class Dispatcher;
+
+  // Brings a request that a worker has answered back to the reactor.
+  struct Return final : mpool::RingOperation {
+    explicit Return(Request& owner) : request(owner) {}
+    void completed(std::int32_t) noexcept override { request.completed(); }
+    Request& request;
+  };
+
+  void run() noexcept override;
+
+  Dispatcher& dispatcher_;
+  Reactor& reactor_;
+  const mpool::ByteSpan head_;
+  const mpool::ByteSpan payload_;
+  Return return_{*this};
+  mpool::ByteSpan message_;
+  std::uint32_t opcode_ = 0;
+  std::uint64_t unique_ = 0;
+  std::size_t touched_ = 0;  // bytes of the payload
+  bool suspended_ = false;
+};
+
+}  // namespace mpoolfs

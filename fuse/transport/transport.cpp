@@ -1,0 +1,226 @@
+#include "fuse/transport/transport.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <deque>
+#include <fstream>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "engine/base/error.h"
+#include "fuse/ops/operations.h"
+#include "fuse/reactor/reactor.h"
+#include "fuse/transport/cpus.h"
+#include "fuse/transport/dev_queue.h"
+#include "fuse/transport/dispatcher.h"
+#include "fuse/transport/uring_queue.h"
+
+namespace mpoolfs {
+
+namespace {
+
+constexpr const char* kUringSwitch = "/sys/module/fuse/parameters/enable_uring";
+
+// Requests at a time: of a CPU that has a thread of its own, and of others (offline, or not allowed
+// to us).
+constexpr unsigned kEntries = 64;
+constexpr unsigned kEntriesElsewhere = 4;
+// A CPU's thread, with the queues it serves.
+struct Core {
+  // Something to run on the thread.
+  struct Call final : mpool::RingOperation {
+    explicit Call(std::function<void()> what) : run(std::move(what)) {}
+    void completed(std::int32_t) noexcept override { run(); }
+    std::function<void()> run;
+  };
+
+  explicit Core(const Reactor::Config& config) : reactor(config) {
+    reactor.on_idle([this] { trim(); });
+  }
+
+  void call(std::function<void()> what) {
+    const std::lock_guard lock(calls_mutex);
+    reactor.post(calls.emplace_back(std::move(what)), 0);
+  }
+  void trim() const {
+    if (dev) dev->trim();
+    for (const auto& queue : uring)
+      queue->trim();
+  }
+  void close() const {
+    if (dev) dev->close();
+    for (const auto& queue : uring)
+      queue->close();
+  }
+
+  std::mutex calls_mutex;
+  std::deque<Call> calls;
+  mpool::FileDescriptor fuse;  // a clone, when the core reads /dev/fuse and is not the first
+  std::unique_ptr<DevQueue> dev;
+  std::vector<std::unique_ptr<UringQueue>> uring;
+  Reactor reactor;  // the first to go: what it has in flight points to the rest
+};
+
+}  // namespace
+
+std::optional<std::string> why_no_uring() {
+  std::ifstream file(kUringSwitch);
+  std::string value;
+  if (!(file >> value)) return "this kernel's FUSE has no io_uring; Linux 6.14 or later has it";
+  if (value == "Y" || value == "1") return std::nullopt;
+  return fmt::format(
+      "FUSE-over-io_uring is switched off: `echo Y > {}` (as root) switches it on for mounts made "
+      "from then on",
+      kUringSwitch);
+}
+
+struct Transport::Impl {
+  Impl(fuse_session* session, TransportChoice wanted, unsigned workers, Events wanted_events)
+      : fd(fuse_session_fd(session)),
+        choice(wanted),
+        events(std::move(wanted_events)),
+        dispatcher(session, fd, workers) {
+    make_cores();
+    if (choice != TransportChoice::dev && !why_no_uring()) make_uring_queues();
+    dispatcher.on_init(uring_queues > 0, [this](bool taken) { init_answered(taken); });
+    for (const auto& core : cores)
+      core->reactor.start([this](const std::string& why) { events.ended(why); });
+    // The first core reads /dev/fuse in any case.
+    set_non_blocking();
+    Core& first = *cores.front();
+    first.dev = make_dev_queue(first, fd);
+    first.call([&first] { first.dev->start(); });
+  }
+
+  ~Impl() {
+    for (const auto& core : cores) {
+      core->call([&core = *core] { core.close(); });
+      core->reactor.stop();
+    }
+    for (const auto& core : cores)
+      core->reactor.join();
+    dispatcher.finish();
+  }
+
+  void make_cores();
+  void make_uring_queues();
+  void set_non_blocking() const;
+  std::unique_ptr<DevQueue> make_dev_queue(Core& core, int descriptor);
+  void init_answered(bool uring_taken);
+  void register_queues(Core& core);
+  void refused(int error);
+  void read_dev_everywhere();
+  void tell_ready(const char* name, unsigned queues);
+
+  const int fd;
+  const TransportChoice choice;
+  const Events events;
+  Dispatcher dispatcher;
+  std::vector<std::unique_ptr<Core>> cores;
+  unsigned uring_queues = 0;
+  std::atomic<std::size_t> registered = 0;  // cores whose queues the kernel has
+  std::atomic<bool> was_refused = false;
+};
+
+void Transport::Impl::make_cores() {
+  for (const unsigned cpu : allowed_cpus()) {
+    Reactor::Config config;
+    config.name = fmt::format("mpoolfs-cpu{}", cpu);
+    config.home = cpu;
+    cores.push_back(std::make_unique<Core>(config));
+  }
+}
+
+// A queue for each CPU the machine may have, on that CPU's thread where there is one.
+void Transport::Impl::make_uring_queues() {
+  const std::vector<unsigned> allowed = allowed_cpus();
+  const std::size_t count = possible_cpus().size();
+  for (std::size_t number = 0; number < count; ++number) {
+    const auto own = std::ranges::find(allowed, number);
+    Core& core = own != allowed.end() ? *cores[static_cast<std::size_t>(own - allowed.begin())]
+                                      : *cores[number % cores.size()];
+    const UringQueue::Config config{.fd = fd,
+                                    .number = static_cast<std::uint16_t>(number),
+                                    .entries = own != allowed.end() ? kEntries : kEntriesElsewhere,
+                                    .payload_size = kMaxRequestSize};
+    core.uring.push_back(std::make_unique<UringQueue>(dispatcher, core.reactor, config));
+  }
+  uring_queues = static_cast<unsigned>(count);
+}
+
+void Transport::Impl::set_non_blocking() const {
+  const int flags = ::fcntl(fd, F_GETFL);
+  if (flags < 0 || ::fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0) {
+    mpool::raise_system(errno, "/dev/fuse", "fcntl");
+  }
+}
+
+std::unique_ptr<DevQueue> Transport::Impl::make_dev_queue(Core& core, int descriptor) {
+  const DevQueue::Config config{
+      .fd = descriptor, .places = kEntries, .payload_size = kMaxRequestSize};
+  return std::make_unique<DevQueue>(dispatcher, core.reactor, config, [this](int error) {
+    events.ended(error == 0 ? "" : "/dev/fuse: read: " + mpool::errno_text(error));
+  });
+}
+
+void Transport::Impl::init_answered(bool uring_taken) {
+  if (uring_taken) {
+    for (const auto& core : cores)
+      core->call([this, &core = *core] { register_queues(core); });
+  } else if (choice == TransportChoice::uring) {
+    events.ended("transport=uring: the kernel does not offer FUSE-over-io_uring for this mount");
+  } else {
+    read_dev_everywhere();
+  }
+}
+
+void Transport::Impl::register_queues(Core& core) {
+  for (const auto& queue : core.uring)
+    queue->register_entries([this](int error) { refused(error); });
+  // A refusal completes at once.
+  core.reactor.ring().submit();
+  core.reactor.ring().run_completions();
+  if (!was_refused && ++registered == cores.size()) tell_ready("uring", uring_queues);
+}
+
+// From the first refusal on the kernel uses /dev/fuse alone.
+void Transport::Impl::refused(int error) {
+  if (was_refused.exchange(true)) return;
+  const std::string why = "the kernel refuses FUSE-over-io_uring: " + mpool::errno_text(error);
+  if (choice == TransportChoice::uring) {
+    events.ended("transport=uring: " + why);
+  } else {
+    spdlog::warn("{}; using /dev/fuse", why);
+    read_dev_everywhere();
+  }
+}
+
+void Transport::Impl::read_dev_everywhere() {
+  for (const auto& core : cores) {
+    if (core->dev) continue;
+    core->fuse = clone_fuse(fd);
+    core->dev = make_dev_queue(*core, core->fuse.get());
+    core->call([&core = *core] { core.dev->start(); });
+  }
+  tell_ready("dev", static_cast<unsigned>(cores.size()));
+}
+
+void Transport::Impl::tell_ready(const char* name, unsigned queues) {
+  events.ready({.name = name,
+                .queues = queues,
+                .threads = static_cast<unsigned>(cores.size()),
+                .max_write = kMaxRequestSize});
+}
+
+Transport::Transport(fuse_session* session, TransportChoice choice, unsigned workers, Events events)
+    : impl_(std::make_unique<Impl>(session, choice, workers, std::move(events))) {}
+
+Transport::~Transport() = default;
+
+}  // namespace mpoolfs

@@ -1,0 +1,43 @@
+// How requests come from the kernel and answers go back: FUSE-over-io_uring or /dev/fuse, both
+// through one ring per CPU.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "fuse/control/transport_facts.h"
+#include "fuse/ops/fuse_api.h"
+#include "fuse/options.h"
+
+namespace mpoolfs {
+
+// Why the kernel has no FUSE-over-io_uring for us, and what would change that; nullopt when it has.
+std::optional<std::string> why_no_uring();
+
+// Threads: the constructor and the destructor on one; the events come on threads of the transport.
+class Transport {
+ public:
+  struct Events {
+    // Requests are being answered from now on. Once.
+    std::function<void(const TransportFacts&)> ready;
+    // The mount is gone, or (with a reason) cannot be served any more. Once or more.
+    std::function<void(const std::string& why)> ended;
+  };
+
+  // Starts answering the requests of a mounted session, which must outlive it. `choice`:
+  // automatic falls back to /dev/fuse where FUSE-over-io_uring is refused; uring ends with the
+  // reason instead. `workers` as WorkerPool. Errors: those of io_uring_setup(2), ENOMEM.
+  Transport(fuse_session* session, TransportChoice choice, unsigned workers, Events events);
+  // Finishes the requests under way; the kernel keeps what it has not handed out.
+  ~Transport();
+  Transport(const Transport&) = delete;
+  Transport& operator=(const Transport&) = delete;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace mpoolfs

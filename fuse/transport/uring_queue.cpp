@@ -1,0 +1,144 @@
+#include "fuse/transport/uring_queue.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include <linux/fuse.h>
+#include <spdlog/spdlog.h>
+
+#include "engine/base/error.h"
+#include "fuse/transport/uring_abi.h"
+
+namespace mpoolfs {
+
+class UringQueue::Entry final : public Request, public mpool::RingOperation {
+ public:
+  Entry(UringQueue& queue, Dispatcher& dispatcher, Reactor& reactor, mpool::ByteSpan head,
+        mpool::ByteSpan payload)
+      : Request(dispatcher, reactor, head, payload),
+        queue_(queue),
+        headers_(new (head.data()) abi::RequestHeaders),
+        parts_{iovec{headers_, sizeof *headers_}, iovec{payload.data(), payload.size()}} {}
+
+  const std::array<iovec, 2>& parts() const { return parts_; }
+
+  // A command ended: with a request, or with an error.
+  void completed(std::int32_t result) noexcept override { queue_.fetched(*this, result); }
+
+  void take_request() noexcept;
+  ssize_t answer(const iovec* parts, int count) noexcept override;
+
+ private:
+  // The answer goes to the kernel, and the next request is asked for.
+  void completed() noexcept override;
+  void refuse(int error) noexcept;
+
+  UringQueue& queue_;
+  abi::RequestHeaders* const headers_;  // in the first page of the entry
+  const std::array<iovec, 2> parts_;
+  std::uint64_t commit_id_ = 0;
+};
+
+// Puts the parts of the request together as the protocol of /dev/fuse has them.
+void UringQueue::Entry::take_request() noexcept {
+  fuse_in_header header{};
+  std::memcpy(&header, headers_->in_out, sizeof header);
+  commit_id_ = headers_->ring.commit_id;
+  const std::size_t carried = headers_->ring.payload_size;
+  const std::size_t own = header.len - sizeof header - carried;
+  if (header.len < sizeof header + carried || carried > payload().size() ||
+      own > sizeof headers_->op_in) {
+    spdlog::error("request {} of type {}: {} bytes with {} of payload: not understood",
+                  header.unique, header.opcode, header.len, carried);
+    return refuse(EIO);
+  }
+  std::byte* const start = payload().data() - own - sizeof header;
+  std::memcpy(start, &header, sizeof header);
+  std::memcpy(start + sizeof header, headers_->op_in, own);
+  arrived({start, header.len});
+}
+
+void UringQueue::Entry::refuse(int error) noexcept {
+  const fuse_out_header refusal{.len = sizeof refusal, .error = -error, .unique = commit_id_};
+  std::memcpy(headers_->in_out, &refusal, sizeof refusal);
+  headers_->ring.payload_size = 0;
+  completed();
+}
+
+ssize_t UringQueue::Entry::answer(const iovec* parts, int count) noexcept {
+  std::size_t length = 0;
+  for (int i = 1; i < count; ++i) {
+    if (parts[i].iov_len > payload().size() - length) {
+      errno = EINVAL;
+      return -1;
+    }
+    // Data that was read into the payload is where it belongs.
+    std::byte* const place = payload().data() + length;
+    if (parts[i].iov_base != place) std::memmove(place, parts[i].iov_base, parts[i].iov_len);
+    length += parts[i].iov_len;
+  }
+  note_touched(length);
+  std::memcpy(headers_->in_out, parts[0].iov_base,
+              std::min(parts[0].iov_len, sizeof headers_->in_out));
+  headers_->ring.payload_size = static_cast<std::uint32_t>(length);
+  return static_cast<ssize_t>(parts[0].iov_len + length);
+}
+
+void UringQueue::Entry::completed() noexcept {
+  if (!queue_.closed_) queue_.prepare(*this, abi::kCmdCommitAndFetch, commit_id_);
+}
+
+UringQueue::UringQueue(Dispatcher& dispatcher, Reactor& reactor, const Config& config)
+    : reactor_(reactor), config_(config), memory_(config.entries, config.payload_size) {
+  entries_.reserve(config.entries);
+  for (unsigned i = 0; i < config.entries; ++i) {
+    entries_.push_back(
+        std::make_unique<Entry>(*this, dispatcher, reactor, memory_.head(i), memory_.payload(i)));
+  }
+}
+
+UringQueue::~UringQueue() = default;
+
+void UringQueue::register_entries(std::function<void(int error)> refused) {
+  refused_ = std::move(refused);
+  for (const auto& entry : entries_)
+    prepare(*entry, abi::kCmdRegister, 0);
+}
+
+void UringQueue::prepare(Entry& entry, std::uint32_t command, std::uint64_t commit_id) {
+  io_uring_sqe& submission = reactor_.ring().prepare(entry);
+  submission.opcode = IORING_OP_URING_CMD;
+  submission.fd = config_.fd;
+  submission.cmd_op = command;
+  submission.addr = reinterpret_cast<std::uintptr_t>(entry.parts().data());
+  submission.len = abi::kIovecSegments;
+  const abi::CommandRequest request{
+      .flags = 0, .commit_id = commit_id, .queue = config_.number, .padding = {}};
+  std::memcpy(submission.cmd, &request, sizeof request);
+}
+
+void UringQueue::fetched(Entry& entry, std::int32_t result) noexcept {
+  if (result >= 0) {
+    refused_ = nullptr;
+    return entry.take_request();
+  }
+  // The mount is gone, or the queue was never accepted as a whole.
+  if (result == -ENOTCONN || result == -ECANCELED || closed_) return;
+  if (refused_) {
+    closed_ = true;
+    std::exchange(refused_, nullptr)(-result);
+  } else {
+    spdlog::error("queue {} of FUSE: a command failed: {}", config_.number,
+                  mpool::errno_text(-result));
+  }
+}
+
+void UringQueue::trim() noexcept {
+  for (const auto& entry : entries_)
+    entry->trim();
+}
+
+}  // namespace mpoolfs

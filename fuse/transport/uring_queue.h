@@ -1,0 +1,50 @@
+// One CPU's queue of FUSE-over-io_uring.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "fuse/transport/request.h"
+
+namespace mpoolfs {
+
+// The kernel sends requests of a CPU to the queue of that number, as long as the queue has entries
+// that wait for one; further requests wait in the kernel.
+//
+// Threads: the reactor's, except for construction.
+class UringQueue {
+ public:
+  struct Config {
+    int fd = -1;                   // /dev/fuse of the mount
+    std::uint16_t number = 0;      // of the CPU
+    unsigned entries = 0;          // requests at a time
+    std::size_t payload_size = 0;  // bytes: at least the largest request's
+  };
+  UringQueue(Dispatcher& dispatcher, Reactor& reactor, const Config& config);
+  ~UringQueue();
+
+  // Offers all entries to the kernel, after the answer to INIT. `refused` is called, once, with the
+  // errno when the kernel does not want one; what is not refused by the time submit() returns is
+  // accepted.
+  void register_entries(std::function<void(int error)> refused);
+  // No request is fetched any more.
+  void close() noexcept { closed_ = true; }
+  void trim() noexcept;
+
+ private:
+  class Entry;
+
+  void prepare(Entry& entry, std::uint32_t command, std::uint64_t commit_id);
+  void fetched(Entry& entry, std::int32_t result) noexcept;
+
+  Reactor& reactor_;
+  const Config config_;
+  RequestMemory memory_;
+  std::vector<std::unique_ptr<Entry>> entries_;
+  std::function<void(int)> refused_;
+  bool closed_ = false;
+};
+
+}  // namespace mpoolfs

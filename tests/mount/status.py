@@ -1,0 +1,271 @@
+"""The control directory .mpool and its status file."""
+
+import concurrent.futures
+import errno
+import json
+import os
+import stat
+import tarfile
+
+import harness
+from harness import MIB, content, run, shell
+
+NOBODY = 65534
+
+
+class ControlTest(harness.MountTest):
+    @property
+    def control(self):
+        return self.mnt.path(".mpool")
+
+    @property
+    def status_file(self):
+        return self.control / "status.json"
+
+    def status(self):
+        return json.loads(self.status_file.read_bytes())
+
+
+class ControlDirectory(ControlTest):
+    def test_hidden(self):
+        """ls, find, tar, cp and rm of the mount do not meet .mpool; by name it is there"""
+        self.write_file("f", b"data")
+        self.assertNotIn(".mpool", os.listdir(self.mnt.point))
+        self.assertNotIn(".mpool", run("ls", "-la", self.mnt.point).stdout)
+        self.assertNotIn(".mpool", run("find", self.mnt.point).stdout)
+        outside = harness.temporary_directory()
+        run("tar", "-C", self.mnt.point, "-cf", outside / "all.tar", ".")
+        with tarfile.open(outside / "all.tar") as archive:
+            names = archive.getnames()
+        self.assertIn(f"./{self.root.name}/f", names)
+        self.assertFalse([name for name in names if ".mpool" in name])
+        run("cp", "-a", self.mnt.point, outside / "copy")
+        self.assertFalse((outside / "copy" / ".mpool").exists())
+        self.assertTrue(self.control.is_dir())
+        shell(f"rm -rf {self.mnt.point}/* {self.mnt.point}/.[!.]*")
+        self.assertEqual(os.listdir(self.mnt.point), [])
+        self.assertTrue(self.status_file.is_file())
+
+    def test_only_in_the_root(self):
+        """other directories may have a .mpool of their own"""
+        self.assertFalse((self.root / ".mpool").exists())
+        (self.root / ".mpool").mkdir()
+        self.assertEqual(os.listdir(self.root / ".mpool"), [])
+        (self.root / ".mpool").rmdir()
+
+    def test_listing(self):
+        """ls shows what is in it, with and without attributes; .. is the root of the mount"""
+        self.assertEqual(run("ls", self.control).stdout, "status.json\n")
+        self.assertIn("-r--r--r-- 1 root root 0", run("ls", "-l", self.control).stdout)
+        with os.scandir(self.control) as entries:
+            found = {entry.name: entry.is_file(follow_symlinks=False) for entry in entries}
+        self.assertEqual(found, {"status.json": True})
+        self.assertEqual(os.stat(self.control / "..").st_ino, os.stat(self.mnt.point).st_ino)
+        self.assertEqual(shell(f"cd {self.control} && pwd -P").stdout, f"{self.control}\n")
+        with self.fails_with(errno.ENOENT):
+            os.stat(self.control / "nothing")
+
+    def test_attributes(self):
+        """readable by everybody, owned by root, the same after a remount"""
+        for path, mode in ((self.control, stat.S_IFDIR | 0o555),
+                           (self.status_file, stat.S_IFREG | 0o444)):
+            facts = path.lstat()
+            self.assertEqual(facts.st_mode, mode)
+            self.assertEqual((facts.st_uid, facts.st_gid, facts.st_size), (0, 0, 0))
+        inodes = self.control.stat().st_ino, self.status_file.stat().st_ino
+        self.assertNotEqual(*inodes)
+        self.mnt.remount()
+        self.assertEqual((self.control.stat().st_ino, self.status_file.stat().st_ino), inodes)
+
+    def test_extended_attributes(self):
+        """there are none, and none can be made"""
+        for path in (self.control, self.status_file):
+            self.assertEqual(os.listxattr(path), [])
+            with self.fails_with(errno.ENODATA):
+                os.getxattr(path, "user.mpool.class")
+            with self.fails_with(errno.ENOTSUP):
+                os.setxattr(path, "user.x", b"1")
+            with self.fails_with(errno.ENOTSUP):
+                os.removexattr(path, "user.x")
+
+    def test_statfs(self):
+        """df of it is df of the mount"""
+        for path in (self.control, self.status_file):
+            self.assertEqual(os.statvfs(path).f_blocks, os.statvfs(self.mnt.point).f_blocks)
+            self.assertTrue(os.access(path, os.R_OK))
+
+    def test_remove_and_rename(self):
+        """nothing of it can be removed, renamed, linked or replaced"""
+        mine, directory = self.write_file("mine", b"1"), self.root / "d"
+        directory.mkdir()
+        changes = (
+            lambda: os.rmdir(self.control),
+            lambda: os.rename(self.control, self.root / "moved"),
+            lambda: os.rename(directory, self.control),
+            lambda: harness.rename(directory, self.control, harness.RENAME_EXCHANGE),
+            lambda: os.unlink(self.status_file),
+            lambda: os.rename(self.status_file, self.root / "moved"),
+            lambda: os.rename(mine, self.status_file),
+            lambda: os.rename(mine, self.control / "new"),
+            lambda: os.link(self.status_file, self.root / "linked"),
+            lambda: os.link(mine, self.control / "new"),
+        )
+        for number, change in enumerate(changes):
+            with self.subTest(number), self.fails_with(errno.EPERM):
+                change()
+        self.assertEqual(shell(f"rm -rf {self.control}", check=False).returncode, 1)
+        self.assertEqual(sorted(os.listdir(self.root)), ["d", "mine"])
+        self.assertEqual(os.listdir(self.control), ["status.json"])
+        self.status()
+
+    def test_create(self):
+        """nothing can be made in it, nor in its place"""
+        changes = (
+            lambda: os.close(os.open(self.control / "new", os.O_WRONLY | os.O_CREAT, 0o644)),
+            lambda: os.mkdir(self.control / "new"),
+            lambda: os.mknod(self.control / "new"),
+            lambda: os.symlink("target", self.control / "new"),
+        )
+        for number, change in enumerate(changes):
+            with self.subTest(number), self.fails_with(errno.EPERM):
+                change()
+        with self.fails_with(errno.EEXIST):
+            os.mkdir(self.control)
+        with self.fails_with(errno.EEXIST):
+            os.close(os.open(self.control, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
+        self.assertEqual(os.listdir(self.control), ["status.json"])
+
+    def test_change(self):
+        """its files cannot be opened for writing, truncated or given other attributes"""
+        for flags in (os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_TRUNC, os.O_WRONLY | os.O_APPEND):
+            with self.subTest(flags), self.fails_with(errno.EACCES):
+                os.close(os.open(self.status_file, flags))
+        for path in (self.control, self.status_file):
+            for change in (lambda: os.chmod(path, 0o777), lambda: os.chown(path, 1, 1),
+                           lambda: os.utime(path)):
+                with self.fails_with(errno.EPERM):
+                    change()
+        with self.fails_with(errno.EPERM):
+            os.truncate(self.status_file, 0)
+
+    def test_other_users(self):
+        """everybody may read the status, nobody else may change anything"""
+        def as_nobody(script):
+            return shell(script, check=False, user=NOBODY, group=NOBODY, extra_groups=[])
+        self.assertEqual(json.loads(as_nobody(f"cat {self.status_file}").stdout)["pool"]["name"],
+                         "testpool")
+        for script in (f"touch {self.control}/new", f"rm -f {self.status_file}",
+                       f"echo > {self.status_file}", f"rmdir {self.control}"):
+            done = as_nobody(script)
+            self.assertNotEqual(done.returncode, 0, script)
+            self.assertRegex(done.stderr, "denied|not permitted|cannot create", script)
+
+
+class Status(ControlTest):
+    mount_arguments = {"size": "256M"}
+
+    def test_programs(self):
+        """cat, python3 -m json.tool, cp, head and tail read it"""
+        json.loads(shell(f"cat {self.status_file} | python3 -m json.tool").stdout)
+        outside = harness.temporary_directory() / "copy"
+        run("cp", self.status_file, outside)
+        json.loads(outside.read_text())
+        self.assertEqual(run("head", "-n1", self.status_file).stdout, "{\n")
+        self.assertEqual(run("tail", "-n1", self.status_file).stdout, "}\n")
+
+    def test_who_and_where(self):
+        """pool, mount, transport and devices"""
+        status = self.status()
+        uuid = run("blkid", "-p", "-s", "UUID", "-o", "value", self.mnt.pool).stdout.strip()
+        self.assertEqual(status["pool"], {"name": "testpool", "uuid": uuid,
+                                          "mounted_on": os.path.realpath(self.mnt.point),
+                                          "read_only": False, "foreign": False})
+        self.assertEqual(status["version"], run(harness.MPOOLFS, "--version").stdout.split()[-1])
+        self.assertEqual(status["transport"]["name"], harness.TRANSPORT)
+        for fact in ("queues", "threads"):
+            self.assertGreaterEqual(status["transport"][fact], 1)
+        self.assertGreaterEqual(status["transport"]["max_write"], 128 << 10)
+        [device] = status["devices"]
+        self.assertEqual(device["path"], os.path.realpath(self.mnt.pool))
+        self.assertEqual(device["size"], 256 * MIB)
+        self.assertEqual(device["zones"] * device["zone_size"], 256 * MIB)
+        self.assertEqual((device["offline"], device["errors"]), (False, 0))
+        self.assertGreater(len(status["mdcs"]), 1)
+
+    def test_follows_changes(self):
+        """space, objects and transfers follow what is written and read"""
+        before = self.status()
+        size = 4 * MIB
+        path = self.write_file("f", content(1, size))
+        self.append_file("log", b"line\n")
+        directory = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
+        os.fsync(directory)
+        os.close(directory)
+        after = self.status()
+        zone = before["classes"][0]["zone_size"]
+        self.assertEqual(after["objects"]["mblocks"] - before["objects"]["mblocks"], -(-size // zone))
+        self.assertEqual(after["objects"]["mlogs"] - before["objects"]["mlogs"], 1)
+        self.assertLessEqual(after["classes"][0]["free_bytes"],
+                             before["classes"][0]["free_bytes"] - size)
+        self.assertGreaterEqual(after["devices"][0]["written_bytes"],
+                                before["devices"][0]["written_bytes"] + size)
+        run("dd", f"if={path}", "of=/dev/null", "bs=1M", "iflag=direct")
+        self.assertGreaterEqual(self.status()["devices"][0]["read_bytes"],
+                                after["devices"][0]["read_bytes"] + size)
+
+    def wait_for_closes(self):
+        """The kernel tells of the last close of a file shortly after close(2)."""
+        harness.wait_until(lambda: self.status()["open_files"] == 0, "no file is open")
+
+    def test_snapshot(self):
+        """an open file keeps what it was when it was opened; each opening looks anew"""
+        path = self.write_file("f", content(1, MIB))
+        self.wait_for_closes()
+        with open(self.status_file, "rb", buffering=0) as file:
+            first = file.read(10)
+            with open(path, "rb"):
+                whole = first + b"".join(iter(lambda: file.read(100), b""))
+                self.assertEqual(os.pread(file.fileno(), 10, 0), first)
+                self.assertEqual(os.pread(file.fileno(), 10, len(whole)), b"")
+                self.assertEqual(json.loads(whole)["open_files"], 0)
+                self.assertEqual(self.status()["open_files"], 1)
+        self.wait_for_closes()
+
+    def test_many_readers(self):
+        """threads that read it all the time while files come and go see valid JSON"""
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            readers = [pool.submit(lambda: [self.status() for _ in range(100)]) for _ in range(4)]
+            for number in range(100):
+                self.write_file(f"f{number}", b"x").unlink()
+            for reader in readers:
+                self.assertEqual(len(reader.result()), 100)
+
+    def test_open_while_unmounting(self):
+        """umount says busy while the status is open, and works afterwards"""
+        with open(self.status_file, "rb"):
+            self.assertNotEqual(run("umount", self.mnt.point, check=False).returncode, 0)
+        self.mnt.remount()
+        self.status()
+
+    def test_read_only(self):
+        """-o ro is shown, and changes fail with EROFS"""
+        self.mnt.remount("ro")
+        try:
+            self.assertTrue(self.status()["pool"]["read_only"])
+            with self.fails_with(errno.EROFS):
+                os.rmdir(self.control)
+        finally:
+            self.mnt.remount()
+
+    def test_presented_owner(self):
+        """uid= and gid= hold for the control directory, too"""
+        self.mnt.remount("uid=1234,gid=2345")
+        try:
+            for path in (self.control, self.status_file):
+                self.assertEqual((path.stat().st_uid, path.stat().st_gid), (1234, 2345))
+        finally:
+            self.mnt.remount()
+
+
+if __name__ == "__main__":
+    harness.main()
