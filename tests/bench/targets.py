@@ -1,0 +1,230 @@
+"""What is measured: the device itself, file systems of the kernel, file systems in user space."""
+
+import os
+import pathlib
+import shutil
+
+import machine
+from machine import MIB, BenchError
+
+PACKAGES = {
+    "cc": "gcc",
+    "fio": "fio",
+    "fuse2fs": "fuse2fs",
+    "losetup": "mount",
+    "mkfs.ext4": "e2fsprogs",
+    "mkfs.xfs": "xfsprogs",
+    "mkntfs": "ntfs-3g",
+    "ntfs-3g": "ntfs-3g",
+    "pkg-config": "pkg-config",
+}
+
+
+def require_programs(*names):
+    for name in names:
+        if shutil.which(name) is None:
+            raise BenchError(f"{name} is missing: apt-get install {PACKAGES[name]}")
+
+
+class Place:
+    """Where the images of all targets lie: in files, on loop devices over files, or in memory."""
+
+    def __init__(self, stack, kind, directory, image_size):
+        self.kind = kind
+        self.directory = directory
+        self._stack = stack
+        self._image_size = image_size
+        if kind == "memory":
+            self.directory = directory / "memory"
+            self.directory.mkdir()
+            machine.mount(stack, "-t", "tmpfs", "-o", "size=90%", "mpoolfs-bench", mount_point=self.directory)
+
+    def image(self, name):
+        """A file of the size of all images. On a disk every block is allocated and has been written once."""
+        path = self.directory / f"{name}.img"
+        self._stack.callback(path.unlink, missing_ok=True)
+        with open(path, "wb") as file:
+            os.truncate(file.fileno(), self._image_size)
+            if self.kind != "memory":
+                os.posix_fallocate(file.fileno(), 0, self._image_size)
+        if self.kind != "memory":
+            machine.write_file(path, self._image_size)
+        return path
+
+    def device(self, name):
+        """What a program in user space opens: the image, or a loop device over it."""
+        image = self.image(name)
+        return machine.loop_device(self._stack, image) if self.kind == "loop" else image
+
+    def block_device(self, name):
+        """What the kernel mounts."""
+        return machine.loop_device(self._stack, self.image(name))
+
+
+class Target:
+    """One way to store data.
+
+    data: a file (or device) of settings.size bytes to read
+    root: a directory to make files in; None for the raw device, which is overwritten instead
+    daemon: a machine.Daemon, None without one
+    backing: the file or device under it
+    """
+
+    programs = ()
+
+    def __init__(self, name):
+        self.name = name
+        self.root = None
+        self.data = None
+        self.daemon = None
+        self.backing = None
+
+    def start(self, stack, place, settings):
+        """Makes everything; what has to be undone goes to the stack."""
+        raise NotImplementedError
+
+    def _mount_point(self, settings):
+        self.root = settings.work / f"mnt-{self.name}"
+        self.root.mkdir()
+        return self.root
+
+    def make_data(self, settings):
+        self.data = self.root / "data"
+        machine.write_file(self.data, settings.size)
+
+    def settle(self):
+        """What is in memory goes to the device, so that it is not written during a measurement."""
+        if self.root:
+            machine.sync_file_system(self.root)
+        descriptor = os.open(self.backing, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _serve(self, stack, settings, *command):
+        self.daemon = machine.Daemon(stack, command, self.root, settings.work / f"{self.name}.log")
+
+
+class Raw(Target):
+    def start(self, stack, place, settings):
+        self.backing = self.data = place.device(self.name)
+
+    def make_data(self, settings):
+        machine.write_file(self.data, settings.size)
+
+
+class KernelFileSystem(Target):
+    """On a loop device with direct I/O, for the kernel mounts no files."""
+
+    def __init__(self, name, make):
+        super().__init__(name)
+        self._make = make
+        self.programs = (make[0], "losetup")
+
+    def start(self, stack, place, settings):
+        known = pathlib.Path("/proc/filesystems").read_text(encoding="ascii").split()
+        if self.name not in known:
+            raise BenchError(f"this kernel has no {self.name}")
+        self.backing = place.block_device(self.name)
+        machine.run(*self._make, self.backing)
+        machine.mount(stack, "-t", self.name, "-o", "noatime", self.backing,
+                      mount_point=self._mount_point(settings))
+
+
+class Fuse2fs(Target):
+    programs = ("fuse2fs", "mkfs.ext4")
+
+    def start(self, stack, place, settings):
+        self.backing = place.device(self.name)
+        machine.run(*MAKE_EXT4, self.backing)
+        self._serve(stack, settings, "fuse2fs", self.backing, self._mount_point(settings), "-f")
+
+
+class Ntfs3g(Target):
+    programs = ("ntfs-3g", "mkntfs")
+
+    def start(self, stack, place, settings):
+        self.backing = place.device(self.name)
+        machine.run("mkntfs", "--quick", "--force", "--quiet", self.backing)
+        self._serve(stack, settings, "ntfs-3g", "-o", "no_detach,big_writes,noatime", self.backing,
+                    self._mount_point(settings))
+
+
+class Mpoolfs(Target):
+    """transport: None for the daemon's own choice."""
+
+    def __init__(self, name, transport):
+        super().__init__(name)
+        self._transport = transport
+
+    def start(self, stack, place, settings):
+        if self._transport == "uring":
+            machine.set_kernel_switch(stack, machine.ENABLE_URING, "Y")
+        self.backing = place.device(self.name)
+        machine.run(settings.mpool, "create", "bench-" + self.name, self.backing)
+        options = ("-o", f"transport={self._transport}") if self._transport else ()
+        self._serve(stack, settings, settings.mpoolfs, "-f", *options, self.backing,
+                    self._mount_point(settings))
+
+
+class Passthrough(Target):
+    """libfuse's example passthrough_ll over a directory: what /dev/fuse gives with hardly anything behind it."""
+
+    programs = ("cc", "pkg-config")
+    SOURCE = pathlib.Path("/usr/share/doc/libfuse3-dev/examples/passthrough_ll.c")
+
+    def start(self, stack, place, settings):
+        if not self.SOURCE.exists():
+            raise BenchError(f"{self.SOURCE} is missing: apt-get install libfuse3-dev")
+        program = settings.work / "passthrough_ll"
+        flags = machine.run("pkg-config", "--cflags", "--libs", "fuse3").split()
+        machine.run("cc", "-O2", "-w", "-o", program, self.SOURCE, *flags)
+        behind = self._directory_behind(stack, place, settings)
+        self._serve(stack, settings, program, "-f", "-o", f"source={behind},cache=always",
+                    self._mount_point(settings))
+
+    def _directory_behind(self, stack, place, settings):
+        if place.kind != "loop":
+            behind = place.directory / "behind-passthrough"
+            stack.callback(shutil.rmtree, behind, True)
+            behind.mkdir()
+            self.backing = behind
+            return behind
+        self.backing = place.block_device(self.name)
+        machine.run(*MAKE_EXT4, self.backing)
+        behind = settings.work / "behind-passthrough"
+        behind.mkdir()
+        machine.mount(stack, "-t", "ext4", "-o", "noatime", self.backing, mount_point=behind)
+        return behind
+
+
+# Nothing is left to be initialised in the background while others are measured.
+MAKE_EXT4 = ("mkfs.ext4", "-q", "-F", "-m", "0", "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0")
+MAKE_XFS = ("mkfs.xfs", "-q", "-f", "-K")
+
+
+def all_targets():
+    """In the order of the table."""
+    return [
+        Raw("raw"),
+        KernelFileSystem("ext4", MAKE_EXT4),
+        KernelFileSystem("xfs", MAKE_XFS),
+        Fuse2fs("fuse2fs"),
+        Ntfs3g("ntfs-3g"),
+        Passthrough("passthrough"),
+        Mpoolfs("mpoolfs-uring", "uring"),
+        Mpoolfs("mpoolfs-dev", "dev"),
+        Mpoolfs("mpoolfs", None),
+    ]
+
+
+DEFAULT_TARGETS = ("raw", "ext4", "xfs", "fuse2fs", "ntfs-3g", "mpoolfs-uring", "mpoolfs-dev")
+SMOKE_TARGETS = ("ext4", "mpoolfs")
+PEERS = ("fuse2fs", "ntfs-3g")
+JUDGED = "mpoolfs-uring"
+
+
+def image_size(settings):
+    """Room for the data, and beside it for new files of that size, or for small files, each in a zone."""
+    return settings.size + max(settings.size * 5 // 4, settings.files * MIB) + 512 * MIB

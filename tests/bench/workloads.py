@@ -1,0 +1,403 @@
+"""What is measured on each target.
+
+A workload has three parts: prepare (not measured), run (measured, with the CPU time of machine and daemon), and
+clean (not measured, also after a failure).
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+import time
+
+import cpu
+import machine
+from machine import MIB, BenchError
+
+# Longest time of one measurement before its programs and daemon are killed.
+LIMIT_SECONDS = 180
+SMALL_FILE = b"mpoolfs bench..." * 256
+SPACE_SECONDS = 30
+# Writing a file once takes as long as it takes, but for this many times the time of a read.
+WRITE_FACTOR = 3
+
+
+@dataclasses.dataclass
+class Sample:
+    """rate: operations (or MiB) a second; machine_us, daemon_us: CPU time for each, None without a daemon."""
+
+    rate: float
+    machine_us: float
+    daemon_us: float | None
+
+
+@dataclasses.dataclass
+class Settings:
+    """What the command line asked for; sizes in bytes.
+
+    work: a directory for mount points and logs. memory: one that is no disk, for what is copied from and to.
+    fio_seconds: CPU time of a fio that does nothing, see calibrate_fio.
+    """
+
+    mpool: str
+    mpoolfs: str
+    size: int
+    seconds: float
+    files: int
+    tree: int
+    engine: str
+    work: object = None
+    memory: object = None
+    fio_seconds: float = 0.0
+
+    @property
+    def random_write_size(self):
+        return self.size // 4
+
+
+def fio(path, **parameters):
+    """Runs one fio job and returns its part of the JSON output."""
+    words = ["fio", "--name=bench", f"--filename={path}", "--thread", "--group_reporting", "--gtod_reduce=1",
+             "--fallocate=none", "--output-format=json"]
+    if parameters["rw"] in ("read", "randread"):
+        words.append("--readonly")
+    words += [f"--{name}={value}" for name, value in parameters.items()]
+    output = machine.run(*words, seconds=LIMIT_SECONDS)
+    job = json.loads(output[output.index("{"):])["jobs"][0]
+    if job["error"] != 0:
+        raise BenchError(f"fio: {os.strerror(job['error'])}")
+    return job
+
+
+def calibrate_fio(settings):
+    """fio takes CPU time to start, which has nothing to do with what is measured. Of fio alone: others may run."""
+    path = settings.work / "calibration"
+    machine.write_file(path, MIB)
+    times = []
+    for _ in range(5):
+        before = cpu.children_seconds()
+        fio(path, rw="read", bs=4096, size=4096)
+        times.append(cpu.children_seconds() - before)
+    path.unlink()
+    settings.fio_seconds = sorted(times)[len(times) // 2]
+
+
+class Workload:
+    """unit: of the rate. needs_files: cannot be done on the raw device.
+
+    bar, memory_bar: (least, aim) of the ratio to the raw device that the project demands, on a disk and in memory.
+    """
+
+    needs_files = False
+
+    def __init__(self, name, what, unit, bar=None, memory_bar=None):
+        self.name = name
+        self.what = what
+        self.unit = unit
+        self.bar = bar
+        self.memory_bar = memory_bar
+
+    def prepare(self, target, settings, repeat):
+        """What comes before, unmeasured."""
+
+    def run(self, target, settings, repeat):
+        """Returns how many operations were done and in how many seconds (None: the time of the whole call)."""
+        raise NotImplementedError
+
+    def clean(self, target, settings):
+        """Removes what prepare and run left."""
+
+    def overhead_seconds(self, _settings):
+        """CPU time of the programs used here that is not the workload's."""
+        return 0.0
+
+    def measure(self, target, settings, repeat):
+        if target.daemon:
+            target.daemon.check_alive()
+        with machine.Watchdog(target.daemon, LIMIT_SECONDS):
+            try:
+                self.prepare(target, settings, repeat)
+                with cpu.Meter(target.daemon) as meter:
+                    operations, seconds = self.run(target, settings, repeat)
+            finally:
+                self.clean(target, settings)
+        usage = meter.usage
+        if operations == 0:
+            raise BenchError("nothing was done in the time given: more --seconds are needed")
+        busy = max(0.0, usage.machine - self.overhead_seconds(settings))
+        return Sample(operations / (seconds or usage.seconds), busy * 1e6 / operations,
+                      None if usage.daemon is None else usage.daemon * 1e6 / operations)
+
+
+def make_cold(target):
+    target.settle()
+    machine.drop_caches()
+
+
+class FioRead(Workload):
+    """Reads of the data. cold: each byte once at most, and not from a cache; warm: all from the cache."""
+
+    def __init__(self, name, what, unit, kind, jobs=1, bar=None, memory_bar=None, **parameters):
+        super().__init__(name, what, unit, bar, memory_bar)
+        self._kind = kind
+        self._jobs = jobs
+        self._parameters = parameters
+
+    def prepare(self, target, settings, repeat):
+        if self._kind == "warm":
+            machine.read_file(target.data, settings.size)
+        else:
+            make_cold(target)
+
+    def run(self, target, settings, repeat):
+        more = dict(self._parameters)
+        if more["ioengine"] == "async":
+            more["ioengine"] = settings.engine
+        if self._kind != "cold":
+            more["time_based"] = 1
+        if self._kind == "warm":
+            more["invalidate"] = 0
+        result = fio(target.data, size=settings.size, runtime=_microseconds(settings.seconds),
+                     numjobs=self._jobs, randseed=repeat + 1, **more)["read"]
+        return _fio_result(result, self.unit)
+
+    def overhead_seconds(self, settings):
+        return settings.fio_seconds
+
+
+def _microseconds(seconds):
+    return f"{round(seconds * 1e6)}us"
+
+
+def _fio_result(result, unit):
+    operations = result["io_bytes"] / MIB if unit == "MiB/s" else result["total_ios"]
+    rate = result["bw_bytes"] / MIB if unit == "MiB/s" else result["iops"]
+    return operations, operations / rate if rate else 0.0
+
+
+class FioWrite(Workload):
+    """Each byte of a new file once, O_DIRECT; the raw device is overwritten.
+
+    sized: the file gets its length before it is written, so that requests are not serialised by its growth.
+    """
+
+    def __init__(self, name, what, unit, sized, bar=None, **parameters):
+        super().__init__(name, what, unit, bar)
+        self._sized = sized
+        self._parameters = parameters
+        self._held = None
+
+    def _path(self, target):
+        return target.root / "new" if target.root else target.data
+
+    def prepare(self, target, settings, repeat):
+        if target.root:
+            wait_for_space(target, settings.size * 5 // 4)
+        make_cold(target)
+        if self._sized and target.root:
+            # Kept open over the run: the last close commits a write-once file, with the length it has then.
+            self._held = machine.HeldFile(self._path(target), self._size(settings))
+
+    def _size(self, settings):
+        return settings.random_write_size if self.unit == "IOPS" else settings.size
+
+    def run(self, target, settings, repeat):
+        more = dict(self._parameters)
+        if more["ioengine"] == "async":
+            more["ioengine"] = settings.engine
+        if not self._sized:
+            more["create_on_open"] = 1
+        result = fio(self._path(target), size=self._size(settings), direct=1, randseed=repeat + 1,
+                     runtime=_microseconds(settings.seconds * WRITE_FACTOR), **more)
+        return _fio_result(result["write"], self.unit)
+
+    def clean(self, target, settings):
+        held, self._held = self._held, None
+        try:
+            if held:
+                held.close()
+        finally:
+            if target.root:
+                self._path(target).unlink(missing_ok=True)
+                target.settle()
+
+    def overhead_seconds(self, settings):
+        return settings.fio_seconds
+
+
+def wait_for_space(target, size):
+    """Space of deleted files comes back after a while, in most file systems."""
+    deadline = time.monotonic() + SPACE_SECONDS
+    while True:
+        status = os.statvfs(target.root)
+        if status.f_bavail * status.f_frsize >= size:
+            return
+        if time.monotonic() > deadline:
+            raise BenchError(f"only {status.f_bavail * status.f_frsize >> 20} MiB are free")
+        time.sleep(0.02)
+
+
+class CopyIn(Workload):
+    """cp from memory, and fsync of the copy: the data is on the device at the end for all targets."""
+
+    needs_files = True
+
+    def prepare(self, target, settings, repeat):
+        wait_for_space(target, settings.size)
+        source = settings.memory / "source"
+        machine.write_file(source, settings.size)
+        make_cold(target)
+
+    def run(self, target, settings, repeat):
+        machine.run("cp", settings.memory / "source", target.root / "copy", seconds=LIMIT_SECONDS)
+        with open(target.root / "copy", "rb") as file:
+            os.fsync(file.fileno())
+        return settings.size / MIB, None
+
+    def clean(self, target, settings):
+        (settings.memory / "source").unlink(missing_ok=True)
+        (target.root / "copy").unlink(missing_ok=True)
+        target.settle()
+
+
+class CopyOut(Workload):
+    """cp of the data, which is in no cache, to memory."""
+
+    needs_files = True
+
+    def prepare(self, target, settings, repeat):
+        make_cold(target)
+
+    def run(self, target, settings, repeat):
+        machine.run("cp", target.data, settings.memory / "copy", seconds=LIMIT_SECONDS)
+        return settings.size / MIB, None
+
+    def clean(self, target, settings):
+        (settings.memory / "copy").unlink(missing_ok=True)
+
+
+def make_small_files(directory, count):
+    directory.mkdir()
+    prefix = f"{directory}/file-"
+    for number in range(count):
+        descriptor = os.open(f"{prefix}{number:06}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        try:
+            if os.write(descriptor, SMALL_FILE) != len(SMALL_FILE):
+                raise BenchError(f"{directory}: a small file was written in part")
+        finally:
+            os.close(descriptor)
+
+
+class SmallFiles(Workload):
+    """Creating is timed, or removing, of the same files."""
+
+    needs_files = True
+
+    def __init__(self, name, what, unit, removing):
+        super().__init__(name, what, unit)
+        self._removing = removing
+
+    def prepare(self, target, settings, repeat):
+        wait_for_space(target, settings.files * MIB)
+        if self._removing:
+            make_small_files(target.root / "small", settings.files)
+        make_cold(target)
+
+    def run(self, target, settings, repeat):
+        if self._removing:
+            machine.run("rm", "-r", target.root / "small", seconds=LIMIT_SECONDS)
+        else:
+            make_small_files(target.root / "small", settings.files)
+        return settings.files, None
+
+    def clean(self, target, settings):
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(target.root / "small")
+        target.settle()
+
+
+FILES_IN_DIRECTORY = 100
+
+
+class Stat(Workload):
+    """find looks at every file of a tree of empty files. The tree is made when it is first needed."""
+
+    needs_files = True
+
+    def __init__(self, name, what, unit, warm):
+        super().__init__(name, what, unit)
+        self._warm = warm
+
+    def prepare(self, target, settings, repeat):
+        tree = target.root / "tree"
+        if not tree.exists():
+            self._make_tree(tree, settings.tree)
+        if self._warm:
+            self._find(tree)
+        else:
+            make_cold(target)
+
+    def run(self, target, settings, repeat):
+        found = self._find(target.root / "tree").count("\n")
+        if found != settings.tree:
+            raise BenchError(f"find saw {found} files of {settings.tree}")
+        return settings.tree, None
+
+    @staticmethod
+    def _find(tree):
+        return machine.run("find", tree, "-type", "f", "-printf", "%s\\n", seconds=LIMIT_SECONDS)
+
+    @staticmethod
+    def _make_tree(tree, count):
+        # Under another name until it is whole.
+        parts = tree.with_name("tree.part")
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(parts)
+        parts.mkdir()
+        for start in range(0, count, FILES_IN_DIRECTORY):
+            directory = parts / f"{start:07}"
+            directory.mkdir()
+            for number in range(start, min(start + FILES_IN_DIRECTORY, count)):
+                os.close(os.open(f"{directory}/file-{number:07}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
+        parts.rename(tree)
+
+
+def all_workloads():
+    """In the order of the table; bars as the project's plan has them."""
+    random_direct = {"rw": "randread", "bs": "4k", "direct": 1, "kind": "direct", "unit": "IOPS"}
+    sequential_direct = {"rw": "read", "bs": "1M", "direct": 1, "kind": "direct", "unit": "MiB/s"}
+    cold = {"kind": "cold", "unit": "MiB/s", "rw": "read", "direct": 0}
+    cold_random = {"kind": "cold", "unit": "IOPS", "rw": "randread", "bs": "4k", "direct": 0}
+    return [
+        FioRead("randread-4k-qd1", "random read 4k direct, QD1", ioengine="psync", bar=(0.90, 1.0),
+                **random_direct),
+        FioRead("randread-4k-qd32", "random read 4k direct, QD32, 1 job", ioengine="async", iodepth=32,
+                bar=(0.70, 0.90), **random_direct),
+        FioRead("randread-4k-qd32-2jobs", "random read 4k direct, QD32, 2 jobs", ioengine="async", iodepth=32,
+                jobs=2, bar=(0.85, 0.95), memory_bar=(0.45, 0.75), **random_direct),
+        FioRead("read-1m-qd1", "sequential read 1M direct, QD1", ioengine="psync", bar=(0.95, 1.0),
+                **sequential_direct),
+        FioRead("read-1m-qd4", "sequential read 1M direct, QD4", ioengine="async", iodepth=4, bar=(0.95, 1.0),
+                **sequential_direct),
+        FioRead("cold-seq-128k", "cold buffered sequential, 128k", ioengine="psync", bs="128k", bar=(0.75, 0.95),
+                **cold),
+        FioRead("cold-seq-1m", "cold buffered sequential, 1M", ioengine="psync", bs="1M", bar=(0.75, 0.95), **cold),
+        FioRead("mmap-seq", "mmap cold sequential, 4k", ioengine="mmap", bs="4k", bar=(0.75, 0.95), **cold),
+        FioRead("mmap-random", "mmap cold random 4k", ioengine="mmap", bar=(0.90, 1.0), **cold_random),
+        FioRead("cold-random-4k", "buffered cold random 4k", ioengine="psync", bar=(0.90, 1.0), **cold_random),
+        FioRead("warm-random-4k", "warm random 4k", kind="warm", unit="IOPS", rw="randread", bs="4k", direct=0,
+                ioengine="psync", bar=(0.95, 1.0)),
+        FioWrite("write-1m-qd1", "sequential write 1M of a new file, QD1", "MiB/s", sized=False, bar=(0.95, 1.0),
+                 rw="write", bs="1M", ioengine="psync"),
+        FioWrite("write-1m-qd4", "sequential write 1M of a new file, QD4", "MiB/s", sized=True, bar=(0.95, 1.0),
+                 rw="write", bs="1M", ioengine="async", iodepth=4),
+        FioWrite("randwrite-once-4k-qd32", "random write-once 4k of a new file, QD32", "IOPS", sized=True,
+                 bar=(0.60, 0.85), rw="randwrite", bs="4k", ioengine="async", iodepth=32, random_generator="lfsr"),
+        CopyIn("cp-in", "cp of a large file in, with fsync", "MiB/s"),
+        CopyOut("cp-out", "cp of a large file out, cold", "MiB/s"),
+        SmallFiles("create-4k", "create, write and close of files of 4 KiB", "files/s", removing=False),
+        Stat("stat-cold", "stat of a large tree, cold", "files/s", warm=False),
+        Stat("stat-warm", "stat of a large tree, warm", "files/s", warm=True),
+        SmallFiles("rm", "rm -r of files of 4 KiB", "files/s", removing=True),
+    ]
