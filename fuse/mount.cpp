@@ -169,7 +169,9 @@ void check_mount_point(Options& options) {
     const int code = errno;
     const char* advice = "";
     if (code == ENOENT) advice = ": make the directory first";
-    if (code == ENOTCONN) advice = ": the mount of a daemon that died, umount it first";
+    // For a moment after the daemon's end the kernel says one of the other two.
+    if (code == ENOTCONN || code == ECONNABORTED || code == ECANCELED)
+      advice = ": the mount of a daemon that died, umount it first";
     mpool::raise(code, "mount point " + given, "{}{}", mpool::errno_text(code), advice);
   }
   if (!S_ISDIR(point.st_mode)) {

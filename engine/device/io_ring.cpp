@@ -14,6 +14,11 @@ namespace {
 // being looked at.
 constexpr unsigned kSubmitGroup = 8;
 constexpr std::size_t kSubmissionSize = 128;
+// Completions before the caller has its turn again.
+constexpr unsigned kRunLimit = 256;
+// In the user data of a submission, beside the address of the operation.
+constexpr std::uint64_t kFirst = 1;
+static_assert(alignof(RingOperation) > kFirst);
 constexpr unsigned kUsualFlags = IORING_SETUP_SQE128 | IORING_SETUP_CQSIZE |
                                  IORING_SETUP_R_DISABLED | IORING_SETUP_SINGLE_ISSUER;
 
@@ -54,19 +59,19 @@ void IoRing::enable() {
   check(io_uring_enable_rings(&ring_), "a ring cannot be enabled");
 }
 
-io_uring_sqe& IoRing::prepare(RingOperation& operation) {
+io_uring_sqe& IoRing::prepare(RingOperation& operation, bool first) {
   io_uring_sqe* entry = io_uring_get_sqe(&ring_);
   while (entry == nullptr) {
     submit();
     entry = io_uring_get_sqe(&ring_);
   }
   std::memset(static_cast<void*>(entry), 0, kSubmissionSize);
-  io_uring_sqe_set_data(entry, &operation);
+  io_uring_sqe_set_data64(entry, std::bit_cast<std::uintptr_t>(&operation) | (first ? kFirst : 0));
   return *entry;
 }
 
 void IoRing::post(RingOperation& operation, std::int32_t result) {
-  posted_.emplace_back(&operation, result);
+  waiting_.push_back({&operation, result});
 }
 
 void IoRing::submit() {
@@ -78,7 +83,7 @@ void IoRing::poll() {
 }
 
 bool IoRing::submit_and_wait(int timeout_ms) {
-  if (!posted_.empty()) {
+  if (!waiting_.empty()) {
     submit();
   } else if (timeout_ms < 0) {
     check(io_uring_submit_and_wait(&ring_, 1), "waiting failed");
@@ -89,27 +94,43 @@ bool IoRing::submit_and_wait(int timeout_ms) {
     check(io_uring_submit_and_wait_timeout(&ring_, &completion, 1, &timeout, nullptr),
           "waiting failed");
   }
-  return !posted_.empty() || io_uring_cq_ready(&ring_) > 0;
+  return !waiting_.empty() || io_uring_cq_ready(&ring_) > 0;
+}
+
+void IoRing::complete(const Completion& completion) {
+  completion.operation->completed(completion.result);
+  if (prepared() >= kSubmitGroup || hurry_) {
+    poll();
+    hurry_ = false;
+  }
+}
+
+// Empties the ring: completes what comes first, the rest waits.
+unsigned IoRing::run_first() {
+  unsigned count = 0;
+  io_uring_cqe* entry = nullptr;
+  while (io_uring_cq_ready(&ring_) > 0 && io_uring_peek_cqe(&ring_, &entry) == 0) {
+    const std::uint64_t data = io_uring_cqe_get_data64(entry);
+    const Completion completion{
+        std::bit_cast<RingOperation*>(static_cast<std::uintptr_t>(data & ~kFirst)), entry->res};
+    io_uring_cqe_seen(&ring_, entry);
+    if ((data & kFirst) != 0) {
+      complete(completion);
+      ++count;
+    } else {
+      waiting_.push_back(completion);
+    }
+  }
+  return count;
 }
 
 unsigned IoRing::run_completions() {
-  unsigned count = 0;
-  const auto complete = [&](RingOperation& operation, std::int32_t result) {
-    operation.completed(result);
-    ++count;
-    if (prepared() >= kSubmitGroup) submit();
-  };
-  // What is posted meanwhile has its turn next time.
-  for (const auto& [operation, result] : std::exchange(posted_, {}))
-    complete(*operation, result);
-  for (unsigned ready = io_uring_cq_ready(&ring_); ready > 0; --ready) {
-    io_uring_cqe* completion = nullptr;
-    if (io_uring_peek_cqe(&ring_, &completion) != 0) break;
-    auto* operation = std::bit_cast<RingOperation*>(
-        static_cast<std::uintptr_t>(io_uring_cqe_get_data64(completion)));
-    const std::int32_t result = completion->res;
-    io_uring_cqe_seen(&ring_, completion);
-    complete(*operation, result);
+  unsigned count = run_first();
+  while (!waiting_.empty() && count < kRunLimit) {
+    const Completion completion = waiting_.front();
+    waiting_.pop_front();
+    complete(completion);
+    count += 1 + run_first();
   }
   return count;
 }

@@ -2,8 +2,7 @@
 #pragma once
 
 #include <cstdint>
-#include <utility>
-#include <vector>
+#include <deque>
 
 #include <liburing.h>
 
@@ -40,13 +39,17 @@ class IoRing {
   void enable();
 
   // A cleared submission whose completion goes to `operation`. When the queue is full, what it
-  // holds is submitted first. Throws Error when the kernel takes nothing.
-  io_uring_sqe& prepare(RingOperation& operation);
+  // holds is submitted first. Throws Error when the kernel takes nothing. `first`: the completion
+  // has its turn before all others that are there: it brings work for the device.
+  io_uring_sqe& prepare(RingOperation& operation, bool first = false);
   // Completes `operation` with `result` in a coming run_completions(), without the kernel.
   void post(RingOperation& operation, std::int32_t result);
 
   // Prepared and not submitted yet.
   unsigned prepared() const noexcept { return io_uring_sq_ready(&ring_); }
+  // What is prepared now is not to wait for more: it takes the kernel long, and somebody waits for
+  // it.
+  void hurry() noexcept { hurry_ = true; }
   // Gives the kernel what was prepared. Throws Error when the kernel refuses; EINTR and a busy
   // kernel are repeated.
   void submit();
@@ -55,12 +58,22 @@ class IoRing {
   // Submits and waits for a completion, at most `timeout_ms` milliseconds when that is not
   // negative. Whether there is something for run_completions(); a signal may end the wait early.
   bool submit_and_wait(int timeout_ms = -1);
-  // Calls completed() of the operations that have completed; returns how many they were.
+  // Calls completed() of operations that have completed, submitting meanwhile what they prepare;
+  // returns how many they were. A bounded number: there may be more.
   unsigned run_completions();
 
  private:
+  struct Completion {
+    RingOperation* operation;
+    std::int32_t result;
+  };
+
+  unsigned run_first();
+  void complete(const Completion& completion);
+
   io_uring ring_{};
-  std::vector<std::pair<RingOperation*, std::int32_t>> posted_;
+  std::deque<Completion> waiting_;  // posted, or taken from the ring; in their order
+  bool hurry_ = false;
 };
 
 }  // namespace mpool

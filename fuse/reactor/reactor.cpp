@@ -17,10 +17,13 @@ namespace {
 
 // Completions per round, averaged over about so many rounds.
 constexpr unsigned kLoadWeight = 16;
-// One reader at a time is served best by the core it runs on: that core has just become idle. With
-// more in flight the reader keeps its core busy, and the thread goes wherever there is room.
-constexpr unsigned kLeaveLoad = 4;
-constexpr unsigned kReturnLoad = 2;
+// From more than so many per round on the reactor has much to do, until there are less than that.
+constexpr unsigned kMuchLoad = 4;
+constexpr unsigned kLittleLoad = 2;
+
+// With more requests in flight than this something completes soon anyway, and the CPU is better
+// left to who reads what has completed.
+constexpr unsigned kMostToSpinFor = 2;
 
 mpool::FileDescriptor new_eventfd() {
   mpool::FileDescriptor event(::eventfd(0, EFD_CLOEXEC));
@@ -143,14 +146,25 @@ void Reactor::set_affinity(bool home) {
 void Reactor::place(unsigned handled) {
   if (handled == 0) return;
   load_ += handled - load_ / kLoadWeight;
-  if (at_home_ ? load_ > kLeaveLoad * kLoadWeight : load_ < kReturnLoad * kLoadWeight) {
-    set_affinity(!at_home_);
+  set_loaded(load_ > (loaded_ ? kLittleLoad : kMuchLoad) * kLoadWeight);
+  const ReactorGroup& group = *config_.group;
+  const bool home = !loaded_ || group.loaded.load(std::memory_order_relaxed) == group.count;
+  if (home != at_home_) set_affinity(home);
+}
+
+void Reactor::set_loaded(bool loaded) {
+  if (loaded == loaded_) return;
+  loaded_ = loaded;
+  if (loaded) {
+    config_.group->loaded.fetch_add(1, std::memory_order_relaxed);
+  } else {
+    config_.group->loaded.fetch_sub(1, std::memory_order_relaxed);
   }
 }
 
 // True when there is something to do.
 bool Reactor::spin() {
-  if (transfers_ == 0 || !budget_.worth_trying()) return false;
+  if (transfers_ == 0 || transfers_ > kMostToSpinFor || !budget_.worth_trying()) return false;
   const auto end = SpinBudget::Clock::now() + SpinBudget::kLongest;
   bool found = false;
   do {
@@ -170,6 +184,8 @@ void Reactor::sleep() {
   if (idle_due_ && idle_ && transfers_ == 0) {
     if (!ring_.submit_and_wait(static_cast<int>(kIdleTime.count()))) {
       idle_due_ = false;
+      load_ = 0;
+      set_loaded(false);
       idle_();
     }
   } else {

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -25,8 +26,9 @@ class SpinBudget {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // Longest time to look for a completion before sleeping.
-  static constexpr std::chrono::microseconds kLongest{50};
+  // Longest time to look for a completion before sleeping: a disk of a virtual machine takes 50 to
+  // 100 us for a page.
+  static constexpr std::chrono::microseconds kLongest{150};
 
   // Whether to look now; every now and then also when it has not paid.
   bool worth_trying() noexcept;
@@ -40,14 +42,27 @@ class SpinBudget {
   unsigned skipped_ = 0;
 };
 
+// How many of the reactors of a mount have much to do; they share it.
+struct ReactorGroup {
+  explicit ReactorGroup(std::size_t reactors) : count(reactors) {}
+  const std::size_t count;
+  std::atomic<std::size_t> loaded = 0;
+};
+
+// Where the thread runs: at home, on the CPU whose requests it serves, as long as that CPU has
+// nothing else to do while a request is under way (one reader at a time: the CPU is awake and has
+// the data in its caches), or when all CPUs have as much to do as this one. With many requests in
+// flight from one CPU it goes wherever there is room, as the reader keeps its own CPU busy.
+//
 // Threads: post() and stop() from any; everything else on the reactor's own thread, or before
 // start().
 class Reactor {
  public:
   struct Config {
-    std::string name;              // of the thread, at most 15 characters
-    std::optional<unsigned> home;  // CPU whose requests it serves
-    unsigned submissions = 256;    // as IoRing
+    std::string name;                     // of the thread, at most 15 characters
+    std::optional<unsigned> home;         // CPU whose requests it serves
+    std::shared_ptr<ReactorGroup> group;  // of this reactor and the others of the mount
+    unsigned submissions = 256;           // as IoRing
     unsigned completions = 4096;
   };
   // Makes the ring; Error as IoRing.
@@ -90,6 +105,7 @@ class Reactor {
   void sleep();
   bool take_mail();
   void place(unsigned handled);
+  void set_loaded(bool loaded);
   void set_affinity(bool home);
 
   const Config config_;
@@ -103,7 +119,8 @@ class Reactor {
 
   cpu_set_t everywhere_{};
   bool at_home_ = false;
-  unsigned load_ = 0;  // requests per round lately, times 16
+  unsigned load_ = 0;  // completions per round lately, times kLoadWeight
+  bool loaded_ = false;
 
   std::mutex mail_mutex_;
   std::vector<std::pair<mpool::RingOperation*, std::int32_t>> mail_;  // guarded by mail_mutex_

@@ -88,7 +88,7 @@ void DevQueue::start() {
 void DevQueue::watch() {
   if (closed_ || watching_ || free_.empty()) return;
   watching_ = true;
-  io_uring_prep_poll_add(&reactor_.ring().prepare(readable_), config_.fd, POLLIN);
+  io_uring_prep_poll_add(&reactor_.ring().prepare(readable_, true), config_.fd, POLLIN);
 }
 
 void DevQueue::readable(std::int32_t) noexcept {

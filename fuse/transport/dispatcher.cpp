@@ -65,7 +65,7 @@ void Dispatcher::handle(Request& request) noexcept {
   if (starts_on_reactor(request.opcode())) {
     process(request, false);
     if (request.suspended_) return;
-    if (!request.handed_over_) return request.completed();
+    if (!request.handed_over_) return request.done();
   }
   try {
     workers_.post(request);
@@ -75,7 +75,7 @@ void Dispatcher::handle(Request& request) noexcept {
         .len = sizeof refusal, .error = -EAGAIN, .unique = request.unique()};
     const iovec part{.iov_base = const_cast<fuse_out_header*>(&refusal), .iov_len = sizeof refusal};
     request.answer(&part, 1);
-    request.completed();
+    request.done();
   }
 }
 

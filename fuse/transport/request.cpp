@@ -54,6 +54,7 @@ Request::Request(Dispatcher& dispatcher, Reactor& reactor, mpool::ByteSpan head,
 void Request::arrived(mpool::ByteSpan message) noexcept {
   assert(message.size() >= sizeof(fuse_in_header) && message.data() >= head_.data());
   message_ = message;
+  in_hand_ = true;
   if (message.data() + message.size() > payload_.data()) {
     note_touched(static_cast<std::size_t>(message.data() + message.size() - payload_.data()));
   }
@@ -72,7 +73,7 @@ void Request::suspend() noexcept {
 void Request::resume() noexcept {
   suspended_ = false;
   reactor_.transfer_ended();
-  completed();
+  done();
 }
 
 void Request::run() noexcept {
@@ -81,7 +82,7 @@ void Request::run() noexcept {
 }
 
 void Request::trim() noexcept {
-  if (touched_ <= kKeptPayload) return;
+  if (in_hand_ || touched_ <= kKeptPayload) return;
   ::madvise(payload_.data() + kKeptPayload, payload_.size() - kKeptPayload, MADV_DONTNEED);
   touched_ = 0;
 }

@@ -80,10 +80,15 @@ class Request : public RequestContext, private WorkerPool::Job {
  private:
   friend class Dispatcher;
 
+  void done() noexcept {
+    in_hand_ = false;
+    completed();
+  }
+
   // Brings a request that a worker has answered back to the reactor.
   struct Return final : mpool::RingOperation {
     explicit Return(Request& owner) : request(owner) {}
-    void completed(std::int32_t) noexcept override { request.completed(); }
+    void completed(std::int32_t) noexcept override { request.done(); }
     Request& request;
   };
 
@@ -99,6 +104,7 @@ class Request : public RequestContext, private WorkerPool::Job {
   std::uint64_t unique_ = 0;
   std::size_t touched_ = 0;  // bytes of the payload
   bool suspended_ = false;
+  bool in_hand_ = false;  // between arrival and completed(): the payload is in use
 };
 
 }  // namespace mpoolfs

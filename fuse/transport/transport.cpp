@@ -129,10 +129,13 @@ struct Transport::Impl {
 };
 
 void Transport::Impl::make_cores() {
-  for (const unsigned cpu : allowed_cpus()) {
+  const std::vector<unsigned> cpus = allowed_cpus();
+  const auto group = std::make_shared<ReactorGroup>(cpus.size());
+  for (const unsigned cpu : cpus) {
     Reactor::Config config;
     config.name = fmt::format("mpoolfs-cpu{}", cpu);
     config.home = cpu;
+    config.group = group;
     cores.push_back(std::make_unique<Core>(config));
   }
 }

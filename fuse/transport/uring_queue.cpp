@@ -14,6 +14,13 @@
 
 namespace mpoolfs {
 
+namespace {
+
+// Bytes of an answer that takes so long to copy that nothing else is to wait for it.
+constexpr std::size_t kLargePayload = 64u << 10;
+
+}  // namespace
+
 class UringQueue::Entry final : public Request, public mpool::RingOperation {
  public:
   Entry(UringQueue& queue, Dispatcher& dispatcher, Reactor& reactor, mpool::ByteSpan head,
@@ -88,7 +95,10 @@ ssize_t UringQueue::Entry::answer(const iovec* parts, int count) noexcept {
 }
 
 void UringQueue::Entry::completed() noexcept {
-  if (!queue_.closed_) queue_.prepare(*this, abi::kCmdCommitAndFetch, commit_id_);
+  if (queue_.closed_) return;
+  queue_.prepare(*this, abi::kCmdCommitAndFetch, commit_id_);
+  // The kernel copies it to its reader, who can go on meanwhile with what it has.
+  if (headers_->ring.payload_size >= kLargePayload) reactor().ring().hurry();
 }
 
 UringQueue::UringQueue(Dispatcher& dispatcher, Reactor& reactor, const Config& config)
@@ -109,7 +119,7 @@ void UringQueue::register_entries(std::function<void(int error)> refused) {
 }
 
 void UringQueue::prepare(Entry& entry, std::uint32_t command, std::uint64_t commit_id) {
-  io_uring_sqe& submission = reactor_.ring().prepare(entry);
+  io_uring_sqe& submission = reactor_.ring().prepare(entry, true);
   submission.opcode = IORING_OP_URING_CMD;
   submission.fd = config_.fd;
   submission.cmd_op = command;

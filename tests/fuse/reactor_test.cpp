@@ -29,7 +29,8 @@ class ReactorTest : public testing::Test {
     reactor_.start([this](const std::string& why) { failure_ = why; });
   }
 
-  Reactor reactor_{{.name = "test", .home = std::nullopt}};
+  Reactor reactor_{
+      {.name = "test", .home = std::nullopt, .group = std::make_shared<ReactorGroup>(1)}};
   std::string failure_;
 };
 

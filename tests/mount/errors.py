@@ -24,7 +24,7 @@ class StartErrors(unittest.TestCase):
     def refused(self, *arguments, status=1, says=()):
         """mpoolfs fails, in the foreground and in the background."""
         for more in ([], ["-f"]):
-            done = run(MPOOLFS, *more, *arguments, check=False, timeout=60)
+            done = run(MPOOLFS, *more, *harness.transport_options(), *arguments, check=False, timeout=60)
             print("  " + done.stderr.strip().replace("\n", "\n  "), file=sys.stderr)
             self.assertEqual(done.returncode, status, done.stderr)
             self.assertEqual(done.stdout, "")
@@ -43,6 +43,8 @@ class StartErrors(unittest.TestCase):
                           ["-o", "nonsense", self.image, self.point],
                           ["-o", "uid=abc", self.image, self.point],
                           ["-o", "ro,uid=", self.image, self.point],
+                          ["-o", "transport=net", self.image, self.point],
+                          ["-o", "workers=0", self.image, self.point],
                           ["-o", "nonsense=1", self.image, self.point], ["", self.point]):
             self.refused(*arguments, status=2, says=["mpoolfs: "])
         self.refused("-o", "ro,overwritten", self.image, self.point, status=2, says=["overwritten"])
@@ -149,7 +151,7 @@ class StartErrors(unittest.TestCase):
         directory = harness.temporary_directory()
         mnt = harness.Mount(pool=self.image, directory=directory)
         mnt.kill_daemon()
-        done = run(MPOOLFS, self.image, mnt.point, check=False)
+        done = run(MPOOLFS, *harness.transport_options(), self.image, mnt.point, check=False)
         self.assertEqual(done.returncode, 1, mnt.point)
         self.assertIn("umount", done.stderr)
         run("umount", mnt.point)

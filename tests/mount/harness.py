@@ -1,7 +1,9 @@
 """Pools and real mounts for the tests: made, unmounted, killed and cleaned up, whatever happens.
 
-The programs come from the environment: MPOOL and MPOOLFS (set by meson). Tests need root and /dev/fuse and
-fail without them. MPOOLFS_TEST_LONG=1 makes those tests that repeat something do it for longer.
+The programs come from the environment: MPOOL and MPOOLFS (set by meson), and so does the transport of all mounts
+that do not choose one: MPOOLFS_TEST_TRANSPORT, uring or dev. FUSE over io_uring is switched on for the test and put
+back at its end. Tests need root, /dev/fuse and for uring kernel 6.14 or later, and fail without them.
+MPOOLFS_TEST_LONG=1 makes those tests that repeat something do it for longer.
 """
 
 import atexit
@@ -9,10 +11,12 @@ import contextlib
 import ctypes
 import errno
 import hashlib
+import json
 import mmap
 import os
 import pathlib
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -24,6 +28,7 @@ import unittest
 
 MPOOL = os.environ["MPOOL"]
 MPOOLFS = os.environ["MPOOLFS"]
+TRANSPORT = os.environ["MPOOLFS_TEST_TRANSPORT"]
 LONG = os.environ.get("MPOOLFS_TEST_LONG") == "1"
 
 # A whole test program; a hanging daemon is killed then, so that what waits for it fails.
@@ -39,8 +44,11 @@ _AT_FDCWD = -100
 RENAME_NOREPLACE = 1
 RENAME_EXCHANGE = 2
 
+_URING_SWITCH = pathlib.Path("/sys/module/fuse/parameters/enable_uring")
+
 _cleanups = []
 _daemons = []
+_switched = []
 _mount_points = []
 
 
@@ -73,6 +81,8 @@ def _end_hanging():
 
 def main():
     """Runs the tests of the calling program."""
+    if TRANSPORT not in ("uring", "dev"):
+        sys.exit(f"MPOOLFS_TEST_TRANSPORT={TRANSPORT}: neither uring nor dev")
     atexit.register(_clean_up)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _end_on_signal)
@@ -92,6 +102,21 @@ def seed():
 def content(key, size):
     """Bytes that depend on the key."""
     return random.Random(key).randbytes(size)
+
+
+def differences(expected, found):
+    """Where two contents differ, for a message."""
+    block = 512
+    parts = []
+    for at in range(0, max(len(expected), len(found)), block):
+        part = found[at:at + block]
+        if part != expected[at:at + block]:
+            what = "missing" if not part else "zero" if not any(part) else "other"
+            if parts and parts[-1][1] == at and parts[-1][2] == what:
+                parts[-1][1] = at + block
+            else:
+                parts.append([at, at + block, what])
+    return ", ".join(f"{begin:#x}-{end:#x} {what}" for begin, end, what in parts[:20]) or "none"
 
 
 def sha256(path):
@@ -186,6 +211,33 @@ def loop_device(image):
     return device
 
 
+def uring_is_on():
+    return _URING_SWITCH.exists() and _URING_SWITCH.read_text().strip() == "Y"
+
+
+def switch_uring(wanted):
+    """Lets later mounts use FUSE over io_uring, or not; put back at the end of the program."""
+    if not _URING_SWITCH.exists():
+        raise AssertionError(f"{_URING_SWITCH} does not exist: FUSE over io_uring needs kernel 6.14 or later, "
+                             "with CONFIG_FUSE_IO_URING and the fuse module loaded")
+    if uring_is_on() != wanted:
+        if not _switched:
+            _switched.append(True)
+            on_exit(_URING_SWITCH.write_text, "N" if wanted else "Y")
+        _URING_SWITCH.write_text("Y" if wanted else "N")
+
+
+def transport_options(transport=TRANSPORT):
+    """What makes mpoolfs use the transport, which is made possible."""
+    if transport == "uring":
+        switch_uring(True)
+    return ["-o", f"transport={transport}"]
+
+
+def status_of(mount_point):
+    return json.loads((mount_point / ".mpool/status.json").read_text())
+
+
 def daemon_of(mount_point):
     """The process id of the background daemon that serves the mount point, None when there is none."""
     for entry in pathlib.Path("/proc").iterdir():
@@ -203,7 +255,8 @@ def close_after_kill(descriptor):
     try:
         os.close(descriptor)
     except OSError as error:
-        if error.errno not in (errno.ENOTCONN, errno.ECONNABORTED):
+        # The last: the kernel had the request for the ring of the process that was ending.
+        if error.errno not in (errno.ENOTCONN, errno.ECONNABORTED, errno.ECANCELED):
             raise
 
 
@@ -231,13 +284,17 @@ def create_image(path, name, size, *options):
 class Mount:
     """A pool and its mount, served by a daemon in the foreground that this program started."""
 
-    def __init__(self, size="512M", create_options=(), mount_options="", pool=None, directory=None):
-        """pool: what to mount; without it a pool is created in a file of `size`."""
+    def __init__(self, size="512M", create_options=(), mount_options="", pool=None, directory=None,
+                 transport=TRANSPORT, start_with=()):
+        """pool: what to mount; without it a pool is created in a file of `size`. start_with: a program that
+        starts the daemon."""
         self.directory = directory or temporary_directory()
         self.point = self.directory / "mnt"
         self.point.mkdir(exist_ok=True)
         self.log_path = self.directory / "mpoolfs.log"
         self.mount_options = mount_options
+        self.transport = transport
+        self.start_with = list(start_with)
         self.daemon = None
         self.pool = pool
         if pool is None:
@@ -249,15 +306,25 @@ class Mount:
 
     def mount(self, options=None):
         options = self.mount_options if options is None else options
-        command = [MPOOLFS, "-f", str(self.pool), str(self.point)]
+        command = [*self.start_with, MPOOLFS, "-f", *transport_options(self.transport)]
         if options:
-            command[1:1] = ["-o", options]
+            command += ["-o", options]
+        command += [str(self.pool), str(self.point)]
+        log_size = len(self.log())
         with open(self.log_path, "ab") as log:
             self.daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                            preexec_fn=_die_with_parent)
         _daemons.append(self.daemon)
         wait_until(self._started, f"{self.pool} mounted", START_SECONDS)
         os.statvfs(self.point)
+        wait_until(lambda: self._transports_since(log_size), "the transport in the log", START_SECONDS)
+        used = self._transports_since(log_size)
+        if used != [self.transport]:
+            raise AssertionError(f"asked for transport {self.transport}, used {used}:\n{self.log()}")
+
+    def _transports_since(self, log_size):
+        """What the log says since it had this size: one transport for each mount."""
+        return re.findall(r": mounted on .*, transport (\w+)", self.log()[log_size:])
 
     def _started(self):
         if self.daemon.poll() is not None:
@@ -292,6 +359,17 @@ class Mount:
             self.daemon.wait(END_SECONDS)
             _daemons.remove(self.daemon)
             self.daemon = None
+            # The kernel takes down a process's rings a moment after its end.
+            wait_until(self._is_dead, f"{self.point} has no connection")
+
+    def _is_dead(self):
+        if mounted_type(self.point) is None:
+            return True
+        try:
+            os.statvfs(self.point)
+        except OSError as error:
+            return error.errno == errno.ENOTCONN
+        return False
 
     def remount(self, options=None):
         self.umount()
