@@ -75,6 +75,11 @@ class FileHandle final : public OpenFile {
     return write;
   }
 
+  void reserve(std::uint64_t offset, std::size_t length) override {
+    check_writer();
+    if (kind_ != FileKind::log) state_->current_writer()->reserve(offset, length);
+  }
+
   void end_write(StartedWrite& write, int error) noexcept override {
     write.writer->end_write(write, error);
     write.writer.reset();

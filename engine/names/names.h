@@ -129,6 +129,9 @@ class OpenFile {
   virtual void write(std::uint64_t offset, ConstByteSpan data, bool append) = 0;
   // The same without waiting; see ContentWriter::start_write. Logs always must wait.
   virtual StartedWrite start_write(std::uint64_t offset, ConstByteSpan data, bool append) = 0;
+  // Makes room for a write, waiting as write() would, so that start_write() of the same bytes need
+  // not wait for it. Errors as write(). Logs need none.
+  virtual void reserve(std::uint64_t offset, std::size_t length) = 0;
   // The outcome of a transfer (0 or an errno), which the request has in common with the file: later
   // writes, fsync and close fail with it, too. On any thread, also after close() was called, which
   // waits for it.

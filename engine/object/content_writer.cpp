@@ -36,13 +36,18 @@ void ContentWriter::Impl::check_range(std::uint64_t offset, std::size_t length) 
   }
 }
 
-void ContentWriter::Impl::claim(std::uint64_t offset, std::size_t length) {
+void ContentWriter::Impl::check_unwritten(std::uint64_t offset, std::size_t length) const {
   const std::uint64_t end = offset + length;
-  if (sealed_.overlaps(offset, end) || !fresh_.insert(offset, end)) {
+  if (sealed_.overlaps(offset, end) || fresh_.overlaps(offset, end)) {
     raise(EINVAL, "file", "write of {} bytes at {}: some of them were written before", length,
           offset);
   }
-  last_end_ = end;
+}
+
+void ContentWriter::Impl::claim(std::uint64_t offset, std::size_t length) {
+  check_unwritten(offset, length);
+  fresh_.insert(offset, offset + length);
+  last_end_ = offset + length;
 }
 
 // More may follow: the write begins where the last one, the gathered ones or all others end.
@@ -64,22 +69,34 @@ void ContentWriter::Impl::write(std::uint64_t offset, ConstByteSpan data) {
   changed_.wait(lock, [&] { return !exclusive_; });
   check_range(offset, data.size());
   if (data.empty()) return;
-  const std::uint64_t end = offset + data.size();
   const bool sequential = goes_on(offset);
   claim(offset, data.size());
   const User user(*this);
   guarded([&] {
     // Bytes that are only gathered now have their place already: a pool that is full is told to the
     // one who writes, not to the commit.
-    for (std::uint64_t page = page_of(offset); page < end;) {
-      page = window_of(lock, page).second.limit;
-    }
+    open_windows(lock, offset, data.size());
     while (!data.empty()) {
       const std::size_t length = put(lock, offset, data, sequential);
       offset += length;
       data = data.subspan(length);
     }
   });
+}
+
+void ContentWriter::Impl::open_windows(Lock& lock, std::uint64_t offset, std::size_t length) {
+  for (std::uint64_t page = page_of(offset); page < offset + length;) {
+    page = window_of(lock, page).second.limit;
+  }
+}
+
+void ContentWriter::Impl::reserve(std::uint64_t offset, std::size_t length) {
+  Lock lock(mutex_);
+  changed_.wait(lock, [&] { return !exclusive_; });
+  check_range(offset, length);
+  check_unwritten(offset, length);
+  const User user(*this);
+  guarded([&] { open_windows(lock, offset, length); });
 }
 
 // Takes the first bytes of `data`, as many as go the same way; returns how many.
@@ -284,6 +301,7 @@ ContentWriter::Sealed ContentWriter::Impl::seal(Lock& lock, bool last) {
     while (!by_age_.empty())
       spill_oldest(lock);
     pages_.clear();
+    drop_unused_windows(lock);
 
     Sealed sealed;
     for (auto& [base, window] : windows_) {
@@ -301,6 +319,21 @@ ContentWriter::Sealed ContentWriter::Impl::seal(Lock& lock, bool last) {
     ended_ = last;
     return sealed;
   });
+}
+
+// What was reserved and not written.
+void ContentWriter::Impl::drop_unused_windows(Lock& lock) {
+  std::vector<std::unique_ptr<MblockWriter>> unused;
+  for (auto window = windows_.begin(); window != windows_.end();) {
+    if (fresh_.overlaps(window->first, window->second.limit)) {
+      ++window;
+    } else {
+      unused.push_back(std::move(window->second.writer));
+      window = windows_.erase(window);
+    }
+  }
+  const Unlocked unlocked(lock);  // giving up mblocks may wait for locks of the pool
+  unused.clear();
 }
 
 // Where no other mblock has, or may later have, a part of the window, its gaps are part of the one
@@ -341,6 +374,10 @@ ContentWriter::ContentWriter(std::uint64_t zone_size, Allocate allocate)
 }
 
 ContentWriter::~ContentWriter() = default;
+
+void ContentWriter::reserve(std::uint64_t offset, std::size_t length) {
+  impl_->reserve(offset, length);
+}
 
 void ContentWriter::write(std::uint64_t offset, ConstByteSpan data) {
   impl_->write(offset, data);

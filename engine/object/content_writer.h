@@ -83,6 +83,9 @@ class ContentWriter {
   // more, is for the caller to transfer; other data is gathered, and who fills the gathering buffer
   // transfers it.
   StartedWrite start_write(std::uint64_t offset, ConstByteSpan data);
+  // Makes room for a write of these bytes, so that start_write() need not wait for an allocation.
+  // Errors as write(). What is not used goes back at the next seal().
+  void reserve(std::uint64_t offset, std::size_t length);
   // Once for every start_write() that said `transfer`, on any thread: its outcome, 0 or an errno,
   // which is kept as those of write(). Until then drain, seal and discard wait. Waits for nothing.
   void end_write(StartedWrite& write, int error) noexcept;

@@ -148,6 +148,7 @@ struct ContentWriter::Impl {
 
   void write(std::uint64_t offset, ConstByteSpan data);
   StartedWrite start_write(std::uint64_t offset, ConstByteSpan data);
+  void reserve(std::uint64_t offset, std::size_t length);
   void end_write(StartedWrite& write, int error);
   void drain(Lock& lock);
   Sealed seal(Lock& lock, bool last);
@@ -179,7 +180,10 @@ struct ContentWriter::Impl {
   }
 
   void check_range(std::uint64_t offset, std::size_t length) const;
+  void check_unwritten(std::uint64_t offset, std::size_t length) const;
   void claim(std::uint64_t offset, std::size_t length);
+  void open_windows(Lock& lock, std::uint64_t offset, std::size_t length);
+  void drop_unused_windows(Lock& lock);
   bool goes_on(std::uint64_t offset) const;
   bool is_direct(std::uint64_t offset, std::size_t length, bool sequential) const;
   bool continues_gathering(std::uint64_t offset) const {

@@ -132,13 +132,20 @@ void op_write(fuse_req_t request, fuse_ino_t inode, const char* data, size_t siz
       if (sync || handle.closing()) return context.hand_over(request);
       mpool::StartedWrite write = file.start_write(from, payload, handle.append());
       if (write.kind == mpool::StartedWrite::Kind::must_wait) return context.hand_over(request);
-      if (write.kind == mpool::StartedWrite::Kind::transfer) {
+      const bool early = (info->flags & O_DIRECT) == 0;
+      if (write.kind == mpool::StartedWrite::Kind::transfer &&
+          !(early && context.write_behind().take(file, write))) {
         return context.data_job().start_write(request, file, std::move(write), size);
       }
       fuse_reply_write(request, size);
       return;
     }
     file_system.open_files.note_write(handle);
+    if (!sync && !handle.append() && !context.tried_again() &&
+        file.kind() != mpool::FileKind::log) {
+      file.reserve(from, size);
+      return context.try_again(request);
+    }
     file.write(from, payload, handle.append());
     if (sync) file.fsync();
     fuse_reply_write(request, size);

@@ -5,6 +5,7 @@
 #include "engine/device/io_ring.h"
 #include "fuse/ops/data_job.h"
 #include "fuse/ops/fuse_api.h"
+#include "fuse/reactor/write_behind.h"
 
 namespace mpoolfs {
 
@@ -38,8 +39,18 @@ class RequestContext {
     fuse_reply_none(request);
   }
 
+  // may_wait(): the handler has made sure that it need not wait any more; the request is answered
+  // again, from its beginning, on the thread that must not. Once only: tried_again() then.
+  void try_again(fuse_req_t request) noexcept {
+    try_again_ = true;
+    fuse_reply_none(request);
+  }
+  bool tried_again() const noexcept { return tried_again_; }
+
   // !may_wait(): device I/O that answers the request when it is done.
   DataJob& data_job() noexcept { return data_job_; }
+  // !may_wait(): writes that are answered at once.
+  virtual WriteBehind& write_behind() noexcept = 0;
   // Bracket the time in which an answer is to come by data_job().
   virtual void suspend() noexcept = 0;
   virtual void resume() noexcept = 0;
@@ -62,6 +73,8 @@ class RequestContext {
 
   bool may_wait_ = true;
   bool handed_over_ = false;
+  bool try_again_ = false;
+  bool tried_again_ = false;
 
  private:
   inline static thread_local RequestContext* current_ = nullptr;

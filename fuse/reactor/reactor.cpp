@@ -17,6 +17,8 @@ namespace {
 
 // Completions per round, averaged over about so many rounds.
 constexpr unsigned kLoadWeight = 16;
+// Bytes that take about as long to copy as a completion to handle.
+constexpr std::size_t kCopiedPerCompletion = 16u << 10;
 // From more than so many per round on the reactor has much to do, until there are less than that.
 constexpr unsigned kMuchLoad = 4;
 constexpr unsigned kLittleLoad = 2;
@@ -121,7 +123,7 @@ bool Reactor::take_mail() {
 
 void Reactor::run() {
   wakeup_.arm();
-  while (!stopping_.load(std::memory_order_acquire) || transfers_ > 0) {
+  while (!stopping_.load(std::memory_order_acquire) || transfers_ + write_behind_.pending() > 0) {
     unsigned handled = ring_.run_completions();
     if (take_mail()) ++handled;
     place(handled);
@@ -145,7 +147,7 @@ void Reactor::set_affinity(bool home) {
 
 void Reactor::place(unsigned handled) {
   if (handled == 0) return;
-  load_ += handled - load_ / kLoadWeight;
+  load_ += handled + std::exchange(copied_, 0) / kCopiedPerCompletion - load_ / kLoadWeight;
   set_loaded(load_ > (loaded_ ? kLittleLoad : kMuchLoad) * kLoadWeight);
   const ReactorGroup& group = *config_.group;
   const bool home = !loaded_ || group.loaded.load(std::memory_order_relaxed) == group.count;
@@ -181,11 +183,12 @@ void Reactor::sleep() {
     if (!mail_.empty()) return;
     asleep_ = true;
   }
-  if (idle_due_ && idle_ && transfers_ == 0) {
+  if (idle_due_ && idle_ && transfers_ + write_behind_.pending() == 0) {
     if (!ring_.submit_and_wait(static_cast<int>(kIdleTime.count()))) {
       idle_due_ = false;
       load_ = 0;
       set_loaded(false);
+      write_behind_.trim();
       idle_();
     }
   } else {

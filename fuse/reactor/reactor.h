@@ -17,6 +17,7 @@
 
 #include "engine/device/file_descriptor.h"
 #include "engine/device/io_ring.h"
+#include "fuse/reactor/write_behind.h"
 
 namespace mpoolfs {
 
@@ -82,9 +83,15 @@ class Reactor {
   void post(mpool::RingOperation& operation, std::int32_t result);
 
   mpool::IoRing& ring() noexcept { return ring_; }
+  WriteBehind& write_behind() noexcept { return write_behind_; }
   // Requests whose device I/O is in flight: while there are any, the thread does not end.
   void transfer_started() noexcept { ++transfers_; }
   void transfer_ended() noexcept { --transfers_; }
+  // The kernel copies so many bytes on this thread: work that does not show in the number of
+  // completions. It counts when it keeps others waiting.
+  void note_copied(std::size_t bytes) noexcept {
+    if (transfers_ > 0) copied_ += bytes;
+  }
   // Called when the thread has had nothing to do for kIdleTime, once per busy period.
   void on_idle(std::function<void()> callback) { idle_ = std::move(callback); }
   static constexpr std::chrono::milliseconds kIdleTime{500};
@@ -110,6 +117,7 @@ class Reactor {
 
   const Config config_;
   mpool::IoRing ring_;
+  WriteBehind write_behind_{ring_};
   mpool::FileDescriptor event_;
   Wakeup wakeup_{*this};
   SpinBudget budget_;
@@ -119,7 +127,8 @@ class Reactor {
 
   cpu_set_t everywhere_{};
   bool at_home_ = false;
-  unsigned load_ = 0;  // completions per round lately, times kLoadWeight
+  std::size_t load_ = 0;    // completions per round lately, times kLoadWeight
+  std::size_t copied_ = 0;  // bytes, since the last round
   bool loaded_ = false;
 
   std::mutex mail_mutex_;

@@ -55,6 +55,8 @@ void Request::arrived(mpool::ByteSpan message) noexcept {
   assert(message.size() >= sizeof(fuse_in_header) && message.data() >= head_.data());
   message_ = message;
   in_hand_ = true;
+  tried_again_ = false;
+  reactor_.note_copied(message.size());
   if (message.data() + message.size() > payload_.data()) {
     note_touched(static_cast<std::size_t>(message.data() + message.size() - payload_.data()));
   }
@@ -79,6 +81,13 @@ void Request::resume() noexcept {
 void Request::run() noexcept {
   dispatcher_.process(*this, true);
   reactor_.post(return_, 0);
+}
+
+void Request::returned() noexcept {
+  if (!try_again_) return done();
+  try_again_ = false;
+  tried_again_ = true;
+  dispatcher_.handle(*this);
 }
 
 void Request::trim() noexcept {

@@ -45,6 +45,7 @@ class Request : public RequestContext, private WorkerPool::Job {
  public:
   mpool::ByteSpan payload() noexcept final { return payload_; }
   mpool::IoRing& ring() noexcept final { return reactor_.ring(); }
+  WriteBehind& write_behind() noexcept final { return reactor_.write_behind(); }
   void suspend() noexcept final;
   void resume() noexcept final;
 
@@ -88,11 +89,12 @@ class Request : public RequestContext, private WorkerPool::Job {
   // Brings a request that a worker has answered back to the reactor.
   struct Return final : mpool::RingOperation {
     explicit Return(Request& owner) : request(owner) {}
-    void completed(std::int32_t) noexcept override { request.done(); }
+    void completed(std::int32_t) noexcept override { request.returned(); }
     Request& request;
   };
 
   void run() noexcept override;
+  void returned() noexcept;
 
   Dispatcher& dispatcher_;
   Reactor& reactor_;

@@ -97,6 +97,7 @@ ssize_t UringQueue::Entry::answer(const iovec* parts, int count) noexcept {
 void UringQueue::Entry::completed() noexcept {
   if (queue_.closed_) return;
   queue_.prepare(*this, abi::kCmdCommitAndFetch, commit_id_);
+  reactor().note_copied(headers_->ring.payload_size);
   // The kernel copies it to its reader, who can go on meanwhile with what it has.
   if (headers_->ring.payload_size >= kLargePayload) reactor().ring().hurry();
 }

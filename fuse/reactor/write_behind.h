@@ -1,0 +1,51 @@
+// Writes that were answered before their data reached the device.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "engine/base/aligned_buffer.h"
+#include "engine/device/transfer.h"
+#include "engine/names/names.h"
+
+namespace mpoolfs {
+
+// One writer at a time (cp, dd, cat) would leave the device idle between its writes, and itself
+// while the device works. So the data is copied, the writer goes on, and what fails is told by
+// later writes, fsync and close, which wait for the transfers of their file (as with the page cache
+// of other file systems). Of files opened with O_DIRECT no write is answered early.
+//
+// Bounded: at most kPlaces transfers of kMaxSize bytes, whatever the number of files.
+//
+// Threads: those of one ring.
+class WriteBehind {
+ public:
+  static constexpr std::size_t kPlaces = 8;
+  static constexpr std::size_t kMaxSize = 1u << 20;  // bytes
+
+  explicit WriteBehind(mpool::IoRing& ring);
+  ~WriteBehind();
+  WriteBehind(const WriteBehind&) = delete;
+  WriteBehind& operator=(const WriteBehind&) = delete;
+
+  // Takes over the transfer of file.start_write(), with its data; false when it has no room for it.
+  // `file` may be closed meanwhile, which waits. Throws Error when the transfer cannot be started:
+  // it has been ended then.
+  bool take(mpool::OpenFile& file, mpool::StartedWrite& write);
+
+  // Transfers under way.
+  std::size_t pending() const noexcept { return pending_; }
+  // Gives back the memory of those that are not.
+  void trim() noexcept;
+
+ private:
+  struct Place;
+
+  mpool::IoRing& ring_;
+  std::vector<std::unique_ptr<Place>> places_;
+  std::vector<Place*> free_;
+  std::size_t pending_ = 0;
+};
+
+}  // namespace mpoolfs
