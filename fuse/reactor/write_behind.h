@@ -14,7 +14,8 @@ namespace mpoolfs {
 // One writer at a time (cp, dd, cat) would leave the device idle between its writes, and itself
 // while the device works. So the data is copied, the writer goes on, and what fails is told by
 // later writes, fsync and close, which wait for the transfers of their file (as with the page cache
-// of other file systems). Of files opened with O_DIRECT no write is answered early.
+// of other file systems). O_DIRECT makes no difference: until its commit nothing of a write-once
+// file is to be found after a crash anyway.
 //
 // Bounded: at most kPlaces transfers of kMaxSize bytes, whatever the number of files.
 //

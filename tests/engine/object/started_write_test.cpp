@@ -115,6 +115,56 @@ TEST(StartedWrite, TheFirstOfAZoneMustWait) {
   EXPECT_EQ(file.writer.start_write(0, {}).kind, Kind::done);
 }
 
+TEST(StartedWrite, WhatIsReservedNeedNotWait) {
+  TestPool test(20, kBigZone);
+  File file(test, kBigZone);
+  Starter starter(file);
+  file.writer.reserve(kBigZone - kPageSize, 2 * kPageSize);
+  EXPECT_FALSE(file.writer.anything_written());
+  EXPECT_EQ(starter.start(kBigZone - kPageSize, kPageSize), Kind::transfer);
+  EXPECT_EQ(starter.start(kBigZone, kPageSize), Kind::done);  // it goes on, so it is gathered
+  starter.end_all();
+  file.expect(kBigZone - kPageSize, 2 * kPageSize);
+  file.commit(true);
+  file.verify();
+}
+
+TEST(StartedWrite, WhatIsReservedAndNotWrittenGoesBack) {
+  TestPool test(20, kBigZone);
+  const std::uint32_t before = test.used_zones();
+  File file(test, kBigZone);
+  file.put(0, kPageSize);
+  file.writer.reserve(3 * kBigZone, kPageSize);
+  EXPECT_EQ(test.used_zones(), before + 2);
+  EXPECT_EQ(file.commit(true), 1u);
+  EXPECT_EQ(test.used_zones(), before + 1);
+  file.verify();
+}
+
+TEST(StartedWrite, ReservingRefusesWhatWriteRefuses) {
+  TestPool test(20, kBigZone);
+  File file(test, kBigZone);
+  file.put(0, 2 * kPageSize);
+  const auto reserve = [&](std::uint64_t offset, std::size_t length) {
+    return error_of([&] { file.writer.reserve(offset, length); });
+  };
+  EXPECT_EQ(reserve(kPageSize, kPageSize), EINVAL);
+  EXPECT_EQ(reserve((std::uint64_t{1} << 63) - 1, kPageSize), EFBIG);
+  EXPECT_EQ(reserve(2 * kPageSize, kPageSize), 0);
+  file.commit(true);
+  EXPECT_EQ(reserve(8 * kPageSize, kPageSize), EALREADY);
+  file.verify();
+}
+
+TEST(StartedWrite, AReservationWithoutRoomFails) {
+  TestPool test(20, kBigZone);
+  File file(test, kBigZone);
+  file.allocations_left = 0;
+  EXPECT_EQ(error_of([&] { file.writer.reserve(0, kPageSize); }), ENOSPC);
+  // It is told again, as after a write.
+  EXPECT_EQ(error_of([&] { file.writer.start_write(0, {}); }), ENOSPC);
+}
+
 TEST(StartedWrite, PagesInNoOrderAreTransferredFromTheCallersMemory) {
   TestPool test(20, kBigZone);
   File file(test, kBigZone);
