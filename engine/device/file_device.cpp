@@ -45,7 +45,8 @@ FileDevice::FileDevice(std::string name, DeviceProperties properties, FileDescri
     : Device(std::move(name), std::move(properties)),
       fd_(std::move(fd)),
       backing_lock_(std::move(backing_lock)),
-      memory_alignment_(memory_alignment) {}
+      memory_alignment_(memory_alignment),
+      can_discard_(this->properties().discard_granularity != 0) {}
 
 bool FileDevice::needs_bounce(const std::byte* memory) const {
   return !is_aligned(reinterpret_cast<std::uintptr_t>(memory), memory_alignment_);

@@ -35,7 +35,7 @@ class FileDevice : public Device {
   FileDescriptor fd_;
   FileDescriptor backing_lock_;
   const std::uint32_t memory_alignment_;
-  std::atomic<bool> can_discard_ = true;  // false once the system said "not supported"
+  std::atomic<bool> can_discard_;  // false, too, once the system said "not supported"
 };
 
 }  // namespace mpool

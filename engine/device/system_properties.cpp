@@ -22,6 +22,7 @@ namespace mpool {
 
 namespace {
 
+constexpr std::int64_t kStatBlockSize = 512;  // bytes: unit of st_blocks
 constexpr std::uint32_t kSmallestSector = 512;
 
 // The first line of a sysfs attribute without surrounding blanks; empty when there is none.
@@ -106,7 +107,10 @@ DeviceProperties file_properties(int fd, const struct stat& status) {
   properties.logical_sector_size =
       std::clamp<std::uint32_t>(query_direct_io(fd).offset_alignment, kSmallestSector, kPageSize);
   properties.physical_sector_size = std::max(block_size, properties.logical_sector_size);
-  properties.discard_granularity = block_size;
+  // Who allocated all of the file wants it to stay so: neither room nor speed is to depend on what
+  // else the file system of the file has to do.
+  const bool allocated = status.st_blocks * kStatBlockSize >= status.st_size;
+  properties.discard_granularity = allocated ? 0 : block_size;
   if (const auto disk = disk_directory(status.st_dev)) take_cache_properties(*disk, properties);
   return properties;
 }

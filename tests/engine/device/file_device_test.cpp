@@ -102,6 +102,20 @@ TEST_F(FileDeviceTest, DiscardFreesTheBlocksAndKeepsTheSize) {
   EXPECT_TRUE(same(read.span(1023 * kPageSize, kPageSize), data.span(1023 * kPageSize, kPageSize)));
 }
 
+TEST_F(FileDeviceTest, AFileThatIsAllocatedWholeStaysSo) {
+  {
+    const FileDescriptor file(::open(path_.c_str(), O_RDWR | O_CLOEXEC));
+    ASSERT_EQ(::posix_fallocate(file.get(), 0, kSize), 0);
+  }
+  const auto device = open_device(path_, OpenMode::activate);
+  EXPECT_EQ(device->properties().discard_granularity, 0u);
+  device->discard(0, kSize);
+  struct stat after {};
+  ASSERT_EQ(::stat(path_.c_str(), &after), 0);
+  EXPECT_GE(static_cast<std::uint64_t>(after.st_blocks) * 512, kSize);
+  EXPECT_EQ(device->counters().errors, 0u);
+}
+
 TEST_F(FileDeviceTest, AFileThatBecameShorterGivesAReadError) {
   const auto device = open_device(path_, OpenMode::activate);
   std::filesystem::resize_file(path_, kSize / 2);
