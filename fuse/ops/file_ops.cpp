@@ -133,7 +133,7 @@ void op_write(fuse_req_t request, fuse_ino_t inode, const char* data, size_t siz
       mpool::StartedWrite write = file.start_write(from, payload, handle.append());
       if (write.kind == mpool::StartedWrite::Kind::must_wait) return context.hand_over(request);
       if (write.kind == mpool::StartedWrite::Kind::transfer &&
-          !context.write_behind().take(file, write)) {
+          !context.write_behind().take(write)) {
         return context.data_job().start_write(request, file, std::move(write), size);
       }
       fuse_reply_write(request, size);

@@ -75,7 +75,7 @@ class Reactor {
 
   // Starts the thread. `failed` is called on it when the ring fails: nothing is answered any more.
   void start(std::function<void(const std::string& why)> failed);
-  // Lets the thread end as soon as nothing is in flight (transfers()).
+  // Lets the thread end as soon as nothing is in flight.
   void stop();
   void join();
 

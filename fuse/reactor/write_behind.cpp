@@ -8,11 +8,21 @@
 
 namespace mpoolfs {
 
+namespace {
+
+// The handle that the write came by may be gone: its writer is not.
+void end(mpool::StartedWrite& write, int error) noexcept {
+  const auto writer = std::move(write.writer);
+  writer->end_write(write, error);
+}
+
+}  // namespace
+
 struct WriteBehind::Place final : mpool::DeviceTransfer {
   explicit Place(WriteBehind& all) : owner(all) {}
 
   void done(int error) noexcept override {
-    std::exchange(file, nullptr)->end_write(write, error);
+    end(write, error);
     write = {};
     owner.free_.push_back(this);
     --owner.pending_;
@@ -20,7 +30,6 @@ struct WriteBehind::Place final : mpool::DeviceTransfer {
 
   WriteBehind& owner;
   mpool::AlignedBuffer buffer;  // made when it is needed first
-  mpool::OpenFile* file = nullptr;
   mpool::StartedWrite write;
 };
 
@@ -34,7 +43,7 @@ WriteBehind::WriteBehind(mpool::IoRing& ring) : ring_(ring) {
 
 WriteBehind::~WriteBehind() = default;
 
-bool WriteBehind::take(mpool::OpenFile& file, mpool::StartedWrite& write) {
+bool WriteBehind::take(mpool::StartedWrite& write) {
   if (free_.empty() || write.memory.size() > kMaxSize) return false;
   Place& place = *free_.back();
   // What was gathered is a copy already, and goes with the write.
@@ -46,10 +55,9 @@ bool WriteBehind::take(mpool::OpenFile& file, mpool::StartedWrite& write) {
   try {
     write.device->start_write(ring_, place, write.offset, write.memory);
   } catch (const mpool::Error& error) {
-    file.end_write(write, error.code());
+    end(write, error.code());
     throw;
   }
-  place.file = &file;
   place.write = std::move(write);
   free_.pop_back();
   ++pending_;

@@ -7,7 +7,7 @@
 
 #include "engine/base/aligned_buffer.h"
 #include "engine/device/transfer.h"
-#include "engine/names/names.h"
+#include "engine/object/content_writer.h"
 
 namespace mpoolfs {
 
@@ -30,10 +30,10 @@ class WriteBehind {
   WriteBehind(const WriteBehind&) = delete;
   WriteBehind& operator=(const WriteBehind&) = delete;
 
-  // Takes over the transfer of file.start_write(), with its data; false when it has no room for it.
-  // `file` may be closed meanwhile, which waits. Throws Error when the transfer cannot be started:
-  // it has been ended then.
-  bool take(mpool::OpenFile& file, mpool::StartedWrite& write);
+  // Takes over the transfer that OpenFile::start_write() said, with its data; false when it has no
+  // room for it. The file may be closed meanwhile. Throws Error when the transfer cannot be
+  // started: it has been ended then.
+  bool take(mpool::StartedWrite& write);
 
   // Transfers under way.
   std::size_t pending() const noexcept { return pending_; }

@@ -1,146 +1,155 @@
 #include "fuse/reactor/write_behind.h"
 
 #include <cerrno>
-#include <cstring>
+#include <memory>
+#include <optional>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include "engine/base/error.h"
-#include "engine/device/device.h"
 #include "engine/device/io_ring.h"
+#include "engine/object/content_writer.h"
+#include "tests/engine/pool/pool_support.h"
+#include "tests/support/error_of.h"
 
 namespace mpoolfs {
 namespace {
 
 using mpool::kPageSize;
 
-mpool::DeviceProperties properties_of(std::uint64_t size) {
-  mpool::DeviceProperties properties;
-  properties.size = size;
-  return properties;
-}
-
-// In memory; its transfers complete with the ring's next completions.
-class MemoryDevice final : public mpool::Device {
- public:
-  static constexpr std::size_t kSize = 16u << 20;
-
-  MemoryDevice() : Device("test", properties_of(kSize)), bytes(kSize) {}
-
-  std::vector<std::byte> bytes;
-  int error = 0;
-
- protected:
-  void read_impl(std::uint64_t offset, mpool::ByteSpan into) override {
-    std::memcpy(into.data(), bytes.data() + offset, into.size());
-  }
-  void write_impl(std::uint64_t offset, mpool::ConstByteSpan from) override {
-    if (error != 0) mpool::raise(error, "test", "told to fail");
-    std::memcpy(bytes.data() + offset, from.data(), from.size());
-  }
-  void flush_impl() override {}
-  void discard_impl(std::uint64_t, std::uint64_t) override {}
-};
-
-class File final : public mpool::OpenFile {
- public:
-  mpool::InodeNumber inode() const override { return 2; }
-  mpool::FileKind kind() const override { return mpool::FileKind::write_once; }
-  bool cacheable() const override { return false; }
-  std::size_t read(std::uint64_t, mpool::ByteSpan) override { return 0; }
-  bool plan_read(std::uint64_t, std::size_t, mpool::ByteSpan, mpool::ReadPlan&) override {
-    return false;
-  }
-  void write(std::uint64_t, mpool::ConstByteSpan, bool) override {}
-  mpool::StartedWrite start_write(std::uint64_t, mpool::ConstByteSpan, bool) override { return {}; }
-  void reserve(std::uint64_t, std::size_t) override {}
-  void end_write(mpool::StartedWrite&, int error) noexcept override { outcomes.push_back(error); }
-  void truncate(std::uint64_t) override {}
-  void fsync() override {}
-  void flush() override {}
-  void close() noexcept override {}
-
-  std::vector<int> outcomes;
-};
-
+// A file of an in-memory pool, whose transfers complete with the ring's next completions.
 class WriteBehindTest : public testing::Test {
  protected:
-  WriteBehindTest() { ring_.enable(); }
+  static constexpr std::uint64_t kZoneSize = 4u << 20;
 
-  mpool::StartedWrite transfer(std::uint64_t offset, mpool::ConstByteSpan memory) {
-    mpool::StartedWrite write(mpool::StartedWrite::Kind::transfer);
-    write.device = &device_;
-    write.offset = offset;
-    write.memory = memory;
-    return write;
+  WriteBehindTest() {
+    ring_.enable();
+    writer_->reserve(0, kZoneSize);
   }
 
-  MemoryDevice device_;
-  File file_;
+  mpool::StartedWrite start(std::uint64_t offset, mpool::ConstByteSpan memory) {
+    mpool::StartedWrite write = writer_->start_write(offset, memory);
+    EXPECT_EQ(write.kind, mpool::StartedWrite::Kind::transfer);
+    write.writer = writer_;
+    return write;
+  }
+  // What the file says of its writes so far.
+  int outcome() {
+    return mpool::test::error_of([this] { writer_->drain(); });
+  }
+
+  std::byte byte_at(std::uint64_t offset) {
+    mpool::AlignedBuffer page(kPageSize);
+    device_->read(mpool::round_down(offset, kPageSize), page.span());
+    return page.data()[offset % kPageSize];
+  }
+
+  static mpool::CreateOptions options() {
+    mpool::CreateOptions options = mpool::test::small_options();
+    options.zone_size = kZoneSize;
+    options.mdc0_capacity = options.mdc_capacity = options.root_capacity = kZoneSize;
+    return options;
+  }
+
+  static std::vector<std::unique_ptr<mpool::Device>> one(mpool::test::MemoryDevice* device) {
+    std::vector<std::unique_ptr<mpool::Device>> devices;
+    devices.emplace_back(device);
+    return devices;
+  }
+
+  // Owned by the pool.
+  mpool::test::MemoryDevice* const device_ = new mpool::test::MemoryDevice(
+      "device0", mpool::test::create(options(), 64 * mpool::test::kMiB));
+  std::unique_ptr<mpool::Pool> pool_ = mpool::Pool::activate(one(device_), {.mdc_count = 2});
+  std::shared_ptr<mpool::ContentWriter> writer_ =
+      std::make_shared<mpool::ContentWriter>(kZoneSize, [this](std::optional<std::uint64_t> near) {
+        return std::make_unique<mpool::MblockWriter>(*pool_, mpool::Placement{.near = near});
+      });
   mpool::IoRing ring_{8, 64};
   WriteBehind behind_{ring_};
   mpool::AlignedBuffer data_ = mpool::AlignedBuffer::zeroed(WriteBehind::kMaxSize + kPageSize);
 };
 
 TEST_F(WriteBehindTest, TheDataMayChangeOnceItIsTaken) {
-  data_.data()[0] = std::byte{7};
-  mpool::StartedWrite write = transfer(kPageSize, data_.span(0, kPageSize));
-  ASSERT_TRUE(behind_.take(file_, write));
-  data_.data()[0] = std::byte{9};
+  data_.data()[3] = std::byte{7};
+  mpool::StartedWrite write = start(kPageSize, data_.span(0, kPageSize));
+  const std::uint64_t place = write.offset;
+  ASSERT_TRUE(behind_.take(write));
+  data_.data()[3] = std::byte{9};
   EXPECT_EQ(behind_.pending(), 1u);
-  EXPECT_TRUE(file_.outcomes.empty());
   ring_.run_completions();
   EXPECT_EQ(behind_.pending(), 0u);
-  EXPECT_EQ(file_.outcomes, std::vector<int>{0});
-  EXPECT_EQ(device_.bytes[kPageSize], std::byte{7});
+  EXPECT_EQ(byte_at(place + 3), std::byte{7});
+  EXPECT_EQ(outcome(), 0);
 }
 
 TEST_F(WriteBehindTest, IsBounded) {
   for (std::size_t i = 0; i < WriteBehind::kPlaces; ++i) {
-    mpool::StartedWrite write = transfer(i * kPageSize, data_.span(0, kPageSize));
-    ASSERT_TRUE(behind_.take(file_, write));
+    mpool::StartedWrite write = start((2 * i + 1) * kPageSize, data_.span(0, kPageSize));
+    ASSERT_TRUE(behind_.take(write));
   }
-  mpool::StartedWrite further = transfer(0, data_.span(0, kPageSize));
-  EXPECT_FALSE(behind_.take(file_, further));
+  mpool::StartedWrite further = start(100 * kPageSize, data_.span(0, kPageSize));
+  EXPECT_FALSE(behind_.take(further));
   EXPECT_EQ(further.memory.data(), data_.data());
   ring_.run_completions();
-  EXPECT_EQ(file_.outcomes.size(), WriteBehind::kPlaces);
-  EXPECT_TRUE(behind_.take(file_, further));
+  EXPECT_EQ(behind_.pending(), 0u);
+  EXPECT_TRUE(behind_.take(further));
   ring_.run_completions();
+  EXPECT_EQ(outcome(), 0);
 }
 
 TEST_F(WriteBehindTest, LeavesWhatIsTooBig) {
-  mpool::StartedWrite write = transfer(0, data_.span());
-  EXPECT_FALSE(behind_.take(file_, write));
+  mpool::StartedWrite write = start(kPageSize, data_.span());
+  EXPECT_FALSE(behind_.take(write));
   EXPECT_EQ(behind_.pending(), 0u);
+  writer_->end_write(write, 0);
 }
 
-TEST_F(WriteBehindTest, TellsTheFileOfAFailure) {
-  device_.error = EIO;
-  mpool::StartedWrite write = transfer(0, data_.span(0, kPageSize));
-  ASSERT_TRUE(behind_.take(file_, write));
+TEST_F(WriteBehindTest, TheFileTellsOfAFailure) {
+  mpool::StartedWrite write = start(kPageSize, data_.span(0, kPageSize));
+  device_->before_write(
+      [](std::uint64_t, mpool::ConstByteSpan) { mpool::raise(EIO, "test", "write made to fail"); });
+  ASSERT_TRUE(behind_.take(write));
   ring_.run_completions();
-  EXPECT_EQ(file_.outcomes, std::vector<int>{EIO});
+  EXPECT_EQ(outcome(), EIO);
 }
 
 TEST_F(WriteBehindTest, WhatCannotBeStartedIsEndedAndThrown) {
-  mpool::StartedWrite write = transfer(MemoryDevice::kSize, data_.span(0, kPageSize));
-  EXPECT_THROW(behind_.take(file_, write), mpool::Error);
-  EXPECT_EQ(file_.outcomes, std::vector<int>{EINVAL});
+  mpool::StartedWrite write = start(kPageSize, data_.span(0, kPageSize));
+  write.offset = device_->properties().size;
+  EXPECT_EQ(mpool::test::error_of([&] { behind_.take(write); }), EINVAL);
   EXPECT_EQ(behind_.pending(), 0u);
+  // It is over: a drain would wait for it otherwise.
+  EXPECT_EQ(outcome(), EINVAL);
+}
+
+TEST_F(WriteBehindTest, OutlivesTheHandlesOfTheFile) {
+  mpool::StartedWrite write = start(kPageSize, data_.span(0, kPageSize));
+  ASSERT_TRUE(behind_.take(write));
+  const std::weak_ptr<mpool::ContentWriter> writer = writer_;
+  writer_.reset();
+  EXPECT_FALSE(writer.expired());
+  ring_.run_completions();
+  EXPECT_TRUE(writer.expired());
 }
 
 TEST_F(WriteBehindTest, WhatWasGatheredIsNotCopied) {
-  mpool::StartedWrite write(mpool::StartedWrite::Kind::transfer);
-  write.device = &device_;
-  write.gathered = mpool::AlignedBuffer::zeroed(kPageSize);
-  write.gathered.data()[1] = std::byte{5};
-  write.memory = write.gathered.span();
-  ASSERT_TRUE(behind_.take(file_, write));
+  // Small ones in order are gathered; the one that fills the buffer is the transfer.
+  constexpr std::size_t kPart = 64u << 10;
+  mpool::StartedWrite write;
+  for (std::uint64_t at = 0; at < mpool::ContentWriter::kGatherSize; at += kPart) {
+    write = writer_->start_write(at, data_.span(0, kPart));
+  }
+  ASSERT_EQ(write.kind, mpool::StartedWrite::Kind::transfer);
+  write.writer = writer_;
+  const auto* const memory = write.memory.data();
+  ASSERT_FALSE(write.gathered.empty());
+  ASSERT_TRUE(behind_.take(write));
+  EXPECT_NE(memory, data_.data());
   behind_.trim();
   ring_.run_completions();
-  EXPECT_EQ(device_.bytes[1], std::byte{5});
+  EXPECT_EQ(outcome(), 0);
 }
 
 }  // namespace
