@@ -174,6 +174,7 @@ bool Reactor::spin() {
     found = ring_.run_completions() > 0 || take_mail();
   } while (!found && SpinBudget::Clock::now() < end);
   budget_.tried(found);
+  if (found) idle_due_ = true;
   return found;
 }
 

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cerrno>
 #include <deque>
+#include <exception>
 #include <fstream>
 #include <mutex>
 #include <utility>
@@ -205,13 +206,19 @@ void Transport::Impl::refused(int error) {
 }
 
 void Transport::Impl::read_dev_everywhere() {
+  unsigned queues = 1;  // that of the first core
   for (const auto& core : cores) {
     if (core->dev) continue;
-    core->fuse = clone_fuse(fd);
-    core->dev = make_dev_queue(*core, core->fuse.get());
-    core->call([&core = *core] { core.dev->start(); });
+    try {
+      core->fuse = clone_fuse(fd);
+      core->dev = make_dev_queue(*core, core->fuse.get());
+      core->call([&core = *core] { core.dev->start(); });
+      ++queues;
+    } catch (const std::exception& error) {
+      spdlog::warn("one thread less for requests: {}", error.what());
+    }
   }
-  tell_ready("dev", static_cast<unsigned>(cores.size()));
+  tell_ready("dev", queues);
 }
 
 void Transport::Impl::tell_ready(const char* name, unsigned queues) {

@@ -137,7 +137,7 @@ void UringQueue::fetched(Entry& entry, std::int32_t result) noexcept {
     return entry.take_request();
   }
   // The mount is gone, or the queue was never accepted as a whole.
-  if (result == -ENOTCONN || result == -ECANCELED || closed_) return;
+  if (result == -ENOTCONN || result == -ECONNABORTED || result == -ECANCELED || closed_) return;
   if (refused_) {
     closed_ = true;
     std::exchange(refused_, nullptr)(-result);
