@@ -9,6 +9,7 @@ set -euo pipefail
 parallel=2  # test programs at a time
 timeout_factor=2
 work=
+sanitized_build=  # process id of the build in the background
 
 parse_options() {
   while [ $# -gt 0 ]; do
@@ -101,20 +102,36 @@ build_all() {
   configure "$directory" "$@" && ninja -C "$source_root/$directory"
 }
 
-# With sanitizers g++ 12 warns of much that is not so: there warnings are no errors.
-build_sanitized() {
+# Starts to build in the background, beside the tests that mount: those wait most of the time. With
+# sanitizers g++ 12 warns of much that is not so: there warnings are no errors.
+start_sanitized_build() {
   local programs=()
-  say "Building the unit tests with address and undefined-behaviour sanitizers into build-asan/"
+  say "Building the unit tests with address and undefined-behaviour sanitizers into build-asan/, meanwhile"
   configure build-asan --buildtype=plain -Doptimization=1 -Dwerror=false \
     -Db_sanitize=address,undefined -Db_lundef=false || return 1
   mapfile -t programs < <(sanitized_programs build-asan)
   mapfile -t units < <(sanitized_tests build-asan)
-  [ "${#programs[@]}" -gt 0 ] && [ "${#units[@]}" -eq "${#programs[@]}" ] &&
-    ninja -C "$source_root/build-asan" "${programs[@]}"
+  [ "${#programs[@]}" -gt 0 ] && [ "${#units[@]}" -eq "${#programs[@]}" ] || return 1
+  nice ninja -C "$source_root/build-asan" "${programs[@]}" >"$source_root/build-asan/build.log" 2>&1 &
+  sanitized_build=$!
+}
+
+# Waits for it; shows what it said when it failed.
+finish_sanitized_build() {
+  local failed=0
+  [ -n "$sanitized_build" ] || return 1
+  wait "$sanitized_build" || failed=1
+  sanitized_build=
+  [ "$failed" -eq 0 ] || grep -v '^\[' "$source_root/build-asan/build.log"
+  return "$failed"
 }
 
 clean_up() {
   cd /
+  if [ -n "$sanitized_build" ]; then
+    kill "$sanitized_build" 2>/dev/null || true
+    wait "$sanitized_build" || true
+  fi
   [ -z "$work" ] || remove_work_directory "$work" >/dev/null
 }
 
@@ -134,11 +151,12 @@ main() {
     say "FAILED: the build"
     count 1
   fi
+  start_sanitized_build || true
   say "Running all tests"
   run_tests build
   logs+=("$source_root/build/meson-logs/testlog.json")
 
-  if ! build_sanitized; then
+  if ! finish_sanitized_build; then
     say "FAILED: the build with sanitizers"
     count 1
   fi
