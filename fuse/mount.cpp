@@ -2,7 +2,6 @@
 
 #include <cerrno>
 #include <chrono>
-#include <ctime>
 #include <filesystem>
 #include <memory>
 #include <thread>
@@ -102,12 +101,6 @@ void warn_if_foreign(const mpool::Namespace& names, const mpool::Pool& pool) {
       "pool {}: its root metadata belongs to another program: the mount is empty and "
       "read-only, the pool's objects are left alone",
       pool.name());
-}
-
-std::timespec time_now() {
-  std::timespec now{};
-  std::timespec_get(&now, TIME_UTC);
-  return now;
 }
 
 void serve(const Options& options, mpool::Pool& pool, Startup& startup) {

@@ -12,7 +12,6 @@
 
 #include <poll.h>
 #include <spdlog/spdlog.h>
-#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -22,6 +21,7 @@
 #include "fuse/mounts.h"
 #include "fuse/ops/notifier.h"
 #include "fuse/ops/operations.h"
+#include "fuse/reactor/event_signal.h"
 #include "fuse/transport/transport.h"
 
 namespace mpoolfs {
@@ -127,25 +127,22 @@ sigset_t end_signals() {
 // The way a mount ends: one of the signals, or what the transport says.
 class Ending {
  public:
-  Ending() : event_(::eventfd(0, EFD_CLOEXEC)) {
+  Ending() {
     const sigset_t signals = end_signals();
     signals_ = mpool::FileDescriptor(::signalfd(-1, &signals, SFD_CLOEXEC));
-    if (!event_ || !signals_) mpool::raise_system(errno, "signals", "cannot be waited for");
+    if (!signals_) mpool::raise_system(errno, "signals", "cannot be waited for");
   }
 
   // `why`: empty when it is as it should be. The first reason counts.
   void end(const std::string& why) {
     const std::lock_guard lock(mutex_);
     if (why_.empty()) why_ = why;
-    const std::uint64_t one = 1;
-    if (::write(event_.get(), &one, sizeof one) < 0) {
-      spdlog::error("eventfd: {}", mpool::errno_text(errno));
-    }
+    event_.raise();
   }
 
   // Waits; returns the reason.
   std::string wait() {
-    pollfd watched[] = {{.fd = event_.get(), .events = POLLIN, .revents = 0},
+    pollfd watched[] = {{.fd = event_.descriptor(), .events = POLLIN, .revents = 0},
                         {.fd = signals_.get(), .events = POLLIN, .revents = 0}};
     while (::poll(watched, std::size(watched), -1) < 0 && errno == EINTR) {
     }
@@ -154,7 +151,7 @@ class Ending {
   }
 
  private:
-  mpool::FileDescriptor event_;
+  EventSignal event_;
   mpool::FileDescriptor signals_;
   std::mutex mutex_;
   std::string why_;

@@ -135,7 +135,7 @@ std::unique_ptr<Pool> make_pool(const Request& request) {
 void print_summary(std::ostream& out, const Pool& pool) {
   std::vector<std::string> paths;
   fmt::print(out, "Pool {} is made.\n  UUID      {}\n", pool.name(), pool.uuid().to_string());
-  for (const MediaClass media_class : classes_of(pool)) {
+  for (const MediaClass media_class : pool.classes()) {
     const Pool::ClassFacts facts = pool.class_facts(media_class);
     const std::uint64_t zone_size = facts.params.zone_size();
     paths.push_back(facts.device_name);

@@ -12,14 +12,6 @@ void print_json(std::ostream& out, const Json& json) {
   out << json.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
 }
 
-std::vector<MediaClass> classes_of(const Pool& pool) {
-  std::vector<MediaClass> classes;
-  for (const MediaClass media_class : {MediaClass::capacity, MediaClass::staging}) {
-    if (pool.has_class(media_class)) classes.push_back(media_class);
-  }
-  return classes;
-}
-
 Json pool_json(const Pool& pool) {
   return {{"name", pool.name()},
           {"uuid", pool.uuid().to_string()},
@@ -39,7 +31,7 @@ Json device_json(const std::string& path, const DeviceParams& params) {
 
 Json devices_json(const Pool& pool) {
   Json devices = Json::array();
-  for (const MediaClass media_class : classes_of(pool)) {
+  for (const MediaClass media_class : pool.classes()) {
     const Pool::ClassFacts facts = pool.class_facts(media_class);
     devices.push_back(device_json(facts.device_name, facts.params));
   }
@@ -62,7 +54,7 @@ Json config_json(const Pool& pool) {
 
 Json spares_json(const Pool& pool) {
   Json spares = Json::array();
-  for (const MediaClass media_class : classes_of(pool)) {
+  for (const MediaClass media_class : pool.classes()) {
     spares.push_back({{"class", to_string(media_class)},
                       {"percent", pool.class_facts(media_class).spare_percent}});
   }
@@ -71,7 +63,7 @@ Json spares_json(const Pool& pool) {
 
 Json space_json(const Pool& pool) {
   Json classes = Json::array();
-  for (const MediaClass media_class : classes_of(pool)) {
+  for (const MediaClass media_class : pool.classes()) {
     const Pool::ClassFacts facts = pool.class_facts(media_class);
     const SpaceUsage& space = facts.space;
     classes.push_back({{"class", to_string(media_class)},

@@ -3,7 +3,6 @@
 
 #include <iosfwd>
 #include <string>
-#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -17,9 +16,6 @@ using Json = nlohmann::ordered_json;
 // One line, or indented. Bytes that are not UTF-8 (names from the media) are replaced.
 std::string to_line(const Json& json);
 void print_json(std::ostream& out, const Json& json);
-
-// The media classes that a pool has a device of, capacity first.
-std::vector<MediaClass> classes_of(const Pool& pool);
 
 // {name, uuid, mdc_count}
 Json pool_json(const Pool& pool);

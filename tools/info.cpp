@@ -98,7 +98,7 @@ void print_devices(std::ostream& out, const std::vector<DeviceSuperblocks>& devi
 
 void print_space(std::ostream& out, const Pool& pool) {
   Table table({"CLASS", "ZONES", "USABLE", "USED", "FREE", "SPARE", "FREE SPARE", "FREE BYTES"});
-  for (const MediaClass media_class : classes_of(pool)) {
+  for (const MediaClass media_class : pool.classes()) {
     const Pool::ClassFacts facts = pool.class_facts(media_class);
     const SpaceUsage& space = facts.space;
     table.add({std::string(to_string(media_class)), std::to_string(space.total),

@@ -78,10 +78,7 @@ void Device::start_read(IoRing& ring, DeviceTransfer& transfer, std::uint64_t of
                         ByteSpan into) {
   check_range("read", offset, into.size());
   transfer.write_ = false;
-  transfer.memory_ = into.data();
-  transfer.offset_ = offset;
-  transfer.left_ = transfer.length_ = into.size();
-  start(ring, transfer);
+  start(ring, transfer, offset, into);
 }
 
 void Device::start_write(IoRing& ring, DeviceTransfer& transfer, std::uint64_t offset,
@@ -89,13 +86,13 @@ void Device::start_write(IoRing& ring, DeviceTransfer& transfer, std::uint64_t o
   check_range("write", offset, from.size());
   check_writable("write");
   transfer.write_ = true;
-  transfer.memory_ = const_cast<std::byte*>(from.data());
-  transfer.offset_ = offset;
-  transfer.left_ = transfer.length_ = from.size();
-  start(ring, transfer);
+  start(ring, transfer, offset, {const_cast<std::byte*>(from.data()), from.size()});
 }
 
-void Device::start(IoRing& ring, DeviceTransfer& transfer) {
+void Device::start(IoRing& ring, DeviceTransfer& transfer, std::uint64_t offset, ByteSpan memory) {
+  transfer.memory_ = memory.data();
+  transfer.offset_ = offset;
+  transfer.left_ = transfer.length_ = memory.size();
   transfer.ring_ = &ring;
   transfer.device_ = this;
   if (transfer.left_ == 0) return ring.post(transfer, 0);

@@ -95,7 +95,7 @@ class Device {
 
  private:
   friend class DeviceTransfer;
-  void start(IoRing& ring, DeviceTransfer& transfer);
+  void start(IoRing& ring, DeviceTransfer& transfer, std::uint64_t offset, ByteSpan memory);
   void go_on(DeviceTransfer& transfer, std::int32_t result) noexcept;
   void finish(DeviceTransfer& transfer, int error, const char* cause) noexcept;
   void check_range(const char* operation, std::uint64_t offset, std::uint64_t length) const;

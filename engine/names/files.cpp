@@ -80,11 +80,6 @@ class FileHandle final : public OpenFile {
     if (kind_ != FileKind::log) state_->current_writer()->reserve(offset, length);
   }
 
-  void end_write(StartedWrite& write, int error) noexcept override {
-    write.writer->end_write(write, error);
-    write.writer.reset();
-  }
-
   void truncate(std::uint64_t size) override {
     check_writer();
     if (kind_ == FileKind::log) {

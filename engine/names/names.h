@@ -127,15 +127,13 @@ class OpenFile {
   // Write-once: each byte once, EINVAL otherwise. Log: one record, at the end; with `append` false
   // EINVAL at any other offset. EBADF when opened for reading. Errors: ENOSPC, EIO, EFBIG.
   virtual void write(std::uint64_t offset, ConstByteSpan data, bool append) = 0;
-  // The same without waiting; see ContentWriter::start_write. Logs always must wait.
+  // The same without waiting; see ContentWriter::start_write. Logs always must wait. A transfer is
+  // ended with end_write(), once; its outcome (0 or an errno) the request has in common with the
+  // file: later writes, fsync and close fail with it, too.
   virtual StartedWrite start_write(std::uint64_t offset, ConstByteSpan data, bool append) = 0;
   // Makes room for a write, waiting as write() would, so that start_write() of the same bytes need
   // not wait for it. Errors as write(). Logs need none.
   virtual void reserve(std::uint64_t offset, std::size_t length) = 0;
-  // The outcome of a transfer (0 or an errno), which the request has in common with the file: later
-  // writes, fsync and close fail with it, too. On any thread, also after close() was called, which
-  // waits for it.
-  virtual void end_write(StartedWrite& write, int error) noexcept = 0;
   // ftruncate. Write-once being written: to 0 discards, to more declares, otherwise EINVAL. Log: to
   // 0 erases, otherwise EPERM. Committed: EPERM.
   virtual void truncate(std::uint64_t size) = 0;

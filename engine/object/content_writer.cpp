@@ -387,6 +387,11 @@ StartedWrite ContentWriter::start_write(std::uint64_t offset, ConstByteSpan data
   return impl_->start_write(offset, data);
 }
 
+void end_write(StartedWrite& write, int error) noexcept {
+  const std::shared_ptr<ContentWriter> writer = std::move(write.writer);
+  writer->end_write(write, error);
+}
+
 void ContentWriter::end_write(StartedWrite& write, int error) noexcept {
   impl_->end_write(write, error);
 }

@@ -50,6 +50,10 @@ struct StartedWrite {
   AlignedBuffer gathered;      // not empty: `memory` lies in it
 };
 
+// ContentWriter::end_write() of the writer that `write` carries, which may be the last to have it:
+// the file it came by may be closed, or written by another writer since. On any thread.
+void end_write(StartedWrite& write, int error) noexcept;
+
 // Takes every byte once, in any order, and spreads the file over mblocks: byte o of the file goes
 // to byte o % zone size of mblock o / zone size, except after seal(). Small and unaligned writes
 // are gathered in memory (at most kGatherSize and kMaxPartialPages pages per file); the rest goes

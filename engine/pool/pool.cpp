@@ -28,6 +28,14 @@ bool Pool::has_class(MediaClass media_class) const {
   return impl_->classes[index_of(media_class)] != nullptr;
 }
 
+std::vector<MediaClass> Pool::classes() const {
+  std::vector<MediaClass> classes;
+  for (const MediaClass media_class : {MediaClass::capacity, MediaClass::staging}) {
+    if (has_class(media_class)) classes.push_back(media_class);
+  }
+  return classes;
+}
+
 Pool::ClassFacts Pool::class_facts(MediaClass media_class) const {
   return impl_->media_class(media_class).facts();
 }

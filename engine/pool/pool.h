@@ -92,6 +92,7 @@ class Pool {
     SpaceUsage space;
   };
   bool has_class(MediaClass media_class) const;          // has a device that is present
+  std::vector<MediaClass> classes() const;               // those that has_class(), capacity first
   ClassFacts class_facts(MediaClass media_class) const;  // ENODEV without such a device
 
   struct MdcFacts {

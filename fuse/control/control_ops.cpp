@@ -3,10 +3,8 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
-#include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include <fcntl.h>
 
@@ -175,58 +173,20 @@ void control_release(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info)
 
 // --- the directory ---
 
-// An answer to READDIR or READDIRPLUS being filled.
-class Listing {
- public:
-  Listing(fuse_req_t request, FileSystem& file_system, ControlTree& tree, std::size_t size,
-          bool plus)
-      : request_(request), file_system_(file_system), tree_(tree), buffer_(size), plus_(plus) {}
-
-  void fill(fuse_ino_t directory, std::uint64_t offset) {
-    constexpr auto kDirectory = mpool::FileKind::directory;
-    if (offset < kAfterDot && !add({kAfterDot, ".", directory, kDirectory})) return;
-    if (offset < kAfterDotDot && !add({kAfterDotDot, "..", mpool::kRootInode, kDirectory})) return;
-    tree_.read_directory(directory, offset <= kAfterDotDot ? 0 : offset,
-                         [&](const mpool::DirectoryEntry& entry) { return add(entry); });
-  }
-
-  void reply() { fuse_reply_buf(request_, buffer_.data(), used_); }
-
- private:
-  // False when there is no room.
-  bool add(const mpool::DirectoryEntry& entry) {
-    const std::string name(entry.name);
-    const auto next = static_cast<off_t>(entry.cookie);
-    char* const at = buffer_.data() + used_;
-    const std::size_t room = buffer_.size() - used_;
-    // With inode 0 the kernel takes the name and type alone: "." and "..".
-    fuse_entry_param full{};
-    full.attr.st_ino = entry.inode;
-    full.attr.st_mode = type_bits(entry.kind);
-    if (plus_ && entry.cookie > kAfterDotDot) {
-      full = to_entry(tree_.attributes(entry.inode), file_system_.presentation);
-    }
-    const std::size_t size =
-        plus_ ? fuse_add_direntry_plus(request_, at, room, name.c_str(), &full, next)
-              : fuse_add_direntry(request_, at, room, name.c_str(), &full.attr, next);
-    if (size > room) return false;
-    used_ += size;
-    return true;
-  }
-
-  fuse_req_t request_;
-  FileSystem& file_system_;
-  ControlTree& tree_;
-  std::vector<char> buffer_;
-  std::size_t used_ = 0;
-  bool plus_;
-};
-
 void list_control(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset, bool plus) {
   answer_control(request, "readdir", inode, [&](FileSystem& file_system, ControlTree& tree) {
-    Listing listing(request, file_system, tree, size, plus);
-    listing.fill(inode, static_cast<std::uint64_t>(offset));
-    listing.reply();
+    const DirectorySource source{.inode = inode,
+                                 .parent = [] { return mpool::kRootInode; },
+                                 .read =
+                                     [&](std::uint64_t cookie, const DirectorySource::Take& take) {
+                                       tree.read_directory(inode, cookie, take);
+                                     },
+                                 .describe =
+                                     [&](mpool::InodeNumber entry) {
+                                       return to_entry(tree.attributes(entry),
+                                                       file_system.presentation);
+                                     }};
+    reply_directory(request, source, static_cast<std::uint64_t>(offset), size, plus);
   });
 }
 

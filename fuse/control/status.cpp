@@ -1,7 +1,6 @@
 #include "fuse/control/status.h"
 
 #include <utility>
-#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -14,14 +13,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 using mpool::MediaClass;
 using mpool::Pool;
-
-std::vector<MediaClass> classes_of(const Pool& pool) {
-  std::vector<MediaClass> classes;
-  for (const MediaClass media_class : {MediaClass::capacity, MediaClass::staging}) {
-    if (pool.has_class(media_class)) classes.push_back(media_class);
-  }
-  return classes;
-}
 
 Json pool_json(const Pool& pool, const MountFacts& mount) {
   return {{"name", pool.name()},
@@ -98,7 +89,7 @@ Json objects_json(const Pool& pool) {
 std::string status_text(const Pool& pool, const MountFacts& mount) {
   Json devices = Json::array();
   Json classes = Json::array();
-  for (const MediaClass media_class : classes_of(pool)) {
+  for (const MediaClass media_class : pool.classes()) {
     devices.push_back(device_json(pool, media_class));
     classes.push_back(class_json(pool, media_class));
   }

@@ -44,12 +44,6 @@ void set_size(FileSystem& file_system, fuse_ino_t inode, off_t size, const fuse_
   }
 }
 
-std::timespec time_now() {
-  std::timespec now{};
-  std::timespec_get(&now, TIME_UTC);
-  return now;
-}
-
 bool is_empty(const mpool::AttributeChange& change) {
   return !change.mode && !change.uid && !change.gid && !change.atime && !change.mtime;
 }

@@ -76,6 +76,12 @@ Ownership ownership_in(const mpool::Attributes& parent, const fuse_ctx& caller, 
   return made;
 }
 
+std::timespec time_now() {
+  std::timespec now{};
+  std::timespec_get(&now, TIME_UTC);
+  return now;
+}
+
 mpool::AttributeChange to_change(const struct stat& wanted, int to_set, const std::timespec& now) {
   mpool::AttributeChange change;
   if ((to_set & FUSE_SET_ATTR_MODE) != 0) change.mode = wanted.st_mode & kPermissionBits;

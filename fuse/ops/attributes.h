@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <ctime>
 #include <optional>
 
 #include <sys/stat.h>
 
 #include "engine/names/names.h"
 #include "fuse/ops/fuse_api.h"
+#include "fuse/ops/operations.h"
 
 namespace mpoolfs {
 
@@ -17,7 +19,7 @@ inline constexpr double kForever = 1e9;
 inline constexpr double kNever = 0;
 
 // Preferred I/O size shown for regular files, in bytes: what one request carries.
-inline constexpr blksize_t kPreferredIoSize = 1 << 20;
+inline constexpr blksize_t kPreferredIoSize = kMaxRequestSize;
 
 // Mount options that change what is shown of every file (spec, "Mounting": uid=, gid=).
 struct Presentation {
@@ -48,6 +50,8 @@ struct Ownership {
   std::uint32_t mode = 0;  // permission bits
 };
 Ownership ownership_in(const mpool::Attributes& parent, const fuse_ctx& caller, mode_t mode);
+
+std::timespec time_now();
 
 // From the arguments of a SETATTR request; `now` stands for FUSE_SET_ATTR_ATIME_NOW and MTIME_NOW.
 mpool::AttributeChange to_change(const struct stat& wanted, int to_set, const std::timespec& now);

@@ -17,7 +17,6 @@ DataJob::DataJob(RequestContext& context) : context_(context) {
 void DataJob::start_read(fuse_req_t request, const mpool::ReadPlan& plan) {
   request_ = request;
   size_ = plan.length;
-  file_ = nullptr;
   error_ = 0;
   pending_ = 0;
   const mpool::ByteSpan payload = context_.payload();
@@ -35,17 +34,15 @@ void DataJob::start_read(fuse_req_t request, const mpool::ReadPlan& plan) {
   context_.suspend();
 }
 
-void DataJob::start_write(fuse_req_t request, mpool::OpenFile& file, mpool::StartedWrite write,
-                          std::size_t size) {
+void DataJob::start_write(fuse_req_t request, mpool::StartedWrite write, std::size_t size) {
   request_ = request;
   size_ = size;
-  file_ = &file;
   error_ = 0;
   write_ = std::move(write);
   try {
     write_.device->start_write(context_.ring(), parts_[0], write_.offset, write_.memory);
   } catch (const mpool::Error& error) {
-    file.end_write(write_, error.code());
+    mpool::end_write(write_, error.code());
     write_ = {};
     throw;
   }
@@ -59,14 +56,15 @@ void DataJob::part_done(int error) noexcept {
 }
 
 void DataJob::finish() noexcept {
-  if (file_ != nullptr) {
-    file_->end_write(write_, error_);
+  const bool is_write = write_.kind == mpool::StartedWrite::Kind::transfer;
+  if (is_write) {
+    mpool::end_write(write_, error_);
     write_ = {};
   }
   const RequestContext::Scope scope(context_);
   if (error_ != 0) {
     fuse_reply_err(request_, errno_for_caller(error_));
-  } else if (file_ != nullptr) {
+  } else if (is_write) {
     fuse_reply_write(request_, size_);
   } else {
     fuse_reply_buf(request_, reinterpret_cast<const char*>(context_.payload().data()), size_);

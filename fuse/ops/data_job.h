@@ -22,10 +22,9 @@ class DataJob {
   // Reads as planned (at least one transfer) into the payload, then answers with it. Throws Error
   // when nothing can be started; then nothing was answered.
   void start_read(fuse_req_t request, const mpool::ReadPlan& plan);
-  // Transfers what file.start_write() said, then answers that `size` bytes were written. As
-  // start_read; `file` must not be closed before the answer.
-  void start_write(fuse_req_t request, mpool::OpenFile& file, mpool::StartedWrite write,
-                   std::size_t size);
+  // Transfers what OpenFile::start_write() said, then answers that `size` bytes were written. As
+  // start_read; the write is ended when it throws.
+  void start_write(fuse_req_t request, mpool::StartedWrite write, std::size_t size);
 
  private:
   struct Part final : mpool::DeviceTransfer {
@@ -41,9 +40,8 @@ class DataJob {
   std::size_t pending_ = 0;  // parts under way
   int error_ = 0;            // of the first part that failed
   fuse_req_t request_ = nullptr;
-  std::size_t size_ = 0;             // bytes of the answer
-  mpool::OpenFile* file_ = nullptr;  // of a write
-  mpool::StartedWrite write_;
+  std::size_t size_ = 0;       // bytes of the answer
+  mpool::StartedWrite write_;  // a transfer while a write is under way
 };
 
 }  // namespace mpoolfs

@@ -2,33 +2,28 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
-#include <string_view>
-#include <vector>
+#include <functional>
 
 #include "engine/names/names.h"
 #include "fuse/ops/fuse_api.h"
 
 namespace mpoolfs {
 
-// Offsets of directory entries as the kernel sees them: 0 is the start, 1 is after ".", 2 after
-// "..", and what follows are the engine's cookies.
-inline constexpr std::uint64_t kAfterDot = 1;
-inline constexpr std::uint64_t kAfterDotDot = 2;
-
-// An entry chosen for an answer; `offset` is where reading goes on after it.
-struct ListedEntry {
-  std::string name;
+// A directory to be listed. The functions are called during reply_directory() only.
+struct DirectorySource {
   mpool::InodeNumber inode = 0;
-  mpool::FileKind kind = mpool::FileKind::empty;
-  std::uint64_t offset = 0;
-
-  bool is_dots() const { return offset <= kAfterDotDot; }
+  std::function<mpool::InodeNumber()> parent;  // what ".." stands for
+  // As Namespace::read_directory.
+  using Take = std::function<bool(const mpool::DirectoryEntry&)>;
+  std::function<void(std::uint64_t cookie, const Take& take)> read;
+  // What READDIRPLUS says of an entry. Throws ENOENT or ESTALE for one that went away meanwhile.
+  std::function<fuse_entry_param(mpool::InodeNumber)> describe;
 };
 
-// The entries of `directory` after `offset`, as many as fit in `size` bytes of an answer, "." and
-// ".." first. plus: of the longer kind of entries.
-std::vector<ListedEntry> list_entries(mpool::Namespace& names, mpool::InodeNumber directory,
-                                      std::uint64_t offset, std::size_t size, bool plus);
+// Answers with the entries after `offset` (0: from the start), "." and ".." first, as many as fit
+// in `size` bytes. plus: the longer kind of entries. Throws what the functions throw, without an
+// answer then.
+void reply_directory(fuse_req_t request, const DirectorySource& source, std::uint64_t offset,
+                     std::size_t size, bool plus);
 
 }  // namespace mpoolfs

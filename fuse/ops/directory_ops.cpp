@@ -1,7 +1,6 @@
 #include <cerrno>
-#include <vector>
+#include <string_view>
 
-#include "engine/base/error.h"
 #include "fuse/ops/answer.h"
 #include "fuse/ops/directory_buffer.h"
 #include "fuse/ops/operations.h"
@@ -10,38 +9,23 @@ namespace mpoolfs {
 
 namespace {
 
-// What READDIR says of an entry: the inode number and the type.
-struct stat brief_attributes(const ListedEntry& entry) {
-  struct stat brief {};
-  brief.st_ino = entry.inode;
-  brief.st_mode = type_bits(entry.kind);
-  return brief;
-}
-
-// What READDIRPLUS says of an entry. With inode 0 the kernel takes the name and type alone: for "."
-// and
-// "..", and for an entry that went away since it was listed.
-fuse_entry_param full_attributes(FileSystem& file_system, const ListedEntry& entry) {
-  fuse_entry_param brief{};
-  brief.attr = brief_attributes(entry);
-  if (entry.is_dots()) return brief;
-  try {
-    return to_entry(file_system.names.attributes(entry.inode), file_system.presentation);
-  } catch (const mpool::Error& error) {
-    if (error.code() != ENOENT && error.code() != ESTALE) throw;
-    return brief;
-  }
-}
-
-template <typename Add>
-void reply_entries(fuse_req_t request, const std::vector<ListedEntry>& entries, size_t size,
-                   Add&& add) {
-  std::vector<char> buffer(size);
-  std::size_t used = 0;
-  for (const ListedEntry& entry : entries) {
-    used += add(buffer.data() + used, size - used, entry);
-  }
-  fuse_reply_buf(request, buffer.data(), used);
+void list(fuse_req_t request, std::string_view operation, fuse_ino_t inode, size_t size,
+          off_t offset, bool plus) {
+  answer(request, operation, inode, [&](FileSystem& file_system) {
+    mpool::Namespace& names = file_system.names;
+    const DirectorySource source{.inode = inode,
+                                 .parent = [&] { return names.parent_of(inode); },
+                                 .read =
+                                     [&](std::uint64_t cookie, const DirectorySource::Take& take) {
+                                       names.read_directory(inode, cookie, take);
+                                     },
+                                 .describe =
+                                     [&](mpool::InodeNumber entry) {
+                                       return to_entry(names.attributes(entry),
+                                                       file_system.presentation);
+                                     }};
+    reply_directory(request, source, static_cast<std::uint64_t>(offset), size, plus);
+  });
 }
 
 }  // namespace
@@ -53,30 +37,12 @@ void op_opendir(fuse_req_t request, fuse_ino_t, fuse_file_info*) {
 }
 
 void op_readdir(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset, fuse_file_info*) {
-  answer(request, "readdir", inode, [&](FileSystem& file_system) {
-    const auto entries =
-        list_entries(file_system.names, inode, static_cast<std::uint64_t>(offset), size, false);
-    reply_entries(request, entries, size,
-                  [&](char* at, std::size_t room, const ListedEntry& entry) {
-                    const struct stat brief = brief_attributes(entry);
-                    return fuse_add_direntry(request, at, room, entry.name.c_str(), &brief,
-                                             static_cast<off_t>(entry.offset));
-                  });
-  });
+  list(request, "readdir", inode, size, offset, false);
 }
 
 void op_readdirplus(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
                     fuse_file_info*) {
-  answer(request, "readdirplus", inode, [&](FileSystem& file_system) {
-    const auto entries =
-        list_entries(file_system.names, inode, static_cast<std::uint64_t>(offset), size, true);
-    reply_entries(request, entries, size,
-                  [&](char* at, std::size_t room, const ListedEntry& entry) {
-                    const fuse_entry_param full = full_attributes(file_system, entry);
-                    return fuse_add_direntry_plus(request, at, room, entry.name.c_str(), &full,
-                                                  static_cast<off_t>(entry.offset));
-                  });
-  });
+  list(request, "readdirplus", inode, size, offset, true);
 }
 
 void op_releasedir(fuse_req_t request, fuse_ino_t, fuse_file_info*) {

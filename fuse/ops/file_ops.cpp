@@ -134,7 +134,7 @@ void op_write(fuse_req_t request, fuse_ino_t inode, const char* data, size_t siz
       if (write.kind == mpool::StartedWrite::Kind::must_wait) return context.hand_over(request);
       if (write.kind == mpool::StartedWrite::Kind::transfer &&
           !context.write_behind().take(write)) {
-        return context.data_job().start_write(request, file, std::move(write), size);
+        return context.data_job().start_write(request, std::move(write), size);
       }
       fuse_reply_write(request, size);
       return;

@@ -6,8 +6,6 @@
 
 #include <pthread.h>
 #include <spdlog/spdlog.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "engine/base/error.h"
 
@@ -27,12 +25,6 @@ constexpr unsigned kLittleLoad = 2;
 // left to who reads what has completed.
 constexpr unsigned kMostToSpinFor = 2;
 
-mpool::FileDescriptor new_eventfd() {
-  mpool::FileDescriptor event(::eventfd(0, EFD_CLOEXEC));
-  if (event.get() < 0) mpool::raise_system(errno, "eventfd", "cannot be made");
-  return event;
-}
-
 }  // namespace
 
 bool SpinBudget::worth_trying() noexcept {
@@ -51,7 +43,7 @@ void SpinBudget::tried(bool found) noexcept {
 }
 
 Reactor::Reactor(const Config& config)
-    : config_(config), ring_(config.submissions, config.completions), event_(new_eventfd()) {
+    : config_(config), ring_(config.submissions, config.completions) {
   CPU_ZERO(&everywhere_);
   ::sched_getaffinity(0, sizeof everywhere_, &everywhere_);
 }
@@ -75,10 +67,7 @@ void Reactor::start(std::function<void(const std::string& why)> failed) {
 
 void Reactor::stop() {
   stopping_.store(true, std::memory_order_release);
-  const std::uint64_t one = 1;
-  if (::write(event_.get(), &one, sizeof one) < 0) {
-    spdlog::error("eventfd: {}", mpool::errno_text(errno));
-  }
+  event_.raise();
 }
 
 void Reactor::join() {
@@ -93,14 +82,12 @@ void Reactor::post(mpool::RingOperation& operation, std::int32_t result) {
     has_mail_.store(true, std::memory_order_release);
     wake = std::exchange(asleep_, false);
   }
-  const std::uint64_t one = 1;
-  if (wake && ::write(event_.get(), &one, sizeof one) < 0) {
-    spdlog::error("eventfd: {}", mpool::errno_text(errno));
-  }
+  if (wake) event_.raise();
 }
 
 void Reactor::Wakeup::arm() {
-  io_uring_prep_read(&reactor.ring_.prepare(*this), reactor.event_.get(), &value, sizeof value, 0);
+  io_uring_prep_read(&reactor.ring_.prepare(*this), reactor.event_.descriptor(), &value,
+                     sizeof value, 0);
 }
 
 // The last one is cancelled by the kernel when the thread ends.

@@ -15,8 +15,8 @@
 
 #include <sched.h>
 
-#include "engine/device/file_descriptor.h"
 #include "engine/device/io_ring.h"
+#include "fuse/reactor/event_signal.h"
 #include "fuse/reactor/write_behind.h"
 
 namespace mpoolfs {
@@ -97,7 +97,7 @@ class Reactor {
   static constexpr std::chrono::milliseconds kIdleTime{500};
 
  private:
-  // The eventfd by which other threads wake this one.
+  // Other threads wake this one by event_.
   struct Wakeup final : mpool::RingOperation {
     explicit Wakeup(Reactor& owner) : reactor(owner) {}
     void completed(std::int32_t result) noexcept override;
@@ -118,7 +118,7 @@ class Reactor {
   const Config config_;
   mpool::IoRing ring_;
   WriteBehind write_behind_{ring_};
-  mpool::FileDescriptor event_;
+  EventSignal event_;
   Wakeup wakeup_{*this};
   SpinBudget budget_;
   unsigned transfers_ = 0;

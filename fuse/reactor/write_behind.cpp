@@ -8,21 +8,11 @@
 
 namespace mpoolfs {
 
-namespace {
-
-// The handle that the write came by may be gone: its writer is not.
-void end(mpool::StartedWrite& write, int error) noexcept {
-  const auto writer = std::move(write.writer);
-  writer->end_write(write, error);
-}
-
-}  // namespace
-
 struct WriteBehind::Place final : mpool::DeviceTransfer {
   explicit Place(WriteBehind& all) : owner(all) {}
 
   void done(int error) noexcept override {
-    end(write, error);
+    mpool::end_write(write, error);
     write = {};
     owner.free_.push_back(this);
     --owner.pending_;
@@ -55,7 +45,7 @@ bool WriteBehind::take(mpool::StartedWrite& write) {
   try {
     write.device->start_write(ring_, place, write.offset, write.memory);
   } catch (const mpool::Error& error) {
-    end(write, error.code());
+    mpool::end_write(write, error.code());
     throw;
   }
   place.write = std::move(write);

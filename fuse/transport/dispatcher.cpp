@@ -71,10 +71,7 @@ void Dispatcher::handle(Request& request) noexcept {
     workers_.post(request);
   } catch (const std::exception& error) {
     spdlog::error("no thread for a request: {}", error.what());
-    const fuse_out_header refusal{
-        .len = sizeof refusal, .error = -EAGAIN, .unique = request.unique()};
-    const iovec part{.iov_base = const_cast<fuse_out_header*>(&refusal), .iov_len = sizeof refusal};
-    request.answer(&part, 1);
+    request.refuse(request.unique(), EAGAIN);
     request.done();
   }
 }

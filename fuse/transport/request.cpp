@@ -90,6 +90,12 @@ void Request::returned() noexcept {
   dispatcher_.handle(*this);
 }
 
+void Request::refuse(std::uint64_t unique, int error) noexcept {
+  fuse_out_header refusal{.len = sizeof refusal, .error = -error, .unique = unique};
+  const iovec part{.iov_base = &refusal, .iov_len = sizeof refusal};
+  answer(&part, 1);
+}
+
 void Request::trim() noexcept {
   if (in_hand_ || touched_ <= kKeptPayload) return;
   ::madvise(payload_.data() + kKeptPayload, payload_.size() - kKeptPayload, MADV_DONTNEED);

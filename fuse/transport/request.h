@@ -58,6 +58,9 @@ class Request : public RequestContext, private WorkerPool::Job {
   // errno.
   virtual ssize_t answer(const iovec* parts, int count) noexcept = 0;
 
+  // Answers the request of that number with an errno, without a handler.
+  void refuse(std::uint64_t unique, int error) noexcept;
+
   // Gives pages back that a large request touched and a small one will not.
   void trim() noexcept;
 

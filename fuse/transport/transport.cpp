@@ -41,7 +41,7 @@ struct Core {
     std::function<void()> run;
   };
 
-  explicit Core(const Reactor::Config& config) : reactor(config) {
+  Core(unsigned home, const Reactor::Config& config) : cpu(home), reactor(config) {
     reactor.on_idle([this] { trim(); });
   }
 
@@ -60,6 +60,7 @@ struct Core {
       queue->close();
   }
 
+  const unsigned cpu;
   std::mutex calls_mutex;
   std::deque<Call> calls;
   mpool::FileDescriptor fuse;  // a clone, when the core reads /dev/fuse and is not the first
@@ -137,21 +138,20 @@ void Transport::Impl::make_cores() {
     config.name = fmt::format("mpoolfs-cpu{}", cpu);
     config.home = cpu;
     config.group = group;
-    cores.push_back(std::make_unique<Core>(config));
+    cores.push_back(std::make_unique<Core>(cpu, config));
   }
 }
 
 // A queue for each CPU the machine may have, on that CPU's thread where there is one.
 void Transport::Impl::make_uring_queues() {
-  const std::vector<unsigned> allowed = allowed_cpus();
   const std::size_t count = possible_cpus().size();
   for (std::size_t number = 0; number < count; ++number) {
-    const auto own = std::ranges::find(allowed, number);
-    Core& core = own != allowed.end() ? *cores[static_cast<std::size_t>(own - allowed.begin())]
-                                      : *cores[number % cores.size()];
+    const auto own = std::ranges::find(cores, number, &Core::cpu);
+    const bool elsewhere = own == cores.end();
+    Core& core = elsewhere ? *cores[number % cores.size()] : **own;
     const UringQueue::Config config{.fd = fd,
                                     .number = static_cast<std::uint16_t>(number),
-                                    .entries = own != allowed.end() ? kEntries : kEntriesElsewhere,
+                                    .entries = elsewhere ? kEntriesElsewhere : kEntries,
                                     .payload_size = kMaxRequestSize};
     core.uring.push_back(std::make_unique<UringQueue>(dispatcher, core.reactor, config));
   }

@@ -42,7 +42,4 @@ static_assert(sizeof(CommandRequest) == 24);
 // Bits of the INIT flags, 64 of them.
 inline constexpr std::uint64_t kInitOverIoUring = 1ull << 41;
 
-// The payload of an entry holds at least so much.
-inline constexpr std::size_t kLeastPayload = 8192;
-
 }  // namespace mpoolfs::abi

@@ -41,7 +41,6 @@ class UringQueue::Entry final : public Request, public mpool::RingOperation {
  private:
   // The answer goes to the kernel, and the next request is asked for.
   void completed() noexcept override;
-  void refuse(int error) noexcept;
 
   UringQueue& queue_;
   abi::RequestHeaders* const headers_;  // in the first page of the entry
@@ -60,19 +59,13 @@ void UringQueue::Entry::take_request() noexcept {
       own > sizeof headers_->op_in) {
     spdlog::error("request {} of type {}: {} bytes with {} of payload: not understood",
                   header.unique, header.opcode, header.len, carried);
-    return refuse(EIO);
+    refuse(header.unique, EIO);
+    return completed();
   }
   std::byte* const start = payload().data() - own - sizeof header;
   std::memcpy(start, &header, sizeof header);
   std::memcpy(start + sizeof header, headers_->op_in, own);
   arrived({start, header.len});
-}
-
-void UringQueue::Entry::refuse(int error) noexcept {
-  const fuse_out_header refusal{.len = sizeof refusal, .error = -error, .unique = commit_id_};
-  std::memcpy(headers_->in_out, &refusal, sizeof refusal);
-  headers_->ring.payload_size = 0;
-  completed();
 }
 
 ssize_t UringQueue::Entry::answer(const iovec* parts, int count) noexcept {

@@ -58,7 +58,6 @@ class FakeFile : public mpool::OpenFile {
   void write(std::uint64_t, mpool::ConstByteSpan, bool) override {}
   mpool::StartedWrite start_write(std::uint64_t, mpool::ConstByteSpan, bool) override { return {}; }
   void reserve(std::uint64_t, std::size_t) override {}
-  void end_write(mpool::StartedWrite&, int) noexcept override {}
   void truncate(std::uint64_t) override {}
   void fsync() override {}
   void flush() override {}

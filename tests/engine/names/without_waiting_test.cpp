@@ -231,7 +231,7 @@ void put(OpenFile& file, std::uint64_t offset, std::string_view text, bool appen
     file.write(offset, data.span(), append);
   } else if (write.kind == StartedWrite::Kind::transfer) {
     write.device->write(write.offset, write.memory);
-    file.end_write(write, 0);
+    end_write(write, 0);
   }
 }
 
@@ -291,7 +291,7 @@ TEST(StartWrite, TheCloseWaitsForIt) {
   });
   write.device->write(write.offset, write.memory);
   ended = true;
-  file->end_write(write, 0);
+  end_write(write, 0);
   closer.join();
   std::string expected = text;
   expected.replace(kPage, kPage, kPage, '\0');
@@ -305,7 +305,7 @@ TEST(StartWrite, AFailureIsToldByFlushAndFsync) {
   const AlignedBuffer data = aligned(pattern(kPage));
   StartedWrite write = file->start_write(4 * kPage, data.span(), false);
   ASSERT_EQ(write.kind, StartedWrite::Kind::transfer);
-  file->end_write(write, EIO);
+  end_write(write, EIO);
   EXPECT_EQ(errno_of([&] { file->start_write(8 * kPage, data.span(), false); }), EIO);
   EXPECT_EQ(errno_of([&] { file->flush(); }), EIO);
   EXPECT_EQ(errno_of([&] { file->fsync(); }), EIO);
