@@ -23,6 +23,8 @@
 #include "fuse/mounts.h"
 #include "fuse/ops/file_system.h"
 #include "fuse/session.h"
+#include "fuse/view/native_reads.h"
+#include "fuse/view/view_devices.h"
 
 namespace mpoolfs {
 
@@ -49,10 +51,13 @@ std::optional<MountEntry> mount_of(const Options& options) {
 }
 
 Devices open_devices(const Options& options) {
-  if (!options.read_only)
-    return mpool::open_pool_devices(options.device_paths, mpool::OpenMode::activate);
+  if (!options.read_only) {
+    return mpool::open_pool_devices(options.device_paths, mpool::OpenMode::activate,
+                                    is_held_by_views);
+  }
   Devices overlaid;
-  for (auto& device : mpool::open_pool_devices(options.device_paths, mpool::OpenMode::inspect)) {
+  for (auto& device :
+       mpool::open_pool_devices(options.device_paths, mpool::OpenMode::inspect, is_held_by_views)) {
     overlaid.push_back(std::make_unique<mpool::OverlayDevice>(std::move(device)));
   }
   return overlaid;
@@ -108,20 +113,26 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
   namespace_options.read_only = options.read_only;
   namespace_options.sync = options.sync;
   namespace_options.log_mlog_size = kLeastMlogSize;
+  ViewDevices devices(pool);
+  namespace_options.hold_deletes = devices.has_other_readers();
   const auto names = mpool::Namespace::mount(pool, namespace_options);
   warn_if_foreign(*names, pool);
+  NativeReads native(*names, std::move(devices), options.native, namespace_options.hold_deletes);
   FileSystem file_system{.names = *names,
                          .presentation = {.uid = options.uid, .gid = options.gid},
                          .open_files = {},
                          .control = nullptr,
-                         .transport = {}};
+                         .transport = {},
+                         .native = &native};
   ControlTree control(time_now());
   control.add_file("status.json", [&] {
     return status_text(pool, {.mount_point = options.mount_point,
                               .read_only = options.read_only,
                               .foreign = names->foreign(),
                               .open_files = file_system.open_files.count(),
-                              .transport = file_system.transport.get()});
+                              .transport = file_system.transport.get(),
+                              .native = native.facts(),
+                              .reads = file_system.reads});
   });
   file_system.control = &control;
   {

@@ -11,8 +11,6 @@ namespace mpoolfs {
 
 namespace {
 
-constexpr std::string_view kType = "fuse.mpoolfs";
-
 bool is_octal(char digit) {
   return digit >= '0' && digit <= '7';
 }
@@ -74,7 +72,7 @@ std::optional<MountEntry> find_pool_mount(std::span<const MountEntry> mounts,
                                           std::span<const std::string> names,
                                           std::span<const std::string> device_paths) {
   const auto found = std::ranges::find_if(mounts, [&](const MountEntry& entry) {
-    return entry.type == kType && (std::ranges::find(names, entry.source) != names.end() ||
+    return entry.type == kMountType && (std::ranges::find(names, entry.source) != names.end() ||
                                    lists_device(entry.source, device_paths));
   });
   if (found == mounts.end()) return std::nullopt;

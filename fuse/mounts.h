@@ -9,10 +9,12 @@
 
 namespace mpoolfs {
 
+inline constexpr std::string_view kMountType = "fuse.mpoolfs";
+
 struct MountEntry {
   std::string device;  // "MAJOR:MINOR"
   std::string mount_point;
-  std::string type;    // "fuse.mpoolfs"
+  std::string type;    // kMountType: of mpoolfs
   std::string source;  // the pool as the mounting user called it
 };
 

@@ -29,6 +29,8 @@ constexpr const char* kMountOptions = R"(Mount options (-o):
                         how requests come from the kernel: over io_uring, over
                         /dev/fuse, or (auto, the default) over io_uring where
                         the kernel has it switched on
+  native=auto|on|off    whether the kernel reads committed files by itself: where
+                        it can (auto, the default), or mounting fails (on)
   workers=N             threads for requests that may block (1 to 256, default 32)
   rw suid nosuid dev nodev exec noexec atime noatime dirsync
                         as for every mount, see mount(8)
@@ -66,6 +68,13 @@ TransportChoice parse_transport(std::string_view text) {
   if (text == "dev") return TransportChoice::dev;
   throw UsageError(
       fmt::format("mount option transport: \"{}\" is none of auto, uring and dev", text));
+}
+
+NativeChoice parse_native(std::string_view text) {
+  if (text == "auto") return NativeChoice::automatic;
+  if (text == "on") return NativeChoice::on;
+  if (text == "off") return NativeChoice::off;
+  throw UsageError(fmt::format("mount option native: \"{}\" is none of auto, on and off", text));
 }
 
 unsigned parse_workers(std::string_view text) {
@@ -112,6 +121,8 @@ void apply_mount_option(Options& options, std::string_view option) {
     options.gid = parse_id(name, value);
   } else if (name == "transport") {
     options.transport = parse_transport(value);
+  } else if (name == "native") {
+    options.native = parse_native(value);
   } else if (name == "workers") {
     options.workers = parse_workers(value);
   } else {

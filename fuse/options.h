@@ -24,6 +24,13 @@ enum class TransportChoice {
   dev,        // /dev/fuse
 };
 
+// Whether the kernel reads committed files by itself.
+enum class NativeChoice {
+  automatic,  // where that is possible
+  on,         // or mounting fails
+  off,
+};
+
 struct Options {
   std::string pool;  // as the user calls it: name, UUID=…, or device paths
   // The pool's device paths, absolute; found by resolve() (mount.h).
@@ -43,6 +50,7 @@ struct Options {
 
   static constexpr unsigned kMaxWorkers = 256;
   TransportChoice transport = TransportChoice::automatic;
+  NativeChoice native = NativeChoice::automatic;
   unsigned workers = 32;  // threads for requests that may block, 1..kMaxWorkers
 
   bool fake = false;  // mount(8) -f: everything but mounting

@@ -76,12 +76,6 @@ int try_flock(int fd, int operation) {
   return 0;
 }
 
-// An exclusive open succeeds only while nobody else holds the device exclusively; it is given up at
-// once.
-int try_exclusive_open(const std::string& path) {
-  return FileDescriptor(::open(path.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC)) ? 0 : errno;
-}
-
 void take_flock(int fd, const std::string& path, OpenMode mode) {
   const int operation = mode == OpenMode::activate ? LOCK_EX : LOCK_SH;
   const int code = patiently([&] { return try_flock(fd, operation); });
@@ -90,10 +84,14 @@ void take_flock(int fd, const std::string& path, OpenMode mode) {
 }
 
 // Locks the device; the descriptor returned holds a further lock.
-FileDescriptor lock(int fd, const std::string& path, OpenMode mode, bool is_block) {
+FileDescriptor lock(int fd, const std::string& path, OpenMode mode, bool is_block,
+                    const TolerateHolder& tolerate) {
   take_flock(fd, path, mode);
   if (!is_block) return {};
-  const int held = patiently([&] { return try_exclusive_open(path); });
+  const int held = patiently([&] {
+    const int code = try_exclusive_open(path);
+    return code == EBUSY && tolerate && tolerate(path) ? 0 : code;
+  });
   if (held == EBUSY) {
     raise(EBUSY, path, "in use: mounted, or held by another program (RAID, LVM, swap, …)");
   }
@@ -118,12 +116,19 @@ void sync_directory_of(const std::string& path) {
 
 }  // namespace
 
-std::unique_ptr<Device> open_device(const std::string& path, OpenMode mode) {
+int try_exclusive_open(const std::string& path) {
+  return FileDescriptor(::open(path.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC)) ? 0 : errno;
+}
+
+std::unique_ptr<Device> open_device(const std::string& path, OpenMode mode,
+                                    const TolerateHolder& tolerate) {
   const bool is_block = check_kind(path);
   const bool writable = mode == OpenMode::activate;
   OpenFile file = open_direct(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
   FileDescriptor backing_lock;
-  if (mode != OpenMode::peek) backing_lock = lock(file.fd.get(), path, mode, is_block);
+  if (mode != OpenMode::peek) {
+    backing_lock = lock(file.fd.get(), path, mode, is_block, tolerate);
+  }
   DeviceProperties properties = query_properties(file.fd.get(), path);
   properties.read_only = !writable;
   if (properties.logical_sector_size > kPageSize) {

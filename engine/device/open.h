@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -18,6 +19,10 @@ enum class OpenMode {
   activate,
 };
 
+// Asked about a block device that somebody holds exclusively: true when that somebody does not
+// change what is on it, and the caller opens it all the same.
+using TolerateHolder = std::function<bool(const std::string& path)>;
+
 // Opens `path` with direct I/O (page-cache I/O only where the file system has no direct I/O, as
 // tmpfs). `activate` and `inspect` take a flock and, for a block device, check that nobody holds it
 // exclusively (a mount, RAID, …); the device is not held exclusively afterwards (native-view.md).
@@ -26,7 +31,12 @@ enum class OpenMode {
 // unmounted takes one to end. Errors: ENOENT, EACCES, …; EBUSY when locked or held by another;
 // ENOTBLK when it is neither a block device nor a regular file; EINVAL when its sector size exceeds
 // kPageSize.
-std::unique_ptr<Device> open_device(const std::string& path, OpenMode mode);
+std::unique_ptr<Device> open_device(const std::string& path, OpenMode mode,
+                                    const TolerateHolder& tolerate = nullptr);
+
+// 0 when nobody holds the block device exclusively at the moment, EBUSY, or why that cannot be
+// told.
+int try_exclusive_open(const std::string& path);
 
 // Creates a regular file of `size` bytes (sparse), durable including its directory entry. EEXIST
 // when there is one.

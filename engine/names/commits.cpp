@@ -152,8 +152,9 @@ void NamespaceImpl::discard_content(InodeNumber number, OpenState& state) {
 // The last writing handle was closed.
 void NamespaceImpl::commit_closed(InodeNumber number, const State& state) noexcept {
   std::string failure;
+  Journal::Ticket ticket = 0;
   try {
-    const Journal::Ticket ticket = persist(number, *state, true);
+    ticket = persist(number, *state, true);
     if (options_.sync && ticket != 0) journal_->wait(ticket);
   } catch (const std::exception& error) {
     failure = error.what();
@@ -185,6 +186,31 @@ void NamespaceImpl::commit_closed(InodeNumber number, const State& state) noexce
   }
   if (gone && vanished) vanished(parent, name, number);
   if (committed) committed(number);
+  if (failure.empty()) note_committed(number, ticket);
+}
+
+void NamespaceImpl::note_committed(InodeNumber number, Journal::Ticket ticket) {
+  {
+    const std::lock_guard lock(callback_mutex_);
+    not_durable_.emplace_back(ticket, number);
+  }
+  // It may have become durable before it was noted.
+  if (const Journal::Ticket written = journal_->written(); written >= ticket) tell_durable(written);
+}
+
+void NamespaceImpl::tell_durable(Journal::Ticket last) {
+  std::vector<InodeNumber> durable;
+  Durable callback;
+  {
+    const std::lock_guard lock(callback_mutex_);
+    std::erase_if(not_durable_, [&](const auto& noted) {
+      if (noted.first > last) return false;
+      durable.push_back(noted.second);
+      return true;
+    });
+    callback = durable_;
+  }
+  if (callback && !durable.empty()) callback(durable);
 }
 
 // The commit failed: a new file disappears (and what it was about to replace is back), one that was
@@ -203,6 +229,14 @@ bool NamespaceImpl::vanish(InodeNumber number, const OpenState& state) {
   } else {
     parent.directory->erase(state.name);
   }
+  return true;
+}
+
+bool NamespaceImpl::close_reader_now(InodeNumber number, const State& state) noexcept {
+  const TreeLock lock(tree_mutex_);
+  const Inode& inode = tree_.get(number);
+  if (state->handles == 1 && (inode.links == 0 || inode.kind == FileKind::log)) return false;
+  drop_hold(number);
   return true;
 }
 

@@ -122,6 +122,12 @@ class FileHandle final : public OpenFile {
     state_.reset();
   }
 
+  bool close_now() noexcept override {
+    if (intent_.write || !names_.close_reader_now(inode_, state_)) return false;
+    state_.reset();
+    return true;
+  }
+
  private:
   void check_writer() const {
     if (!intent_.write) refuse_inode(EBADF, inode_, "not open for writing");
@@ -148,6 +154,12 @@ auto NamespaceImpl::with_room(Allocate allocate) {
   } catch (const Error& error) {
     if (error.code() != ENOSPC) throw;
   }
+  std::function<void()> no_room;
+  {
+    const std::lock_guard lock(callback_mutex_);
+    no_room = no_room_;
+  }
+  if (no_room) no_room();
   journal_->wait_all();
   pool_.wait_for_discards(kDiscardWait);
   return allocate();
@@ -211,6 +223,15 @@ std::unique_ptr<OpenFile> NamespaceImpl::open(InodeNumber number, const OpenInte
     throw;
   }
   return file;
+}
+
+std::unique_ptr<OpenFile> NamespaceImpl::open_now(InodeNumber number) {
+  constexpr OpenIntent kReading{.read = true, .write = false, .append = false, .truncate = false};
+  const TreeLock lock(tree_mutex_);
+  Inode& inode = tree_.get(number);
+  if (inode.kind != FileKind::write_once || (inode.open && inode.open->writer)) return nullptr;
+  Journal::Ticket unused = 0;
+  return open_locked(inode, kReading, unused);
 }
 
 std::unique_ptr<OpenFile> NamespaceImpl::open_locked(Inode& inode, const OpenIntent& intent,
@@ -334,6 +355,41 @@ ReadMap::Piece NamespaceImpl::make_piece(const Extent& extent, const ObjectRecor
   piece.device = &pool_.device(mblock.media_class);
   piece.device_offset = pool_.offset_of(mblock) + piece.position;
   return piece;
+}
+
+std::optional<FileLayout> NamespaceImpl::layout(InodeNumber number) {
+  const TreeLook lock(tree_mutex_);
+  const Inode* inode = tree_.find(number);
+  const bool committed = inode != nullptr && inode->kind == FileKind::write_once &&
+                         !(inode->open && inode->open->writer);
+  if (!committed) return std::nullopt;
+  std::unique_ptr<const ReadMap> map;
+  try {
+    map = make_read_map(*inode);
+  } catch (const Error&) {
+    return std::nullopt;  // reading the file tells what is wrong with it
+  }
+  FileLayout layout{.inode = number, .size = map->size, .pieces = {}};
+  layout.pieces.reserve(map->pieces.size());
+  for (const ReadMap::Piece& piece : map->pieces) {
+    if (piece.device == nullptr) return std::nullopt;
+    layout.pieces.push_back({.file_offset = piece.file_offset,
+                             .length = piece.length,
+                             .media_class = piece.mblock.media_class,
+                             .device_offset = piece.device_offset});
+  }
+  return layout;
+}
+
+std::vector<InodeNumber> NamespaceImpl::committed_files() {
+  const TreeLook lock(tree_mutex_);
+  std::vector<InodeNumber> files;
+  for (const auto& [number, inode] : tree_.inodes()) {
+    if (inode.kind == FileKind::write_once && !(inode.open && inode.open->writer)) {
+      files.push_back(number);
+    }
+  }
+  return files;
 }
 
 const ReadMap* NamespaceImpl::need_read_map(InodeNumber number, OpenState& state) {

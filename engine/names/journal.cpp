@@ -48,9 +48,11 @@ Nanoseconds wall_clock() {
 Journal::Journal(Pool& pool, Mdc& mdc, Options options, Owner owner)
     : pool_(pool),
       mdc_(mdc),
-      options_(options),
+      options_(std::move(options)),
       owner_(std::move(owner)),
-      batch_number_(options.first_batch),
+      hold_deletes_(options_.hold_deletes),
+      held_(options_.held),
+      batch_number_(options_.first_batch),
       thread_([this] { run(); }) {}
 
 Journal::~Journal() {
@@ -136,6 +138,21 @@ void Journal::wait_all() {
     last = added_;
   }
   wait(last);
+}
+
+Journal::Ticket Journal::written() const {
+  const std::lock_guard lock(mutex_);
+  return written_;
+}
+
+void Journal::hold_deletes(bool hold) {
+  Change held{.record = {}, .mblocks = {}, .mlog = {}, .deletes = {}};
+  {
+    const std::lock_guard lock(mutex_);
+    hold_deletes_ = hold;
+    if (!hold) held.deletes.swap(held_);
+  }
+  if (!held.deletes.empty()) add(std::move(held));
 }
 
 void Journal::want_log_sync() {
@@ -231,10 +248,13 @@ void Journal::write(Batch& batch) {
     lost_.push_back(std::move(batch));
     throw;
   }
-  const std::lock_guard lock(mutex_);
-  queued_bytes_ -= std::min(queued_bytes_, bytes);
-  written_ = batch.last;
-  done_.notify_all();
+  {
+    const std::lock_guard lock(mutex_);
+    queued_bytes_ -= std::min(queued_bytes_, bytes);
+    written_ = batch.last;
+    done_.notify_all();
+  }
+  owner_.written(batch.last);
 }
 
 void Journal::flush_content(const Batch& batch) {
@@ -296,7 +316,7 @@ void Journal::remove_objects(const Batch& batch) {
     std::ranges::copy_if(change.deletes, std::back_inserter(deletes),
                          [&](ObjectId object) { return pool_.find(object).has_value(); });
   }
-  if (deletes.empty()) return;
+  if (deletes.empty() || hold_back(deletes)) return;
   // A mount that finds an object of the last batch missing takes the batch for incomplete: before
   // one of those is deleted the batch must be followed by another.
   if (std::ranges::any_of(deletes,
@@ -306,13 +326,28 @@ void Journal::remove_objects(const Batch& batch) {
   pool_.remove(deletes);
 }
 
+// False when they are to be deleted now.
+bool Journal::hold_back(const std::vector<ObjectId>& deletes) {
+  const std::lock_guard lock(mutex_);
+  if (hold_deletes_) held_.insert(held_.end(), deletes.begin(), deletes.end());
+  return hold_deletes_;
+}
+
+// The records of the tree, and of what no name in it tells of any more.
+std::vector<std::vector<std::byte>> Journal::snapshot() {
+  std::vector<std::vector<std::byte>> records = owner_.snapshot();
+  const std::lock_guard lock(mutex_);
+  if (!held_.empty()) records.push_back(encode({0, OrphanRecord{held_}}));
+  return records;
+}
+
 void Journal::compact() {
   std::vector<std::vector<std::byte>> records;
   {
     const std::unique_lock gate(gate_);
     for (Batch batch = take_batch(); !batch.changes.empty(); batch = take_batch())
       write(batch);
-    records = owner_.snapshot();
+    records = snapshot();
   }
   try {
     mdc_.compact([&](const Mdc::Append& append) {

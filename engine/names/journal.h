@@ -48,6 +48,8 @@ class Journal {
   struct Options {
     std::chrono::milliseconds interval;
     std::uint64_t first_batch = 1;  // number of the first batch it writes
+    bool hold_deletes = false;      // as hold_deletes(true)
+    std::vector<ObjectId> held;     // held back from the beginning
   };
   // Calls of the owner, from the journal's thread.
   struct Owner {
@@ -59,6 +61,8 @@ class Journal {
     std::function<InodeNumber()> next_inode;
     // Called within an interval of want_log_sync().
     std::function<void()> sync_logs;
+    // All changes up to this one are durable, their objects committed.
+    std::function<void(Journal::Ticket)> written;
   };
   // The pool and the MDC outlive the journal.
   Journal(Pool& pool, Mdc& mdc, Options options, Owner owner);
@@ -83,6 +87,13 @@ class Journal {
   void wait(Ticket ticket);
   // The same for everything added so far.
   void wait_all();
+  // The last change that is durable.
+  Ticket written() const;
+
+  // While deletes are held, objects that lost their names are not deleted; at the end of the hold
+  // they are. Those held at the end of the journal are left to the next one, by what is on the
+  // media.
+  void hold_deletes(bool hold);
 
  private:
   struct Batch {
@@ -98,6 +109,8 @@ class Journal {
   std::uint64_t append_records(const Batch& batch);
   void commit_objects(const Batch& batch);
   void remove_objects(const Batch& batch);
+  bool hold_back(const std::vector<ObjectId>& deletes);
+  std::vector<std::vector<std::byte>> snapshot();
   Mdc::Ticket append_mark();
   void compact();
   void fail(const std::exception& error);
@@ -126,6 +139,8 @@ class Journal {
   std::uint64_t used_when_compacted_ = 0;  // bytes in use after the last compaction
   std::string failure_;                    // not empty: nothing can be written any more
   bool stopping_ = false;
+  bool hold_deletes_;
+  std::vector<ObjectId> held_;  // deleted as the records have it, their objects still there
 
   // Of the journal's thread:
   std::uint64_t batch_number_;

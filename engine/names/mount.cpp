@@ -1,11 +1,11 @@
 // Reading the tree from the root MDC, and writing all of it.
 #include <cerrno>
-#include <unordered_set>
 
 #include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
 #include "engine/names/namespace.h"
+#include "engine/names/replay.h"
 
 namespace mpool {
 
@@ -18,108 +18,28 @@ std::unique_ptr<Namespace> Namespace::mount(Pool& pool, const NamespaceOptions& 
 namespace mpool::names {
 namespace {
 
-// The objects that a record brings into use.
-const std::vector<Extent>& new_extents(const Record& record) {
-  static const std::vector<Extent> none;
-  if (const auto* create = std::get_if<CreateRecord>(&record.body)) return create->content.extents;
-  if (const auto* content = std::get_if<ContentRecord>(&record.body)) {
-    return content->content.extents;
+[[noreturn]] void damaged(const Pool& pool, std::uint64_t record, int code,
+                          std::string_view detail) {
+  raise(code, "pool " + pool.name(), "root MDC, record {}: {}", record, detail);
+}
+
+// False when the root MDC belongs to another client.
+bool read_records(const Pool& pool, const Mdc& mdc, Replay& replay) {
+  MlogReader reader = mdc.reader();
+  std::vector<std::byte> bytes;
+  while (reader.next(bytes)) {
+    if (replay.taken() == 0 && !is_owner_record(bytes)) return false;
+    auto record = decode(bytes);
+    if (!record) {
+      damaged(pool, replay.taken(), record.error().later_version ? ENOTSUP : ENOTRECOVERABLE,
+              record.error().detail);
+    }
+    replay.take(std::move(*record));
   }
-  return none;
+  return true;
 }
 
 }  // namespace
-
-// Applies the records of the MDC batch by batch (records.md, "Batches and crashes").
-struct NamespaceImpl::Replay {
-  NamespaceImpl& names;
-  std::vector<Record> batch;  // records since the last BATCH
-  std::uint64_t last_number = 0;
-  std::uint64_t position = 0;         // records read, for messages
-  std::unordered_set<ObjectId> dead;  // objects whose names are gone
-
-  [[noreturn]] void damaged(int code, std::string_view detail) const {
-    raise(code, "pool " + names.pool_.name(), "root MDC, record {}: {}", position, detail);
-  }
-
-  void bury(const std::vector<Extent>& extents) {
-    for (const Extent& extent : extents)
-      dead.insert(extent.object);
-  }
-
-  void apply(const Record& record) {
-    if (const auto* orphan = std::get_if<OrphanRecord>(&record.body)) {
-      dead.insert(orphan->objects.begin(), orphan->objects.end());
-      return;
-    }
-    if (const auto* content = std::get_if<ContentRecord>(&record.body);
-        content != nullptr && content->replace) {
-      const Inode* inode = names.tree_.find(content->inode);
-      if (inode != nullptr && inode->extents) bury(*inode->extents);
-    }
-    const InodeNumber unnamed = names.tree_.apply(record);
-    if (unnamed == 0) return;
-    for (const ObjectId object : names.tree_.get(unnamed).objects())
-      dead.insert(object);
-    names.tree_.erase(unnamed);
-  }
-
-  void apply_batch(std::size_t keep) {
-    for (std::size_t i = 0; i < batch.size(); ++i) {
-      if (i < keep) {
-        apply(batch[i]);
-      } else {
-        bury(new_extents(batch[i]));
-      }
-    }
-    batch.clear();
-  }
-
-  void take(const Record& record) {
-    if (const auto* mark = std::get_if<BatchRecord>(&record.body)) {
-      apply_batch(batch.size());
-      last_number = mark->number;
-      names.tree_.raise_next_inode(mark->next_inode);
-    } else if (const auto* rollback = std::get_if<RollbackRecord>(&record.body)) {
-      apply_batch(rollback->keep);
-    } else if (!std::holds_alternative<OwnerRecord>(record.body)) {
-      batch.push_back(record);
-    }
-  }
-
-  void read() {
-    MlogReader reader = names.mdc_->reader();
-    std::vector<std::byte> bytes;
-    for (; reader.next(bytes); ++position) {
-      if (position == 0 && !is_owner_record(bytes)) {
-        names.foreign_ = true;
-        return;
-      }
-      auto record = decode(bytes);
-      if (!record) {
-        damaged(record.error().later_version ? ENOTSUP : ENOTRECOVERABLE, record.error().detail);
-      }
-      try {
-        take(*record);
-      } catch (const Error& error) {
-        damaged(error.code(), error.detail());
-      }
-    }
-  }
-
-  // How many records of the last batch happened: those before the first that names a missing
-  // object.
-  std::size_t complete_records() const {
-    std::size_t complete = 0;
-    for (const Record& record : batch) {
-      for (const Extent& extent : new_extents(record)) {
-        if (!names.pool_.find(extent.object)) return complete;
-      }
-      ++complete;
-    }
-    return complete;
-  }
-};
 
 NamespaceImpl::NamespaceImpl(Pool& pool, const NamespaceOptions& options)
     : pool_(pool), options_(options) {
@@ -128,21 +48,24 @@ NamespaceImpl::NamespaceImpl(Pool& pool, const NamespaceOptions& options)
 
 void NamespaceImpl::load() {
   mdc_ = pool_.open_root_mdc();
-  Replay replay{.names = *this, .batch = {}, .dead = {}};
-  replay.read();
+  Replay replay(tree_, [this](std::uint64_t record, const Error& why) {
+    damaged(pool_, record, why.code(), why.detail());
+  });
+  foreign_ = !read_records(pool_, *mdc_, replay);
   if (foreign_) {
     spdlog::warn(
         "pool {}: its root MDC belongs to another program; the named tree is empty and read-only",
         pool_.name());
   }
-  const std::size_t complete = replay.complete_records();
-  const bool rolled_back = complete < replay.batch.size();
+  const std::size_t complete =
+      replay.complete_records([this](ObjectId object) { return pool_.find(object).has_value(); });
+  const bool rolled_back = complete < replay.pending();
   if (rolled_back) {
     spdlog::info(
         "pool {}: {} changes of the last second before a crash were not complete and are undone",
-        pool_.name(), replay.batch.size() - complete);
+        pool_.name(), replay.pending() - complete);
   }
-  replay.apply_batch(complete);
+  replay.settle(complete);
   // Every other record wants the root: without one the MDC is new, or a crash cut its first flush.
   const bool fresh = tree_.find(kRootInode) == nullptr;
   if (fresh) take_possession();
@@ -156,17 +79,20 @@ void NamespaceImpl::load() {
   }
   // The last batch is settled: from here on its objects may go. And no inode number that is handed
   // out from now on will be again, whatever comes of its file.
-  mdc_->sync(mdc_->append(
-      encode({now(), BatchRecord{++replay.last_number, tree_.next_inode() + kInodeReserve}})));
+  const std::uint64_t batch = replay.last_batch() + 1;
+  mdc_->sync(mdc_->append(encode({now(), BatchRecord{batch, tree_.next_inode() + kInodeReserve}})));
   // Most were deleted before: what is left is what a crash kept from it.
   std::vector<ObjectId> dead;
-  for (const ObjectId object : replay.dead) {
+  for (const ObjectId object : replay.dead()) {
     if (pool_.find(object)) dead.push_back(object);
   }
-  if (!dead.empty()) pool_.remove(dead);
+  if (!options_.hold_deletes && !dead.empty()) pool_.remove(std::exchange(dead, {}));
   journal_ = std::make_unique<Journal>(
       pool_, *mdc_,
-      Journal::Options{.interval = options_.commit_interval, .first_batch = replay.last_number + 1},
+      Journal::Options{.interval = options_.commit_interval,
+                       .first_batch = batch + 1,
+                       .hold_deletes = options_.hold_deletes,
+                       .held = std::move(dead)},
       Journal::Owner{.snapshot = [this] { return snapshot(); },
                      .committed =
                          [this](const std::vector<ObjectRecord>& objects) {
@@ -180,7 +106,8 @@ void NamespaceImpl::load() {
                            const TreeLook lock(tree_mutex_);
                            return tree_.next_inode();
                          },
-                     .sync_logs = [this] { sync_dirty_logs(false); }});
+                     .sync_logs = [this] { sync_dirty_logs(false); },
+                     .written = [this](Journal::Ticket last) { tell_durable(last); }});
 }
 
 // An empty tree: the root directory, owned as the pool's configuration says.

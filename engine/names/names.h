@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -98,9 +99,23 @@ struct ReadPlan {
   std::array<Transfer, kMaxTransfers> transfers;
 };
 
+// Where the content of a committed write-once file lies.
+struct FileLayout {
+  struct Piece {
+    std::uint64_t file_offset = 0;  // bytes
+    std::uint64_t length = 0;       // bytes
+    MediaClass media_class = MediaClass::capacity;
+    std::uint64_t device_offset = 0;  // bytes on the device of the class
+  };
+  InodeNumber inode = 0;
+  std::uint64_t size = 0;  // bytes
+  std::vector<Piece>
+      pieces;  // in order of file_offset, not overlapping; what they leave out is zeros
+};
+
 // An open file. Made by Namespace::open and create; must be closed once, before the Namespace ends.
 //
-// Threads: all functions but close() may be called at the same time.
+// Threads: all functions but close() and close_now() may be called at the same time.
 class OpenFile {
  public:
   virtual ~OpenFile() = default;
@@ -144,6 +159,9 @@ class OpenFile {
   // The last close. Commits when this is the last writing handle. Never throws: a commit that fails
   // is logged and the file vanishes.
   virtual void close() noexcept = 0;
+  // The same without waiting; false, and nothing done, where close() would commit or delete
+  // something.
+  virtual bool close_now() noexcept = 0;
 };
 
 struct NamespaceOptions {
@@ -152,6 +170,7 @@ struct NamespaceOptions {
   // Longest time in which a change not synced reaches the device.
   std::chrono::milliseconds commit_interval{500};
   std::uint64_t log_mlog_size = 0;  // bytes of each mlog of a log; 0: one zone
+  bool hold_deletes = false;        // as Namespace::hold_deletes(true), from the beginning
 };
 
 // What lookup_now() found.
@@ -221,6 +240,9 @@ class Namespace {
 
   // EPERM for opening a committed file for writing; waits for a commit under way.
   virtual std::unique_ptr<OpenFile> open(InodeNumber inode, const OpenIntent& intent) = 0;
+  // The same without waiting, for reading; null where only open() can tell: the inode is no
+  // write-once file, or not committed yet. Errors as open().
+  virtual std::unique_ptr<OpenFile> open_now(InodeNumber inode) = 0;
   // truncate(2) of a file not opened: as OpenFile::truncate.
   virtual Attributes truncate(InodeNumber inode, std::uint64_t size) = 0;
 
@@ -237,6 +259,16 @@ class Namespace {
   // Of the class that a file created in `directory` goes to.
   virtual SpaceFacts space(InodeNumber inode) = 0;
 
+  // Of a committed write-once file; nullopt for every other inode, for one that does not exist, and
+  // where an object or the device of its class is missing. It stays true while the file is open.
+  virtual std::optional<FileLayout> layout(InodeNumber inode) = 0;
+  // The committed write-once files, in no order.
+  virtual std::vector<InodeNumber> committed_files() = 0;
+  // While deletes are held, what lost its last name keeps its objects: somebody may still read
+  // their zones. When the hold ends they are deleted; when the Namespace ends, or after a crash,
+  // the next mount does that.
+  virtual void hold_deletes(bool hold) = 0;
+
   // Everything done so far is durable on return.
   virtual void sync() = 0;
 
@@ -248,6 +280,14 @@ class Namespace {
   // Called the same way when the content of a file became committed: cached attributes are stale.
   using Committed = std::function<void(InodeNumber inode)>;
   virtual void on_committed(Committed callback) = 0;
+  // Called the same way when the content of committed files is on the media with their records: not
+  // even a crash undoes them any more.
+  using Durable = std::function<void(std::span<const InodeNumber> inodes)>;
+  virtual void on_durable(Durable callback) = 0;
+  // Called, on the thread that asks for space and without locks, when there is none left: to close
+  // files whose objects are deleted then. The call after which another takes its place may still
+  // come.
+  virtual void on_no_room(std::function<void()> callback) = 0;
 };
 
 }  // namespace mpool

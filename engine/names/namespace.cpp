@@ -530,6 +530,20 @@ void NamespaceImpl::on_vanished(Vanished callback) {
   vanished_ = std::move(callback);
 }
 
+void NamespaceImpl::on_durable(Durable callback) {
+  const std::lock_guard lock(callback_mutex_);
+  durable_ = std::move(callback);
+}
+
+void NamespaceImpl::on_no_room(std::function<void()> callback) {
+  const std::lock_guard lock(callback_mutex_);
+  no_room_ = std::move(callback);
+}
+
+void NamespaceImpl::hold_deletes(bool hold) {
+  if (journal_) journal_->hold_deletes(hold);
+}
+
 void NamespaceImpl::on_committed(Committed callback) {
   const std::lock_guard lock(callback_mutex_);
   committed_ = std::move(callback);

@@ -7,9 +7,10 @@
 // waits for the device under tree_mutex_, and nothing for the journal under it or the gate. The
 // journal's thread takes none of the locks before the gate, but for log_lock if that is free.
 //
-// What never waits for the device (lookup_now, attributes_now, plan_read, start_write, end_write)
-// takes of these only tree_mutex_ and the leaves, tries log_lock and append_mutex, and takes the
-// locks of ContentWriter and MblockWriter, which are not held during I/O either.
+// What never waits for the device (lookup_now, attributes_now, open_now, close_now, plan_read,
+// start_write, end_write) takes of these only tree_mutex_ and the leaves, tries log_lock and
+// append_mutex, and takes the locks of ContentWriter and MblockWriter, which are not held during
+// I/O either.
 #pragma once
 
 #include <condition_variable>
@@ -62,6 +63,7 @@ class NamespaceImpl final : public Namespace {
                       const std::function<bool(const DirectoryEntry&)>& take) override;
   InodeNumber parent_of(InodeNumber directory) override;
   std::unique_ptr<OpenFile> open(InodeNumber inode, const OpenIntent& intent) override;
+  std::unique_ptr<OpenFile> open_now(InodeNumber inode) override;
   Attributes truncate(InodeNumber inode, std::uint64_t size) override;
   std::string get_xattr(InodeNumber inode, std::string_view name) override;
   std::vector<std::string> list_xattrs(InodeNumber inode) override;
@@ -69,9 +71,14 @@ class NamespaceImpl final : public Namespace {
                  int flags) override;
   void remove_xattr(InodeNumber inode, std::string_view name) override;
   SpaceFacts space(InodeNumber inode) override;
+  std::optional<FileLayout> layout(InodeNumber inode) override;
+  std::vector<InodeNumber> committed_files() override;
+  void hold_deletes(bool hold) override;
   void sync() override;
   void on_vanished(Vanished callback) override;
   void on_committed(Committed callback) override;
+  void on_durable(Durable callback) override;
+  void on_no_room(std::function<void()> callback) override;
 
   // --- for open files (files.cpp) ---
   using State = std::shared_ptr<OpenState>;
@@ -92,6 +99,8 @@ class NamespaceImpl final : public Namespace {
   // what a write-once file that is being written has since its last fsync.
   void sync_others(InodeNumber inode, OpenState& state);
   void close_handle(InodeNumber inode, const State& state, bool writer) noexcept;
+  // False when somebody has to wait: close_handle() does that.
+  bool close_reader_now(InodeNumber inode, const State& state) noexcept;
   FileKind kind_of(InodeNumber inode);
   bool sync_always() const { return options_.sync; }
 
@@ -144,7 +153,6 @@ class NamespaceImpl final : public Namespace {
   // mount.cpp
   void load();
   void take_possession();
-  struct Replay;
   std::vector<std::vector<std::byte>> snapshot();
 
   // files.cpp
@@ -172,6 +180,8 @@ class NamespaceImpl final : public Namespace {
                                 ContentWriter::Sealed sealed);
   ChangeLock begin_recording(InodeNumber inode, std::size_t extents);
   std::size_t pending_size(InodeNumber inode);
+  void note_committed(InodeNumber inode, Journal::Ticket ticket);
+  void tell_durable(Journal::Ticket last);
 
   // xattrs.cpp
   Journal::Ticket change_xattr(Inode& inode, XattrRecord record);
@@ -208,6 +218,10 @@ class NamespaceImpl final : public Namespace {
   std::mutex callback_mutex_;
   Vanished vanished_;
   Committed committed_;
+  Durable durable_;
+  std::function<void()> no_room_;
+  // Committed files whose last change may not be durable yet.
+  std::vector<std::pair<Journal::Ticket, InodeNumber>> not_durable_;
 };
 
 // Now, as records have it.

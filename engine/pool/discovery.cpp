@@ -88,19 +88,21 @@ std::vector<std::string> find_devices(const std::string& pool,
   const auto found = scan_devices(list_block_devices(), [](const auto& path, const auto& reason) {
     spdlog::debug("{}: passed over: {}", path, reason);
   });
-  std::vector<std::string> paths;
   std::set<Uuid> uuids;
   for (const FoundDevice& device : found) {
-    if (!wanted(device.superblock)) continue;
-    paths.push_back(device.path);
-    uuids.insert(device.superblock.pool_uuid);
+    if (wanted(device.superblock)) uuids.insert(device.superblock.pool_uuid);
   }
-  if (paths.empty()) raise(ENODEV, "pool " + pool, "not found on any block device");
+  if (uuids.empty()) raise(ENODEV, "pool " + pool, "not found on any block device");
   if (uuids.size() > 1) {
     std::string list;
     for (const Uuid& uuid : uuids)
       list += fmt::format(" UUID={}", uuid.to_string());
     raise(ENOTUNIQ, "pool " + pool, "several pools have this name:{}", list);
+  }
+  // With those whose name an interrupted renaming has not reached yet.
+  std::vector<std::string> paths;
+  for (const FoundDevice& device : found) {
+    if (uuids.contains(device.superblock.pool_uuid)) paths.push_back(device.path);
   }
   return paths;
 }
@@ -163,11 +165,12 @@ std::vector<std::string> resolve_pool(const std::string& pool) {
 }
 
 std::vector<std::unique_ptr<Device>> open_pool_devices(const std::vector<std::string>& paths,
-                                                       OpenMode mode) {
+                                                       OpenMode mode,
+                                                       const TolerateHolder& tolerate) {
   std::vector<std::unique_ptr<Device>> devices;
   devices.reserve(paths.size());
   for (const std::string& path : paths)
-    devices.push_back(open_device(path, mode));
+    devices.push_back(open_device(path, mode, tolerate));
   return devices;
 }
 

@@ -46,9 +46,10 @@ std::vector<FoundDevice> scan_devices(
 // name (the message lists their UUIDs).
 std::vector<std::string> resolve_pool(const std::string& pool);
 
-// Opens the devices of a pool; see open_device for mode and errors.
+// Opens the devices of a pool; see open_device for mode, holders and errors.
 std::vector<std::unique_ptr<Device>> open_pool_devices(const std::vector<std::string>& paths,
-                                                       OpenMode mode);
+                                                       OpenMode mode,
+                                                       const TolerateHolder& tolerate = nullptr);
 
 // Wipes both superblocks of every device. The devices are open for activation (so the pool is not
 // active). Durable on return.

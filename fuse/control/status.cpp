@@ -29,6 +29,12 @@ Json transport_json(const TransportFacts& transport) {
           {"max_write", transport.max_write}};
 }
 
+Json native_json(const NativeFacts& native) {
+  return {{"state", native.state}, {"reason", native.reason}, {"files", native.files},
+          {"views", native.views}, {"opens", native.opens},   {"served_opens", native.served},
+          {"kept", native.kept}};
+}
+
 Json device_json(const Pool& pool, MediaClass media_class) {
   const Pool::ClassFacts facts = pool.class_facts(media_class);
   const mpool::Device::Counters counters = pool.device(media_class).counters();
@@ -100,6 +106,8 @@ std::string status_text(const Pool& pool, const MountFacts& mount) {
   const Json status = {{"version", MPOOLFS_VERSION},
                        {"pool", pool_json(pool, mount)},
                        {"transport", transport_json(mount.transport)},
+                       {"native", native_json(mount.native)},
+                       {"requests", {{"read", mount.reads}}},
                        {"devices", std::move(devices)},
                        {"classes", std::move(classes)},
                        {"mdcs", std::move(mdcs)},

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 
 #include "engine/pool/pool.h"
 #include "fuse/control/transport_facts.h"
+#include "fuse/view/native_facts.h"
 
 namespace mpoolfs {
 
@@ -17,6 +19,8 @@ struct MountFacts {
   std::size_t open_files =
       0;  // handles the kernel holds, those of the control directory not counted
   TransportFacts transport;
+  NativeFacts native;
+  std::uint64_t reads = 0;  // READ requests so far
 };
 
 // One JSON object, indented, with a newline at the end. Numbers are of the moment, but not all of

@@ -13,6 +13,7 @@ struct TransportFacts {
   unsigned queues = 0;        // queues requests arrive on
   unsigned threads = 0;       // threads with a ring; workers come as they are needed
   std::size_t max_write = 0;  // bytes, the largest write one request carries
+  bool passthrough = false;   // the kernel can be given backing files
 };
 
 // The facts of a running transport. Empty before it runs; they change when it falls back to

@@ -1,6 +1,8 @@
 #include <cerrno>
 #include <cstdint>
 #include <limits>
+#include <memory>
+#include <optional>
 #include <utility>
 
 #include <fcntl.h>
@@ -10,6 +12,7 @@
 #include "fuse/ops/handle_of.h"
 #include "fuse/ops/operations.h"
 #include "fuse/ops/request_context.h"
+#include "fuse/view/native_reads.h"
 
 namespace mpoolfs {
 
@@ -23,23 +26,56 @@ mpool::OpenIntent to_intent(int flags) {
           .truncate = (flags & O_TRUNC) != 0};
 }
 
-// Committed content is cached for ever and can be mapped; of everything else each read and write is
-// a request, and a shared mapping fails with ENODEV.
-void set_caching(const mpool::OpenFile& file, fuse_file_info& info) {
+// Committed content is cached for ever, by the kernel's own file where it has one, and can be
+// mapped; of everything else each read and write is a request, and a shared mapping fails with
+// ENODEV.
+void set_caching(const mpool::OpenFile& file, bool native, fuse_file_info& info) {
   const bool cached = file.cacheable();
   info.direct_io = cached ? 0 : 1;
-  info.keep_cache = cached ? 1 : 0;
+  info.keep_cache = cached && !native ? 1 : 0;
 }
 
 // Registers an open file; `reply` gives the answer. -ENOENT from the library says that the kernel
-// has given the request up and will not release the handle.
+// has given the request up and will not release the handle. `backing_id`: from NativeReads,
+// entered.
 template <typename Reply>
 void reply_open_file(FileSystem& file_system, std::unique_ptr<mpool::OpenFile> file,
-                     const mpool::OpenIntent& intent, fuse_file_info& info, Reply&& reply) {
-  set_caching(*file, info);
+                     const mpool::OpenIntent& intent, std::uint32_t backing_id,
+                     fuse_file_info& info, Reply&& reply) {
+  const mpool::InodeNumber inode = file->inode();
+  set_caching(*file, backing_id != 0, info);
+  // Closing a descriptor that only reads tells us nothing.
+  info.noflush = intent.write ? 0 : 1;
+  RequestContext::current().set_backing_id(backing_id);
   Handle& handle = file_system.open_files.add(std::move(file), intent);
   info.fh = handle_number(handle);
-  if (reply() == -ENOENT) file_system.open_files.close(handle);
+  if (reply() != -ENOENT) return;
+  file_system.open_files.close(handle);
+  if (file_system.native != nullptr) file_system.native->leave(inode);
+}
+
+std::uint32_t enter(FileSystem& file_system, const mpool::OpenFile& file,
+                    const mpool::OpenIntent& intent) {
+  if (file_system.native == nullptr) return 0;
+  return file_system.native->enter(file.inode(), file.cacheable() && !intent.write);
+}
+
+// An open of a committed file for reading that need not wait. False: nothing was done.
+bool open_without_waiting(fuse_req_t request, FileSystem& file_system, fuse_ino_t inode,
+                          fuse_file_info& info) {
+  const mpool::OpenIntent intent = to_intent(info.flags);
+  if (intent.write || intent.truncate) return false;
+  auto file = file_system.names.open_now(inode);
+  if (!file) return false;
+  std::optional<std::uint32_t> backing_id = 0;
+  if (file_system.native != nullptr) backing_id = file_system.native->enter_now(inode, true);
+  if (!backing_id) {
+    if (!file->close_now()) file->close();
+    return false;
+  }
+  reply_open_file(file_system, std::move(file), intent, *backing_id, info,
+                  [&] { return fuse_reply_open(request, &info); });
+  return true;
 }
 
 // An existing file that open(2) with O_CREAT and without O_EXCL met.
@@ -76,9 +112,16 @@ std::uint64_t checked_offset(off_t offset) {
 
 void op_open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
   answer(request, "open", inode, [&](FileSystem& file_system) {
+    RequestContext& context = RequestContext::current();
+    if (!context.may_wait()) {
+      if (!open_without_waiting(request, file_system, inode, *info)) context.hand_over(request);
+      return;
+    }
     const mpool::OpenIntent intent = to_intent(info->flags);
     file_system.open_files.settle(inode);
-    reply_open_file(file_system, file_system.names.open(inode, intent), intent, *info,
+    auto file = file_system.names.open(inode, intent);
+    const std::uint32_t backing_id = enter(file_system, *file, intent);
+    reply_open_file(file_system, std::move(file), intent, backing_id, *info,
                     [&] { return fuse_reply_open(request, info); });
   });
 }
@@ -92,15 +135,18 @@ void op_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t m
     auto [attributes, file] =
         create_or_open(file_system, parent, name, made, intent, (info->flags & O_EXCL) != 0);
     const fuse_entry_param entry = to_entry(attributes, file_system.presentation);
-    reply_open_file(file_system, std::move(file), intent, *info,
+    const std::uint32_t backing_id = enter(file_system, *file, intent);
+    reply_open_file(file_system, std::move(file), intent, backing_id, *info,
                     [&] { return fuse_reply_create(request, &entry, info); });
   });
 }
 
 void op_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
              fuse_file_info* info) {
-  answer(request, "read", inode, [&](FileSystem&) {
+  answer(request, "read", inode, [&](FileSystem& file_system) {
     RequestContext& context = RequestContext::current();
+    // Each comes here first.
+    if (!context.may_wait()) file_system.reads.fetch_add(1, std::memory_order_relaxed);
     mpool::OpenFile& file = handle_of(*info).file();
     const std::uint64_t from = checked_offset(offset);
     const mpool::ByteSpan payload = context.payload();
@@ -162,7 +208,14 @@ void op_flush(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
 
 void op_release(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
   answer(request, "release", inode, [&](FileSystem& file_system) {
-    file_system.open_files.close(handle_of(*info));
+    RequestContext& context = RequestContext::current();
+    Handle& handle = handle_of(*info);
+    if (context.may_wait()) {
+      file_system.open_files.close(handle);
+    } else if (!file_system.open_files.close_now(handle)) {
+      return context.hand_over(request);
+    }
+    if (file_system.native != nullptr) file_system.native->leave(inode);
     fuse_reply_err(request, 0);
   });
 }

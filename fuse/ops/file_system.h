@@ -1,6 +1,9 @@
 // What the requests of one mount work on.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
+
 #include "engine/names/names.h"
 #include "fuse/control/transport_facts.h"
 #include "fuse/ops/attributes.h"
@@ -10,6 +13,7 @@
 namespace mpoolfs {
 
 class ControlTree;
+class NativeReads;
 
 // The user data of the session. Lives longer than it.
 struct FileSystem {
@@ -19,6 +23,9 @@ struct FileSystem {
   // Answers what concerns `.mpool`; see operations_with_control().
   ControlTree* control = nullptr;
   SharedTransportFacts transport;
+  // Files that the kernel reads by itself; null: none.
+  NativeReads* native = nullptr;
+  std::atomic<std::uint64_t> reads = 0;  // READ requests so far
 };
 
 inline FileSystem& file_system_of(fuse_req_t request) {

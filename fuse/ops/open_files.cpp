@@ -56,6 +56,12 @@ void OpenFiles::close(Handle& handle) noexcept {
   forget(handle);
 }
 
+bool OpenFiles::close_now(Handle& handle) noexcept {
+  if (handle.writes_ || !handle.file_->close_now()) return false;
+  forget(handle);
+  return true;
+}
+
 void OpenFiles::forget(Handle& handle) noexcept {
   const std::lock_guard lock(mutex_);
   stop_closing(handle);

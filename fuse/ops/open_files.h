@@ -62,6 +62,8 @@ class OpenFiles {
   void note_write(Handle& handle);
   // Closes the file, after those that began closing before it, and forgets the handle.
   void close(Handle& handle) noexcept;
+  // The same without waiting; false, and nothing done, where close() might have to.
+  bool close_now(Handle& handle) noexcept;
   // Closes what is left, in the order of opening: the mount ended with files open.
   void close_all() noexcept;
 

@@ -1,6 +1,8 @@
 // What a request's handler can use while it answers, whoever brought the request.
 #pragma once
 
+#include <cstdint>
+
 #include "engine/base/bytes.h"
 #include "engine/device/io_ring.h"
 #include "fuse/ops/data_job.h"
@@ -47,6 +49,10 @@ class RequestContext {
   }
   bool tried_again() const noexcept { return tried_again_; }
 
+  // What the answer to OPEN or CREATE is to say beside what libfuse knows: the backing file of which
+  // the kernel serves the file; 0: none.
+  void set_backing_id(std::uint32_t id) noexcept { backing_id_ = id; }
+
   // !may_wait(): device I/O that answers the request when it is done.
   DataJob& data_job() noexcept { return data_job_; }
   // !may_wait(): writes that are answered at once.
@@ -75,6 +81,7 @@ class RequestContext {
   bool handed_over_ = false;
   bool try_again_ = false;
   bool tried_again_ = false;
+  std::uint32_t backing_id_ = 0;
 
  private:
   inline static thread_local RequestContext* current_ = nullptr;

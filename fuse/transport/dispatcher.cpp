@@ -11,7 +11,6 @@
 #include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
-#include "fuse/transport/replies.h"
 
 namespace mpoolfs {
 
@@ -27,6 +26,8 @@ bool starts_on_reactor(std::uint32_t opcode) {
     case FUSE_WRITE:
     case FUSE_LOOKUP:
     case FUSE_GETATTR:
+    case FUSE_OPEN:
+    case FUSE_RELEASE:
     case FUSE_FORGET:
     case FUSE_BATCH_FORGET:
     case FUSE_INTERRUPT:
@@ -56,8 +57,8 @@ Dispatcher::Dispatcher(fuse_session* session, int fd, unsigned workers)
   if (result != 0) mpool::raise(-result, "fuse", "custom input and output are refused");
 }
 
-void Dispatcher::on_init(bool uring, std::function<void(bool taken)> answered) {
-  want_uring_ = uring;
+void Dispatcher::on_init(Extensions wanted, std::function<void(Extensions taken)> answered) {
+  wanted_ = wanted;
   init_answered_ = std::move(answered);
 }
 
@@ -107,14 +108,15 @@ ssize_t Dispatcher::complete_and_answer(Request& request, const iovec* parts, in
   if (!good || count != 2 || parts[1].iov_len > kCompletedSize || !needs_completion(opcode)) {
     return request.answer(parts, count);
   }
-  const bool take_uring = opcode == FUSE_INIT && want_uring_ && offers_uring(request.message());
+  const Extensions taken =
+      opcode == FUSE_INIT ? extensions_offered(request.message(), wanted_) : Extensions();
   std::array<std::byte, kCompletedSize> body;
   std::memcpy(body.data(), parts[1].iov_base, parts[1].iov_len);
-  complete_reply(opcode, std::span(body).first(parts[1].iov_len), take_uring);
+  complete_reply(opcode, std::span(body).first(parts[1].iov_len), taken, request.backing_id_);
   const std::array<iovec, 2> completed{parts[0],
                                        iovec{.iov_base = body.data(), .iov_len = parts[1].iov_len}};
   const ssize_t result = request.answer(completed.data(), 2);
-  if (opcode == FUSE_INIT && result >= 0 && init_answered_) init_answered_(take_uring);
+  if (opcode == FUSE_INIT && result >= 0 && init_answered_) init_answered_(taken);
   return result;
 }
 

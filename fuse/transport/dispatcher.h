@@ -8,6 +8,7 @@
 
 #include "fuse/ops/fuse_api.h"
 #include "fuse/reactor/worker_pool.h"
+#include "fuse/transport/replies.h"
 #include "fuse/transport/request.h"
 
 namespace mpoolfs {
@@ -19,9 +20,10 @@ class Dispatcher {
   // as WorkerPool.
   Dispatcher(fuse_session* session, int fd, unsigned workers);
 
-  // Before the first request: whether the answer to INIT is to ask for FUSE-over-io_uring, and what
-  // to call, on the thread that gave it, when the kernel has the answer. `taken`: it was asked for.
-  void on_init(bool uring, std::function<void(bool taken)> answered);
+  // Before the first request: what the answer to INIT is to ask for, and what to call, on the
+  // thread that gave it, when the kernel has the answer; with what was asked for, because it was
+  // offered.
+  void on_init(Extensions wanted, std::function<void(Extensions taken)> answered);
 
   // Answers the request, now or later, here or on a worker.
   void handle(Request& request) noexcept;
@@ -39,8 +41,8 @@ class Dispatcher {
   void process(Request& request, bool may_wait) noexcept;
 
   fuse_session* const session_;
-  bool want_uring_ = false;
-  std::function<void(bool)> init_answered_;
+  Extensions wanted_;
+  std::function<void(Extensions)> init_answered_;
   WorkerPool workers_;
 };
 

@@ -56,6 +56,7 @@ void Request::arrived(mpool::ByteSpan message) noexcept {
   message_ = message;
   in_hand_ = true;
   tried_again_ = false;
+  backing_id_ = 0;
   reactor_.note_copied(message.size());
   if (message.data() + message.size() > payload_.data()) {
     note_touched(static_cast<std::size_t>(message.data() + message.size() - payload_.data()));

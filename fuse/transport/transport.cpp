@@ -83,14 +83,16 @@ std::optional<std::string> why_no_uring() {
 }
 
 struct Transport::Impl {
-  Impl(fuse_session* session, TransportChoice wanted, unsigned workers, Events wanted_events)
+  Impl(fuse_session* session, TransportChoice wanted, bool want_passthrough, unsigned workers,
+       Events wanted_events)
       : fd(fuse_session_fd(session)),
         choice(wanted),
         events(std::move(wanted_events)),
         dispatcher(session, fd, workers) {
     make_cores();
     if (choice != TransportChoice::dev && !why_no_uring()) make_uring_queues();
-    dispatcher.on_init(uring_queues > 0, [this](bool taken) { init_answered(taken); });
+    dispatcher.on_init({.uring = uring_queues > 0, .passthrough = want_passthrough},
+                       [this](Extensions taken) { init_answered(taken); });
     for (const auto& core : cores)
       core->reactor.start([this](const std::string& why) { events.ended(why); });
     // The first core reads /dev/fuse in any case.
@@ -114,7 +116,7 @@ struct Transport::Impl {
   void make_uring_queues();
   void set_non_blocking() const;
   std::unique_ptr<DevQueue> make_dev_queue(Core& core, int descriptor);
-  void init_answered(bool uring_taken);
+  void init_answered(Extensions taken);
   void register_queues(Core& core);
   void refused(int error);
   void read_dev_everywhere();
@@ -126,6 +128,7 @@ struct Transport::Impl {
   Dispatcher dispatcher;
   std::vector<std::unique_ptr<Core>> cores;
   unsigned uring_queues = 0;
+  std::atomic<bool> passthrough = false;    // agreed
   std::atomic<std::size_t> registered = 0;  // cores whose queues the kernel has
   std::atomic<bool> was_refused = false;
 };
@@ -173,8 +176,9 @@ std::unique_ptr<DevQueue> Transport::Impl::make_dev_queue(Core& core, int descri
   });
 }
 
-void Transport::Impl::init_answered(bool uring_taken) {
-  if (uring_taken) {
+void Transport::Impl::init_answered(Extensions taken) {
+  passthrough = taken.passthrough;
+  if (taken.uring) {
     for (const auto& core : cores)
       core->call([this, &core = *core] { register_queues(core); });
   } else if (choice == TransportChoice::uring) {
@@ -225,11 +229,13 @@ void Transport::Impl::tell_ready(const char* name, unsigned queues) {
   events.ready({.name = name,
                 .queues = queues,
                 .threads = static_cast<unsigned>(cores.size()),
-                .max_write = kMaxRequestSize});
+                .max_write = kMaxRequestSize,
+                .passthrough = passthrough});
 }
 
-Transport::Transport(fuse_session* session, TransportChoice choice, unsigned workers, Events events)
-    : impl_(std::make_unique<Impl>(session, choice, workers, std::move(events))) {}
+Transport::Transport(fuse_session* session, TransportChoice choice, bool passthrough,
+                     unsigned workers, Events events)
+    : impl_(std::make_unique<Impl>(session, choice, passthrough, workers, std::move(events))) {}
 
 Transport::~Transport() = default;
 

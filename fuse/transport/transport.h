@@ -20,7 +20,7 @@ std::optional<std::string> why_no_uring();
 class Transport {
  public:
   struct Events {
-    // Requests are being answered from now on. Once.
+    // Requests are being answered from now on. Once. Requests may wait for it: it returns soon.
     std::function<void(const TransportFacts&)> ready;
     // The mount is gone, or (with a reason) cannot be served any more. Once or more.
     std::function<void(const std::string& why)> ended;
@@ -28,8 +28,10 @@ class Transport {
 
   // Starts answering the requests of a mounted session, which must outlive it. `choice`:
   // automatic falls back to /dev/fuse where FUSE-over-io_uring is refused; uring ends with the
-  // reason instead. `workers` as WorkerPool. Errors: those of io_uring_setup(2), ENOMEM.
-  Transport(fuse_session* session, TransportChoice choice, unsigned workers, Events events);
+  // reason instead. `passthrough`: asked for; the facts say whether it was agreed. `workers` as
+  // WorkerPool. Errors: those of io_uring_setup(2), ENOMEM.
+  Transport(fuse_session* session, TransportChoice choice, bool passthrough, unsigned workers,
+            Events events);
   // Finishes the requests under way; the kernel keeps what it has not handed out.
   ~Transport();
   Transport(const Transport&) = delete;

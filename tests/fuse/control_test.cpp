@@ -189,13 +189,22 @@ TEST(Status, SaysWhatThePoolAndTheMountAre) {
       .read_only = true,
       .foreign = false,
       .open_files = 5,
-      .transport = {.name = "uring", .queues = 2, .threads = 6, .max_write = 1 << 20}};
+      .transport = {.name = "uring", .queues = 2, .threads = 6, .max_write = 1 << 20},
+      .native = {.state = "waiting",
+                 .reason = "why",
+                 .files = 7,
+                 .views = 2,
+                 .opens = 9,
+                 .served = 4,
+                 .kept = 1},
+      .reads = 11};
   const std::string text = status_text(*pool, mount);
   EXPECT_TRUE(text.ends_with("}\n"));
   const Json status = Json::parse(text);
 
-  EXPECT_EQ(keys(status), (std::set<std::string>{"version", "pool", "transport", "devices",
-                                                 "classes", "mdcs", "objects", "open_files"}));
+  EXPECT_EQ(keys(status),
+            (std::set<std::string>{"version", "pool", "transport", "native", "requests", "devices",
+                                   "classes", "mdcs", "objects", "open_files"}));
   EXPECT_EQ(status["version"], MPOOLFS_VERSION);
   EXPECT_EQ(status["pool"], Json({{"name", "p"},
                                   {"uuid", pool->uuid().to_string()},
@@ -204,6 +213,14 @@ TEST(Status, SaysWhatThePoolAndTheMountAre) {
                                   {"foreign", false}}));
   EXPECT_EQ(status["transport"],
             Json({{"name", "uring"}, {"queues", 2}, {"threads", 6}, {"max_write", 1 << 20}}));
+  EXPECT_EQ(status["native"], Json({{"state", "waiting"},
+                                    {"reason", "why"},
+                                    {"files", 7},
+                                    {"views", 2},
+                                    {"opens", 9},
+                                    {"served_opens", 4},
+                                    {"kept", 1}}));
+  EXPECT_EQ(status["requests"], Json({{"read", 11}}));
   EXPECT_EQ(status["objects"], Json({{"mblocks", 1}, {"mlogs", 2}}));
   EXPECT_EQ(status["open_files"], 5);
 

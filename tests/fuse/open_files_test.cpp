@@ -62,6 +62,10 @@ class FakeFile : public mpool::OpenFile {
   void fsync() override {}
   void flush() override {}
   void close() noexcept override { closed_.push_back(inode_); }
+  bool close_now() noexcept override {
+    close();
+    return true;
+  }
 
  private:
   mpool::InodeNumber inode_;

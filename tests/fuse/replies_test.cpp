@@ -10,7 +10,12 @@
 namespace mpoolfs {
 namespace {
 
-constexpr std::uint32_t kUringBit = 1u << 9;  // bit 41 of the flags
+constexpr std::uint32_t kUringBit = 1u << 9;        // bit 41 of the flags
+constexpr std::uint32_t kPassthroughBit = 1u << 5;  // bit 37
+constexpr Extensions kNone;
+constexpr Extensions kUring{.uring = true, .passthrough = false};
+constexpr Extensions kPassthrough{.uring = false, .passthrough = true};
+constexpr Extensions kBoth{.uring = true, .passthrough = true};
 
 template <typename T>
 mpool::ByteSpan bytes_of(T& object) {
@@ -25,7 +30,7 @@ struct InitRequest {
 TEST(Replies, InitTakesUringWhenWanted) {
   fuse_init_out init{};
   init.flags = FUSE_INIT_EXT | FUSE_ASYNC_READ;
-  complete_reply(FUSE_INIT, bytes_of(init), true);
+  complete_reply(FUSE_INIT, bytes_of(init), kUring, 0);
   EXPECT_EQ(init.flags2, kUringBit);
   EXPECT_EQ(init.flags, FUSE_INIT_EXT | FUSE_ASYNC_READ);
 }
@@ -33,29 +38,52 @@ TEST(Replies, InitTakesUringWhenWanted) {
 TEST(Replies, InitIsLeftAloneOtherwise) {
   fuse_init_out init{};
   init.flags = FUSE_INIT_EXT;
-  complete_reply(FUSE_INIT, bytes_of(init), false);
+  complete_reply(FUSE_INIT, bytes_of(init), kNone, 0);
   EXPECT_EQ(init.flags2, 0u);
   // Without FUSE_INIT_EXT the kernel does not look at the upper half.
   init.flags = 0;
-  complete_reply(FUSE_INIT, bytes_of(init), true);
+  complete_reply(FUSE_INIT, bytes_of(init), kUring, 0);
   EXPECT_EQ(init.flags2, 0u);
+}
+
+TEST(Replies, InitTakesPassthroughWhenWanted) {
+  fuse_init_out init{};
+  init.flags = FUSE_INIT_EXT;
+  complete_reply(FUSE_INIT, bytes_of(init), kPassthrough, 0);
+  EXPECT_EQ(init.flags2, kPassthroughBit);
+  EXPECT_EQ(init.unused[0], 1u);  // max_stack_depth
+  complete_reply(FUSE_INIT, bytes_of(init), kBoth, 0);
+  EXPECT_EQ(init.flags2, kPassthroughBit | kUringBit);
 }
 
 TEST(Replies, WhatTheKernelOffers) {
   InitRequest request;
-  EXPECT_FALSE(offers_uring(bytes_of(request)));
+  EXPECT_EQ(extensions_offered(bytes_of(request), kBoth), kNone);
   request.init.flags2 = kUringBit;
-  EXPECT_FALSE(offers_uring(bytes_of(request)));
+  EXPECT_EQ(extensions_offered(bytes_of(request), kBoth), kNone);
   request.init.flags = FUSE_INIT_EXT;
-  EXPECT_TRUE(offers_uring(bytes_of(request)));
-  EXPECT_FALSE(offers_uring(bytes_of(request).first(sizeof request - 1)));
+  EXPECT_EQ(extensions_offered(bytes_of(request), kBoth), kUring);
+  EXPECT_EQ(extensions_offered(bytes_of(request), kPassthrough), kNone);
+  EXPECT_EQ(extensions_offered(bytes_of(request).first(sizeof request - 1), kBoth), kNone);
+  request.init.flags2 |= kPassthroughBit;
+  EXPECT_EQ(extensions_offered(bytes_of(request), kBoth), kBoth);
+  EXPECT_EQ(extensions_offered(bytes_of(request), kPassthrough), kPassthrough);
+}
+
+TEST(Replies, ABackingFile) {
+  fuse_open_out open{};
+  open.fh = 7;
+  complete_reply(FUSE_OPEN, bytes_of(open), kNone, 12);
+  EXPECT_EQ(open.open_flags, 1u << 7);
+  EXPECT_EQ(open.padding, 12u);  // backing_id
+  EXPECT_EQ(open.fh, 7u);
 }
 
 TEST(Replies, FilesThatAreNotCachedAreWrittenInParallel) {
   fuse_open_out open{};
   open.fh = 7;
   open.open_flags = FOPEN_DIRECT_IO;
-  complete_reply(FUSE_OPEN, bytes_of(open), false);
+  complete_reply(FUSE_OPEN, bytes_of(open), kNone, 0);
   EXPECT_EQ(open.open_flags, FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES);
   EXPECT_EQ(open.fh, 7u);
 }
@@ -63,7 +91,7 @@ TEST(Replies, FilesThatAreNotCachedAreWrittenInParallel) {
 TEST(Replies, CachedFilesAreNot) {
   fuse_open_out open{};
   open.open_flags = FOPEN_KEEP_CACHE;
-  complete_reply(FUSE_OPEN, bytes_of(open), false);
+  complete_reply(FUSE_OPEN, bytes_of(open), kNone, 0);
   EXPECT_EQ(open.open_flags, FOPEN_KEEP_CACHE);
 }
 
@@ -75,7 +103,7 @@ TEST(Replies, CreateHasAnEntryFirst) {
   std::memset(&created.entry, 0x5a, sizeof created.entry);
   const fuse_entry_out before = created.entry;
   created.open.open_flags = FOPEN_DIRECT_IO;
-  complete_reply(FUSE_CREATE, bytes_of(created), false);
+  complete_reply(FUSE_CREATE, bytes_of(created), kNone, 0);
   EXPECT_EQ(created.open.open_flags, FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES);
   EXPECT_EQ(std::memcmp(&before, &created.entry, sizeof before), 0);
 }
@@ -83,9 +111,9 @@ TEST(Replies, CreateHasAnEntryFirst) {
 TEST(Replies, OtherLengthsAndOtherRequestsAreLeftAlone) {
   std::vector<std::byte> body(sizeof(fuse_open_out) + 1, std::byte{0xff});
   const std::vector<std::byte> before = body;
-  complete_reply(FUSE_OPEN, body, true);
-  complete_reply(FUSE_INIT, body, true);
-  complete_reply(FUSE_GETATTR, body, true);
+  complete_reply(FUSE_OPEN, body, kBoth, 7);
+  complete_reply(FUSE_INIT, body, kBoth, 7);
+  complete_reply(FUSE_GETATTR, body, kBoth, 7);
   EXPECT_EQ(body, before);
   EXPECT_TRUE(needs_completion(FUSE_INIT));
   EXPECT_TRUE(needs_completion(FUSE_OPEN));

@@ -1,0 +1,127 @@
+#include "fuse/view/backing_files.h"
+
+#include <cerrno>
+#include <utility>
+
+#include <fcntl.h>
+#include <spdlog/spdlog.h>
+#include <sys/ioctl.h>
+
+#include "engine/base/error.h"
+#include "fuse/transport/passthrough_abi.h"
+
+namespace mpoolfs {
+
+BackingFiles::~BackingFiles() {
+  for (const auto& [inode, entry] : entries_) {
+    if (entry.id == 0) continue;
+    unregister(entry.id);
+    if (is_used_by_others(entry)) names_.hold_deletes(true);
+    entry.pin->close();
+  }
+}
+
+std::uint32_t BackingFiles::enter(mpool::InodeNumber inode, bool committed) {
+  const std::lock_guard lock(mutex_);
+  Entry& entry = entries_[inode];
+  if (entry.opens == 0 && entry.id == 0 && committed) {
+    try {
+      make_native(entry, inode);
+    } catch (const std::exception& error) {
+      spdlog::debug("inode {}: read by the daemon: {}", inode, error.what());
+    }
+  }
+  return count(entry, committed);
+}
+
+std::optional<std::uint32_t> BackingFiles::enter_now(mpool::InodeNumber inode, bool committed) {
+  const std::lock_guard lock(mutex_);
+  const auto found = entries_.find(inode);
+  if (found != entries_.end()) return count(found->second, committed);
+  if (committed && views_.find(inode)) return std::nullopt;
+  return count(entries_[inode], committed);
+}
+
+std::uint32_t BackingFiles::count(Entry& entry, bool committed) {
+  if (entry.opens++ == 0 && entry.id != 0) --idle_entries_;
+  if (committed) ++(entry.id != 0 ? native_ : served_);
+  return entry.id;
+}
+
+void BackingFiles::make_native(Entry& entry, mpool::InodeNumber inode) {
+  auto view = views_.find(inode);
+  if (!view) return;
+  mpool::FileDescriptor file = view->open(name_in_view(inode));
+  auto pin = names_.open_now(inode);
+  if (!pin) return;
+  const abi::BackingMap map{.fd = file.get(), .flags = 0, .padding = 0};
+  const int id = ::ioctl(fuse_, abi::kBackingOpen, &map);
+  if (id <= 0) {
+    const int code = errno;
+    pin->close();
+    mpool::raise_system(code, "/dev/fuse", "registering a backing file");
+  }
+  entry.id = static_cast<std::uint32_t>(id);
+  entry.view = std::move(view);
+  entry.file = std::move(file);
+  entry.pin = std::move(pin);
+}
+
+void BackingFiles::leave(mpool::InodeNumber inode) {
+  const std::lock_guard lock(mutex_);
+  const auto found = entries_.find(inode);
+  Entry& entry = found->second;
+  if (--entry.opens > 0) return;
+  if (entry.id == 0) {
+    entries_.erase(found);
+    return;
+  }
+  ++idle_entries_;
+  if (!std::exchange(told_idle_, true) && idle_) idle_();
+}
+
+// A write lease is given only to who alone has the file open; a mapping keeps its file open.
+bool BackingFiles::is_used_by_others(const Entry& entry) {
+  if (::fcntl(entry.file.get(), F_SETLEASE, F_WRLCK) != 0) return true;
+  ::fcntl(entry.file.get(), F_SETLEASE, F_UNLCK);
+  return false;
+}
+
+void BackingFiles::unregister(std::uint32_t id) const noexcept {
+  ::ioctl(fuse_, abi::kBackingClose, &id);
+}
+
+std::size_t BackingFiles::sweep() {
+  std::vector<Entry> free;
+  std::size_t left = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    told_idle_ = false;
+    for (auto it = entries_.begin(); it != entries_.end();) {
+      Entry& entry = it->second;
+      const bool idle = entry.opens == 0 && entry.id != 0;
+      if (!idle || is_used_by_others(entry)) {
+        ++it;
+        continue;
+      }
+      unregister(entry.id);
+      free.push_back(std::move(entry));
+      it = entries_.erase(it);
+      --idle_entries_;
+    }
+    left = idle_entries_;
+  }
+  for (const Entry& entry : free)
+    entry.pin->close();
+  return left;
+}
+
+BackingFiles::Counts BackingFiles::counts() const {
+  const std::lock_guard lock(mutex_);
+  std::size_t kept = 0;
+  for (const auto& [inode, entry] : entries_)
+    kept += entry.id != 0 ? 1 : 0;
+  return {.native = native_, .served = served_, .kept = kept};
+}
+
+}  // namespace mpoolfs

@@ -1,0 +1,90 @@
+#include "fuse/view/loop_device.h"
+
+#include <cerrno>
+#include <filesystem>
+#include <optional>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/fs.h>
+#include <linux/loop.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include "engine/base/error.h"
+
+namespace mpoolfs {
+
+namespace {
+
+using mpool::FileDescriptor;
+
+constexpr const char* kControl = "/dev/loop-control";
+constexpr unsigned long kSectorSize = 512;  // what BLKRASET counts in
+// Others may take the device that was found free.
+constexpr int kAttempts = 64;
+
+std::optional<loop_info64> status_of(int fd) {
+  loop_info64 info{};
+  if (::ioctl(fd, LOOP_GET_STATUS64, &info) != 0) return std::nullopt;
+  return info;
+}
+
+// The kernel's 64-bit form of a device number.
+std::uint64_t kernel_number(dev_t device) {
+  const std::uint64_t minor = minor(device);
+  return (minor & 0xff) | (std::uint64_t{major(device)} << 8) |
+         ((minor & ~std::uint64_t{0xff}) << 12);
+}
+
+}  // namespace
+
+LoopDevice::LoopDevice(int fd, const std::string& what, bool direct) {
+  const FileDescriptor control(::open(kControl, O_RDWR | O_CLOEXEC));
+  if (!control) mpool::raise_system(errno, kControl, "open");
+  loop_config config{};
+  config.fd = static_cast<std::uint32_t>(fd);
+  config.info.lo_flags = LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR;
+  if (direct) config.info.lo_flags |= LO_FLAGS_DIRECT_IO;
+  for (int attempt = 0;; ++attempt) {
+    const int number = ::ioctl(control.get(), LOOP_CTL_GET_FREE);
+    if (number < 0) mpool::raise_system(errno, kControl, "looking for a free loop device");
+    path_ = fmt::format("/dev/loop{}", number);
+    fd_ = FileDescriptor(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!fd_) mpool::raise_system(errno, path_, "open");
+    if (::ioctl(fd_.get(), LOOP_CONFIGURE, &config) == 0) break;
+    if (errno != EBUSY || attempt == kAttempts)
+      mpool::raise_system(errno, path_, "attaching " + what);
+  }
+  const auto status = status_of(fd_.get());
+  if (direct && (!status || (status->lo_flags & LO_FLAGS_DIRECT_IO) == 0)) {
+    mpool::raise(ENOTSUP, path_, "direct I/O on {}: not supported by its file system", what);
+  }
+}
+
+void LoopDevice::set_read_ahead(unsigned long bytes) const {
+  if (::ioctl(fd_.get(), BLKRASET, bytes / kSectorSize) != 0) {
+    mpool::raise_system(errno, path_, "setting the read-ahead");
+  }
+}
+
+std::vector<std::string> loops_over(const std::string& file) {
+  std::vector<std::string> found;
+  struct stat target {};
+  if (::stat(file.c_str(), &target) != 0) return found;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/sys/block", error)) {
+    if (!std::filesystem::exists(entry.path() / "loop", error)) continue;
+    const std::string path = "/dev/" + entry.path().filename().string();
+    const FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    const auto status = fd ? status_of(fd.get()) : std::nullopt;
+    if (status && status->lo_inode == target.st_ino &&
+        status->lo_device == kernel_number(target.st_dev)) {
+      found.push_back(path);
+    }
+  }
+  return found;
+}
+
+}  // namespace mpoolfs

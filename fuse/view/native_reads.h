@@ -1,0 +1,97 @@
+// Kernel-native reads: committed files that the kernel reads from the pool's devices by itself
+// (mpoolfs(8), "NATIVE READS").
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "engine/names/names.h"
+#include "fuse/options.h"
+#include "fuse/view/backing_files.h"
+#include "fuse/view/native_facts.h"
+#include "fuse/view/view_devices.h"
+#include "fuse/view/view_set.h"
+
+namespace mpoolfs {
+
+// One thread makes views of what was committed, merges them, and lets go of files nobody reads any
+// more.
+//
+// Readers of an earlier daemon that was killed may live on, and read zones that it kept for them.
+// While there are any nothing is deleted (NamespaceOptions::hold_deletes) and no views are made: it
+// would no longer be possible to tell when they are gone.
+//
+// Threads: all functions but start() and stop() may be called at the same time.
+class NativeReads {
+ public:
+  // `other_readers`: ViewDevices::has_other_readers() before the namespace was mounted, which was
+  // told to hold deletes then. It outlives this. Tries a view; throws Error when that fails and
+  // `choice` is on.
+  NativeReads(mpool::Namespace& names, ViewDevices devices, NativeChoice choice,
+              bool other_readers);
+  ~NativeReads();
+  NativeReads(const NativeReads&) = delete;
+  NativeReads& operator=(const NativeReads&) = delete;
+
+  // Whether FUSE passthrough is to be asked for.
+  bool wanted() const { return !off_; }
+
+  // The mount is there, before anybody uses it. `fuse`: its descriptor of /dev/fuse. `passthrough`:
+  // the kernel has agreed to it; Error ENOTSUP when it has not and the choice is on. Makes the
+  // first view, of all committed files.
+  void start(int fuse, bool passthrough);
+  // Before the descriptor is closed; nothing is entered after it.
+  void stop();
+
+  // As those of BackingFiles, for every file that is opened.
+  std::uint32_t enter(mpool::InodeNumber inode, bool committed);
+  std::optional<std::uint32_t> enter_now(mpool::InodeNumber inode, bool committed);
+  void leave(mpool::InodeNumber inode);
+
+  NativeFacts facts() const;
+
+ private:
+  // What was committed since the last view. Shared with the engine's callback, which may come later
+  // than the end of this.
+  struct Queue {
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::vector<mpool::InodeNumber> durable;
+    bool idle_files = false;
+    bool stopping = false;
+  };
+
+  void turn_off(const std::string& why);
+  void check_views();
+  void run();
+  bool wait_for_work();
+  void wait_for_readers();
+  void show_all();
+  void show(std::vector<mpool::InodeNumber> inodes);
+  void sweep();
+
+  mpool::Namespace& names_;
+  ViewDevices devices_;
+  ViewSet views_;
+  std::optional<BackingFiles> files_;  // from start() to stop()
+  std::shared_ptr<Queue> queue_;
+
+  const NativeChoice choice_;
+  std::atomic<bool> off_ = false;
+  std::atomic<bool> waiting_ = false;
+  mutable std::mutex reason_mutex_;
+  std::string reason_;
+
+  std::size_t swept_left_ = 0;  // of the thread
+  std::thread thread_;
+};
+
+}  // namespace mpoolfs

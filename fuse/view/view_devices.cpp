@@ -1,0 +1,65 @@
+#include "fuse/view/view_devices.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+#include <fcntl.h>
+#include <spdlog/spdlog.h>
+
+#include "engine/base/error.h"
+#include "engine/device/open.h"
+#include "fuse/view/erofs_image.h"
+#include "fuse/view/view.h"
+
+namespace mpoolfs {
+
+ViewDevices::ViewDevices(const mpool::Pool& pool) {
+  for (const mpool::MediaClass media_class : pool.classes()) {
+    const mpool::Device& device = pool.device(media_class);
+    const mpool::DeviceProperties& properties = device.properties();
+    members_.push_back(
+        {.media_class = media_class, .path = device.name(), .is_file = properties.is_file});
+    sizes_.push_back(properties.size);
+  }
+}
+
+bool ViewDevices::has_other_readers() const {
+  const auto held = [](const std::string& path) {
+    return mpool::try_exclusive_open(path) == EBUSY;
+  };
+  return std::ranges::any_of(members_, [&](const Member& member) {
+    return member.is_file ? std::ranges::any_of(loops_over(member.path), held) : held(member.path);
+  });
+}
+
+void ViewDevices::attach() {
+  for (const Member& member : members_) {
+    if (!member.is_file) {
+      paths_.push_back(member.path);
+      continue;
+    }
+    const mpool::FileDescriptor file(::open(member.path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!file) mpool::raise_system(errno, member.path, "open");
+    paths_.push_back(loops_.emplace_back(file.get(), member.path, true).path());
+  }
+}
+
+std::uint32_t ViewDevices::index_of(mpool::MediaClass media_class) const {
+  const auto found = std::ranges::find(members_, media_class, &Member::media_class);
+  return static_cast<std::uint32_t>(found - members_.begin());
+}
+
+bool is_held_by_views(const std::string& path) {
+  try {
+    // Views share a device with each other and with nobody else.
+    const std::array<std::uint64_t, 1> sizes{mpool::kPageSize};
+    const View view(build_erofs_image({}, sizes).bytes, std::span(&path, 1));
+    return true;
+  } catch (const mpool::Error& error) {
+    spdlog::debug("{}: {}", path, error.what());
+    return false;
+  }
+}
+
+}  // namespace mpoolfs
