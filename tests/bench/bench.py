@@ -216,7 +216,8 @@ def header(facts):
             f"{facts['engine']}; Linux {facts['kernel']}, {facts['cpus']} x {facts['cpu']}; "
             f"machine busy before: {facts['busy_before']:.0%}\n"
             "ratio: of the medians, to raw (ext4 where raw has none) or --base; "
-            "sys, daemon: CPU time for each unit; bar: least/aim against raw")
+            "sys, daemon: CPU time for each unit; READs: requests for data to the daemon; "
+            "bar: least/aim against raw, of mpoolfs-native against ext4")
 
 
 def check_idle(stack, options):

@@ -222,6 +222,26 @@ class HeldFile:
             raise BenchError(f"closing a new file: exit {self._process.returncode}")
 
 
+class Background:
+    """A program that runs, without an end of its own, while what is inside the with block does."""
+
+    def __init__(self, *command):
+        self._command = [str(word) for word in command]
+
+    def __enter__(self):
+        self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                         stderr=subprocess.PIPE, preexec_fn=_die_with_parent)
+        return self
+
+    def __exit__(self, kind, *_):
+        ended = self._process.poll() is not None
+        self._process.kill()
+        _, said = self._process.communicate()
+        if ended and kind is None:
+            last = said.decode(errors="replace").strip().splitlines()[-1:]
+            raise BenchError(f"{' '.join(self._command)}: ended: {' '.join(last)}")
+
+
 class Watchdog:
     """Kills a daemon that does not answer, so that whoever waits for it gets an error instead of waiting on."""
 

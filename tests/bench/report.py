@@ -31,6 +31,10 @@ class Cell:
         rates = [sample.rate for sample in self.samples]
         return (min(rates), max(rates)) if rates else None
 
+    @property
+    def reads(self):
+        return self._median("reads")
+
     def _median(self, field):
         values = [getattr(sample, field) for sample in self.samples]
         values = [value for value in values if value is not None]
@@ -60,14 +64,18 @@ class Results:
             return None
         return mine.median / other.median
 
-    def bar(self, workload):
-        """(least, aim) where the project demands something of this workload on this kind of device."""
-        return workload.memory_bar if self._on == "memory" else workload.bar
+    def bar(self, workload, target):
+        """(least, aim) where the project demands something of this workload and target on this kind of device."""
+        if target == targets.JUDGED:
+            return workload.memory_bar if self._on == "memory" else workload.bar
+        if target == targets.JUDGED_NATIVE and self._on != "memory":
+            return workload.native_bar
+        return None
 
-    def verdict(self, workload):
-        """Of the target that is judged, against the raw device: OK or MISS; None without a bar or a result."""
-        bar = self.bar(workload)
-        ratio = self.ratio(workload, targets.JUDGED, "raw")
+    def verdict(self, workload, target):
+        """Against the raw device or ext4: OK or MISS; None without a bar or a result."""
+        bar = self.bar(workload, target)
+        ratio = self.ratio(workload, target, "raw" if target == targets.JUDGED else "ext4")
         if bar is None or ratio is None:
             return None
         return "OK" if ratio >= bar[0] else "MISS"
@@ -78,7 +86,7 @@ class Results:
                 if (ratio := self.ratio(workload, targets.JUDGED, peer)) is not None and ratio <= 1]
 
 
-HEADINGS = ("workload", "target", "median", "unit", "ratio", "min..max", "sys µs", "daemon µs", "bar")
+HEADINGS = ("workload", "target", "median", "unit", "ratio", "min..max", "sys µs", "daemon µs", "READs", "bar")
 
 
 def _number(value, digits=3):
@@ -90,17 +98,18 @@ def _number(value, digits=3):
 def _row(results, workload, target):
     cell = results.cell(workload, target.name)
     if cell.error is not None:
-        return [target.name, "error", workload.unit, "-", "-", "-", "-", ""]
+        return [target.name, "error", workload.unit, "-", "-", "-", "-", "-", ""]
     if not cell.samples:
-        return [target.name, "n/a", workload.unit, "-", "-", "-", "-", ""]
+        return [target.name, "n/a", workload.unit, "-", "-", "-", "-", "-", ""]
     ratio = results.ratio(workload, target.name, results.base_of(workload))
     low, high = cell.spread
     bar = ""
-    if target.name == targets.JUDGED and (verdict := results.verdict(workload)):
-        least, aim = results.bar(workload)
+    if verdict := results.verdict(workload, target.name):
+        least, aim = results.bar(workload, target.name)
         bar = f"{least:.2f}/{aim:.2f} {verdict}"
     return [target.name, _number(cell.median), workload.unit, "-" if ratio is None else f"{ratio:.2f}",
-            f"{_number(low)}..{_number(high)}", _number(cell.machine_us), _number(cell.daemon_us), bar]
+            f"{_number(low)}..{_number(high)}", _number(cell.machine_us), _number(cell.daemon_us),
+            "-" if cell.reads is None else f"{cell.reads:,.0f}", bar]
 
 
 def table(results):
@@ -109,7 +118,7 @@ def table(results):
         for number, target in enumerate(results.targets):
             rows.append([workload.name if number == 0 else ""] + _row(results, workload, target))
     widths = [max(len(row[i]) for row in rows) for i in range(len(HEADINGS))]
-    left = {0, 1, 3, 8}
+    left = {0, 1, 3, 9}
     lines = ["|".join(row[i].ljust(widths[i]) if i in left else row[i].rjust(widths[i])
                       for i in range(len(row))).rstrip() for row in rows]
     lines.insert(1, "|".join("-" * width for width in widths))
@@ -119,12 +128,13 @@ def table(results):
 def summary(results):
     """What the table means for the project's bars, in words."""
     lines = []
-    verdicts = {workload.name: results.verdict(workload) for workload in results.workloads}
-    missed = [name for name, verdict in verdicts.items() if verdict == "MISS"]
-    judged = sum(verdict is not None for verdict in verdicts.values())
-    if judged:
-        lines.append(f"{targets.JUDGED}: {judged - len(missed)} of {judged} bars reached"
-                     + (f"; missed: {', '.join(missed)}" if missed else ""))
+    for target in (targets.JUDGED, targets.JUDGED_NATIVE):
+        verdicts = {workload.name: results.verdict(workload, target) for workload in results.workloads}
+        missed = [name for name, verdict in verdicts.items() if verdict == "MISS"]
+        judged = sum(verdict is not None for verdict in verdicts.values())
+        if judged:
+            lines.append(f"{target}: {judged - len(missed)} of {judged} bars reached"
+                         + (f"; missed: {', '.join(missed)}" if missed else ""))
     slower = [f"{workload.name} ({', '.join(peers)})" for workload in results.workloads
               if (peers := results.faster_peers(workload))]
     compared = any(results.ratio(workload, targets.JUDGED, peer) is not None
@@ -162,8 +172,9 @@ def write_json(path, results, conditions):
                 "ratio": results.ratio(workload, target.name, base),
                 "machine_us": cell.machine_us,
                 "daemon_us": cell.daemon_us,
-                "bar": results.bar(workload) if target.name == targets.JUDGED else None,
-                "verdict": results.verdict(workload) if target.name == targets.JUDGED else None,
+                "reads": cell.reads,
+                "bar": results.bar(workload, target.name),
+                "verdict": results.verdict(workload, target.name),
                 "samples": [dataclasses.asdict(sample) for sample in cell.samples],
                 "error": cell.error,
             })

@@ -91,7 +91,8 @@ class Judging(unittest.TestCase):
     """Ratios and bars, from given numbers."""
 
     def results(self, on="file", **cells):
-        chosen = bench.choose(targets.all_targets(), "raw,ext4,fuse2fs,mpoolfs-uring", "target")
+        chosen = bench.choose(targets.all_targets(), "raw,ext4,fuse2fs,mpoolfs-native,mpoolfs-uring",
+                              "target")
         self.workload = next(one for one in workloads.all_workloads() if one.name == "randread-4k-qd32-2jobs")
         results = report.Results([self.workload], chosen, None, on)
         for target in chosen:
@@ -107,19 +108,25 @@ class Judging(unittest.TestCase):
     def test_bar(self):
         for rate, verdict in ((84, "MISS"), (85, "OK")):
             results = self.results(raw=result([100]), mpoolfs_uring=result([rate]))
-            self.assertEqual(results.verdict(self.workload), verdict)
+            self.assertEqual(results.verdict(self.workload, targets.JUDGED), verdict)
             self.assertIn(f"0.85/0.95 {verdict}", report.table(results))
 
     def test_bar_in_memory(self):
         for rate, verdict in ((44, "MISS"), (45, "OK")):
             results = self.results("memory", raw=result([100]), mpoolfs_uring=result([rate]))
-            self.assertEqual(results.verdict(self.workload), verdict)
+            self.assertEqual(results.verdict(self.workload, targets.JUDGED), verdict)
+
+    def test_native_bar(self):
+        """Kernel-native reads are compared with ext4, and not in memory"""
+        for on, rate, verdict in (("file", 94, "MISS"), ("file", 95, "OK"), ("memory", 1, None)):
+            results = self.results(on, raw=result([1]), ext4=result([100]), mpoolfs_native=result([rate]))
+            self.assertEqual(results.verdict(self.workload, targets.JUDGED_NATIVE), verdict)
 
     def test_error_has_no_result(self):
         """An error after some repeats: no median, no ratio, no verdict"""
         results = self.results(mpoolfs_uring=result([90, 91], "broken"))
         self.assertIsNone(results.ratio(self.workload, "mpoolfs-uring", "raw"))
-        self.assertIsNone(results.verdict(self.workload))
+        self.assertIsNone(results.verdict(self.workload, targets.JUDGED))
         self.assertIn("broken", report.summary(results))
 
     def test_faster_peer(self):
@@ -132,7 +139,7 @@ class Judging(unittest.TestCase):
 class Choosing(unittest.TestCase):
     def test_patterns(self):
         chosen = bench.choose(targets.all_targets(), "mpoolfs-*,raw", "target")
-        self.assertEqual([target.name for target in chosen], ["raw", "mpoolfs-uring", "mpoolfs-dev"])
+        self.assertEqual([target.name for target in chosen], ["raw", "mpoolfs-native", "mpoolfs-uring", "mpoolfs-dev"])
 
     def test_unknown(self):
         with self.assertRaisesRegex(machine.BenchError, "no target is called zfs"):

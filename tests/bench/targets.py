@@ -1,11 +1,16 @@
 """What is measured: the device itself, file systems of the kernel, file systems in user space."""
 
+import json
 import os
 import pathlib
 import shutil
+import time
 
 import machine
 from machine import MIB, BenchError
+
+# Longest time until what was written is read by the kernel itself.
+NATIVE_SECONDS = 30
 
 PACKAGES = {
     "cc": "gcc",
@@ -102,6 +107,10 @@ class Target:
         finally:
             os.close(descriptor)
 
+    def read_requests(self):
+        """READ requests that the daemon has had so far; None where that is not known."""
+        return None
+
     def _serve(self, stack, settings, *command):
         self.daemon = machine.Daemon(stack, command, self.root, settings.work / f"{self.name}.log")
 
@@ -152,20 +161,44 @@ class Ntfs3g(Target):
 
 
 class Mpoolfs(Target):
-    """transport: None for the daemon's own choice."""
+    """transport, native: mount options; None for the daemon's own choice."""
 
-    def __init__(self, name, transport):
+    def __init__(self, name, transport, native):
         super().__init__(name)
         self._transport = transport
+        self._native = native
 
     def start(self, stack, place, settings):
         if self._transport == "uring":
             machine.set_kernel_switch(stack, machine.ENABLE_URING, "Y")
         self.backing = place.device(self.name)
         machine.run(settings.mpool, "create", "bench-" + self.name, self.backing)
-        options = ("-o", f"transport={self._transport}") if self._transport else ()
+        chosen = {"transport": self._transport, "native": self._native}
+        words = [f"{name}={value}" for name, value in chosen.items() if value]
+        options = ("-o", ",".join(words)) if words else ()
         self._serve(stack, settings, settings.mpoolfs, "-f", *options, self.backing,
                     self._mount_point(settings))
+
+    def _status(self):
+        return json.loads((self.root / ".mpool" / "status.json").read_text(encoding="utf-8"))
+
+    def read_requests(self):
+        return self._status()["requests"]["read"]
+
+    def settle(self):
+        super().settle()
+        if self._native == "on":
+            self._wait_until_shown()
+
+    def _wait_until_shown(self):
+        """The kernel reads files by itself a moment after they are on the device."""
+        deadline = time.monotonic() + NATIVE_SECONDS
+        last = None
+        while (files := self._status()["native"]["files"]) != last:
+            if time.monotonic() > deadline:
+                raise BenchError(f"{self.name}: the number of native files does not settle")
+            last = files
+            time.sleep(0.2)
 
 
 class Passthrough(Target):
@@ -213,16 +246,19 @@ def all_targets():
         Fuse2fs("fuse2fs"),
         Ntfs3g("ntfs-3g"),
         Passthrough("passthrough"),
-        Mpoolfs("mpoolfs-uring", "uring"),
-        Mpoolfs("mpoolfs-dev", "dev"),
-        Mpoolfs("mpoolfs", None),
+        Mpoolfs("mpoolfs-native", "uring", "on"),
+        Mpoolfs("mpoolfs-uring", "uring", "off"),
+        Mpoolfs("mpoolfs-dev", "dev", "off"),
+        Mpoolfs("mpoolfs", None, None),
     ]
 
 
-DEFAULT_TARGETS = ("raw", "ext4", "xfs", "fuse2fs", "ntfs-3g", "mpoolfs-uring", "mpoolfs-dev")
+DEFAULT_TARGETS = ("raw", "ext4", "xfs", "fuse2fs", "ntfs-3g", "mpoolfs-native", "mpoolfs-uring",
+                   "mpoolfs-dev")
 SMOKE_TARGETS = ("ext4", "mpoolfs")
 PEERS = ("fuse2fs", "ntfs-3g")
-JUDGED = "mpoolfs-uring"
+JUDGED = "mpoolfs-uring"  # against the raw device
+JUDGED_NATIVE = "mpoolfs-native"  # against ext4
 
 
 def image_size(settings):

@@ -8,7 +8,9 @@ import contextlib
 import dataclasses
 import json
 import os
+import pathlib
 import shutil
+import sys
 import time
 
 import cpu
@@ -25,11 +27,15 @@ WRITE_FACTOR = 3
 
 @dataclasses.dataclass
 class Sample:
-    """rate: operations (or MiB) a second; machine_us, daemon_us: CPU time for each, None without a daemon."""
+    """rate: operations (or MiB) a second; machine_us, daemon_us: CPU time for each, None without a daemon.
+
+    reads: READ requests that the daemon had; None where that is not known.
+    """
 
     rate: float
     machine_us: float
     daemon_us: float | None
+    reads: int | None = None
 
 
 @dataclasses.dataclass
@@ -87,9 +93,11 @@ class Workload:
     """unit: of the rate. needs_files: cannot be done on the raw device.
 
     bar, memory_bar: (least, aim) of the ratio to the raw device that the project demands, on a disk and in memory.
+    native_bar: the same of kernel-native reads, of the ratio to ext4.
     """
 
     needs_files = False
+    native_bar = None
 
     def __init__(self, name, what, unit, bar=None, memory_bar=None):
         self.name = name
@@ -118,8 +126,10 @@ class Workload:
         with machine.Watchdog(target.daemon, LIMIT_SECONDS):
             try:
                 self.prepare(target, settings, repeat)
+                reads_before = target.read_requests()
                 with cpu.Meter(target.daemon) as meter:
                     operations, seconds = self.run(target, settings, repeat)
+                reads = None if reads_before is None else target.read_requests() - reads_before
             finally:
                 self.clean(target, settings)
         usage = meter.usage
@@ -127,7 +137,7 @@ class Workload:
             raise BenchError("nothing was done in the time given: more --seconds are needed")
         busy = max(0.0, usage.machine - self.overhead_seconds(settings))
         return Sample(operations / (seconds or usage.seconds), busy * 1e6 / operations,
-                      None if usage.daemon is None else usage.daemon * 1e6 / operations)
+                      None if usage.daemon is None else usage.daemon * 1e6 / operations, reads)
 
 
 def make_cold(target):
@@ -137,6 +147,8 @@ def make_cold(target):
 
 class FioRead(Workload):
     """Reads of the data. cold: each byte once at most, and not from a cache; warm: all from the cache."""
+
+    native_bar = (0.95, 1.0)
 
     def __init__(self, name, what, unit, kind, jobs=1, bar=None, memory_bar=None, **parameters):
         super().__init__(name, what, unit, bar, memory_bar)
@@ -164,6 +176,74 @@ class FioRead(Workload):
 
     def overhead_seconds(self, settings):
         return settings.fio_seconds
+
+
+class FioReadBesideWriter(FioRead):
+    """The same while a writer makes new files as fast as it can, one after the other."""
+
+    needs_files = True
+    native_bar = (0.80, 1.0)
+
+    def prepare(self, target, settings, repeat):
+        wait_for_space(target, settings.size * 5 // 4)
+        super().prepare(target, settings, repeat)
+
+    def run(self, target, settings, repeat):
+        with machine.Background(sys.executable, pathlib.Path(__file__).with_name("writer.py"), self._path(target),
+                                str(settings.size)):
+            return super().run(target, settings, repeat)
+
+    @staticmethod
+    def _path(target):
+        return target.root / "beside"
+
+    def clean(self, target, settings):
+        self._path(target).unlink(missing_ok=True)
+        target.settle()
+
+    def overhead_seconds(self, settings):
+        return 0.0
+
+
+class OpenClose(Workload):
+    """The data is opened and closed, again and again."""
+
+    needs_files = True
+
+    def run(self, target, settings, repeat):
+        end = time.monotonic() + settings.seconds
+        count = 0
+        while time.monotonic() < end:
+            for _ in range(100):
+                os.close(os.open(target.data, os.O_RDONLY))
+            count += 100
+        return count, None
+
+
+class OpenReadOnce(Workload):
+    """Files of 1 MiB, each opened, read and closed once, cold."""
+
+    needs_files = True
+
+    def prepare(self, target, settings, repeat):
+        wait_for_space(target, settings.files * MIB)
+        directory = target.root / "once"
+        directory.mkdir()
+        for number in range(settings.files):
+            machine.write_file(directory / f"{number}", MIB)
+        make_cold(target)
+
+    def run(self, target, settings, repeat):
+        for number in range(settings.files):
+            with open(target.root / "once" / f"{number}", "rb", buffering=0) as file:
+                if len(file.read(MIB)) != MIB:
+                    raise BenchError(f"{file.name}: shorter than written")
+        return settings.files, None
+
+    def clean(self, target, settings):
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(target.root / "once")
+        target.settle()
 
 
 def _microseconds(seconds):
@@ -388,6 +468,10 @@ def all_workloads():
         FioRead("cold-random-4k", "buffered cold random 4k", ioengine="psync", bar=(0.90, 1.0), **cold_random),
         FioRead("warm-random-4k", "warm random 4k", kind="warm", unit="IOPS", rw="randread", bs="4k", direct=0,
                 ioengine="psync", bar=(0.95, 1.0)),
+        FioReadBesideWriter("randread-4k-beside-writer", "random read 4k direct, QD8, beside a writer at full speed",
+                            ioengine="async", iodepth=8, **random_direct),
+        OpenClose("open-close", "open and close of a committed file", "opens/s"),
+        OpenReadOnce("open-read-1m", "files of 1 MiB opened, read and closed once, cold", "files/s"),
         FioWrite("write-1m-qd1", "sequential write 1M of a new file, QD1", "MiB/s", sized=False, bar=(0.95, 1.0),
                  rw="write", bs="1M", ioengine="psync"),
         FioWrite("write-1m-qd4", "sequential write 1M of a new file, QD4", "MiB/s", sized=True, bar=(0.95, 1.0),
