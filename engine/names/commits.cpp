@@ -41,7 +41,7 @@ Journal::Ticket NamespaceImpl::persist(InodeNumber number, OpenState& state, boo
   const auto writer = state.current_writer();
   // Before the seal: what is written meanwhile may not be part of it.
   const std::uint64_t length = writer->length();
-  ContentWriter::Sealed sealed = writer->seal(last);
+  ContentWriter::Sealed sealed = last ? writer->seal_deferring() : writer->seal(false);
   try {
     return record_sealed(number, state, length, std::move(sealed));
   } catch (...) {
@@ -97,7 +97,7 @@ Journal::Ticket NamespaceImpl::record_sealed(InodeNumber number, OpenState& stat
   {
     const std::lock_guard pending(pending_mutex_);
     for (const auto& mblock : sealed.mblocks)
-      pending_objects_[mblock->id()] = mblock->finish();
+      pending_objects_[mblock->id()] = {mblock->finish(), mblock->deferred()};
   }
   Change change{.record = {}, .mblocks = std::move(sealed.mblocks), .mlog = {}, .deletes = {}};
   if (!inode.recorded) return record_pending(inode, std::move(change));
@@ -123,6 +123,12 @@ void NamespaceImpl::sync_others(InodeNumber number, OpenState& state) {
   } else {
     journal_->wait_all();
   }
+}
+
+bool NamespaceImpl::check_lost_now(OpenState& state) {
+  const std::unique_lock one(state.persist_mutex, std::try_to_lock);
+  if (one && state.lost) std::rethrow_exception(state.lost);
+  return one.owns_lock();
 }
 
 void NamespaceImpl::check_lost(OpenState& state) {

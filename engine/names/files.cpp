@@ -112,9 +112,16 @@ class FileHandle final : public OpenFile {
       names_.check_lost(*state_);
       state_->current_writer()->drain();
     }
-    if (kind_ != FileKind::log && state_->current_writer()->anything_written()) {
-      state_->closing = true;
-    }
+    note_closing();
+  }
+
+  bool flush_now() override {
+    if (!intent_.write) return true;
+    if (names_.sync_always()) return false;
+    if (kind_ == FileKind::log) return true;
+    if (!names_.check_lost_now(*state_) || !state_->current_writer()->is_drained()) return false;
+    note_closing();
+    return true;
   }
 
   void close() noexcept override {
@@ -129,6 +136,10 @@ class FileHandle final : public OpenFile {
   }
 
  private:
+  void note_closing() {
+    if (kind_ == FileKind::log || !state_->current_writer()->anything_written()) return;
+    state_->closing = true;
+  }
   void check_writer() const {
     if (!intent_.write) refuse_inode(EBADF, inode_, "not open for writing");
   }
@@ -321,9 +332,25 @@ std::optional<ObjectRecord> NamespaceImpl::find_object(ObjectId id) {
   {
     const std::lock_guard lock(pending_mutex_);
     const auto it = pending_objects_.find(id);
-    if (it != pending_objects_.end()) return it->second;
+    if (it != pending_objects_.end()) return it->second.record;
   }
   return pool_.find(id);
+}
+
+// What of a committed file is in memory only: the device does not have it for readers.
+std::vector<std::shared_ptr<DeferredWrite>> NamespaceImpl::deferred_writes_of(InodeNumber number) {
+  std::vector<std::shared_ptr<DeferredWrite>> deferred;
+  const TreeLook lock(tree_mutex_);
+  const Inode* inode = tree_.find(number);
+  if (inode == nullptr || !inode->extents) return deferred;
+  const std::lock_guard pending(pending_mutex_);
+  if (pending_objects_.empty()) return deferred;
+  for (const Extent& extent : *inode->extents) {
+    const auto found = pending_objects_.find(extent.object);
+    if (found == pending_objects_.end() || !found->second.deferred) continue;
+    if (!found->second.deferred->done()) deferred.push_back(found->second.deferred);
+  }
+  return deferred;
 }
 
 std::unique_ptr<const ReadMap> NamespaceImpl::make_read_map(const Inode& inode) {
@@ -358,6 +385,7 @@ ReadMap::Piece NamespaceImpl::make_piece(const Extent& extent, const ObjectRecor
 }
 
 std::optional<FileLayout> NamespaceImpl::layout(InodeNumber number) {
+  if (!deferred_writes_of(number).empty()) return std::nullopt;
   const TreeLook lock(tree_mutex_);
   const Inode* inode = tree_.find(number);
   const bool committed = inode != nullptr && inode->kind == FileKind::write_once &&
@@ -418,6 +446,10 @@ FileKind NamespaceImpl::kind_of(InodeNumber number) {
 
 std::size_t NamespaceImpl::read_content(InodeNumber number, OpenState& state, std::uint64_t offset,
                                         ByteSpan into) {
+  if (state.read_map() == nullptr) {
+    for (const auto& deferred : deferred_writes_of(number))
+      deferred->write_out();
+  }
   const ReadMap* map = need_read_map(number, state);
   // A file that was not committed when it was opened may have been left empty and become a log.
   if (!map) return read_log(number, state, offset, into);
@@ -444,7 +476,7 @@ bool NamespaceImpl::plan_content(InodeNumber number, OpenState& state, std::uint
   const ReadMap* map = state.read_map();
   if (map == nullptr) {
     // What is being written or was left empty has no map; read() tells which.
-    if (!is_committed(number, state)) return false;
+    if (!is_committed(number, state) || !deferred_writes_of(number).empty()) return false;
     map = need_read_map(number, state);
   }
   plan.count = 0;

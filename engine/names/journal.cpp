@@ -114,11 +114,13 @@ Journal::Ticket Journal::add(Change change) {
   }
   queued_bytes_ += size_in_log(change.record.size());
   queue_.push_back(std::move(change));
-  if (!oldest_) {
-    oldest_ = Clock::now();
+  ++added_;
+  if (DeferredWrite::many()) wanted_ = added_;
+  if (!oldest_ || wanted_ == added_) {
+    oldest_ = oldest_.value_or(Clock::now());
     work_.notify_one();
   }
-  return ++added_;
+  return added_;
 }
 
 void Journal::wait(Ticket ticket) {
@@ -261,6 +263,7 @@ void Journal::flush_content(const Batch& batch) {
   std::array<bool, kMediaClassCount> written{};
   for (const Change& change : batch.changes) {
     for (const auto& mblock : change.mblocks) {
+      if (mblock->deferred()) mblock->deferred()->write_out();
       written[static_cast<std::size_t>(mblock->finish().media_class)] = true;
     }
   }

@@ -156,6 +156,8 @@ class OpenFile {
   virtual void fsync() = 0;
   // A descriptor was closed (there may be others): reports what went wrong so far.
   virtual void flush() = 0;
+  // The same without waiting; false, and nothing done, where flush() might have to.
+  virtual bool flush_now() = 0;
   // The last close. Commits when this is the last writing handle. Never throws: a commit that fails
   // is logged and the file vanishes.
   virtual void close() noexcept = 0;
@@ -259,8 +261,9 @@ class Namespace {
   // Of the class that a file created in `directory` goes to.
   virtual SpaceFacts space(InodeNumber inode) = 0;
 
-  // Of a committed write-once file; nullopt for every other inode, for one that does not exist, and
-  // where an object or the device of its class is missing. It stays true while the file is open.
+  // Of a committed write-once file whose bytes are on the device; nullopt for every other inode,
+  // for one that does not exist, and where an object or the device of its class is missing. It
+  // stays true while the file is open.
   virtual std::optional<FileLayout> layout(InodeNumber inode) = 0;
   // The committed write-once files, in no order.
   virtual std::vector<InodeNumber> committed_files() = 0;

@@ -7,10 +7,10 @@
 // waits for the device under tree_mutex_, and nothing for the journal under it or the gate. The
 // journal's thread takes none of the locks before the gate, but for log_lock if that is free.
 //
-// What never waits for the device (lookup_now, attributes_now, open_now, close_now, plan_read,
-// start_write, end_write) takes of these only tree_mutex_ and the leaves, tries log_lock and
-// append_mutex, and takes the locks of ContentWriter and MblockWriter, which are not held during
-// I/O either.
+// What never waits for the device (lookup_now, attributes_now, open_now, close_now, flush_now,
+// plan_read, start_write, end_write) takes of these only tree_mutex_ and the leaves, tries log_lock
+// and append_mutex, and takes the locks of ContentWriter and MblockWriter, which are not held
+// during I/O either.
 #pragma once
 
 #include <condition_variable>
@@ -95,6 +95,8 @@ class NamespaceImpl final : public Namespace {
   void discard_content(InodeNumber inode, OpenState& state);
   // What close() or flush() of a file being written has to tell.
   void check_lost(OpenState& state);
+  // The same without waiting; false where that cannot be told now.
+  bool check_lost_now(OpenState& state);
   // fsync of a handle that only reads: what others did to the file is durable on return, but for
   // what a write-once file that is being written has since its last fsync.
   void sync_others(InodeNumber inode, OpenState& state);
@@ -166,6 +168,7 @@ class NamespaceImpl final : public Namespace {
   template <typename Allocate>
   auto with_room(Allocate allocate);
   std::optional<ObjectRecord> find_object(ObjectId id);
+  std::vector<std::shared_ptr<DeferredWrite>> deferred_writes_of(InodeNumber inode);
   std::unique_ptr<const ReadMap> make_read_map(const Inode& inode);
   ReadMap::Piece make_piece(const Extent& extent, const ObjectRecord& mblock) const;
   bool is_committed(InodeNumber inode, const OpenState& state);
@@ -209,7 +212,12 @@ class NamespaceImpl final : public Namespace {
   std::deque<InodeNumber> idle_logs_;  // open logs without handles, oldest first
 
   std::mutex pending_mutex_;
-  std::unordered_map<ObjectId, ObjectRecord> pending_objects_;  // recorded, not committed yet
+  // Recorded, not committed yet. `deferred`: pages that may be in memory only; null: none.
+  struct PendingObject {
+    ObjectRecord record;
+    std::shared_ptr<DeferredWrite> deferred;
+  };
+  std::unordered_map<ObjectId, PendingObject> pending_objects_;
 
   std::mutex dirty_mutex_;
   // Logs with something to sync, until it is.

@@ -292,7 +292,28 @@ std::uint64_t ContentWriter::Impl::base_for(std::uint64_t page) const {
 }
 
 void ContentWriter::Impl::drain(Lock& lock) {
-  guarded([&] { put_out(lock, take_gathered()); });
+  guarded([&] {
+    if (!is_deferrable()) put_out(lock, take_gathered());
+  });
+}
+
+// What is gathered is the end of the file, small, and whole pages but for its last byte.
+bool ContentWriter::Impl::is_deferrable() const {
+  const std::uint64_t pages_end = round_up(gather_.end, kPageSize);
+  return !gather_.empty() && gather_.end - gather_.begin <= kDeferSize &&
+         is_aligned(gather_.begin, kPageSize) && gather_.end == fresh_.end() && pages_.empty() &&
+         !sealed_.overlaps(gather_.begin, pages_end);
+}
+
+void ContentWriter::Impl::defer_gathered(Lock& lock) {
+  if (!is_deferrable()) return;
+  const auto& [base, window] = window_of(lock, gather_.begin);
+  if (gather_.end > window.limit) return;
+  const std::size_t length = gather_.end - gather_.begin;
+  AlignedBuffer pages = AlignedBuffer::zeroed(round_up(length, kPageSize));
+  std::memcpy(pages.data(), gather_.bytes(gather_.begin, gather_.end).data(), length);
+  window.writer->defer(gather_.begin - base, std::move(pages));
+  spare_buffers().give(take_gathered().buffer);
 }
 
 ContentWriter::Sealed ContentWriter::Impl::seal(Lock& lock, bool last) {
@@ -418,10 +439,24 @@ void ContentWriter::drain() {
   impl_->drain(lock);
 }
 
+bool ContentWriter::is_drained() const {
+  const std::lock_guard lock(impl_->mutex_);
+  impl_->check_failure();
+  return !impl_->exclusive_ && impl_->users_ == 0 &&
+         (impl_->gather_.empty() || impl_->is_deferrable());
+}
+
 ContentWriter::Sealed ContentWriter::seal(bool last) {
   Impl::Lock lock(impl_->mutex_);
   const Impl::Exclusive exclusive(*impl_, lock);
   return impl_->seal(lock, last);
+}
+
+ContentWriter::Sealed ContentWriter::seal_deferring() {
+  Impl::Lock lock(impl_->mutex_);
+  const Impl::Exclusive exclusive(*impl_, lock);
+  impl_->guarded([&] { impl_->defer_gathered(lock); });
+  return impl_->seal(lock, true);
 }
 
 void ContentWriter::discard() {

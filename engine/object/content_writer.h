@@ -67,6 +67,7 @@ class ContentWriter {
  public:
   static constexpr std::size_t kGatherSize = 1u << 20;  // bytes
   static constexpr std::size_t kMaxPartialPages = 1024;
+  static constexpr std::size_t kDeferSize = 64u << 10;  // bytes
 
   // Makes an mblock: Pool::allocate with whatever the owner does about ENOSPC. `near`: the zone
   // after the file's last one.
@@ -99,8 +100,11 @@ class ContentWriter {
   std::uint64_t length() const;
   bool anything_written() const;
 
-  // Hands everything gathered to the device, as far as whole pages are complete.
+  // Hands everything gathered to the device, as far as whole pages are complete; but for the end of
+  // a small file, which seal() may defer.
   void drain();
+  // Whether drain() would do nothing, and wait for nothing. Throws as drain().
+  bool is_drained() const;
 
   struct Sealed {
     std::vector<Extent> extents;  // new ones, in order of file_offset
@@ -112,6 +116,9 @@ class ContentWriter {
   // mblocks are finished. `last`: nothing will be written any more (gaps inside an mblock become
   // part of its extent); otherwise writing goes on in further mblocks.
   Sealed seal(bool last);
+  // seal(true), but up to kDeferSize bytes at the end of the file may stay in memory: for the owner
+  // to write out (MblockWriter::deferred).
+  Sealed seal_deferring();
 
   // Forgets everything that was not sealed, the declared length, and a failure kept; every byte not
   // sealed can be written again.

@@ -192,6 +192,8 @@ struct ContentWriter::Impl {
 
   std::size_t put(Lock& lock, std::uint64_t offset, ConstByteSpan data, bool sequential);
   Gathered take_gathered();
+  bool is_deferrable() const;
+  void defer_gathered(Lock& lock);
   std::size_t gather(std::uint64_t offset, ConstByteSpan data);
   void put_out(Lock& lock, Gathered gathered);
   StartedWrite start_direct(std::uint64_t offset, ConstByteSpan data);

@@ -60,6 +60,14 @@ void MblockWriter::write(std::uint64_t offset, ConstByteSpan pages) {
   wrote(offset, pages.size());
 }
 
+void MblockWriter::defer(std::uint64_t offset, AlignedBuffer pages) {
+  const std::uint64_t at = place(offset, pages.size());
+  const std::size_t length = pages.size();
+  deferred_ = DeferredWrite::make(device(), at, pages);
+  if (!deferred_) device().write(at, pages.span());
+  wrote(offset, length);
+}
+
 Device& MblockWriter::device() const {
   return pool_.device(object_.media_class);
 }

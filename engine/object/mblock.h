@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "engine/base/aligned_buffer.h"
+#include "engine/object/deferred_write.h"
 #include "engine/object/range_set.h"
 #include "engine/pool/pool.h"
 
@@ -41,6 +42,11 @@ class MblockWriter {
   Device& device() const;
   std::uint64_t place(std::uint64_t offset, std::size_t length) const;
   void wrote(std::uint64_t offset, std::size_t length);
+  // As write(), but the pages may stay in memory until deferred()->write_out(), which the owner
+  // calls before it flushes the device, and before anybody reads them. Once, after all writes.
+  void defer(std::uint64_t offset, AlignedBuffer pages);
+  // Null: nothing is deferred.
+  const std::shared_ptr<DeferredWrite>& deferred() const { return deferred_; }
   // Reads back whole pages that were written.
   void read(std::uint64_t offset, ByteSpan pages) const;
 
@@ -57,6 +63,7 @@ class MblockWriter {
   std::uint64_t capacity_;
   mutable std::mutex mutex_;  // guards written_ and finished_
   RangeSet written_;          // bytes
+  std::shared_ptr<DeferredWrite> deferred_;
   bool finished_ = false;
   bool released_ = false;
 };

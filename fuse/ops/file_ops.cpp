@@ -201,7 +201,11 @@ void op_flush(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
   answer(request, "flush", inode, [&](FileSystem& file_system) {
     Handle& handle = handle_of(*info);
     file_system.open_files.note_flush(handle);
-    handle.file().flush();
+    if (RequestContext& context = RequestContext::current(); context.may_wait()) {
+      handle.file().flush();
+    } else if (!handle.file().flush_now()) {
+      return context.hand_over(request);
+    }
     fuse_reply_err(request, 0);
   });
 }

@@ -26,6 +26,7 @@ bool starts_on_reactor(std::uint32_t opcode) {
     case FUSE_WRITE:
     case FUSE_LOOKUP:
     case FUSE_GETATTR:
+    case FUSE_FLUSH:
     case FUSE_OPEN:
     case FUSE_RELEASE:
     case FUSE_FORGET:

@@ -61,6 +61,7 @@ class FakeFile : public mpool::OpenFile {
   void truncate(std::uint64_t) override {}
   void fsync() override {}
   void flush() override {}
+  bool flush_now() override { return true; }
   void close() noexcept override { closed_.push_back(inode_); }
   bool close_now() noexcept override {
     close();

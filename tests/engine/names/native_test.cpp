@@ -33,6 +33,7 @@ TEST(Layout, TellsWhereTheBytesLie) {
   TestTree tree;
   const std::string text = pattern(3 * kZoneSize + 777);
   tree.put("f", text);
+  tree.names().sync();
   const InodeNumber inode = tree.stat("f").inode;
   const auto layout = tree.names().layout(inode);
   ASSERT_TRUE(layout);
@@ -49,6 +50,7 @@ TEST(Layout, LeavesGapsOut) {
   const auto file = tree.create("f");
   file->write(4 * kZoneSize, bytes_of("end"), false);
   file->close();
+  tree.names().sync();
   const auto layout = tree.names().layout(tree.stat("f").inode);
   ASSERT_TRUE(layout);
   ASSERT_FALSE(layout->pieces.empty());
@@ -69,6 +71,8 @@ TEST(Layout, OfCommittedFilesAlone) {
   EXPECT_FALSE(tree.names().layout(1'000'000));
   EXPECT_TRUE(tree.names().committed_files().empty());
   file->close();
+  EXPECT_FALSE(tree.names().layout(tree.stat("written").inode)) << "in memory only";
+  tree.names().sync();
   EXPECT_TRUE(tree.names().layout(tree.stat("written").inode));
 }
 

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "engine/base/aligned_buffer.h"
@@ -50,6 +51,7 @@ TEST(PlanRead, GivesWhatReadGives) {
   TestTree tree;
   const std::string text = pattern(5 * kZoneSize + 777);
   tree.put("f", text);
+  tree.names().sync();
   const auto file = tree.open("f", {.read = true});
   for (const std::size_t length :
        {std::size_t{1}, kPage, 3 * kPage, std::size_t{kZoneSize} + kPage, std::size_t{200'000}}) {
@@ -70,6 +72,7 @@ TEST(PlanRead, GivesWhatReadGives) {
 TEST(PlanRead, DoesNoIo) {
   TestTree tree;
   tree.put("f", pattern(kZoneSize));
+  tree.names().sync();
   const auto file = tree.open("f", {.read = true});
   AlignedBuffer memory(kPage);
   ReadPlan plan;
@@ -83,6 +86,56 @@ TEST(PlanRead, DoesNoIo) {
   file->close();
 }
 
+// The end of a small file may be in memory only: who reads first brings it to the device.
+TEST(PlanRead, WaitsForWhatIsNotOnTheDeviceYet) {
+  TestTree tree({.commit_interval = std::chrono::hours(1)});
+  const auto writes = [&] { return tree.device().counters().writes; };
+  const auto writer = tree.create("f");
+  writer->write(0, bytes_of("small"), false);
+  const std::uint64_t before = writes();
+  writer->flush();
+  writer->close();
+  EXPECT_EQ(writes(), before);
+  const auto file = tree.open("f", {.read = true});
+  EXPECT_FALSE(planned_read(*file, 0, kPage));
+  EXPECT_EQ(plain_read(*file, 0, kPage), "small");
+  EXPECT_EQ(writes(), before + 1);
+  EXPECT_EQ(planned_read(*file, 0, kPage), "small");
+  file->close();
+  tree.remount();
+  EXPECT_EQ(tree.get("f"), "small");
+}
+
+TEST(PlanRead, ManySmallFilesDoNotStayInMemory) {
+  TestTree tree({.commit_interval = std::chrono::hours(1)}, {.zones = 4096});
+  const std::string text = pattern(kZoneSize);
+  for (int i = 0; i < 300; ++i)
+    tree.put(fmt::format("f{}", i), text);
+  tree.names().sync();
+  EXPECT_FALSE(DeferredWrite::many());
+  for (int i = 0; i < 300; ++i)
+    ASSERT_TRUE(tree.get(fmt::format("f{}", i)) == text) << i;
+}
+
+TEST(FlushNow, WhereNothingHasToWait) {
+  TestTree tree;
+  const auto file = tree.create("f");
+  file->write(0, bytes_of("small"), false);
+  EXPECT_TRUE(file->flush_now());
+  file->write(5, bytes_of(pattern(200'000)), false);
+  EXPECT_FALSE(file->flush_now());
+  file->flush();
+  file->close();
+  const auto reader = tree.open("f", {.read = true});
+  EXPECT_TRUE(reader->flush_now());
+  reader->close();
+  TestTree synced({.sync = true});
+  const auto written = synced.create("f");
+  written->write(0, bytes_of("small"), false);
+  EXPECT_FALSE(written->flush_now());
+  written->close();
+}
+
 TEST(PlanRead, ZeroesGaps) {
   TestTree tree;
   const auto file = tree.create("f");
@@ -90,6 +143,7 @@ TEST(PlanRead, ZeroesGaps) {
   file->write(4 * kZoneSize, bytes_of(pattern(100)), false);
   file->truncate(6 * kZoneSize + 5);
   file->close();
+  tree.names().sync();
   const auto reader = tree.open("f", {.read = true});
   const std::uint64_t size = tree.stat("f").size;
   std::size_t plans = 0;
@@ -126,6 +180,7 @@ TEST(PlanRead, OfFilesMadeInManySteps) {
       if (random() % 4 == 0) file->fsync();
     }
     file->close();
+    tree.names().sync();
     const auto reader = tree.open("f", {.read = true});
     std::size_t plans = 0;
     for (int i = 0; i < 2000; ++i) {
@@ -457,6 +512,7 @@ TEST(Now, OthersDoNotWaitForAWriteAFsyncAndACommit) {
   HeldTree held;
   TestTree& tree = held.tree;
   tree.put("f", pattern(kZoneSize));
+  tree.names().sync();
   const auto reader = tree.open("f", {.read = true});
   const auto file = tree.create("new");
   put(*file, 0, pattern(kPage));
