@@ -114,7 +114,8 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
   namespace_options.sync = options.sync;
   namespace_options.log_mlog_size = kLeastMlogSize;
   ViewDevices devices(pool);
-  namespace_options.hold_deletes = devices.has_other_readers();
+  // A mount that changes nothing need not mind them.
+  namespace_options.hold_deletes = !options.read_only && devices.has_other_readers();
   const auto names = mpool::Namespace::mount(pool, namespace_options);
   warn_if_foreign(*names, pool);
   NativeReads native(*names, std::move(devices), options.native, namespace_options.hold_deletes);

@@ -73,7 +73,7 @@ std::optional<MountEntry> find_pool_mount(std::span<const MountEntry> mounts,
                                           std::span<const std::string> device_paths) {
   const auto found = std::ranges::find_if(mounts, [&](const MountEntry& entry) {
     return entry.type == kMountType && (std::ranges::find(names, entry.source) != names.end() ||
-                                   lists_device(entry.source, device_paths));
+                                        lists_device(entry.source, device_paths));
   });
   if (found == mounts.end()) return std::nullopt;
   return *found;

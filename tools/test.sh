@@ -9,7 +9,7 @@ set -euo pipefail
 parallel=2  # test programs at a time
 timeout_factor=2
 work=
-sanitized_build=  # process id of the build in the background
+sanitized_builds=  # process id of the builds in the background
 
 parse_options() {
   while [ $# -gt 0 ]; do
@@ -37,14 +37,11 @@ run_tests() {
     --timeout-multiplier "$timeout_factor" --print-errorlogs "$@" || true
 }
 
-# What runs a second time with sanitizers, the engine's and the daemon's unit tests and the interop tests: as
-# `meson test` wants them named, and the programs as ninja does.
+# What runs a second time with the address and undefined-behaviour sanitizers, all but what mounts; as `meson
+# test` wants them named.
 sanitized_tests() {
-  meson test -C "$source_root/$1" --list 2>/dev/null | sed -n 's/.*\(engine\/[a-z]*\|fuse\|interop\)$/\1/p'
-}
-sanitized_programs() {
-  ninja -C "$source_root/$1" -t targets all |
-    sed -n 's/^\(tests\/\(engine\|fuse\|interop\)\/[a-z-]*-test\): .*/\1/p'
+  meson test -C "$source_root/$1" --list 2>/dev/null |
+    sed -n 's/.*\(engine\/[a-z]*\|crash\|fuse\|fuzz\|interop\|tools\)$/\1/p'
 }
 
 # Counts the test cases of the logs given, after a number of failures to add. Test programs are GoogleTests
@@ -102,35 +99,39 @@ build_all() {
   configure "$directory" "$@" && ninja -C "$source_root/$directory"
 }
 
-# Starts to build in the background, beside the tests that mount: those wait most of the time. With
-# sanitizers g++ 12 warns of much that is not so: there warnings are no errors.
-start_sanitized_build() {
-  local programs=()
-  say "Building the unit tests with address and undefined-behaviour sanitizers into build-asan/, meanwhile"
-  configure build-asan --buildtype=plain -Doptimization=1 -Dwerror=false \
-    -Db_sanitize=address,undefined -Db_lundef=false || return 1
-  mapfile -t programs < <(sanitized_programs build-asan)
-  mapfile -t units < <(sanitized_tests build-asan)
-  [ "${#programs[@]}" -gt 0 ] && [ "${#units[@]}" -eq "${#programs[@]}" ] || return 1
-  nice ninja -C "$source_root/build-asan" "${programs[@]}" >"$source_root/build-asan/build.log" 2>&1 &
-  sanitized_build=$!
+# With sanitizers g++ 12 warns of much that is not so: there warnings are no errors.
+configure_sanitized() {
+  configure "$1" --buildtype=plain -Doptimization=1 -Dwerror=false -Db_sanitize="$2" -Db_lundef=false
 }
 
-# Waits for it; shows what it said when it failed.
-finish_sanitized_build() {
+# Starts to build in the background, beside the tests that mount: those wait most of the time.
+start_sanitized_builds() {
+  say "Building the tests with sanitizers into build-asan/ and build-tsan/, meanwhile"
+  configure_sanitized build-asan address,undefined && configure_sanitized build-tsan thread || return 1
+  mapfile -t units < <(sanitized_tests build-asan)
+  [ "${#units[@]}" -gt 0 ] || return 1
+  {
+    nice ninja -C "$source_root/build-asan" &&
+      nice ninja -C "$source_root/build-tsan" tests/threads/threads-test
+  } >"$source_root/build-asan/build.log" 2>&1 &
+  sanitized_builds=$!
+}
+
+# Waits for them; shows what they said when they failed.
+finish_sanitized_builds() {
   local failed=0
-  [ -n "$sanitized_build" ] || return 1
-  wait "$sanitized_build" || failed=1
-  sanitized_build=
+  [ -n "$sanitized_builds" ] || return 1
+  wait "$sanitized_builds" || failed=1
+  sanitized_builds=
   [ "$failed" -eq 0 ] || grep -v '^\[' "$source_root/build-asan/build.log"
   return "$failed"
 }
 
 clean_up() {
   cd /
-  if [ -n "$sanitized_build" ]; then
-    kill "$sanitized_build" 2>/dev/null || true
-    wait "$sanitized_build" || true
+  if [ -n "$sanitized_builds" ]; then
+    pkill -P "$sanitized_builds" || true
+    wait "$sanitized_builds" || true
   fi
   [ -z "$work" ] || remove_work_directory "$work" >/dev/null
 }
@@ -151,19 +152,22 @@ main() {
     say "FAILED: the build"
     count 1
   fi
-  start_sanitized_build || true
+  start_sanitized_builds || true
   say "Running all tests"
   run_tests build
   logs+=("$source_root/build/meson-logs/testlog.json")
 
-  if ! finish_sanitized_build; then
-    say "FAILED: the build with sanitizers"
+  if ! finish_sanitized_builds; then
+    say "FAILED: the builds with sanitizers"
     count 1
   fi
-  say "Running the unit tests with sanitizers"
+  say "Running the tests with address and undefined-behaviour sanitizers"
   export ASAN_OPTIONS=abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
   run_tests build-asan --no-rebuild "${units[@]}"
-  logs+=("$source_root/build-asan/meson-logs/testlog.json")
+  say "Running the tests of many threads with the thread sanitizer"
+  export TSAN_OPTIONS=halt_on_error=1
+  run_tests build-tsan --no-rebuild threads
+  logs+=("$source_root"/build-{asan,tsan}/meson-logs/testlog.json)
 
   left_behind=$(remove_work_directory "$work" 2>&1)
   work=

@@ -88,6 +88,16 @@ bool has_medium(const std::filesystem::path& sys_directory) {
   return (stream >> sectors) && sectors != 0;
 }
 
+// A read-only loop device that goes away with its user, as the kernel's native reads of a pool in a
+// file need (fuse/view): the file in another guise, and nothing to find a pool on.
+bool is_guise_of_file(const std::filesystem::path& disk) {
+  const auto is_set = [](const std::filesystem::path& attribute) {
+    std::ifstream stream(attribute);
+    return stream.get() == '1';
+  };
+  return is_set(disk / "loop/autoclear") && is_set(disk / "ro");
+}
+
 // sysfs writes '!' for the '/' in a device name.
 std::string device_path(const std::filesystem::path& sys_directory) {
   std::string name = sys_directory.filename().string();
@@ -146,6 +156,7 @@ std::optional<Signature> probe_signature(const std::string& path) {
 std::vector<std::string> list_block_devices() {
   std::vector<std::string> result;
   for (const auto& disk : entries("/sys/block")) {
+    if (is_guise_of_file(disk)) continue;
     if (has_medium(disk)) result.push_back(device_path(disk));
     for (const auto& part : entries(disk)) {
       std::error_code error;

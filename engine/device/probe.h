@@ -22,7 +22,7 @@ struct Signature {
 std::optional<Signature> probe_signature(const std::string& path);
 
 // Block devices of this machine (from /sys/block and partitions), by path, sorted; without those of
-// size 0.
+// size 0, and without read-only loop devices that go away with their user.
 std::vector<std::string> list_block_devices();
 
 }  // namespace mpool

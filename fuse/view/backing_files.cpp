@@ -1,6 +1,7 @@
 #include "fuse/view/backing_files.h"
 
 #include <cerrno>
+#include <csignal>
 #include <utility>
 
 #include <fcntl.h>
@@ -12,11 +13,25 @@
 
 namespace mpoolfs {
 
+// A write lease is given only to who alone has the file open.
+int try_alone(int fd) {
+  if (::fcntl(fd, F_SETLEASE, F_WRLCK) != 0) return errno;
+  ::fcntl(fd, F_SETLEASE, F_UNLCK);
+  return 0;
+}
+
+BackingFiles::BackingFiles(mpool::Namespace& names, const ViewSet& views, int fuse)
+    : names_(names), views_(views), fuse_(fuse) {
+  // Comes when somebody opens a file in the moment of try_alone().
+  std::signal(SIGIO, SIG_IGN);
+}
+
 BackingFiles::~BackingFiles() {
   for (const auto& [inode, entry] : entries_) {
     if (entry.id == 0) continue;
     unregister(entry.id);
-    if (is_used_by_others(entry)) names_.hold_deletes(true);
+    // Who was just given an id opens its file in a moment, or not.
+    if (entry.opens > 0 || is_used_by_others(entry)) names_.hold_deletes(true);
     entry.pin->close();
   }
 }
@@ -80,11 +95,8 @@ void BackingFiles::leave(mpool::InodeNumber inode) {
   if (!std::exchange(told_idle_, true) && idle_) idle_();
 }
 
-// A write lease is given only to who alone has the file open; a mapping keeps its file open.
 bool BackingFiles::is_used_by_others(const Entry& entry) {
-  if (::fcntl(entry.file.get(), F_SETLEASE, F_WRLCK) != 0) return true;
-  ::fcntl(entry.file.get(), F_SETLEASE, F_UNLCK);
-  return false;
+  return try_alone(entry.file.get()) != 0;
 }
 
 void BackingFiles::unregister(std::uint32_t id) const noexcept {

@@ -15,6 +15,10 @@
 
 namespace mpoolfs {
 
+// 0 when nobody else has the file of a view open or mapped (a mapping keeps it open), EAGAIN when
+// somebody has, or why that cannot be told. The process ignores SIGIO.
+int try_alone(int fd);
+
 // The kernel takes either the same backing file for all opens of an inode at a time, or none. So
 // every open is counted here: what the first one gets the others get, too, until the last is
 // released.
@@ -28,8 +32,7 @@ namespace mpoolfs {
 class BackingFiles {
  public:
   // Both outlive it. `fuse`: the mount's descriptor of /dev/fuse, open as long as this.
-  BackingFiles(mpool::Namespace& names, const ViewSet& views, int fuse)
-      : names_(names), views_(views), fuse_(fuse) {}
+  BackingFiles(mpool::Namespace& names, const ViewSet& views, int fuse);
   // The mount is gone, or going: lets go of all. When somebody still uses one, deletes are held
   // from then on.
   ~BackingFiles();

@@ -26,8 +26,8 @@ class LoopDevice {
   std::string path_;
 };
 
-// The loop devices that are attached to the file, as paths. Those that cannot be opened are left
-// out.
-std::vector<std::string> loops_over(const std::string& file);
+// The loop devices that are attached to a file, as paths. `path`: of the file, or of one of them.
+// Those that may not be opened are among them where the file is still called as it was.
+std::vector<std::string> loops_over(const std::string& path);
 
 }  // namespace mpoolfs

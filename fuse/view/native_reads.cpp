@@ -1,5 +1,6 @@
 #include "fuse/view/native_reads.h"
 
+#include <array>
 #include <cerrno>
 #include <span>
 #include <utility>
@@ -75,7 +76,15 @@ void NativeReads::turn_off(const std::string& why) {
 
 void NativeReads::check_views() {
   devices_.attach();
-  const View view(build_erofs_image({}, devices_.sizes()).bytes, devices_.paths());
+  const std::array<ErofsPiece, 1> piece{{{.length = mpool::kPageSize}}};
+  const std::array<ErofsFile, 1> file{{{.name = "0", .size = mpool::kPageSize, .pieces = piece}}};
+  const View view(build_erofs_image(file, devices_.sizes()).bytes, devices_.paths());
+  if (const int code = try_alone(view.open("0").get())) {
+    mpool::raise(code, "leases",
+                 "{}: without them (sysctl fs.leases-enable=1, fcntl(2)) the end of reading is not "
+                 "noticed",
+                 mpool::errno_text(code));
+  }
 }
 
 void NativeReads::start(int fuse, bool passthrough) {

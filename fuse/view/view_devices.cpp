@@ -14,6 +14,15 @@
 
 namespace mpoolfs {
 
+namespace {
+
+// Where that cannot be told, for lack of permission, somebody may.
+bool may_be_held(const std::string& loop) {
+  return mpool::try_exclusive_open(loop) != 0;
+}
+
+}  // namespace
+
 ViewDevices::ViewDevices(const mpool::Pool& pool) {
   for (const mpool::MediaClass media_class : pool.classes()) {
     const mpool::Device& device = pool.device(media_class);
@@ -25,11 +34,10 @@ ViewDevices::ViewDevices(const mpool::Pool& pool) {
 }
 
 bool ViewDevices::has_other_readers() const {
-  const auto held = [](const std::string& path) {
-    return mpool::try_exclusive_open(path) == EBUSY;
-  };
-  return std::ranges::any_of(members_, [&](const Member& member) {
-    return member.is_file ? std::ranges::any_of(loops_over(member.path), held) : held(member.path);
+  return std::ranges::any_of(members_, [](const Member& member) {
+    // The earlier daemon may have known the same media as the file or as another loop device.
+    return (!member.is_file && mpool::try_exclusive_open(member.path) == EBUSY) ||
+           std::ranges::any_of(loops_over(member.path), may_be_held);
   });
 }
 

@@ -103,6 +103,20 @@ TEST(Options, Transport) {
   EXPECT_THAT(usage_error({"-o", "transport", "a", "b"}), HasSubstr("\"transport\""));
 }
 
+TEST(Options, Native) {
+  EXPECT_EQ(parse({"a", "b"}).native, NativeChoice::automatic);
+  EXPECT_EQ(parse({"-o", "native=on", "a", "b"}).native, NativeChoice::on);
+  EXPECT_EQ(parse({"-o", "native=off", "a", "b"}).native, NativeChoice::off);
+  EXPECT_EQ(parse({"-o", "native=on,ro,native=auto", "a", "b"}).native, NativeChoice::automatic);
+  EXPECT_EQ(parse({"a", "b", "-o", "native=on"}, true).native, NativeChoice::on);
+  for (const char* bad : {"native=", "native=On", "native=automatic", "native=1"}) {
+    EXPECT_THAT(usage_error({"-o", bad, "a", "b"}),
+                AllOf(HasSubstr("option native:"), HasSubstr("auto, on and off")))
+        << bad;
+  }
+  EXPECT_THAT(usage_error({"-o", "native", "a", "b"}), HasSubstr("\"native\""));
+}
+
 TEST(Options, Workers) {
   EXPECT_EQ(parse({"-o", "workers=1", "a", "b"}).workers, 1u);
   EXPECT_EQ(parse({"-o", "workers=256", "a", "b"}).workers, 256u);
@@ -137,7 +151,7 @@ TEST(Options, HelpNamesEveryOption) {
   const std::string help = help_text();
   for (const char* word :
        {"-o", "-f", "-d", "-h", "-V", "ro", "sync", "force", "allow_other", "uid", "gid",
-        "transport=auto|uring|dev", "workers=", "POOL", "MOUNTPOINT"}) {
+        "transport=auto|uring|dev", "native=auto|on|off", "workers=", "POOL", "MOUNTPOINT"}) {
     EXPECT_THAT(help, HasSubstr(word));
   }
 }

@@ -24,7 +24,7 @@ class StartErrors(unittest.TestCase):
     def refused(self, *arguments, status=1, says=()):
         """mpoolfs fails, in the foreground and in the background."""
         for more in ([], ["-f"]):
-            done = run(MPOOLFS, *more, *harness.transport_options(), *arguments, check=False, timeout=60)
+            done = run(MPOOLFS, *more, *harness.data_path_options(), *arguments, check=False, timeout=60)
             print("  " + done.stderr.strip().replace("\n", "\n  "), file=sys.stderr)
             self.assertEqual(done.returncode, status, done.stderr)
             self.assertEqual(done.stdout, "")
@@ -151,7 +151,7 @@ class StartErrors(unittest.TestCase):
         directory = harness.temporary_directory()
         mnt = harness.Mount(pool=self.image, directory=directory)
         mnt.kill_daemon()
-        done = run(MPOOLFS, *harness.transport_options(), self.image, mnt.point, check=False)
+        done = run(MPOOLFS, *harness.data_path_options(), self.image, mnt.point, check=False)
         self.assertEqual(done.returncode, 1, mnt.point)
         self.assertIn("umount", done.stderr)
         run("umount", mnt.point)

@@ -1,8 +1,9 @@
 """Pools and real mounts for the tests: made, unmounted, killed and cleaned up, whatever happens.
 
-The programs come from the environment: MPOOL and MPOOLFS (set by meson), and so does the transport of all mounts
-that do not choose one: MPOOLFS_TEST_TRANSPORT, uring or dev. FUSE over io_uring is switched on for the test and put
-back at its end. Tests need root, /dev/fuse and for uring kernel 6.14 or later, and fail without them.
+The programs come from the environment: MPOOL and MPOOLFS (set by meson), and so does what all mounts use that do not
+choose themselves: MPOOLFS_TEST_TRANSPORT, uring or dev, and MPOOLFS_TEST_NATIVE, on or off. FUSE over io_uring is
+switched on for the test and put back at its end. Tests need root, /dev/fuse, for uring kernel 6.14 or later and for
+native reads 6.9, and fail without them.
 MPOOLFS_TEST_LONG=1 makes those tests that repeat something do it for longer.
 """
 
@@ -29,6 +30,7 @@ import unittest
 MPOOL = os.environ["MPOOL"]
 MPOOLFS = os.environ["MPOOLFS"]
 TRANSPORT = os.environ["MPOOLFS_TEST_TRANSPORT"]
+NATIVE = os.environ["MPOOLFS_TEST_NATIVE"]
 LONG = os.environ.get("MPOOLFS_TEST_LONG") == "1"
 
 # A whole test program; a hanging daemon is killed then, so that what waits for it fails.
@@ -37,6 +39,7 @@ START_SECONDS = 60
 END_SECONDS = 120
 
 MIB = 1 << 20
+NOBODY = 65534
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
@@ -83,6 +86,8 @@ def main():
     """Runs the tests of the calling program."""
     if TRANSPORT not in ("uring", "dev"):
         sys.exit(f"MPOOLFS_TEST_TRANSPORT={TRANSPORT}: neither uring nor dev")
+    if NATIVE not in ("on", "off"):
+        sys.exit(f"MPOOLFS_TEST_NATIVE={NATIVE}: neither on nor off")
     atexit.register(_clean_up)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _end_on_signal)
@@ -211,6 +216,31 @@ def loop_device(image):
     return device
 
 
+def pool_of_two_devices(directory):
+    """Creates the pool "two" on loop devices; returns those of capacity and staging."""
+    for name, size in (("capacity", 512 * MIB), ("staging", 256 * MIB)):
+        with open(directory / name, "wb") as file:
+            file.truncate(size)
+    capacity, staging = loop_device(directory / "capacity"), loop_device(directory / "staging")
+    run(MPOOL, "create", "--staging", staging, "two", capacity)
+    return capacity, staging
+
+
+def drop_caches():
+    """Empties the kernel's caches: of pages that nobody has mapped, and of names."""
+    pathlib.Path("/proc/sys/vm/drop_caches").write_text("3")
+
+
+def as_nobody():
+    """What to start a program with so that it runs as a user without privilege, who may mount."""
+    fuse = pathlib.Path("/dev/fuse")
+    mode = fuse.stat().st_mode & 0o777
+    if mode != 0o666:
+        fuse.chmod(0o666)
+        on_exit(fuse.chmod, mode)
+    return ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=-all"]
+
+
 def uring_is_on():
     return _URING_SWITCH.exists() and _URING_SWITCH.read_text().strip() == "Y"
 
@@ -227,11 +257,11 @@ def switch_uring(wanted):
         _URING_SWITCH.write_text("Y" if wanted else "N")
 
 
-def transport_options(transport=TRANSPORT):
-    """What makes mpoolfs use the transport, which is made possible."""
+def data_path_options(transport=TRANSPORT, native=NATIVE):
+    """What makes mpoolfs use the transport, which is made possible, and native reads or not."""
     if transport == "uring":
         switch_uring(True)
-    return ["-o", f"transport={transport}"]
+    return ["-o", f"transport={transport},native={native}"]
 
 
 def status_of(mount_point):
@@ -285,7 +315,7 @@ class Mount:
     """A pool and its mount, served by a daemon in the foreground that this program started."""
 
     def __init__(self, size="512M", create_options=(), mount_options="", pool=None, directory=None,
-                 transport=TRANSPORT, start_with=()):
+                 transport=TRANSPORT, native=NATIVE, start_with=()):
         """pool: what to mount; without it a pool is created in a file of `size`. start_with: a program that
         starts the daemon."""
         self.directory = directory or temporary_directory()
@@ -294,6 +324,7 @@ class Mount:
         self.log_path = self.directory / "mpoolfs.log"
         self.mount_options = mount_options
         self.transport = transport
+        self.native = native
         self.start_with = list(start_with)
         self.daemon = None
         self.pool = pool
@@ -306,7 +337,7 @@ class Mount:
 
     def mount(self, options=None):
         options = self.mount_options if options is None else options
-        command = [*self.start_with, MPOOLFS, "-f", *transport_options(self.transport)]
+        command = [*self.start_with, MPOOLFS, "-f", *data_path_options(self.transport, self.native)]
         if options:
             command += ["-o", options]
         command += [str(self.pool), str(self.point)]
@@ -381,6 +412,24 @@ class Mount:
 
     def path(self, *parts):
         return self.point.joinpath(*map(str, parts))
+
+    def status(self):
+        return status_of(self.point)
+
+    def open_counted(self, path, flags=os.O_RDONLY):
+        """A descriptor, and whether the kernel serves it by itself; nobody else may open files meanwhile."""
+        before = self.status()["native"]["opens"]
+        descriptor = os.open(path, flags)
+        return descriptor, self.status()["native"]["opens"] > before
+
+    def is_native(self, path):
+        descriptor, native = self.open_counted(path)
+        os.close(descriptor)
+        return native
+
+    def wait_for_native(self, *paths):
+        for path in paths:
+            wait_until(lambda path=path: self.is_native(path), f"{path} is read by the kernel")
 
     def free_blocks(self):
         return os.statvfs(self.point).f_bfree

@@ -1,7 +1,8 @@
 """Reads race what makes the kernel forget: commits, replacing, removing, growing logs. Nobody may hang.
 
 The daemon tells the kernel to forget attributes and names while requests for the same files are under way, which
-hangs when it is done by a thread, or with a lock held, that those requests need. Both transports run at a time.
+hangs when it is done by a thread, or with a lock held, that those requests need. Both transports run at a time, one
+with native reads.
 """
 
 import sys
@@ -17,8 +18,9 @@ FILES = 6
 class Invalidation(unittest.TestCase):
     def setUp(self):
         self.seed = harness.seed()
-        self.mounts = [harness.Mount(size="2G", create_options=("--zone-size", "1M"), transport=transport)
-                       for transport in ("uring", "dev")]
+        self.mounts = [harness.Mount(size="2G", create_options=("--zone-size", "1M"), transport=transport,
+                                     native=native)
+                       for transport, native in (("uring", "on"), ("dev", "off"))]
 
     def tearDown(self):
         for mnt in self.mounts:

@@ -39,7 +39,7 @@ class Lifecycle(unittest.TestCase):
     def test_background(self):
         """mpoolfs returns when the mount is usable; umount ends the daemon; the image can be mounted again"""
         for number in range(5):
-            done = run(MPOOLFS, *harness.transport_options(), self.image, self.point, timeout=60)
+            done = run(MPOOLFS, *harness.data_path_options(), self.image, self.point, timeout=60)
             self.assertEqual((done.stdout, done.stderr), ("", ""))
             self.assertEqual(harness.mounted_type(self.point), "fuse.mpoolfs")
             self.assertEqual(harness.status_of(self.point)["transport"]["name"], harness.TRANSPORT)
@@ -132,7 +132,7 @@ class Lifecycle(unittest.TestCase):
     def test_early_kill(self):
         """a daemon killed at any moment of its start and first requests ends at once"""
         for number in range(20):
-            daemon = subprocess.Popen([MPOOLFS, "-f", *harness.transport_options(), self.image, self.point],
+            daemon = subprocess.Popen([MPOOLFS, "-f", *harness.data_path_options(), self.image, self.point],
                                       stderr=subprocess.DEVNULL)
             harness.wait_until(lambda: harness.mounted_type(self.point) is not None, "mounted")
             time.sleep(number * 0.001)
@@ -227,7 +227,7 @@ class Lifecycle(unittest.TestCase):
         helper.symlink_to(MPOOLFS)
         run(helper, self.image, self.point, "-s", "-n", "-v", "-f", "-o", "rw")
         self.assertIsNone(harness.mounted_type(self.point))
-        run(helper, self.image, self.point, "-n", "-o", "rw,noauto,user", *harness.transport_options())
+        run(helper, self.image, self.point, "-n", "-o", "rw,noauto,user", *harness.data_path_options())
         (self.point / "f").write_bytes(b"data")
         run("umount", self.point)
         self.wait_for_helper(helper)
@@ -240,10 +240,10 @@ class Lifecycle(unittest.TestCase):
 
     def test_relative_paths(self):
         """relative paths of the pool and of the mount point"""
-        run(MPOOLFS, *harness.transport_options(), "pool.img", "mnt", cwd=self.directory)
+        run(MPOOLFS, *harness.data_path_options(), "pool.img", "mnt", cwd=self.directory)
         (self.point / "f").write_bytes(b"data")
         run("umount", self.point)
-        run(MPOOLFS, *harness.transport_options(), "./pool.img", "./mnt", cwd=self.directory)
+        run(MPOOLFS, *harness.data_path_options(), "./pool.img", "./mnt", cwd=self.directory)
         self.assertEqual((self.point / "f").read_bytes(), b"data")
         run("umount", self.point)
         harness.wait_until(lambda: not self.image_in_use(), "the daemon ended", 60)

@@ -338,8 +338,9 @@ class Read(Worker):
         return True
 
     def read_file(self, descriptor, path):
-        if not os.pread(descriptor, PAGE, 0) and os.fstat(descriptor).st_size == 0:
-            return False
+        with memoryview(self.buffer)[:PAGE] as part:
+            if os.preadv(descriptor, [part], 0) == 0 and os.fstat(descriptor).st_size == 0:
+                return False
         pages = os.fstat(descriptor).st_size // PAGE
         if self.choice.random() < 0.5:
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)

@@ -11,12 +11,7 @@ class TwoClasses(harness.MountTest):
     @classmethod
     def setUpClass(cls):
         directory = harness.temporary_directory()
-        for name, size in (("capacity", 512 * MIB), ("staging", 256 * MIB)):
-            with open(directory / name, "wb") as file:
-                file.truncate(size)
-        cls.capacity = harness.loop_device(directory / "capacity")
-        cls.staging = harness.loop_device(directory / "staging")
-        run(harness.MPOOL, "create", "--staging", cls.staging, "two", cls.capacity)
+        cls.capacity, cls.staging = harness.pool_of_two_devices(directory)
         cls.mnt = harness.Mount(pool=f"{cls.capacity},{cls.staging}", directory=directory)
 
     def policy(self, name, media_class):

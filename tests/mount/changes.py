@@ -1,0 +1,102 @@
+"""A pool on loop devices gets a second device, room, a name and settings between mounts; while it is mounted it is
+left alone, and `mpool df` asks the mount."""
+
+import json
+import os
+
+import harness
+from harness import MIB, MPOOL, content, run
+
+SUPERBLOCKS = 16384  # bytes at the front of a device
+
+
+def loop_device_of(path, size):
+    with open(path, "wb") as file:
+        file.truncate(size)
+    return harness.loop_device(path)
+
+
+def mpool(*arguments):
+    return run(MPOOL, *arguments).stdout
+
+
+def usage_of(pool):
+    return json.loads(mpool("df", "--json", pool))[0]
+
+
+class Changes(harness.MountTest):
+    @classmethod
+    def setUpClass(cls):
+        cls.directory = harness.temporary_directory()
+        cls.capacity = loop_device_of(cls.directory / "capacity", 256 * MIB)
+        mpool("create", "changing", cls.capacity)
+        cls.mnt = harness.Mount(pool="changing", directory=cls.directory)
+
+    def test_a_life(self):
+        """each change is refused while the pool is mounted, made between mounts, and found by the next"""
+        self.write_file("f", content(1, 5 * MIB + 1))
+        staging = loop_device_of(self.directory / "staging", 128 * MIB)
+        changes = (("add", "changing", staging), ("grow", "changing"), ("set", "changing", "label=mine"),
+                   ("rename", "changing", "changed"))
+        for change in (*changes, ("get", "changing")):
+            refused = run(MPOOL, *change, check=False)
+            self.assertEqual(refused.returncode, 1)
+            self.assertIn(f"pool changing: is mounted on {self.mnt.point}", refused.stderr)
+            self.assertIn("umount", refused.stderr)
+        with open(self.directory / "capacity", "r+b") as file:
+            file.truncate(400 * MIB)
+        run("losetup", "--set-capacity", self.capacity)
+
+        self.mnt.umount()
+        for change in changes:
+            mpool(*change)
+        self.mnt.pool = "changed"
+        self.mnt.mount()
+        self.assertEqual((self.root / "f").read_bytes(), content(1, 5 * MIB + 1))
+        os.setxattr(self.root, "user.mpool.class", b"staging")
+        self.write_file("g", content(2, 3 * MIB))
+        status = json.loads(self.mnt.path(".mpool", "status.json").read_bytes())
+        self.assertEqual([device["size"] for device in status["devices"]], [400 * MIB, 128 * MIB])
+
+        self.mnt.umount()
+        self.assertEqual(mpool("get", "changed", "label"), "mine\n")
+        self.mnt.mount()
+        self.assertEqual((self.root / "g").read_bytes(), content(2, 3 * MIB))
+        self.interrupted_rename(staging)
+        self.df_of_both()
+
+    def interrupted_rename(self, staging):
+        """the name has not reached the staging device: both names find the pool, and it gets the new one"""
+        self.mnt.umount()
+        with open(staging, "r+b") as device:
+            before = device.read(SUPERBLOCKS)
+        for name in ("changed", "again"):
+            mpool("rename", "UUID=" + usage_of(self.capacity + "," + staging)["pool"]["uuid"], "again")
+            with open(staging, "r+b") as device:
+                device.write(before)
+                os.fsync(device.fileno())
+            self.mnt.pool = name
+            self.mnt.mount()
+            self.assertEqual((self.root / "g").read_bytes(), content(2, 3 * MIB))
+            self.mnt.umount()
+            label = run("blkid", "-p", "-s", "LABEL", "-o", "value", staging).stdout
+            self.assertEqual(label, "again\n")
+        self.mnt.mount()
+
+    def df_of_both(self):
+        """the same numbers from the mount and from the devices"""
+        harness.wait_until(lambda: not any(row["pending"] for row in usage_of("again")["classes"]),
+                           "discards done")
+        mounted = usage_of("again")
+        self.assertEqual(mounted["mounted_on"], str(self.mnt.point))
+        # Other pools of the machine may be in use by others.
+        self.assertIn(str(self.mnt.point), run(MPOOL, "df", check=False).stdout)
+        self.mnt.umount()
+        idle = usage_of("again")
+        self.assertIsNone(idle["mounted_on"])
+        self.assertEqual(mounted["total"], idle["total"])
+        self.mnt.mount()
+
+
+if __name__ == "__main__":
+    harness.main()
