@@ -1,8 +1,8 @@
 #include "tools/claim.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
-#include <span>
 #include <type_traits>
 #include <utility>
 
@@ -100,6 +100,23 @@ NewImage::NewImage(std::string path, std::uint64_t size) : path_(std::move(path)
 NewImage::~NewImage() {
   if (!kept_ && ::unlink(path_.c_str()) != 0) {
     spdlog::error("{}: removing the new image: {}", path_, errno_text(errno));
+  }
+}
+
+bool same_file(const std::string& a, const std::string& b) {
+  std::error_code error;
+  return std::filesystem::weakly_canonical(a) == std::filesystem::weakly_canonical(b) ||
+         std::filesystem::equivalent(a, b, error);
+}
+
+void refuse_taken_name(const std::string& name, std::span<const std::string> ours) {
+  for (const FoundDevice& found : scan_devices(list_block_devices())) {
+    if (found.superblock.pool_name != name) continue;
+    if (std::ranges::any_of(ours, [&](const auto& path) { return same_file(path, found.path); })) {
+      continue;
+    }
+    raise(EEXIST, name, "{} holds a pool of this name (UUID {}); use another name, or --force",
+          found.path, found.superblock.pool_uuid.to_string());
   }
 }
 

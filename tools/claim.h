@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 
 #include "engine/device/device.h"
@@ -26,6 +27,12 @@ class NewImage {
   std::string path_;
   bool kept_ = false;
 };
+
+// Whether two paths name one file or device.
+bool same_file(const std::string& a, const std::string& b);
+// Throws EEXIST when a block device other than `ours` holds a pool of that name: neither of the two
+// could be mounted by name.
+void refuse_taken_name(const std::string& name, std::span<const std::string> ours);
 
 // Opens the device for activation (EBUSY when anything uses it, forced or not), and makes sure that
 // it holds nothing anybody knows: EEXIST, naming what was found, unless `force`. Nothing is

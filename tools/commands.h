@@ -18,11 +18,21 @@ int run_list(Context& context, Arguments arguments);
 int run_info(Context& context, Arguments arguments);
 int run_destroy(Context& context, Arguments arguments);
 int run_dump(Context& context, Arguments arguments);
+int run_check(Context& context, Arguments arguments);
+int run_add(Context& context, Arguments arguments);
+int run_rename(Context& context, Arguments arguments);
+int run_grow(Context& context, Arguments arguments);
+int run_set(Context& context, Arguments arguments);
+int run_get(Context& context, Arguments arguments);
+int run_df(Context& context, Arguments arguments);
 
 struct SubCommand {
   std::string_view name;
   std::string_view summary;  // one line
   int (*run)(Context&, Arguments);
+  // Exit statuses for an Error and a UsageError.
+  int failure = kFailure;
+  int usage = kUsage;
 };
 std::span<const SubCommand> sub_commands();
 

@@ -1,16 +1,11 @@
 // mpool create: makes a pool on block devices or in files.
-#include <cerrno>
-#include <filesystem>
 #include <ostream>
 
 #include <fmt/format.h>
 #include <fmt/ostream.h>
 #include <fmt/ranges.h>
 
-#include "engine/base/error.h"
 #include "engine/base/size.h"
-#include "engine/device/probe.h"
-#include "engine/pool/discovery.h"
 #include "engine/pool/pool.h"
 #include "tools/claim.h"
 #include "tools/command_line.h"
@@ -89,27 +84,6 @@ Request request_from(const CommandLine& line) {
   return request;
 }
 
-bool same_file(const std::string& a, const std::string& b) {
-  std::error_code error;
-  return std::filesystem::weakly_canonical(a) == std::filesystem::weakly_canonical(b) ||
-         std::filesystem::equivalent(a, b, error);
-}
-
-// Two pools of one name can be made only on purpose: neither could be mounted by name.
-void refuse_taken_name(const Request& request) {
-  for (const FoundDevice& found : scan_devices(list_block_devices())) {
-    if (found.superblock.pool_name != request.options.name) continue;
-    bool ours = false;  // to be overwritten, or refused for what it holds
-    for (const Place& place : request.places)
-      ours = ours || same_file(place.path, found.path);
-    if (!ours) {
-      raise(EEXIST, request.options.name,
-            "{} holds a pool of this name (UUID {}); use another name, or --force", found.path,
-            found.superblock.pool_uuid.to_string());
-    }
-  }
-}
-
 // Makes the pool and reads it back. Images made for it are removed when it fails.
 std::unique_ptr<Pool> make_pool(const Request& request) {
   std::vector<std::unique_ptr<NewImage>> images;
@@ -155,15 +129,16 @@ int run_create(Context& context, Arguments arguments) {
   if (request.places.size() > 1 && same_file(request.places[0].path, request.places[1].path)) {
     throw UsageError("--staging: the same device as DEV");
   }
-  if (!request.force) refuse_taken_name(request);
+  if (!request.force) {
+    std::vector<std::string> paths;
+    for (const Place& place : request.places)
+      paths.push_back(place.path);
+    refuse_taken_name(request.options.name, paths);
+  }
 
   const auto pool = make_pool(request);
   if (request.json) {
-    print_json(context.out, {{"pool", pool_json(*pool)},
-                             {"devices", devices_json(*pool)},
-                             {"spares", spares_json(*pool)},
-                             {"space", space_json(*pool)},
-                             {"config", config_json(*pool)}});
+    print_json(context.out, summary_json(*pool));
   } else {
     print_summary(context.out, *pool);
   }

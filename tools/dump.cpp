@@ -15,6 +15,7 @@
 #include "tools/commands.h"
 #include "tools/facts.h"
 #include "tools/pool_access.h"
+#include "tools/progress.h"
 #include "tools/sha256.h"
 
 namespace mpool::tools {
@@ -159,36 +160,18 @@ class Writer {
   const char* separator_ = "\n";
 };
 
-class Progress {
- public:
-  Progress(Context& context, std::size_t total) : context_(context), total_(total) {}
-  void show(std::size_t done) {
-    if (context_.err_is_terminal) {
-      fmt::print(context_.err, "\rmpool dump: {} of {} objects", done, total_);
-      context_.err.flush();
-    }
-  }
-  ~Progress() {
-    if (context_.err_is_terminal) fmt::print(context_.err, "\n");
-  }
-
- private:
-  Context& context_;
-  std::size_t total_;
-};
-
 // Returns the number of objects that could not be read.
 std::size_t write_objects(Context& context, Writer& writer, const Pool& pool) {
   const auto objects = pool.objects();
   AlignedBuffer buffer(kChunkSize);
-  Progress progress(context, objects.size());
+  Progress progress(context, "mpool dump");
   std::size_t done = 0;
   std::size_t failed = 0;
   for (const ObjectRecord& object : objects) {
     const Digest content = digest(pool, object, buffer);
     writer.entry("object", object_json(object, content));
     if (!content.error.empty()) ++failed;
-    progress.show(++done);
+    progress.show(++done, objects.size(), "objects");
   }
   return failed;
 }

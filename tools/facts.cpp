@@ -61,6 +61,14 @@ Json spares_json(const Pool& pool) {
   return spares;
 }
 
+Json summary_json(const Pool& pool) {
+  return {{"pool", pool_json(pool)},
+          {"devices", devices_json(pool)},
+          {"spares", spares_json(pool)},
+          {"space", space_json(pool)},
+          {"config", config_json(pool)}};
+}
+
 Json space_json(const Pool& pool) {
   Json classes = Json::array();
   for (const MediaClass media_class : pool.classes()) {

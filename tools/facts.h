@@ -26,6 +26,8 @@ Json devices_json(const Pool& pool);
 Json config_json(const Pool& pool);
 // [{class, percent}]
 Json spares_json(const Pool& pool);
+// {pool, devices, spares, space, config}
+Json summary_json(const Pool& pool);
 // [{class, zone_size, zones, usable, used, free, spare, free_spare, pending}], in zones
 Json space_json(const Pool& pool);
 

@@ -19,8 +19,16 @@ constexpr std::array kSubCommands = {
     SubCommand{"create", "make a pool on a block device or in a file", run_create},
     SubCommand{"list", "list the pools of this machine", run_list},
     SubCommand{"info", "show a pool's devices, space and settings", run_info},
+    SubCommand{"df", "show how full pools are", run_df},
+    SubCommand{"add", "give a pool a staging device", run_add},
+    SubCommand{"grow", "use the room by which a pool's devices grew", run_grow},
+    SubCommand{"rename", "give a pool another name", run_rename},
+    SubCommand{"set", "change settings of a pool", run_set},
+    SubCommand{"get", "show settings of a pool", run_get},
     SubCommand{"destroy", "remove a pool", run_destroy},
     SubCommand{"dump", "list every object of a pool with a checksum of its content", run_dump},
+    SubCommand{"check", "find, and repair, what is wrong with a pool", run_check, kCheckFailure,
+               kCheckUsage},
 };
 
 void print_help(Context& context) {
@@ -65,13 +73,13 @@ int run_sub_command(Context& context, const SubCommand& command, Arguments argum
   } catch (const UsageError& error) {
     fmt::print(context.err, "mpool {}: {}\nTry: mpool {} --help\n", command.name, error.what(),
                command.name);
-    return kUsage;
+    return command.usage;
   } catch (const Error& error) {
     fmt::print(context.err, "mpool {}: {}\n", command.name, error.what());
     if (const auto text = advice(error.code()); !text.empty()) {
       fmt::print(context.err, "{}\n", text);
     }
-    return kFailure;
+    return command.failure;
   }
 }
 

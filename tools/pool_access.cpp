@@ -9,6 +9,7 @@
 #include "engine/base/error.h"
 #include "engine/device/open.h"
 #include "engine/device/overlay_device.h"
+#include "tools/mounted.h"
 
 namespace mpool::tools {
 
@@ -18,6 +19,35 @@ std::unique_ptr<Pool> inspect_pool(const std::vector<std::string>& paths) {
     overlays.push_back(std::make_unique<OverlayDevice>(std::move(device)));
   }
   return Pool::activate(std::move(overlays));
+}
+
+namespace {
+
+// Runs what needs the pool to be idle.
+template <typename Open>
+std::unique_ptr<Pool> open_idle(const std::vector<std::string>& paths, Open open) {
+  const auto superblocks = peek_superblocks(paths);
+  require_one_pool(superblocks);
+  try {
+    return open();
+  } catch (const Error& error) {
+    if (error.code() != EBUSY) throw;
+    const Superblock& superblock = require_superblock(superblocks.front());
+    const auto mounted = find_mounted(superblock.pool_uuid);
+    if (!mounted) throw;
+    raise(EBUSY, "pool " + superblock.pool_name, "is mounted on {}", mounted->mount_point);
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<Pool> inspect_idle_pool(const std::vector<std::string>& paths) {
+  return open_idle(paths, [&] { return inspect_pool(paths); });
+}
+
+std::unique_ptr<Pool> activate_for_change(const std::vector<std::string>& paths) {
+  return open_idle(paths,
+                   [&] { return Pool::activate(open_pool_devices(paths, OpenMode::activate)); });
 }
 
 std::vector<DeviceSuperblocks> peek_superblocks(const std::vector<std::string>& paths) {

@@ -1,6 +1,7 @@
 #include "engine/device/device.h"
 
 #include <cerrno>
+#include <exception>
 #include <utility>
 
 #include <fmt/format.h>
@@ -21,7 +22,15 @@ void count(std::atomic<std::uint64_t>& counter, std::uint64_t by = 1) {
 }  // namespace
 
 Device::Device(std::string name, DeviceProperties properties)
-    : name_(std::move(name)), properties_(std::move(properties)) {}
+    : name_(std::move(name)), properties_(std::move(properties)), size_(properties_.size) {}
+
+std::uint64_t Device::update_size() {
+  const std::uint64_t found = query_size();
+  std::uint64_t known = size();
+  while (found > known && !size_.compare_exchange_weak(known, found, std::memory_order_acq_rel)) {
+  }
+  return found;
+}
 
 void Device::read(std::uint64_t offset, ByteSpan into) {
   check_range("read", offset, into.size());
@@ -51,14 +60,44 @@ void Device::write(std::uint64_t offset, ConstByteSpan from) {
 
 void Device::flush() {
   check_writable("flush");
-  count(counters_.flushes);
-  try {
-    flush_impl();
-  } catch (const Error& error) {
-    go_offline(error);
+  {
+    std::unique_lock lock(flush_mutex_);
+    // One that is under way may have begun before a write that the caller relies on.
+    const std::uint64_t mine = flushes_begun_ + 1;
+    while (flushes_ended_ < mine) {
+      if (flushes_ended_ == flushes_begun_) {
+        flush_for_all(lock);
+      } else {
+        flush_ended_[mine % 2].wait(lock);
+      }
+    }
   }
   // A flush vouches for all writes before it, also for one that failed on another thread meanwhile.
   check_writable("flush");
+}
+
+// Does the next flush, for all who wait for it: when it fails they find the device offline.
+void Device::flush_for_all(std::unique_lock<std::mutex>& lock) {
+  ++flushes_begun_;
+  lock.unlock();
+  std::exception_ptr failure;
+  try {
+    check_writable("flush");
+    count(counters_.flushes);
+    try {
+      flush_impl();
+    } catch (const Error& error) {
+      go_offline(error);
+    }
+  } catch (...) {
+    offline_.store(true, std::memory_order_release);
+    failure = std::current_exception();
+  }
+  lock.lock();
+  flushes_ended_ = flushes_begun_;
+  flush_ended_[flushes_ended_ % 2].notify_all();
+  flush_ended_[(flushes_ended_ + 1) % 2].notify_one();
+  if (failure != nullptr) std::rethrow_exception(failure);
 }
 
 void Device::discard(std::uint64_t offset, std::uint64_t length) {
@@ -185,9 +224,10 @@ void Device::check_range(const char* operation, std::uint64_t offset, std::uint6
     raise(EINVAL, name_, "{} of {} bytes at {}: not aligned to {} bytes", operation, length, offset,
           kPageSize);
   }
-  if (offset > properties_.size || length > properties_.size - offset) {
+  const std::uint64_t size = this->size();
+  if (offset > size || length > size - offset) {
     raise(EINVAL, name_, "{} of {} bytes at {}: beyond the end, the device has {} bytes", operation,
-          length, offset, properties_.size);
+          length, offset, size);
   }
 }
 

@@ -1,8 +1,11 @@
 // The device interface: all that the engine sees of the media.
 #pragma once
 
+#include <array>
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
+#include <mutex>
 #include <string>
 
 #include "engine/base/aligned_buffer.h"
@@ -29,8 +32,9 @@ struct DeviceProperties {
   bool rotational = false;
   bool is_file = false;  // a regular file, not a block device
   ZonedModel zoned = ZonedModel::none;
-  bool read_only = false;  // opened for reading only: write, flush and discard throw EROFS
-  std::string model;       // vendor's model string, or empty
+  bool read_only = false;      // opened for reading only: write, flush and discard throw EROFS
+  bool keeps_nothing = false;  // what is written is gone with the Device: it lies over another one
+  std::string model;           // vendor's model string, or empty
 };
 
 // A device or file opened for direct I/O.
@@ -39,7 +43,7 @@ struct DeviceProperties {
 // Memory aligned to kPageSize is moved without a copy. A call returns when all bytes are
 // transferred, or throws Error with the errno of the failure; after a failed write the range holds
 // anything. Nothing is durable before flush() returned; flush() makes everything durable whose
-// write() returned before it was called.
+// write() returned before it was called. Flushes that come while one is under way share the next.
 //
 // Threads: all functions may be called at the same time from any number of threads.
 //
@@ -56,6 +60,11 @@ class Device {
   // The path it was opened by; what messages call it.
   const std::string& name() const noexcept { return name_; }
   const DeviceProperties& properties() const noexcept { return properties_; }
+  // Bytes that can be used: properties().size, or more since update_size() found the device grown.
+  std::uint64_t size() const noexcept { return size_.load(std::memory_order_acquire); }
+  // Looks how large the device is now, and returns that; when it grew, size() grows too. size()
+  // never becomes less.
+  std::uint64_t update_size();
 
   void read(std::uint64_t offset, ByteSpan into);
   void write(std::uint64_t offset, ConstByteSpan from);
@@ -88,6 +97,8 @@ class Device {
   virtual void write_impl(std::uint64_t offset, ConstByteSpan from) = 0;
   virtual void flush_impl() = 0;
   virtual void discard_impl(std::uint64_t offset, std::uint64_t length) = 0;
+  // Bytes that the device has now. Here: as many as when it was opened.
+  virtual std::uint64_t query_size() { return properties_.size; }
   // Begins what is left of a transfer: prepares it on its ring, whose result (bytes, or a negative
   // errno) then goes to DeviceTransfer::completed(). Here: does all of it at once and posts the
   // result. Throws Error when it cannot be begun.
@@ -100,11 +111,18 @@ class Device {
   void finish(DeviceTransfer& transfer, int error, const char* cause) noexcept;
   void check_range(const char* operation, std::uint64_t offset, std::uint64_t length) const;
   void check_writable(const char* operation) const;
+  void flush_for_all(std::unique_lock<std::mutex>& lock);
   [[noreturn]] void go_offline(const Error& error);
 
   std::string name_;
   DeviceProperties properties_;
+  std::atomic<std::uint64_t> size_;
   std::atomic<bool> offline_ = false;
+  std::mutex flush_mutex_;  // not held during the flush itself; nothing is taken under it
+  // Who waits for flush n waits at n % 2: woken when it has ended, and one of them to begin it.
+  std::array<std::condition_variable, 2> flush_ended_;
+  std::uint64_t flushes_begun_ = 0;
+  std::uint64_t flushes_ended_ = 0;  // as many, or one less: that one is under way
   struct {
     std::atomic<std::uint64_t> reads, read_bytes, writes, written_bytes, flushes, discards, errors;
   } counters_{};

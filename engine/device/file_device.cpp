@@ -13,6 +13,7 @@
 
 #include "engine/base/error.h"
 #include "engine/device/io_ring.h"
+#include "engine/device/system_properties.h"
 #include "engine/device/transfer.h"
 
 namespace mpool {
@@ -86,7 +87,7 @@ void FileDevice::read_aligned(std::uint64_t offset, ByteSpan into) {
         round_down(static_cast<std::uint64_t>(done), properties().logical_sector_size);
     if (step == 0) {
       raise(EIO, name(), "{}: the device ends there, it was opened with {} bytes",
-            describe_io("read", into.size(), offset), properties().size);
+            describe_io("read", into.size(), offset), size());
     }
     into = into.subspan(step);
     offset += step;
@@ -118,6 +119,10 @@ void FileDevice::start_impl(DeviceTransfer& transfer) {
   } else {
     io_uring_prep_read(&entry, fd_.get(), transfer.memory_, length, transfer.offset_);
   }
+}
+
+std::uint64_t FileDevice::query_size() {
+  return query_properties(fd_.get(), name()).size;
 }
 
 void FileDevice::flush_impl() {

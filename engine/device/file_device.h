@@ -25,6 +25,7 @@ class FileDevice : public Device {
   void write_impl(std::uint64_t offset, ConstByteSpan from) override;
   void flush_impl() override;
   void discard_impl(std::uint64_t offset, std::uint64_t length) override;
+  std::uint64_t query_size() override;
   void start_impl(DeviceTransfer& transfer) override;
 
  private:

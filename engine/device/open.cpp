@@ -15,6 +15,7 @@
 #include "engine/base/error.h"
 #include "engine/device/file_descriptor.h"
 #include "engine/device/file_device.h"
+#include "engine/device/loops.h"
 #include "engine/device/system_properties.h"
 
 namespace mpool {
@@ -76,6 +77,17 @@ int try_flock(int fd, int operation) {
   return 0;
 }
 
+// Views of a pool in a file read it through loop devices, also when their daemon was killed.
+void check_loops(const std::string& path) {
+  for (const std::string& loop : loops_over(path)) {
+    const int held = patiently([&] { return try_exclusive_open(loop); });
+    if (held == EBUSY) {
+      raise(EBUSY, path,
+            "in use through {}: mounted, or read by programs that outlived a killed mpoolfs", loop);
+    }
+  }
+}
+
 void take_flock(int fd, const std::string& path, OpenMode mode) {
   const int operation = mode == OpenMode::activate ? LOCK_EX : LOCK_SH;
   const int code = patiently([&] { return try_flock(fd, operation); });
@@ -87,7 +99,10 @@ void take_flock(int fd, const std::string& path, OpenMode mode) {
 FileDescriptor lock(int fd, const std::string& path, OpenMode mode, bool is_block,
                     const TolerateHolder& tolerate) {
   take_flock(fd, path, mode);
-  if (!is_block) return {};
+  if (!is_block) {
+    if (mode == OpenMode::activate && !tolerate) check_loops(path);
+    return {};
+  }
   const int held = patiently([&] {
     const int code = try_exclusive_open(path);
     return code == EBUSY && tolerate && tolerate(path) ? 0 : code;

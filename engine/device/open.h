@@ -26,11 +26,12 @@ using TolerateHolder = std::function<bool(const std::string& path)>;
 // Opens `path` with direct I/O (page-cache I/O only where the file system has no direct I/O, as
 // tmpfs). `activate` and `inspect` take a flock and, for a block device, check that nobody holds it
 // exclusively (a mount, RAID, …); the device is not held exclusively afterwards (native-view.md).
-// For a loop device the file behind it is locked, too. The locks end with the Device. What is found
-// in use is tried again for half a second: udev locks devices for moments, and a daemon just
-// unmounted takes one to end. Errors: ENOENT, EACCES, …; EBUSY when locked or held by another;
-// ENOTBLK when it is neither a block device nor a regular file; EINVAL when its sector size exceeds
-// kPageSize.
+// For a loop device the file behind it is locked, too; for a file `activate` checks that nobody
+// holds a loop device over it exclusively, unless `tolerate` is given: then the caller sees to
+// those (loops.h). The locks end with the Device. What is found in use is tried again for half a
+// second: udev locks devices for moments, and a daemon just unmounted takes one to end. Errors:
+// ENOENT, EACCES, …; EBUSY when locked or held by another; ENOTBLK when it is neither a block
+// device nor a regular file; EINVAL when its sector size exceeds kPageSize.
 std::unique_ptr<Device> open_device(const std::string& path, OpenMode mode,
                                     const TolerateHolder& tolerate = nullptr);
 

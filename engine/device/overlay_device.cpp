@@ -12,6 +12,7 @@ namespace {
 DeviceProperties overlay_properties(DeviceProperties properties) {
   properties.read_only = false;
   properties.volatile_cache = false;
+  properties.keeps_nothing = true;
   return properties;
 }
 
@@ -32,6 +33,10 @@ OverlayDevice::OverlayDevice(std::unique_ptr<Device> base)
 
 OverlayDevice::OverlayDevice(std::string name, std::uint64_t size, std::uint32_t sector_size)
     : Device(std::move(name), memory_properties(size, sector_size)) {}
+
+std::uint64_t OverlayDevice::query_size() {
+  return base_ != nullptr ? base_->update_size() : properties().size;
+}
 
 void OverlayDevice::read_impl(std::uint64_t offset, ByteSpan into) {
   // The base never changes, so it is read without the lock, what was written is put over it after.

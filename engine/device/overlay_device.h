@@ -30,6 +30,7 @@ class OverlayDevice : public Device {
   void write_impl(std::uint64_t offset, ConstByteSpan from) override;
   void flush_impl() override {}
   void discard_impl(std::uint64_t offset, std::uint64_t length) override;
+  std::uint64_t query_size() override;
 
  private:
   static constexpr std::size_t kChunkPages = 256;

@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
+#include <set>
 #include <shared_mutex>
 #include <utility>
+#include <vector>
 
 #include <spdlog/spdlog.h>
 
@@ -27,6 +30,8 @@ struct Mdc::Impl {
   void compact(const std::function<void(const Append&)>& write_live);
   void switch_roles(Ticket end_of_new);
   std::uint64_t erased_generation() const;
+  std::optional<Mlog::Written> write(Ticket ticket);
+  void flushed(Ticket ticket, const Mlog::Written& written);
 
   std::uint64_t generation(unsigned half) const;
   const std::string& half_name(unsigned half) const { return halves[half].place.name; }
@@ -97,6 +102,18 @@ Mdc::Ticket Mdc::Impl::first_use() {
   const Ticket end = log.append_compaction_end();
   log.sync(end);
   return end;
+}
+
+std::optional<Mlog::Written> Mdc::Impl::write(Ticket ticket) {
+  const std::shared_lock lock(roles);
+  if (ticket <= settled) return std::nullopt;
+  return logs[active]->write(ticket - base);
+}
+
+// After a flush of the device. A compaction since write() has settled the ticket.
+void Mdc::Impl::flushed(Ticket ticket, const Mlog::Written& written) {
+  const std::shared_lock lock(roles);
+  if (ticket > settled) logs[active]->flushed(written);
 }
 
 std::uint64_t Mdc::Impl::generation(unsigned half) const {
@@ -184,6 +201,25 @@ Mdc::Ticket Mdc::append(ConstByteSpan record) {
 void Mdc::sync(Ticket ticket) {
   const std::shared_lock lock(impl_->roles);
   if (ticket > impl_->settled) impl_->logs[impl_->active]->sync(ticket - impl_->base);
+}
+
+void Mdc::sync(std::span<const Point> points) {
+  struct Pending {
+    const Point& point;
+    Mlog::Written written;
+  };
+  std::vector<Pending> pending;
+  std::set<Device*> devices;
+  for (const Point& point : points) {
+    if (const auto written = point.mdc->impl_->write(point.ticket)) {
+      pending.push_back({point, *written});
+      devices.insert(written->device);
+    }
+  }
+  for (Device* device : devices)
+    device->flush();
+  for (const auto& [point, written] : pending)
+    point.mdc->impl_->flushed(point.ticket, written);
 }
 
 void Mdc::compact(const std::function<void(const Append&)>& write_live) {

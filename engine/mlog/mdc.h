@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 
 #include "engine/format/object_id.h"
@@ -40,6 +41,13 @@ class Mdc {
   // Durable up to `ticket`, also over a compaction in between. Shared by concurrent callers (group
   // commit).
   void sync(Ticket ticket);
+  // Several MDCs, each up to a ticket: all are written first, then each device is flushed once. On
+  // an error some may be durable: sync() of each tells.
+  struct Point {
+    Mdc* mdc;
+    Ticket ticket;
+  };
+  static void sync(std::span<const Point> points);
 
   // Replaces the content: `write_live` appends, by the function it is given, the records that are
   // to remain; then the halves change roles. Durable on return. When anything fails before the new

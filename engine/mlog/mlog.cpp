@@ -19,7 +19,7 @@ void check_place(const MlogPlace& place) {
   if (place.sector_size != 512 && place.sector_size != kPageSize) {
     raise(EINVAL, place.name, "log block size {}, expected 512 or 4096", place.sector_size);
   }
-  const std::uint64_t device_size = place.device->properties().size;
+  const std::uint64_t device_size = place.device->size();
   if (place.capacity == 0 || !is_aligned(place.offset | place.capacity, kPageSize) ||
       place.offset > device_size || place.capacity > device_size - place.offset) {
     raise(EINVAL, place.name, "log of {} bytes at {} does not lie inside {} of {} bytes",
@@ -168,8 +168,8 @@ Mlog::Ticket Mlog::Impl::append(ChunkType kind, std::span<const ConstByteSpan> p
   bool first = true;
   do {
     if (room() == 0) {
-      while (tail_full())
-        write_out(lock, false);
+      write_until(
+          lock, false, [&] { return !tail_full(); }, [] { return false; });
       begin_block();
     }
     const auto count =
@@ -199,8 +199,26 @@ Mlog::Ticket Mlog::Impl::append(ChunkType kind, std::span<const ConstByteSpan> p
 void Mlog::Impl::sync(Ticket ticket) {
   Lock lock(mutex_);
   ticket = std::min(ticket, appended_);
-  while (durable_ < ticket)
-    write_out(lock, true);
+  write_until(
+      lock, true, [&] { return durable_ >= ticket; },
+      [&] { return flushing_ && writing_upto_ >= ticket; });
+}
+
+std::optional<Mlog::Written> Mlog::Impl::write(Ticket ticket) {
+  Lock lock(mutex_);
+  ticket = std::min(ticket, appended_);
+  write_until(
+      lock, false, [&] { return written_ >= ticket; }, [&] { return writing_upto_ >= ticket; });
+  if (durable_ >= ticket) return std::nullopt;
+  check_usable();  // of what a flush failed for after it was written nothing is known
+  return Written{.device = place_.device, .ticket = written_, .blocks = written_blocks_};
+}
+
+void Mlog::Impl::flushed(const Written& written) {
+  const std::lock_guard lock(mutex_);
+  if (written.ticket <= durable_) return;
+  durable_ = written.ticket;
+  durable_blocks_ = written.blocks;
 }
 
 // Gives the blocks not written yet their headers, all of one flush set.
@@ -257,13 +275,32 @@ std::string Mlog::Impl::do_io(std::size_t length, bool flush_first, bool make_du
   }
 }
 
-// Writes what is in memory, and with `make_durable` flushes the device: for all appends up to now.
-// When somebody else is at it, only waits for that; the caller looks again.
-void Mlog::Impl::write_out(Lock& lock, bool make_durable) {
-  if (writing_) {
-    idle_.wait(lock, [&] { return !writing_; });
-    return;
+// Writes, or waits for who is writing, until done(). covered(): that one's write is enough. At the
+// end of a write those that it was enough for are woken, and of the others one, to write for all of
+// them; one that was woken and has nothing to write any more passes that on.
+template <typename Done, typename Covered>
+void Mlog::Impl::write_until(Lock& lock, bool make_durable, Done done, Covered covered) {
+  struct Turn {
+    Impl& log;
+    bool taken = false;
+    ~Turn() {
+      if (taken && !log.writing_) log.write_ended_[(log.writes_ + 1) % 2].notify_one();
+    }
+  } turn{*this};
+  while (!done()) {
+    if (writing_) {
+      write_ended_[(writes_ + (covered() ? 0 : 1)) % 2].wait(lock);
+      turn.taken = true;
+    } else {
+      write_out(lock, make_durable);
+      turn.taken = false;
+    }
   }
+}
+
+// Writes what is in memory, and with `make_durable` flushes the device: for all appends up to now.
+// Nobody else may be at it.
+void Mlog::Impl::write_out(Lock& lock, bool make_durable) {
   check_usable();
   const Ticket ticket = appended_;
   const std::uint32_t blocks = end_;
@@ -273,12 +310,16 @@ void Mlog::Impl::write_out(Lock& lock, bool make_durable) {
   // taken for new ones.
   const bool flush_first = length > 0 && written_blocks_ > durable_blocks_ &&
                            bytes(blocks - durable_blocks_) > kFlushSetSize;
+  ++writes_;
   writing_ = true;
+  writing_upto_ = ticket;
+  flushing_ = make_durable;
   lock.unlock();
   std::string failure = do_io(length, flush_first, make_durable);
   lock.lock();
   writing_ = false;
-  idle_.notify_all();
+  write_ended_[writes_ % 2].notify_all();
+  write_ended_[(writes_ + 1) % 2].notify_one();
   if (!failure.empty()) {
     failure_ = std::move(failure);
     check_usable();
@@ -369,6 +410,12 @@ void Mlog::sync(Ticket ticket) {
 }
 void Mlog::sync() {
   impl_->sync(impl_->appended());
+}
+std::optional<Mlog::Written> Mlog::write(Ticket ticket) {
+  return impl_->write(ticket);
+}
+void Mlog::flushed(const Written& written) {
+  impl_->flushed(written);
 }
 void Mlog::reset(std::uint64_t generation) {
   impl_->reset(generation);

@@ -75,6 +75,17 @@ class Mlog {
   // The same for all that was appended before the call.
   void sync();
 
+  // sync() in two steps, so that several logs share a flush of their device. write() hands
+  // everything up to `ticket` to the device; nullopt when it is durable already. When the device
+  // was flushed after that, flushed() notes that what was written is durable.
+  struct Written {
+    Device* device;  // to be flushed
+    Ticket ticket;
+    std::uint32_t blocks;
+  };
+  std::optional<Written> write(Ticket ticket);
+  void flushed(const Written& written);
+
   // Forgets the content and starts over as an empty log of a greater generation. The caller has
   // made the generation durable in the owning MDC; discarding the zones is the caller's too.
   void reset(std::uint64_t generation);

@@ -1,6 +1,7 @@
 // What is behind Mlog. Internal to engine/mlog.
 #pragma once
 
+#include <array>
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
@@ -43,6 +44,8 @@ struct Mlog::Impl {
   // Appends a record, or a marker (no parts).
   Ticket append(ChunkType kind, std::span<const ConstByteSpan> parts);
   void sync(Ticket ticket);
+  std::optional<Written> write(Ticket ticket);
+  void flushed(const Written& written);
   Ticket appended() const;
   void reset(std::uint64_t generation);
   bool fits(std::uint64_t length) const;
@@ -71,7 +74,8 @@ struct Mlog::Impl {
  private:
   std::mutex append_mutex_;
   mutable std::mutex mutex_;
-  std::condition_variable idle_;  // writing_ became false
+  // Who waits for write n waits at n % 2: woken when it has ended, and one of them to do it.
+  std::array<std::condition_variable, 2> write_ended_;
   std::uint64_t generation_;
   bool has_start_ = false;
   bool has_end_ = false;
@@ -92,12 +96,17 @@ struct Mlog::Impl {
                  class Gather& from);
   void stamp_flush_set();
   std::size_t take_flight();
+  template <typename Done, typename Covered>
+  void write_until(Lock& lock, bool make_durable, Done done, Covered covered);
   void write_out(Lock& lock, bool make_durable);
   std::string do_io(std::size_t length, bool flush_first, bool make_durable);
 
   bool dirty_ = false;    // tail_ holds chunks that no flush has taken
-  bool writing_ = false;  // somebody is in write_out()
-  std::string failure_;   // of a write or flush; not empty: no more appends
+  bool writing_ = false;  // somebody is in write_out(), for
+  Ticket writing_upto_ = 0;
+  bool flushing_ = false;     // and will make it durable
+  std::uint64_t writes_ = 0;  // the number of that write, or of the last one
+  std::string failure_;       // of a write or flush; not empty: no more appends
   LogPages tail_;
   LogPages in_flight_;                 // buffer empty: none
   std::uint32_t end_ = 0;              // blocks begun

@@ -18,8 +18,16 @@ namespace {
 struct Member {
   Device* device = nullptr;
   Superblock superblock;
+  // The first copy is no superblock while the second is good: adding the device writes it last.
+  bool first_copy_missing = false;
+  // In the name or the device's parameters: writing them was interrupted.
+  bool copies_differ = false;
 };
 using Members = std::array<std::optional<Member>, kMediaClassCount>;
+
+bool same_device(const Superblock& a, const Superblock& b) {
+  return a.pool_uuid == b.pool_uuid && a.device.uuid == b.device.uuid;
+}
 
 Member examine(Device& device) {
   const SuperblockPair pair = read_superblocks(device);
@@ -47,7 +55,13 @@ Member examine(Device& device) {
     raise(EINVAL, device.name(), "has {} bytes, pool {} was made on {}", device.properties().size,
           pair.chosen->pool_name, params.device_size);
   }
-  return {&device, *pair.chosen};
+  const auto& [first, second] = pair.copies;
+  Member member{.device = &device, .superblock = *pair.chosen};
+  member.first_copy_missing = !first;
+  member.copies_differ = first && second && same_device(first->superblock, second->superblock) &&
+                         (first->superblock.pool_name != second->superblock.pool_name ||
+                          first->superblock.device != second->superblock.device);
+  return member;
 }
 
 Members examine_all(const std::vector<std::unique_ptr<Device>>& devices) {
@@ -91,35 +105,80 @@ void check_mdc0_place(const Superblock& superblock, const std::string& device) {
   }
 }
 
-// Compares what MDC0 says about the devices with what their superblocks say.
-void check_devices(const PoolState& pool, const Members& members, bool force) {
+bool same_kind(const DeviceParams& a, const DeviceParams& b) {
+  return a.uuid == b.uuid && a.sector_shift == b.sector_shift && a.zone_pages == b.zone_pages;
+}
+
+bool has_grown(const DeviceParams& before, const DeviceParams& after) {
+  return same_kind(before, after) && after.zone_count > before.zone_count &&
+         after.device_size > before.device_size;
+}
+
+[[noreturn]] void refuse_device(const PoolState& pool, const Member& member,
+                                const DeviceParams& recorded) {
+  const DeviceParams& params = member.superblock.device;
+  raise(EINVAL, pool.subject,
+        "{} {}: its superblock says device {}, {} zones of {} bytes, sectors of {}; MDC0 says "
+        "device {}, {} zones of {} bytes, sectors of {}",
+        to_string(params.media_class), member.device->name(), params.uuid.to_string(),
+        params.zone_count, params.zone_size(), params.sector_size(), recorded.uuid.to_string(),
+        recorded.zone_count, recorded.zone_size(), recorded.sector_size());
+}
+
+// What MDC0 and the superblock of a device say must be the same, or one of them not know yet that
+// the device grew: grow() tells MDC0 first; another program may do it the other way round.
+void check_recorded(const PoolState& pool, const Member& member, const DeviceParams& recorded) {
+  const DeviceParams& params = member.superblock.device;
+  const bool grown = has_grown(params, recorded) || has_grown(recorded, params);
+  if (!grown && (!same_kind(params, recorded) || params.zone_count != recorded.zone_count ||
+                 params.device_size != recorded.device_size)) {
+    refuse_device(pool, member, recorded);
+  }
+  if (member.device->size() < recorded.device_size) {
+    raise(EINVAL, member.device->name(), "has {} bytes, {} grew on it to {}", member.device->size(),
+          pool.subject, recorded.device_size);
+  }
+}
+
+// A device with a superblock of the pool that MDC0 does not know. Ours writes the first copy only
+// after MDC0's record; what others leave cannot be told from a device that was taken out.
+void check_half_added(const PoolState& pool, const Member& member) {
+  const MediaClass media_class = member.superblock.device.media_class;
+  if (media_class == MediaClass::staging && member.first_copy_missing) return;
+  raise(ENXIO, pool.subject,
+        "MDC0 has no MCCONFIG record of the {} device {}: adding it was interrupted; the pool is "
+        "whole without it, and it can be added again",
+        to_string(media_class), member.device->name());
+}
+
+// Compares what MDC0 says about the devices with what their superblocks say. Nothing is written;
+// the properties are what they will be when what is unfinished is finished.
+UnfinishedChanges check_devices(PoolState& pool, const Members& members, bool force) {
+  UnfinishedChanges unfinished;
+  const std::string& name = members[index_of(MediaClass::capacity)]->superblock.pool_name;
   for (std::size_t i = 0; i < kMediaClassCount; ++i) {
-    const auto& recorded = pool.properties.devices[i];
+    auto& recorded = pool.properties.devices[i];
     const auto& member = members[i];
-    const auto class_name = to_string(static_cast<MediaClass>(i));
-    if (!recorded && member) {
-      raise(ENXIO, pool.subject,
-            "MDC0 has no MCCONFIG record of the {} device {}: adding it was interrupted",
-            class_name, member->device->name());
-    }
-    if (recorded && !member) {
+    if (!member) {
+      if (!recorded) continue;
+      const auto class_name = to_string(static_cast<MediaClass>(i));
       if (!force) raise(ENODEV, pool.subject, "its {} device is missing", class_name);
       spdlog::warn("{}: activated without its {} device", pool.subject, class_name);
+      continue;
     }
-    if (!recorded || !member) continue;
     const DeviceParams& params = member->superblock.device;
-    if (recorded->uuid != params.uuid || recorded->sector_shift != params.sector_shift ||
-        recorded->zone_pages != params.zone_pages || recorded->zone_count != params.zone_count ||
-        recorded->device_size != params.device_size) {
-      raise(EINVAL, pool.subject,
-            "{} {}: its superblock says device {}, {} zones of {} bytes, sectors of {}; MDC0 says "
-            "device {}, "
-            "{} zones of {} bytes, sectors of {}",
-            class_name, member->device->name(), params.uuid.to_string(), params.zone_count,
-            params.zone_size(), params.sector_size(), recorded->uuid.to_string(),
-            recorded->zone_count, recorded->zone_size(), recorded->sector_size());
+    if (!recorded) {
+      check_half_added(pool, *member);
+    } else {
+      check_recorded(pool, *member, *recorded);
     }
+    const bool superblock_is_behind = recorded && has_grown(params, *recorded);
+    if (!recorded || has_grown(*recorded, params)) recorded = unfinished.records[i] = params;
+    const bool half_added = params.media_class == MediaClass::staging && member->first_copy_missing;
+    unfinished.superblocks[i] = half_added || superblock_is_behind || member->copies_differ ||
+                                member->superblock.pool_name != name;
   }
+  return unfinished;
 }
 
 // Opens and reads MDC1..N, several at a time. The first error is thrown.
@@ -131,7 +190,7 @@ void load_slots(PoolState& pool, unsigned jobs) {
   const auto work = [&] {
     for (std::size_t slot; !failed && (slot = next.fetch_add(1)) < pool.slots.size();) {
       try {
-        pool.open_slot(static_cast<unsigned>(slot));
+        pool.open_slot(*pool.slots[slot]);
         load_slot(pool, *pool.slots[slot]);
       } catch (...) {
         const std::lock_guard lock(mutex);
@@ -166,8 +225,8 @@ std::unique_ptr<Pool> Pool::activate(std::vector<std::unique_ptr<Device>> device
   pool->owned = std::move(devices);
   for (std::size_t i = 0; i < kMediaClassCount; ++i) {
     if (!members[i]) continue;
-    pool->classes[i] = std::make_unique<MediaClassSpace>(
-        *members[i]->device, members[i]->superblock.device, SpaceMap::kDefaultSparePercent);
+    pool->classes.add(std::make_unique<MediaClassSpace>(
+        *members[i]->device, members[i]->superblock.device, SpaceMap::kDefaultSparePercent));
   }
   SpaceMap& capacity_map = pool->classes[index_of(MediaClass::capacity)]->map();
   for (const auto& half : capacity.superblock.mdc0->halves) {
@@ -175,10 +234,14 @@ std::unique_ptr<Pool> Pool::activate(std::vector<std::unique_ptr<Device>> device
   }
 
   pool->properties = read_properties(*pool);
-  check_devices(*pool, members, options.force);
+  const UnfinishedChanges unfinished = check_devices(*pool, members, options.force);
   for (std::size_t i = 0; i < kMediaClassCount; ++i) {
-    const auto& spare = pool->properties.spares[i];
-    if (spare && pool->classes[i] != nullptr) pool->classes[i]->map().set_spare_percent(*spare);
+    if (pool->classes[i] == nullptr) continue;
+    const DeviceParams& params = *pool->properties.devices[i];
+    if (has_grown(pool->classes[i]->params(), params)) pool->classes[i]->grow(params);
+    if (const auto& spare = pool->properties.spares[i]) {
+      pool->classes[i]->map().set_spare_percent(*spare);
+    }
   }
 
   pool->add_slot();
@@ -195,9 +258,11 @@ std::unique_ptr<Pool> Pool::activate(std::vector<std::unique_ptr<Device>> device
     pool->add_slot();
   load_slots(*pool, options.load_jobs);
   pool->complete_creation(options.mdc_count);
+  pool->finish_changes(unfinished);
   pool->choice.emplace(pool->slots.size() - 1, [state = pool.get()](std::size_t index) {
     return state->slots[index + 1]->room();
   });
+  pool->background = std::make_unique<Background>(*pool, options.maintenance);
   return std::unique_ptr<Pool>(new Pool(std::move(pool)));
 }
 

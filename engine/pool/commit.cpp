@@ -2,6 +2,7 @@
 #include <cerrno>
 #include <exception>
 #include <map>
+#include <vector>
 
 #include "engine/base/error.h"
 #include "engine/pool/pool_state.h"
@@ -41,44 +42,104 @@ void set_states(MdcSlot& slot, std::span<const ObjectId> ids, ObjectState state)
     slot.table().set_state(id, state);
 }
 
-// Waits for what was logged. When that fails the objects get the state `failed`.
-void settle(MdcSlot& slot, MdcSlot::Pending pending, std::span<const ObjectId> logged,
-            ObjectState failed) {
+// Objects of one MDC whose change is logged and not known to be durable.
+struct Logged {
+  MdcSlot* slot;
+  std::vector<ObjectId> ids;
+  MdcSlot::Pending pending;
+};
+
+// Waits until the changes are durable, with one flush for all MDCs. Those that failed are taken out
+// of `changes`, their objects get the state `failed`, and the failure is returned.
+std::exception_ptr wait_for(std::vector<Logged>& changes, ObjectState failed) {
   try {
-    slot.wait(pending);
+    std::vector<MdcSlot::Change> waiting;
+    for (const Logged& change : changes)
+      waiting.push_back({change.slot, change.pending});
+    MdcSlot::wait(waiting);
+    return nullptr;
   } catch (...) {
-    set_states(slot, logged, failed);
-    throw;
+    std::exception_ptr failure = std::current_exception();
+    const auto not_durable = [failed](const Logged& change) {
+      try {
+        change.slot->wait(change.pending);
+        return false;
+      } catch (...) {
+        set_states(*change.slot, change.ids, failed);
+        return true;
+      }
+    };
+    return std::erase_if(changes, not_durable) == 0 ? nullptr : failure;
   }
 }
 
-}  // namespace
-
-void PoolState::commit_in(MdcSlot& slot, std::span<const ObjectRecord> objects) {
-  std::vector<ObjectId> logged;
-  logged.reserve(objects.size());
-  MdcSlot::Pending pending;
-  std::exception_ptr failure;
+// Logs the creation of objects of one MDC as far as it goes; what stopped it goes to `failure`.
+Logged log_creates(const PoolState& pool, MdcSlot& slot, std::span<const ObjectRecord> objects,
+                   std::exception_ptr& failure) {
+  Logged change{.slot = &slot, .ids = {}, .pending = {}};
+  change.ids.reserve(objects.size());
   try {
     const auto updates = slot.lock_updates();
     for (const ObjectRecord& object : objects) {
       const auto state = slot.table().state(object.id);
       if (state == ObjectState::committed || state == ObjectState::doomed) continue;
-      if (!state) raise(ENOENT, describe(object.id), "cannot commit: it was not allocated");
+      if (!state) raise(ENOENT, pool.describe(object.id), "cannot commit: it was not allocated");
       if (!slot.table().begin_commit(object)) {
         const bool failed = state == ObjectState::uncertain;
-        raise(failed ? EIO : EBUSY, describe(object.id), "cannot commit: {}",
+        raise(failed ? EIO : EBUSY, pool.describe(object.id), "cannot commit: {}",
               failed ? "the metadata device failed before" : "it is being committed or deleted");
       }
-      pending = log_create(slot, object);
-      logged.push_back(object.id);
+      change.pending = log_create(slot, object);
+      change.ids.push_back(object.id);
     }
   } catch (...) {
     failure = std::current_exception();
   }
-  settle(slot, pending, logged, ObjectState::uncertain);
-  set_states(slot, logged, ObjectState::committed);
+  return change;
+}
+
+// The same for the deletion of doomed objects; those whose deletion was not logged are spared.
+Logged log_deletes(MdcSlot& slot, std::span<const ObjectId> ids, std::exception_ptr& failure) {
+  Logged change{.slot = &slot, .ids = {}, .pending = {}};
+  change.ids.reserve(ids.size());
+  try {
+    const auto updates = slot.lock_updates();
+    for (const ObjectId id : ids) {
+      change.pending = log_delete(slot, id);
+      change.ids.push_back(id);
+    }
+  } catch (...) {
+    failure = std::current_exception();
+    set_states(slot, ids.subspan(change.ids.size()), ObjectState::committed);
+  }
+  return change;
+}
+
+// In the order of the MDCs, so that a run can be repeated write by write.
+struct InOrder {
+  bool operator()(const MdcSlot* a, const MdcSlot* b) const { return a->slot() < b->slot(); }
+};
+using RecordsBySlot = std::map<MdcSlot*, std::vector<ObjectRecord>, InOrder>;
+using IdsBySlot = std::map<MdcSlot*, std::vector<ObjectId>, InOrder>;
+
+void commit_by_slot(const PoolState& pool, const RecordsBySlot& objects) {
+  std::vector<Logged> changes;
+  std::exception_ptr failure;
+  for (const auto& [slot, of_slot] : objects) {
+    changes.push_back(log_creates(pool, *slot, of_slot, failure));
+    if (failure != nullptr) break;
+  }
+  const std::exception_ptr not_durable = wait_for(changes, ObjectState::uncertain);
+  for (const Logged& change : changes)
+    set_states(*change.slot, change.ids, ObjectState::committed);
+  if (failure == nullptr) failure = not_durable;
   if (failure != nullptr) std::rethrow_exception(failure);
+}
+
+}  // namespace
+
+void PoolState::commit_in(MdcSlot& slot, std::span<const ObjectRecord> objects) {
+  commit_by_slot(*this, {{&slot, {objects.begin(), objects.end()}}});
 }
 
 void PoolState::record_generation(MdcSlot& slot, ObjectId mlog, std::uint64_t generation) {
@@ -103,7 +164,7 @@ void PoolState::record_generation(MdcSlot& slot, ObjectId mlog, std::uint64_t ge
 }
 
 void Pool::commit(std::span<const ObjectRecord> objects) {
-  std::map<MdcSlot*, std::vector<ObjectRecord>> by_slot;
+  RecordsBySlot by_slot;
   for (const ObjectRecord& object : objects) {
     MdcSlot* slot = impl_->slot_of(object.id);
     if (slot == nullptr) {
@@ -115,13 +176,10 @@ void Pool::commit(std::span<const ObjectRecord> objects) {
     }
     by_slot[slot].push_back(object);
   }
-  for (const auto& [slot, of_slot] : by_slot)
-    impl_->commit_in(*slot, of_slot);
+  commit_by_slot(*impl_, by_slot);
 }
 
 namespace {
-
-using IdsBySlot = std::map<MdcSlot*, std::vector<ObjectId>>;
 
 void spare(const IdsBySlot& doomed) {
   for (const auto& [slot, ids] : doomed)
@@ -144,40 +202,27 @@ IdsBySlot doom_all(const PoolState& pool, std::span<const ObjectId> objects) {
   return doomed;
 }
 
-// Deletes the doomed objects of one MDC; those whose deletion was not logged are spared.
-void delete_in(PoolState& pool, MdcSlot& slot, std::span<const ObjectId> ids) {
-  MdcSlot::Pending pending;
-  std::size_t logged = 0;
-  std::exception_ptr failure;
-  try {
-    const auto updates = slot.lock_updates();
-    for (; logged < ids.size(); ++logged)
-      pending = log_delete(slot, ids[logged]);
-  } catch (...) {
-    failure = std::current_exception();
-    set_states(slot, ids.subspan(logged), ObjectState::committed);
-  }
-  settle(slot, pending, ids.first(logged), ObjectState::committed);
-  for (const ObjectId id : ids.first(logged)) {
-    if (const auto object = slot.table().erase(id)) pool.give_back(*object);
-  }
-  if (failure != nullptr) std::rethrow_exception(failure);
-}
-
 }  // namespace
 
 void Pool::remove(std::span<const ObjectId> objects) {
   IdsBySlot doomed = doom_all(*impl_, objects);
-  while (!doomed.empty()) {
-    const auto [slot, ids] = *doomed.begin();
-    doomed.erase(doomed.begin());
-    try {
-      delete_in(*impl_, *slot, ids);
-    } catch (...) {
-      spare(doomed);
-      throw;
+  std::vector<Logged> changes;
+  std::exception_ptr failure;
+  for (const auto& [slot, ids] : doomed) {
+    if (failure == nullptr) {
+      changes.push_back(log_deletes(*slot, ids, failure));
+    } else {
+      set_states(*slot, ids, ObjectState::committed);
     }
   }
+  const std::exception_ptr not_durable = wait_for(changes, ObjectState::committed);
+  for (const Logged& change : changes) {
+    for (const ObjectId id : change.ids) {
+      if (const auto object = change.slot->table().erase(id)) impl_->give_back(*object);
+    }
+  }
+  if (failure == nullptr) failure = not_durable;
+  if (failure != nullptr) std::rethrow_exception(failure);
 }
 
 void Pool::record_generation(ObjectId mlog, std::uint64_t generation) {

@@ -2,7 +2,6 @@
 //
 // Everything is written before the superblocks, which come last: a crash leaves no pool at all.
 #include <algorithm>
-#include <bit>
 #include <cerrno>
 #include <limits>
 
@@ -10,81 +9,21 @@
 #include "engine/base/size.h"
 #include "engine/pool/defaults.h"
 #include "engine/pool/pool_state.h"
+#include "engine/pool/settings.h"
 
 namespace mpool {
 namespace {
 
-constexpr std::uint64_t kLeastZoneSize = 4096;
-constexpr std::uint64_t kGreatestZoneSize = 1ull << 30;
-constexpr std::uint32_t kReadaheadPages = 32;
-constexpr std::uint32_t kMapShift = 30;
-constexpr std::uint32_t kModeBits = 07777;
-
-bool valid_name(const std::string& name) {
-  if (name.empty() || name.size() > kMaxPoolNameLength) return false;
-  if (name.front() == '-' || name.front() == '.') return false;
-  return std::ranges::all_of(name, [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-           c == '-' || c == '.';
-  });
-}
-
 void check_options(const CreateOptions& options) {
+  check_pool_name(options.name);
   const std::string subject = "pool " + options.name;
-  if (!valid_name(options.name)) {
-    raise(EINVAL, subject,
-          "a pool name has 1 to {} letters, digits, '_', '-' or '.', the first not '-' or '.'",
-          kMaxPoolNameLength);
-  }
-  if (options.zone_size &&
-      (!std::has_single_bit(*options.zone_size) || *options.zone_size < kLeastZoneSize ||
-       *options.zone_size > kGreatestZoneSize)) {
-    raise(EINVAL, subject, "zone size {} is not a power of two from {} to {}", *options.zone_size,
-          format_size(kLeastZoneSize), format_size(kGreatestZoneSize));
-  }
+  if (options.zone_size) check_zone_size(subject, *options.zone_size);
   if (options.mdc_count && (*options.mdc_count < 1 || *options.mdc_count > kMaxMdcs)) {
     raise(EINVAL, subject, "MDC count {} is not between 1 and {}", *options.mdc_count, kMaxMdcs);
   }
-  if (options.spare_percent > 100) {
-    raise(EINVAL, subject, "spare percentage {} is over 100", options.spare_percent);
-  }
-  if (options.label.size() > ConfigRecord::kMaxLabelLength ||
-      options.label.find('\0') != std::string::npos) {
-    raise(EINVAL, subject, "a label has at most {} bytes and no NUL",
-          ConfigRecord::kMaxLabelLength);
-  }
-  if ((options.mode & ~kModeBits) != 0) {
-    raise(EINVAL, subject, "mode {:#o} has bits beside the permissions", options.mode);
-  }
-}
-
-DeviceParams make_params(const Device& device, MediaClass media_class,
-                         const CreateOptions& options) {
-  const DeviceProperties& properties = device.properties();
-  if (properties.zoned == ZonedModel::host_managed) {
-    raise(ENOTSUP, device.name(), "host-managed zoned devices are not supported");
-  }
-  const std::uint64_t zone_size = options.zone_size.value_or(default_zone_size(properties.size));
-  const std::uint64_t zones = properties.size / zone_size;
-  if (zones > std::numeric_limits<std::uint32_t>::max()) {
-    raise(EINVAL, device.name(), "{} zones of {} are too many, a larger zone size is needed", zones,
-          format_size(zone_size));
-  }
-  DeviceParams params{
-      .media_class = media_class,
-      .type = DeviceType::block,
-      .sector_shift = properties.logical_sector_size == 4096 ? std::uint8_t{12} : std::uint8_t{9},
-      .uuid = Uuid::random(),
-      .zone_pages = static_cast<std::uint32_t>(zone_size / kPageSize),
-      .zone_count = static_cast<std::uint32_t>(zones),
-      .device_size = properties.size};
-  if (zones <= params.superblock_zones()) {
-    raise(ENOSPC, device.name(),
-          "{} is too small for a {} device with zones of {}: needs at least {}",
-          format_size(properties.size), to_string(media_class), format_size(zone_size),
-          format_size((params.superblock_zones() + 1) * zone_size));
-  }
-  return params;
+  check_spare_percent(subject, options.spare_percent);
+  check_label(subject, options.label);
+  check_mode(subject, options.mode);
 }
 
 // What goes where on the capacity device. Counts in zones; 64 bits wide, so that sums do not
@@ -119,7 +58,7 @@ bool Plan::fits(std::uint64_t zone_count) const {
 
 Plan make_plan(const Device& device, const CreateOptions& options) {
   Plan plan;
-  plan.capacity = make_params(device, MediaClass::capacity, options);
+  plan.capacity = make_device_params(device, MediaClass::capacity, options.zone_size);
   plan.mdc_count = options.mdc_count.value_or(default_mdc_count(plan.capacity));
   const auto zones = [&](std::optional<std::uint64_t> wanted, std::uint64_t usual) {
     return std::max<std::uint64_t>(1, ceil_div(wanted.value_or(usual), plan.capacity.zone_size()));
@@ -156,16 +95,12 @@ Superblock make_superblock(const Plan& plan, const CreateOptions& options) {
 }
 
 ConfigRecord make_config(const Plan& plan, const CreateOptions& options) {
-  return {.root_log_1 = root_log_id(0),
-          .root_log_2 = root_log_id(1),
-          .uid = options.uid,
-          .gid = options.gid,
-          .mode = options.mode,
-          .mdc_capacity = plan.root_zones * plan.capacity.zone_size(),
-          .max_readahead_pages = kReadaheadPages,
-          .max_map_shift = kMapShift,
-          .user_type = {},
-          .label = options.label};
+  ConfigRecord config = default_config(plan.root_zones * plan.capacity.zone_size());
+  config.uid = options.uid;
+  config.gid = options.gid;
+  config.mode = options.mode;
+  config.label = options.label;
+  return config;
 }
 
 // MCCONFIG, and MCSPARE when it is not the default.
@@ -188,17 +123,19 @@ void Pool::create(Device& capacity, Device* staging, const CreateOptions& option
   }
   const Plan plan = make_plan(capacity, options);
   std::optional<DeviceParams> staging_params;
-  if (staging != nullptr) staging_params = make_params(*staging, MediaClass::staging, options);
+  if (staging != nullptr) {
+    staging_params = make_device_params(*staging, MediaClass::staging, options.zone_size);
+  }
 
   wipe_superblocks(capacity);
   if (staging != nullptr) wipe_superblocks(*staging);
 
   const Superblock superblock = make_superblock(plan, options);
   Impl pool(capacity, superblock, false);
-  auto& space = pool.classes[index_of(MediaClass::capacity)];
-  space = std::make_unique<MediaClassSpace>(capacity, plan.capacity, options.spare_percent);
+  MediaClassSpace& space = pool.classes.add(
+      std::make_unique<MediaClassSpace>(capacity, plan.capacity, options.spare_percent));
   for (const auto& half : superblock.mdc0->halves) {
-    space->map().insert(half.layout.first_zone, half.layout.zone_count);
+    space.map().insert(half.layout.first_zone, half.layout.zone_count);
   }
   pool.add_slot();
   pool.open_mdc0();

@@ -13,6 +13,8 @@ constexpr std::uint64_t kLeastMdcCapacity = 256 * 1024;
 // On small devices, where an mlog of one zone is more than its share, the MDCs take no more than
 // this part.
 constexpr std::uint64_t kMdcDivisor = 8;
+constexpr std::uint32_t kReadaheadPages = 32;
+constexpr std::uint32_t kMapShift = 30;
 constexpr std::uint64_t kMdcPercent = 2;     // of the device, all MDCs together
 constexpr std::uint64_t kRootDivisor = 200;  // each of two mlogs: 1 % together
 
@@ -41,6 +43,20 @@ std::uint64_t default_mdc_capacity(const DeviceParams& capacity, unsigned count)
 
 std::uint64_t default_root_capacity(std::uint64_t device_size) {
   return std::clamp(device_size / kRootDivisor, 8 * kMiB, kGiB);
+}
+
+ConfigRecord default_config(std::uint64_t root_capacity) {
+  const CreateOptions options;
+  return {.root_log_1 = root_log_id(0),
+          .root_log_2 = root_log_id(1),
+          .uid = options.uid,
+          .gid = options.gid,
+          .mode = options.mode,
+          .mdc_capacity = root_capacity,
+          .max_readahead_pages = kReadaheadPages,
+          .max_map_shift = kMapShift,
+          .user_type = {},
+          .label = options.label};
 }
 
 }  // namespace mpool

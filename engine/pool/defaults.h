@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "engine/format/media.h"
+#include "engine/format/records.h"
 #include "engine/pool/pool.h"
 
 namespace mpool {
@@ -22,5 +23,8 @@ std::uint64_t default_mdc_capacity(const DeviceParams& capacity, unsigned count)
 std::uint64_t default_root_capacity(std::uint64_t device_size);
 // Bytes of each mlog of MDC0.
 inline constexpr std::uint64_t kDefaultMdc0Capacity = 1ull << 20;
+
+// The settings of a pool whose maker gave none. root_capacity: bytes of each mlog of the root MDC.
+ConfigRecord default_config(std::uint64_t root_capacity);
 
 }  // namespace mpool

@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "engine/base/error.h"
+#include "engine/pool/object_loader.h"
 
 namespace mpool {
 namespace {
@@ -19,8 +20,6 @@ MetadataRecord decode(const std::string& subject, std::uint64_t number, ConstByt
   if (!record) corrupt(subject, "record {}: {}", number, record.error());
   return std::move(*record);
 }
-
-// --- MDC0's properties ---
 
 // The valid mlog of MDC0 with the smaller generation (on-media-format, "MDC (pair of mlogs)").
 std::unique_ptr<Mlog> open_active_half(const PoolState& pool) {
@@ -71,96 +70,6 @@ struct PropertyReader {
   void operator()(const Other&) const {}
 };
 
-// --- objects ---
-
-struct ObjectLoader {
-  PoolState& pool;
-  MdcSlot& slot;
-  std::uint64_t number = 0;
-
-  void operator()(const ObjectRecord& object) const {
-    check_object(object);
-    if (object.update) {
-      if (!slot.table().replace(object)) missing("OUPDATE", object.id);
-    } else if (!slot.table().insert(object, ObjectState::committed)) {
-      corrupt(slot.name(), "record {}: OCREATE for {}, which exists already", number,
-              object.id.to_string());
-    }
-  }
-  void operator()(const DeleteRecord& record) const {
-    check_slot("ODELETE", record.id);
-    if (!slot.table().erase(record.id)) missing("ODELETE", record.id);
-  }
-  void operator()(const CheckpointRecord& record) const {
-    if (slot.slot() == 0) unexpected("OIDCKPT");
-    check_slot("OIDCKPT", record.id);
-    slot.set_checkpoint(record.id);
-  }
-  void operator()(const EraseRecord& record) const {
-    check_slot("OERASE", record.id);
-    if (!record.id.is_mlog())
-      corrupt(slot.name(), "record {}: OERASE for {}, which is no mlog", number,
-              record.id.to_string());
-    const auto previous = slot.table().set_generation(record.id, record.generation);
-    if (!previous) missing("OERASE", record.id);
-    if (record.generation < *previous) {
-      corrupt(slot.name(), "record {}: OERASE for {} with generation {}, it had {} already", number,
-              record.id.to_string(), record.generation, *previous);
-    }
-  }
-  void operator()(const DeviceRecord&) const { property("MCCONFIG"); }
-  void operator()(const SpareRecord&) const { property("MCSPARE"); }
-  void operator()(const VersionRecord&) const { property("VERSION"); }
-  void operator()(const ConfigRecord&) const { property("MPCONFIG"); }
-
- private:
-  [[noreturn]] void missing(std::string_view what, ObjectId id) const {
-    corrupt(slot.name(), "record {}: {} for {}, which does not exist", number, what,
-            id.to_string());
-  }
-  [[noreturn]] void unexpected(std::string_view what) const {
-    corrupt(slot.name(), "record {}: {} does not belong into this MDC", number, what);
-  }
-  void property(std::string_view what) const {
-    if (slot.slot() != 0) unexpected(what);
-  }
-  void check_slot(std::string_view what, ObjectId id) const {
-    if (id.slot() == slot.slot()) return;
-    corrupt(slot.name(), "record {}: {} for {}, which belongs to MDC{}", number, what,
-            id.to_string(), id.slot());
-  }
-  void check_object(const ObjectRecord& object) const;
-};
-
-void ObjectLoader::check_object(const ObjectRecord& object) const {
-  check_slot(object.update ? "OUPDATE" : "OCREATE", object.id);
-  const std::string id = object.id.to_string();
-  if (slot.slot() == 0) {
-    const std::uint64_t last = mdc_log_id(kMaxMdcs, 1).uniquifier();
-    const std::uint64_t uniquifier = object.id.uniquifier();
-    if (!object.id.is_mlog() || uniquifier < 2 || uniquifier > last) {
-      corrupt(slot.name(), "record {}: {} is not a mlog of an MDC", number, id);
-    }
-    if (object.media_class != MediaClass::capacity) {
-      corrupt(slot.name(), "record {}: {} is not on the capacity device", number, id);
-    }
-  }
-  const auto& params = pool.properties.devices[index_of(object.media_class)];
-  if (!params) {
-    corrupt(slot.name(), "record {}: {} lies on a {} device, which the pool does not have", number,
-            id, to_string(object.media_class));
-  }
-  const auto [count, first] = object.layout;
-  if (count == 0 || first >= params->zone_count || count > params->zone_count - first) {
-    corrupt(slot.name(), "record {}: {} has {} zones from zone {}, its device has {} zones", number,
-            id, count, first, params->zone_count);
-  }
-  if (object.written_length > count * params->zone_size()) {
-    corrupt(slot.name(), "record {}: {} has {} bytes in {} zones of {}", number, id,
-            object.written_length, count, params->zone_size());
-  }
-}
-
 }  // namespace
 
 PoolProperties read_properties(const PoolState& pool) {
@@ -184,13 +93,12 @@ void load_slot(PoolState& pool, MdcSlot& slot) {
   // A record of an object takes at least this much; most MDCs hold little else.
   constexpr std::uint64_t kBytesPerObject = 48;
   slot.table().reserve(slot.used() / kBytesPerObject);
-  ObjectLoader loader{pool, slot};
-  slot.load([&](ConstByteSpan bytes) {
-    std::visit(loader, decode(slot.name(), loader.number, bytes));
-    ++loader.number;
-  });
+  ObjectLoader loader(
+      slot.slot(), pool.properties, slot.table(), [&](ObjectId id) { slot.set_checkpoint(id); },
+      [&](const std::string& fault) { corrupt(slot.name(), "{}", fault); });
+  slot.load([&](ConstByteSpan bytes) { loader.take(bytes); });
   for (const ObjectRecord& object : slot.table().live()) {
-    const auto& space = pool.classes[index_of(object.media_class)];
+    MediaClassSpace* space = pool.classes[index_of(object.media_class)];
     if (space != nullptr) space->map().insert(object.layout.first_zone, object.layout.zone_count);
   }
 }

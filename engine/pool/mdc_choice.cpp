@@ -16,6 +16,12 @@ constexpr std::uint64_t kLeastRoom = 64;
 MdcChoice::MdcChoice(std::size_t count, std::function<std::uint64_t(std::size_t)> room)
     : room_(std::move(room)), credits_(count) {}
 
+void MdcChoice::grow(std::size_t count) {
+  const std::lock_guard lock(mutex_);
+  credits_.resize(count);
+  deal();
+}
+
 bool MdcChoice::deal() {
   std::vector<std::uint64_t> rooms(credits_.size());
   for (std::size_t i = 0; i < rooms.size(); ++i)

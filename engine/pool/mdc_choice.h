@@ -21,6 +21,9 @@ class MdcChoice {
   // `room` tells the room in bytes of MDC `index`, 0..count-1; it takes no lock.
   MdcChoice(std::size_t count, std::function<std::uint64_t(std::size_t)> room);
 
+  // There are more MDCs now, `count` in all; their share is dealt at once.
+  void grow(std::size_t count);
+
   // The index of an MDC with room for at least one object; nullopt when all are full.
   std::optional<std::size_t> choose();
 

@@ -57,6 +57,24 @@ MdcSlot::Pending MdcSlot::log(const MetadataRecord& record) {
   return std::nullopt;
 }
 
+void MdcSlot::wait(std::span<const Change> changes) {
+  std::vector<Mdc::Point> points;
+  for (const auto& [slot, pending] : changes) {
+    if (pending) points.push_back({slot->mdc_.get(), *pending});
+  }
+  Mdc::sync(points);
+}
+
+bool MdcSlot::compact_if(unsigned full, unsigned garbage) {
+  const auto updates = lock_updates();
+  const std::uint64_t records = records_;
+  const std::uint64_t superfluous = records - std::min(records, live_records());
+  if (mdc_->used() * 100 < mdc_->capacity() * full) return false;
+  if (superfluous == 0 || superfluous * 100 < records * garbage) return false;
+  compact();
+  return true;
+}
+
 std::vector<MetadataRecord> MdcSlot::preamble() const {
   if (preamble_) return preamble_();
   return {CheckpointRecord{checkpoint()}};
@@ -126,7 +144,7 @@ Pool::MdcFacts MdcSlot::facts() const {
           .capacity = mdc_->capacity(),
           .used = mdc_->used(),
           .records = records_,
-          .live_records = table_.live_count() + preamble().size()};
+          .live_records = live_records()};
 }
 
 void MdcSlot::read(const std::function<void(ConstByteSpan)>& record) const {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -53,6 +54,16 @@ class MdcSlot {
   void wait(Pending pending) {
     if (pending) mdc_->sync(*pending);
   }
+  struct Change {
+    MdcSlot* slot;
+    Pending pending;
+  };
+  // The same for changes of several MDCs, with one flush of the device for all. On an error some
+  // may be durable: wait() for each tells.
+  static void wait(std::span<const Change> changes);
+  // Compacts the MDC when it is filled by that part and its records are superfluous by that part
+  // at least, both in percent. False when it is not worth it. Errors as of log().
+  bool compact_if(unsigned full, unsigned garbage);
 
   // --- ids (not of slot 0) ---
   // The next id, its checkpoint durable if it needs one.
@@ -73,6 +84,7 @@ class MdcSlot {
  private:
   void compact();
   std::vector<MetadataRecord> preamble() const;
+  std::uint64_t live_records() const { return table_.live_count() + preamble().size(); }
   // Of users; in MDC1 the two before it are the root MDC's.
   std::uint64_t first_uniquifier() const { return slot_ == 1 ? 2 : 1; }
   ObjectId checkpoint() const { return ObjectId{checkpoint_.load()}; }

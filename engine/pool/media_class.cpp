@@ -16,18 +16,33 @@ constexpr std::chrono::seconds kDiscardWait{10};
 
 MediaClassSpace::MediaClassSpace(Device& device, const DeviceParams& params, unsigned spare_percent)
     : device_(device),
+      zone_size_(params.zone_size()),
+      features_(params.features),
       params_(params),
       map_(device.name(), params.zone_count, spare_percent),
       discards_(device, map_, params.zone_size()) {
   map_.insert(0, params.superblock_zones());
 }
 
+DeviceParams MediaClassSpace::params() const {
+  const std::lock_guard lock(params_mutex_);
+  return params_;
+}
+
+void MediaClassSpace::grow(const DeviceParams& params) {
+  {
+    const std::lock_guard lock(params_mutex_);
+    params_ = params;
+  }
+  map_.grow(params.zone_count);
+}
+
 std::uint32_t MediaClassSpace::zones_for(std::uint64_t bytes) const {
-  const std::uint64_t zones = std::max<std::uint64_t>(1, ceil_div(bytes, params_.zone_size()));
-  if (zones > params_.zone_count) {
+  const std::uint64_t zones = std::max<std::uint64_t>(1, ceil_div(bytes, zone_size_));
+  if (const DeviceParams present = params(); zones > present.zone_count) {
     raise(ENOSPC, device_.name(),
           "an object of {} does not fit on the {} device with {} zones of {}", format_size(bytes),
-          to_string(params_.media_class), params_.zone_count, format_size(params_.zone_size()));
+          to_string(present.media_class), present.zone_count, format_size(zone_size_));
   }
   return static_cast<std::uint32_t>(zones);
 }
@@ -40,14 +55,14 @@ Layout MediaClassSpace::allocate(const std::string& pool, std::uint32_t zones,
   }
   if (!first) {
     raise(ENOSPC, "pool " + pool, "no room for {} contiguous zone(s) of {} on the {} device {}",
-          zones, format_size(params_.zone_size()), to_string(params_.media_class), device_.name());
+          zones, format_size(zone_size_), to_string(placement.media_class), device_.name());
   }
   return {.zone_count = zones, .first_zone = *first};
 }
 
 Pool::ClassFacts MediaClassSpace::facts() const {
   return {.device_name = device_.name(),
-          .params = params_,
+          .params = params(),
           .online = !device_.offline(),
           .spare_percent = map_.spare_percent(),
           .space = map_.usage()};

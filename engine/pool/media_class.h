@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "engine/device/device.h"
@@ -20,7 +21,9 @@ class MediaClassSpace {
   MediaClassSpace(Device& device, const DeviceParams& params, unsigned spare_percent);
 
   Device& device() const { return device_; }
-  const DeviceParams& params() const { return params_; }
+  DeviceParams params() const;  // zone count and size as of now: the device may grow
+  std::uint64_t zone_size() const { return zone_size_; }
+  std::uint64_t features() const { return features_; }
   SpaceMap& map() { return map_; }
 
   // Zones that a capacity of `bytes` takes: at least one. ENOSPC when no device could have so many.
@@ -33,11 +36,17 @@ class MediaClassSpace {
   void give_back(const Layout& layout) { discards_.add(layout.first_zone, layout.zone_count); }
   bool wait_for_discards(std::chrono::milliseconds timeout) { return discards_.drain(timeout); }
 
+  // The device grew: `params` are those of before but for its size and the number of its zones.
+  void grow(const DeviceParams& params);
+
   Pool::ClassFacts facts() const;
 
  private:
   Device& device_;
-  const DeviceParams params_;
+  const std::uint64_t zone_size_;
+  const std::uint64_t features_;
+  mutable std::mutex params_mutex_;  // leaf
+  DeviceParams params_;
   SpaceMap map_;
   DiscardQueue discards_;
 };

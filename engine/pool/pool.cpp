@@ -12,8 +12,8 @@ namespace mpool {
 Pool::Pool(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Pool::~Pool() = default;
 
-const std::string& Pool::name() const {
-  return impl_->name;
+std::string Pool::name() const {
+  return impl_->superblocks.pool_name();
 }
 Uuid Pool::uuid() const {
   return impl_->uuid;
@@ -90,7 +90,7 @@ std::optional<ObjectRecord> Pool::find(ObjectId id) const {
 }
 
 std::uint64_t Pool::zone_size(MediaClass media_class) const {
-  return impl_->media_class(media_class).params().zone_size();
+  return impl_->media_class(media_class).zone_size();
 }
 
 Device& Pool::device(MediaClass media_class) const {
@@ -118,7 +118,7 @@ ObjectRecord allocate_zones(PoolState& pool, ObjectType type, std::uint64_t capa
     raise(EINVAL, pool.subject, "cannot allocate: unknown object type");
   const bool is_mlog = type == ObjectType::mlog;
   MediaClassSpace& space = pool.media_class(placement.media_class);
-  if ((space.params().features & (is_mlog ? kFeatureMlogs : kFeatureMblocks)) == 0) {
+  if ((space.features() & (is_mlog ? kFeatureMlogs : kFeatureMblocks)) == 0) {
     raise(ENOTSUP, pool.subject, "the {} device {} cannot hold {}s",
           to_string(placement.media_class), space.device().name(), is_mlog ? "mlog" : "mblock");
   }
@@ -187,13 +187,17 @@ bool Pool::wait_for_discards(std::chrono::milliseconds timeout) {
   constexpr std::chrono::milliseconds kLongest = std::chrono::hours(24);
   const auto deadline = std::chrono::steady_clock::now() + std::min(timeout, kLongest);
   bool done = true;
-  for (const auto& space : impl_->classes) {
-    if (space == nullptr) continue;
+  for (const MediaClass media_class : classes()) {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
         deadline - std::chrono::steady_clock::now());
-    done &= space->wait_for_discards(std::max(left, std::chrono::milliseconds::zero()));
+    done &= impl_->media_class(media_class)
+                .wait_for_discards(std::max(left, std::chrono::milliseconds::zero()));
   }
   return done;
+}
+
+void Pool::maintain() {
+  impl_->background->maintain();
 }
 
 std::unique_ptr<Mdc> Pool::open_mdc(ObjectId first, ObjectId second) {

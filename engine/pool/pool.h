@@ -36,12 +36,25 @@ struct CreateOptions {
   std::string label = "raw";  // at most ConfigRecord::kMaxLabelLength bytes
 };
 
+// What a pool does by itself while it is active (engine.md, "Metadata containers of the pool",
+// "Tunables"). Percentages: how full MDCs are, and how many of their records are garbage.
+struct Maintenance {
+  std::chrono::milliseconds period{5000};  // of looking after the MDCs; 0: only maintain() does
+  unsigned compact_full = 70;              // an MDC is compacted when it is at least so full
+  unsigned compact_garbage = 20;           // with at least so much garbage
+  unsigned grow_full = 50;                 // MDCs are added when all together are fuller
+  unsigned grow_garbage = 20;              // with less garbage
+  unsigned grow_by = 16;                   // so many at a time, while there are fewer than 255
+  std::chrono::milliseconds usage_period{60000};  // of looking at the free space; 0: never
+};
+
 struct ActivateOptions {
   // Activate without a staging device that the pool has: only objects on capacity are reachable.
   bool force = false;
   // MDCs that an interrupted pool creation is completed to; default 16.
   std::optional<unsigned> mdc_count = std::nullopt;
   unsigned load_jobs = 8;  // MDCs read at a time
+  Maintenance maintenance{};
 };
 
 // Where an allocation may go.
@@ -65,7 +78,8 @@ class Pool {
   // of range, ENOSPC when the device is too small (the message says how large it must be).
   static void create(Device& capacity, Device* staging, const CreateOptions& options);
 
-  // Reads the pool on `devices` (one or two, any order), finishing what a crash interrupted.
+  // Reads the pool on `devices` (one or two, any order), finishing what a crash interrupted: of its
+  // creation, of changes of the pool itself, and of its metadata containers.
   // Errors: ENODEV a device is missing (staging: unless forced), EINVAL not devices of one pool / a
   // duplicate / recorded sizes or classes differ, EBADMSG no good superblock, ENOTRECOVERABLE
   // metadata is corrupt, ENXIO MDC0 does not describe a device (creating the pool or adding the
@@ -80,7 +94,7 @@ class Pool {
   Pool& operator=(const Pool&) = delete;
 
   // --- facts ---
-  const std::string& name() const;
+  std::string name() const;
   Uuid uuid() const;
   ConfigRecord config() const;  // all zero when the pool has no MPCONFIG record
 
@@ -140,11 +154,11 @@ class Pool {
   ObjectRecord reallocate(ObjectId id, std::uint64_t capacity, const Placement& placement);
   // Gives up an allocation that was not committed; its zones are discarded and free again.
   void abort(const ObjectRecord& object) noexcept;
-  // Makes allocated objects exist; durable on return, with one flush per MDC concerned. The caller
+  // Makes allocated objects exist; durable on return, with one flush for all of them. The caller
   // has set written_length (mblocks) and made the content durable. On an error none or some of them
   // are committed: those that are not are still allocated.
   void commit(std::span<const ObjectRecord> objects);
-  // Deletes committed objects; durable on return, with one flush per MDC concerned; the zones are
+  // Deletes committed objects; durable on return, with one flush for all of them; the zones are
   // discarded and free again. ENOENT when one does not exist, EBUSY when one is pinned: then none
   // is deleted.
   void remove(std::span<const ObjectId> objects);
@@ -157,6 +171,46 @@ class Pool {
 
   // Waits until freed zones are discarded and can be allocated, at most `timeout`.
   bool wait_for_discards(std::chrono::milliseconds timeout);
+
+  // --- changes of the pool itself ---
+  // Durable on return. They wait for each other; everything else goes on meanwhile. A crash or an
+  // I/O error in the middle (EIO) leaves the pool as it was or as it was to be, and the next
+  // activation finishes what was begun.
+
+  // Gives the pool another name (as of CreateOptions; EINVAL), in the superblocks of its devices.
+  // Messages go on using the one of its activation. A device that is missing (forced activation)
+  // gets it with the next activation that has it.
+  void rename(const std::string& name);
+  // Takes a staging device into a pool that has none (EEXIST). It is open for activation and empty
+  // as far as the caller cares: its signatures are not looked at. zone_size: bytes, as of
+  // CreateOptions; else what fits the device's size. Errors: EINVAL for the zone size, ENOSPC when
+  // the device is too small, or MDC0 full.
+  void add_staging(std::unique_ptr<Device> device,
+                   std::optional<std::uint64_t> zone_size = std::nullopt);
+  // Takes the room by which a device grew, at once, when it is a zone at least: true. False when
+  // there was nothing to do. Errors: ENODEV, EINVAL when the device became smaller or has more
+  // zones than can be numbered.
+  bool grow(MediaClass media_class);
+  // 0..100 (EINVAL), of a class whose device is there (ENODEV). Used zones may then exceed the
+  // usable ones.
+  void set_spare_percent(MediaClass media_class, unsigned percent);
+  // Those given are changed, all at once. EINVAL when one is out of range: then none is.
+  struct Settings {
+    std::optional<std::uint32_t> uid = std::nullopt;
+    std::optional<std::uint32_t> gid = std::nullopt;
+    std::optional<std::uint32_t> mode = std::nullopt;  // permission bits
+    std::optional<std::string> label = std::nullopt;   // at most ConfigRecord::kMaxLabelLength
+    std::optional<Uuid> user_type = std::nullopt;      // what the pool is used for; free to use
+    std::optional<std::uint32_t> max_readahead_pages = std::nullopt;
+    std::optional<std::uint32_t> max_map_shift = std::nullopt;  // log2 of bytes, 12..63
+    bool operator==(const Settings&) const = default;
+  };
+  void configure(const Settings& changes);
+
+  // Looks after the MDCs now, as the background does: compacts those that are worth it, adds some
+  // when all are filling up. What fails is logged. On devices that keep nothing, or can only be
+  // read, the background does nothing by itself.
+  void maintain();
 
   // --- a client's metadata ---
   // Opens a pair of committed mlogs as MDC; "the root MDC" without arguments.

@@ -1,5 +1,6 @@
 #include "engine/pool/pool_state.h"
 
+#include <cassert>
 #include <cerrno>
 
 #include <spdlog/spdlog.h>
@@ -14,8 +15,16 @@ PoolState::PoolState(Device& capacity, const Superblock& superblock, bool superb
       uuid(superblock.pool_uuid),
       superblocks(capacity, superblock, superblock_on_media) {}
 
+MediaClassSpace& ClassTable::add(std::unique_ptr<MediaClassSpace> space) {
+  const std::size_t index = index_of(space->params().media_class);
+  assert(owned_[index] == nullptr);
+  owned_[index] = std::move(space);
+  published_[index].store(owned_[index].get(), std::memory_order_release);
+  return *owned_[index];
+}
+
 MediaClassSpace& PoolState::media_class(MediaClass media_class) const {
-  const auto& found = classes[index_of(media_class)];
+  MediaClassSpace* found = classes[index_of(media_class)];
   if (found == nullptr) raise(ENODEV, subject, "has no {} device", to_string(media_class));
   return *found;
 }
@@ -31,7 +40,7 @@ std::string PoolState::describe(ObjectId id) const {
 
 MlogPlace PoolState::place_of(const ObjectRecord& mlog) const {
   MediaClassSpace& space = media_class(mlog.media_class);
-  const DeviceParams& params = space.params();
+  const DeviceParams params = space.params();
   return {.device = &space.device(),
           .offset = mlog.layout.first_zone * params.zone_size(),
           .capacity = mlog.layout.zone_count * params.zone_size(),
@@ -43,7 +52,7 @@ MlogPlace PoolState::place_of(const ObjectRecord& mlog) const {
 
 void PoolState::give_back(const ObjectRecord& object) noexcept {
   // Without its device (forced activation) there is no space to give back to.
-  const auto& space = classes[index_of(object.media_class)];
+  MediaClassSpace* space = classes[index_of(object.media_class)];
   if (space == nullptr) return;
   try {
     space->give_back(object.layout);
@@ -53,14 +62,10 @@ void PoolState::give_back(const ObjectRecord& object) noexcept {
   }
 }
 
-MdcSlot& PoolState::add_slot() {
-  const auto slot = static_cast<unsigned>(slots.size());
-  if (slot == 0) {
-    slots.push_back(std::make_unique<MdcSlot>(slot, name, [this] { return mdc0_preamble(); }));
-  } else {
-    slots.push_back(std::make_unique<MdcSlot>(slot, name, MdcSlot::Preamble()));
-  }
-  return *slots.back();
+std::unique_ptr<MdcSlot> PoolState::make_slot(unsigned slot) {
+  MdcSlot::Preamble preamble;
+  if (slot == 0) preamble = [this] { return mdc0_preamble(); };
+  return std::make_unique<MdcSlot>(slot, name, std::move(preamble));
 }
 
 std::vector<MetadataRecord> PoolState::mdc0_preamble() const {
@@ -110,20 +115,20 @@ void PoolState::open_mdc0() {
               space.params().sector_size());
 }
 
-void PoolState::open_slot(unsigned slot) {
+void PoolState::open_slot(MdcSlot& slot) {
   MdcSlot& mdc0 = *slots.front();
   std::array<Mdc::Half, 2> halves;
   for (unsigned i = 0; i < 2; ++i) {
-    const auto object = mdc0.table().find_committed(mdc_log_id(slot, i));
-    if (!object)
-      raise(ENOTRECOVERABLE, subject, "{} has no record in MDC0", mdc_log_id(slot, i).to_string());
-    halves[i] = {.id = object->id, .place = place_of(*object)};
+    const ObjectId id = mdc_log_id(slot.slot(), i);
+    const auto object = mdc0.table().find_committed(id);
+    if (!object) raise(ENOTRECOVERABLE, subject, "{} has no record in MDC0", id.to_string());
+    halves[i] = {.id = id, .place = place_of(*object)};
   }
-  slots[slot]->attach(Mdc::open(slots[slot]->name(), halves,
-                                [this, &mdc0](ObjectId half, std::uint64_t generation) {
-                                  record_generation(mdc0, half, generation);
-                                }),
-                      halves[0].place.sector_size);
+  slot.attach(Mdc::open(slot.name(), halves,
+                        [this, &mdc0](ObjectId half, std::uint64_t generation) {
+                          record_generation(mdc0, half, generation);
+                        }),
+              halves[0].place.sector_size);
 }
 
 }  // namespace mpool

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -9,10 +10,11 @@
 #include <string>
 #include <vector>
 
+#include "engine/pool/background.h"
 #include "engine/pool/mdc_choice.h"
-#include "engine/pool/mdc_slot.h"
 #include "engine/pool/media_class.h"
 #include "engine/pool/pool.h"
+#include "engine/pool/slot_list.h"
 #include "engine/pool/superblock_store.h"
 
 namespace mpool {
@@ -28,22 +30,50 @@ constexpr std::size_t index_of(MediaClass media_class) {
   return static_cast<std::size_t>(media_class);
 }
 
+// The space of each media class. A class appears once, when its device is there, and stays.
+//
+// Threads: one at a time may add; all others may look without a lock.
+class ClassTable {
+ public:
+  // nullptr: no such class (yet).
+  MediaClassSpace* operator[](std::size_t index) const {
+    return published_[index].load(std::memory_order_acquire);
+  }
+  // The class is that of the device's parameters; there must be none.
+  MediaClassSpace& add(std::unique_ptr<MediaClassSpace> space);
+
+ private:
+  std::array<std::unique_ptr<MediaClassSpace>, kMediaClassCount> owned_;
+  std::array<std::atomic<MediaClassSpace*>, kMediaClassCount> published_{};
+};
+
+// What a crash left of a change of the pool itself (changes.cpp), as activation found it. What
+// there is to finish is harmless until it is finished.
+struct UnfinishedChanges {
+  // MDC0 has to be told these parameters.
+  std::array<std::optional<DeviceParams>, kMediaClassCount> records;
+  // The device's superblocks have to be written with the name and parameters that count.
+  std::array<bool, kMediaClassCount> superblocks{};
+};
+
 // The state that creation, activation and use of a pool share. The order of the members matters:
 // what uses a device or a class ends before it.
 struct PoolState {
   // `superblock` is the capacity device's.
   PoolState(Device& capacity, const Superblock& superblock, bool superblock_on_media);
 
-  std::string name;
-  std::string subject;  // "pool NAME": for messages
+  const std::string name;     // as it was when it was activated: for messages
+  const std::string subject;  // "pool NAME": the same
   Uuid uuid;
   std::vector<std::unique_ptr<Device>> owned;  // the devices, when they are the pool's own
-  std::array<std::unique_ptr<MediaClassSpace>, kMediaClassCount> classes;
+  ClassTable classes;
   SuperblockStore superblocks;
+  std::mutex changes_mutex;             // one change of the pool itself at a time
   mutable std::mutex properties_mutex;  // leaf
   PoolProperties properties;
-  std::vector<std::unique_ptr<MdcSlot>> slots;  // MDC0..N; fixed once the pool is active
-  std::optional<MdcChoice> choice;              // index 0 is MDC1
+  SlotList slots;                          // MDC0..N; the background may add some
+  std::optional<MdcChoice> choice;         // index 0 is MDC1
+  std::unique_ptr<Background> background;  // of an active pool; ends before all that it uses
 
   // ENODEV without such a device.
   MediaClassSpace& media_class(MediaClass media_class) const;
@@ -54,16 +84,20 @@ struct PoolState {
   void give_back(const ObjectRecord& object) noexcept;
 
   // --- activate.cpp: start-up ---
-  MdcSlot& add_slot();
+  std::unique_ptr<MdcSlot> make_slot(unsigned slot);
+  MdcSlot& add_slot() { return slots.add(make_slot(static_cast<unsigned>(slots.size()))); }
   // Opens MDC0, whose mlogs are where the superblock says, without reading it.
   void open_mdc0();
-  // Opens the pair of MDC `slot`, recovering it.
-  void open_slot(unsigned slot);
+  // Opens the pair of an MDC, recovering it.
+  void open_slot(MdcSlot& slot);
   // Appends a record of MDC0 beside those of objects; durable on return.
   void log_property(const MetadataRecord& record);
 
   // --- recovery.cpp: steps of creation that are repeated when they were interrupted ---
-  // Creates MDCs up to `mdc_count`, each mlog with `mdc_zones` zones.
+  // Creates the next MDC, each mlog with `mdc_zones` zones, also when it was begun before. Of a
+  // running pool too; by one thread at a time.
+  void add_mdc(std::uint32_t mdc_zones);
+  // Creates MDCs up to `mdc_count`.
   void add_mdcs(unsigned mdc_count, std::uint32_t mdc_zones);
   // Creates the root mlogs that are missing.
   void add_root_mlogs(std::uint32_t zones);
@@ -71,6 +105,15 @@ struct PoolState {
   unsigned settle_pairs();
   // Finishes an interrupted creation; nothing when it was not.
   void complete_creation(std::optional<unsigned> mdc_count);
+
+  // --- changes.cpp; all but finish_changes under changes_mutex ---
+  // Changes what MDC0 says beside the objects, and logs it; durable on return. After an error it is
+  // as before (in memory; on the media it may be either).
+  void change_properties(PoolProperties changed, const MetadataRecord& record);
+  // Writes the superblocks of a device that is there.
+  void write_superblocks(const std::string& pool_name, const DeviceParams& params);
+  // Activation: before anybody else uses the pool.
+  void finish_changes(const UnfinishedChanges& unfinished);
 
   // --- commit.cpp ---
   // Commits objects that are in the table of `slot` as allocated; durable on return.

@@ -18,31 +18,42 @@ void add_mlog(PoolState& pool, MdcSlot& owner, ObjectId id, std::uint32_t zones)
   const Placement placement{.policy = SpacePolicy::usable_then_spare, .near = std::nullopt};
   const ObjectRecord mlog{
       .layout = space.allocate(pool.name, zones, placement), .id = id, .uuid = Uuid::random()};
-  const std::uint64_t zone_size = space.params().zone_size();
+  const std::uint64_t zone_size = space.zone_size();
   try {
     space.device().discard(mlog.layout.first_zone * zone_size, zones * zone_size);
   } catch (const Error& error) {
     spdlog::warn("{}: discard failed, going on without: {}", pool.describe(id), error.what());
   }
   owner.table().insert(mlog, ObjectState::allocated);
-  pool.commit_in(owner, std::span(&mlog, 1));
+  try {
+    pool.commit_in(owner, std::span(&mlog, 1));
+  } catch (...) {
+    if (owner.table().erase_if(id, ObjectState::allocated)) pool.give_back(mlog);
+    throw;
+  }
 }
 
 }  // namespace
 
-void PoolState::add_mdcs(unsigned mdc_count, std::uint32_t mdc_zones) {
+void PoolState::add_mdc(std::uint32_t mdc_zones) {
   MdcSlot& mdc0 = *slots.front();
-  while (slots.size() <= mdc_count) {
-    const auto slot = static_cast<unsigned>(slots.size());
-    for (unsigned half = 0; half < 2; ++half)
-      add_mlog(*this, mdc0, mdc_log_id(slot, half), mdc_zones);
-    add_slot().start_ids();
-    open_slot(slot);
+  auto slot = make_slot(static_cast<unsigned>(slots.size()));
+  for (unsigned half = 0; half < 2; ++half) {
+    const ObjectId id = mdc_log_id(slot->slot(), half);
+    if (!mdc0.table().find_committed(id)) add_mlog(*this, mdc0, id, mdc_zones);
   }
+  slot->start_ids();
+  open_slot(*slot);
+  slots.add(std::move(slot));
+}
+
+void PoolState::add_mdcs(unsigned mdc_count, std::uint32_t mdc_zones) {
+  while (slots.size() <= mdc_count)
+    add_mdc(mdc_zones);
 }
 
 void PoolState::add_root_mlogs(std::uint32_t zones) {
-  MdcSlot& owner = *slots.at(1);
+  MdcSlot& owner = *slots[1];
   for (unsigned half = 0; half < 2; ++half) {
     const ObjectId id = root_log_id(half);
     if (!owner.table().find_committed(id)) add_mlog(*this, owner, id, zones);
@@ -83,7 +94,7 @@ void PoolState::complete_creation(std::optional<unsigned> mdc_count) {
     return slots.size() > 1 ? slots[1]->table().find_committed(root_log_id(half)) : std::nullopt;
   };
   if (root(0) && root(1)) return;
-  const DeviceParams& params = media_class(MediaClass::capacity).params();
+  const DeviceParams params = media_class(MediaClass::capacity).params();
   // Ours are not found half made (create.cpp): the others' number is the format's default.
   const unsigned wanted = mdc_count.value_or(kDefaultMdcCount);
   if (wanted < 1 || wanted > kMaxMdcs) {

@@ -15,6 +15,13 @@ void write_copies(Device& device, ConstByteSpan block) {
 
 }  // namespace
 
+void write_superblock_copy(Device& device, const Superblock& superblock, std::size_t copy) {
+  AlignedBuffer block(kSuperblockSize);
+  encode_superblock(superblock, block.span());
+  device.write(kSuperblockOffsets.at(copy), block.span());
+  device.flush();
+}
+
 void write_superblock(Device& device, const Superblock& superblock) {
   AlignedBuffer block(kSuperblockSize);
   encode_superblock(superblock, block.span());
@@ -35,12 +42,31 @@ Mdc0Location SuperblockStore::mdc0() const {
   return *superblock_.mdc0;
 }
 
+std::string SuperblockStore::pool_name() const {
+  const std::lock_guard lock(mutex_);
+  return superblock_.pool_name;
+}
+
+// Under the lock.
+void SuperblockStore::write_updated(Superblock updated) {
+  if (on_media_) write_superblock(device_, updated);
+  superblock_ = std::move(updated);
+}
+
 void SuperblockStore::record_generation(unsigned half, std::uint64_t generation) {
   const std::lock_guard lock(mutex_);
   Superblock updated = superblock_;
   updated.mdc0->halves.at(half).generation = generation;
-  if (on_media_) write_superblock(device_, updated);
-  superblock_ = std::move(updated);
+  write_updated(std::move(updated));
+}
+
+void SuperblockStore::record_facts(const std::string& pool_name, const DeviceParams& device) {
+  const std::lock_guard lock(mutex_);
+  Superblock updated = superblock_;
+  updated.pool_name = pool_name;
+  updated.device = device;
+  updated.mdc0->device = device;
+  write_updated(std::move(updated));
 }
 
 void SuperblockStore::publish() {

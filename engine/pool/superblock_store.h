@@ -1,8 +1,9 @@
-// The superblocks of the capacity device while the pool is active: where MDC0's generations are
-// kept.
+// The superblocks of the capacity device while the pool is active: where MDC0's generations and the
+// pool's name are kept.
 #pragma once
 
 #include <mutex>
+#include <string>
 
 #include "engine/device/device.h"
 #include "engine/format/superblock.h"
@@ -12,6 +13,8 @@ namespace mpool {
 // Writes one superblock: SB0, then SB1, each durable before the next (on-media-format,
 // "Superblock"). A copy that was bad is good afterwards.
 void write_superblock(Device& device, const Superblock& superblock);
+// Writes copy 0 or 1 only; durable on return.
+void write_superblock_copy(Device& device, const Superblock& superblock, std::size_t copy);
 // Overwrites both copies with zeros; durable on return.
 void wipe_superblocks(Device& device);
 
@@ -22,12 +25,18 @@ class SuperblockStore {
   SuperblockStore(Device& device, Superblock superblock, bool on_media);
 
   Mdc0Location mdc0() const;
+  std::string pool_name() const;
   // Records the generation of one of MDC0's mlogs; durable on return.
   void record_generation(unsigned half, std::uint64_t generation);
+  // Records the pool's name and the device's parameters; durable on return. After an error either
+  // may be on the media.
+  void record_facts(const std::string& pool_name, const DeviceParams& device);
   // Writes the superblocks for the first time.
   void publish();
 
  private:
+  void write_updated(Superblock updated);
+
   Device& device_;
   mutable std::mutex mutex_;
   Superblock superblock_;

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <string>
-#include <vector>
 
 #include "engine/device/file_descriptor.h"
 
@@ -25,9 +24,5 @@ class LoopDevice {
   mpool::FileDescriptor fd_;
   std::string path_;
 };
-
-// The loop devices that are attached to a file, as paths. `path`: of the file, or of one of them.
-// Those that may not be opened are among them where the file is still called as it was.
-std::vector<std::string> loops_over(const std::string& path);
 
 }  // namespace mpoolfs

@@ -8,6 +8,7 @@
 #include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
+#include "engine/device/loops.h"
 #include "engine/device/open.h"
 #include "fuse/view/erofs_image.h"
 #include "fuse/view/view.h"
@@ -37,7 +38,7 @@ bool ViewDevices::has_other_readers() const {
   return std::ranges::any_of(members_, [](const Member& member) {
     // The earlier daemon may have known the same media as the file or as another loop device.
     return (!member.is_file && mpool::try_exclusive_open(member.path) == EBUSY) ||
-           std::ranges::any_of(loops_over(member.path), may_be_held);
+           std::ranges::any_of(mpool::loops_over(member.path), may_be_held);
   });
 }
 

@@ -74,13 +74,7 @@ TEST_P(Expected, ActivatesAsTheManifestSays) {
 }
 
 INSTANTIATE_TEST_SUITE_P(RefPools, Expected, testing::ValuesIn(refpool_names()),
-                         [](const auto& test) {
-                           std::string name = test.param;
-                           for (char& c : name) {
-                             if (c == '-') c = '_';
-                           }
-                           return name;
-                         });
+                         [](const auto& test) { return test_name(test); });
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(Expected);
 
 TEST(RefPoolVariants, StagingDeviceMissing) {

@@ -1,6 +1,7 @@
 // The reference pools: images of another implementation and what it finds in them (their README).
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <filesystem>
 #include <memory>
@@ -19,6 +20,14 @@ namespace mpool::interop {
 std::filesystem::path refpool_folder();
 // Names of all images, sorted; empty when the folder is missing.
 std::vector<std::string> refpool_names();
+
+// The name of a test of the image that it has as parameter.
+template <typename Info>
+std::string test_name(const Info& test) {
+  std::string name = test.param;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+}
 
 // One reference pool, extracted into a folder of its own. Throws std::runtime_error when that
 // fails.

@@ -1,14 +1,20 @@
 #include "engine/device/device.h"
 
+#include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <memory>
+#include <semaphore>
 #include <sstream>
+#include <thread>
+#include <vector>
 
 #include <gtest/gtest.h>
 #include <spdlog/sinks/ostream_sink.h>
 #include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
+#include "engine/device/overlay_device.h"
 #include "tests/engine/device/support.h"
 
 namespace mpool::test {
@@ -149,6 +155,76 @@ TEST(Device, AFlushDoesNotVouchForAWriteThatFailedMeanwhile) {
   FailingDevice device;
   device.offline_during_flush = true;
   EXPECT_EQ(error_of([&] { device.flush(); }, "offline"), EIO);
+}
+
+// The first flush waits until it is let go on.
+class SlowFlushDevice : public OverlayDevice {
+ public:
+  SlowFlushDevice() : OverlayDevice("slow", kSize) {}
+
+  std::binary_semaphore begun{0};
+  std::binary_semaphore go_on{0};
+  bool fail = false;
+
+ protected:
+  void flush_impl() override {
+    if (++flushes_ == 1) {
+      begun.release();
+      go_on.acquire();
+    } else {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    if (fail) raise(EIO, name(), "made to fail");
+  }
+
+ private:
+  std::atomic<unsigned> flushes_ = 0;
+};
+
+TEST(Device, AFlushUnderWayDoesNotCountForAWriteAfterItsBeginning) {
+  SlowFlushDevice device;
+  std::jthread first([&] { device.flush(); });
+  device.begun.acquire();
+  std::jthread second([&] { device.flush(); });
+  device.go_on.release();
+  first.join();
+  second.join();
+  EXPECT_EQ(device.counters().flushes, 2u);
+}
+
+TEST(Device, FlushesThatComeTogetherShareOne) {
+  constexpr unsigned kThreads = 8;
+  constexpr unsigned kFlushes = 50;
+  SlowFlushDevice device;
+  device.go_on.release();
+  {
+    std::vector<std::jthread> threads;
+    for (unsigned i = 0; i < kThreads; ++i) {
+      threads.emplace_back([&] {
+        for (unsigned j = 0; j < kFlushes; ++j)
+          device.flush();
+      });
+    }
+  }
+  EXPECT_GE(device.counters().flushes, kFlushes);
+  EXPECT_LE(device.counters().flushes, kThreads * kFlushes / 2);
+}
+
+TEST(Device, AFlushThatFailsFailsForAllWhoWait) {
+  SlowFlushDevice device;
+  std::atomic<unsigned> failures = 0;
+  const auto flush = [&] { failures += error_of([&] { device.flush(); }) == EIO; };
+  std::jthread first(flush);
+  device.begun.acquire();
+  device.fail = true;
+  std::vector<std::jthread> others;
+  for (unsigned i = 0; i < 4; ++i)
+    others.emplace_back(flush);
+  device.go_on.release();
+  first.join();
+  others.clear();
+  EXPECT_EQ(failures, 5u);
+  EXPECT_EQ(device.counters().flushes, 1u);
 }
 
 TEST(Device, FailedReadsAndDiscardsLeaveItOnline) {

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "engine/device/open.h"
+#include "engine/device/overlay_device.h"
 #include "tests/engine/device/support.h"
 
 namespace mpool::test {
@@ -38,6 +39,26 @@ void write_and_read_back(Device& device) {
 TEST_F(FileDeviceTest, ReadsWhatWasWritten) {
   const auto device = open_device(path_, OpenMode::activate);
   write_and_read_back(*device);
+}
+
+TEST_F(FileDeviceTest, UsesTheRoomByWhichItGrewOnceItLooked) {
+  const auto data = pattern(2, 4);
+  const auto file = open_device(path_, OpenMode::activate);
+  OverlayDevice overlay(open_device(path_, OpenMode::peek));
+  std::filesystem::resize_file(path_, 2 * kSize);
+  for (Device* device : {file.get(), static_cast<Device*>(&overlay)}) {
+    EXPECT_EQ(error_of([&] { device->write(kSize - kPageSize, data.span()); }), EINVAL);
+    EXPECT_EQ(device->update_size(), 2 * kSize);
+    EXPECT_EQ(device->size(), 2 * kSize);
+    device->write(kSize - kPageSize, data.span());
+    AlignedBuffer read(data.size());
+    device->read(kSize - kPageSize, read.span());
+    EXPECT_TRUE(same(read.span(), data.span()));
+    EXPECT_EQ(error_of([&] { device->read(2 * kSize, read.span()); }), EINVAL);
+  }
+  std::filesystem::resize_file(path_, kSize);
+  EXPECT_EQ(file->update_size(), kSize);
+  EXPECT_EQ(file->size(), 2 * kSize) << "what was there once is not forgotten";
 }
 
 TEST_F(FileDeviceTest, KeepsItAfterClosing) {

@@ -108,6 +108,18 @@ TEST(OpenDevice, AnImageAndALoopDeviceOverItExcludeEachOther) {
     EXPECT_EQ(error_of([&] { open_device(image, OpenMode::activate); }), EBUSY);
   }
   EXPECT_EQ(error_of([&] { open_device(loop, OpenMode::activate); }), 0);
+  // Who reads a pool in a file through a loop device, as views do, keeps it from being overwritten.
+  {
+    const FileDescriptor holder(::open(loop.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC));
+    ASSERT_TRUE(holder);
+    EXPECT_EQ(error_of([&] { open_device(image, OpenMode::activate); },
+                       image + ": in use through " + loop),
+              EBUSY);
+    EXPECT_EQ(error_of([&] { open_device(image, OpenMode::inspect); }), 0);
+    const auto tolerant = [](const std::string&) { return true; };
+    EXPECT_EQ(error_of([&] { open_device(image, OpenMode::activate, tolerant); }), 0);
+  }
+  EXPECT_EQ(error_of([&] { open_device(image, OpenMode::activate); }), 0);
 }
 
 }  // namespace

@@ -167,6 +167,87 @@ TEST_P(MdcTest, TicketsHoldOverCompactions) {
   }
 }
 
+// Several MDCs on one device.
+struct Group {
+  explicit Group(std::uint32_t sector, std::size_t count = 3) {
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto place = [&](unsigned half) -> MlogPlace {
+        return {.device = &device,
+                .offset = (2 * i + half) * kHalf,
+                .capacity = kHalf,
+                .sector_size = sector,
+                .uuid = test_uuid(static_cast<unsigned char>(2 * i + half)),
+                .generation = 0,
+                .name = fmt::format("log {} of {}", half, i)};
+      };
+      mdcs.push_back(Mdc::open(fmt::format("mdc {}", i),
+                               {{{kIds[0], place(0)}, {kIds[1], place(1)}}},
+                               [](ObjectId, std::uint64_t) {}));
+    }
+  }
+  // Appends a record to each.
+  std::vector<Mdc::Point> append(std::uint64_t number) {
+    std::vector<Mdc::Point> points;
+    for (const auto& mdc : mdcs)
+      points.push_back({mdc.get(), mdc->append(make_record(number, 60))});
+    return points;
+  }
+
+  FakeDevice device{6 * kHalf};
+  std::vector<std::unique_ptr<Mdc>> mdcs;
+};
+
+TEST_P(MdcTest, SeveralShareAFlush) {
+  Group group(GetParam());
+  for (std::uint64_t number = 0; number < 3; ++number) {
+    const auto points = group.append(number);
+    group.device.take_writes();
+    const std::uint64_t flushes = group.device.counters().flushes;
+    std::size_t written_before_flush = 0;
+    group.device.before_flush = [&] { written_before_flush = group.device.take_writes().size(); };
+    Mdc::sync(points);
+    EXPECT_EQ(written_before_flush, 3u);
+    EXPECT_EQ(group.device.counters().flushes, flushes + 1);
+    Mdc::sync(points);
+    for (const auto& [mdc, ticket] : points)
+      mdc->sync(ticket);
+    EXPECT_EQ(group.device.counters().flushes, flushes + 1) << "all was durable";
+    EXPECT_TRUE(group.device.take_writes().empty());
+  }
+}
+
+TEST_P(MdcTest, ACompactionWhileSeveralShareAFlush) {
+  Group group(GetParam());
+  const auto points = group.append(0);
+  bool compacted = false;
+  group.device.before_write = [&](const FakeDevice::Write& write) {
+    // The first is written, not flushed, when the last is.
+    if (write.offset < 4 * kHalf || std::exchange(compacted, true)) return;
+    group.mdcs[0]->compact([](const Mdc::Append& append) { append(make_record(5, 60)); });
+    group.mdcs[0]->append(make_record(6, 60));
+  };
+  Mdc::sync(points);
+  ASSERT_TRUE(compacted);
+  EXPECT_EQ(content(*group.mdcs[0]), (Records{make_record(5, 60), make_record(6, 60)}));
+  const std::uint64_t flushes = group.device.counters().flushes;
+  group.mdcs[0]->sync(group.mdcs[0]->append(make_record(7, 60)));
+  EXPECT_EQ(group.device.counters().flushes, flushes + 1);
+}
+
+TEST_P(MdcTest, AFailedFlushOfSeveralLeavesNoneDurable) {
+  Group group(GetParam());
+  const auto before = group.append(0);
+  group.mdcs[2]->sync(before[2].ticket);
+  const auto points = group.append(1);
+  group.device.before_flush = [] { throw Error(EIO, "fake", "made to fail"); };
+  EXPECT_EQ(error_of([&] { Mdc::sync(points); }), EIO);
+  group.device.before_flush = [] {};
+  for (const auto& [mdc, ticket] : points)
+    EXPECT_EQ(error_of([&] { mdc->sync(ticket); }), EIO);
+  EXPECT_EQ(error_of([&] { Mdc::sync(points); }), EIO);
+  EXPECT_EQ(error_of([&] { group.mdcs[2]->sync(before[2].ticket); }), 0);
+}
+
 TEST_P(MdcTest, TicketsOfRecordsThatACompactionDropped) {
   const auto mdc = pair_.open();
   const Mdc::Ticket first = mdc->append(make_record(0, 60));

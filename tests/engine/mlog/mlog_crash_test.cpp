@@ -117,6 +117,7 @@ class Life {
       device.take_writes();
     };
     const auto log = open_plain(place_on(device, sector_size_, kCapacity, generation_));
+    all_ = 0;
     accept(read_all(*log));
     const std::size_t actions = 1 + random_() % 8;
     for (std::size_t i = 0; i < actions; ++i)
@@ -140,16 +141,28 @@ class Life {
       const std::size_t length = random_() % limit;
       if (log.fits(length)) {
         records_.push_back(make_record(number_++, length));
-        log.append(records_.back());
+        all_ = log.append(records_.back());
       } else {
         reset(log);
       }
-    } else if (choice < 9) {
+    } else if (choice < 7) {
       log.sync();
       durable_ = records_.size();
+    } else if (choice < 9) {
+      write(log, choice == 8);
     } else if (random_() % 4 == 0) {
       reset(log);
     }
+  }
+
+  // The two steps of a sync, or only the first.
+  void write(Mlog& log, bool flush) {
+    const auto written = log.write(all_);
+    if (!flush || !written) return;
+    const std::size_t count = records_.size();
+    written->device->flush();
+    log.flushed(*written);
+    durable_ = count;
   }
 
   void reset(Mlog& log) {
@@ -183,6 +196,7 @@ class Life {
   Records records_;
   std::size_t durable_ = 0;
   std::uint64_t number_ = 0;
+  Mlog::Ticket all_ = 0;  // of the last append
   std::uint64_t generation_ = 1;
 };
 

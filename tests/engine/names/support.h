@@ -1,6 +1,7 @@
 // A named tree on a pool in memory, and what tests do with it.
 #pragma once
 
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -47,6 +48,21 @@ int errno_of(Call&& call) {
   return 0;
 }
 
+// An open file that is closed with the scope, also by a failure.
+class ScopedFile {
+ public:
+  explicit ScopedFile(std::unique_ptr<OpenFile> file) : file_(std::move(file)) {}
+  ~ScopedFile() { file_->close(); }
+  ScopedFile(const ScopedFile&) = delete;
+  ScopedFile& operator=(const ScopedFile&) = delete;
+
+  OpenFile* operator->() const { return file_.get(); }
+  OpenFile& operator*() const { return *file_; }
+
+ private:
+  std::unique_ptr<OpenFile> file_;
+};
+
 class TestTree {
  public:
   struct Sizes {
@@ -80,17 +96,30 @@ class TestTree {
       : media_(std::move(media)), options_(options), make_device_(std::move(make_device)) {
     mount();
   }
+  // Opens the devices of a pool that is there; media() and device() are not for use then.
+  using OpenDevices = std::function<std::vector<std::unique_ptr<Device>>()>;
+  TestTree(OpenDevices open_devices, NamespaceOptions options)
+      : options_(options), open_devices_(std::move(open_devices)) {
+    mount();
+  }
   ~TestTree() { unmount(); }
   TestTree(const TestTree&) = delete;
   TestTree& operator=(const TestTree&) = delete;
 
   void mount() {
-    auto device = make_device_(media_);
-    device_ = device.get();
     std::vector<std::unique_ptr<Device>> devices;
-    devices.push_back(std::move(device));
+    if (open_devices_) {
+      devices = open_devices_();
+    } else {
+      auto device = make_device_(media_);
+      device_ = device.get();
+      devices.push_back(std::move(device));
+    }
     ActivateOptions activate;
     activate.mdc_count = 2;
+    // No threads but those that tests are about.
+    activate.load_jobs = 1;
+    activate.maintenance = {.period = {}, .usage_period = {}};
     pool_ = Pool::activate(std::move(devices), activate);
     names_ = Namespace::mount(*pool_, options_);
   }
@@ -104,7 +133,7 @@ class TestTree {
   }
 
   Namespace& names() { return *names_; }
-  Pool& pool() { return *pool_; }
+  Pool& pool() const { return *pool_; }
   MemoryDevice& device() { return *device_; }
   const std::shared_ptr<Media>& media() const { return media_; }
 
@@ -134,24 +163,21 @@ class TestTree {
     return names_->open(stat(path).inode, intent);
   }
   void put(const std::string& path, std::string_view text) {
-    const auto file = create(path);
+    const ScopedFile file(create(path));
     if (!text.empty()) file->write(0, bytes_of(text), false);
     file->flush();
-    file->close();
   }
   void append(const std::string& path, std::string_view text) {
     const auto [parent, name] = split(path);
     const bool exists = errno_of([&] { names_->lookup(parent, name); }) == 0;
-    const auto file = exists ? open(path, {.write = true, .append = true}) : create(path, true);
+    const ScopedFile file(exists ? open(path, {.write = true, .append = true})
+                                 : create(path, true));
     file->write(0, bytes_of(text), true);
     file->flush();
-    file->close();
   }
   std::string get(const std::string& path) {
-    const auto file = open(path, {.read = true});
-    std::string text = read_all(*file);
-    file->close();
-    return text;
+    const ScopedFile file(open(path, {.read = true}));
+    return read_all(*file);
   }
   static std::string read_all(OpenFile& file) {
     std::string text;
@@ -203,10 +229,20 @@ class TestTree {
     return pool_->class_facts(MediaClass::capacity).space.used;
   }
 
-  // All names with what a user sees of them, sorted; content as checksum.
-  std::map<std::string, std::string> dump() {
+  // How dump() shows what a user sees of a file.
+  static std::string describe(const Attributes& attributes) {
+    return fmt::format("kind {} mode {:o} links {} size {}", static_cast<int>(attributes.kind),
+                       attributes.mode, attributes.links, attributes.size);
+  }
+  static std::string describe_content(std::string_view content) {
+    return fmt::format(" crc {:08x}", crc32c(bytes_of(content)));
+  }
+  static constexpr std::string_view kUnreadable = " unreadable";
+  // All names with what a user sees of them, sorted; content as checksum. tolerant: kUnreadable for
+  // content that cannot be read (EIO).
+  std::map<std::string, std::string> dump(bool tolerant = false) {
     std::map<std::string, std::string> all;
-    dump_into("", all);
+    dump_into("", tolerant, all);
     return all;
   }
 
@@ -215,19 +251,25 @@ class TestTree {
     return std::make_unique<MemoryDevice>("memory", std::move(media));
   }
 
-  void dump_into(const std::string& path, std::map<std::string, std::string>& all) {
+  std::string content_of(const std::string& path, bool tolerant) {
+    try {
+      return describe_content(get(path));
+    } catch (const Error& error) {
+      if (!tolerant || error.code() != EIO) throw;
+      return std::string(kUnreadable);
+    }
+  }
+  void dump_into(const std::string& path, bool tolerant, std::map<std::string, std::string>& all) {
     for (const std::string& name : list(path)) {
       const std::string child = path.empty() ? name : path + "/" + name;
       const Attributes attributes = stat(child);
-      std::string line =
-          fmt::format("kind {} mode {:o} links {} size {}", static_cast<int>(attributes.kind),
-                      attributes.mode, attributes.links, attributes.size);
+      std::string line = describe(attributes);
       if (attributes.kind == FileKind::directory) {
-        dump_into(child, all);
+        dump_into(child, tolerant, all);
       } else if (attributes.kind == FileKind::symlink) {
         line += " -> " + names_->read_symlink(attributes.inode);
       } else {
-        line += fmt::format(" crc {:08x}", crc32c(bytes_of(get(child))));
+        line += content_of(child, tolerant);
       }
       for (const std::string& xattr : names_->list_xattrs(attributes.inode)) {
         line += fmt::format(" {}={}", xattr, names_->get_xattr(attributes.inode, xattr));
@@ -239,6 +281,7 @@ class TestTree {
   std::shared_ptr<Media> media_;
   NamespaceOptions options_;
   MakeDevice make_device_;
+  OpenDevices open_devices_;
   std::unique_ptr<Pool> pool_;
   MemoryDevice* device_ = nullptr;
   std::unique_ptr<Namespace> names_;

@@ -14,7 +14,6 @@ namespace {
 
 using test::content;
 using test::error_of;
-using test::Media;
 using test::TestPool;
 
 // A log file and the owner's list of its mlogs.
@@ -212,7 +211,7 @@ TEST(Log, FailedFlushIsReported) {
   file.append(1000);
   file.log->sync();
   file.append(1000);
-  test.device->fail_write(1);
+  test.fail_write(1);
   EXPECT_EQ(error_of([&] { file.log->sync(); }), EIO);
   EXPECT_TRUE(file.log->dirty());
   EXPECT_EQ(error_of([&] { file.log->append(content(2000, 10)); }), EIO);
@@ -222,7 +221,7 @@ TEST(Log, FailedFlushIsReported) {
 }
 
 // What a crash leaves of a log: a prefix, whole records, at least `durable` bytes.
-void expect_prefix(const std::shared_ptr<Media>& media, const std::vector<ObjectId>& chain,
+void expect_prefix(const std::shared_ptr<SimulatedMedia>& media, const std::vector<ObjectId>& chain,
                    const std::vector<std::uint64_t>& ends, std::uint64_t durable) {
   TestPool after(media);
   LogFile found(after, chain);
@@ -246,10 +245,10 @@ TEST(Log, CrashLeavesAPrefixWithAllThatWasSynced) {
         file.log->sync();
         durable = file.log->size();
       }
-      if (i % 8 == 0) expect_prefix(test.media->after_crash(), file.chain, ends, durable);
+      if (i % 8 == 0) expect_prefix(test.after_crash(), file.chain, ends, durable);
     }
     file.log->sync();
-    expect_prefix(test.media->after_crash(), file.chain, ends, file.log->size());
+    expect_prefix(test.after_crash(), file.chain, ends, file.log->size());
   }
 }
 
@@ -259,7 +258,7 @@ TEST(Log, FullMlogIsDurableBeforeTheNextBegins) {
   file.append(200'000);
   file.append(200'000);
   ASSERT_EQ(file.chain.size(), 2u);
-  expect_prefix(test.media->after_crash(), file.chain, {200'000, 400'000}, 200'000);
+  expect_prefix(test.after_crash(), file.chain, {200'000, 400'000}, 200'000);
 }
 
 TEST(Log, TailWhileAppending) {

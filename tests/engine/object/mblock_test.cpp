@@ -164,7 +164,7 @@ TEST(MblockWriter, NoSpace) {
 TEST(MblockWriter, FailedWrite) {
   TestPool test(32);
   MblockWriter writer(*test.pool, {});
-  test.device->fail_write(1);
+  test.fail_write(1);
   EXPECT_EQ(error_of([&] { writer.write(0, pages(0, kPageSize).span()); }), EIO);
 }
 

@@ -2,15 +2,9 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
-#include <cerrno>
 #include <chrono>
 #include <cstdint>
-#include <cstring>
-#include <functional>
 #include <memory>
-#include <mutex>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,71 +12,20 @@
 #include <gtest/gtest.h>
 
 #include "engine/base/error.h"
+#include "engine/device/simulated_crash.h"
 #include "engine/pool/pool.h"
 #include "tests/support/error_of.h"
 
 namespace mpool::test {
 
-// The media: outlives the devices that are opened on it. Its old content is 0xa5 everywhere, and
-// discards leave it, so that a missing zero fill shows.
-struct Media {
-  explicit Media(std::size_t size) : now(size, std::byte{0xa5}), durable(now) {}
-  // What a power failure leaves when nothing that was not flushed arrived.
-  std::shared_ptr<Media> after_crash() {
-    const std::lock_guard lock(mutex);
-    auto copy = std::make_shared<Media>(0);
-    copy->now = copy->durable = durable;
-    return copy;
-  }
-
-  std::mutex mutex;
-  std::vector<std::byte> now;
-  std::vector<std::byte> durable;
-  std::set<std::uint64_t> dirty;  // pages in which they differ
-};
-
-class MediaDevice : public Device {
- public:
-  explicit MediaDevice(std::shared_ptr<Media> media)
-      : Device("media", {.size = media->now.size(), .discard_granularity = kPageSize, .model = {}}),
-        media_(std::move(media)) {}
-
-  // The n-th write from now on fails; 0: none.
-  void fail_write(std::int64_t n) { writes_left_ = n; }
-
- protected:
-  void read_impl(std::uint64_t offset, ByteSpan into) override {
-    const std::lock_guard lock(media_->mutex);
-    std::memcpy(into.data(), media_->now.data() + offset, into.size());
-  }
-  void write_impl(std::uint64_t offset, ConstByteSpan from) override {
-    if (writes_left_ > 0 && --writes_left_ == 0) raise(EIO, name(), "write made to fail");
-    const std::lock_guard lock(media_->mutex);
-    std::memcpy(media_->now.data() + offset, from.data(), from.size());
-    for (std::size_t i = 0; i < from.size(); i += kPageSize)
-      media_->dirty.insert(offset + i);
-  }
-  void flush_impl() override {
-    const std::lock_guard lock(media_->mutex);
-    for (const std::uint64_t page : media_->dirty) {
-      std::memcpy(media_->durable.data() + page, media_->now.data() + page, kPageSize);
-    }
-    media_->dirty.clear();
-  }
-  void discard_impl(std::uint64_t, std::uint64_t) override {}
-
- private:
-  std::shared_ptr<Media> media_;
-  std::atomic<std::int64_t> writes_left_ = 0;
-};
-
-// An active pool with one MDC on media of `zones` zones.
+// An active pool with one MDC on media of `zones` zones. The media's old content is 0xa5
+// everywhere, and discards leave it, so that a missing zero fill shows.
 struct TestPool {
   static constexpr std::uint64_t kZoneSize = 256u << 10;
 
   explicit TestPool(std::uint32_t zones, std::uint64_t zone_size = kZoneSize)
-      : media(std::make_shared<Media>(zones * zone_size)) {
-    MediaDevice creation(media);
+      : media(std::make_shared<SimulatedMedia>(zones * zone_size, 512, std::byte{0xa5})) {
+    SimulatedDevice creation("media", media, options());
     Pool::create(creation, nullptr,
                  {.name = "test",
                   .zone_size = zone_size,
@@ -94,13 +37,17 @@ struct TestPool {
     activate();
   }
   // The pool that is on the media.
-  explicit TestPool(std::shared_ptr<Media> existing) : media(std::move(existing)) { activate(); }
+  explicit TestPool(std::shared_ptr<SimulatedMedia> existing) : media(std::move(existing)) {
+    activate();
+  }
 
   void activate() {
     pool.reset();
-    auto opened = std::make_unique<MediaDevice>(media);
-    device = opened.get();
+    before = copy_of({media});
+    history = std::make_shared<SimulatedHistory>();
     std::vector<std::unique_ptr<Device>> devices;
+    auto opened = std::make_unique<SimulatedDevice>("media", media, options());
+    device = opened.get();
     devices.push_back(std::move(opened));
     pool = Pool::activate(std::move(devices), {.mdc_count = 1});
     // The first id handed out costs a checkpoint record, which tests that count writes do not want.
@@ -108,11 +55,28 @@ struct TestPool {
     pool->wait_for_discards(std::chrono::seconds(10));
   }
 
+  // The n-th write from now on fails.
+  void fail_write(std::uint64_t n) const {
+    faults->arm({.target = SimulatedFaults::Target::write, .number = n});
+  }
+  // What a power failure leaves when nothing that was not flushed arrived.
+  std::shared_ptr<SimulatedMedia> after_crash() const {
+    return CrashImages::durable(before, history->operations(), DiscardEffect::keeps).front();
+  }
   std::uint32_t used_zones() const { return pool->class_facts(MediaClass::capacity).space.used; }
 
-  std::shared_ptr<Media> media;
+  std::shared_ptr<SimulatedMedia> media;
   std::unique_ptr<Pool> pool;
-  MediaDevice* device = nullptr;
+  Device* device = nullptr;
+
+ private:
+  SimulatedDevice::Options options() const {
+    return {.history = history, .number = 0, .faults = faults, .discard_zeros = false};
+  }
+
+  MediaSet before;  // the media at the activation
+  std::shared_ptr<SimulatedHistory> history;
+  std::shared_ptr<SimulatedFaults> faults = std::make_shared<SimulatedFaults>();
 };
 
 // Byte `offset` of a test's content: never 0 and not of a short period.

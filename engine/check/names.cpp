@@ -1,0 +1,267 @@
+#include "engine/check/names.h"
+
+#include <algorithm>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "engine/base/error.h"
+#include "engine/check/logs.h"
+#include "engine/names/replay.h"
+
+namespace mpool::check {
+namespace {
+
+using names::Inode;
+using names::Replay;
+using names::Tree;
+
+constexpr const char* kRestoreFile = "restore the file from a backup";
+constexpr const char* kRestoreTree =
+    "the pool cannot be mounted like this; its objects can be read with mpool dump; restore the "
+    "files from a backup";
+
+// The root MDC's records and the tree that they make.
+class TreeCheck {
+ public:
+  TreeCheck(const Metadata& metadata, Report& report)
+      : metadata_(metadata),
+        report_(report),
+        name_("root MDC of " + metadata.pool),
+        replay_(tree_,
+                [this](std::uint64_t record, const Error& why) { misfit(record, why.detail()); }) {}
+
+  // False: the log is empty or belongs to another client.
+  bool read(const Mlog& log);
+  void settle();
+  void compare();
+
+ private:
+  void misfit(std::uint64_t record, std::string_view detail) {
+    report_.error(Area::tree, name_, fmt::format("record {}: {}", record, detail), kRestoreTree);
+  }
+  void name_inodes();
+  std::string path_of(InodeNumber number) const;
+  void check_inode(const Inode& inode);
+  void check_links(const Inode& inode);
+  void check_extents(const Inode& inode);
+  void check_extent(const Inode& inode, const Extent& extent);
+  void check_objects();
+  void file_error(const Inode& inode, std::string what) {
+    report_.error(Area::tree, path_of(inode.number), std::move(what), kRestoreFile);
+  }
+
+  struct Name {
+    InodeNumber parent = 0;
+    const std::string* name = nullptr;
+    std::uint32_t count = 0;  // names it has; of a directory, its subdirectories too
+  };
+
+  const Metadata& metadata_;
+  Report& report_;
+  const std::string name_;
+  Tree tree_;
+  Replay replay_;
+  std::unordered_map<InodeNumber, Name> names_;
+  std::unordered_set<ObjectId> named_;
+  std::unordered_map<ObjectId, InodeNumber> logs_;  // whose an mlog is
+};
+
+bool TreeCheck::read(const Mlog& log) {
+  MlogReader reader(log);
+  std::vector<std::byte> bytes;
+  try {
+    while (reader.next(bytes)) {
+      if (replay_.taken() == 0 && !names::is_owner_record(bytes)) {
+        report_.note(Area::tree, name_,
+                     "it belongs to another program; its records are not checked",
+                     "use that program to check them");
+        return false;
+      }
+      if (auto record = names::decode(bytes)) {
+        replay_.take(std::move(*record));
+      } else {
+        misfit(replay_.taken(), record.error().detail);
+        replay_.skip();
+      }
+    }
+  } catch (const Error& error) {
+    report_.error(Area::tree, name_, error.what(), kRestoreTree);
+  }
+  return replay_.taken() != 0;
+}
+
+void TreeCheck::settle() {
+  const std::size_t complete =
+      replay_.complete_records([this](ObjectId id) { return metadata_.may_exist(id); });
+  const std::size_t undone = replay_.pending() - complete;
+  if (undone != 0) {
+    report_.unfinished(
+        Area::tree, name_,
+        fmt::format("{} changes of the last second before a crash were not complete", undone),
+        "undoing them");
+  }
+  replay_.settle(complete);
+}
+
+void TreeCheck::name_inodes() {
+  for (const auto& [number, inode] : tree_.inodes()) {
+    if (!inode.is_directory()) continue;
+    for (const auto& [position, entry] : inode.directory->entries()) {
+      Name& name = names_[entry.inode];
+      name.parent = number;
+      name.name = &entry.name;
+      ++name.count;
+      const Inode* child = tree_.find(entry.inode);
+      if (child != nullptr && child->is_directory()) ++names_[number].count;
+    }
+  }
+}
+
+std::string TreeCheck::path_of(InodeNumber number) const {
+  std::string path;
+  // A tree is not deeper than it has inodes.
+  for (std::size_t depth = 0; number != kRootInode && depth <= names_.size(); ++depth) {
+    const auto at = names_.find(number);
+    if (at == names_.end() || at->second.name == nullptr) {
+      return fmt::format("inode {}{}", number, path);
+    }
+    path.insert(0, "/" + *at->second.name);
+    number = at->second.parent;
+  }
+  return path.empty() ? "/" : path;
+}
+
+void TreeCheck::check_links(const Inode& inode) {
+  const auto at = names_.find(inode.number);
+  const std::uint32_t count = at == names_.end() ? 0 : at->second.count;
+  // A directory has "." too, and the root its own "..".
+  const std::uint32_t expected =
+      inode.is_directory() ? count + (inode.number == kRootInode ? 2 : 1) : count;
+  if (inode.links != expected) {
+    report_.error(Area::tree, path_of(inode.number),
+                  fmt::format("inode {} has {} links, its names make {}", inode.number, inode.links,
+                              expected),
+                  kRestoreTree);
+  }
+  if (!inode.is_directory()) return;
+  const Inode* parent = tree_.find(inode.parent);
+  if (parent == nullptr || !parent->is_directory()) {
+    report_.error(Area::tree, path_of(inode.number),
+                  fmt::format("the parent of directory {}, inode {}, is no directory", inode.number,
+                              inode.parent),
+                  kRestoreTree);
+  }
+}
+
+void TreeCheck::check_extent(const Inode& inode, const Extent& extent) {
+  const std::string id = extent.object.to_string();
+  const bool log = inode.kind == FileKind::log;
+  named_.insert(extent.object);
+  if (log ? !extent.object.is_mlog() : !extent.object.is_mblock()) {
+    file_error(inode, fmt::format("its content is said to be in {}, which is no {}", id,
+                                  log ? "mlog" : "mblock"));
+    return;
+  }
+  const auto object = metadata_.find(extent.object);
+  if (!object) {
+    if (!metadata_.may_exist(extent.object)) {
+      file_error(inode,
+                 fmt::format("bytes {} to {}: its {} {} does not exist", extent.file_offset,
+                             extent.file_offset + extent.length, log ? "mlog" : "mblock", id));
+    }
+    return;
+  }
+  if (log) {
+    const auto [owner, added] = logs_.emplace(extent.object, inode.number);
+    if (!added && owner->second != inode.number) {
+      file_error(inode, fmt::format("its mlog {} is that of {}, too", id, path_of(owner->second)));
+    }
+  } else if (extent.position > object->written_length ||
+             extent.length > object->written_length - extent.position) {
+    file_error(inode,
+               fmt::format("bytes {} to {} are said to be in mblock {} from byte {} on, which has "
+                           "only {}",
+                           extent.file_offset, extent.file_offset + extent.length, id,
+                           extent.position, object->written_length));
+  }
+}
+
+void TreeCheck::check_extents(const Inode& inode) {
+  if (!inode.extents) return;
+  std::uint64_t end = 0;
+  for (const Extent& extent : *inode.extents) {
+    check_extent(inode, extent);
+    if (inode.kind != FileKind::write_once) continue;
+    if (extent.file_offset < end) {
+      file_error(inode, fmt::format("two of its parts overlap at byte {}", extent.file_offset));
+    }
+    if (extent.file_offset > inode.size || extent.length > inode.size - extent.file_offset) {
+      file_error(inode, fmt::format("it has {} bytes, but a part of {} bytes at {}", inode.size,
+                                    extent.length, extent.file_offset));
+      return;
+    }
+    end = std::max(end, extent.file_offset + extent.length);
+  }
+}
+
+void TreeCheck::check_inode(const Inode& inode) {
+  check_links(inode);
+  check_extents(inode);
+}
+
+// Objects that no name stands for.
+void TreeCheck::check_objects() {
+  std::size_t strangers = 0;
+  for (const ObjectRecord& object : metadata_.objects()) {
+    if (object.id == root_log_id(0) || object.id == root_log_id(1)) continue;
+    if (named_.contains(object.id)) continue;
+    const std::string id =
+        fmt::format("{} {}", object.id.is_mblock() ? "mblock" : "mlog", object.id.to_string());
+    if (replay_.dead().contains(object.id)) {
+      report_.unfinished(Area::tree, fmt::format("{} of {}", id, metadata_.pool),
+                         "its file is gone, deleting it was interrupted", "deleting " + id);
+    } else {
+      ++strangers;
+    }
+  }
+  if (strangers == 0) return;
+  report_.note(Area::tree, metadata_.pool,
+               fmt::format("{} objects belong to no file, and never did", strangers),
+               "they are another program's, or may be what is left of damaged records: mpool dump "
+               "lists them; they are left alone");
+}
+
+void TreeCheck::compare() {
+  if (tree_.find(kRootInode) == nullptr) {
+    if (report_.errors(Area::tree) != 0) {
+      report_.error(Area::tree, name_, "there is no root directory", kRestoreTree);
+    }
+    return;
+  }
+  name_inodes();
+  std::vector<InodeNumber> order;
+  for (const auto& [number, inode] : tree_.inodes())
+    order.push_back(number);
+  std::ranges::sort(order);
+  report_.result().names = order.size() - 1;
+  for (const InodeNumber number : order)
+    check_inode(tree_.get(number));
+  // Where records are missing, what is named cannot be told from what is not.
+  if (report_.errors(Area::tree) == 0 && metadata_.all_readable()) check_objects();
+}
+
+}  // namespace
+
+bool check_names(const Metadata& metadata, Report& report) {
+  const auto halves = metadata.pair_of(root_log_id(0), root_log_id(1));
+  if (!halves) return false;
+  const Pair pair = examine_pair(report, Area::tree, "root MDC of " + metadata.pool, *halves, true);
+  if (pair.log() == nullptr) return false;
+  TreeCheck tree(metadata, report);
+  if (!tree.read(*pair.log())) return false;
+  tree.settle();
+  tree.compare();
+  return true;
+}
+
+}  // namespace mpool::check

@@ -1,0 +1,51 @@
+// Collecting findings. Internal to engine/check.
+#pragma once
+
+#include <array>
+#include <string>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "engine/check/check.h"
+
+namespace mpool::check {
+
+// Counts findings and passes them on; of one area, only so many: a log that lost its middle makes
+// thousands.
+class Report {
+ public:
+  static constexpr std::size_t kMostPerArea = 200;
+
+  Report(const Options& options, Result& result) : options_(options), result_(result) {}
+
+  void add(Finding finding);
+  void error(Area area, std::string where, std::string what, std::string advice);
+  void note(Area area, std::string where, std::string what, std::string advice);
+  // `step`: what finishing it means, for Plan.
+  void unfinished(Area area, std::string where, std::string what, std::string step);
+  // Says how many findings were held back.
+  void close();
+
+  // Errors of an area that repairing superblocks does not put right.
+  std::size_t errors(Area area) const { return errors_[static_cast<std::size_t>(area)]; }
+  bool can_finish() const {
+    return errors(Area::superblocks) + errors(Area::metadata) + errors(Area::tree) == 0;
+  }
+  void progress(std::string_view step, std::uint64_t done, std::uint64_t total) const {
+    if (options_.progress) options_.progress(step, done, total);
+  }
+  Result& result() { return result_; }
+  const Options& options() const { return options_; }
+
+ private:
+  static constexpr std::size_t kAreas = 4;
+
+  const Options& options_;
+  Result& result_;
+  std::array<std::size_t, kAreas> errors_{};
+  std::array<std::size_t, kAreas> told_{};
+  std::array<std::size_t, kAreas> held_back_{};
+};
+
+}  // namespace mpool::check

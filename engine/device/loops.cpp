@@ -1,0 +1,80 @@
+#include "engine/device/loops.h"
+
+#include <filesystem>
+#include <fstream>
+#include <optional>
+
+#include <fcntl.h>
+#include <linux/loop.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include "engine/device/file_descriptor.h"
+
+namespace mpool {
+
+namespace {
+
+// A file whatever it is called.
+struct FileIdentity {
+  std::uint64_t device = 0;  // the kernel's 64-bit form of the number
+  std::uint64_t inode = 0;
+
+  bool operator==(const FileIdentity&) const = default;
+};
+
+std::optional<struct stat> facts_of(const std::string& path) {
+  struct stat facts {};
+  if (::stat(path.c_str(), &facts) != 0) return std::nullopt;
+  return facts;
+}
+
+FileIdentity identity_of(const struct stat& facts) {
+  const std::uint64_t minor = minor(facts.st_dev);
+  const std::uint64_t number = (minor & 0xff) | (std::uint64_t{major(facts.st_dev)} << 8) |
+                               ((minor & ~std::uint64_t{0xff}) << 12);
+  return {number, facts.st_ino};
+}
+
+// The file attached to a loop device ("loop3"). Who may not open the device can still look what
+// path the file had.
+std::optional<FileIdentity> file_behind(const std::string& name) {
+  const std::string path = "/dev/" + name;
+  const FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (fd) {
+    loop_info64 info{};
+    if (::ioctl(fd.get(), LOOP_GET_STATUS64, &info) != 0) return std::nullopt;
+    return FileIdentity{info.lo_device, info.lo_inode};
+  }
+  std::ifstream attribute("/sys/block/" + name + "/loop/backing_file");
+  std::string file;
+  if (!std::getline(attribute, file)) return std::nullopt;
+  const auto facts = facts_of(file);
+  return facts ? std::optional(identity_of(*facts)) : std::nullopt;
+}
+
+// The file that is, or is attached to, `path`.
+std::optional<FileIdentity> file_of(const std::string& path) {
+  const auto facts = facts_of(path);
+  if (!facts) return std::nullopt;
+  if (S_ISREG(facts->st_mode)) return identity_of(*facts);
+  return file_behind(std::filesystem::path(path).filename().string());
+}
+
+}  // namespace
+
+std::vector<std::string> loops_over(const std::string& path) {
+  std::vector<std::string> found;
+  const auto file = file_of(path);
+  if (!file) return found;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/sys/block", error)) {
+    if (!std::filesystem::exists(entry.path() / "loop", error)) continue;
+    const std::string name = entry.path().filename().string();
+    if (file_behind(name) == file) found.push_back("/dev/" + name);
+  }
+  return found;
+}
+
+}  // namespace mpool

@@ -1,0 +1,165 @@
+#include "engine/pool/background.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+
+#include <spdlog/spdlog.h>
+
+#include "engine/base/error.h"
+#include "engine/pool/pool_state.h"
+
+namespace mpool {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr unsigned kLowPercent = 50;  // of free space: from here on down the log is told
+constexpr unsigned kUsagePoints = 5;  // and told again when it changed by so much
+
+// Something done again and again.
+class Timer {
+ public:
+  explicit Timer(std::chrono::milliseconds period) : period_(period) { start(); }
+
+  Clock::time_point due() const { return due_; }
+  // True when it is time; begins the next period.
+  bool expired() {
+    if (Clock::now() < due_) return false;
+    start();
+    return true;
+  }
+  void stop() { due_ = Clock::time_point::max(); }
+
+ private:
+  void start() {
+    if (period_ <= period_.zero()) return stop();
+    due_ = Clock::now() + std::min<std::chrono::milliseconds>(period_, std::chrono::hours(24));
+  }
+
+  const std::chrono::milliseconds period_;
+  Clock::time_point due_;
+};
+
+bool keeps_changes(const PoolState& pool) {
+  const DeviceProperties& properties = pool.media_class(MediaClass::capacity).device().properties();
+  return !properties.read_only && !properties.keeps_nothing;
+}
+
+bool gone_offline(const PoolState& pool) {
+  return pool.media_class(MediaClass::capacity).device().offline();
+}
+
+}  // namespace
+
+bool UsageWatch::tell(unsigned free_percent) {
+  if (told_ && std::max(free_percent, *told_) - std::min(free_percent, *told_) < kUsagePoints) {
+    return false;
+  }
+  if (free_percent >= kLowPercent) {
+    told_.reset();
+    return false;
+  }
+  told_ = free_percent;
+  return true;
+}
+
+Background::Background(PoolState& pool, const Maintenance& options)
+    : pool_(pool), options_(options) {
+  const bool wanted = options.period.count() > 0 || options.usage_period.count() > 0;
+  if (!wanted || !keeps_changes(pool)) return;
+  thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
+}
+
+void Background::run(const std::stop_token& stop) {
+  Timer maintenance(options_.period);
+  Timer usage(options_.usage_period);
+  while (true) {
+    {
+      std::unique_lock lock(sleep_);
+      wake_.wait_until(lock, stop, std::min(maintenance.due(), usage.due()), [] { return false; });
+    }
+    if (stop.stop_requested()) return;
+    if (maintenance.expired() && !maintain(stop)) maintenance.stop();
+    if (usage.expired()) watch_usage();
+  }
+}
+
+bool Background::maintain(const std::stop_token& stop) {
+  const std::lock_guard round(round_);
+  if (gone_offline(pool_)) return false;
+  try {
+    compact(stop);
+    if (filling_up()) grow(stop);
+  } catch (const std::exception& error) {
+    spdlog::error("{}: looking after its metadata containers failed: {}", pool_.subject,
+                  error.what());
+  }
+  return !gone_offline(pool_);
+}
+
+void Background::compact(const std::stop_token& stop) {
+  for (const auto& slot : pool_.slots) {
+    if (stop.stop_requested()) return;
+    if (slot->compact_if(options_.compact_full, options_.compact_garbage)) {
+      spdlog::debug("{}: compacted in the background", slot->name());
+    }
+  }
+}
+
+bool Background::filling_up() const {
+  std::uint64_t capacity = 0;
+  std::uint64_t used = 0;
+  std::uint64_t records = 0;
+  std::uint64_t live = 0;
+  for (std::size_t slot = 1; slot < pool_.slots.size(); ++slot) {
+    const Pool::MdcFacts facts = pool_.slots[slot]->facts();
+    capacity += facts.capacity;
+    used += facts.used;
+    records += facts.records;
+    live += std::min(facts.live_records, facts.records);
+  }
+  return used * 100 > capacity * options_.grow_full &&
+         (records - live) * 100 < records * options_.grow_garbage;
+}
+
+void Background::grow(const std::stop_token& stop) {
+  const std::size_t before = pool_.slots.size();
+  const std::size_t wanted = std::min<std::size_t>(before + options_.grow_by, kMaxMdcs + 1);
+  const auto model = pool_.slots.front()->table().find_committed(mdc_log_id(1, 0));
+  try {
+    while (pool_.slots.size() < wanted && !stop.stop_requested()) {
+      pool_.add_mdc(model.value().layout.zone_count);
+      pool_.choice->grow(pool_.slots.size() - 1);
+    }
+    cannot_grow_ = false;
+  } catch (const Error& error) {
+    if (error.code() != ENOSPC) throw;
+    pool_.settle_pairs();
+    if (!cannot_grow_) {
+      spdlog::warn("{}: its metadata containers are filling up and there is no room for more: {}",
+                   pool_.subject, error.what());
+    }
+    cannot_grow_ = true;
+  }
+  if (const std::size_t added = pool_.slots.size() - before; added > 0) {
+    spdlog::info("{}: its metadata containers were filling up, added {} to {}", pool_.subject,
+                 added, before - 1);
+  }
+}
+
+void Background::watch_usage() {
+  for (std::size_t i = 0; i < kMediaClassCount; ++i) {
+    MediaClassSpace* space = pool_.classes[i];
+    if (space == nullptr) continue;
+    const SpaceUsage usage = space->map().usage();
+    if (usage.usable == 0) continue;
+    const auto percent =
+        static_cast<unsigned>(std::uint64_t{usage.free_usable} * 100 / usage.usable);
+    if (!usage_[i].tell(percent)) continue;
+    spdlog::info("{}: {} % of the usable space of the {} device {} are free", pool_.subject,
+                 percent, to_string(static_cast<MediaClass>(i)), space->device().name());
+  }
+}
+
+}  // namespace mpool

@@ -1,0 +1,337 @@
+// Workloads on the named tree. After a power failure it must be a state that the tree had, not
+// older than what was synced before.
+#include <functional>
+#include <map>
+#include <optional>
+#include <random>
+
+#include <fmt/format.h>
+
+#include "engine/base/error.h"
+#include "tests/crash/pool_session.h"
+#include "tests/engine/names/support.h"
+
+namespace mpool::test {
+namespace {
+
+constexpr std::uint64_t kZone = 16u << 10;
+constexpr const char* kTree = "tree";
+// A name that comes and goes inside a step: it may be found or not.
+constexpr const char* kPassing = "passing";
+
+using State = std::map<std::string, std::string>;
+
+std::string text_of(const State& state) {
+  std::string text;
+  for (const auto& [name, line] : state)
+    text += fmt::format("{}: {}\n  ", name, line);
+  return text;
+}
+
+NamespaceOptions lazy() {
+  NamespaceOptions options;
+  options.commit_interval = std::chrono::hours(1);
+  return options;
+}
+
+class TreeSession : public Session {
+ public:
+  explicit TreeSession(Machine& machine)
+      : machine_(machine), tree_([&machine] { return machine.devices(); }, lazy()) {}
+
+  TestTree& tree() { return tree_; }
+  State state() {
+    State state = tree_.dump();
+    state.erase(kPassing);
+    return state;
+  }
+  Facts facts(bool settled) override {
+    if (settled) facts_of(tree_.pool(), true);
+    return {{kTree, text_of(settled ? state() : state_after_failure())}};
+  }
+  void work(Model& model, std::uint64_t seed) override {
+    const std::string text = pattern(1 + seed % 1000, seed);
+    step(model, [&] { tree_.put("file after the cut", text); });
+    step(model, [&] { tree_.append("log after the cut", ""); });
+    step(model, [&] { tree_.append("log after the cut", text); });
+    sync(model);
+    step(model, [&] { tree_.append("log after the cut", "more"); });
+    step(model, [&] { tree_.unlink("file after the cut"); });
+    sync(model);
+  }
+  bool online() const override { return all_online(tree_.pool()); }
+  // With everything gone no object and no zone is left behind.
+  std::string clean_up() override {
+    tree_.remove_all();
+    tree_.names().sync();
+    if (const auto left = tree_.pool().object_count(); left != 2) {
+      return fmt::format("{} objects are left beside the root MDC's", left - 2);
+    }
+    return check_zones(tree_.pool());
+  }
+
+  // Makes a change of the tree, not durable before sync().
+  void step(Model& model, const std::function<void()>& change) {
+    const Moment begun = model.now();
+    try {
+      change();
+      model.begin_at(begun, kTree, text_of(state()));
+    } catch (const Error&) {
+      note_failed(model, begun);
+      throw;
+    }
+  }
+  // A failed change may be there in part; what is in memory now is what may come to the media.
+  void note_failed(Model& model, Moment begun) {
+    machine_.faults->disarm();
+    model.begin_at(begun, kTree, text_of(state_after_failure()));
+  }
+  void sync(Model& model) {
+    tree_.names().sync();
+    durable(model, state());
+  }
+  // All that the model knows of is durable; the tree is like this.
+  void durable(Model& model, State state) {
+    model.durable(kTree);
+    durable_ = std::move(state);
+  }
+
+ private:
+  // Content that never was on the media may be gone with the device; then it never comes there, and
+  // so does its file. What is durable must be readable.
+  State state_after_failure() {
+    State state = tree_.dump(true);
+    state.erase(kPassing);
+    std::erase_if(state, [this](const auto& entry) {
+      const auto& [path, line] = entry;
+      const std::size_t end = line.find(TestTree::kUnreadable);
+      if (end == std::string::npos) return false;
+      const auto known = durable_.find(path);
+      return known == durable_.end() || !known->second.starts_with(line.substr(0, end) + " ");
+    });
+    return state;
+  }
+
+  Machine& machine_;
+  TestTree tree_;
+  State durable_;
+};
+
+using Step = std::function<void(TestTree&)>;
+
+// Steps, of which each one with a number that is a multiple of `sync_every` is synced.
+class TreeWorkload : public Workload {
+ public:
+  // Makes the steps: those of one run may share state, and for many more seeds there are others.
+  using MakeSteps = std::function<std::vector<Step>(std::uint64_t seed, bool brief)>;
+
+  TreeWorkload(std::string name, unsigned sync_every, MakeSteps make_steps, unsigned weight = 1,
+               bool staging = false)
+      : name_(std::move(name)),
+        sync_every_(sync_every),
+        make_steps_(std::move(make_steps)),
+        weight_(weight),
+        staging_(staging) {}
+
+  std::string name() const override { return name_; }
+  unsigned weight() const override { return weight_; }
+  MediaSet prepare(std::uint64_t seed) const override {
+    CreateOptions options = small_pool(kZone, 2);
+    options.root_capacity = 2 * kZone;
+    options.spare_percent = 0;
+    return make_pool(options, 256 * kZone, 512, seed, staging_ ? 128 * kZone : 0);
+  }
+  std::unique_ptr<Session> open(Machine& machine) const override {
+    return std::make_unique<TreeSession>(machine);
+  }
+  void run(Session& session, Model& model, std::uint64_t seed, bool brief) const override {
+    auto& tree = dynamic_cast<TreeSession&>(session);
+    const std::vector<Step> steps = make_steps_(seed, brief);
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+      tree.step(model, [&] { steps[i](tree.tree()); });
+      if (i % sync_every_ == 0) tree.sync(model);
+      tree.tree().pool().wait_for_discards(std::chrono::seconds(10));
+    }
+    tree.sync(model);
+  }
+
+ private:
+  const std::string name_;
+  const unsigned sync_every_;
+  const MakeSteps make_steps_;
+  const unsigned weight_;
+  const bool staging_;
+};
+
+// Every kind of change of the tree.
+std::vector<Step> every_change(std::uint64_t seed, bool) {
+  return {
+      [](TestTree& tree) { tree.mkdir("d"); },
+      [=](TestTree& tree) { tree.put("d/a", pattern(2 * kZone + 10, seed)); },
+      [](TestTree& tree) { tree.put("b", pattern(100)); },
+      [](TestTree& tree) { tree.rename("b", "d/b"); },
+      [](TestTree& tree) { tree.names().link(tree.stat("d/a").inode, kRootInode, "hard"); },
+      [](TestTree& tree) { tree.unlink("d/a"); },
+      [](TestTree& tree) { tree.put("e", pattern(kZone)); },
+      [](TestTree& tree) { tree.rename("e", "hard"); },
+      [](TestTree& tree) { tree.names().set_xattr(tree.stat("d").inode, "user.x", "1", 0); },
+      [=](TestTree& tree) { tree.put("f", pattern(10 + seed % 9000, 1)); },
+      [](TestTree& tree) { tree.put("g", pattern(10, 2)); },
+      [](TestTree& tree) { tree.rename("f", "g", RenameMode::exchange); },
+      [](TestTree& tree) {
+        AttributeChange change;
+        change.mode = 0600;
+        tree.names().set_attributes(tree.stat("g").inode, change);
+      },
+      [](TestTree& tree) { tree.unlink("f"); },
+      [](TestTree& tree) { tree.names().remove_xattr(tree.stat("d").inode, "user.x"); },
+      [](TestTree& tree) { tree.names().make_symlink(kRootInode, "link", "d/b", {}); },
+      [](TestTree& tree) { tree.put("h", ""); },
+      [](TestTree& tree) { tree.unlink("hard"); },
+      [](TestTree& tree) { tree.unlink("d/b"); },
+      [](TestTree& tree) { tree.names().remove_directory(kRootInode, "d"); },
+  };
+}
+
+// Files on the staging device, the tree on the other. To be synced each: the content of logs has no
+// order with changes of the tree.
+std::vector<Step> on_staging(std::uint64_t seed, bool brief) {
+  std::vector<Step> steps = {
+      [](TestTree& tree) { tree.names().set_xattr(kRootInode, "user.mpool.class", "staging", 0); }};
+  for (std::uint64_t i = 0; i < (brief ? 2 : 8); ++i) {
+    const std::string name = "f" + std::to_string(i);
+    steps.emplace_back(
+        [=](TestTree& tree) { tree.put(name, pattern(3000 + i * 4000 + seed % 1000, i)); });
+    steps.emplace_back([](TestTree& tree) { tree.append("log", pattern(500)); });
+    if (i % 3 == 2) steps.emplace_back([=](TestTree& tree) { tree.unlink(name); });
+  }
+  steps.insert(steps.begin() + 1, [](TestTree& tree) { tree.append("log", ""); });
+  return steps;
+}
+
+// What editors do: a new file, still being written, takes the name of the old one.
+std::vector<Step> replacements(std::uint64_t seed, bool brief) {
+  std::vector<Step> steps;
+  for (std::uint64_t round = 0; round < (brief ? 2 : 8); ++round) {
+    steps.emplace_back([=](TestTree& tree) {
+      const ScopedFile file(tree.create("temporary"));
+      file->write(0, bytes_of(pattern(300 + seed % 200 + round, round)), false);
+      tree.rename("temporary", "target");
+    });
+  }
+  return steps;
+}
+
+// So many changes that the root MDC is compacted a few times.
+std::vector<Step> compactions(std::uint64_t seed, bool brief) {
+  std::vector<Step> steps;
+  for (std::uint64_t i = 0; i < (brief ? 2 : 6); ++i) {
+    steps.emplace_back(
+        [=](TestTree& tree) { tree.put("f" + std::to_string(i), pattern(5000 + seed % 1000, i)); });
+    steps.emplace_back([](TestTree& tree) {
+      for (int j = 0; j < 100; ++j) {
+        tree.mkdir(kPassing);
+        tree.names().remove_directory(kRootInode, kPassing);
+      }
+    });
+  }
+  return steps;
+}
+
+// A log that outgrows its mlogs, and is emptied.
+std::vector<Step> log_life(std::uint64_t seed, bool brief) {
+  std::vector<Step> steps = {[](TestTree& tree) { tree.append("log", ""); }};
+  std::mt19937_64 random(seed);
+  for (unsigned i = 0; i < (brief ? 8u : 40u); ++i) {
+    if (i % 11 == 7) {
+      steps.emplace_back([](TestTree& tree) { tree.names().truncate(tree.stat("log").inode, 0); });
+      continue;
+    }
+    const std::size_t length = 1 + random() % (i % 4 == 0 ? 14'000 : 3000);
+    steps.emplace_back([=](TestTree& tree) { tree.append("log", pattern(length, i)); });
+  }
+  return steps;
+}
+
+// Files unlinked while they are open go with their last close: what came with them stays.
+std::vector<Step> unlinked_while_open(std::uint64_t, bool) {
+  const auto held = std::make_shared<std::optional<ScopedFile>>();
+  return {
+      [](TestTree& tree) { tree.mkdir("d"); },
+      [=](TestTree& tree) {
+        tree.put("f", pattern(100));
+        held->emplace(tree.open("f", {.read = true}));
+        tree.unlink("f");
+      },
+      [](TestTree& tree) { tree.put("g", pattern(200)); },
+      [=](TestTree&) { held->reset(); },
+      [](TestTree&) {},
+      [](TestTree& tree) { tree.put("h", pattern(300)); },
+  };
+}
+
+// A file, already under the name of another one, is fsynced while it is being written: from then on
+// it has at least what was fsynced.
+class FsyncedFile : public TreeWorkload {
+ public:
+  FsyncedFile() : TreeWorkload("tree_fsynced_file", 1, {}, 1) {}
+
+  void run(Session& session, Model& model, std::uint64_t seed, bool brief) const override {
+    auto& tree_session = dynamic_cast<TreeSession&>(session);
+    TestTree& tree = tree_session.tree();
+    tree_session.step(model, [&] { tree.put("target", "old"); });
+    tree_session.sync(model);
+    const Attributes old = tree.stat("target");
+    const std::string text = pattern((brief ? 1 : 4) * kZone, seed);
+    std::mt19937_64 random(seed);
+    Moment begun = model.now();
+    try {
+      const ScopedFile file(tree.create("f"));
+      tree.rename("f", "target");
+      for (std::size_t at = 0; at < text.size();) {
+        const std::size_t length = std::min<std::size_t>(1 + random() % 5000, text.size() - at);
+        file->write(at, bytes_of(std::string_view(text).substr(at, length)), false);
+        at += length;
+        if (at < text.size() && random() % 3 != 0) continue;
+        Attributes expected = old;
+        expected.size = at;
+        const std::string content = text.substr(0, at);
+        const State state = {
+            {"target", TestTree::describe(expected) + TestTree::describe_content(content)}};
+        begun = model.now();
+        model.begin_at(begun, kTree, text_of(state));
+        file->fsync();
+        tree_session.durable(model, state);
+      }
+    } catch (const Error&) {
+      tree_session.note_failed(model, begun);
+      throw;
+    }
+    tree_session.step(model, [] {});
+    tree_session.sync(model);
+  }
+};
+
+}  // namespace
+
+std::vector<std::unique_ptr<Workload>> tree_workloads() {
+  std::vector<std::unique_ptr<Workload>> workloads;
+  const auto add = [&](std::string name, unsigned sync_every,
+                       std::vector<Step> (*steps)(std::uint64_t, bool), unsigned weight) {
+    workloads.push_back(std::make_unique<TreeWorkload>(std::move(name), sync_every, steps, weight));
+  };
+  add("tree_synced_each", 1, every_change, 2);
+  add("tree_synced_by_three", 3, every_change, 2);
+  add("tree_synced_at_the_end", 100, every_change, 1);
+  add("tree_replacements", 1, replacements, 1);
+  add("tree_replacements_by_three", 3, replacements, 1);
+  add("tree_compactions", 1, compactions, 2);
+  add("tree_log_synced_each", 1, log_life, 2);
+  add("tree_log_synced_by_four", 4, log_life, 2);
+  add("tree_unlinked_while_open", 2, unlinked_while_open, 1);
+  workloads.push_back(std::make_unique<TreeWorkload>("tree_on_staging", 1, on_staging, 1, true));
+  workloads.push_back(std::make_unique<FsyncedFile>());
+  return workloads;
+}
+
+}  // namespace mpool::test

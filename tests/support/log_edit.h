@@ -1,0 +1,32 @@
+// Writing logs with other records than the engine would write, all else being right.
+#pragma once
+
+#include <vector>
+
+#include "engine/mlog/mdc.h"
+
+namespace mpool::test {
+
+using LogRecords = std::vector<std::vector<std::byte>>;
+
+inline LogRecords read_log(const MlogPlace& place) {
+  const auto log = Mlog::open(place, CompactionSemantics::on);
+  LogRecords records;
+  MlogReader reader(*log);
+  for (std::vector<std::byte> record; reader.next(record);)
+    records.push_back(record);
+  return records;
+}
+
+// Makes the log one of an MDC with these records, of the same generation.
+inline void write_log(const MlogPlace& place, const LogRecords& records) {
+  place.device->write(place.offset, AlignedBuffer::zeroed(place.capacity).span());
+  const auto log = Mlog::open(place, CompactionSemantics::on);
+  log->append_compaction_start();
+  log->append_compaction_end();
+  for (const auto& record : records)
+    log->append(record);
+  log->sync();
+}
+
+}  // namespace mpool::test

@@ -1,0 +1,185 @@
+// mpool check: finds what is wrong with a pool without activating it, and repairs what can be
+// repaired safely.
+#include "engine/check/check.h"
+
+#include <cerrno>
+#include <limits>
+#include <ostream>
+
+#include <fmt/format.h>
+#include <fmt/ostream.h>
+#include <spdlog/spdlog.h>
+
+#include "engine/base/error.h"
+#include "tools/command_line.h"
+#include "tools/commands.h"
+#include "tools/facts.h"
+#include "tools/mounted.h"
+#include "tools/pool_access.h"
+#include "tools/progress.h"
+
+namespace mpool::tools {
+
+namespace {
+
+using Devices = std::vector<std::unique_ptr<Device>>;
+
+// What an activation in memory logs is no news: the findings say the same, and nothing is done.
+class QuietLog {
+ public:
+  QuietLog() { spdlog::set_level(spdlog::level::off); }
+  ~QuietLog() { spdlog::set_level(level_); }
+  QuietLog(const QuietLog&) = delete;
+  QuietLog& operator=(const QuietLog&) = delete;
+
+ private:
+  const spdlog::level::level_enum level_ = spdlog::get_level();
+};
+
+// EBUSY says where the pool is mounted if it is.
+Devices open_idle(const std::vector<std::string>& paths, OpenMode mode) {
+  try {
+    return open_pool_devices(paths, mode);
+  } catch (const Error& error) {
+    if (error.code() != EBUSY) throw;
+    for (const DeviceSuperblocks& device : peek_superblocks(paths)) {
+      if (!device.pair.chosen) continue;
+      const auto mounted = find_mounted(device.pair.chosen->pool_uuid);
+      if (!mounted) continue;
+      raise(EBUSY, "pool " + device.pair.chosen->pool_name,
+            "is mounted on {}: a pool in use cannot be checked", mounted->mount_point);
+    }
+    throw;
+  }
+}
+
+Json to_json(const check::Finding& finding) {
+  return {{"severity", check::to_string(finding.severity)},
+          {"area", check::to_string(finding.area)},
+          {"where", finding.where},
+          {"what", finding.what},
+          {"advice", finding.advice},
+          {"repairable", finding.repairable}};
+}
+
+// One run of the checker: prints findings as they come, or keeps them for JSON.
+class Run {
+ public:
+  Run(Context& context, bool json)
+      : context_(context), json_(json), progress_(context, "mpool check") {}
+
+  check::Result check(const Devices& devices, bool data) {
+    const QuietLog quiet;
+    const check::Options options{
+        .data = data,
+        .report = [this](const check::Finding& finding) { report(finding); },
+        .progress = [this](std::string_view step, std::uint64_t done,
+                           std::uint64_t total) { progress_.show(done, total, step); }};
+    check::Result result = check::check(devices, options);
+    progress_.clear();
+    return result;
+  }
+  const Json& findings() const { return findings_; }
+
+ private:
+  void report(const check::Finding& finding) {
+    if (json_) {
+      findings_.push_back(to_json(finding));
+      return;
+    }
+    progress_.clear();
+    fmt::print(context_.out, "{}: {}: {}\n    {}\n", finding.where,
+               check::to_string(finding.severity), finding.what, finding.advice);
+  }
+
+  Context& context_;
+  const bool json_;
+  Progress progress_;
+  Json findings_ = Json::array();
+};
+
+std::string summary(const check::Result& result) {
+  std::string text =
+      result.pool_name.empty()
+          ? std::string("No pool was found")
+          : fmt::format("Pool {} (UUID {}), {} mblocks, {} mlogs, {} names", result.pool_name,
+                        result.pool_uuid.to_string(), result.mblocks, result.mlogs, result.names);
+  if (result.errors == 0 && result.unfinished == 0) return text + ": clean";
+  return text + fmt::format(": {} errors, {} unfinished steps", result.errors, result.unfinished);
+}
+
+// The sum of the statuses that apply, as fsck(8).
+int status_of(const check::Result& last, std::size_t repairs) {
+  return (repairs != 0 ? kCorrected : kSuccess) | (last.errors != 0 ? kErrorsLeft : kSuccess);
+}
+
+void print_result(Context& context, const std::vector<std::string>& paths, const Run& run,
+                  const check::Result& result, const std::vector<std::string>& repairs,
+                  const Run& after) {
+  Json json = {{"pool", nullptr}, {"devices", paths}};
+  if (!result.pool_name.empty()) {
+    json["pool"] = {{"name", result.pool_name}, {"uuid", result.pool_uuid.to_string()}};
+  }
+  json["objects"] = {{"mblocks", result.mblocks}, {"mlogs", result.mlogs}};
+  json["names"] = result.names;
+  json["errors"] = result.errors;
+  json["unfinished"] = result.unfinished;
+  json["findings"] = run.findings();
+  json["repairs"] = repairs;
+  json["left"] = repairs.empty() ? run.findings() : after.findings();
+  print_json(context.out, json);
+}
+
+std::vector<std::string> resolve(const std::vector<std::string>& operands) {
+  std::vector<std::string> paths;
+  for (const std::string& operand : operands) {
+    for (std::string& path : resolve_pool(operand))
+      paths.push_back(std::move(path));
+  }
+  return paths;
+}
+
+}  // namespace
+
+int run_check(Context& context, Arguments arguments) {
+  CommandLine line(
+      "mpool check [OPTIONS] POOL|DEV...",
+      "Checks POOL (a name, UUID=…, or device paths joined with ','), or the pool on the devices "
+      "or\nfiles DEV, also when it is too damaged to be activated. The pool must not be mounted.\n"
+      "Without --repair nothing is written.",
+      {.names = "POOL or DEV", .least = 1, .most = std::numeric_limits<std::size_t>::max()});
+  line.add_switch("repair",
+                  "restore damaged superblock copies and finish what a crash interrupted");
+  line.add_switch("data", "read every mblock, too, to find what cannot be read");
+  line.add_switch("json", "print JSON");
+  if (!line.parse(context, arguments)) return kSuccess;
+
+  const bool json = line.has("json");
+  const bool data = line.has("data");
+  const std::vector<std::string> paths = resolve(line.operands());
+  const Devices devices =
+      open_idle(paths, line.has("repair") ? OpenMode::activate : OpenMode::inspect);
+  Run run(context, json);
+  Run after(context, json);
+  check::Result result = run.check(devices, data);
+  std::vector<std::string> repairs;
+  if (line.has("repair")) {
+    if (!json && !result.plan.obstacle.empty()) {
+      fmt::print(context.out, "{}\n", result.plan.obstacle);
+    }
+    check::repair(devices, result.plan, [&](const std::string& step) {
+      if (!json) fmt::print(context.out, "Repairing: {}\n", step);
+      context.out.flush();
+      repairs.push_back(step);
+    });
+    if (!repairs.empty()) result = after.check(devices, data);
+  }
+  if (json) {
+    print_result(context, paths, run, result, repairs, after);
+  } else {
+    fmt::print(context.out, "{}\n", summary(result));
+  }
+  return status_of(result, repairs.size());
+}
+
+}  // namespace mpool::tools

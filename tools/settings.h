@@ -1,0 +1,36 @@
+// The settings of a pool as `mpool get` and `mpool set` name them: mpool(8), "SETTINGS".
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "engine/pool/pool.h"
+
+namespace mpool::tools {
+
+struct SettingChanges {
+  Pool::Settings config;
+  std::array<std::optional<unsigned>, kMediaClassCount> spares;  // percent, by class
+};
+
+// In the order in which they are shown.
+std::vector<std::string_view> setting_keys();
+// A line for each key, for --help.
+std::string describe_settings();
+
+// Takes in "KEY=VALUE". UsageError for an unknown key or a value that cannot be.
+void parse_setting(const std::string& assignment, SettingChanges& changes);
+
+// A setting's value: as `mpool set` takes it, and as JSON (a number or a string). UsageError for an
+// unknown key; ENODEV, ENODATA when the pool has no such setting (see has_setting).
+std::string setting_text(const Pool& pool, std::string_view key);
+nlohmann::ordered_json setting_json(const Pool& pool, std::string_view key);
+// False for the spares of a class that is not there, and for settings never recorded.
+bool has_setting(const Pool& pool, std::string_view key);
+
+}  // namespace mpool::tools
