@@ -449,6 +449,27 @@ class Mount:
                 self.daemon.wait()
 
 
+class PoolTest(unittest.TestCase):
+    """A pool of its own for each test, not mounted."""
+
+    POOL_SIZE = "1G"
+
+    def setUp(self):
+        self.directory = temporary_directory()
+        self.image = self.directory / "pool.img"
+        create_image(self.image, "testpool", self.POOL_SIZE)
+        self.point = self.directory / "mnt"
+        self.point.mkdir()
+        on_exit(self.remove_mount)
+
+    def remove_mount(self):
+        if mounted_type(self.point) is not None:
+            run("umount", "--lazy", self.point)
+
+    def daemons_ended(self):
+        wait_until(lambda: daemon_of(self.point) is None, "the daemon ended", 60)
+
+
 class MountTest(unittest.TestCase):
     """Tests on one mount, made for the class with the arguments in `mount_arguments`."""
 

@@ -6,35 +6,21 @@ import pathlib
 import signal
 import subprocess
 import time
-import unittest
 
 import harness
 from harness import MIB, MPOOLFS, content, run
 
 
-class Lifecycle(unittest.TestCase):
-    def setUp(self):
-        self.directory = harness.temporary_directory()
-        self.image = self.directory / "pool.img"
-        harness.create_image(self.image, "lifepool", "256M")
-        self.point = self.directory / "mnt"
-        self.point.mkdir()
-        harness.on_exit(self.remove_mount)
-
-    def remove_mount(self):
-        if harness.mounted_type(self.point) is not None:
-            run("umount", "--lazy", self.point)
+class Lifecycle(harness.PoolTest):
+    POOL_SIZE = "256M"
 
     def tearDown(self):
         if harness.mounted_type(self.point) is not None:
             run("umount", self.point)
-        self.wait_for_daemon()
+        self.daemons_ended()
 
     def mount(self, *arguments):
         return harness.Mount(pool=self.image, directory=self.directory, mount_options=",".join(arguments))
-
-    def wait_for_daemon(self):
-        harness.wait_until(lambda: harness.daemon_of(self.point) is None, "the daemon ended", 60)
 
     def test_background(self):
         """mpoolfs returns when the mount is usable; umount ends the daemon; the image can be mounted again"""
@@ -50,7 +36,7 @@ class Lifecycle(unittest.TestCase):
             self.assertIsNotNone(daemon)
             self.assertEqual(os.readlink(f"/proc/{daemon}/cwd"), "/")
             run("umount", self.point)
-        self.wait_for_daemon()
+        self.daemons_ended()
 
     def test_table_of_mounts(self):
         """the mount shows its pool and type"""

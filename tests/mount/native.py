@@ -373,24 +373,12 @@ class Ends(unittest.TestCase):
         mnt.umount()
 
 
-class Possible(unittest.TestCase):
+class Possible(harness.PoolTest):
     """Where native reads are possible and where not, and what -o native= says then."""
-
-    def setUp(self):
-        self.directory = harness.temporary_directory()
-        self.image = self.directory / "pool.img"
-        harness.create_image(self.image, "nativepool", "1G")
-        self.point = self.directory / "mnt"
-        self.point.mkdir()
-        harness.on_exit(self.remove_mount)
-
-    def remove_mount(self):
-        if harness.mounted_type(self.point) is not None:
-            run("umount", "--lazy", self.point)
 
     def tearDown(self):
         self.remove_mount()
-        harness.wait_until(lambda: harness.daemon_of(self.point) is None, "the daemon ended")
+        self.daemons_ended()
 
     def native_of(self, native, as_user=()):
         """Mounts, and returns what the status says about native reads."""

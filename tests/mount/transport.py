@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-import unittest
 
 import harness
 import load
@@ -27,30 +26,13 @@ FIO_WRITERS = ("fio", "--name=write", "--rw=randwrite", "--bs=4k", "--direct=1",
                "--fallocate=none", "--rate=20m", "--minimal")
 
 
-class PoolTest(unittest.TestCase):
-    """A pool of its own for each test, not mounted."""
-
-    def setUp(self):
-        self.directory = harness.temporary_directory()
-        self.image = self.directory / "pool.img"
-        harness.create_image(self.image, "waypool", "1G")
-        self.point = self.directory / "mnt"
-        self.point.mkdir()
-        harness.on_exit(self.remove_mount)
-
-    def remove_mount(self):
-        if harness.mounted_type(self.point) is not None:
-            run("umount", "--lazy", self.point)
-
+class TransportTest(harness.PoolTest):
     def mount(self, options="", **more):
         # Native reads would keep READ requests from the transport, and go on when the daemon is killed.
         return harness.Mount(pool=self.image, directory=self.directory, mount_options=options, native="off", **more)
 
-    def daemons_ended(self):
-        harness.wait_until(lambda: harness.daemon_of(self.point) is None, "the daemon ended", 60)
 
-
-class Choice(PoolTest):
+class Choice(TransportTest):
     def tearDown(self):
         if harness.mounted_type(self.point) is not None:
             run("umount", self.point)
@@ -107,7 +89,7 @@ class Choice(PoolTest):
         mnt.umount()
 
 
-class Cpus(PoolTest):
+class Cpus(TransportTest):
     """Requests come from any CPU, the daemon may run on some."""
 
     def work_on(self, mnt, name, cpus):
@@ -168,7 +150,7 @@ class Cpus(PoolTest):
         mnt.umount()
 
 
-class Ends(PoolTest):
+class Ends(TransportTest):
     """However a mount ends, nobody hangs and the pool mounts again."""
 
     def start_load(self, mnt, workers):
@@ -289,7 +271,7 @@ class Ends(PoolTest):
         mnt.umount()
 
 
-class Costs(PoolTest):
+class Costs(TransportTest):
     def used_ticks(self, pid):
         """CPU time of all threads, user and system, in clock ticks."""
         fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
