@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Builds mpoolfs and runs all its tests. The last line is "N passed, N failed"; the exit status is 1 when
 # anything failed or nothing ran.
-#   tools/test.sh [--long]     --long: the same tests with more rounds
+#   tools/test.sh [--long]     --long: the same tests with more rounds, those of the command with sanitizers too
 set -euo pipefail
 # shellcheck source=tools/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 parallel=2  # test programs at a time
+# Programs that run a second time with the address and undefined-behaviour sanitizers.
+sanitized='engine/[a-z]+|crash|fuse|fuzz|interop'
 timeout_factor=2
 work=
 sanitized_builds=  # process id of the builds in the background
@@ -17,6 +19,7 @@ parse_options() {
       --long)
         export MPOOLFS_TEST_LONG=1
         timeout_factor=20
+        sanitized+='|tools'
         ;;
       -h | --help)
         sed -n '2,4s/^# \{0,1\}//p' "$0"
@@ -37,11 +40,19 @@ run_tests() {
     --timeout-multiplier "$timeout_factor" --print-errorlogs "$@" || true
 }
 
-# What runs a second time with the address and undefined-behaviour sanitizers, all but what mounts; as `meson
-# test` wants them named.
+# What of $sanitized there is in a build directory: the tests as `meson test` wants them named (the last words of
+# its list), and their programs as ninja does.
 sanitized_tests() {
-  meson test -C "$source_root/$1" --list 2>/dev/null |
-    sed -n 's/.*\(engine\/[a-z]*\|crash\|fuse\|fuzz\|interop\|tools\)$/\1/p'
+  meson test -C "$source_root/$1" --list 2>/dev/null | sed -nE "s,^(.* )?($sanitized)\$,\2,p"
+}
+sanitized_programs() {
+  local name
+  for name in "${units[@]}"; do
+    case $name in
+      engine/*) printf 'tests/engine/engine-%s-test\n' "${name#engine/}" ;;
+      *) printf 'tests/%s/%s-test\n' "$name" "$name" ;;
+    esac
+  done
 }
 
 # Counts the test cases of the logs given, after a number of failures to add. Test programs are GoogleTests
@@ -106,12 +117,14 @@ configure_sanitized() {
 
 # Starts to build in the background, beside the tests that mount: those wait most of the time.
 start_sanitized_builds() {
+  local programs=()
   say "Building the tests with sanitizers into build-asan/ and build-tsan/, meanwhile"
   configure_sanitized build-asan address,undefined && configure_sanitized build-tsan thread || return 1
   mapfile -t units < <(sanitized_tests build-asan)
-  [ "${#units[@]}" -gt 0 ] || return 1
+  mapfile -t programs < <(sanitized_programs)
+  [ "${#units[@]}" -gt 10 ] || return 1
   {
-    nice ninja -C "$source_root/build-asan" &&
+    nice ninja -C "$source_root/build-asan" "${programs[@]}" &&
       nice ninja -C "$source_root/build-tsan" tests/threads/threads-test
   } >"$source_root/build-asan/build.log" 2>&1 &
   sanitized_builds=$!

@@ -168,7 +168,7 @@ void NativeReads::run() {
       durable.swap(queue_->durable);
       queue_->idle_files = false;
     }
-    if (!durable.empty()) show(std::move(durable));
+    if (!durable.empty()) show(durable);
     sweep();
   }
 }
@@ -178,23 +178,32 @@ void NativeReads::wait_for_readers() {
   if (devices_.has_other_readers()) return;
   spdlog::info("the readers of an earlier mount are gone");
   names_.hold_deletes(false);
+  {
+    const std::lock_guard lock(queue_->mutex);
+    queue_->durable.clear();
+  }
   if (wanted()) show_all();
   waiting_ = false;
 }
 
 void NativeReads::show_all() {
-  std::vector<mpool::InodeNumber> committed = names_.committed_files();
+  const std::vector<mpool::InodeNumber> committed = names_.committed_files();
   // A crash must not undo what a view shows.
   names_.sync();
-  show(std::move(committed));
+  show(committed);
 }
 
-void NativeReads::show(std::vector<mpool::InodeNumber> inodes) {
+void NativeReads::show(const std::vector<mpool::InodeNumber>& inodes) {
+  const bool failing = !unshown_.empty();
+  unshown_.insert(unshown_.end(), inodes.begin(), inodes.end());
   try {
-    views_.add(std::move(inodes));
+    views_.add(unshown_);
+    unshown_.clear();
     if (views_.views() > ViewSet::kManyViews) views_.merge();
   } catch (const std::exception& error) {
-    spdlog::warn("some committed files are read by the daemon: {}", error.what());
+    if (failing) return;
+    spdlog::warn("some committed files are read by the daemon, until a view of them can be made: {}",
+                 error.what());
   }
 }
 

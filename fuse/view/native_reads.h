@@ -75,7 +75,7 @@ class NativeReads {
   bool wait_for_work();
   void wait_for_readers();
   void show_all();
-  void show(std::vector<mpool::InodeNumber> inodes);
+  void show(const std::vector<mpool::InodeNumber>& inodes);
   void sweep();
 
   mpool::Namespace& names_;
@@ -90,7 +90,9 @@ class NativeReads {
   mutable std::mutex reason_mutex_;
   std::string reason_;
 
-  std::size_t swept_left_ = 0;  // of the thread
+  // Of the thread (before it, of start()):
+  std::size_t swept_left_ = 0;
+  std::vector<mpool::InodeNumber> unshown_;  // in no view, because it could not be made: next time
   std::thread thread_;
 };
 

@@ -11,7 +11,7 @@ import unittest
 import harness
 from harness import MIB, content, run
 
-ROUNDS = 200 if harness.LONG else 8
+ROUNDS = 200 if harness.LONG else 4
 # What is closed this long before a crash is on the media, on a disk that does nothing else. On a busy one the flushes
 # of the batch that is under way and of the next take longer: two and one for each of 16 MDCs, in both.
 DURABLE_SECONDS = 1.0

@@ -10,7 +10,7 @@ import unittest
 import harness
 from harness import MIB, content
 
-SECONDS = 1800 if harness.LONG else 12
+SECONDS = 1800 if harness.LONG else 10
 REMOUNT_EVERY = 250
 COMPARE_EVERY = 60
 

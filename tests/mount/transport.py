@@ -12,8 +12,8 @@ import load
 from harness import MIB, MPOOLFS, content, run
 from load import Load, pages_of_file
 
-CYCLES = 500 if harness.LONG else 50
-KILLS = 30 if harness.LONG else 3
+CYCLES = 500 if harness.LONG else 20
+KILLS = 30 if harness.LONG else 2
 MIXED_STEPS = 100 if harness.LONG else 10
 IDLE_SECONDS = 10
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
