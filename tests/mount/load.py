@@ -357,6 +357,10 @@ class Read(Worker):
         count = self.choice.randrange(1, min(64, pages - first) + 1)
         with memoryview(self.buffer)[:count * PAGE] as part:
             length = os.preadv(descriptor, [part], first * PAGE)
+            if 0 < length < count * PAGE:
+                # When the mount ends in the middle of a read it gives what it has; the next one has the error.
+                with part[length:] as rest:
+                    length += os.preadv(descriptor, [rest], first * PAGE + length)
             self.expect(length == count * PAGE, f"{path}: {length} bytes of {count} pages at page {first} of {pages}")
             return check_pages(bytes(part), first, path)
 
