@@ -102,6 +102,12 @@ std::pair<mpool::Attributes, std::unique_ptr<mpool::OpenFile>> create_or_open(
   return open_existing(file_system, parent, name, intent);
 }
 
+// How many writes may be answered before they are on the device.
+std::size_t writes_behind(FileSystem& file_system) {
+  const bool readers = file_system.native != nullptr && file_system.native->somebody_reads();
+  return readers ? WriteBehind::kPlacesBesideReaders : WriteBehind::kPlaces;
+}
+
 // Negative offsets do not reach a file system; this keeps one from becoming a huge number.
 std::uint64_t checked_offset(off_t offset) {
   if (offset < 0) mpool::raise(EINVAL, "request", "negative offset {}", offset);
@@ -179,7 +185,7 @@ void op_write(fuse_req_t request, fuse_ino_t inode, const char* data, size_t siz
       mpool::StartedWrite write = file.start_write(from, payload, handle.append());
       if (write.kind == mpool::StartedWrite::Kind::must_wait) return context.hand_over(request);
       if (write.kind == mpool::StartedWrite::Kind::transfer &&
-          !context.write_behind().take(write)) {
+          !context.write_behind().take(write, writes_behind(file_system))) {
         return context.data_job().start_write(request, std::move(write), size);
       }
       fuse_reply_write(request, size);

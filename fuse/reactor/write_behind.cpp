@@ -33,8 +33,8 @@ WriteBehind::WriteBehind(mpool::IoRing& ring) : ring_(ring) {
 
 WriteBehind::~WriteBehind() = default;
 
-bool WriteBehind::take(mpool::StartedWrite& write) {
-  if (free_.empty() || write.memory.size() > kMaxSize) return false;
+bool WriteBehind::take(mpool::StartedWrite& write, std::size_t most) {
+  if (pending_ >= most || free_.empty() || write.memory.size() > kMaxSize) return false;
   Place& place = *free_.back();
   // What was gathered is a copy already, and goes with the write.
   if (write.gathered.empty()) {

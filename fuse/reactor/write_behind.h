@@ -23,6 +23,9 @@ namespace mpoolfs {
 class WriteBehind {
  public:
   static constexpr std::size_t kPlaces = 8;
+  // The same while others read from the device: each of their reads waits for what is queued before
+  // it.
+  static constexpr std::size_t kPlacesBesideReaders = 1;
   static constexpr std::size_t kMaxSize = 1u << 20;  // bytes
 
   explicit WriteBehind(mpool::IoRing& ring);
@@ -31,9 +34,9 @@ class WriteBehind {
   WriteBehind& operator=(const WriteBehind&) = delete;
 
   // Takes over the transfer that OpenFile::start_write() said, with its data; false when it has no
-  // room for it. The file may be closed meanwhile. Throws Error when the transfer cannot be
-  // started: it has been ended then.
-  bool take(mpool::StartedWrite& write);
+  // room for it, or `most` transfers under way. The file may be closed meanwhile. Throws Error when
+  // the transfer cannot be started: it has been ended then.
+  bool take(mpool::StartedWrite& write, std::size_t most = kPlaces);
 
   // Transfers under way.
   std::size_t pending() const noexcept { return pending_; }

@@ -107,6 +107,8 @@ void NativeReads::start(int fuse, bool passthrough) {
       queue->changed.notify_one();
     });
     names_.on_no_room([this] { files_->sweep(); });
+    const auto paths = devices_.paths();
+    watch_.watch({paths.begin(), paths.end()});
     if (!waiting_) show_all();
   }
   if (wanted() || waiting_) thread_ = std::thread([this] { run(); });
@@ -202,8 +204,9 @@ void NativeReads::show(const std::vector<mpool::InodeNumber>& inodes) {
     if (views_.views() > ViewSet::kManyViews) views_.merge();
   } catch (const std::exception& error) {
     if (failing) return;
-    spdlog::warn("some committed files are read by the daemon, until a view of them can be made: {}",
-                 error.what());
+    spdlog::warn(
+        "some committed files are read by the daemon, until a view of them can be made: {}",
+        error.what());
   }
 }
 

@@ -17,6 +17,7 @@
 #include "fuse/options.h"
 #include "fuse/view/backing_files.h"
 #include "fuse/view/native_facts.h"
+#include "fuse/view/reader_watch.h"
 #include "fuse/view/view_devices.h"
 #include "fuse/view/view_set.h"
 
@@ -56,6 +57,10 @@ class NativeReads {
   std::optional<std::uint32_t> enter_now(mpool::InodeNumber inode, bool committed);
   void leave(mpool::InodeNumber inode);
 
+  // The kernel is reading files by itself, which a long queue of writes to the same devices would
+  // slow down. Waits for nothing.
+  bool somebody_reads() noexcept { return watch_.somebody_reads(); }
+
   NativeFacts facts() const;
 
  private:
@@ -81,6 +86,7 @@ class NativeReads {
   mpool::Namespace& names_;
   ViewDevices devices_;
   ViewSet views_;
+  ReaderWatch watch_;
   std::optional<BackingFiles> files_;  // from start() to stop()
   std::shared_ptr<Queue> queue_;
 

@@ -99,6 +99,17 @@ TEST_F(WriteBehindTest, IsBounded) {
   EXPECT_EQ(outcome(), 0);
 }
 
+TEST_F(WriteBehindTest, TakesNoMoreThanItIsAllowed) {
+  mpool::StartedWrite first = start(kPageSize, data_.span(0, kPageSize));
+  mpool::StartedWrite second = start(3 * kPageSize, data_.span(0, kPageSize));
+  ASSERT_TRUE(behind_.take(first, 1));
+  EXPECT_FALSE(behind_.take(second, 1));
+  ring_.run_completions();
+  EXPECT_TRUE(behind_.take(second, 1));
+  ring_.run_completions();
+  EXPECT_EQ(outcome(), 0);
+}
+
 TEST_F(WriteBehindTest, LeavesWhatIsTooBig) {
   mpool::StartedWrite write = start(kPageSize, data_.span());
   EXPECT_FALSE(behind_.take(write));

@@ -1,0 +1,55 @@
+#include "fuse/view/reader_watch.h"
+
+#include <chrono>
+#include <thread>
+
+#include <gtest/gtest.h>
+
+#include "engine/base/aligned_buffer.h"
+#include "engine/device/open.h"
+#include "tests/engine/device/support.h"
+
+namespace mpoolfs {
+namespace {
+
+// Asks until the answer is `expected`; what else reads the device, such as udev, ends some time.
+bool comes_to(ReaderWatch& watch, bool expected) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (watch.somebody_reads() != expected) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return true;
+}
+
+TEST(ReaderWatch, SeesReadsAndTheirEnd) {
+  const mpool::test::LoopDevice loop(1 << 20);
+  const auto device = mpool::open_device(loop.path(), mpool::OpenMode::activate);
+  ReaderWatch watch;
+  watch.watch({loop.path()});
+  EXPECT_TRUE(comes_to(watch, false));
+  mpool::AlignedBuffer page = mpool::AlignedBuffer::zeroed(mpool::kPageSize);
+  std::jthread reader([&](const std::stop_token& stop) {
+    mpool::AlignedBuffer memory(mpool::kPageSize);
+    while (!stop.stop_requested())
+      device->read(0, memory.span());
+  });
+  EXPECT_TRUE(comes_to(watch, true));
+  reader.request_stop();
+  reader.join();
+  EXPECT_TRUE(comes_to(watch, false));
+  for (int i = 0; i < 50; ++i) {
+    device->write(0, page.span());
+    EXPECT_FALSE(watch.somebody_reads()) << "writes are none";
+  }
+}
+
+TEST(ReaderWatch, OfNoDeviceSeesNothing) {
+  ReaderWatch watch;
+  EXPECT_FALSE(watch.somebody_reads());
+  watch.watch({"/nonexistent", "/dev/null"});
+  EXPECT_FALSE(watch.somebody_reads());
+}
+
+}  // namespace
+}  // namespace mpoolfs
