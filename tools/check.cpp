@@ -2,7 +2,6 @@
 // repaired safely.
 #include "engine/check/check.h"
 
-#include <cerrno>
 #include <limits>
 #include <ostream>
 
@@ -10,11 +9,9 @@
 #include <fmt/ostream.h>
 #include <spdlog/spdlog.h>
 
-#include "engine/base/error.h"
 #include "tools/command_line.h"
 #include "tools/commands.h"
 #include "tools/facts.h"
-#include "tools/mounted.h"
 #include "tools/pool_access.h"
 #include "tools/progress.h"
 
@@ -35,23 +32,6 @@ class QuietLog {
  private:
   const spdlog::level::level_enum level_ = spdlog::get_level();
 };
-
-// EBUSY says where the pool is mounted if it is.
-Devices open_idle(const std::vector<std::string>& paths, OpenMode mode) {
-  try {
-    return open_pool_devices(paths, mode);
-  } catch (const Error& error) {
-    if (error.code() != EBUSY) throw;
-    for (const DeviceSuperblocks& device : peek_superblocks(paths)) {
-      if (!device.pair.chosen) continue;
-      const auto mounted = find_mounted(device.pair.chosen->pool_uuid);
-      if (!mounted) continue;
-      raise(EBUSY, "pool " + device.pair.chosen->pool_name,
-            "is mounted on {}: a pool in use cannot be checked", mounted->mount_point);
-    }
-    throw;
-  }
-}
 
 Json to_json(const check::Finding& finding) {
   return {{"severity", check::to_string(finding.severity)},
@@ -158,7 +138,7 @@ int run_check(Context& context, Arguments arguments) {
   const bool data = line.has("data");
   const std::vector<std::string> paths = resolve(line.operands());
   const Devices devices =
-      open_idle(paths, line.has("repair") ? OpenMode::activate : OpenMode::inspect);
+      open_idle_devices(paths, line.has("repair") ? OpenMode::activate : OpenMode::inspect);
   Run run(context, json);
   Run after(context, json);
   check::Result result = run.check(devices, data);

@@ -13,41 +13,47 @@
 
 namespace mpool::tools {
 
-std::unique_ptr<Pool> inspect_pool(const std::vector<std::string>& paths) {
-  std::vector<std::unique_ptr<Device>> overlays;
-  for (auto& device : open_pool_devices(paths, OpenMode::inspect)) {
-    overlays.push_back(std::make_unique<OverlayDevice>(std::move(device)));
-  }
-  return Pool::activate(std::move(overlays));
-}
-
 namespace {
 
-// Runs what needs the pool to be idle.
-template <typename Open>
-std::unique_ptr<Pool> open_idle(const std::vector<std::string>& paths, Open open) {
-  const auto superblocks = peek_superblocks(paths);
-  require_one_pool(superblocks);
-  try {
-    return open();
-  } catch (const Error& error) {
-    if (error.code() != EBUSY) throw;
-    const Superblock& superblock = require_superblock(superblocks.front());
-    const auto mounted = find_mounted(superblock.pool_uuid);
-    if (!mounted) throw;
-    raise(EBUSY, "pool " + superblock.pool_name, "is mounted on {}", mounted->mount_point);
-  }
+using Devices = std::vector<std::unique_ptr<Device>>;
+
+std::unique_ptr<Pool> activate_in_memory(Devices devices) {
+  Devices overlays;
+  for (auto& device : devices)
+    overlays.push_back(std::make_unique<OverlayDevice>(std::move(device)));
+  return Pool::activate(std::move(overlays));
 }
 
 }  // namespace
 
+Devices open_idle_devices(const std::vector<std::string>& paths, OpenMode mode) {
+  try {
+    return open_pool_devices(paths, mode);
+  } catch (const Error& error) {
+    if (error.code() != EBUSY) throw;
+    for (const DeviceSuperblocks& device : peek_superblocks(paths)) {
+      if (!device.pair.chosen) continue;
+      const auto mounted = find_mounted(device.pair.chosen->pool_uuid);
+      if (!mounted) continue;
+      raise(EBUSY, "pool " + device.pair.chosen->pool_name, "is mounted on {}: unmount it first",
+            mounted->mount_point);
+    }
+    throw;
+  }
+}
+
+std::unique_ptr<Pool> inspect_pool(const std::vector<std::string>& paths) {
+  return activate_in_memory(open_pool_devices(paths, OpenMode::inspect));
+}
+
 std::unique_ptr<Pool> inspect_idle_pool(const std::vector<std::string>& paths) {
-  return open_idle(paths, [&] { return inspect_pool(paths); });
+  require_one_pool(peek_superblocks(paths));
+  return activate_in_memory(open_idle_devices(paths, OpenMode::inspect));
 }
 
 std::unique_ptr<Pool> activate_for_change(const std::vector<std::string>& paths) {
-  return open_idle(paths,
-                   [&] { return Pool::activate(open_pool_devices(paths, OpenMode::activate)); });
+  require_one_pool(peek_superblocks(paths));
+  return Pool::activate(open_idle_devices(paths, OpenMode::activate));
 }
 
 std::vector<DeviceSuperblocks> peek_superblocks(const std::vector<std::string>& paths) {

@@ -14,7 +14,11 @@ namespace mpool::tools {
 // happens in memory. Errors: EBUSY when the pool is active, those of Pool::activate.
 std::unique_ptr<Pool> inspect_pool(const std::vector<std::string>& paths);
 
-// The same, and EBUSY says where the pool is mounted if it is.
+// open_pool_devices(), whose EBUSY says where the pool is mounted if it is.
+std::vector<std::unique_ptr<Device>> open_idle_devices(const std::vector<std::string>& paths,
+                                                       OpenMode mode);
+
+// inspect_pool(), and EBUSY says where the pool is mounted if it is.
 std::unique_ptr<Pool> inspect_idle_pool(const std::vector<std::string>& paths);
 // Activates the pool to change it. EBUSY as of inspect_idle_pool.
 std::unique_ptr<Pool> activate_for_change(const std::vector<std::string>& paths);
