@@ -30,7 +30,8 @@ struct DeviceProperties {
   bool volatile_cache = true;                // completed writes need a flush to be durable
   bool fua = false;                          // forced unit access
   bool rotational = false;
-  bool is_file = false;  // a regular file, not a block device
+  bool is_file = false;    // a regular file, not a block device
+  bool in_memory = false;  // a file of tmpfs or ramfs: I/O is a copy and waits for nothing
   ZonedModel zoned = ZonedModel::none;
   bool read_only = false;      // opened for reading only: write, flush and discard throw EROFS
   bool keeps_nothing = false;  // what is written is gone with the Device: it lies over another one

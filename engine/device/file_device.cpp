@@ -111,7 +111,10 @@ void FileDevice::write_aligned(std::uint64_t offset, ConstByteSpan from) {
 }
 
 void FileDevice::start_impl(DeviceTransfer& transfer) {
-  if (needs_bounce(transfer.memory_)) return Device::start_impl(transfer);
+  // A ring would give I/O in memory to a thread of the kernel, which takes longer than the copy.
+  if (properties().in_memory || needs_bounce(transfer.memory_)) {
+    return Device::start_impl(transfer);
+  }
   io_uring_sqe& entry = transfer.ring_->prepare(transfer);
   const auto length = static_cast<unsigned>(std::min(transfer.left_, kMaxTransfer));
   if (transfer.write_) {

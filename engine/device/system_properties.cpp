@@ -12,9 +12,11 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 
 #include "engine/base/error.h"
 
@@ -98,9 +100,15 @@ DeviceProperties block_properties(int fd, dev_t device, const std::string& path)
   return properties;
 }
 
+bool lies_in_memory(int fd) {
+  struct statfs facts {};
+  return ::fstatfs(fd, &facts) == 0 && (facts.f_type == TMPFS_MAGIC || facts.f_type == RAMFS_MAGIC);
+}
+
 DeviceProperties file_properties(int fd, const struct stat& status) {
   DeviceProperties properties;
   properties.is_file = true;
+  properties.in_memory = lies_in_memory(fd);
   properties.size = static_cast<std::uint64_t>(status.st_size);
   const auto block_size = static_cast<std::uint32_t>(
       std::clamp<std::int64_t>(status.st_blksize, kSmallestSector, kPageSize));
