@@ -124,7 +124,7 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
                          .open_files = {},
                          .control = nullptr,
                          .transport = {},
-                         .native = &native};
+                         .native = native};
   ControlTree control(time_now());
   control.add_file("status.json", [&] {
     return status_text(pool, {.mount_point = options.mount_point,

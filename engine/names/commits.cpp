@@ -76,10 +76,16 @@ NamespaceImpl::ChangeLock NamespaceImpl::begin_recording(InodeNumber number, std
 
 Journal::Ticket NamespaceImpl::record_sealed(InodeNumber number, OpenState& state,
                                              std::uint64_t length, ContentWriter::Sealed sealed) {
-  ContentRecord record{number, false, {FileKind::write_once, length, std::move(sealed.extents)}};
+  const ChangeLock lock = begin_recording(number, sealed.extents.size());
+  return record_sealed_locked(tree_.get(number), state, length, std::move(sealed));
+}
+
+Journal::Ticket NamespaceImpl::record_sealed_locked(Inode& inode, OpenState& state,
+                                                    std::uint64_t length,
+                                                    ContentWriter::Sealed sealed) {
+  ContentRecord record{
+      inode.number, false, {FileKind::write_once, length, std::move(sealed.extents)}};
   Content& content = record.content;
-  const ChangeLock lock = begin_recording(number, content.extents.size());
-  Inode& inode = tree_.get(number);
   // Nobody will ever read it: the mblocks are given up.
   if (inode.links == 0 && inode.shadowed == 0) return 0;
   content.size = std::max(content.size, inode.size);
@@ -183,16 +189,23 @@ void NamespaceImpl::commit_closed(InodeNumber number, const State& state) noexce
                   number, gone ? " and is gone" : ", it keeps what was made durable before",
                   failure);
   }
-  Committed committed;
   Vanished vanished;
   {
     const std::lock_guard lock(callback_mutex_);
-    committed = committed_;
     vanished = vanished_;
   }
   if (gone && vanished) vanished(parent, name, number);
-  if (committed) committed(number);
+  tell_committed(number);
   if (failure.empty()) note_committed(number, ticket);
+}
+
+void NamespaceImpl::tell_committed(InodeNumber number) {
+  Committed committed;
+  {
+    const std::lock_guard lock(callback_mutex_);
+    committed = committed_;
+  }
+  if (committed) committed(number);
 }
 
 void NamespaceImpl::note_committed(InodeNumber number, Journal::Ticket ticket) {
@@ -242,6 +255,45 @@ bool NamespaceImpl::close_reader_now(InodeNumber number, const State& state) noe
   const TreeLock lock(tree_mutex_);
   const Inode& inode = tree_.get(number);
   if (state->handles == 1 && (inode.links == 0 || inode.kind == FileKind::log)) return false;
+  drop_hold(number);
+  return true;
+}
+
+bool NamespaceImpl::close_writer_now(InodeNumber number, const State& state) noexcept {
+  Journal::Ticket ticket = 0;
+  try {
+    if (!commit_now(number, state, ticket)) return false;
+  } catch (const std::exception&) {
+    return false;  // close_handle() meets the cause again, or what was kept of it
+  }
+  tell_committed(number);
+  note_committed(number, ticket);
+  return true;
+}
+
+// Commits a new file with the last handle that writes to it, and lets go of that; false where
+// somebody has to wait, or it cannot be recorded. What was sealed by then is lost.
+bool NamespaceImpl::commit_now(InodeNumber number, const State& state, Journal::Ticket& ticket) {
+  const std::unique_lock one(state->persist_mutex, std::try_to_lock);
+  if (!one || state->lost) return false;
+  std::shared_ptr<ContentWriter> writer;  // ends without locks
+  std::optional<ChangeLock> lock = begin_change_now(kSmallRecord + sizeof(Extent));
+  if (!lock) return false;
+  Inode& inode = tree_.get(number);
+  const bool simple = !inode.recorded && inode.links > 0 && inode.shadows == 0 && !inode.xattrs;
+  if (!simple || !state->writer || state->writers != 1) return false;
+  const std::uint64_t length = state->writer->length();
+  std::optional<ContentWriter::Sealed> sealed = state->writer->seal_now();
+  if (!sealed) return false;
+  try {
+    ticket = record_sealed_locked(inode, *state, length, std::move(*sealed));
+  } catch (...) {
+    state->lost = std::current_exception();
+    throw;
+  }
+  --state->writers;
+  writer = state->set_writer(nullptr);
+  commits_.notify_all();
   drop_hold(number);
   return true;
 }

@@ -130,7 +130,9 @@ class FileHandle final : public OpenFile {
   }
 
   bool close_now() noexcept override {
-    if (intent_.write || !names_.close_reader_now(inode_, state_)) return false;
+    const bool closed = intent_.write ? names_.close_writer_now(inode_, state_)
+                                      : names_.close_reader_now(inode_, state_);
+    if (!closed) return false;
     state_.reset();
     return true;
   }
@@ -240,7 +242,7 @@ std::unique_ptr<OpenFile> NamespaceImpl::open_now(InodeNumber number) {
   constexpr OpenIntent kReading{.read = true, .write = false, .append = false, .truncate = false};
   const TreeLock lock(tree_mutex_);
   Inode& inode = tree_.get(number);
-  if (inode.kind != FileKind::write_once || (inode.open && inode.open->writer)) return nullptr;
+  if (!is_committed(inode)) return nullptr;
   Journal::Ticket unused = 0;
   return open_locked(inode, kReading, unused);
 }
@@ -249,12 +251,11 @@ std::unique_ptr<OpenFile> NamespaceImpl::open_locked(Inode& inode, const OpenInt
                                                      Journal::Ticket& ticket) {
   if (inode.is_directory()) refuse_inode(EISDIR, inode.number, "is a directory");
   if (inode.kind == FileKind::symlink) refuse_inode(ELOOP, inode.number, "is a symbolic link");
-  const bool being_written = inode.open && inode.open->writer;
-  const bool committed = inode.kind == FileKind::write_once && !being_written;
+  const bool committed = is_committed(inode);
   if (intent.write && committed) {
     refuse_inode(EPERM, inode.number, "is committed: its content cannot change any more");
   }
-  const bool starts = intent.write && inode.kind == FileKind::empty && !being_written;
+  const bool starts = intent.write && inode.kind == FileKind::empty && !is_being_written(inode);
   const bool log =
       starts && (inode.choice == Choice::mlog || (inode.choice == Choice::none && intent.append));
   const auto writer = starts && !log ? make_writer(inode.media_class) : nullptr;
@@ -281,6 +282,20 @@ std::pair<Attributes, std::unique_ptr<OpenFile>> NamespaceImpl::create(InodeNumb
                                                                        mpool::Owner owner,
                                                                        const OpenIntent& intent) {
   ChangeLock lock = begin_change(kSmallRecord);
+  return create_locked(lock, parent, name, mode, owner, intent);
+}
+
+std::optional<std::pair<Attributes, std::unique_ptr<OpenFile>>> NamespaceImpl::create_now(
+    InodeNumber parent, std::string_view name, std::uint32_t mode, mpool::Owner owner,
+    const OpenIntent& intent) {
+  std::optional<ChangeLock> lock = begin_change_now(kSmallRecord);
+  if (!lock) return std::nullopt;
+  return create_locked(*lock, parent, name, mode, owner, intent);
+}
+
+std::pair<Attributes, std::unique_ptr<OpenFile>> NamespaceImpl::create_locked(
+    ChangeLock& lock, InodeNumber parent, std::string_view name, std::uint32_t mode,
+    mpool::Owner owner, const OpenIntent& intent) {
   Inode& directory = tree_.get_directory(parent);
   check_new_name(directory, name);
   const CreateRecord record = new_inode(directory, name, FileKind::empty, mode, owner);
@@ -337,20 +352,31 @@ std::optional<ObjectRecord> NamespaceImpl::find_object(ObjectId id) {
   return pool_.find(id);
 }
 
-// What of a committed file is in memory only: the device does not have it for readers.
-std::vector<std::shared_ptr<DeferredWrite>> NamespaceImpl::deferred_writes_of(InodeNumber number) {
+std::vector<std::shared_ptr<DeferredWrite>> NamespaceImpl::deferred_writes_of(const Inode& inode) {
   std::vector<std::shared_ptr<DeferredWrite>> deferred;
-  const TreeLook lock(tree_mutex_);
-  const Inode* inode = tree_.find(number);
-  if (inode == nullptr || !inode->extents) return deferred;
+  if (!inode.extents) return deferred;
   const std::lock_guard pending(pending_mutex_);
   if (pending_objects_.empty()) return deferred;
-  for (const Extent& extent : *inode->extents) {
+  for (const Extent& extent : *inode.extents) {
     const auto found = pending_objects_.find(extent.object);
     if (found == pending_objects_.end() || !found->second.deferred) continue;
     if (!found->second.deferred->done()) deferred.push_back(found->second.deferred);
   }
   return deferred;
+}
+
+bool NamespaceImpl::is_on_device(const Inode& inode) {
+  return is_committed(inode) && deferred_writes_of(inode).empty();
+}
+
+void NamespaceImpl::write_out_deferred(InodeNumber number) {
+  std::vector<std::shared_ptr<DeferredWrite>> deferred;
+  {
+    const TreeLook lock(tree_mutex_);
+    deferred = deferred_writes_of(tree_.get(number));
+  }
+  for (const auto& write : deferred)
+    write->write_out();
 }
 
 std::unique_ptr<const ReadMap> NamespaceImpl::make_read_map(const Inode& inode) {
@@ -385,12 +411,9 @@ ReadMap::Piece NamespaceImpl::make_piece(const Extent& extent, const ObjectRecor
 }
 
 std::optional<FileLayout> NamespaceImpl::layout(InodeNumber number) {
-  if (!deferred_writes_of(number).empty()) return std::nullopt;
   const TreeLook lock(tree_mutex_);
   const Inode* inode = tree_.find(number);
-  const bool committed = inode != nullptr && inode->kind == FileKind::write_once &&
-                         !(inode->open && inode->open->writer);
-  if (!committed) return std::nullopt;
+  if (inode == nullptr || !is_on_device(*inode)) return std::nullopt;
   std::unique_ptr<const ReadMap> map;
   try {
     map = make_read_map(*inode);
@@ -413,9 +436,7 @@ std::vector<InodeNumber> NamespaceImpl::committed_files() {
   const TreeLook lock(tree_mutex_);
   std::vector<InodeNumber> files;
   for (const auto& [number, inode] : tree_.inodes()) {
-    if (inode.kind == FileKind::write_once && !(inode.open && inode.open->writer)) {
-      files.push_back(number);
-    }
+    if (is_committed(inode)) files.push_back(number);
   }
   return files;
 }
@@ -434,11 +455,6 @@ const ReadMap* NamespaceImpl::need_read_map(InodeNumber number, OpenState& state
   return &state.set_read_map(make_read_map(inode));
 }
 
-bool NamespaceImpl::is_committed(InodeNumber number, const OpenState& state) {
-  const TreeLook lock(tree_mutex_);
-  return !state.writer && tree_.get(number).kind == FileKind::write_once;
-}
-
 FileKind NamespaceImpl::kind_of(InodeNumber number) {
   const TreeLook lock(tree_mutex_);
   return tree_.get(number).kind;
@@ -446,10 +462,7 @@ FileKind NamespaceImpl::kind_of(InodeNumber number) {
 
 std::size_t NamespaceImpl::read_content(InodeNumber number, OpenState& state, std::uint64_t offset,
                                         ByteSpan into) {
-  if (state.read_map() == nullptr) {
-    for (const auto& deferred : deferred_writes_of(number))
-      deferred->write_out();
-  }
+  if (state.read_map() == nullptr) write_out_deferred(number);
   const ReadMap* map = need_read_map(number, state);
   // A file that was not committed when it was opened may have been left empty and become a log.
   if (!map) return read_log(number, state, offset, into);
@@ -476,7 +489,10 @@ bool NamespaceImpl::plan_content(InodeNumber number, OpenState& state, std::uint
   const ReadMap* map = state.read_map();
   if (map == nullptr) {
     // What is being written or was left empty has no map; read() tells which.
-    if (!is_committed(number, state) || !deferred_writes_of(number).empty()) return false;
+    {
+      const TreeLook lock(tree_mutex_);
+      if (!is_on_device(tree_.get(number))) return false;
+    }
     map = need_read_map(number, state);
   }
   plan.count = 0;

@@ -79,7 +79,7 @@ std::uint64_t Journal::room(bool frees) const {
 
 bool Journal::has_room(std::size_t record_size, bool frees) const {
   const std::lock_guard lock(mutex_);
-  return room(frees) >= size_in_log(record_size);
+  return failure_.empty() && room(frees) >= size_in_log(record_size);
 }
 
 bool Journal::worth_compacting() const {

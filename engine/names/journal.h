@@ -73,9 +73,12 @@ class Journal {
   // called before open_gate(). ENOSPC when the tree fills the MDC; with `frees` (the change gives
   // space back) there is a reserve. EIO after a failure.
   void make_room(std::size_t record_size, bool frees);
-  // There is (still) room for it. True for good while the caller lets nobody else add changes.
+  // There is (still) room for it, and no failure. Room stays while the caller lets nobody else add
+  // changes.
   bool has_room(std::size_t record_size, bool frees) const;
   Gate open_gate() { return Gate(gate_); }
+  // The same without waiting; empty where somebody has it closed, or others come and go.
+  Gate try_open_gate() { return Gate(gate_, std::try_to_lock); }
 
   // A log has something to make durable: sync_logs is called within the interval.
   void want_log_sync();

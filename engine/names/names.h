@@ -48,6 +48,8 @@ struct Attributes {
   // The content can no longer change: the caller may cache pages and attributes until told
   // otherwise.
   bool committed = false;
+  // A write-once file that is open for writing, or whose commit is under way.
+  bool being_written = false;
 };
 
 // What set_attributes changes; absent fields stay. A change of size is not among them
@@ -161,8 +163,8 @@ class OpenFile {
   // The last close. Commits when this is the last writing handle. Never throws: a commit that fails
   // is logged and the file vanishes.
   virtual void close() noexcept = 0;
-  // The same without waiting; false, and nothing done, where close() would commit or delete
-  // something.
+  // The same without waiting; false, and nothing done, where that is not possible: something is to
+  // be deleted, or committed, other than a new small file all of which can stay in memory.
   virtual bool close_now() noexcept = 0;
 };
 
@@ -188,7 +190,7 @@ struct LookupAnswer {
 // The tree and its files.
 //
 // Threads: all functions may be called at the same time. Calls that change something may wait for
-// the device; lookup_now() and attributes_now() never do, and lookup() and attributes() only where
+// the device; those named ..._now never do, and lookup() and attributes() only where
 // they know no answer, the size of a log. Order:
 // changes reach the device in the order they were made; after a crash a prefix of them is there.
 // Errors: Error with the errno of the POSIX call that corresponds; EIO for every change after
@@ -224,12 +226,22 @@ class Namespace {
                                                                   std::string_view name,
                                                                   std::uint32_t mode, Owner owner,
                                                                   const OpenIntent& intent) = 0;
+  // The same without waiting; nullopt, and nothing done, where that is not possible: the change has
+  // to be durable on return, or the journal is at work on the tree or has no room.
+  virtual std::optional<std::pair<Attributes, std::unique_ptr<OpenFile>>> create_now(
+      InodeNumber parent, std::string_view name, std::uint32_t mode, Owner owner,
+      const OpenIntent& intent) = 0;
   // A new regular file without content.
   virtual Attributes make_file(InodeNumber parent, std::string_view name, std::uint32_t mode,
                                Owner owner) = 0;
   virtual Attributes link(InodeNumber inode, InodeNumber parent, std::string_view name) = 0;
   virtual void unlink(InodeNumber parent, std::string_view name) = 0;
   virtual void remove_directory(InodeNumber parent, std::string_view name) = 0;
+  // The same without waiting; false, and nothing done, where that is not possible: the change has
+  // to be durable on return, the journal is at work on the tree or has no room, the name is that of
+  // a log, of a file that is being written, or of one with very many objects. Errors as the others.
+  virtual bool unlink_now(InodeNumber parent, std::string_view name) = 0;
+  virtual bool remove_directory_now(InodeNumber parent, std::string_view name) = 0;
   virtual void rename(InodeNumber parent, std::string_view name, InodeNumber new_parent,
                       std::string_view new_name, RenameMode mode) = 0;
 

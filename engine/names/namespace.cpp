@@ -15,6 +15,8 @@ namespace {
 
 constexpr std::uint32_t kPermissionBits = 07777;
 constexpr std::uint64_t kStatBlockSize = 512;
+// What a thread that must not wait goes through at a time.
+constexpr std::size_t kMostExtentsAtOnce = 1024;
 
 Nanoseconds to_nanoseconds(const std::timespec& time) {
   return static_cast<Nanoseconds>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
@@ -83,6 +85,17 @@ NamespaceImpl::ChangeLock NamespaceImpl::begin_change(std::size_t record_size, b
     // Others may have taken it meanwhile.
     if (journal_->has_room(record_size, frees)) return lock;
   }
+}
+
+std::optional<NamespaceImpl::ChangeLock> NamespaceImpl::begin_change_now(std::size_t record_size,
+                                                                         bool frees) {
+  check_writable();
+  if (options_.sync) return std::nullopt;
+  Journal::Gate gate = journal_->try_open_gate();
+  if (!gate) return std::nullopt;
+  ChangeLock lock{std::move(gate), TreeLock(tree_mutex_)};
+  if (!journal_->has_room(record_size, frees)) return std::nullopt;
+  return lock;
 }
 
 Journal::Ticket NamespaceImpl::record_only(const Record& record) {
@@ -186,11 +199,9 @@ Attributes NamespaceImpl::describe(const Inode& inode) const {
                     .atime = to_timespec(inode.attributes.atime),
                     .mtime = to_timespec(inode.attributes.mtime),
                     .ctime = to_timespec(inode.attributes.ctime),
-                    .committed = inode.kind == FileKind::write_once};
-  if (inode.open && inode.open->writer) {
-    result.size = inode.open->writer->length();
-    result.committed = false;
-  }
+                    .committed = is_committed(inode),
+                    .being_written = is_being_written(inode)};
+  if (is_being_written(inode)) result.size = inode.open->writer->length();
   if (const Nanoseconds written = inode.open ? inode.open->log_written_at.load() : 0;
       written != 0) {
     result.mtime = result.ctime = to_timespec(written);
@@ -201,7 +212,7 @@ Attributes NamespaceImpl::describe(const Inode& inode) const {
     const std::uint64_t zone =
         pool_.has_class(inode.media_class) ? pool_.zone_size(inode.media_class) : 0;
     result.blocks = inode.object_count * zone / kStatBlockSize;
-  } else if (inode.open && inode.open->writer) {
+  } else if (is_being_written(inode)) {
     result.blocks = ceil_div(result.size, kStatBlockSize);
   }
   return result;
@@ -418,11 +429,22 @@ Attributes NamespaceImpl::link(InodeNumber number, InodeNumber parent, std::stri
   return with_log_size(result);
 }
 
+Inode& NamespaceImpl::file_to_remove(InodeNumber parent, std::string_view name) {
+  Inode& inode = tree_.get(find_name(tree_.get_directory(parent), name));
+  if (inode.is_directory()) refuse(EISDIR, name, "is a directory");
+  return inode;
+}
+
+Inode& NamespaceImpl::directory_to_remove(InodeNumber parent, std::string_view name) {
+  Inode& inode = tree_.get(find_name(tree_.get_directory(parent), name));
+  if (!inode.is_directory()) refuse(ENOTDIR, name, "is no directory");
+  if (!inode.directory->empty()) refuse(ENOTEMPTY, name, "the directory is not empty");
+  return inode;
+}
+
 void NamespaceImpl::unlink(InodeNumber parent, std::string_view name) {
   ChangeLock lock = begin_change(kSmallRecord, true);
-  Inode& directory = tree_.get_directory(parent);
-  Inode& inode = tree_.get(find_name(directory, name));
-  if (inode.is_directory()) refuse(EISDIR, name, "is a directory");
+  Inode& inode = file_to_remove(parent, name);
   const Record record{now(), UnlinkRecord{parent, std::string(name)}};
   if (inode.recorded) {
     finish(lock, change(record));
@@ -431,16 +453,32 @@ void NamespaceImpl::unlink(InodeNumber parent, std::string_view name) {
   // Not on the media yet: only what it shadows has to go from there.
   unshadow(inode, false);
   tree_.apply(record);
-  finish(lock, record_attributes(directory));
+  finish(lock, record_attributes(tree_.get(parent)));
+}
+
+bool NamespaceImpl::unlink_now(InodeNumber parent, std::string_view name) {
+  std::optional<ChangeLock> lock = begin_change_now(kSmallRecord, true);
+  if (!lock) return false;
+  const Inode& inode = file_to_remove(parent, name);
+  // A log writes when it ends.
+  if (!inode.recorded || inode.kind == FileKind::log) return false;
+  if (inode.extents && inode.extents->size() > kMostExtentsAtOnce) return false;
+  finish(*lock, change({now(), UnlinkRecord{parent, std::string(name)}}));
+  return true;
 }
 
 void NamespaceImpl::remove_directory(InodeNumber parent, std::string_view name) {
   ChangeLock lock = begin_change(kSmallRecord, true);
-  Inode& directory = tree_.get_directory(parent);
-  const Inode& inode = tree_.get(find_name(directory, name));
-  if (!inode.is_directory()) refuse(ENOTDIR, name, "is no directory");
-  if (!inode.directory->empty()) refuse(ENOTEMPTY, name, "the directory is not empty");
+  directory_to_remove(parent, name);
   finish(lock, change({now(), UnlinkRecord{parent, std::string(name)}}));
+}
+
+bool NamespaceImpl::remove_directory_now(InodeNumber parent, std::string_view name) {
+  std::optional<ChangeLock> lock = begin_change_now(kSmallRecord, true);
+  if (!lock) return false;
+  directory_to_remove(parent, name);
+  finish(*lock, change({now(), UnlinkRecord{parent, std::string(name)}}));
+  return true;
 }
 
 void NamespaceImpl::check_rename(const Inode& inode, const Inode* target, InodeNumber new_parent,

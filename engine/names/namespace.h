@@ -7,10 +7,9 @@
 // waits for the device under tree_mutex_, and nothing for the journal under it or the gate. The
 // journal's thread takes none of the locks before the gate, but for log_lock if that is free.
 //
-// What never waits for the device (lookup_now, attributes_now, open_now, close_now, flush_now,
-// plan_read, start_write, end_write) takes of these only tree_mutex_ and the leaves, tries log_lock
-// and append_mutex, and takes the locks of ContentWriter and MblockWriter, which are not held
-// during I/O either.
+// What never waits for the device (all named ..._now, plan_read, start_write, end_write) takes of
+// these only tree_mutex_ and the leaves, tries log_lock, append_mutex and the gate, and takes the
+// locks of ContentWriter and MblockWriter, which are not held during I/O either.
 #pragma once
 
 #include <condition_variable>
@@ -18,6 +17,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <shared_mutex>
 #include <string>
@@ -52,11 +52,16 @@ class NamespaceImpl final : public Namespace {
   std::pair<Attributes, std::unique_ptr<OpenFile>> create(InodeNumber parent, std::string_view name,
                                                           std::uint32_t mode, mpool::Owner owner,
                                                           const OpenIntent& intent) override;
+  std::optional<std::pair<Attributes, std::unique_ptr<OpenFile>>> create_now(
+      InodeNumber parent, std::string_view name, std::uint32_t mode, mpool::Owner owner,
+      const OpenIntent& intent) override;
   Attributes make_file(InodeNumber parent, std::string_view name, std::uint32_t mode,
                        mpool::Owner owner) override;
   Attributes link(InodeNumber inode, InodeNumber parent, std::string_view name) override;
   void unlink(InodeNumber parent, std::string_view name) override;
   void remove_directory(InodeNumber parent, std::string_view name) override;
+  bool unlink_now(InodeNumber parent, std::string_view name) override;
+  bool remove_directory_now(InodeNumber parent, std::string_view name) override;
   void rename(InodeNumber parent, std::string_view name, InodeNumber new_parent,
               std::string_view new_name, RenameMode mode) override;
   void read_directory(InodeNumber directory, std::uint64_t cookie,
@@ -103,6 +108,7 @@ class NamespaceImpl final : public Namespace {
   void close_handle(InodeNumber inode, const State& state, bool writer) noexcept;
   // False when somebody has to wait: close_handle() does that.
   bool close_reader_now(InodeNumber inode, const State& state) noexcept;
+  bool close_writer_now(InodeNumber inode, const State& state) noexcept;
   FileKind kind_of(InodeNumber inode);
   bool sync_always() const { return options_.sync; }
 
@@ -125,6 +131,8 @@ class NamespaceImpl final : public Namespace {
   // namespace.cpp
   void check_writable() const;
   ChangeLock begin_change(std::size_t record_size, bool frees = false);
+  // Nothing where that would have to wait, or finish() would.
+  std::optional<ChangeLock> begin_change_now(std::size_t record_size, bool frees = false);
   ChangeLock lock_for_change();
   // Applies a record to the tree and queues it; disposes of the inode that lost its last name.
   Journal::Ticket change(const Record& record);
@@ -136,6 +144,9 @@ class NamespaceImpl final : public Namespace {
   Attributes with_log_size(Attributes attributes);
   InodeNumber find_or_none(const Inode& directory, std::string_view name) const;  // 0: absent
   InodeNumber find_name(const Inode& directory, std::string_view name) const;
+  // What unlink() and remove_directory() take away; their errors.
+  Inode& file_to_remove(InodeNumber parent, std::string_view name);
+  Inode& directory_to_remove(InodeNumber parent, std::string_view name);
   void check_new_name(const Inode& directory, std::string_view name) const;
   CreateRecord new_inode(Inode& parent, std::string_view name, FileKind kind, std::uint32_t mode,
                          mpool::Owner owner);
@@ -160,6 +171,9 @@ class NamespaceImpl final : public Namespace {
   // files.cpp
   std::unique_ptr<OpenFile> open_locked(Inode& inode, const OpenIntent& intent,
                                         Journal::Ticket& ticket);
+  std::pair<Attributes, std::unique_ptr<OpenFile>> create_locked(
+      ChangeLock& lock, InodeNumber parent, std::string_view name, std::uint32_t mode,
+      mpool::Owner owner, const OpenIntent& intent);
   void wait_until_openable(InodeNumber number, const OpenIntent& intent);
   std::shared_ptr<ContentWriter> make_writer(MediaClass media_class);
   std::unique_ptr<MblockWriter> allocate_mblock(MediaClass media_class,
@@ -168,10 +182,13 @@ class NamespaceImpl final : public Namespace {
   template <typename Allocate>
   auto with_room(Allocate allocate);
   std::optional<ObjectRecord> find_object(ObjectId id);
-  std::vector<std::shared_ptr<DeferredWrite>> deferred_writes_of(InodeNumber inode);
+  // With the tree's lock: what of a committed file is in memory only, and whether it is committed
+  // and nothing is.
+  std::vector<std::shared_ptr<DeferredWrite>> deferred_writes_of(const Inode& inode);
+  bool is_on_device(const Inode& inode);
+  void write_out_deferred(InodeNumber inode);
   std::unique_ptr<const ReadMap> make_read_map(const Inode& inode);
   ReadMap::Piece make_piece(const Extent& extent, const ObjectRecord& mblock) const;
-  bool is_committed(InodeNumber inode, const OpenState& state);
   // Null: it has become a log. EAGAIN while it is being written.
   const ReadMap* need_read_map(InodeNumber inode, OpenState& state);
 
@@ -181,6 +198,11 @@ class NamespaceImpl final : public Namespace {
   bool vanish(InodeNumber inode, const OpenState& state);
   Journal::Ticket record_sealed(InodeNumber inode, OpenState& state, std::uint64_t length,
                                 ContentWriter::Sealed sealed);
+  // The same with the locks of a change held.
+  Journal::Ticket record_sealed_locked(Inode& inode, OpenState& state, std::uint64_t length,
+                                       ContentWriter::Sealed sealed);
+  bool commit_now(InodeNumber inode, const State& state, Journal::Ticket& ticket);
+  void tell_committed(InodeNumber inode);
   ChangeLock begin_recording(InodeNumber inode, std::size_t extents);
   std::size_t pending_size(InodeNumber inode);
   void note_committed(InodeNumber inode, Journal::Ticket ticket);
@@ -231,6 +253,15 @@ class NamespaceImpl final : public Namespace {
   // Committed files whose last change may not be durable yet.
   std::vector<std::pair<Journal::Ticket, InodeNumber>> not_durable_;
 };
+
+// Somebody writes a write-once file, or its commit is not done. As the next, with the tree's lock.
+inline bool is_being_written(const Inode& inode) {
+  return inode.open && inode.open->writer;
+}
+// A write-once file whose content cannot change any more.
+inline bool is_committed(const Inode& inode) {
+  return inode.kind == FileKind::write_once && !is_being_written(inode);
+}
 
 // Now, as records have it.
 Nanoseconds now();

@@ -60,7 +60,7 @@ std::string type_of(const Inode& inode) {
     case FileKind::write_once:
       break;
   }
-  const bool mblock = inode.kind == FileKind::write_once || (inode.open && inode.open->writer);
+  const bool mblock = inode.kind == FileKind::write_once || is_being_written(inode);
   return mblock ? "mblock" : "empty";
 }
 
@@ -69,10 +69,7 @@ std::optional<std::string> fact(const Inode& inode, std::string_view name) {
   if (name == kTypeXattr) return type_of(inode);
   if (name == kClassXattr) return std::string(to_string(inode.media_class));
   if (inode.is_directory() || inode.kind == FileKind::symlink) return std::nullopt;
-  if (name == kCommittedXattr) {
-    const bool being_written = inode.open && inode.open->writer;
-    return inode.kind == FileKind::write_once && !being_written ? "1" : "0";
-  }
+  if (name == kCommittedXattr) return is_committed(inode) ? "1" : "0";
   if (name == kObjectsXattr) {
     std::vector<std::string> ids;
     for (const ObjectId id : inode.objects())

@@ -309,11 +309,28 @@ void ContentWriter::Impl::defer_gathered(Lock& lock) {
   if (!is_deferrable()) return;
   const auto& [base, window] = window_of(lock, gather_.begin);
   if (gather_.end > window.limit) return;
+  window.writer->defer(gather_.begin - base, gathered_pages());
+  spare_buffers().give(take_gathered().buffer);
+}
+
+AlignedBuffer ContentWriter::Impl::gathered_pages() const {
   const std::size_t length = gather_.end - gather_.begin;
   AlignedBuffer pages = AlignedBuffer::zeroed(round_up(length, kPageSize));
   std::memcpy(pages.data(), gather_.bytes(gather_.begin, gather_.end).data(), length);
-  window.writer->defer(gather_.begin - base, std::move(pages));
+  return pages;
+}
+
+// False, and nothing done, unless all that was written is gathered, or nothing was, and seal() has
+// no I/O to do after it.
+bool ContentWriter::Impl::defer_all_now() {
+  if (gather_.empty()) return windows_.empty() && pages_.empty();
+  if (!is_deferrable() || gather_.begin != 0 || windows_.size() != 1) return false;
+  const auto& [base, window] = *windows_.begin();
+  if (base != 0 || gather_.end > window.limit) return false;
+  AlignedBuffer pages = gathered_pages();
+  if (!window.writer->defer_now(0, pages)) return false;
   spare_buffers().give(take_gathered().buffer);
+  return true;
 }
 
 ContentWriter::Sealed ContentWriter::Impl::seal(Lock& lock, bool last) {
@@ -456,6 +473,14 @@ ContentWriter::Sealed ContentWriter::seal_deferring() {
   Impl::Lock lock(impl_->mutex_);
   const Impl::Exclusive exclusive(*impl_, lock);
   impl_->guarded([&] { impl_->defer_gathered(lock); });
+  return impl_->seal(lock, true);
+}
+
+std::optional<ContentWriter::Sealed> ContentWriter::seal_now() {
+  Impl::Lock lock(impl_->mutex_);
+  if (impl_->failure_ || impl_->exclusive_ || impl_->users_ != 0) return std::nullopt;
+  if (!impl_->defer_all_now()) return std::nullopt;
+  const Impl::Exclusive exclusive(*impl_, lock);
   return impl_->seal(lock, true);
 }
 

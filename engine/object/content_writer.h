@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "engine/object/mblock.h"
@@ -119,6 +120,9 @@ class ContentWriter {
   // seal(true), but up to kDeferSize bytes at the end of the file may stay in memory: for the owner
   // to write out (MblockWriter::deferred).
   Sealed seal_deferring();
+  // The same without waiting and without I/O: of a file all of which can stay in memory. Nullopt,
+  // and nothing done, where that is not so, or not possible now.
+  std::optional<Sealed> seal_now();
 
   // Forgets everything that was not sealed, the declared length, and a failure kept; every byte not
   // sealed can be written again.

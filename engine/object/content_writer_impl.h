@@ -193,7 +193,9 @@ struct ContentWriter::Impl {
   std::size_t put(Lock& lock, std::uint64_t offset, ConstByteSpan data, bool sequential);
   Gathered take_gathered();
   bool is_deferrable() const;
+  AlignedBuffer gathered_pages() const;
   void defer_gathered(Lock& lock);
+  bool defer_all_now();
   std::size_t gather(std::uint64_t offset, ConstByteSpan data);
   void put_out(Lock& lock, Gathered gathered);
   StartedWrite start_direct(std::uint64_t offset, ConstByteSpan data);

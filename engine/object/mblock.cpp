@@ -61,11 +61,16 @@ void MblockWriter::write(std::uint64_t offset, ConstByteSpan pages) {
 }
 
 void MblockWriter::defer(std::uint64_t offset, AlignedBuffer pages) {
+  if (!defer_now(offset, pages)) write(offset, pages.span());
+}
+
+bool MblockWriter::defer_now(std::uint64_t offset, AlignedBuffer& pages) {
   const std::uint64_t at = place(offset, pages.size());
   const std::size_t length = pages.size();
   deferred_ = DeferredWrite::make(device(), at, pages);
-  if (!deferred_) device().write(at, pages.span());
+  if (!deferred_) return false;
   wrote(offset, length);
+  return true;
 }
 
 Device& MblockWriter::device() const {

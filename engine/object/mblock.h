@@ -45,6 +45,8 @@ class MblockWriter {
   // As write(), but the pages may stay in memory until deferred()->write_out(), which the owner
   // calls before it flushes the device, and before anybody reads them. Once, after all writes.
   void defer(std::uint64_t offset, AlignedBuffer pages);
+  // The same without I/O: false, and `pages` left alone, when too much is deferred already.
+  bool defer_now(std::uint64_t offset, AlignedBuffer& pages);
   // Null: nothing is deferred.
   const std::shared_ptr<DeferredWrite>& deferred() const { return deferred_; }
   // Reads back whole pages that were written.

@@ -175,6 +175,8 @@ void control_release(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info)
 
 void list_control(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset, bool plus) {
   answer_control(request, "readdir", inode, [&](FileSystem& file_system, ControlTree& tree) {
+    RequestContext& context = RequestContext::current();
+    if (!context.may_wait()) return context.hand_over(request);
     const DirectorySource source{.inode = inode,
                                  .parent = [] { return mpool::kRootInode; },
                                  .read =
@@ -186,7 +188,9 @@ void list_control(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offse
                                        return to_entry(tree.attributes(entry),
                                                        file_system.presentation);
                                      }};
-    reply_directory(request, source, static_cast<std::uint64_t>(offset), size, plus);
+    if (!reply_directory(request, source, static_cast<std::uint64_t>(offset), size, plus)) {
+      mpool::raise(EIO, "readdir", "the control directory cannot be told of");
+    }
   });
 }
 

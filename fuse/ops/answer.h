@@ -6,6 +6,7 @@
 
 #include "fuse/ops/errors.h"
 #include "fuse/ops/file_system.h"
+#include "fuse/ops/request_context.h"
 
 namespace mpoolfs {
 
@@ -22,12 +23,17 @@ void answer(fuse_req_t request, std::string_view operation, fuse_ino_t inode,
 }
 
 // The same for requests that change something: it comes after all closes that its caller may have
-// seen return.
+// seen return. Where it would have to wait for them and must not, it is handed over.
 template <typename Handler>
 void answer_change(fuse_req_t request, std::string_view operation, fuse_ino_t inode,
                    Handler&& handler) noexcept {
   answer(request, operation, inode, [&](FileSystem& file_system) {
-    file_system.open_files.settle_earlier();
+    RequestContext& context = RequestContext::current();
+    if (context.may_wait()) {
+      file_system.open_files.settle_earlier();
+    } else if (!file_system.open_files.settled()) {
+      return context.hand_over(request);
+    }
     std::forward<Handler>(handler)(file_system);
   });
 }

@@ -44,7 +44,8 @@ struct stat to_stat(const mpool::Attributes& attributes, const Presentation& pre
 }
 
 double attribute_timeout(const mpool::Attributes& attributes) {
-  return !is_regular(attributes.kind) || attributes.committed ? kForever : kNever;
+  const bool changes = attributes.being_written || attributes.kind == mpool::FileKind::log;
+  return changes ? kNever : kForever;
 }
 
 double entry_timeout(const mpool::Attributes& attributes) {

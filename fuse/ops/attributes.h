@@ -32,8 +32,9 @@ mode_t type_bits(mpool::FileKind kind);
 
 struct stat to_stat(const mpool::Attributes& attributes, const Presentation& presentation);
 
-// The size, times and kind of files being written, empty files and logs change without the kernel
-// being able to tell; everything else changes by requests alone.
+// The size and times of files being written and of logs change without the kernel being able to
+// tell; everything else changes by requests alone, the opening of an empty file for writing among
+// them.
 double attribute_timeout(const mpool::Attributes& attributes);
 // A file whose content is not committed may vanish (its commit may fail); other names go by
 // requests alone.

@@ -63,7 +63,7 @@ fuse_entry_param briefly(const ListedEntry& entry) {
   return brief;
 }
 
-fuse_entry_param fully(const DirectorySource& source, const ListedEntry& entry) {
+std::optional<fuse_entry_param> fully(const DirectorySource& source, const ListedEntry& entry) {
   if (entry.is_dots()) return briefly(entry);
   try {
     return source.describe(entry.inode);
@@ -75,19 +75,21 @@ fuse_entry_param fully(const DirectorySource& source, const ListedEntry& entry) 
 
 }  // namespace
 
-void reply_directory(fuse_req_t request, const DirectorySource& source, std::uint64_t offset,
+bool reply_directory(fuse_req_t request, const DirectorySource& source, std::uint64_t offset,
                      std::size_t size, bool plus) {
   std::vector<char> buffer(size);
   std::size_t used = 0;
   for (const ListedEntry& entry : list_entries(source, offset, size, plus)) {
-    const fuse_entry_param shown = plus ? fully(source, entry) : briefly(entry);
+    const std::optional<fuse_entry_param> shown = plus ? fully(source, entry) : briefly(entry);
+    if (!shown) return false;
     char* const at = buffer.data() + used;
     const auto next = static_cast<off_t>(entry.offset);
     used +=
-        plus ? fuse_add_direntry_plus(request, at, size - used, entry.name.c_str(), &shown, next)
-             : fuse_add_direntry(request, at, size - used, entry.name.c_str(), &shown.attr, next);
+        plus ? fuse_add_direntry_plus(request, at, size - used, entry.name.c_str(), &*shown, next)
+             : fuse_add_direntry(request, at, size - used, entry.name.c_str(), &shown->attr, next);
   }
   fuse_reply_buf(request, buffer.data(), used);
+  return true;
 }
 
 }  // namespace mpoolfs

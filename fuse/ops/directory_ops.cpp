@@ -1,30 +1,42 @@
 #include <cerrno>
+#include <optional>
 #include <string_view>
 
 #include "fuse/ops/answer.h"
 #include "fuse/ops/directory_buffer.h"
 #include "fuse/ops/operations.h"
+#include "fuse/ops/request_context.h"
 
 namespace mpoolfs {
 
 namespace {
 
+// Longer answers would keep others waiting that the same thread is to answer.
+constexpr size_t kMostListedAtOnce = 64u << 10;  // bytes
+
 void list(fuse_req_t request, std::string_view operation, fuse_ino_t inode, size_t size,
           off_t offset, bool plus) {
   answer(request, operation, inode, [&](FileSystem& file_system) {
+    RequestContext& context = RequestContext::current();
+    const bool may_wait = context.may_wait();
+    if (!may_wait && size > kMostListedAtOnce) return context.hand_over(request);
     mpool::Namespace& names = file_system.names;
+    const auto describe = [&](mpool::InodeNumber entry) -> std::optional<fuse_entry_param> {
+      const auto found =
+          may_wait ? std::optional(names.attributes(entry)) : names.attributes_now(entry);
+      if (!found) return std::nullopt;
+      return to_entry(*found, file_system.presentation);
+    };
     const DirectorySource source{.inode = inode,
                                  .parent = [&] { return names.parent_of(inode); },
                                  .read =
                                      [&](std::uint64_t cookie, const DirectorySource::Take& take) {
                                        names.read_directory(inode, cookie, take);
                                      },
-                                 .describe =
-                                     [&](mpool::InodeNumber entry) {
-                                       return to_entry(names.attributes(entry),
-                                                       file_system.presentation);
-                                     }};
-    reply_directory(request, source, static_cast<std::uint64_t>(offset), size, plus);
+                                 .describe = describe};
+    if (!reply_directory(request, source, static_cast<std::uint64_t>(offset), size, plus)) {
+      context.hand_over(request);
+    }
   });
 }
 

@@ -36,28 +36,25 @@ void set_caching(const mpool::OpenFile& file, bool native, fuse_file_info& info)
 }
 
 // Registers an open file; `reply` gives the answer. -ENOENT from the library says that the kernel
-// has given the request up and will not release the handle. `backing_id`: from NativeReads,
-// entered.
+// has given the request up and will not release the handle.
 template <typename Reply>
 void reply_open_file(FileSystem& file_system, std::unique_ptr<mpool::OpenFile> file,
-                     const mpool::OpenIntent& intent, std::uint32_t backing_id,
-                     fuse_file_info& info, Reply&& reply) {
-  const mpool::InodeNumber inode = file->inode();
-  set_caching(*file, backing_id != 0, info);
+                     const mpool::OpenIntent& intent, NativeEntry& native, fuse_file_info& info,
+                     Reply&& reply) {
+  set_caching(*file, native.backing_id() != 0, info);
   // Closing a descriptor that only reads tells us nothing.
   info.noflush = intent.write ? 0 : 1;
-  RequestContext::current().set_backing_id(backing_id);
+  RequestContext::current().set_backing_id(native.backing_id());
   Handle& handle = file_system.open_files.add(std::move(file), intent);
   info.fh = handle_number(handle);
-  if (reply() != -ENOENT) return;
+  native.count();
+  if (reply() != -ENOENT) return native.keep();
   file_system.open_files.close(handle);
-  if (file_system.native != nullptr) file_system.native->leave(inode);
 }
 
-std::uint32_t enter(FileSystem& file_system, const mpool::OpenFile& file,
-                    const mpool::OpenIntent& intent) {
-  if (file_system.native == nullptr) return 0;
-  return file_system.native->enter(file.inode(), file.cacheable() && !intent.write);
+NativeEntry enter(FileSystem& file_system, const mpool::OpenFile& file,
+                  const mpool::OpenIntent& intent) {
+  return file_system.native.enter(file.inode(), file.cacheable() && !intent.write);
 }
 
 // An open of a committed file for reading that need not wait. False: nothing was done.
@@ -65,15 +62,12 @@ bool open_without_waiting(fuse_req_t request, FileSystem& file_system, fuse_ino_
                           fuse_file_info& info) {
   const mpool::OpenIntent intent = to_intent(info.flags);
   if (intent.write || intent.truncate) return false;
+  // Before the file is open: to close it again might take waiting.
+  std::optional<NativeEntry> native = file_system.native.enter_now(inode);
+  if (!native) return false;
   auto file = file_system.names.open_now(inode);
   if (!file) return false;
-  std::optional<std::uint32_t> backing_id = 0;
-  if (file_system.native != nullptr) backing_id = file_system.native->enter_now(inode, true);
-  if (!backing_id) {
-    if (!file->close_now()) file->close();
-    return false;
-  }
-  reply_open_file(file_system, std::move(file), intent, *backing_id, info,
+  reply_open_file(file_system, std::move(file), intent, *native, info,
                   [&] { return fuse_reply_open(request, &info); });
   return true;
 }
@@ -102,9 +96,21 @@ std::pair<mpool::Attributes, std::unique_ptr<mpool::OpenFile>> create_or_open(
   return open_existing(file_system, parent, name, intent);
 }
 
+// A new file, where that need not wait and it is one. Nullopt: nothing was done.
+std::optional<std::pair<mpool::Attributes, std::unique_ptr<mpool::OpenFile>>>
+create_without_waiting(FileSystem& file_system, fuse_ino_t parent, const char* name,
+                       const Ownership& made, const mpool::OpenIntent& intent, bool exclusive) {
+  try {
+    return file_system.names.create_now(parent, name, made.mode, made.owner, intent);
+  } catch (const mpool::Error& error) {
+    if (error.code() != EEXIST || exclusive) throw;
+  }
+  return std::nullopt;
+}
+
 // How many writes may be answered before they are on the device.
 std::size_t writes_behind(FileSystem& file_system) {
-  const bool readers = file_system.native != nullptr && file_system.native->somebody_reads();
+  const bool readers = file_system.native.somebody_reads();
   return readers ? WriteBehind::kPlacesBesideReaders : WriteBehind::kPlaces;
 }
 
@@ -126,8 +132,8 @@ void op_open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
     const mpool::OpenIntent intent = to_intent(info->flags);
     file_system.open_files.settle(inode);
     auto file = file_system.names.open(inode, intent);
-    const std::uint32_t backing_id = enter(file_system, *file, intent);
-    reply_open_file(file_system, std::move(file), intent, backing_id, *info,
+    NativeEntry native = enter(file_system, *file, intent);
+    reply_open_file(file_system, std::move(file), intent, native, *info,
                     [&] { return fuse_reply_open(request, info); });
   });
 }
@@ -138,11 +144,17 @@ void op_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t m
     const mpool::OpenIntent intent = to_intent(info->flags);
     const Ownership made =
         ownership_in(file_system.names.attributes(parent), *fuse_req_ctx(request), mode);
-    auto [attributes, file] =
-        create_or_open(file_system, parent, name, made, intent, (info->flags & O_EXCL) != 0);
+    const bool exclusive = (info->flags & O_EXCL) != 0;
+    RequestContext& context = RequestContext::current();
+    auto created =
+        context.may_wait()
+            ? std::optional(create_or_open(file_system, parent, name, made, intent, exclusive))
+            : create_without_waiting(file_system, parent, name, made, intent, exclusive);
+    if (!created) return context.hand_over(request);
+    auto& [attributes, file] = *created;
     const fuse_entry_param entry = to_entry(attributes, file_system.presentation);
-    const std::uint32_t backing_id = enter(file_system, *file, intent);
-    reply_open_file(file_system, std::move(file), intent, backing_id, *info,
+    NativeEntry native = enter(file_system, *file, intent);
+    reply_open_file(file_system, std::move(file), intent, native, *info,
                     [&] { return fuse_reply_create(request, &entry, info); });
   });
 }
@@ -225,7 +237,7 @@ void op_release(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
     } else if (!file_system.open_files.close_now(handle)) {
       return context.hand_over(request);
     }
-    if (file_system.native != nullptr) file_system.native->leave(inode);
+    file_system.native.leave(inode);
     fuse_reply_err(request, 0);
   });
 }

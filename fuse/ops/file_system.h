@@ -23,8 +23,7 @@ struct FileSystem {
   // Answers what concerns `.mpool`; see operations_with_control().
   ControlTree* control = nullptr;
   SharedTransportFacts transport;
-  // Files that the kernel reads by itself; null: none.
-  NativeReads* native = nullptr;
+  NativeReads& native;                   // files that the kernel reads by itself
   std::atomic<std::uint64_t> reads = 0;  // READ requests so far
 };
 

@@ -102,14 +102,24 @@ void op_mkdir(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mo
 
 void op_unlink(fuse_req_t request, fuse_ino_t parent, const char* name) {
   answer_change(request, "unlink", parent, [&](FileSystem& file_system) {
-    file_system.names.unlink(parent, name);
+    RequestContext& context = RequestContext::current();
+    if (context.may_wait()) {
+      file_system.names.unlink(parent, name);
+    } else if (!file_system.names.unlink_now(parent, name)) {
+      return context.hand_over(request);
+    }
     fuse_reply_err(request, 0);
   });
 }
 
 void op_rmdir(fuse_req_t request, fuse_ino_t parent, const char* name) {
   answer_change(request, "rmdir", parent, [&](FileSystem& file_system) {
-    file_system.names.remove_directory(parent, name);
+    RequestContext& context = RequestContext::current();
+    if (context.may_wait()) {
+      file_system.names.remove_directory(parent, name);
+    } else if (!file_system.names.remove_directory_now(parent, name)) {
+      return context.hand_over(request);
+    }
     fuse_reply_err(request, 0);
   });
 }

@@ -36,9 +36,12 @@ void Notifier::join() {
 }
 
 void Notifier::post(std::function<void()> task) {
-  const std::lock_guard lock(mutex_);
-  if (finished_) return;
-  queue_.push_back(std::move(task));
+  {
+    const std::lock_guard lock(mutex_);
+    if (finished_) return;
+    queue_.push_back(std::move(task));
+  }
+  // Without the lock, which the one woken takes first of all.
   changed_.notify_all();
 }
 

@@ -57,7 +57,11 @@ void OpenFiles::close(Handle& handle) noexcept {
 }
 
 bool OpenFiles::close_now(Handle& handle) noexcept {
-  if (handle.writes_ || !handle.file_->close_now()) return false;
+  if (handle.closing_ != 0) {
+    const std::lock_guard lock(mutex_);
+    if (!closing_.empty() && closing_.begin()->first < handle.closing_) return false;
+  }
+  if (!handle.file_->close_now()) return false;
   forget(handle);
   return true;
 }
@@ -113,6 +117,11 @@ void OpenFiles::settle(mpool::InodeNumber inode) {
 void OpenFiles::settle_earlier() {
   std::unique_lock lock(mutex_);
   wait_for_numbers_below(lock, next_number_);
+}
+
+bool OpenFiles::settled() const {
+  const std::lock_guard lock(mutex_);
+  return closing_.empty();
 }
 
 std::size_t OpenFiles::count() const {

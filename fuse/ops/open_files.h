@@ -71,6 +71,8 @@ class OpenFiles {
   void settle(mpool::InodeNumber inode);
   // Waits for everything that is closing now.
   void settle_earlier();
+  // Nothing is closing: settle_earlier() would not wait.
+  bool settled() const;
 
   std::size_t count() const;
 

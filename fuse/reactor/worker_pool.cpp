@@ -53,16 +53,19 @@ void WorkerPool::finish() {
 }
 
 void WorkerPool::post(Job& job) {
-  const std::lock_guard lock(mutex_);
-  queue_.push_back(&job);
-  try {
-    add_thread_if_needed();
-  } catch (const std::system_error&) {
-    if (threads_.empty()) {
-      queue_.pop_back();
-      throw;
+  {
+    const std::lock_guard lock(mutex_);
+    queue_.push_back(&job);
+    try {
+      add_thread_if_needed();
+    } catch (const std::system_error&) {
+      if (threads_.empty()) {
+        queue_.pop_back();
+        throw;
+      }
     }
   }
+  // Without the lock, which the one woken takes first of all.
   changed_.notify_one();
 }
 

@@ -20,6 +20,18 @@ int try_alone(int fd) {
   return 0;
 }
 
+NativeEntry::~NativeEntry() {
+  if (files_ == nullptr) return;
+  if (counted_ != nullptr) --*counted_;
+  files_->leave(inode_);
+}
+
+void NativeEntry::count() noexcept {
+  if (files_ == nullptr || !committed_) return;
+  counted_ = backing_id_ != 0 ? &files_->native_ : &files_->served_;
+  ++*counted_;
+}
+
 BackingFiles::BackingFiles(mpool::Namespace& names, const ViewSet& views, int fuse)
     : names_(names), views_(views), fuse_(fuse) {
   // Comes when somebody opens a file in the moment of try_alone().
@@ -36,7 +48,7 @@ BackingFiles::~BackingFiles() {
   }
 }
 
-std::uint32_t BackingFiles::enter(mpool::InodeNumber inode, bool committed) {
+NativeEntry BackingFiles::enter(mpool::InodeNumber inode, bool committed) {
   const std::lock_guard lock(mutex_);
   Entry& entry = entries_[inode];
   if (entry.opens == 0 && entry.id == 0 && committed) {
@@ -46,21 +58,20 @@ std::uint32_t BackingFiles::enter(mpool::InodeNumber inode, bool committed) {
       spdlog::debug("inode {}: read by the daemon: {}", inode, error.what());
     }
   }
-  return count(entry, committed);
+  note_open(entry);
+  return NativeEntry(*this, inode, entry.id, committed);
 }
 
-std::optional<std::uint32_t> BackingFiles::enter_now(mpool::InodeNumber inode, bool committed) {
+std::optional<NativeEntry> BackingFiles::enter_now(mpool::InodeNumber inode) {
   const std::lock_guard lock(mutex_);
-  const auto found = entries_.find(inode);
-  if (found != entries_.end()) return count(found->second, committed);
-  if (committed && views_.find(inode)) return std::nullopt;
-  return count(entries_[inode], committed);
+  if (!entries_.contains(inode) && views_.find(inode)) return std::nullopt;
+  Entry& entry = entries_[inode];
+  note_open(entry);
+  return std::optional<NativeEntry>(std::in_place, *this, inode, entry.id, true);
 }
 
-std::uint32_t BackingFiles::count(Entry& entry, bool committed) {
+void BackingFiles::note_open(Entry& entry) {
   if (entry.opens++ == 0 && entry.id != 0) --idle_entries_;
-  if (committed) ++(entry.id != 0 ? native_ : served_);
-  return entry.id;
 }
 
 void BackingFiles::make_native(Entry& entry, mpool::InodeNumber inode) {

@@ -1,6 +1,7 @@
 // Which open files the kernel reads by itself: FUSE passthrough to files of views.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -18,6 +19,39 @@ namespace mpoolfs {
 // 0 when nobody else has the file of a view open or mapped (a mapping keeps it open), EAGAIN when
 // somebody has, or why that cannot be told. The process ignores SIGIO.
 int try_alone(int fd);
+
+class BackingFiles;
+
+// The open of an inode that is being answered, entered in BackingFiles. Unless it is kept it ends
+// as not made: left, and not counted.
+//
+// Threads: one at a time.
+class NativeEntry {
+ public:
+  // Entered nowhere: we serve the file.
+  NativeEntry() = default;
+  // Of BackingFiles::enter().
+  NativeEntry(BackingFiles& files, mpool::InodeNumber inode, std::uint32_t backing_id,
+              bool committed) noexcept
+      : files_(&files), inode_(inode), backing_id_(backing_id), committed_(committed) {}
+  ~NativeEntry();
+  NativeEntry(const NativeEntry&) = delete;
+  NativeEntry& operator=(const NativeEntry&) = delete;
+
+  // For the answer; 0: we serve the file.
+  std::uint32_t backing_id() const noexcept { return backing_id_; }
+  // Counts the open: just before the answer, as who gets it may look at the counts at once.
+  void count() noexcept;
+  // The kernel has the file: BackingFiles::leave() is for the release.
+  void keep() noexcept { files_ = nullptr; }
+
+ private:
+  BackingFiles* files_ = nullptr;
+  mpool::InodeNumber inode_ = 0;
+  std::uint32_t backing_id_ = 0;
+  bool committed_ = false;
+  std::atomic<std::uint64_t>* counted_ = nullptr;
+};
 
 // The kernel takes either the same backing file for all opens of an inode at a time, or none. So
 // every open is counted here: what the first one gets the others get, too, until the last is
@@ -37,12 +71,13 @@ class BackingFiles {
   // from then on.
   ~BackingFiles();
 
-  // An inode is being opened; to be followed by one leave(). `committed`: for reading, its content
-  // committed. Returns the backing id for the answer, or 0: we serve it.
-  std::uint32_t enter(mpool::InodeNumber inode, bool committed);
-  // The same without waiting; nullopt, and nothing entered, where a backing file has to be opened.
-  std::optional<std::uint32_t> enter_now(mpool::InodeNumber inode, bool committed);
-  // It was released, or not opened after all.
+  // An inode is being opened. `committed`: for reading, its content committed.
+  NativeEntry enter(mpool::InodeNumber inode, bool committed);
+  // The same for reading, without waiting, while it is not known whether the content is committed.
+  // When it is not, the entry must be neither counted nor kept; it has no backing file then, as
+  // views show nothing else. Nullopt, and nothing entered, where a backing file has to be opened.
+  std::optional<NativeEntry> enter_now(mpool::InodeNumber inode);
+  // An inode whose entry was kept was released.
   void leave(mpool::InodeNumber inode);
 
   // Lets go of the backing files that nobody uses any more; those of files without a name are
@@ -61,6 +96,8 @@ class BackingFiles {
   void on_idle(std::function<void()> callback) { idle_ = std::move(callback); }
 
  private:
+  friend class NativeEntry;
+
   struct Entry {
     unsigned opens = 0;
     std::uint32_t id = 0;  // 0: served; then nothing of what follows
@@ -69,7 +106,7 @@ class BackingFiles {
     std::unique_ptr<mpool::OpenFile> pin;
   };
 
-  std::uint32_t count(Entry& entry, bool committed);
+  void note_open(Entry& entry);
   void make_native(Entry& entry, mpool::InodeNumber inode);
   static bool is_used_by_others(const Entry& entry);
   void unregister(std::uint32_t id) const noexcept;
@@ -82,8 +119,8 @@ class BackingFiles {
   std::unordered_map<mpool::InodeNumber, Entry> entries_;
   std::size_t idle_entries_ = 0;  // with a backing file, without opens
   bool told_idle_ = false;        // since the last sweep
-  std::uint64_t native_ = 0;
-  std::uint64_t served_ = 0;
+  std::atomic<std::uint64_t> native_ = 0;
+  std::atomic<std::uint64_t> served_ = 0;
 };
 
 }  // namespace mpoolfs

@@ -46,8 +46,8 @@ NativeReads::NativeReads(mpool::Namespace& names, ViewDevices devices, NativeCho
   if (other_readers) {
     spdlog::warn(
         "programs that read files of an earlier mount, whose daemon was killed, still have them "
-        "open: "
-        "deleted files keep their space until they are done, and the daemon serves all reads");
+        "open: deleted files keep their space until they are done, and the daemon serves all "
+        "reads");
   }
   if (choice == NativeChoice::off) {
     turn_off("native=off");
@@ -126,12 +126,12 @@ void NativeReads::stop() {
   files_.reset();
 }
 
-std::uint32_t NativeReads::enter(mpool::InodeNumber inode, bool committed) {
-  return files_ ? files_->enter(inode, committed) : 0;
+NativeEntry NativeReads::enter(mpool::InodeNumber inode, bool committed) {
+  return files_ ? files_->enter(inode, committed) : NativeEntry();
 }
 
-std::optional<std::uint32_t> NativeReads::enter_now(mpool::InodeNumber inode, bool committed) {
-  return files_ ? files_->enter_now(inode, committed) : 0;
+std::optional<NativeEntry> NativeReads::enter_now(mpool::InodeNumber inode) {
+  return files_ ? files_->enter_now(inode) : std::optional<NativeEntry>(std::in_place);
 }
 
 void NativeReads::leave(mpool::InodeNumber inode) {

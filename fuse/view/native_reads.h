@@ -53,8 +53,8 @@ class NativeReads {
   void stop();
 
   // As those of BackingFiles, for every file that is opened.
-  std::uint32_t enter(mpool::InodeNumber inode, bool committed);
-  std::optional<std::uint32_t> enter_now(mpool::InodeNumber inode, bool committed);
+  NativeEntry enter(mpool::InodeNumber inode, bool committed);
+  std::optional<NativeEntry> enter_now(mpool::InodeNumber inode);
   void leave(mpool::InodeNumber inode);
 
   // The kernel is reading files by itself, which a long queue of writes to the same devices would

@@ -27,10 +27,10 @@ bool may_be_held(const std::string& loop) {
 ViewDevices::ViewDevices(const mpool::Pool& pool) {
   for (const mpool::MediaClass media_class : pool.classes()) {
     const mpool::Device& device = pool.device(media_class);
-    const mpool::DeviceProperties& properties = device.properties();
-    members_.push_back(
-        {.media_class = media_class, .path = device.name(), .is_file = properties.is_file});
-    sizes_.push_back(properties.size);
+    members_.push_back({.media_class = media_class,
+                        .path = device.name(),
+                        .is_file = device.properties().is_file});
+    sizes_.push_back(device.size());
   }
 }
 

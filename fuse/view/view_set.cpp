@@ -1,7 +1,6 @@
 #include "fuse/view/view_set.h"
 
 #include <algorithm>
-#include <unordered_set>
 #include <utility>
 
 #include <fmt/format.h>
@@ -48,7 +47,7 @@ std::string name_in_view(mpool::InodeNumber inode) {
   return fmt::format("{:016x}", inode);
 }
 
-void ViewSet::add(std::vector<mpool::InodeNumber> inodes) {
+std::shared_ptr<const View> ViewSet::add(std::vector<mpool::InodeNumber> inodes) {
   std::ranges::sort(inodes);
   const auto twice = std::ranges::unique(inodes);
   inodes.erase(twice.begin(), twice.end());
@@ -62,8 +61,8 @@ void ViewSet::add(std::vector<mpool::InodeNumber> inodes) {
   Member member;
   for (const ErofsPlace& place : image.places)
     member.files += place.shown() ? 1 : 0;
-  if (member.files == 0) return;
-  const auto view = std::make_shared<const View>(image.bytes, devices_.paths());
+  if (member.files == 0) return nullptr;
+  auto view = std::make_shared<const View>(image.bytes, devices_.paths());
   member.view = view;
   const std::lock_guard lock(mutex_);
   for (std::size_t i = 0; i < inodes.size(); ++i) {
@@ -71,6 +70,7 @@ void ViewSet::add(std::vector<mpool::InodeNumber> inodes) {
   }
   std::erase_if(members_, [](const Member& old) { return old.view.expired(); });
   members_.push_back(std::move(member));
+  return view;
 }
 
 void ViewSet::merge() {
@@ -88,14 +88,13 @@ void ViewSet::merge() {
       if (view != largest) inodes.push_back(inode);
     }
   }
-  add(inodes);
-  // Those that the new view does not show are gone.
+  const auto merged = add(inodes);
   const std::lock_guard lock(mutex_);
-  const auto merged = members_.empty() ? nullptr : members_.back().view.lock();
-  const std::unordered_set<mpool::InodeNumber> old(inodes.begin(), inodes.end());
-  std::erase_if(shown_, [&](const auto& entry) {
-    return old.contains(entry.first) && entry.second != merged;
-  });
+  // Those that the new view does not show are gone.
+  for (const mpool::InodeNumber inode : inodes) {
+    const auto found = shown_.find(inode);
+    if (found->second != merged) shown_.erase(found);
+  }
   std::erase_if(members_, [](const Member& member) { return member.view.expired(); });
 }
 

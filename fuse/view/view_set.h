@@ -28,8 +28,9 @@ class ViewSet {
   ViewSet(mpool::Namespace& names, const ViewDevices& devices) : names_(names), devices_(devices) {}
 
   // Makes one view of those of the files that are committed (and on the media:
-  // Namespace::on_durable) and that EROFS can show. Errors as View; then nothing has changed.
-  void add(std::vector<mpool::InodeNumber> inodes);
+  // Namespace::on_durable) and that EROFS can show. Returns it, null when there are none. Errors as
+  // View; then nothing has changed.
+  std::shared_ptr<const View> add(std::vector<mpool::InodeNumber> inodes);
   // Puts the files of many small views into one, and forgets those that are gone. Files already
   // open stay with their old view.
   void merge();

@@ -20,7 +20,8 @@ Attributes sample(FileKind kind, bool committed = false) {
           .atime = {1, 2},
           .mtime = {3, 4},
           .ctime = {5, 6},
-          .committed = committed};
+          .committed = committed,
+          .being_written = kind == FileKind::write_once && !committed};
 }
 
 TEST(AttributesShown, EveryField) {
@@ -57,7 +58,10 @@ TEST(AttributesShown, OnlyWhatCannotChangeIsCached) {
   EXPECT_EQ(attribute_timeout(sample(FileKind::symlink)), kForever);
   EXPECT_EQ(attribute_timeout(sample(FileKind::write_once, true)), kForever);
   EXPECT_EQ(attribute_timeout(sample(FileKind::write_once, false)), kNever);
-  EXPECT_EQ(attribute_timeout(sample(FileKind::empty)), kNever);
+  EXPECT_EQ(attribute_timeout(sample(FileKind::empty)), kForever);
+  Attributes begun = sample(FileKind::empty);
+  begun.being_written = true;
+  EXPECT_EQ(attribute_timeout(begun), kNever);
   EXPECT_EQ(attribute_timeout(sample(FileKind::log)), kNever);
 }
 

@@ -174,6 +174,21 @@ TEST_F(OpenFilesTest, ClosesInTheOrderOfFlushes) {
   EXPECT_THAT(closed_, ElementsAre(2, 1));
 }
 
+TEST_F(OpenFilesTest, CloseNowKeepsTheOrderOfFlushes) {
+  Handle& first = open(1, true);
+  Handle& second = open(2, true);
+  EXPECT_TRUE(files_.settled());
+  files_.note_flush(second);
+  files_.note_flush(first);
+  EXPECT_FALSE(files_.settled());
+  EXPECT_FALSE(files_.close_now(first));
+  EXPECT_TRUE(files_.close_now(second));
+  EXPECT_FALSE(files_.settled());
+  EXPECT_TRUE(files_.close_now(first));
+  EXPECT_TRUE(files_.settled());
+  EXPECT_THAT(closed_, ElementsAre(2, 1));
+}
+
 TEST(OpenFilesShared, ADuplicatedDescriptorIsWaitedForOnce) {
   std::vector<mpool::InodeNumber> closed;
   OpenFiles files(10ms);

@@ -69,6 +69,23 @@ TEST(WriteOnce, CannotBeReadBeforeItsCommitNorWrittenAfter) {
   late->close();
 }
 
+TEST(WriteOnce, TellsWhileItIsBeingWritten) {
+  TestTree tree;
+  tree.put("f", "");
+  EXPECT_FALSE(tree.stat("f").being_written);
+  const auto first = tree.open("f", {.write = true});
+  const auto second = tree.open("f", {.write = true});
+  EXPECT_TRUE(tree.stat("f").being_written);
+  first->write(0, bytes_of("text"), false);
+  first->close();
+  EXPECT_TRUE(tree.stat("f").being_written);
+  second->close();
+  EXPECT_FALSE(tree.stat("f").being_written);
+  EXPECT_TRUE(tree.stat("f").committed);
+  tree.append("log", "line");
+  EXPECT_FALSE(tree.stat("log").being_written);
+}
+
 TEST(WriteOnce, CommitsWithItsLastWritingHandle) {
   TestTree tree;
   const auto first = tree.create("f");

@@ -48,11 +48,13 @@ int errno_of(Call&& call) {
   return 0;
 }
 
-// An open file that is closed with the scope, also by a failure.
+// An open file that is closed with the scope, as the daemon does it, also by a failure.
 class ScopedFile {
  public:
   explicit ScopedFile(std::unique_ptr<OpenFile> file) : file_(std::move(file)) {}
-  ~ScopedFile() { file_->close(); }
+  ~ScopedFile() {
+    if (!file_->close_now()) file_->close();
+  }
   ScopedFile(const ScopedFile&) = delete;
   ScopedFile& operator=(const ScopedFile&) = delete;
 
@@ -154,10 +156,13 @@ class TestTree {
     const auto [parent, name] = split(path);
     names_->make_directory(parent, name, 0755, {});
   }
+  // As the daemon does.
   std::unique_ptr<OpenFile> create(const std::string& path, bool append = false) {
     const auto [parent, name] = split(path);
-    return names_->create(parent, name, 0644, {}, {.read = true, .write = true, .append = append})
-        .second;
+    const OpenIntent intent{.read = true, .write = true, .append = append};
+    auto made = names_->create_now(parent, name, 0644, {}, intent);
+    if (!made) made = names_->create(parent, name, 0644, {}, intent);
+    return std::move(made->second);
   }
   std::unique_ptr<OpenFile> open(const std::string& path, OpenIntent intent) {
     return names_->open(stat(path).inode, intent);
@@ -189,9 +194,10 @@ class TestTree {
       text.append(part, 0, got);
     }
   }
+  // As the daemon does.
   void unlink(const std::string& path) {
     const auto [parent, name] = split(path);
-    names_->unlink(parent, name);
+    if (!names_->unlink_now(parent, name)) names_->unlink(parent, name);
   }
   void rename(const std::string& from, const std::string& to,
               RenameMode mode = RenameMode::replace) {

@@ -45,11 +45,13 @@ class File {
     expect(offset, length);
   }
 
-  std::size_t commit(bool last) {
-    ContentWriter::Sealed sealed = writer.seal(last);
+  std::size_t commit(bool last) { return commit(writer.seal(last)); }
+  std::size_t commit(const ContentWriter::Sealed& sealed) {
     std::vector<ObjectRecord> objects;
-    for (const auto& mblock : sealed.mblocks)
+    for (const auto& mblock : sealed.mblocks) {
+      if (mblock->deferred()) mblock->deferred()->write_out();
       objects.push_back(mblock->finish());
+    }
     test_.device->flush();
     test_.pool->commit(objects);
     for (const auto& mblock : sealed.mblocks)

@@ -314,6 +314,55 @@ TEST(ContentWriter, DrainLeavesTheEndOfASmallFile) {
   file.verify();
 }
 
+TEST(ContentWriter, SealNowKeepsASmallFileInMemory) {
+  for (const std::size_t size : {0u, 1u, 4096u, 10'000u, 64u << 10}) {
+    TestPool test(32);
+    File file(test);
+    file.put(0, size);
+    const auto before = test.device->counters();
+    const auto sealed = file.writer.seal_now();
+    ASSERT_TRUE(sealed) << size;
+    EXPECT_EQ(test.device->counters().writes, before.writes);
+    EXPECT_EQ(test.device->counters().reads, before.reads);
+    ASSERT_EQ(sealed->mblocks.size(), size > 0 ? 1u : 0u);
+    EXPECT_EQ(sealed->extents.size(), sealed->mblocks.size());
+    EXPECT_EQ(error_of([&] { file.put(size, 1); }), EALREADY);
+    file.commit(*sealed);
+    file.verify();
+  }
+}
+
+TEST(ContentWriter, SealNowLeavesTheRestToSeal) {
+  const std::vector<std::vector<Piece>> cases = {
+      {{0, ContentWriter::kDeferSize + 1}},  // too much
+      {{kPageSize, 100}},                    // a gap before it
+      {{0, 100}, {10 * kPageSize, 100}},     // and between
+      {{kZone - 100, 200}},                  // two zones
+      {{10, 100}},                           // not from the start of a page
+      {{0, 2 * kZone}, {2 * kZone, 100}},    // most is on the device
+  };
+  for (const auto& pieces : cases) {
+    SCOPED_TRACE(testing::Message() << pieces[0].offset << ", " << pieces[0].length);
+    TestPool test(32);
+    File file(test);
+    for (const Piece& piece : pieces)
+      file.put(piece.offset, piece.length);
+    EXPECT_FALSE(file.writer.seal_now());
+    file.commit(true);
+    file.verify();
+  }
+}
+
+TEST(ContentWriter, SealNowAfterAFailure) {
+  TestPool test(32);
+  File file(test);
+  file.put(0, 100);
+  file.allocations_left = 0;
+  EXPECT_EQ(error_of([&] { file.write(kZone, 100); }), ENOSPC);
+  EXPECT_FALSE(file.writer.seal_now());
+  EXPECT_EQ(error_of([&] { file.writer.seal_deferring(); }), ENOSPC);
+}
+
 TEST(ContentWriter, MorePartialPagesThanAreKept) {
   constexpr std::uint64_t kPages = ContentWriter::kMaxPartialPages + 300;
   TestPool test(64);

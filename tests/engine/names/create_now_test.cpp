@@ -1,0 +1,220 @@
+// Making small files without waiting.
+#include <cerrno>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <gtest/gtest.h>
+
+#include "tests/engine/names/support.h"
+
+namespace mpool::test {
+namespace {
+
+constexpr OpenIntent kWriting{.read = true, .write = true, .append = false, .truncate = false};
+
+std::unique_ptr<OpenFile> create_now(TestTree& tree, const std::string& path,
+                                     OpenIntent intent = kWriting) {
+  const auto [parent, name] = tree.split(path);
+  auto made = tree.names().create_now(parent, name, 0644, {}, intent);
+  return made ? std::move(made->second) : nullptr;
+}
+
+// A new file with this content, not closed.
+std::unique_ptr<OpenFile> written(TestTree& tree, const std::string& path, std::string_view text) {
+  auto file = tree.create(path);
+  if (!text.empty()) file->write(0, bytes_of(text), false);
+  return file;
+}
+
+TEST(CreateNow, MakesTheFile) {
+  TestTree tree;
+  tree.mkdir("d");
+  const InodeNumber parent = tree.stat("d").inode;
+  auto made = tree.names().create_now(parent, "f", 0640, {.uid = 7, .gid = 8}, kWriting);
+  ASSERT_TRUE(made);
+  EXPECT_EQ(made->first.mode, 0640u);
+  EXPECT_EQ(made->first.uid, 7u);
+  EXPECT_EQ(made->first.inode, tree.stat("d/f").inode);
+  EXPECT_FALSE(made->first.committed);
+  made->second->write(0, bytes_of("text"), false);
+  made->second->close();
+  tree.remount();
+  EXPECT_EQ(tree.get("d/f"), "text");
+}
+
+TEST(CreateNow, Logs) {
+  TestTree tree;
+  const auto log = create_now(tree, "log", {.read = true, .write = true, .append = true});
+  ASSERT_TRUE(log);
+  EXPECT_EQ(log->kind(), FileKind::log);
+  log->write(0, bytes_of("line\n"), true);
+  EXPECT_FALSE(log->close_now());
+  log->close();
+  tree.remount();
+  EXPECT_EQ(tree.get("log"), "line\n");
+}
+
+TEST(CreateNow, Errors) {
+  TestTree tree;
+  tree.put("f", "text");
+  EXPECT_EQ(errno_of([&] { create_now(tree, "f"); }), EEXIST);
+  EXPECT_EQ(errno_of([&] { create_now(tree, "f/g"); }), ENOTDIR);
+  EXPECT_EQ(errno_of([&] { create_now(tree, std::string(kMaxNameLength + 1, 'n')); }),
+            ENAMETOOLONG);
+  EXPECT_EQ(tree.get("f"), "text");
+  tree.unmount();
+  TestTree shown(tree.media(), {.read_only = true});
+  EXPECT_EQ(errno_of([&] { create_now(shown, "g"); }), EROFS);
+}
+
+TEST(CreateNow, DurableOnReturnTakesTime) {
+  TestTree tree({.sync = true});
+  EXPECT_FALSE(create_now(tree, "f"));
+  EXPECT_TRUE(tree.list("").empty());
+}
+
+TEST(CloseNow, CommitsSmallFilesWithoutIo) {
+  TestTree tree({.commit_interval = std::chrono::hours(1)});
+  for (const std::size_t size : {0u, 1u, 4096u, 10'000u}) {
+    const std::string name = fmt::format("f{}", size);
+    const auto file = written(tree, name, pattern(size));
+    const std::uint64_t before = tree.device().counters().writes;
+    EXPECT_TRUE(file->close_now()) << size;
+    EXPECT_EQ(tree.device().counters().writes, before);
+    EXPECT_EQ(tree.stat(name).size, size);
+    EXPECT_EQ(tree.stat(name).committed, size > 0);
+    EXPECT_EQ(errno_of([&] { tree.open(name, {.write = true})->close(); }), size > 0 ? EPERM : 0);
+    EXPECT_TRUE(tree.get(name) == pattern(size));
+  }
+  const auto all = tree.dump();
+  EXPECT_EQ(all.size(), 4u);
+  tree.remount();
+  EXPECT_EQ(tree.dump(), all);
+}
+
+TEST(CloseNow, KeepsTheLengthDeclared) {
+  TestTree tree;
+  const auto file = written(tree, "f", "text");
+  file->truncate(100'000);
+  EXPECT_TRUE(file->close_now());
+  tree.remount();
+  EXPECT_TRUE(tree.get("f") == std::string("text") + std::string(99'996, '\0'));
+}
+
+TEST(CloseNow, KeepsTheTimesThatWereSet) {
+  TestTree tree;
+  const auto file = written(tree, "f", "text");
+  AttributeChange change;
+  change.mtime = std::timespec{.tv_sec = 12, .tv_nsec = 34};
+  tree.names().set_attributes(file->inode(), change);
+  EXPECT_TRUE(file->close_now());
+  EXPECT_EQ(tree.stat("f").mtime.tv_sec, 12);
+  tree.remount();
+  EXPECT_EQ(tree.stat("f").mtime.tv_nsec, 34);
+}
+
+TEST(CloseNow, TellsThatItIsCommitted) {
+  TestTree tree;
+  InodeNumber committed = 0;
+  tree.names().on_committed([&](InodeNumber inode) { committed = inode; });
+  const auto file = written(tree, "f", "text");
+  const InodeNumber inode = file->inode();
+  EXPECT_TRUE(file->close_now());
+  EXPECT_EQ(committed, inode);
+}
+
+// What commits where it may wait is closed by close().
+void closes_later(TestTree& tree, std::unique_ptr<OpenFile> file, const char* what) {
+  EXPECT_FALSE(file->close_now()) << what;
+  file->close();
+  tree.names().sync();
+}
+
+TEST(CloseNow, LeavesTheRestToClose) {
+  TestTree tree;
+  const std::string large = pattern(200'000);
+  closes_later(tree, written(tree, "large", large), "more than is kept in memory");
+  {
+    auto file = written(tree, "gap", "text");
+    file->write(3 * kPageSize, bytes_of("more"), false);
+    closes_later(tree, std::move(file), "a gap");
+  }
+  {
+    auto file = written(tree, "synced", "text");
+    file->fsync();
+    closes_later(tree, std::move(file), "recorded before");
+  }
+  {
+    auto file = written(tree, "named", "text");
+    tree.names().set_xattr(file->inode(), "user.a", "b", 0);
+    closes_later(tree, std::move(file), "extended attributes");
+  }
+  {
+    tree.put("replaced", "old");
+    auto file = written(tree, "new", "text");
+    tree.rename("new", "replaced");
+    closes_later(tree, std::move(file), "a file in its place");
+  }
+  {
+    auto file = written(tree, "gone", "text");
+    tree.names().unlink(kRootInode, "gone");
+    closes_later(tree, std::move(file), "no name");
+  }
+  {
+    auto file = written(tree, "shared", "text");
+    auto other = tree.open("shared", {.write = true});
+    closes_later(tree, std::move(file), "another writer");
+    EXPECT_FALSE(tree.stat("shared").committed);
+    EXPECT_TRUE(other->close_now());
+  }
+  EXPECT_EQ(tree.list("").size(), 6u);
+  const auto all = tree.dump();
+  tree.remount();
+  EXPECT_EQ(tree.dump(), all);
+  EXPECT_TRUE(tree.get("large") == large);
+  EXPECT_EQ(tree.get("replaced"), "text");
+  EXPECT_EQ(tree.get("shared"), "text");
+}
+
+TEST(CloseNow, DurableOnReturnTakesTime) {
+  TestTree tree({.sync = true});
+  auto file = written(tree, "f", "text");
+  EXPECT_FALSE(file->close_now());
+  file->close();
+  EXPECT_EQ(tree.get("f"), "text");
+}
+
+TEST(CloseNow, NotMoreInMemoryThanMayBe) {
+  TestTree tree({.commit_interval = std::chrono::hours(1)}, {.zones = 4096});
+  const std::string text = pattern(kZoneSize);
+  std::vector<std::shared_ptr<DeferredWrite>> deferred;
+  for (std::size_t size = 0; size < DeferredWrite::kMaxBytes; size += kZoneSize) {
+    AlignedBuffer pages = AlignedBuffer::zeroed(kZoneSize);
+    deferred.push_back(DeferredWrite::make(tree.device(), 0, pages));
+  }
+  auto file = written(tree, "f", "text");
+  EXPECT_FALSE(file->close_now());
+  deferred.clear();
+  EXPECT_TRUE(file->close_now());
+  EXPECT_EQ(tree.get("f"), "text");
+}
+
+// The journal can take nothing any more when the small file is closed.
+TEST(CloseNow, AfterAFailureTheFileVanishes) {
+  TestTree tree;
+  auto file = written(tree, "f", "text");
+  tree.device().before_write(
+      [](std::uint64_t, ConstByteSpan) { raise(EIO, "memory", "write made to fail"); });
+  tree.names().make_file(kRootInode, "other", 0644, {});
+  EXPECT_EQ(errno_of([&] { tree.names().sync(); }), EIO);
+  EXPECT_FALSE(file->close_now());
+  file->close();
+  EXPECT_EQ(errno_of([&] { tree.stat("f"); }), ENOENT);
+  tree.device().before_write(nullptr);
+}
+
+}  // namespace
+}  // namespace mpool::test
