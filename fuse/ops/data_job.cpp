@@ -9,6 +9,14 @@
 
 namespace mpoolfs {
 
+namespace {
+
+void reply_data(fuse_req_t request, mpool::ConstByteSpan data) {
+  fuse_reply_buf(request, reinterpret_cast<const char*>(data.data()), data.size());
+}
+
+}  // namespace
+
 DataJob::DataJob(RequestContext& context) : context_(context) {
   for (Part& part : parts_)
     part.job = this;
@@ -32,6 +40,30 @@ void DataJob::start_read(fuse_req_t request, const mpool::ReadPlan& plan) {
     }
   }
   context_.suspend();
+}
+
+bool DataJob::read_ahead(fuse_req_t request, mpool::OpenFile& file, std::uint64_t offset,
+                         std::size_t size) {
+  const ReadAhead::Fetched found = context_.read_ahead().fetch(file, offset, size, *this);
+  using enum ReadAhead::Fetched::State;
+  if (found.state == absent) return false;
+  if (found.state == here) {
+    reply_data(request, found.data);
+  } else {
+    request_ = request;
+    context_.suspend();
+  }
+  return true;
+}
+
+void DataJob::fetched(mpool::ConstByteSpan data, int error) noexcept {
+  const RequestContext::Scope scope(context_);
+  if (error != 0) {
+    fuse_reply_err(request_, errno_for_caller(error));
+  } else {
+    reply_data(request_, data);
+  }
+  context_.resume();
 }
 
 void DataJob::start_write(fuse_req_t request, mpool::StartedWrite write, std::size_t size) {
@@ -67,7 +99,7 @@ void DataJob::finish() noexcept {
   } else if (is_write) {
     fuse_reply_write(request_, size_);
   } else {
-    fuse_reply_buf(request_, reinterpret_cast<const char*>(context_.payload().data()), size_);
+    reply_data(request_, context_.payload().first(size_));
   }
   context_.resume();
 }

@@ -7,13 +7,14 @@
 #include "engine/device/transfer.h"
 #include "engine/names/names.h"
 #include "fuse/ops/fuse_api.h"
+#include "fuse/reactor/read_ahead.h"
 
 namespace mpoolfs {
 
 class RequestContext;
 
 // Belongs to a request context, on whose ring and thread everything happens.
-class DataJob {
+class DataJob final : private ReadAhead::Reader {
  public:
   explicit DataJob(RequestContext& context);
   DataJob(const DataJob&) = delete;
@@ -22,6 +23,10 @@ class DataJob {
   // Reads as planned (at least one transfer) into the payload, then answers with it. Throws Error
   // when nothing can be started; then nothing was answered.
   void start_read(fuse_req_t request, const mpool::ReadPlan& plan);
+  // Answers a direct read with what was fetched ahead, now or when it is there. False: nothing of
+  // it was, and nothing was answered.
+  bool read_ahead(fuse_req_t request, mpool::OpenFile& file, std::uint64_t offset,
+                  std::size_t size);
   // Transfers what OpenFile::start_write() said, then answers that `size` bytes were written. As
   // start_read; the write is ended when it throws.
   void start_write(fuse_req_t request, mpool::StartedWrite write, std::size_t size);
@@ -32,6 +37,7 @@ class DataJob {
     DataJob* job = nullptr;
   };
 
+  void fetched(mpool::ConstByteSpan data, int error) noexcept override;
   void part_done(int error) noexcept;
   void finish() noexcept;
 

@@ -173,6 +173,10 @@ void op_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
     if (context.may_wait()) {
       length = file.read(from, payload.first(size));
     } else {
+      if ((info->flags & O_DIRECT) != 0 &&
+          context.data_job().read_ahead(request, file, from, size)) {
+        return;
+      }
       mpool::ReadPlan plan;
       if (!file.plan_read(from, size, payload, plan)) return context.hand_over(request);
       if (plan.count > 0) return context.data_job().start_read(request, plan);

@@ -7,6 +7,7 @@
 #include "engine/device/io_ring.h"
 #include "fuse/ops/data_job.h"
 #include "fuse/ops/fuse_api.h"
+#include "fuse/reactor/read_ahead.h"
 #include "fuse/reactor/write_behind.h"
 
 namespace mpoolfs {
@@ -57,6 +58,8 @@ class RequestContext {
   DataJob& data_job() noexcept { return data_job_; }
   // !may_wait(): writes that are answered at once.
   virtual WriteBehind& write_behind() noexcept = 0;
+  // !may_wait(): data of sequential reads.
+  virtual ReadAhead& read_ahead() noexcept = 0;
   // Bracket the time in which an answer is to come by data_job().
   virtual void suspend() noexcept = 0;
   virtual void resume() noexcept = 0;

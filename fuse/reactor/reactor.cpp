@@ -110,7 +110,7 @@ bool Reactor::take_mail() {
 
 void Reactor::run() {
   wakeup_.arm();
-  while (!stopping_.load(std::memory_order_acquire) || transfers_ + write_behind_.pending() > 0) {
+  while (!stopping_.load(std::memory_order_acquire) || in_flight() > 0) {
     unsigned handled = ring_.run_completions();
     if (take_mail()) ++handled;
     place(handled);
@@ -171,12 +171,13 @@ void Reactor::sleep() {
     if (!mail_.empty()) return;
     asleep_ = true;
   }
-  if (idle_due_ && idle_ && transfers_ + write_behind_.pending() == 0) {
+  if (idle_due_ && idle_ && in_flight() == 0) {
     if (!ring_.submit_and_wait(static_cast<int>(kIdleTime.count()))) {
       idle_due_ = false;
       load_ = 0;
       set_loaded(false);
       write_behind_.trim();
+      read_ahead_.trim();
       idle_();
     }
   } else {

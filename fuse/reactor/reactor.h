@@ -17,6 +17,7 @@
 
 #include "engine/device/io_ring.h"
 #include "fuse/reactor/event_signal.h"
+#include "fuse/reactor/read_ahead.h"
 #include "fuse/reactor/write_behind.h"
 
 namespace mpoolfs {
@@ -84,6 +85,7 @@ class Reactor {
 
   mpool::IoRing& ring() noexcept { return ring_; }
   WriteBehind& write_behind() noexcept { return write_behind_; }
+  ReadAhead& read_ahead() noexcept { return read_ahead_; }
   // Requests whose device I/O is in flight: while there are any, the thread does not end.
   void transfer_started() noexcept { ++transfers_; }
   void transfer_ended() noexcept { --transfers_; }
@@ -108,6 +110,10 @@ class Reactor {
   };
 
   void run();
+  // Device I/O under way, whoever waits for it.
+  std::size_t in_flight() const {
+    return transfers_ + write_behind_.pending() + read_ahead_.pending();
+  }
   bool spin();
   void sleep();
   bool take_mail();
@@ -118,6 +124,7 @@ class Reactor {
   const Config config_;
   mpool::IoRing ring_;
   WriteBehind write_behind_{ring_};
+  ReadAhead read_ahead_{ring_};
   EventSignal event_;
   Wakeup wakeup_{*this};
   SpinBudget budget_;

@@ -1,0 +1,164 @@
+#include "fuse/reactor/read_ahead.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "engine/base/aligned_buffer.h"
+#include "engine/base/error.h"
+#include "engine/device/device.h"
+#include "engine/device/transfer.h"
+
+namespace mpoolfs {
+
+struct ReadAhead::Place {
+  struct Part final : mpool::DeviceTransfer {
+    void done(int error) noexcept override { place->part_done(error); }
+    Place* place = nullptr;
+  };
+
+  explicit Place(ReadAhead& all) : owner(all) {
+    for (Part& part : parts)
+      part.place = this;
+  }
+
+  bool holds(mpool::InodeNumber of, std::uint64_t at, std::size_t bytes) const {
+    return inode == of && offset == at && size == bytes;
+  }
+  bool idle() const { return parts_pending == 0; }
+
+  void part_done(int part_error) noexcept {
+    if (error == 0) error = part_error;
+    if (--parts_pending > 0) return;
+    --owner.pending_;
+    // Who asks later for what failed meets the error himself.
+    if (reader != nullptr || error != 0) inode = 0;
+    if (reader != nullptr) {
+      std::exchange(reader, nullptr)->fetched(buffer.span(0, length), error);
+    }
+  }
+
+  ReadAhead& owner;
+  mpool::AlignedBuffer buffer;   // made when it is needed first
+  mpool::InodeNumber inode = 0;  // 0: holds nothing
+  std::uint64_t offset = 0;      // bytes
+  std::size_t size = 0;          // bytes asked for
+  std::size_t length = 0;        // bytes that there are
+  std::array<Part, mpool::ReadPlan::kMaxTransfers> parts;
+  std::size_t parts_pending = 0;
+  int error = 0;
+  Reader* reader = nullptr;  // waits for it
+};
+
+ReadAhead::ReadAhead(mpool::IoRing& ring) : ring_(ring) {
+  for (std::size_t i = 0; i < kPlaces; ++i)
+    places_.push_back(std::make_unique<Place>(*this));
+}
+
+ReadAhead::~ReadAhead() = default;
+
+ReadAhead::Fetched ReadAhead::fetch(mpool::OpenFile& file, std::uint64_t offset, std::size_t size,
+                                    Reader& reader) {
+  lent_ = nullptr;
+  if (size < kLeast || size > kMost || !mpool::is_aligned(size, mpool::kPageSize)) return {};
+  if (!follow(file.inode(), offset, size)) return {};
+  Fetched answer;
+  Place* const place = find(file.inode(), offset, size);
+  if (place != nullptr && place->idle()) {
+    answer = {.state = Fetched::State::here, .data = place->buffer.span(0, place->length)};
+    place->inode = 0;
+    lent_ = place;
+  } else if (place != nullptr && place->reader == nullptr) {
+    place->reader = &reader;
+    answer.state = Fetched::State::coming;
+  }
+  // Now: the device is to work while the caller copies.
+  fetch_next(file, offset + size, size);
+  return answer;
+}
+
+// Whether the read goes on where one before it ended.
+bool ReadAhead::follow(mpool::InodeNumber inode, std::uint64_t offset, std::size_t size) {
+  Stream* oldest = streams_.data();
+  for (Stream& stream : streams_) {
+    if (stream.inode == inode && stream.next == offset) {
+      stream.next = offset + size;
+      stream.used = ++clock_;
+      return true;
+    }
+    if (stream.used < oldest->used) oldest = &stream;
+  }
+  *oldest = {.inode = inode, .next = offset + size, .used = ++clock_};
+  return false;
+}
+
+ReadAhead::Place* ReadAhead::find(mpool::InodeNumber inode, std::uint64_t offset,
+                                  std::size_t size) {
+  const auto found = std::ranges::find_if(
+      places_, [&](const auto& place) { return place->holds(inode, offset, size); });
+  return found == places_.end() ? nullptr : found->get();
+}
+
+// One that holds nothing, or nothing that a reader who is followed will ask for.
+ReadAhead::Place* ReadAhead::free_place() {
+  const auto wanted = [&](const Place& place) {
+    return std::ranges::any_of(streams_, [&](const Stream& stream) {
+      return stream.inode == place.inode && place.offset >= stream.next &&
+             place.offset - stream.next < kAhead * place.size;
+    });
+  };
+  const auto found = std::ranges::find_if(places_, [&](const auto& place) {
+    return place->idle() && place.get() != lent_ && (place->inode == 0 || !wanted(*place));
+  });
+  return found == places_.end() ? nullptr : found->get();
+}
+
+void ReadAhead::fetch_next(mpool::OpenFile& file, std::uint64_t offset, std::size_t size) {
+  bool started = false;
+  for (std::size_t i = 0; i < kAhead; ++i, offset += size) {
+    if (find(file.inode(), offset, size) != nullptr) continue;
+    Place* const place = free_place();
+    if (place == nullptr || !start(*place, file, offset, size)) break;
+    started = true;
+  }
+  if (started) ring_.submit();
+}
+
+bool ReadAhead::start(Place& place, mpool::OpenFile& file, std::uint64_t offset, std::size_t size) {
+  if (place.buffer.empty()) place.buffer = mpool::AlignedBuffer(kMost);
+  place.inode = 0;
+  place.error = 0;
+  mpool::ReadPlan plan;
+  if (!file.plan_read(offset, size, place.buffer.span(), plan) || plan.count == 0) return false;
+  // A copy more is all that would come of it.
+  if (plan.transfers[0].device->properties().in_memory) return false;
+  for (std::size_t i = 0; i < plan.count; ++i) {
+    const mpool::ReadPlan::Transfer& transfer = plan.transfers[i];
+    try {
+      transfer.device->start_read(ring_, place.parts[i], transfer.offset,
+                                  place.buffer.span(transfer.at, transfer.length));
+    } catch (const mpool::Error& error) {
+      if (place.parts_pending == 0) return false;
+      place.error = error.code();
+      break;
+    }
+    ++place.parts_pending;
+  }
+  place.inode = file.inode();
+  place.offset = offset;
+  place.size = size;
+  place.length = plan.length;
+  ++pending_;
+  return true;
+}
+
+void ReadAhead::trim() noexcept {
+  lent_ = nullptr;
+  streams_ = {};
+  for (const auto& place : places_) {
+    if (!place->idle()) continue;
+    place->inode = 0;
+    place->buffer = {};
+  }
+}
+
+}  // namespace mpoolfs

@@ -1,0 +1,95 @@
+// Data of sequential direct reads that is fetched before it is asked for.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "engine/base/bytes.h"
+#include "engine/device/io_ring.h"
+#include "engine/names/names.h"
+
+namespace mpoolfs {
+
+// Who reads with O_DIRECT, one request at a time, has the device wait while the kernel copies the
+// data to him, and waits for the device afterwards. The kernel reads ahead for its page cache only;
+// this does it for the others. What is committed does not change, so nothing that was fetched goes
+// stale: it belongs to the inode, whose number is never given again.
+//
+// Bounded: kStreams readers are followed, and kPlaces reads are under way or kept, whatever the
+// number of files.
+//
+// Threads: those of one ring.
+class ReadAhead {
+ public:
+  static constexpr std::size_t kStreams = 3;
+  static constexpr std::size_t kAhead = 2;  // reads before the reader
+  // The data of one is with the caller.
+  static constexpr std::size_t kPlaces = kStreams * kAhead + 1;
+  // Sizes of reads that are followed, bytes: smaller ones cost more than they gain.
+  static constexpr std::size_t kLeast = 64u << 10;
+  static constexpr std::size_t kMost = 1u << 20;
+
+  // Waits for what is being fetched.
+  class Reader {
+   public:
+    // On the ring's thread. data: as Fetched; error: 0 or an errno.
+    virtual void fetched(mpool::ConstByteSpan data, int error) noexcept = 0;
+
+   protected:
+    Reader() = default;
+    Reader(const Reader&) = default;
+    Reader& operator=(const Reader&) = default;
+    ~Reader() = default;
+  };
+
+  struct Fetched {
+    enum class State : std::uint8_t {
+      absent,  // the caller reads
+      here,
+      coming,  // Reader::fetched() will be called, once
+    };
+    State state = State::absent;
+    mpool::ConstByteSpan data;  // here: what OpenFile::read() gives; valid until the next call
+  };
+
+  explicit ReadAhead(mpool::IoRing& ring);
+  ~ReadAhead();
+  ReadAhead(const ReadAhead&) = delete;
+  ReadAhead& operator=(const ReadAhead&) = delete;
+
+  // A direct read of `file` has arrived. When its reads have followed one another so far, what
+  // comes next is fetched, too.
+  Fetched fetch(mpool::OpenFile& file, std::uint64_t offset, std::size_t size, Reader& reader);
+
+  // Reads under way.
+  std::size_t pending() const noexcept { return pending_; }
+  // Forgets what nobody has asked for, and gives its memory back.
+  void trim() noexcept;
+
+ private:
+  struct Place;
+  struct Stream {
+    mpool::InodeNumber inode = 0;  // 0: none
+    std::uint64_t next = 0;        // bytes: where the next read of it begins
+    std::uint64_t used = 0;        // the greater the later
+  };
+
+  bool follow(mpool::InodeNumber inode, std::uint64_t offset, std::size_t size);
+  Place* find(mpool::InodeNumber inode, std::uint64_t offset, std::size_t size);
+  Place* free_place();
+  void fetch_next(mpool::OpenFile& file, std::uint64_t offset, std::size_t size);
+  // False: there is nothing more to be fetched there.
+  bool start(Place& place, mpool::OpenFile& file, std::uint64_t offset, std::size_t size);
+
+  mpool::IoRing& ring_;
+  std::array<Stream, kStreams> streams_;
+  std::uint64_t clock_ = 0;
+  std::vector<std::unique_ptr<Place>> places_;
+  const Place* lent_ = nullptr;  // its data was given away in the last call
+  std::size_t pending_ = 0;
+};
+
+}  // namespace mpoolfs

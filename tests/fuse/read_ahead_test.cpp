@@ -1,0 +1,256 @@
+#include "fuse/reactor/read_ahead.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "engine/base/bytes.h"
+#include "engine/base/error.h"
+#include "engine/device/device.h"
+#include "engine/device/io_ring.h"
+#include "engine/names/names.h"
+
+namespace mpoolfs {
+namespace {
+
+using mpool::kPageSize;
+using State = ReadAhead::Fetched::State;
+
+constexpr std::size_t kRead = 128u << 10;
+
+std::byte content_at(std::uint64_t offset) {
+  return static_cast<std::byte>(offset / kPageSize + 1);
+}
+
+// Each page has its own byte. Transfers complete with the ring's next completions.
+class PatternDevice final : public mpool::Device {
+ public:
+  PatternDevice(std::uint64_t size, bool in_memory) : Device("pattern", facts(size, in_memory)) {}
+
+  std::uint64_t failing_from = UINT64_MAX;
+
+ protected:
+  void read_impl(std::uint64_t offset, mpool::ByteSpan into) override {
+    if (offset + into.size() > failing_from) mpool::raise(EIO, name(), "read made to fail");
+    for (std::size_t at = 0; at < into.size(); at += kPageSize)
+      std::memset(into.data() + at, static_cast<int>(content_at(offset + at)), kPageSize);
+  }
+  void write_impl(std::uint64_t, mpool::ConstByteSpan) override { FAIL() << "a write"; }
+  void flush_impl() override {}
+  void discard_impl(std::uint64_t, std::uint64_t) override { FAIL() << "a discard"; }
+
+ private:
+  static mpool::DeviceProperties facts(std::uint64_t size, bool in_memory) {
+    mpool::DeviceProperties properties;
+    properties.size = size;
+    properties.in_memory = in_memory;
+    return properties;
+  }
+};
+
+// A committed file that is all of a device.
+class WholeDevice final : public mpool::OpenFile {
+ public:
+  WholeDevice(mpool::InodeNumber inode, std::uint64_t size, bool in_memory = false)
+      : device(mpool::round_up(size, kPageSize), in_memory), inode_(inode), size_(size) {}
+
+  mpool::InodeNumber inode() const override { return inode_; }
+  bool plan_read(std::uint64_t offset, std::size_t length, mpool::ByteSpan memory,
+                 mpool::ReadPlan& plan) override {
+    EXPECT_GE(memory.size(), length);
+    plan = {};
+    if (offset >= size_) return true;
+    plan.length = std::min<std::uint64_t>(length, size_ - offset);
+    plan.count = 1;
+    plan.transfers[0] = {&device, offset, 0, mpool::round_up(plan.length, kPageSize)};
+    return true;
+  }
+
+  mpool::FileKind kind() const override { return mpool::FileKind::write_once; }
+  bool cacheable() const override { return true; }
+  std::size_t read(std::uint64_t, mpool::ByteSpan) override { return 0; }
+  void write(std::uint64_t, mpool::ConstByteSpan, bool) override {}
+  mpool::StartedWrite start_write(std::uint64_t, mpool::ConstByteSpan, bool) override { return {}; }
+  void reserve(std::uint64_t, std::size_t) override {}
+  void truncate(std::uint64_t) override {}
+  void fsync() override {}
+  void flush() override {}
+  bool flush_now() override { return true; }
+  void close() noexcept override {}
+  bool close_now() noexcept override { return true; }
+
+  PatternDevice device;
+
+ private:
+  const mpool::InodeNumber inode_;
+  const std::uint64_t size_;
+};
+
+struct Waiting final : ReadAhead::Reader {
+  void fetched(mpool::ConstByteSpan data, int code) noexcept override {
+    ++calls;
+    error = code;
+    bytes.assign(data.begin(), data.end());
+  }
+  int calls = 0;
+  int error = 0;
+  std::vector<std::byte> bytes;
+};
+
+class ReadAheadTest : public testing::Test {
+ protected:
+  ReadAheadTest() { ring_.enable(); }
+
+  ReadAhead::Fetched fetch(WholeDevice& file, std::uint64_t offset, std::size_t size = kRead) {
+    return ahead_.fetch(file, offset, size, reader_);
+  }
+  void complete() { ring_.run_completions(); }
+  // The reads so far: that of the start and the one after it.
+  void begin(WholeDevice& file) {
+    EXPECT_EQ(fetch(file, 0).state, State::absent);
+    EXPECT_EQ(fetch(file, kRead).state, State::absent);
+  }
+
+  mpool::IoRing ring_{8, 64};
+  Waiting reader_;
+  WholeDevice file_{5, 100 * kRead};
+  ReadAhead ahead_{ring_};
+};
+
+TEST_F(ReadAheadTest, FetchesOnceReadsFollowOneAnother) {
+  EXPECT_EQ(fetch(file_, 0).state, State::absent);
+  EXPECT_EQ(ahead_.pending(), 0u);
+  EXPECT_EQ(fetch(file_, kRead).state, State::absent);
+  EXPECT_EQ(ahead_.pending(), ReadAhead::kAhead);
+  complete();
+  EXPECT_EQ(ahead_.pending(), 0u);
+  for (std::uint64_t offset = 2 * kRead; offset < 20 * kRead; offset += kRead) {
+    const ReadAhead::Fetched found = fetch(file_, offset);
+    ASSERT_EQ(found.state, State::here);
+    ASSERT_EQ(found.data.size(), kRead);
+    for (std::size_t at = 0; at < kRead; at += kPageSize)
+      ASSERT_EQ(found.data[at], content_at(offset + at));
+    complete();
+  }
+  EXPECT_EQ(reader_.calls, 0);
+  EXPECT_EQ(file_.device.counters().reads, 18 + ReadAhead::kAhead);
+}
+
+TEST_F(ReadAheadTest, WhoComesEarlyWaits) {
+  begin(file_);
+  EXPECT_EQ(fetch(file_, 2 * kRead).state, State::coming);
+  EXPECT_EQ(reader_.calls, 0);
+  complete();
+  EXPECT_EQ(reader_.calls, 1);
+  EXPECT_EQ(reader_.error, 0);
+  ASSERT_EQ(reader_.bytes.size(), kRead);
+  EXPECT_EQ(reader_.bytes.front(), content_at(2 * kRead));
+  EXPECT_EQ(reader_.bytes.back(), content_at(3 * kRead - 1));
+}
+
+TEST_F(ReadAheadTest, OneWaitsForEach) {
+  begin(file_);
+  EXPECT_EQ(fetch(file_, 2 * kRead).state, State::coming);
+  WholeDevice same(5, 100 * kRead);
+  Waiting second;
+  fetch(same, 0);
+  fetch(same, kRead);
+  EXPECT_EQ(ahead_.fetch(same, 2 * kRead, kRead, second).state, State::absent);
+  complete();
+  EXPECT_EQ(reader_.calls, 1);
+  EXPECT_EQ(second.calls, 0);
+}
+
+TEST_F(ReadAheadTest, RandomReadsFetchNothing) {
+  for (const std::uint64_t block : {7u, 3u, 90u, 5u, 50u, 1u, 9u})
+    EXPECT_EQ(fetch(file_, block * kRead).state, State::absent);
+  EXPECT_EQ(ahead_.pending(), 0u);
+}
+
+TEST_F(ReadAheadTest, SizesOutOfBoundsAreNotFollowed) {
+  for (const std::size_t size : {kPageSize, 2 * ReadAhead::kMost, kRead + 512}) {
+    for (std::uint64_t i = 0; i < 4; ++i)
+      EXPECT_EQ(fetch(file_, i * size, size).state, State::absent);
+    EXPECT_EQ(ahead_.pending(), 0u);
+  }
+}
+
+TEST_F(ReadAheadTest, AnotherSizeIsNotWhatWasFetched) {
+  begin(file_);
+  complete();
+  EXPECT_EQ(fetch(file_, 2 * kRead, 2 * kRead).state, State::absent);
+}
+
+TEST_F(ReadAheadTest, EndsWithTheFile) {
+  WholeDevice file(6, 3 * kRead + 100);
+  begin(file);
+  complete();
+  EXPECT_EQ(fetch(file, 2 * kRead).state, State::here);
+  const ReadAhead::Fetched last = fetch(file, 3 * kRead);
+  EXPECT_EQ(last.state, State::here);
+  EXPECT_EQ(last.data.size(), 100u);
+  EXPECT_EQ(ahead_.pending(), 0u);
+  EXPECT_EQ(fetch(file, 4 * kRead).state, State::absent);
+}
+
+TEST_F(ReadAheadTest, AFailureIsTheWaitersOrNobodys) {
+  file_.device.failing_from = 2 * kRead + kPageSize;
+  begin(file_);
+  EXPECT_EQ(fetch(file_, 2 * kRead).state, State::coming);
+  complete();
+  EXPECT_EQ(reader_.calls, 1);
+  EXPECT_EQ(reader_.error, EIO);
+  // What failed without anybody waiting: the caller reads himself.
+  EXPECT_EQ(fetch(file_, 3 * kRead).state, State::absent);
+  complete();
+  EXPECT_EQ(reader_.calls, 1);
+}
+
+TEST_F(ReadAheadTest, IsBoundedWhateverTheNumberOfFiles) {
+  std::vector<std::unique_ptr<WholeDevice>> files;
+  for (mpool::InodeNumber inode = 10; inode < 30; ++inode) {
+    files.push_back(std::make_unique<WholeDevice>(inode, 100 * kRead));
+    begin(*files.back());
+    EXPECT_LE(ahead_.pending(), ReadAhead::kPlaces);
+  }
+  complete();
+  // The last ones are followed, and take the places of those that are not any more.
+  for (std::uint64_t offset = 2 * kRead; offset < 6 * kRead; offset += kRead) {
+    fetch(*files.back(), offset);
+    complete();
+  }
+  EXPECT_EQ(fetch(*files.back(), 6 * kRead).state, State::here);
+}
+
+TEST_F(ReadAheadTest, AnotherFileDoesNotGetIt) {
+  begin(file_);
+  complete();
+  WholeDevice other(6, 100 * kRead);
+  EXPECT_EQ(fetch(other, kRead).state, State::absent);
+  EXPECT_EQ(fetch(other, 2 * kRead).state, State::absent);
+}
+
+TEST_F(ReadAheadTest, TrimForgetsWhatIsNotUnderWay) {
+  begin(file_);
+  ahead_.trim();
+  EXPECT_EQ(ahead_.pending(), ReadAhead::kAhead);
+  complete();
+  ahead_.trim();
+  EXPECT_EQ(fetch(file_, 2 * kRead).state, State::absent);
+}
+
+TEST_F(ReadAheadTest, MemoryIsReadByWhoAsks) {
+  WholeDevice file(7, 100 * kRead, true);
+  begin(file);
+  EXPECT_EQ(ahead_.pending(), 0u);
+  EXPECT_EQ(file.device.counters().reads, 0u);
+}
+
+}  // namespace
+}  // namespace mpoolfs
