@@ -191,7 +191,7 @@ struct Session::Impl {
   }
 
   ~Impl() {
-    if (file_system.native != nullptr) file_system.native->stop();
+    file_system.native.stop();
     notifier->finish();
     fuse_session_unmount(session.get());
     notifier->join();
@@ -211,12 +211,11 @@ struct Session::Impl {
   // Throws when mounting has failed after all.
   void mounted(const TransportFacts& facts, const std::function<void()>& ready) {
     file_system.transport.set(facts);
-    if (file_system.native != nullptr) {
-      file_system.native->start(fuse_session_fd(session.get()), facts.passthrough);
-    }
+    file_system.native.start(fuse_session_fd(session.get()), facts.passthrough);
     ready();
-    spdlog::info("pool {}: mounted on {}, transport {}, {} queues on {} threads", options.pool,
-                 options.mount_point, facts.name, facts.queues, facts.threads);
+    spdlog::info("pool {}: mounted on {}, transport {}, {} queues on {} threads{}{}", options.pool,
+                 options.mount_point, facts.name, facts.queues, facts.threads,
+                 facts.reason.empty() ? "" : ": ", facts.reason);
     notifier->post([device = device_of(options.mount_point)] { raise_read_ahead(device); });
   }
 };
@@ -228,19 +227,17 @@ Session::~Session() = default;
 
 void Session::run(const std::function<void()>& ready) {
   Ending ending;
+  const auto mounted = [&](const TransportFacts& facts) {
+    try {
+      impl_->mounted(facts, ready);
+    } catch (const std::exception& error) {
+      ending.end(error.what());
+    }
+  };
   const Transport transport(
-      impl_->session.get(), impl_->options.transport,
-      impl_->file_system.native != nullptr && impl_->file_system.native->wanted(),
+      impl_->session.get(), impl_->options.transport, impl_->file_system.native.wanted(),
       impl_->options.workers,
-      {.ready =
-           [&](const TransportFacts& facts) {
-             try {
-               impl_->mounted(facts, ready);
-             } catch (const std::exception& error) {
-               ending.end(error.what());
-             }
-           },
-       .ended = [&](const std::string& why) { ending.end(why); }});
+      {.ready = mounted, .ended = [&](const std::string& why) { ending.end(why); }});
   const std::string why = ending.wait();
   if (!why.empty()) mpool::raise(EIO, impl_->options.mount_point, "{}", why);
 }

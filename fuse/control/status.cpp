@@ -24,6 +24,7 @@ Json pool_json(const Pool& pool, const MountFacts& mount) {
 
 Json transport_json(const TransportFacts& transport) {
   return {{"name", transport.name},
+          {"reason", transport.reason},
           {"queues", transport.queues},
           {"threads", transport.threads},
           {"max_write", transport.max_write}};

@@ -28,7 +28,12 @@ bool starts_on_reactor(std::uint32_t opcode) {
     case FUSE_GETATTR:
     case FUSE_FLUSH:
     case FUSE_OPEN:
+    case FUSE_CREATE:
     case FUSE_RELEASE:
+    case FUSE_READDIR:
+    case FUSE_READDIRPLUS:
+    case FUSE_UNLINK:
+    case FUSE_RMDIR:
     case FUSE_FORGET:
     case FUSE_BATCH_FORGET:
     case FUSE_INTERRUPT:

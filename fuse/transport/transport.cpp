@@ -7,6 +7,7 @@
 #include <exception>
 #include <fstream>
 #include <mutex>
+#include <ranges>
 #include <utility>
 #include <vector>
 
@@ -60,11 +61,19 @@ struct Core {
       queue->close();
   }
 
+  // On the thread: the queue becomes its own and starts.
+  void take(std::shared_ptr<DevQueue> queue) {
+    call([this, taken = std::move(queue)] {
+      dev = taken;
+      dev->start();
+    });
+  }
+
   const unsigned cpu;
   std::mutex calls_mutex;
   std::deque<Call> calls;
   mpool::FileDescriptor fuse;  // a clone, when the core reads /dev/fuse and is not the first
-  std::unique_ptr<DevQueue> dev;
+  std::shared_ptr<DevQueue> dev;
   std::vector<std::unique_ptr<UringQueue>> uring;
   Reactor reactor;  // the first to go: what it has in flight points to the rest
 };
@@ -90,16 +99,21 @@ struct Transport::Impl {
         events(std::move(wanted_events)),
         dispatcher(session, fd, workers) {
     make_cores();
-    if (choice != TransportChoice::dev && !why_no_uring()) make_uring_queues();
+    if (choice != TransportChoice::dev) {
+      const auto why = why_no_uring();
+      if (why) {
+        not_uring = *why;
+      } else {
+        make_uring_queues();
+      }
+    }
     dispatcher.on_init({.uring = uring_queues > 0, .passthrough = want_passthrough},
                        [this](Extensions taken) { init_answered(taken); });
     for (const auto& core : cores)
       core->reactor.start([this](const std::string& why) { events.ended(why); });
     // The first core reads /dev/fuse in any case.
     set_non_blocking();
-    Core& first = *cores.front();
-    first.dev = make_dev_queue(first, fd);
-    first.call([&first] { first.dev->start(); });
+    cores.front()->take(make_dev_queue(*cores.front(), fd));
   }
 
   ~Impl() {
@@ -115,10 +129,11 @@ struct Transport::Impl {
   void make_cores();
   void make_uring_queues();
   void set_non_blocking() const;
-  std::unique_ptr<DevQueue> make_dev_queue(Core& core, int descriptor);
+  std::shared_ptr<DevQueue> make_dev_queue(Core& core, int descriptor);
   void init_answered(Extensions taken);
   void register_queues(Core& core);
   void refused(int error);
+  void do_without_uring(const std::string& why);
   void read_dev_everywhere();
   void tell_ready(const char* name, unsigned queues);
 
@@ -128,6 +143,7 @@ struct Transport::Impl {
   Dispatcher dispatcher;
   std::vector<std::unique_ptr<Core>> cores;
   unsigned uring_queues = 0;
+  std::string not_uring;                    // why not, unless it is used or dev was asked for
   std::atomic<bool> passthrough = false;    // agreed
   std::atomic<std::size_t> registered = 0;  // cores whose queues the kernel has
   std::atomic<bool> was_refused = false;
@@ -168,10 +184,10 @@ void Transport::Impl::set_non_blocking() const {
   }
 }
 
-std::unique_ptr<DevQueue> Transport::Impl::make_dev_queue(Core& core, int descriptor) {
+std::shared_ptr<DevQueue> Transport::Impl::make_dev_queue(Core& core, int descriptor) {
   const DevQueue::Config config{
       .fd = descriptor, .places = kEntries, .payload_size = kMaxRequestSize};
-  return std::make_unique<DevQueue>(dispatcher, core.reactor, config, [this](int error) {
+  return std::make_shared<DevQueue>(dispatcher, core.reactor, config, [this](int error) {
     events.ended(error == 0 ? "" : "/dev/fuse: read: " + mpool::errno_text(error));
   });
 }
@@ -181,10 +197,12 @@ void Transport::Impl::init_answered(Extensions taken) {
   if (taken.uring) {
     for (const auto& core : cores)
       core->call([this, &core = *core] { register_queues(core); });
-  } else if (choice == TransportChoice::uring) {
-    events.ended("transport=uring: the kernel does not offer FUSE-over-io_uring for this mount");
-  } else {
+  } else if (choice == TransportChoice::dev) {
     read_dev_everywhere();
+  } else {
+    do_without_uring(uring_queues == 0
+                         ? not_uring
+                         : "the kernel does not offer FUSE-over-io_uring for this mount");
   }
 }
 
@@ -197,26 +215,31 @@ void Transport::Impl::register_queues(Core& core) {
   if (!was_refused && ++registered == cores.size()) tell_ready("uring", uring_queues);
 }
 
-// From the first refusal on the kernel uses /dev/fuse alone.
+// From the first refusal on the kernel uses /dev/fuse, unless each queue had been given an entry
+// before: those are served in any case.
 void Transport::Impl::refused(int error) {
   if (was_refused.exchange(true)) return;
-  const std::string why = "the kernel refuses FUSE-over-io_uring: " + mpool::errno_text(error);
+  const std::string why = "the kernel refuses FUSE-over-io_uring (its log may say more: dmesg): " +
+                          mpool::errno_text(error);
+  if (choice == TransportChoice::automatic) spdlog::warn("{}; using /dev/fuse", why);
+  do_without_uring(why);
+}
+
+void Transport::Impl::do_without_uring(const std::string& why) {
   if (choice == TransportChoice::uring) {
-    events.ended("transport=uring: " + why);
+    events.ended("transport=uring: " + why + "; transport=auto mounts without it");
   } else {
-    spdlog::warn("{}; using /dev/fuse", why);
+    not_uring = why;
     read_dev_everywhere();
   }
 }
 
 void Transport::Impl::read_dev_everywhere() {
   unsigned queues = 1;  // that of the first core
-  for (const auto& core : cores) {
-    if (core->dev) continue;
+  for (const auto& core : cores | std::views::drop(1)) {
     try {
       core->fuse = clone_fuse(fd);
-      core->dev = make_dev_queue(*core, core->fuse.get());
-      core->call([&core = *core] { core.dev->start(); });
+      core->take(make_dev_queue(*core, core->fuse.get()));
       ++queues;
     } catch (const std::exception& error) {
       spdlog::warn("one thread less for requests: {}", error.what());
@@ -227,6 +250,7 @@ void Transport::Impl::read_dev_everywhere() {
 
 void Transport::Impl::tell_ready(const char* name, unsigned queues) {
   events.ready({.name = name,
+                .reason = not_uring,
                 .queues = queues,
                 .threads = static_cast<unsigned>(cores.size()),
                 .max_write = kMaxRequestSize,

@@ -35,6 +35,9 @@ class UringQueue::Entry final : public Request, public mpool::RingOperation {
   // A command ended: with a request, or with an error.
   void completed(std::int32_t result) noexcept override { queue_.fetched(*this, result); }
 
+  // Whether the kernel has ever sent something with it, so that it must have accepted it.
+  bool was_used() const noexcept { return was_used_; }
+
   void take_request() noexcept;
   ssize_t answer(const iovec* parts, int count) noexcept override;
 
@@ -46,10 +49,12 @@ class UringQueue::Entry final : public Request, public mpool::RingOperation {
   abi::RequestHeaders* const headers_;  // in the first page of the entry
   const std::array<iovec, 2> parts_;
   std::uint64_t commit_id_ = 0;
+  bool was_used_ = false;
 };
 
 // Puts the parts of the request together as the protocol of /dev/fuse has them.
 void UringQueue::Entry::take_request() noexcept {
+  was_used_ = true;
   fuse_in_header header{};
   std::memcpy(&header, headers_->in_out, sizeof header);
   commit_id_ = headers_->ring.commit_id;
@@ -125,15 +130,11 @@ void UringQueue::prepare(Entry& entry, std::uint32_t command, std::uint64_t comm
 }
 
 void UringQueue::fetched(Entry& entry, std::int32_t result) noexcept {
-  if (result >= 0) {
-    refused_ = nullptr;
-    return entry.take_request();
-  }
-  // The mount is gone, or the queue was never accepted as a whole.
+  if (result >= 0) return entry.take_request();
+  // The mount is gone.
   if (result == -ENOTCONN || result == -ECONNABORTED || result == -ECANCELED || closed_) return;
-  if (refused_) {
-    closed_ = true;
-    std::exchange(refused_, nullptr)(-result);
+  if (!entry.was_used()) {
+    refused_(-result);
   } else {
     spdlog::error("queue {} of FUSE: a command failed: {}", config_.number,
                   mpool::errno_text(-result));

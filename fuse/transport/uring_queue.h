@@ -25,9 +25,9 @@ class UringQueue {
   UringQueue(Dispatcher& dispatcher, Reactor& reactor, const Config& config);
   ~UringQueue();
 
-  // Offers all entries to the kernel, after the answer to INIT. `refused` is called, once, with the
-  // errno when the kernel does not want one; what is not refused by the time submit() returns is
-  // accepted.
+  // Offers all entries to the kernel, after the answer to INIT. `refused` is called with the errno
+  // for each that the kernel does not want; what is not refused by the time submit() returns is
+  // accepted, and is served whatever happens to others: the kernel may go on to use it.
   void register_entries(std::function<void(int error)> refused);
   // No request is fetched any more.
   void close() noexcept { closed_ = true; }

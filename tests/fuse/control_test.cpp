@@ -184,20 +184,23 @@ TEST(Status, SaysWhatThePoolAndTheMountAre) {
   const auto media = mpool::test::create(mpool::test::small_options());
   const auto pool = mpool::test::activate({media});
   mpool::test::add_mblock(*pool);
-  const MountFacts mount{
-      .mount_point = "/some/where\xff",
-      .read_only = true,
-      .foreign = false,
-      .open_files = 5,
-      .transport = {.name = "uring", .queues = 2, .threads = 6, .max_write = 1 << 20},
-      .native = {.state = "waiting",
-                 .reason = "why",
-                 .files = 7,
-                 .views = 2,
-                 .opens = 9,
-                 .served = 4,
-                 .kept = 1},
-      .reads = 11};
+  const MountFacts mount{.mount_point = "/some/where\xff",
+                         .read_only = true,
+                         .foreign = false,
+                         .open_files = 5,
+                         .transport = {.name = "dev",
+                                       .reason = "why not uring",
+                                       .queues = 2,
+                                       .threads = 6,
+                                       .max_write = 1 << 20},
+                         .native = {.state = "waiting",
+                                    .reason = "why",
+                                    .files = 7,
+                                    .views = 2,
+                                    .opens = 9,
+                                    .served = 4,
+                                    .kept = 1},
+                         .reads = 11};
   const std::string text = status_text(*pool, mount);
   EXPECT_TRUE(text.ends_with("}\n"));
   const Json status = Json::parse(text);
@@ -211,8 +214,11 @@ TEST(Status, SaysWhatThePoolAndTheMountAre) {
                                   {"mounted_on", "/some/where\xef\xbf\xbd"},
                                   {"read_only", true},
                                   {"foreign", false}}));
-  EXPECT_EQ(status["transport"],
-            Json({{"name", "uring"}, {"queues", 2}, {"threads", 6}, {"max_write", 1 << 20}}));
+  EXPECT_EQ(status["transport"], Json({{"name", "dev"},
+                                       {"reason", "why not uring"},
+                                       {"queues", 2},
+                                       {"threads", 6},
+                                       {"max_write", 1 << 20}}));
   EXPECT_EQ(status["native"], Json({{"state", "waiting"},
                                     {"reason", "why"},
                                     {"files", 7},

@@ -1,5 +1,5 @@
-"""A pool on loop devices gets a second device, room, a name and settings between mounts; while it is mounted it is
-left alone, and `mpool df` asks the mount."""
+"""A pool on loop devices gets a second device, room, a name and settings between mounts, and is checked; while it is
+mounted it is left alone, and `mpool df` asks the mount."""
 
 import json
 import os
@@ -8,6 +8,7 @@ import harness
 from harness import MIB, MPOOL, content, run
 
 SUPERBLOCKS = 16384  # bytes at the front of a device
+COULD_NOT_CHECK = 8  # exit status of mpool check
 
 
 def loop_device_of(path, size):
@@ -96,6 +97,26 @@ class Changes(harness.MountTest):
         self.assertIsNone(idle["mounted_on"])
         self.assertEqual(mounted["total"], idle["total"])
         self.mnt.mount()
+
+    def test_check(self):
+        """mpool check leaves a mounted pool alone, whichever way it is named; between mounts it is clean"""
+        pool = usage_of(self.mnt.pool)["pool"]
+        data = {}
+        # Each waits a moment for whoever has the pool to come to an end.
+        for number, words in enumerate(((pool["name"],), ("--data", "--json", "UUID=" + pool["uuid"]),
+                                        ("--repair", self.capacity))):
+            data[f"f{number}"] = content(number, MIB + number)
+            self.write_file(f"f{number}", data[f"f{number}"])
+            refused = run(MPOOL, "check", *words, check=False)
+            self.assertEqual((refused.returncode, refused.stdout), (COULD_NOT_CHECK, ""))
+            self.assertIn(f"pool {pool['name']}: is mounted on {self.mnt.point}", refused.stderr)
+            self.assertIn("umount", refused.stderr)
+        self.mnt.umount()
+        found = json.loads(mpool("check", "--data", "--json", pool["name"]))
+        self.assertEqual((found["pool"], found["errors"], found["repairs"]), (pool, 0, []))
+        self.mnt.mount()
+        for name, expected in data.items():
+            self.assertEqual((self.root / name).read_bytes(), expected)
 
 
 if __name__ == "__main__":

@@ -315,15 +315,16 @@ class Mount:
     """A pool and its mount, served by a daemon in the foreground that this program started."""
 
     def __init__(self, size="512M", create_options=(), mount_options="", pool=None, directory=None,
-                 transport=TRANSPORT, native=NATIVE, start_with=()):
-        """pool: what to mount; without it a pool is created in a file of `size`. start_with: a program that
-        starts the daemon."""
+                 transport=TRANSPORT, used_transport=None, native=NATIVE, start_with=()):
+        """pool: what to mount; without it a pool is created in a file of `size`. used_transport: where another one
+        has to come of it than was asked for. start_with: a program that starts the daemon."""
         self.directory = directory or temporary_directory()
         self.point = self.directory / "mnt"
         self.point.mkdir(exist_ok=True)
         self.log_path = self.directory / "mpoolfs.log"
         self.mount_options = mount_options
         self.transport = transport
+        self.used_transport = used_transport or transport
         self.native = native
         self.start_with = list(start_with)
         self.daemon = None
@@ -350,8 +351,8 @@ class Mount:
         os.statvfs(self.point)
         wait_until(lambda: self._transports_since(log_size), "the transport in the log", START_SECONDS)
         used = self._transports_since(log_size)
-        if used != [self.transport]:
-            raise AssertionError(f"asked for transport {self.transport}, used {used}:\n{self.log()}")
+        if used != [self.used_transport]:
+            raise AssertionError(f"transport {used} is used instead of {self.used_transport}:\n{self.log()}")
 
     def _transports_since(self, log_size):
         """What the log says since it had this size: one transport for each mount."""

@@ -164,11 +164,20 @@ class Load:
 
     def watch_until(self, steps, seconds=240):
         """Lets the workers work until each has done so many steps."""
+        self._watch_until(lambda: min(self.progress()) >= steps, f"did {steps} steps", seconds)
+
+    def watch_more(self, steps, seconds=240):
+        """Lets the workers work until each has done so many steps from now on."""
+        wanted = [done + steps for done in self.progress()]
+        self._watch_until(lambda: all(done >= goal for done, goal in zip(self.progress(), wanted, strict=True)),
+                          f"did {steps} more steps", seconds)
+
+    def _watch_until(self, condition, what, seconds):
         deadline = time.monotonic() + seconds
-        while min(self.progress()) < steps:
+        while not condition():
             self.watch(0.5)
             if time.monotonic() > deadline:
-                raise AssertionError(f"after {seconds} s not each worker did {steps} steps: {self.progress()}")
+                raise AssertionError(f"after {seconds} s not each worker {what}: {self.progress()}")
 
     def _fail_hanging(self, number):
         process, name = self.workers[number]
