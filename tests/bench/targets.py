@@ -13,6 +13,7 @@ from machine import MIB, BenchError
 NATIVE_SECONDS = 30
 
 PACKAGES = {
+    "c++": "g++",
     "cc": "gcc",
     "fio": "fio",
     "fuse2fs": "fuse2fs",
@@ -202,34 +203,87 @@ class Mpoolfs(Target):
 
 
 class Passthrough(Target):
-    """libfuse's example passthrough_ll over a directory: what /dev/fuse gives with hardly anything behind it."""
+    """An example of libfuse over a directory: what /dev/fuse gives with hardly anything behind it.
 
-    programs = ("cc", "pkg-config")
-    SOURCE = pathlib.Path("/usr/share/doc/libfuse3-dev/examples/passthrough_ll.c")
+    programs: the compiler first
+    """
+
+    definitions = ()
 
     def start(self, stack, place, settings):
-        if not self.SOURCE.exists():
-            raise BenchError(f"{self.SOURCE} is missing: apt-get install libfuse3-dev")
-        program = settings.work / "passthrough_ll"
-        flags = machine.run("pkg-config", "--cflags", "--libs", "fuse3").split()
-        machine.run("cc", "-O2", "-w", "-o", program, self.SOURCE, *flags)
+        program = self._compile(settings)
         behind = self._directory_behind(stack, place, settings)
-        self._serve(stack, settings, program, "-f", "-o", f"source={behind},cache=always",
-                    self._mount_point(settings))
+        self._serve(stack, settings, *self._command(program, behind, self._mount_point(settings)))
+
+    def _source(self):
+        """The path of the program's source; raises when it is missing."""
+        raise NotImplementedError
+
+    def _command(self, program, behind, mount_point):
+        raise NotImplementedError
+
+    def _compile(self, settings):
+        source = self._source()
+        program = settings.work / source.stem
+        flags = machine.run("pkg-config", "--cflags", "--libs", "fuse3").split()
+        machine.run(self.programs[0], "-O2", "-w", *self.definitions, "-o", program, source, *flags, "-pthread")
+        return program
 
     def _directory_behind(self, stack, place, settings):
         if place.kind != "loop":
-            behind = place.directory / "behind-passthrough"
+            behind = place.directory / f"behind-{self.name}"
             stack.callback(shutil.rmtree, behind, True)
             behind.mkdir()
             self.backing = behind
             return behind
         self.backing = place.block_device(self.name)
         machine.run(*MAKE_EXT4, self.backing)
-        behind = settings.work / "behind-passthrough"
+        behind = settings.work / f"behind-{self.name}"
         behind.mkdir()
         machine.mount(stack, "-t", "ext4", "-o", "noatime", self.backing, mount_point=behind)
         return behind
+
+
+class PassthroughLl(Passthrough):
+    programs = ("cc", "pkg-config")
+    SOURCE = pathlib.Path("/usr/share/doc/libfuse3-dev/examples/passthrough_ll.c")
+
+    def _source(self):
+        if not self.SOURCE.exists():
+            raise BenchError(f"{self.SOURCE} is missing: apt-get install libfuse3-dev")
+        return self.SOURCE
+
+    def _command(self, program, behind, mount_point):
+        return [program, "-f", "-o", f"source={behind},cache=always", mount_point]
+
+
+class PassthroughHp(Passthrough):
+    """The one with caches of its own and splice; not in Debian's packages, only in their source."""
+
+    programs = ("c++", "pkg-config")
+    VARIABLE = "PASSTHROUGH_HP"
+    HEADER = "cxxopts.hpp"
+    # What libfuse's own build finds: without the first, times of files cannot be stored, so that syncfs(2) fails.
+    definitions = ("-DHAVE_UTIMENSAT", "-DHAVE_POSIX_FALLOCATE", "-DHAVE_SETXATTR")
+
+    def _source(self):
+        """It needs a header that lies beside it or is installed."""
+        value = os.environ.get(self.VARIABLE)
+        if not value:
+            raise BenchError(f"${self.VARIABLE} must be the path of libfuse's example/passthrough_hp.cc: see README.md")
+        source = pathlib.Path(value).resolve()
+        if not source.is_file():
+            raise BenchError(f"${self.VARIABLE}: no file {source}")
+        if not any((place / self.HEADER).exists() for place in (source.parent, pathlib.Path("/usr/include"))):
+            raise BenchError(f"{self.HEADER} is missing beside {source}: take it from there, too, or apt-get install "
+                             "libcxxopts-dev")
+        return source
+
+    def _command(self, program, behind, mount_point):
+        # Later versions leave reading and writing to the kernel unless told otherwise.
+        known = machine.run(program, "--help")
+        plain = ["--nopassthrough"] if "--nopassthrough" in known else []
+        return [program, "--foreground", *plain, behind, mount_point]
 
 
 # Nothing is left to be initialised in the background while others are measured.
@@ -245,7 +299,8 @@ def all_targets():
         KernelFileSystem("xfs", MAKE_XFS),
         Fuse2fs("fuse2fs"),
         Ntfs3g("ntfs-3g"),
-        Passthrough("passthrough"),
+        PassthroughLl("passthrough"),
+        PassthroughHp("passthrough_hp"),
         Mpoolfs("mpoolfs-native", "uring", "on"),
         Mpoolfs("mpoolfs-uring", "uring", "off"),
         Mpoolfs("mpoolfs-dev", "dev", "off"),
