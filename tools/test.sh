@@ -1,14 +1,18 @@
 #!/usr/bin/env bash
 # Builds mpoolfs and runs all its tests. The last line is "N passed, N failed"; the exit status is 1 when
 # anything failed or nothing ran.
-#   tools/test.sh [--long]     --long: the same tests with more rounds, those of the command with sanitizers too
+#   tools/test.sh [--long]     --long: the same tests with more rounds, each in every build that it can run in
 set -euo pipefail
 # shellcheck source=tools/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 parallel=2  # test programs at a time
-# Programs that run a second time with the address and undefined-behaviour sanitizers.
-sanitized='engine/[a-z]+|crash|fuse|fuzz|interop'
+# Tests run in the release build and with the address and undefined-behaviour sanitizers. Those that take long without
+# computing much run in one of the two, by the suite they are in: the mounts over io_uring are "released", those over
+# /dev/fuse are "sanitized", with a sanitized mpool and mpoolfs, and so are the tests of the command. What "measures"
+# costs is for the release build alone. --long runs everything in both, and what is "long".
+not_released=(--no-suite sanitized --no-suite long)
+not_sanitized=(--no-suite released --no-suite measures --no-suite long)
 timeout_factor=2
 work=
 sanitized_builds=  # process id of the builds in the background
@@ -19,7 +23,8 @@ parse_options() {
       --long)
         export MPOOLFS_TEST_LONG=1
         timeout_factor=20
-        sanitized+='|tools'
+        not_released=()
+        not_sanitized=(--no-suite measures)
         ;;
       -h | --help)
         sed -n '2,4s/^# \{0,1\}//p' "$0"
@@ -31,27 +36,38 @@ parse_options() {
   done
 }
 
-# Runs tests of a build directory; the counts are taken from the log, not from the exit status.
+# run_tests DIRECTORY LOG OPTION...: tests of a build directory. The counts are taken from the log of this name,
+# not from the exit status.
 run_tests() {
-  local directory=$1
-  shift
-  rm -f "$source_root/$directory/meson-logs/testlog.json"
-  meson test -C "$source_root/$directory" --num-processes "$parallel" \
+  local directory=$1 log=$2
+  shift 2
+  rm -f "$source_root/$directory/meson-logs/$log.json"
+  logs+=("$source_root/$directory/meson-logs/$log.json")
+  meson test -C "$source_root/$directory" --logbase "$log" --num-processes "$parallel" \
     --timeout-multiplier "$timeout_factor" --print-errorlogs "$@" || true
 }
 
-# What of $sanitized there is in a build directory: the tests as `meson test` wants them named (the last words of
-# its list), and their programs as ninja does.
-sanitized_tests() {
-  meson test -C "$source_root/$1" --list 2>/dev/null | sed -nE "s,^(.* )?($sanitized)\$,\2,p"
+# Every sanitized program, whoever started it and wherever its standard error goes, writes what it has to say into a
+# file of its own below this directory: programs that ran as another user, too.
+watch_sanitizers() {
+  local into=log_exe_name=1:log_path=$work/reports
+  mkdir -m 1777 "$work/reports"
+  # g++'s runtime of undefined behaviour writes to standard error whatever it is told, which a daemon does not have: it
+  # ends with abort(), of which the other runtime makes a report, with the stack. The last: a test preloads a library.
+  export ASAN_OPTIONS=abort_on_error=1:handle_abort=1:detect_leaks=1:verify_asan_link_order=0:$into/address
+  export UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1:print_stacktrace=1:$into/undefined
+  export TSAN_OPTIONS=halt_on_error=1:$into/thread
 }
-sanitized_programs() {
-  local name
-  for name in "${units[@]}"; do
-    case $name in
-      engine/*) printf 'tests/engine/engine-%s-test\n' "${name#engine/}" ;;
-      *) printf 'tests/%s/%s-test\n' "$name" "$name" ;;
-    esac
+
+# Shows what they reported; each report is a failure.
+show_reports() {
+  local report
+  wait_for_daemons "$work"  # what leaks is reported at the end
+  for report in "$work"/reports/*; do
+    [ -e "$report" ] || continue
+    printf '\nFAILED: a sanitizer reported, in %s:\n' "${report##*/}"
+    cat "$report"
+    failures=$((failures + 1))
   done
 }
 
@@ -117,17 +133,23 @@ configure_sanitized() {
 
 # Starts to build in the background, beside the tests that mount: those wait most of the time.
 start_sanitized_builds() {
-  local programs=()
   say "Building the tests with sanitizers into build-asan/ and build-tsan/, meanwhile"
   configure_sanitized build-asan address,undefined && configure_sanitized build-tsan thread || return 1
-  mapfile -t units < <(sanitized_tests build-asan)
-  mapfile -t programs < <(sanitized_programs)
-  [ "${#units[@]}" -gt 10 ] || return 1
+  rm -f "$source_root/build-asan/programs-done"
   {
-    nice ninja -C "$source_root/build-asan" "${programs[@]}" &&
+    nice ninja -C "$source_root/build-asan" mount-programs && touch "$source_root/build-asan/programs-done" &&
+      nice ninja -C "$source_root/build-asan" &&
       nice ninja -C "$source_root/build-tsan" tests/threads/threads-test
   } >"$source_root/build-asan/build.log" 2>&1 &
   sanitized_builds=$!
+}
+
+# Waits for the programs that mounts use, or for the builds to fail.
+wait_for_programs() {
+  until [ -e "$source_root/build-asan/programs-done" ]; do
+    kill -0 "$sanitized_builds" 2>/dev/null || return 1
+    sleep 1
+  done
 }
 
 # Waits for them; shows what they said when they failed.
@@ -150,7 +172,7 @@ clean_up() {
 }
 
 main() {
-  local logs=() units=() left_behind leftovers=0
+  local logs=() left_behind failures=0
   parse_options "$@"
   require_root
   trap clean_up EXIT
@@ -167,31 +189,33 @@ main() {
   fi
   start_sanitized_builds || true
   say "Running all tests"
-  run_tests build
-  logs+=("$source_root/build/meson-logs/testlog.json")
+  run_tests build testlog "${not_released[@]}"
+  watch_sanitizers
+  if wait_for_programs; then
+    say "Running mounts with address and undefined-behaviour sanitizers"
+    run_tests build-asan mounts --no-rebuild --suite mount "${not_sanitized[@]}"
+  fi
 
   if ! finish_sanitized_builds; then
     say "FAILED: the builds with sanitizers"
     count 1
   fi
-  say "Running the tests with address and undefined-behaviour sanitizers"
+  say "Running the other tests with address and undefined-behaviour sanitizers"
   # The least that reaches all of its checks, unless something was asked for.
   [ -n "${MPOOLFS_TEST_LONG:-}" ] || export MPOOLFS_CRASH_STATES="${MPOOLFS_CRASH_STATES:-9000}"
-  export ASAN_OPTIONS=abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-  run_tests build-asan --no-rebuild "${units[@]}"
+  run_tests build-asan testlog --no-rebuild --no-suite mount "${not_sanitized[@]}"
   say "Running the tests of many threads with the thread sanitizer"
-  export TSAN_OPTIONS=halt_on_error=1
-  run_tests build-tsan --no-rebuild threads
-  logs+=("$source_root"/build-{asan,tsan}/meson-logs/testlog.json)
+  run_tests build-tsan testlog --no-rebuild threads
+  show_reports
 
   left_behind=$(remove_work_directory "$work" 2>&1)
   work=
   if [ -n "$left_behind" ]; then
     printf '\nFAILED: the tests left something behind:\n%s\n' "$left_behind"
-    leftovers=1
+    failures=$((failures + 1))
   fi
   say "Result"
-  count "$leftovers" "${logs[@]}"
+  count "$failures" "${logs[@]}"
 }
 
 main "$@"

@@ -1,16 +1,12 @@
 #include "tests/fuzz/images.h"
 
-#include <cerrno>
+#include <filesystem>
 #include <optional>
 
-#include <fcntl.h>
-#include <unistd.h>
-
-#include "engine/base/error.h"
-#include "engine/device/file_descriptor.h"
 #include "engine/names/names.h"
 #include "engine/pool/discovery.h"
 #include "tests/interop/refpool.h"
+#include "tests/support/sparse_file.h"
 
 namespace mpool::fuzz {
 namespace {
@@ -76,20 +72,9 @@ Image own_pool(const std::string& name, std::uint32_t sector_size, bool staging,
 
 // Reads what is not a hole.
 std::shared_ptr<SimulatedMedia> load_file(const std::string& path, std::uint32_t sector_size) {
-  const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file) raise_system(errno, path, "open");
-  const off_t size = ::lseek(file.get(), 0, SEEK_END);
-  auto media = std::make_shared<SimulatedMedia>(static_cast<std::uint64_t>(size), sector_size);
-  AlignedBuffer page(kPageSize);
-  for (off_t at = 0; (at = ::lseek(file.get(), at, SEEK_DATA)) >= 0;) {
-    const off_t end = ::lseek(file.get(), at, SEEK_HOLE);
-    for (at &= ~static_cast<off_t>(kPageSize - 1); at < end; at += kPageSize) {
-      if (::pread(file.get(), page.data(), kPageSize, at) != static_cast<ssize_t>(kPageSize)) {
-        raise_system(EIO, path, "read");
-      }
-      media->write(static_cast<std::uint64_t>(at), page.span());
-    }
-  }
+  auto media = std::make_shared<SimulatedMedia>(std::filesystem::file_size(path), sector_size);
+  test::for_each_page_of_data(
+      path, [&](std::uint64_t at, ConstByteSpan page) { media->write(at, page); });
   return media;
 }
 

@@ -21,14 +21,14 @@ class CheckCommandTest : public ::testing::Test {
 };
 
 TEST_F(CheckCommandTest, SaysThatASoundPoolIsClean) {
-  const std::string before = file_sha256(image_);
+  const std::string before = file_digest(image_);
   const Result result = mpool_command({"check", "--data", image_});
   EXPECT_EQ(result.status, kSuccess) << result.out << result.err;
   EXPECT_THAT(result.out, HasSubstr("Pool data (UUID "));
   EXPECT_THAT(result.out, HasSubstr("0 mblocks, 2 mlogs, 0 names: clean\n"));
   EXPECT_TRUE(result.err.empty()) << result.err;
   EXPECT_EQ(mpool_command({"check", "--repair", image_}).status, kSuccess);
-  EXPECT_EQ(file_sha256(image_), before);
+  EXPECT_EQ(file_digest(image_), before);
 }
 
 TEST_F(CheckCommandTest, TakesDevicesOneByOneOrJoined) {
@@ -48,12 +48,12 @@ TEST_F(CheckCommandTest, TakesDevicesOneByOneOrJoined) {
 TEST_F(CheckCommandTest, RepairsASuperblock) {
   const std::string sound = read_bytes(image_, 0, kSuperblockSize);
   write_bytes(image_, 0, "damaged");
-  const std::string damaged = file_sha256(image_);
+  const std::string damaged = file_digest(image_);
   const Result found = mpool_command({"check", image_});
   EXPECT_EQ(found.status, kErrorsLeft);
   EXPECT_THAT(found.out, HasSubstr("superblock 0: error: magic is"));
   EXPECT_THAT(found.out, HasSubstr("--repair"));
-  EXPECT_EQ(file_sha256(image_), damaged);
+  EXPECT_EQ(file_digest(image_), damaged);
 
   const Result repaired = mpool_command({"check", "--repair", image_});
   EXPECT_EQ(repaired.status, kCorrected);
@@ -68,11 +68,11 @@ TEST_F(CheckCommandTest, LeavesWhatItCannotRepair) {
   const Json info = mpool_json({"info", "--json", image_});
   const std::uint64_t zone = info["devices"][0]["zone_size"];
   write_bytes(image_, zone + 46, "\x7f");
-  const std::string damaged = file_sha256(image_);
+  const std::string damaged = file_digest(image_);
   const Result result = mpool_command({"check", "--repair", image_});
   EXPECT_EQ(result.status, kErrorsLeft) << result.out;
   EXPECT_THAT(result.out, HasSubstr("MDC0"));
-  EXPECT_EQ(file_sha256(image_), damaged);
+  EXPECT_EQ(file_digest(image_), damaged);
 }
 
 TEST_F(CheckCommandTest, PrintsJson) {

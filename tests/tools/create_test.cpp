@@ -22,13 +22,13 @@ class CreateTest : public ::testing::Test {
 
   // Expects a refusal that leaves the image as it is.
   void expect_refused(const std::vector<std::string>& arguments, const std::string& message) {
-    const std::string before = file_sha256(image_);
+    const std::string before = file_digest(image_);
     const Result result = mpool_command(arguments);
     EXPECT_EQ(result.status, kFailure);
     EXPECT_EQ(result.out, "");
     EXPECT_THAT(result.err, StartsWith("mpool create: " + image_ + ": "));
     EXPECT_THAT(result.err, HasSubstr(message));
-    EXPECT_EQ(file_sha256(image_), before);
+    EXPECT_EQ(file_digest(image_), before);
   }
 };
 
@@ -143,11 +143,11 @@ TEST_F(CreateTest, RefusesAnActivePoolEvenWhenForced) {
 TEST_F(CreateTest, ChangesNothingWhenTheStagingDeviceIsRefused) {
   make_empty_file(image_, 128 * kMiB);
   make_pool("old", staging_);
-  const std::string before = file_sha256(image_);
+  const std::string before = file_digest(image_);
   const Result result = mpool_command({"create", "--staging", staging_, "data", image_});
   EXPECT_EQ(result.status, kFailure);
   EXPECT_THAT(result.err, HasSubstr(staging_ + ": not empty: mpool labelled \"old\""));
-  EXPECT_EQ(file_sha256(image_), before);
+  EXPECT_EQ(file_digest(image_), before);
 }
 
 TEST_F(CreateTest, RefusesOneDeviceForBothClasses) {

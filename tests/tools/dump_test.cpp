@@ -58,12 +58,12 @@ class ReferencePool : public ::testing::TestWithParam<Reference> {
     for (const Json& image : manifest_["images"]) {
       if (!pool_.empty()) pool_ += ',';
       pool_ += directory_ / image["file"];
-      images_[directory_ / image["file"]] = file_sha256(directory_ / image["file"]);
+      images_[directory_ / image["file"]] = file_digest(directory_ / image["file"]);
     }
   }
   void TearDown() override {
     for (const auto& [path, before] : images_)
-      EXPECT_EQ(file_sha256(path), before) << path;
+      EXPECT_EQ(file_digest(path), before) << path;
   }
 
   State state() const { return GetParam().state; }

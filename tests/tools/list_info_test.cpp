@@ -84,7 +84,7 @@ TEST_F(ListTest, SaysWhatIsWrongWithBothSuperblocks) {
 
 TEST_F(InfoTest, ShowsAPoolAndChangesNothing) {
   make_two_devices();
-  const std::string before = file_sha256(image_);
+  const std::string before = file_digest(image_);
   const Json info = mpool_json({"info", "--json", image_ + "," + staging_});
   EXPECT_EQ(info["pool"]["name"], "two");
   EXPECT_EQ(info["pool"]["active"], false);
@@ -99,7 +99,7 @@ TEST_F(InfoTest, ShowsAPoolAndChangesNothing) {
   EXPECT_EQ(info["spares"][0]["percent"], 5);
   EXPECT_EQ(info["objects"], (Json{{"mblocks", 0}, {"mlogs", 2}}));
   EXPECT_EQ(info["config"]["label"], "raw");
-  EXPECT_EQ(file_sha256(image_), before);
+  EXPECT_EQ(file_digest(image_), before);
 }
 
 TEST_F(InfoTest, PrintsText) {

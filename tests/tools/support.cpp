@@ -1,5 +1,6 @@
 #include "tests/tools/support.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstdlib>
@@ -8,6 +9,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/sparse_file.h"
 #include "tools/commands.h"
 #include "tools/sha256.h"
 
@@ -62,15 +64,18 @@ void make_empty_file(const std::string& path, std::uint64_t size) {
   std::filesystem::resize_file(path, size);
 }
 
-std::string file_sha256(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  EXPECT_TRUE(file) << path;
+std::string file_digest(const std::string& path) {
   Sha256 hash;
-  std::vector<char> chunk(kMiB);
-  do {
-    file.read(chunk.data(), static_cast<std::streamsize>(chunk.size()));
-    hash.update(as_bytes(chunk.data(), static_cast<std::size_t>(file.gcount())));
-  } while (file);
+  const auto add_number = [&](std::uint64_t number) {
+    hash.update(as_bytes(&number, sizeof(number)));
+  };
+  const auto add_page = [&](std::uint64_t offset, ConstByteSpan page) {
+    // Zeros are the same as a hole.
+    if (std::ranges::all_of(page, [](std::byte byte) { return byte == std::byte{}; })) return;
+    add_number(offset);
+    hash.update(page);
+  };
+  add_number(test::for_each_page_of_data(path, add_page));
   return hash.finish();
 }
 

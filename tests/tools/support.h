@@ -31,8 +31,9 @@ void write_bytes(const std::string& path, std::uint64_t offset, const std::strin
 std::string read_bytes(const std::string& path, std::uint64_t offset, std::size_t count);
 // A sparse file of zeros.
 void make_empty_file(const std::string& path, std::uint64_t size);
-// The SHA-256 of a file.
-std::string file_sha256(const std::string& path);
+// Tells apart contents of a file: a SHA-256 of its length and of its pages that are not zero, with
+// where they are. Holes are not read, so that a sparse image of many GiB takes no time.
+std::string file_digest(const std::string& path);
 // Runs a shell command; its output, standard error included. Fails the test when it fails.
 std::string shell(const std::string& command);
 
