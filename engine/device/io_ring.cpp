@@ -16,6 +16,9 @@ namespace {
 // what they got, while the next are being looked at. More at a time means fewer system calls, but
 // then everybody waits for everybody (tests/bench, random reads at depth 32).
 constexpr unsigned kSubmitGroup = 2;
+// The same for what needed no device: nobody works meanwhile, and fewer system calls is all there
+// is to gain.
+constexpr unsigned kPostedGroup = 32;
 constexpr std::size_t kSubmissionSize = 128;
 // Completions before the caller has its turn again.
 constexpr unsigned kRunLimit = 256;
@@ -74,7 +77,7 @@ io_uring_sqe& IoRing::prepare(RingOperation& operation, bool first) {
 }
 
 void IoRing::post(RingOperation& operation, std::int32_t result) {
-  waiting_.push_back({&operation, result});
+  waiting_.push_back({.operation = &operation, .result = result, .posted = true});
 }
 
 void IoRing::submit() {
@@ -102,12 +105,11 @@ bool IoRing::submit_and_wait(int timeout_ms) {
 
 void IoRing::complete(const Completion& completion) {
   completion.operation->completed(completion.result);
-  if (prepared() >= kSubmitGroup || hurry_) {
-    poll();
-    hurry_ = false;
-    // A reader that was woken on this CPU goes on with its next requests.
-    ::sched_yield();
-  }
+  if (prepared() < (completion.posted ? kPostedGroup : kSubmitGroup) && !hurry_) return;
+  poll();
+  hurry_ = false;
+  // A reader that was woken on this CPU goes on with its next requests.
+  if (!completion.posted) ::sched_yield();
 }
 
 // Empties the ring: completes what comes first, the rest waits.
@@ -117,7 +119,9 @@ unsigned IoRing::run_first() {
   while (io_uring_cq_ready(&ring_) > 0 && io_uring_peek_cqe(&ring_, &entry) == 0) {
     const std::uint64_t data = io_uring_cqe_get_data64(entry);
     const Completion completion{
-        std::bit_cast<RingOperation*>(static_cast<std::uintptr_t>(data & ~kFirst)), entry->res};
+        .operation = std::bit_cast<RingOperation*>(static_cast<std::uintptr_t>(data & ~kFirst)),
+        .result = entry->res,
+        .posted = false};
     io_uring_cqe_seen(&ring_, entry);
     if ((data & kFirst) != 0) {
       complete(completion);

@@ -66,6 +66,7 @@ class IoRing {
   struct Completion {
     RingOperation* operation;
     std::int32_t result;
+    bool posted;  // by post(), not by the kernel
   };
 
   unsigned run_first();
