@@ -44,7 +44,8 @@ void DataJob::start_read(fuse_req_t request, const mpool::ReadPlan& plan) {
 
 bool DataJob::read_ahead(fuse_req_t request, mpool::OpenFile& file, std::uint64_t offset,
                          std::size_t size) {
-  const ReadAhead::Fetched found = context_.read_ahead().fetch(file, offset, size, *this);
+  const ReadAhead::Fetched found =
+      context_.read_ahead().fetch(file, offset, size, context_.alone(), *this);
   using enum ReadAhead::Fetched::State;
   if (found.state == absent) return false;
   if (found.state == here) {

@@ -58,6 +58,8 @@ class RequestContext {
   DataJob& data_job() noexcept { return data_job_; }
   // !may_wait(): writes that are answered at once.
   virtual WriteBehind& write_behind() noexcept = 0;
+  // !may_wait(): no other request of this thread waits for the device.
+  virtual bool alone() const noexcept = 0;
   // !may_wait(): data of sequential reads.
   virtual ReadAhead& read_ahead() noexcept = 0;
   // Bracket the time in which an answer is to come by data_job().

@@ -89,6 +89,7 @@ class Reactor {
   // Requests whose device I/O is in flight: while there are any, the thread does not end.
   void transfer_started() noexcept { ++transfers_; }
   void transfer_ended() noexcept { --transfers_; }
+  unsigned transfers() const noexcept { return transfers_; }
   // The kernel copies so many bytes on this thread: work that does not show in the number of
   // completions. It counts when it keeps others waiting.
   void note_copied(std::size_t bytes) noexcept {

@@ -57,10 +57,11 @@ ReadAhead::ReadAhead(mpool::IoRing& ring) : ring_(ring) {
 ReadAhead::~ReadAhead() = default;
 
 ReadAhead::Fetched ReadAhead::fetch(mpool::OpenFile& file, std::uint64_t offset, std::size_t size,
-                                    Reader& reader) {
+                                    bool alone, Reader& reader) {
   lent_ = nullptr;
   if (size < kLeast || size > kMost || !mpool::is_aligned(size, mpool::kPageSize)) return {};
-  if (!follow(file.inode(), offset, size)) return {};
+  Stream& stream = follow(file.inode(), offset, size);
+  stream.alone = alone ? stream.alone + 1 : 0;
   Fetched answer;
   Place* const place = find(file.inode(), offset, size);
   if (place != nullptr && place->idle()) {
@@ -72,23 +73,24 @@ ReadAhead::Fetched ReadAhead::fetch(mpool::OpenFile& file, std::uint64_t offset,
     answer.state = Fetched::State::coming;
   }
   // Now: the device is to work while the caller copies.
-  fetch_next(file, offset + size, size);
+  if (stream.alone >= kAlone) fetch_next(file, offset + size, size);
   return answer;
 }
 
-// Whether the read goes on where one before it ended.
-bool ReadAhead::follow(mpool::InodeNumber inode, std::uint64_t offset, std::size_t size) {
+// That which the read goes on, or begins.
+ReadAhead::Stream& ReadAhead::follow(mpool::InodeNumber inode, std::uint64_t offset,
+                                     std::size_t size) {
+  Stream* found = nullptr;
   Stream* oldest = streams_.data();
   for (Stream& stream : streams_) {
-    if (stream.inode == inode && stream.next == offset) {
-      stream.next = offset + size;
-      stream.used = ++clock_;
-      return true;
-    }
+    if (stream.inode == inode && stream.next == offset) found = &stream;
     if (stream.used < oldest->used) oldest = &stream;
   }
-  *oldest = {.inode = inode, .next = offset + size, .used = ++clock_};
-  return false;
+  Stream& stream = found != nullptr ? *found : *oldest;
+  if (found == nullptr) stream = {.inode = inode, .next = 0, .used = 0, .alone = 0};
+  stream.next = offset + size;
+  stream.used = ++clock_;
+  return stream;
 }
 
 ReadAhead::Place* ReadAhead::find(mpool::InodeNumber inode, std::uint64_t offset,

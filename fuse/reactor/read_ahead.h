@@ -24,8 +24,10 @@ namespace mpoolfs {
 // Threads: those of one ring.
 class ReadAhead {
  public:
-  static constexpr std::size_t kStreams = 3;
-  static constexpr std::size_t kAhead = 2;  // reads before the reader
+  static constexpr std::size_t kStreams = 2;
+  static constexpr std::size_t kAhead = 3;  // reads before the reader
+  // So many reads in a row were alone: at depth, the first of those that come together is, too.
+  static constexpr unsigned kAlone = 2;
   // The data of one is with the caller.
   static constexpr std::size_t kPlaces = kStreams * kAhead + 1;
   // Sizes of reads that are followed, bytes: smaller ones cost more than they gain.
@@ -60,9 +62,11 @@ class ReadAhead {
   ReadAhead(const ReadAhead&) = delete;
   ReadAhead& operator=(const ReadAhead&) = delete;
 
-  // A direct read of `file` has arrived. When its reads have followed one another so far, what
-  // comes next is fetched, too.
-  Fetched fetch(mpool::OpenFile& file, std::uint64_t offset, std::size_t size, Reader& reader);
+  // A direct read of `file` has arrived. When the last ones have followed one another and were
+  // `alone`, what comes next is fetched, too: who has several reads under way keeps the device busy
+  // himself.
+  Fetched fetch(mpool::OpenFile& file, std::uint64_t offset, std::size_t size, bool alone,
+                Reader& reader);
 
   // Reads under way.
   std::size_t pending() const noexcept { return pending_; }
@@ -75,9 +79,10 @@ class ReadAhead {
     mpool::InodeNumber inode = 0;  // 0: none
     std::uint64_t next = 0;        // bytes: where the next read of it begins
     std::uint64_t used = 0;        // the greater the later
+    unsigned alone = 0;            // how many of its last reads were
   };
 
-  bool follow(mpool::InodeNumber inode, std::uint64_t offset, std::size_t size);
+  Stream& follow(mpool::InodeNumber inode, std::uint64_t offset, std::size_t size);
   Place* find(mpool::InodeNumber inode, std::uint64_t offset, std::size_t size);
   Place* free_place();
   void fetch_next(mpool::OpenFile& file, std::uint64_t offset, std::size_t size);

@@ -107,8 +107,9 @@ class ReadAheadTest : public testing::Test {
  protected:
   ReadAheadTest() { ring_.enable(); }
 
-  ReadAhead::Fetched fetch(WholeDevice& file, std::uint64_t offset, std::size_t size = kRead) {
-    return ahead_.fetch(file, offset, size, reader_);
+  ReadAhead::Fetched fetch(WholeDevice& file, std::uint64_t offset, std::size_t size = kRead,
+                           bool alone = true) {
+    return ahead_.fetch(file, offset, size, alone, reader_);
   }
   void complete() { ring_.run_completions(); }
   // The reads so far: that of the start and the one after it.
@@ -161,7 +162,7 @@ TEST_F(ReadAheadTest, OneWaitsForEach) {
   Waiting second;
   fetch(same, 0);
   fetch(same, kRead);
-  EXPECT_EQ(ahead_.fetch(same, 2 * kRead, kRead, second).state, State::absent);
+  EXPECT_EQ(ahead_.fetch(same, 2 * kRead, kRead, true, second).state, State::absent);
   complete();
   EXPECT_EQ(reader_.calls, 1);
   EXPECT_EQ(second.calls, 0);
@@ -170,6 +171,21 @@ TEST_F(ReadAheadTest, OneWaitsForEach) {
 TEST_F(ReadAheadTest, RandomReadsFetchNothing) {
   for (const std::uint64_t block : {7u, 3u, 90u, 5u, 50u, 1u, 9u})
     EXPECT_EQ(fetch(file_, block * kRead).state, State::absent);
+  EXPECT_EQ(ahead_.pending(), 0u);
+}
+
+TEST_F(ReadAheadTest, WhoHasOtherReadsUnderWayFetchesNothing) {
+  for (std::uint64_t i = 0; i < 4; ++i)
+    EXPECT_EQ(fetch(file_, i * kRead, kRead, false).state, State::absent);
+  EXPECT_EQ(ahead_.pending(), 0u);
+  // One that is alone may be the first of several.
+  EXPECT_EQ(fetch(file_, 4 * kRead).state, State::absent);
+  EXPECT_EQ(ahead_.pending(), 0u);
+  EXPECT_EQ(fetch(file_, 5 * kRead).state, State::absent);
+  EXPECT_EQ(ahead_.pending(), ReadAhead::kAhead);
+  complete();
+  // What was fetched before is taken.
+  EXPECT_EQ(fetch(file_, 6 * kRead, kRead, false).state, State::here);
   EXPECT_EQ(ahead_.pending(), 0u);
 }
 
