@@ -16,6 +16,9 @@ namespace {
 // what they got, while the next are being looked at. More at a time means fewer system calls, but
 // then everybody waits for everybody (tests/bench, random reads at depth 32).
 constexpr unsigned kSubmitGroup = 2;
+// The same for writes, for which nobody waits as readers do: each is answered before it is done, or
+// one of many.
+constexpr unsigned kWriteGroup = 8;
 // The same for what needed no device: nobody works meanwhile, and fewer system calls is all there
 // is to gain.
 constexpr unsigned kPostedGroup = 32;
@@ -105,7 +108,8 @@ bool IoRing::submit_and_wait(int timeout_ms) {
 
 void IoRing::complete(const Completion& completion) {
   completion.operation->completed(completion.result);
-  if (prepared() < (completion.posted ? kPostedGroup : kSubmitGroup) && !hurry_) return;
+  const unsigned group = completion.posted ? kPostedGroup : writing_ ? kWriteGroup : kSubmitGroup;
+  if (prepared() < group && !hurry_) return;
   poll();
   hurry_ = false;
   // A reader that was woken on this CPU goes on with its next requests.

@@ -47,6 +47,8 @@ class IoRing {
 
   // Prepared and not submitted yet.
   unsigned prepared() const noexcept { return io_uring_sq_ready(&ring_); }
+  // What the device is asked for from now on are writes, or reads.
+  void note_direction(bool write) noexcept { writing_ = write; }
   // What is prepared now is not to wait for more: it takes the kernel long, and somebody waits for
   // it.
   void hurry() noexcept { hurry_ = true; }
@@ -75,6 +77,7 @@ class IoRing {
   io_uring ring_{};
   std::deque<Completion> waiting_;  // posted, or taken from the ring; in their order
   bool hurry_ = false;
+  bool writing_ = false;
 };
 
 }  // namespace mpool
