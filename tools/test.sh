@@ -7,10 +7,11 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 parallel=2  # test programs at a time
-# Tests run in the release build and with the address and undefined-behaviour sanitizers. Those that take long without
-# computing much run in one of the two, by the suite they are in: the mounts over io_uring are "released", those over
-# /dev/fuse are "sanitized", with a sanitized mpool and mpoolfs, and so are the tests of the command. What "measures"
-# costs is for the release build alone. --long runs everything in both, and what is "long".
+# Tests run in the release build and with the address and undefined-behaviour sanitizers. Those that take long run in
+# one of the two, by the suite they are in: the mounts over io_uring are "released", those over /dev/fuse are
+# "sanitized", with a sanitized mpool and mpoolfs, and so are the tests of the command, of mlogs, of other
+# implementations' pools and of mutated images. What "measures" costs is for the release build alone. --long runs
+# everything in both, and what is "long".
 not_released=(--no-suite sanitized --no-suite long)
 not_sanitized=(--no-suite released --no-suite measures --no-suite long)
 timeout_factor=2
