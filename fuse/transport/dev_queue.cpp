@@ -112,7 +112,9 @@ bool DevQueue::read_one() noexcept {
   const int code = length < 0 ? errno : EIO;
   // ENOENT: the request was given up before it was read.
   if (code == ENOENT || code == EINTR) return true;
-  if (code != EAGAIN) end(code == ENODEV ? 0 : code);
+  // The mount is gone; ECONNABORTED when it went while a request was on its way to us.
+  const bool gone = code == ENODEV || code == ECONNABORTED;
+  if (code != EAGAIN) end(gone ? 0 : code);
   return false;
 }
 

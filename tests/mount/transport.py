@@ -25,8 +25,6 @@ FIO_WRITERS = ("fio", "--name=write", "--rw=randwrite", "--bs=4k", "--direct=1",
 
 
 class TransportTest(harness.PoolTest):
-    ALLOCATED = True
-
     def mount(self, options="", **more):
         # Native reads would keep READ requests from the transport, and go on when the daemon is killed.
         return harness.Mount(pool=self.image, directory=self.directory, mount_options=options, native="off", **more)
