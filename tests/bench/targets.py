@@ -318,4 +318,5 @@ JUDGED_NATIVE = "mpoolfs-native"  # against ext4
 
 def image_size(settings):
     """Room for the data, and beside it for new files of that size, or for small files, each in a zone."""
-    return settings.size + max(settings.size * 5 // 4, settings.files * MIB) + 512 * MIB
+    small_files = settings.files * MIB * 11 // 10  # a pool keeps spare zones
+    return settings.size + max(settings.size * 5 // 4, small_files) + 512 * MIB
