@@ -1,12 +1,13 @@
 // The device I/O of one READ or WRITE that is answered when it is done.
 #pragma once
 
-#include <array>
 #include <cstddef>
+#include <cstdint>
 
 #include "engine/device/transfer.h"
 #include "engine/names/names.h"
 #include "fuse/ops/fuse_api.h"
+#include "fuse/reactor/planned_read.h"
 #include "fuse/reactor/read_ahead.h"
 
 namespace mpoolfs {
@@ -32,22 +33,29 @@ class DataJob final : private ReadAhead::Reader {
   void start_write(fuse_req_t request, mpool::StartedWrite write, std::size_t size);
 
  private:
-  struct Part final : mpool::DeviceTransfer {
-    void done(int error) noexcept override { job->part_done(error); }
-    DataJob* job = nullptr;
+  struct Read final : PlannedRead {
+    explicit Read(DataJob& owner) : job(owner) {}
+    void done(int error) noexcept override;
+    DataJob& job;
+  };
+  struct Write final : mpool::DeviceTransfer {
+    explicit Write(DataJob& owner) : job(owner) {}
+    void done(int error) noexcept override { job.written(error); }
+    DataJob& job;
   };
 
   void fetched(mpool::ConstByteSpan data, int error) noexcept override;
-  void part_done(int error) noexcept;
-  void finish() noexcept;
+  void written(int error) noexcept;
+  // Answers with an error, or by `reply`.
+  template <typename Reply>
+  void finish(int error, Reply&& reply) noexcept;
 
   RequestContext& context_;
-  std::array<Part, mpool::ReadPlan::kMaxTransfers> parts_;
-  std::size_t pending_ = 0;  // parts under way
-  int error_ = 0;            // of the first part that failed
+  Read read_{*this};
+  Write transfer_{*this};
   fuse_req_t request_ = nullptr;
   std::size_t size_ = 0;       // bytes of the answer
-  mpool::StartedWrite write_;  // a transfer while a write is under way
+  mpool::StartedWrite write_;  // while it is under way
 };
 
 }  // namespace mpoolfs

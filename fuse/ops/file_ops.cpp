@@ -85,27 +85,20 @@ std::pair<mpool::Attributes, std::unique_ptr<mpool::OpenFile>> open_existing(
   }
 }
 
-std::pair<mpool::Attributes, std::unique_ptr<mpool::OpenFile>> create_or_open(
+// Nullopt, and nothing done, where it is not to wait and would have to: an existing file is opened
+// by who may.
+std::optional<std::pair<mpool::Attributes, std::unique_ptr<mpool::OpenFile>>> create_or_open(
     FileSystem& file_system, fuse_ino_t parent, const char* name, const Ownership& made,
-    const mpool::OpenIntent& intent, bool exclusive) {
+    const mpool::OpenIntent& intent, bool exclusive, bool may_wait) {
+  mpool::Namespace& names = file_system.names;
   try {
-    return file_system.names.create(parent, name, made.mode, made.owner, intent);
+    if (!may_wait) return names.create_now(parent, name, made.mode, made.owner, intent);
+    return names.create(parent, name, made.mode, made.owner, intent);
   } catch (const mpool::Error& error) {
     if (error.code() != EEXIST || exclusive) throw;
   }
+  if (!may_wait) return std::nullopt;
   return open_existing(file_system, parent, name, intent);
-}
-
-// A new file, where that need not wait and it is one. Nullopt: nothing was done.
-std::optional<std::pair<mpool::Attributes, std::unique_ptr<mpool::OpenFile>>>
-create_without_waiting(FileSystem& file_system, fuse_ino_t parent, const char* name,
-                       const Ownership& made, const mpool::OpenIntent& intent, bool exclusive) {
-  try {
-    return file_system.names.create_now(parent, name, made.mode, made.owner, intent);
-  } catch (const mpool::Error& error) {
-    if (error.code() != EEXIST || exclusive) throw;
-  }
-  return std::nullopt;
 }
 
 // How many writes may be answered before they are on the device.
@@ -144,12 +137,9 @@ void op_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t m
     const mpool::OpenIntent intent = to_intent(info->flags);
     const Ownership made =
         ownership_in(file_system.names.attributes(parent), *fuse_req_ctx(request), mode);
-    const bool exclusive = (info->flags & O_EXCL) != 0;
     RequestContext& context = RequestContext::current();
-    auto created =
-        context.may_wait()
-            ? std::optional(create_or_open(file_system, parent, name, made, intent, exclusive))
-            : create_without_waiting(file_system, parent, name, made, intent, exclusive);
+    auto created = create_or_open(file_system, parent, name, made, intent,
+                                  (info->flags & O_EXCL) != 0, context.may_wait());
     if (!created) return context.hand_over(request);
     auto& [attributes, file] = *created;
     const fuse_entry_param entry = to_entry(attributes, file_system.presentation);

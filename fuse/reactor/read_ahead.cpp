@@ -1,34 +1,23 @@
 #include "fuse/reactor/read_ahead.h"
 
 #include <algorithm>
+#include <exception>
 #include <utility>
 
 #include "engine/base/aligned_buffer.h"
-#include "engine/base/error.h"
 #include "engine/device/device.h"
-#include "engine/device/transfer.h"
+#include "fuse/reactor/planned_read.h"
 
 namespace mpoolfs {
 
-struct ReadAhead::Place {
-  struct Part final : mpool::DeviceTransfer {
-    void done(int error) noexcept override { place->part_done(error); }
-    Place* place = nullptr;
-  };
-
-  explicit Place(ReadAhead& all) : owner(all) {
-    for (Part& part : parts)
-      part.place = this;
-  }
+struct ReadAhead::Place final : PlannedRead {
+  explicit Place(ReadAhead& all) : owner(all) {}
 
   bool holds(mpool::InodeNumber of, std::uint64_t at, std::size_t bytes) const {
     return inode == of && offset == at && size == bytes;
   }
-  bool idle() const { return parts_pending == 0; }
 
-  void part_done(int part_error) noexcept {
-    if (error == 0) error = part_error;
-    if (--parts_pending > 0) return;
+  void done(int error) noexcept override {
     --owner.pending_;
     // Who asks later for what failed meets the error himself.
     if (reader != nullptr || error != 0) inode = 0;
@@ -43,10 +32,7 @@ struct ReadAhead::Place {
   std::uint64_t offset = 0;      // bytes
   std::size_t size = 0;          // bytes asked for
   std::size_t length = 0;        // bytes that there are
-  std::array<Part, mpool::ReadPlan::kMaxTransfers> parts;
-  std::size_t parts_pending = 0;
-  int error = 0;
-  Reader* reader = nullptr;  // waits for it
+  Reader* reader = nullptr;      // waits for it
 };
 
 ReadAhead::ReadAhead(mpool::IoRing& ring) : ring_(ring) {
@@ -64,7 +50,7 @@ ReadAhead::Fetched ReadAhead::fetch(mpool::OpenFile& file, std::uint64_t offset,
   stream.alone = alone ? stream.alone + 1 : 0;
   Fetched answer;
   Place* const place = find(file.inode(), offset, size);
-  if (place != nullptr && place->idle()) {
+  if (place != nullptr && !place->under_way()) {
     answer = {.state = Fetched::State::here, .data = place->buffer.span(0, place->length)};
     place->inode = 0;
     lent_ = place;
@@ -109,7 +95,7 @@ ReadAhead::Place* ReadAhead::free_place() {
     });
   };
   const auto found = std::ranges::find_if(places_, [&](const auto& place) {
-    return place->idle() && place.get() != lent_ && (place->inode == 0 || !wanted(*place));
+    return !place->under_way() && place.get() != lent_ && (place->inode == 0 || !wanted(*place));
   });
   return found == places_.end() ? nullptr : found->get();
 }
@@ -125,30 +111,25 @@ void ReadAhead::fetch_next(mpool::OpenFile& file, std::uint64_t offset, std::siz
   if (started) ring_.submit();
 }
 
-bool ReadAhead::start(Place& place, mpool::OpenFile& file, std::uint64_t offset, std::size_t size) {
-  if (place.buffer.empty()) place.buffer = mpool::AlignedBuffer(kMost);
+// What goes wrong here is for who asks for it, if anybody does: that is another request than the
+// one that is being answered.
+bool ReadAhead::start(Place& place, mpool::OpenFile& file, std::uint64_t offset,
+                      std::size_t size) noexcept {
   place.inode = 0;
-  place.error = 0;
-  mpool::ReadPlan plan;
-  if (!file.plan_read(offset, size, place.buffer.span(), plan) || plan.count == 0) return false;
-  // A copy more is all that would come of it.
-  if (plan.transfers[0].device->properties().in_memory) return false;
-  for (std::size_t i = 0; i < plan.count; ++i) {
-    const mpool::ReadPlan::Transfer& transfer = plan.transfers[i];
-    try {
-      transfer.device->start_read(ring_, place.parts[i], transfer.offset,
-                                  place.buffer.span(transfer.at, transfer.length));
-    } catch (const mpool::Error& error) {
-      if (place.parts_pending == 0) return false;
-      place.error = error.code();
-      break;
-    }
-    ++place.parts_pending;
+  try {
+    if (place.buffer.empty()) place.buffer = mpool::AlignedBuffer(kMost);
+    mpool::ReadPlan plan;
+    if (!file.plan_read(offset, size, place.buffer.span(), plan) || plan.count == 0) return false;
+    // A copy more is all that would come of it.
+    if (plan.transfers[0].device->properties().in_memory) return false;
+    place.start(ring_, plan, place.buffer.span());
+    place.length = plan.length;
+  } catch (const std::exception&) {
+    return false;
   }
   place.inode = file.inode();
   place.offset = offset;
   place.size = size;
-  place.length = plan.length;
   ++pending_;
   return true;
 }
@@ -157,7 +138,7 @@ void ReadAhead::trim() noexcept {
   lent_ = nullptr;
   streams_ = {};
   for (const auto& place : places_) {
-    if (!place->idle()) continue;
+    if (place->under_way()) continue;
     place->inode = 0;
     place->buffer = {};
   }

@@ -87,7 +87,7 @@ class ReadAhead {
   Place* free_place();
   void fetch_next(mpool::OpenFile& file, std::uint64_t offset, std::size_t size);
   // False: there is nothing more to be fetched there.
-  bool start(Place& place, mpool::OpenFile& file, std::uint64_t offset, std::size_t size);
+  bool start(Place& place, mpool::OpenFile& file, std::uint64_t offset, std::size_t size) noexcept;
 
   mpool::IoRing& ring_;
   std::array<Stream, kStreams> streams_;

@@ -8,6 +8,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tests/fuse/idle_file.h"
+
 namespace mpoolfs {
 namespace {
 
@@ -43,34 +45,14 @@ class Waiting {
 };
 
 // Tells when it is closed.
-class FakeFile : public mpool::OpenFile {
+class FakeFile final : public test::IdleFile {
  public:
   FakeFile(mpool::InodeNumber inode, FileKind kind, std::vector<mpool::InodeNumber>& closed)
-      : inode_(inode), kind_(kind), closed_(closed) {}
+      : IdleFile(inode, kind), closed_(closed) {}
 
-  mpool::InodeNumber inode() const override { return inode_; }
-  FileKind kind() const override { return kind_; }
-  bool cacheable() const override { return false; }
-  std::size_t read(std::uint64_t, mpool::ByteSpan) override { return 0; }
-  bool plan_read(std::uint64_t, std::size_t, mpool::ByteSpan, mpool::ReadPlan&) override {
-    return false;
-  }
-  void write(std::uint64_t, mpool::ConstByteSpan, bool) override {}
-  mpool::StartedWrite start_write(std::uint64_t, mpool::ConstByteSpan, bool) override { return {}; }
-  void reserve(std::uint64_t, std::size_t) override {}
-  void truncate(std::uint64_t) override {}
-  void fsync() override {}
-  void flush() override {}
-  bool flush_now() override { return true; }
-  void close() noexcept override { closed_.push_back(inode_); }
-  bool close_now() noexcept override {
-    close();
-    return true;
-  }
+  void close() noexcept override { closed_.push_back(inode()); }
 
  private:
-  mpool::InodeNumber inode_;
-  FileKind kind_;
   std::vector<mpool::InodeNumber>& closed_;
 };
 

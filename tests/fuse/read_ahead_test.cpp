@@ -15,6 +15,7 @@
 #include "engine/device/device.h"
 #include "engine/device/io_ring.h"
 #include "engine/names/names.h"
+#include "tests/fuse/idle_file.h"
 
 namespace mpoolfs {
 namespace {
@@ -55,15 +56,15 @@ class PatternDevice final : public mpool::Device {
 };
 
 // A committed file that is all of a device.
-class WholeDevice final : public mpool::OpenFile {
+class WholeDevice final : public test::IdleFile {
  public:
   WholeDevice(mpool::InodeNumber inode, std::uint64_t size, bool in_memory = false)
-      : device(mpool::round_up(size, kPageSize), in_memory), inode_(inode), size_(size) {}
+      : IdleFile(inode), device(mpool::round_up(size, kPageSize), in_memory), size_(size) {}
 
-  mpool::InodeNumber inode() const override { return inode_; }
   bool plan_read(std::uint64_t offset, std::size_t length, mpool::ByteSpan memory,
                  mpool::ReadPlan& plan) override {
     EXPECT_GE(memory.size(), length);
+    if (offset >= unplannable_from) mpool::raise(ENOMEM, "a file", "planning made to fail");
     plan = {};
     if (offset >= size_) return true;
     plan.length = std::min<std::uint64_t>(length, size_ - offset);
@@ -72,23 +73,10 @@ class WholeDevice final : public mpool::OpenFile {
     return true;
   }
 
-  mpool::FileKind kind() const override { return mpool::FileKind::write_once; }
-  bool cacheable() const override { return true; }
-  std::size_t read(std::uint64_t, mpool::ByteSpan) override { return 0; }
-  void write(std::uint64_t, mpool::ConstByteSpan, bool) override {}
-  mpool::StartedWrite start_write(std::uint64_t, mpool::ConstByteSpan, bool) override { return {}; }
-  void reserve(std::uint64_t, std::size_t) override {}
-  void truncate(std::uint64_t) override {}
-  void fsync() override {}
-  void flush() override {}
-  bool flush_now() override { return true; }
-  void close() noexcept override {}
-  bool close_now() noexcept override { return true; }
-
   PatternDevice device;
+  std::uint64_t unplannable_from = UINT64_MAX;
 
  private:
-  const mpool::InodeNumber inode_;
   const std::uint64_t size_;
 };
 
@@ -250,6 +238,18 @@ TEST_F(ReadAheadTest, AnotherFileDoesNotGetIt) {
   WholeDevice other(6, 100 * kRead);
   EXPECT_EQ(fetch(other, kRead).state, State::absent);
   EXPECT_EQ(fetch(other, 2 * kRead).state, State::absent);
+}
+
+// The request that is being answered is none of those that are fetched for later ones.
+TEST_F(ReadAheadTest, WhatCannotBePlannedDoesNotHarmWhoWaits) {
+  begin(file_);
+  file_.unplannable_from = (2 + ReadAhead::kAhead) * kRead;
+  EXPECT_EQ(fetch(file_, 2 * kRead).state, State::coming);
+  EXPECT_EQ(ahead_.pending(), ReadAhead::kAhead);
+  complete();
+  EXPECT_EQ(reader_.calls, 1);
+  EXPECT_EQ(reader_.error, 0);
+  EXPECT_EQ(reader_.bytes.size(), kRead);
 }
 
 TEST_F(ReadAheadTest, TrimForgetsWhatIsNotUnderWay) {

@@ -12,6 +12,7 @@ import harness
 from harness import MIB, content, run
 
 ROUNDS = 200 if harness.LONG else 4
+FEW_ROUNDS = max(2, ROUNDS // 4)
 # What is closed this long before a crash is on the media, on a disk that does nothing else. On a busy one the flushes
 # of the batch that is under way and of the next take longer: two and one for each of 16 MDCs, in both.
 DURABLE_SECONDS = 1.0
@@ -133,7 +134,7 @@ class LargeZones(CrashTest):
 
     def test_fsynced_then_interrupted(self):
         """a file that was fsynced before the crash is there with at least what was fsynced"""
-        for number in range(max(2, ROUNDS // 4)):
+        for number in range(FEW_ROUNDS):
             path = self.mnt.path(f"f{number}")
             writer = start(SYNCING_WRITER, path, self.choice.randrange(1, 8))
             told = int(writer.stdout.readline())
@@ -150,7 +151,7 @@ class LargeZones(CrashTest):
 
     def test_log(self):
         """of a log's records a prefix is there, whole, with all that were written in time"""
-        for number in range(max(2, ROUNDS // 4)):
+        for number in range(FEW_ROUNDS):
             log = self.mnt.path(f"log{number}")
             durable, _ = self.run_and_kill(LOG_WRITER, log)
             data = log.read_bytes() if log.exists() else b""
@@ -160,7 +161,7 @@ class LargeZones(CrashTest):
 
     def test_changes_in_order(self):
         """of changes made one after the other a prefix is there"""
-        for number in range(max(2, ROUNDS // 4)):
+        for number in range(FEW_ROUNDS):
             directory = self.mnt.path(f"d{number}")
             directory.mkdir()
             (directory / "0").write_bytes(b"data")
@@ -186,7 +187,7 @@ class SmallZones(CrashTest):
 
     def test_many_files(self):
         """of files made one after the other a prefix is there, with all that were closed in time"""
-        for number in range(max(2, ROUNDS // 4)):
+        for number in range(FEW_ROUNDS):
             directory = self.mnt.path(f"d{number}")
             directory.mkdir()
             durable, lines = self.run_and_kill(FILE_MAKER, directory)

@@ -1,0 +1,42 @@
+// An open file that does nothing, for tests that need some of it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "engine/base/bytes.h"
+#include "engine/names/names.h"
+
+namespace mpoolfs::test {
+
+class IdleFile : public mpool::OpenFile {
+ public:
+  explicit IdleFile(mpool::InodeNumber inode, mpool::FileKind kind = mpool::FileKind::write_once)
+      : inode_(inode), kind_(kind) {}
+
+  mpool::InodeNumber inode() const override { return inode_; }
+  mpool::FileKind kind() const override { return kind_; }
+  bool cacheable() const override { return false; }
+  std::size_t read(std::uint64_t, mpool::ByteSpan) override { return 0; }
+  bool plan_read(std::uint64_t, std::size_t, mpool::ByteSpan, mpool::ReadPlan&) override {
+    return false;
+  }
+  void write(std::uint64_t, mpool::ConstByteSpan, bool) override {}
+  mpool::StartedWrite start_write(std::uint64_t, mpool::ConstByteSpan, bool) override { return {}; }
+  void reserve(std::uint64_t, std::size_t) override {}
+  void truncate(std::uint64_t) override {}
+  void fsync() override {}
+  void flush() override {}
+  bool flush_now() override { return true; }
+  void close() noexcept override {}
+  bool close_now() noexcept override {
+    close();
+    return true;
+  }
+
+ private:
+  const mpool::InodeNumber inode_;
+  const mpool::FileKind kind_;
+};
+
+}  // namespace mpoolfs::test
