@@ -5,13 +5,16 @@
 #include <utility>
 
 #include "engine/base/aligned_buffer.h"
+#include "engine/base/huge_memory.h"
 #include "engine/device/device.h"
 #include "fuse/reactor/planned_read.h"
 
 namespace mpoolfs {
 
 struct ReadAhead::Place final : PlannedRead {
-  explicit Place(ReadAhead& all) : owner(all) {}
+  Place(ReadAhead& all, std::size_t which) : owner(all), number(which) {}
+
+  mpool::ByteSpan buffer() { return owner.memory_.span(number * kMost, kMost); }
 
   bool holds(mpool::InodeNumber of, std::uint64_t at, std::size_t bytes) const {
     return inode == of && offset == at && size == bytes;
@@ -22,12 +25,12 @@ struct ReadAhead::Place final : PlannedRead {
     // Who asks later for what failed meets the error himself.
     if (reader != nullptr || error != 0) inode = 0;
     if (reader != nullptr) {
-      std::exchange(reader, nullptr)->fetched(buffer.span(0, length), error);
+      std::exchange(reader, nullptr)->fetched(buffer().first(length), error);
     }
   }
 
   ReadAhead& owner;
-  mpool::AlignedBuffer buffer;   // made when it is needed first
+  const std::size_t number;      // below kPlaces
   mpool::InodeNumber inode = 0;  // 0: holds nothing
   std::uint64_t offset = 0;      // bytes
   std::size_t size = 0;          // bytes asked for
@@ -37,7 +40,7 @@ struct ReadAhead::Place final : PlannedRead {
 
 ReadAhead::ReadAhead(mpool::IoRing& ring) : ring_(ring) {
   for (std::size_t i = 0; i < kPlaces; ++i)
-    places_.push_back(std::make_unique<Place>(*this));
+    places_.push_back(std::make_unique<Place>(*this, i));
 }
 
 ReadAhead::~ReadAhead() = default;
@@ -51,7 +54,7 @@ ReadAhead::Fetched ReadAhead::fetch(mpool::OpenFile& file, std::uint64_t offset,
   Fetched answer;
   Place* const place = find(file.inode(), offset, size);
   if (place != nullptr && !place->under_way()) {
-    answer = {.state = Fetched::State::here, .data = place->buffer.span(0, place->length)};
+    answer = {.state = Fetched::State::here, .data = place->buffer().first(place->length)};
     place->inode = 0;
     lent_ = place;
   } else if (place != nullptr && place->reader == nullptr) {
@@ -117,12 +120,12 @@ bool ReadAhead::start(Place& place, mpool::OpenFile& file, std::uint64_t offset,
                       std::size_t size) noexcept {
   place.inode = 0;
   try {
-    if (place.buffer.empty()) place.buffer = mpool::AlignedBuffer(kMost);
+    if (memory_.empty()) memory_ = mpool::HugeMemory(kPlaces * kMost);
     mpool::ReadPlan plan;
-    if (!file.plan_read(offset, size, place.buffer.span(), plan) || plan.count == 0) return false;
+    if (!file.plan_read(offset, size, place.buffer(), plan) || plan.count == 0) return false;
     // A copy more is all that would come of it.
     if (plan.transfers[0].device->properties().in_memory) return false;
-    place.start(ring_, plan, place.buffer.span());
+    place.start(ring_, plan, place.buffer());
     place.length = plan.length;
   } catch (const std::exception&) {
     return false;
@@ -138,10 +141,9 @@ void ReadAhead::trim() noexcept {
   lent_ = nullptr;
   streams_ = {};
   for (const auto& place : places_) {
-    if (place->under_way()) continue;
-    place->inode = 0;
-    place->buffer = {};
+    if (!place->under_way()) place->inode = 0;
   }
+  if (pending_ == 0) memory_ = {};
 }
 
 }  // namespace mpoolfs

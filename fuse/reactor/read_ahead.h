@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/base/bytes.h"
+#include "engine/base/huge_memory.h"
 #include "engine/device/io_ring.h"
 #include "engine/names/names.h"
 
@@ -92,6 +93,7 @@ class ReadAhead {
   mpool::IoRing& ring_;
   std::array<Stream, kStreams> streams_;
   std::uint64_t clock_ = 0;
+  mpool::HugeMemory memory_;  // of all places, made when it is needed first
   std::vector<std::unique_ptr<Place>> places_;
   const Place* lent_ = nullptr;  // its data was given away in the last call
   std::size_t pending_ = 0;

@@ -9,7 +9,7 @@
 namespace mpoolfs {
 
 struct WriteBehind::Place final : mpool::DeviceTransfer {
-  explicit Place(WriteBehind& all) : owner(all) {}
+  Place(WriteBehind& all, std::size_t which) : owner(all), number(which) {}
 
   void done(int error) noexcept override {
     mpool::end_write(write, error);
@@ -19,14 +19,14 @@ struct WriteBehind::Place final : mpool::DeviceTransfer {
   }
 
   WriteBehind& owner;
-  mpool::AlignedBuffer buffer;  // made when it is needed first
+  const std::size_t number;  // below kPlaces
   mpool::StartedWrite write;
 };
 
 WriteBehind::WriteBehind(mpool::IoRing& ring) : ring_(ring) {
   free_.reserve(kPlaces);
   for (std::size_t i = 0; i < kPlaces; ++i) {
-    places_.push_back(std::make_unique<Place>(*this));
+    places_.push_back(std::make_unique<Place>(*this, i));
     free_.push_back(places_.back().get());
   }
 }
@@ -38,9 +38,10 @@ bool WriteBehind::take(mpool::StartedWrite& write, std::size_t most) {
   Place& place = *free_.back();
   // What was gathered is a copy already, and goes with the write.
   if (write.gathered.empty()) {
-    if (place.buffer.empty()) place.buffer = mpool::AlignedBuffer(kMaxSize);
-    std::memcpy(place.buffer.data(), write.memory.data(), write.memory.size());
-    write.memory = place.buffer.span(0, write.memory.size());
+    if (!have_memory()) return false;
+    const mpool::ByteSpan copy = memory_.span(place.number * kMaxSize, write.memory.size());
+    std::memcpy(copy.data(), write.memory.data(), copy.size());
+    write.memory = copy;
   }
   try {
     write.device->start_write(ring_, place, write.offset, write.memory);
@@ -54,9 +55,17 @@ bool WriteBehind::take(mpool::StartedWrite& write, std::size_t most) {
   return true;
 }
 
+bool WriteBehind::have_memory() noexcept {
+  try {
+    if (memory_.empty()) memory_ = mpool::HugeMemory(kPlaces * kMaxSize);
+    return true;
+  } catch (const mpool::Error&) {
+    return false;
+  }
+}
+
 void WriteBehind::trim() noexcept {
-  for (Place* const place : free_)
-    place->buffer = {};
+  if (pending_ == 0) memory_ = {};
 }
 
 }  // namespace mpoolfs

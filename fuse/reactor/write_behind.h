@@ -5,7 +5,7 @@
 #include <memory>
 #include <vector>
 
-#include "engine/base/aligned_buffer.h"
+#include "engine/base/huge_memory.h"
 #include "engine/device/transfer.h"
 #include "engine/object/content_writer.h"
 
@@ -40,13 +40,16 @@ class WriteBehind {
 
   // Transfers under way.
   std::size_t pending() const noexcept { return pending_; }
-  // Gives back the memory of those that are not.
+  // Gives memory back when none is.
   void trim() noexcept;
 
  private:
   struct Place;
 
+  bool have_memory() noexcept;
+
   mpool::IoRing& ring_;
+  mpool::HugeMemory memory_;  // of all places, made when it is needed first
   std::vector<std::unique_ptr<Place>> places_;
   std::vector<Place*> free_;
   std::size_t pending_ = 0;

@@ -9,40 +9,50 @@
 #include <sys/mman.h>
 
 #include "engine/base/aligned_buffer.h"
-#include "engine/base/error.h"
 #include "fuse/transport/dispatcher.h"
 
 namespace mpoolfs {
 
 namespace {
 
-// Bytes of a payload that stay touched.
-constexpr std::size_t kKeptPayload = 64u << 10;
+using mpool::HugeMemory;
+using mpool::kPageSize;
+
+// Bytes from the beginning of a request's memory to its payload, which goes on in the next huge
+// page.
+constexpr std::size_t kPayloadAt = HugeMemory::kHugePageSize - RequestMemory::kSmall;
+constexpr std::size_t kHeadAt = kPayloadAt - kPageSize;
+
+// Bytes of the huge pages of a payload.
+std::size_t huge_part(std::size_t payload_size) {
+  return mpool::round_up(payload_size - RequestMemory::kSmall, HugeMemory::kHugePageSize);
+}
 
 }  // namespace
 
 RequestMemory::RequestMemory(unsigned count, std::size_t payload_size)
-    : stride_(mpool::kPageSize + payload_size), size_(stride_ * count), memory_(nullptr) {
-  void* const memory = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE,
-                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED) {
-    mpool::raise_system(errno, "memory for requests", fmt::format("{} bytes", size_));
+    : payload_size_(payload_size),
+      stride_(HugeMemory::kHugePageSize + huge_part(payload_size)),
+      memory_(count * stride_) {
+  for (unsigned number = 0; number < count; ++number) {
+    std::byte* const start = memory_.span().data() + number * stride_;
+    // Neither matters when it is refused. What is not used need not count where the system commits
+    // itself to all memory that is mapped.
+    ::mprotect(start, kHeadAt, PROT_NONE);
+    ::madvise(start + kHeadAt, kPageSize + kSmall, MADV_NOHUGEPAGE);
   }
-  memory_ = static_cast<std::byte*>(memory);
-  // A small request must not cost a huge page. What the kernel says to it does not matter.
-  ::madvise(memory, size_, MADV_NOHUGEPAGE);
-}
-
-RequestMemory::~RequestMemory() {
-  ::munmap(memory_, size_);
 }
 
 mpool::ByteSpan RequestMemory::head(unsigned number) {
-  return {memory_ + number * stride_, mpool::kPageSize};
+  return memory_.span(number * stride_ + kHeadAt, kPageSize);
 }
 
 mpool::ByteSpan RequestMemory::payload(unsigned number) {
-  return {memory_ + number * stride_ + mpool::kPageSize, stride_ - mpool::kPageSize};
+  return memory_.span(number * stride_ + kPayloadAt, payload_size_);
+}
+
+void RequestMemory::give_back(mpool::ByteSpan payload) noexcept {
+  ::madvise(payload.data() + kSmall, huge_part(payload.size()), MADV_DONTNEED);
 }
 
 Request::Request(Dispatcher& dispatcher, Reactor& reactor, mpool::ByteSpan head,
@@ -98,8 +108,8 @@ void Request::refuse(std::uint64_t unique, int error) noexcept {
 }
 
 void Request::trim() noexcept {
-  if (in_hand_ || touched_ <= kKeptPayload) return;
-  ::madvise(payload_.data() + kKeptPayload, payload_.size() - kKeptPayload, MADV_DONTNEED);
+  if (in_hand_ || touched_ <= RequestMemory::kSmall) return;
+  RequestMemory::give_back(payload_);
   touched_ = 0;
 }
 

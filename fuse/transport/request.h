@@ -7,6 +7,7 @@
 #include <sys/uio.h>
 
 #include "engine/base/bytes.h"
+#include "engine/base/huge_memory.h"
 #include "engine/device/io_ring.h"
 #include "fuse/ops/request_context.h"
 #include "fuse/reactor/reactor.h"
@@ -20,23 +21,26 @@ class Dispatcher;
 //
 // A request has one page and, after it, the payload. The fixed part of a message ends where the
 // payload begins, so that header, arguments and payload are one piece while the payload lies on a
-// page boundary.
+// page boundary. The payload's first kSmall bytes are in ordinary pages, so that a small request
+// does not cost a huge one; the rest is in huge pages of its own.
 class RequestMemory {
  public:
+  static constexpr std::size_t kSmall = 128u << 10;  // bytes
+
   // payload_size: bytes, whole pages. Error ENOMEM.
   RequestMemory(unsigned count, std::size_t payload_size);
-  ~RequestMemory();
-  RequestMemory(const RequestMemory&) = delete;
-  RequestMemory& operator=(const RequestMemory&) = delete;
 
   // The page before the payload.
   mpool::ByteSpan head(unsigned number);
   mpool::ByteSpan payload(unsigned number);
 
+  // Gives back what one of its payloads has beyond kSmall, which becomes zeros.
+  static void give_back(mpool::ByteSpan payload) noexcept;
+
  private:
+  const std::size_t payload_size_;
   const std::size_t stride_;
-  const std::size_t size_;
-  std::byte* memory_;
+  mpool::HugeMemory memory_;
 };
 
 // Threads: of the reactor, but for answer(), which is called on the thread that answers; a request
