@@ -10,10 +10,8 @@
 namespace mpool::names {
 namespace {
 
-// How long an opening for reading waits for a last close that seems to be on its way: the kernel
-// sends it without waiting for us, so a reader may overtake it.
-constexpr std::chrono::milliseconds kCloseWait{1000};
 constexpr std::chrono::seconds kDiscardWait{10};
+
 [[noreturn]] void refuse_inode(int code, InodeNumber inode, std::string_view why) {
   raise(code, fmt::format("inode {}", inode), "{}", why);
 }
@@ -45,7 +43,6 @@ class FileHandle final : public OpenFile {
       names_.append_log(inode_, state_, append ? std::nullopt : std::optional(offset), data);
       return;
     }
-    state_->closing = false;
     const auto writer = state_->current_writer();
     if (append) {
       const std::lock_guard lock(state_->append_mutex);
@@ -65,7 +62,6 @@ class FileHandle final : public OpenFile {
   StartedWrite start_write(std::uint64_t offset, ConstByteSpan data, bool append) override {
     check_writer();
     if (kind_ == FileKind::log) return {};
-    state_->closing = false;
     auto writer = state_->current_writer();
     std::unique_lock order(state_->append_mutex, std::defer_lock);
     // Who has it may be at an allocation.
@@ -112,16 +108,13 @@ class FileHandle final : public OpenFile {
       names_.check_lost(*state_);
       state_->current_writer()->drain();
     }
-    note_closing();
   }
 
   bool flush_now() override {
     if (!intent_.write) return true;
     if (names_.sync_always()) return false;
     if (kind_ == FileKind::log) return true;
-    if (!names_.check_lost_now(*state_) || !state_->current_writer()->is_drained()) return false;
-    note_closing();
-    return true;
+    return names_.check_lost_now(*state_) && state_->current_writer()->is_drained();
   }
 
   void close() noexcept override {
@@ -138,10 +131,6 @@ class FileHandle final : public OpenFile {
   }
 
  private:
-  void note_closing() {
-    if (kind_ == FileKind::log || !state_->current_writer()->anything_written()) return;
-    state_->closing = true;
-  }
   void check_writer() const {
     if (!intent_.write) refuse_inode(EBADF, inode_, "not open for writing");
   }
@@ -197,20 +186,12 @@ std::shared_ptr<ContentWriter> NamespaceImpl::make_writer(MediaClass media_class
                                          });
 }
 
-// Waits for a commit under way, and a moment for one that seems about to begin.
-void NamespaceImpl::wait_until_openable(InodeNumber number, const OpenIntent& intent) {
+void NamespaceImpl::wait_until_openable(InodeNumber number) {
   TreeLock lock(tree_mutex_);
-  const auto deadline = std::chrono::steady_clock::now() + kCloseWait;
   for (;;) {
     const State state = tree_.get(number).open;
-    if (!state || !state->writer) return;
-    if (state->committing) {
-      commits_.wait(lock);
-    } else if (intent.write || !state->closing) {
-      return;
-    } else if (commits_.wait_until(lock, deadline) == std::cv_status::timeout) {
-      return;
-    }
+    if (!state || !state->committing) return;
+    commits_.wait(lock);
   }
 }
 
@@ -221,7 +202,7 @@ std::unique_ptr<OpenFile> NamespaceImpl::open(InodeNumber number, const OpenInte
   Journal::Ticket ticket = 0;
   while (!file) {
     // The gate must not be held while waiting for a commit, which needs it.
-    wait_until_openable(number, intent);
+    wait_until_openable(number);
     const ChangeLock lock =
         intent.write ? begin_change(kSmallRecord, intent.truncate) : lock_for_change();
     Inode& inode = tree_.get(number);
@@ -269,7 +250,6 @@ std::unique_ptr<OpenFile> NamespaceImpl::open_locked(Inode& inode, const OpenInt
   if (writer) {
     state->set_writer(writer);
     state->times_set = false;
-    state->closing = false;
     state->lost = nullptr;
   }
   const FileKind kind = state->writer ? FileKind::write_once : inode.kind;

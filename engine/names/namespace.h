@@ -174,7 +174,7 @@ class NamespaceImpl final : public Namespace {
   std::pair<Attributes, std::unique_ptr<OpenFile>> create_locked(
       ChangeLock& lock, InodeNumber parent, std::string_view name, std::uint32_t mode,
       mpool::Owner owner, const OpenIntent& intent);
-  void wait_until_openable(InodeNumber number, const OpenIntent& intent);
+  void wait_until_openable(InodeNumber number);
   std::shared_ptr<ContentWriter> make_writer(MediaClass media_class);
   std::unique_ptr<MblockWriter> allocate_mblock(MediaClass media_class,
                                                 std::optional<std::uint64_t> near);

@@ -69,8 +69,6 @@ class OpenState {
   // file tells. Guarded by persist_mutex.
   std::exception_ptr lost;
   std::mutex append_mutex;  // orders writes at the end; taken with no other lock held
-  // A descriptor was closed after the last write: the last close may be on its way to us.
-  std::atomic<bool> closing = false;
 
   // Where the name of an inode that is not recorded is.
   InodeNumber parent = 0;

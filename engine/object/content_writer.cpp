@@ -445,11 +445,6 @@ std::uint64_t ContentWriter::length() const {
   return impl_->length();
 }
 
-bool ContentWriter::anything_written() const {
-  const std::lock_guard lock(impl_->mutex_);
-  return !impl_->fresh_.empty() || !impl_->sealed_.empty();
-}
-
 void ContentWriter::drain() {
   Impl::Lock lock(impl_->mutex_);
   const Impl::Exclusive exclusive(*impl_, lock);

@@ -99,7 +99,6 @@ class ContentWriter {
   void declare_length(std::uint64_t length);
   // The greater of what was written and what was declared.
   std::uint64_t length() const;
-  bool anything_written() const;
 
   // Hands everything gathered to the device, as far as whole pages are complete; but for the end of
   // a small file, which seal() may defer.

@@ -37,7 +37,7 @@ void set_size(FileSystem& file_system, fuse_ino_t inode, off_t size, const fuse_
   if (size < 0) mpool::raise(EINVAL, "truncate", "negative size {}", size);
   if (info != nullptr) {
     Handle& handle = handle_of(*info);
-    file_system.open_files.note_write(handle);
+    file_system.open_files.note_write(handle, 0);
     handle.file().truncate(static_cast<std::uint64_t>(size));
   } else {
     file_system.names.truncate(inode, static_cast<std::uint64_t>(size));

@@ -188,6 +188,7 @@ void op_write(fuse_req_t request, fuse_ino_t inode, const char* data, size_t siz
     const bool sync = (info->flags & O_DSYNC) != 0;
     if (!context.may_wait()) {
       if (sync || handle.closing()) return context.hand_over(request);
+      file_system.open_files.note_write(handle, info->lock_owner);
       mpool::StartedWrite write = file.start_write(from, payload, handle.append());
       if (write.kind == mpool::StartedWrite::Kind::must_wait) return context.hand_over(request);
       if (write.kind == mpool::StartedWrite::Kind::transfer &&
@@ -197,7 +198,7 @@ void op_write(fuse_req_t request, fuse_ino_t inode, const char* data, size_t siz
       fuse_reply_write(request, size);
       return;
     }
-    file_system.open_files.note_write(handle);
+    file_system.open_files.note_write(handle, info->lock_owner);
     if (!sync && !handle.append() && !context.tried_again() &&
         file.kind() != mpool::FileKind::log) {
       file.reserve(from, size);
@@ -212,7 +213,7 @@ void op_write(fuse_req_t request, fuse_ino_t inode, const char* data, size_t siz
 void op_flush(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
   answer(request, "flush", inode, [&](FileSystem& file_system) {
     Handle& handle = handle_of(*info);
-    file_system.open_files.note_flush(handle);
+    file_system.open_files.note_flush(handle, info->lock_owner);
     if (RequestContext& context = RequestContext::current(); context.may_wait()) {
       handle.file().flush();
     } else if (!handle.file().flush_now()) {

@@ -23,8 +23,10 @@ Handle& OpenFiles::add(std::unique_ptr<mpool::OpenFile> file, const mpool::OpenI
   }
 }
 
-void OpenFiles::note_flush(Handle& handle) {
+void OpenFiles::note_flush(Handle& handle, std::uint64_t owner) {
   if (!handle.writes_) return;
+  std::uint64_t writer = owner;
+  if (!handle.writer_.compare_exchange_strong(writer, 0) && writer != 0) return;
   const std::lock_guard lock(mutex_);
   if (handle.shared_ || handle.closing_ != 0) return;
   const std::uint64_t number = next_number_++;
@@ -33,7 +35,10 @@ void OpenFiles::note_flush(Handle& handle) {
   handle.flushed_at_ = Clock::now();
 }
 
-void OpenFiles::note_write(Handle& handle) {
+void OpenFiles::note_write(Handle& handle, std::uint64_t owner) {
+  if (std::uint64_t nobody = 0; handle.writer_.load(std::memory_order_relaxed) == nobody) {
+    handle.writer_.compare_exchange_strong(nobody, owner);
+  }
   // Only the first write after a close needs the lock.
   if (!handle.closing()) return;
   const std::lock_guard lock(mutex_);

@@ -29,6 +29,8 @@ class Handle {
   std::unique_ptr<mpool::OpenFile> file_;
   bool writes_ = false;
   bool append_ = false;
+  // Who wrote, and has not closed since; 0: nobody is known to have.
+  std::atomic<std::uint64_t> writer_ = 0;
   // Its number in OpenFiles::closing_; 0 when it is not there. Changed under OpenFiles::mutex_.
   std::atomic<std::uint64_t> closing_ = 0;
   Clock::time_point flushed_at_;
@@ -42,8 +44,11 @@ class Handle {
 // caller does next may overtake it on another thread. So from the FLUSH of a close on, a writing
 // handle counts as closing until it is released or written to again. What depends on the file waits
 // for that with settle(), and changes wait for all closes before them with settle_earlier(), so
-// that changes stay in the order their callers made them. A close of a duplicated descriptor is
-// followed by no RELEASE: it is waited for in vain once, for kSettleTime.
+// that changes stay in the order their callers made them.
+//
+// A close of an inherited or duplicated descriptor is followed by no RELEASE. While one who wrote
+// has the file open, closes of others are known to be such ones: each process that writes starts
+// others, which close what they inherit. The rest is waited for in vain once, for kSettleTime.
 //
 // Threads: all functions may be called at the same time; no lock is held while a file is closed.
 class OpenFiles {
@@ -57,9 +62,10 @@ class OpenFiles {
 
   // Takes over `file`, opened as `intent` says.
   Handle& add(std::unique_ptr<mpool::OpenFile> file, const mpool::OpenIntent& intent);
-  // A descriptor of the handle is being closed; the handle was written to.
-  void note_flush(Handle& handle);
-  void note_write(Handle& handle);
+  // A descriptor of the handle is being closed; the handle was written to. `owner`: the lock owner
+  // of the request, which stands for a process's table of descriptors; 0: not known.
+  void note_flush(Handle& handle, std::uint64_t owner);
+  void note_write(Handle& handle, std::uint64_t owner);
   // Closes the file, after those that began closing before it, and forgets the handle.
   void close(Handle& handle) noexcept;
   // The same without waiting; false, and nothing done, where close() might have to.

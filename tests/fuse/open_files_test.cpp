@@ -20,6 +20,10 @@ using namespace std::chrono_literals;
 // Longer than any test should take: what waits comes back because of what it waits for.
 constexpr std::chrono::milliseconds kLong{60'000};
 
+// Processes that have a file open.
+constexpr std::uint64_t kOwner = 7;
+constexpr std::uint64_t kChild = 8;
+
 // Something that waits, on a thread of its own.
 class Waiting {
  public:
@@ -97,8 +101,8 @@ TEST_F(OpenFilesTest, ClosesTheRestInOrder) {
 TEST_F(OpenFilesTest, NothingToSettle) {
   files_.settle(1);
   open(1, true);  // being written
-  files_.note_flush(open(2, false));
-  files_.note_flush(open(3, true, FileKind::log));
+  files_.note_flush(open(2, false), kOwner);
+  files_.note_flush(open(3, true, FileKind::log), kOwner);
   for (const mpool::InodeNumber inode : {1u, 2u, 3u})
     files_.settle(inode);
   files_.settle_earlier();
@@ -106,16 +110,45 @@ TEST_F(OpenFilesTest, NothingToSettle) {
 
 TEST_F(OpenFilesTest, WritingGoesOnAfterAFlush) {
   Handle& handle = open(1, true);
-  files_.note_flush(handle);
-  files_.note_write(handle);
+  files_.note_flush(handle, kOwner);
+  files_.note_write(handle, kOwner);
   files_.settle(1);
   files_.settle_earlier();
 }
 
+TEST_F(OpenFilesTest, ChildrenOfTheWriterCloseWhatTheyInherited) {
+  Handle& handle = open(1, true);
+  files_.note_write(handle, kOwner);
+  files_.note_flush(handle, kChild);
+  files_.note_write(handle, kChild);  // another one, who writes, too
+  files_.note_flush(handle, kChild);
+  files_.settle(1);
+  EXPECT_TRUE(files_.settled());
+
+  files_.note_flush(handle, kOwner);
+  EXPECT_FALSE(files_.settled());
+  files_.note_write(handle, kChild);  // who wrote first was not the last one
+  files_.settle(1);
+  files_.note_flush(handle, kOwner);
+  EXPECT_TRUE(files_.settled());
+  files_.note_flush(handle, kChild);
+  Waiting settled([&] { files_.settle(1); });
+  EXPECT_FALSE(settled.soon());
+  files_.close(handle);
+}
+
+TEST_F(OpenFilesTest, WritersWithoutANumberAreNobody) {
+  Handle& handle = open(1, true);
+  files_.note_write(handle, 0);
+  files_.note_flush(handle, kChild);
+  EXPECT_FALSE(files_.settled());
+  files_.close(handle);
+}
+
 TEST_F(OpenFilesTest, WaitsForTheCloseAfterAFlush) {
   Handle& handle = open(1, true);
-  files_.note_flush(handle);
-  files_.note_flush(handle);
+  files_.note_flush(handle, kOwner);
+  files_.note_flush(handle, kOwner);
   Waiting settled([&] { files_.settle(1); });
   EXPECT_FALSE(settled.soon());
   files_.settle(2);
@@ -124,21 +157,21 @@ TEST_F(OpenFilesTest, WaitsForTheCloseAfterAFlush) {
 
 TEST_F(OpenFilesTest, WaitsForAWriteAfterAFlush) {
   Handle& handle = open(1, true);
-  files_.note_flush(handle);
+  files_.note_flush(handle, kOwner);
   Waiting settled([&] { files_.settle(1); });
   EXPECT_FALSE(settled.soon());
-  files_.note_write(handle);
+  files_.note_write(handle, kOwner);
 }
 
 TEST_F(OpenFilesTest, WaitsForAllClosesBefore) {
   open(1, true);
   Handle& second = open(2, true);
   Handle& third = open(3, true);
-  files_.note_flush(second);
-  files_.note_flush(third);
+  files_.note_flush(second, kOwner);
+  files_.note_flush(third, kOwner);
   Waiting settled([&] { files_.settle_earlier(); });
   EXPECT_FALSE(settled.soon());
-  files_.note_flush(open(4, true));  // later, so not waited for
+  files_.note_flush(open(4, true), kOwner);  // later, so not waited for
   files_.close(second);
   EXPECT_FALSE(settled.soon());
   files_.close(third);
@@ -147,8 +180,8 @@ TEST_F(OpenFilesTest, WaitsForAllClosesBefore) {
 TEST_F(OpenFilesTest, ClosesInTheOrderOfFlushes) {
   Handle& first = open(1, true);
   Handle& second = open(2, true);
-  files_.note_flush(second);
-  files_.note_flush(first);
+  files_.note_flush(second, kOwner);
+  files_.note_flush(first, kOwner);
   Waiting closed([&] { files_.close(first); });
   EXPECT_FALSE(closed.soon());
   files_.close(second);
@@ -160,8 +193,8 @@ TEST_F(OpenFilesTest, CloseNowKeepsTheOrderOfFlushes) {
   Handle& first = open(1, true);
   Handle& second = open(2, true);
   EXPECT_TRUE(files_.settled());
-  files_.note_flush(second);
-  files_.note_flush(first);
+  files_.note_flush(second, kOwner);
+  files_.note_flush(first, kOwner);
   EXPECT_FALSE(files_.settled());
   EXPECT_FALSE(files_.close_now(first));
   EXPECT_TRUE(files_.close_now(second));
@@ -176,9 +209,9 @@ TEST(OpenFilesShared, ADuplicatedDescriptorIsWaitedForOnce) {
   OpenFiles files(10ms);
   Handle& handle = files.add(std::make_unique<FakeFile>(1, FileKind::write_once, closed),
                              {.read = false, .write = true, .append = false, .truncate = false});
-  files.note_flush(handle);
+  files.note_flush(handle, kOwner);
   files.settle(1);
-  files.note_flush(handle);
+  files.note_flush(handle, kOwner);
   files.settle_earlier();
   EXPECT_EQ(files.count(), 1u);
 }

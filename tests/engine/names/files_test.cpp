@@ -99,22 +99,6 @@ TEST(WriteOnce, CommitsWithItsLastWritingHandle) {
   EXPECT_EQ(tree.get("f"), "one two");
 }
 
-TEST(WriteOnce, AReaderWaitsForACloseUnderWay) {
-  TestTree tree;
-  for (int round = 0; round < 20; ++round) {
-    const std::string name = "f" + std::to_string(round);
-    const auto file = tree.create(name);
-    file->write(0, bytes_of("text"), false);
-    file->flush();
-    std::thread closer([&] {
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
-      file->close();
-    });
-    EXPECT_EQ(tree.get(name), "text");
-    closer.join();
-  }
-}
-
 TEST(WriteOnce, TruncationToZeroStartsOver) {
   TestTree tree;
   const auto file = tree.create("f");

@@ -23,9 +23,8 @@ TEST(ContentWriter, NothingWritten) {
   TestPool test(32);
   File file(test);
   EXPECT_EQ(file.writer.length(), 0u);
-  EXPECT_FALSE(file.writer.anything_written());
   file.writer.write(5, {});
-  EXPECT_FALSE(file.writer.anything_written());
+  EXPECT_EQ(file.writer.length(), 0u);
   EXPECT_EQ(file.commit(true), 0u);
   EXPECT_TRUE(file.extents.empty());
 }
@@ -39,7 +38,6 @@ TEST(ContentWriter, OneByte) {
   TestPool test(32);
   File file(test);
   file.put(0, 1);
-  EXPECT_TRUE(file.writer.anything_written());
   EXPECT_EQ(file.commit(true), 1u);
   ASSERT_EQ(file.extents.size(), 1u);
   EXPECT_EQ(file.extents[0].length, 1u);
@@ -193,7 +191,6 @@ TEST(ContentWriter, DeclaredLength) {
   File file(test);
   file.writer.declare_length(3 * kZone);
   EXPECT_EQ(file.writer.length(), 3 * kZone);
-  EXPECT_FALSE(file.writer.anything_written());
   file.writer.declare_length(10);
   EXPECT_EQ(file.writer.length(), 3 * kZone);
   file.put(100, 100);
@@ -256,7 +253,6 @@ TEST(ContentWriter, DiscardThenRewrite) {
   file.writer.declare_length(10 * kZone);
   file.writer.discard();
   EXPECT_EQ(file.writer.length(), 0u);
-  EXPECT_FALSE(file.writer.anything_written());
   EXPECT_EQ(test.used_zones(), before);
   file.put(100, 3000);
   file.commit(false);

@@ -107,7 +107,7 @@ TEST(StartedWrite, TheFirstOfAZoneMustWait) {
   File file(test, kBigZone);
   Starter starter(file);
   EXPECT_EQ(starter.start(kPageSize, kPageSize), Kind::must_wait);
-  EXPECT_FALSE(file.writer.anything_written());
+  EXPECT_EQ(file.writer.length(), 0u);
   file.put(kPageSize, kPageSize);
   EXPECT_EQ(starter.start(5 * kPageSize, kPageSize), Kind::transfer);
   EXPECT_EQ(starter.start(kBigZone - kPageSize, 2 * kPageSize), Kind::must_wait);
@@ -120,7 +120,7 @@ TEST(StartedWrite, WhatIsReservedNeedNotWait) {
   File file(test, kBigZone);
   Starter starter(file);
   file.writer.reserve(kBigZone - kPageSize, 2 * kPageSize);
-  EXPECT_FALSE(file.writer.anything_written());
+  EXPECT_EQ(file.writer.length(), 0u);
   EXPECT_EQ(starter.start(kBigZone - kPageSize, kPageSize), Kind::transfer);
   EXPECT_EQ(starter.start(kBigZone, kPageSize), Kind::done);  // it goes on, so it is gathered
   starter.end_all();
