@@ -62,8 +62,8 @@ def parse_arguments():
     parser.add_argument("--files", type=positive(int), default=1000, help="small files (default %(default)s)")
     parser.add_argument("--tree", type=positive(int), default=20000,
                         help="files for stat (default %(default)s)")
-    parser.add_argument("--engine", choices=("libaio", "io_uring"), default="libaio",
-                        help="of fio, for depths above 1 (default %(default)s)")
+    parser.add_argument("--engine", choices=("libaio", "io_uring"),
+                        help="of fio, for depths above 1 (default libaio, in memory io_uring)")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write all results there, too")
     parser.add_argument("--list", action="store_true", help="show targets and workloads")
     parser.add_argument("--idle", action="store_true", help="CPU time and memory of idle daemons on an empty pool")
@@ -97,14 +97,20 @@ def programs_of(build):
     return [str(path.resolve()) for path in found.values()]
 
 
+def engine_of(options):
+    """On tmpfs, libaio does each request while it is submitted: the depth would be 1, whatever is asked for."""
+    return options.engine or ("io_uring" if options.on == "memory" else "libaio")
+
+
 def settings_of(options):
     mpool, mpoolfs = programs_of(options.build)
+    engine = engine_of(options)
     if options.smoke:
         return workloads.Settings(mpool, mpoolfs, size=32 * MIB, seconds=0.2, files=20, tree=300,
-                                  engine=options.engine)
+                                  engine=engine)
     size = options.size or (256 * MIB if options.on == "memory" else 512 * MIB)
     return workloads.Settings(mpool, mpoolfs, size=size, seconds=options.seconds, files=options.files,
-                              tree=options.tree, engine=options.engine)
+                              tree=options.tree, engine=engine)
 
 
 class Progress:
