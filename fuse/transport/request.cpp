@@ -35,11 +35,9 @@ RequestMemory::RequestMemory(unsigned count, std::size_t payload_size)
       stride_(HugeMemory::kHugePageSize + huge_part(payload_size)),
       memory_(count * stride_) {
   for (unsigned number = 0; number < count; ++number) {
-    std::byte* const start = memory_.span().data() + number * stride_;
-    // Neither matters when it is refused. What is not used need not count where the system commits
-    // itself to all memory that is mapped.
-    ::mprotect(start, kHeadAt, PROT_NONE);
-    ::madvise(start + kHeadAt, kPageSize + kSmall, MADV_NOHUGEPAGE);
+    // Refused by kernels without huge pages, which does not matter.
+    ::madvise(memory_.span(number * stride_, HugeMemory::kHugePageSize).data(),
+              HugeMemory::kHugePageSize, MADV_NOHUGEPAGE);
   }
 }
 

@@ -27,7 +27,7 @@ class RequestMemory {
  public:
   static constexpr std::size_t kSmall = 128u << 10;  // bytes
 
-  // payload_size: bytes, whole pages. Error ENOMEM.
+  // payload_size: bytes, whole pages, more than kSmall. Error ENOMEM.
   RequestMemory(unsigned count, std::size_t payload_size);
 
   // The page before the payload.
