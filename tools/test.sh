@@ -7,10 +7,9 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 parallel=2  # test programs at a time
-# Tests run in the release build and with the address and undefined-behaviour sanitizers. Those that take long run in
-# one of the two, by the suite they are in: the mounts over io_uring are "released", those over /dev/fuse are
-# "sanitized", with a sanitized mpool and mpoolfs, and so are the tests of the command, of mlogs, of other
-# implementations' pools and of mutated images. What "measures" costs is for the release build alone. --long runs
+# Tests run in the release build or with the address and undefined-behaviour sanitizers, by the suite they are in: the
+# mounts over io_uring are "released", those over /dev/fuse are "sanitized", with a sanitized mpool and mpoolfs, and so
+# are all unit tests; simulated crashes are in both. What "measures" costs is for the release build alone. --long runs
 # everything in both, and what is "long".
 not_released=(--no-suite sanitized --no-suite long)
 not_sanitized=(--no-suite released --no-suite measures --no-suite long)
@@ -139,7 +138,7 @@ start_sanitized_builds() {
   rm -f "$source_root/build-asan/programs-done"
   {
     nice ninja -C "$source_root/build-asan" mount-programs && touch "$source_root/build-asan/programs-done" &&
-      nice ninja -C "$source_root/build-asan" &&
+      nice ninja -C "$source_root/build-asan" all meson-test-prereq &&
       nice ninja -C "$source_root/build-tsan" tests/threads/threads-test
   } >"$source_root/build-asan/build.log" 2>&1 &
   sanitized_builds=$!
