@@ -9,7 +9,7 @@
 namespace mpool::check {
 namespace {
 
-constexpr std::uint64_t kReadSize = 1u << 20;
+constexpr std::uint64_t kLogReadSize = 1u << 20;
 constexpr const char* kRestore =
     "what it held is not to be had from this device; restore it from a backup";
 
@@ -76,7 +76,7 @@ std::optional<LostBlocks> find_lost_blocks(const MlogPlace& place, const Mlog::F
       round_down(std::uint64_t{facts.blocks} * place.sector_size, kPageSize);
   // Where nothing of the log is found in so much, nothing follows.
   std::uint64_t limit = std::min(place.capacity, start + Mlog::kFlushSetSize);
-  AlignedBuffer buffer(std::min(kReadSize, place.capacity));
+  AlignedBuffer buffer(std::min(kLogReadSize, place.capacity));
   for (std::uint64_t from = start; from < limit; from += buffer.size()) {
     const auto length =
         static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), limit - from));

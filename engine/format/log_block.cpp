@@ -5,28 +5,28 @@
 namespace mpool {
 namespace {
 
-constexpr std::size_t kMagicAt = 2;
+constexpr std::size_t kBlockMagicAt = 2;
 constexpr std::size_t kPreviousAt = 24;
 constexpr std::size_t kCurrentAt = 28;
-constexpr std::size_t kGenerationAt = 32;
+constexpr std::size_t kBlockGenerationAt = 32;
 
 }  // namespace
 
 void LogBlockHeader::store(ByteSpan block) const {
   std::memset(block.first(kSize).data(), 0, kSize);
   store_le<std::uint16_t>(block, 0, kVersion);
-  magic.store(block, kMagicAt);
+  magic.store(block, kBlockMagicAt);
   store_le<std::uint32_t>(block, kPreviousAt, previous_flush_set);
   store_le<std::uint32_t>(block, kCurrentAt, flush_set);
-  store_le<std::uint64_t>(block, kGenerationAt, generation);
+  store_le<std::uint64_t>(block, kBlockGenerationAt, generation);
 }
 
 std::optional<LogBlockHeader> LogBlockHeader::load(ConstByteSpan block) {
   if (load_le<std::uint16_t>(block, 0) != kVersion) return std::nullopt;
-  return LogBlockHeader{.magic = Uuid::load(block, kMagicAt),
+  return LogBlockHeader{.magic = Uuid::load(block, kBlockMagicAt),
                         .previous_flush_set = load_le<std::uint32_t>(block, kPreviousAt),
                         .flush_set = load_le<std::uint32_t>(block, kCurrentAt),
-                        .generation = load_le<std::uint64_t>(block, kGenerationAt)};
+                        .generation = load_le<std::uint64_t>(block, kBlockGenerationAt)};
 }
 
 void ChunkHeader::store(ByteSpan block, std::size_t offset) const {
