@@ -20,12 +20,12 @@ void reply_data(fuse_req_t request, mpool::ConstByteSpan data) {
 DataJob::DataJob(RequestContext& context) : context_(context) {}
 
 template <typename Reply>
-void DataJob::finish(int error, Reply&& reply) noexcept {
+void DataJob::finish(int error, const Reply& reply) noexcept {
   const RequestContext::Scope scope(context_);
   if (error != 0) {
     fuse_reply_err(request_, errno_for_caller(error));
   } else {
-    std::forward<Reply>(reply)();
+    reply();
   }
   context_.resume();
 }

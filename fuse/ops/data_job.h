@@ -48,7 +48,7 @@ class DataJob final : private ReadAhead::Reader {
   void written(int error) noexcept;
   // Answers with an error, or by `reply`.
   template <typename Reply>
-  void finish(int error, Reply&& reply) noexcept;
+  void finish(int error, const Reply& reply) noexcept;
 
   RequestContext& context_;
   Read read_{*this};

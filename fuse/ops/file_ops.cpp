@@ -186,9 +186,9 @@ void op_write(fuse_req_t request, fuse_ino_t inode, const char* data, size_t siz
     const mpool::ConstByteSpan payload = mpool::as_bytes(data, size);
     // For descriptors opened so, and writes that ask for it, the kernel leaves this to us.
     const bool sync = (info->flags & O_DSYNC) != 0;
+    file_system.open_files.note_write(handle, info->lock_owner);
     if (!context.may_wait()) {
-      if (sync || handle.closing()) return context.hand_over(request);
-      file_system.open_files.note_write(handle, info->lock_owner);
+      if (sync) return context.hand_over(request);
       mpool::StartedWrite write = file.start_write(from, payload, handle.append());
       if (write.kind == mpool::StartedWrite::Kind::must_wait) return context.hand_over(request);
       if (write.kind == mpool::StartedWrite::Kind::transfer &&
@@ -198,7 +198,6 @@ void op_write(fuse_req_t request, fuse_ino_t inode, const char* data, size_t siz
       fuse_reply_write(request, size);
       return;
     }
-    file_system.open_files.note_write(handle, info->lock_owner);
     if (!sync && !handle.append() && !context.tried_again() &&
         file.kind() != mpool::FileKind::log) {
       file.reserve(from, size);

@@ -26,6 +26,7 @@ Handle& OpenFiles::add(std::unique_ptr<mpool::OpenFile> file, const mpool::OpenI
 void OpenFiles::note_flush(Handle& handle, std::uint64_t owner) {
   if (!handle.writes_) return;
   std::uint64_t writer = owner;
+  // Somebody else's close, while who wrote has the file open.
   if (!handle.writer_.compare_exchange_strong(writer, 0) && writer != 0) return;
   const std::lock_guard lock(mutex_);
   if (handle.shared_ || handle.closing_ != 0) return;
@@ -40,7 +41,7 @@ void OpenFiles::note_write(Handle& handle, std::uint64_t owner) {
     handle.writer_.compare_exchange_strong(nobody, owner);
   }
   // Only the first write after a close needs the lock.
-  if (!handle.closing()) return;
+  if (handle.closing_.load(std::memory_order_relaxed) == 0) return;
   const std::lock_guard lock(mutex_);
   stop_closing(handle);
 }

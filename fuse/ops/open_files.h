@@ -19,8 +19,6 @@ class Handle {
  public:
   mpool::OpenFile& file() { return *file_; }
   bool append() const { return append_; }
-  // Between note_flush() and the release: the next write has to be noted.
-  bool closing() const { return closing_.load(std::memory_order_relaxed) != 0; }
 
  private:
   friend class OpenFiles;

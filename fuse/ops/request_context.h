@@ -50,8 +50,8 @@ class RequestContext {
   }
   bool tried_again() const noexcept { return tried_again_; }
 
-  // What the answer to OPEN or CREATE is to say beside what libfuse knows: the backing file of which
-  // the kernel serves the file; 0: none.
+  // What the answer to OPEN or CREATE is to say beside what libfuse knows: the backing file of
+  // which the kernel serves the file; 0: none.
   void set_backing_id(std::uint32_t id) noexcept { backing_id_ = id; }
 
   // !may_wait(): device I/O that answers the request when it is done.

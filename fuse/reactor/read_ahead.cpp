@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "engine/base/aligned_buffer.h"
-#include "engine/base/huge_memory.h"
 #include "engine/device/device.h"
 #include "fuse/reactor/planned_read.h"
 

@@ -38,6 +38,7 @@ TEST(ContentWriter, OneByte) {
   TestPool test(32);
   File file(test);
   file.put(0, 1);
+  EXPECT_EQ(file.writer.length(), 1u);
   EXPECT_EQ(file.commit(true), 1u);
   ASSERT_EQ(file.extents.size(), 1u);
   EXPECT_EQ(file.extents[0].length, 1u);
@@ -189,8 +190,10 @@ TEST(ContentWriter, GapsReadAsZeros) {
 TEST(ContentWriter, DeclaredLength) {
   TestPool test(32);
   File file(test);
+  const auto before = test.used_zones();
   file.writer.declare_length(3 * kZone);
   EXPECT_EQ(file.writer.length(), 3 * kZone);
+  EXPECT_EQ(test.used_zones(), before);
   file.writer.declare_length(10);
   EXPECT_EQ(file.writer.length(), 3 * kZone);
   file.put(100, 100);
