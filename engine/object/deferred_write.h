@@ -44,8 +44,8 @@ class DeferredWrite {
 
   Device& device_;
   const std::uint64_t offset_;  // bytes on the device
-  std::mutex mutex_;     // held while writing; guards pages_
-  AlignedBuffer pages_;  // empty: written
+  std::mutex mutex_;            // held while writing; guards pages_
+  AlignedBuffer pages_;         // empty: written
   std::atomic<bool> done_ = false;
 };
 
