@@ -349,16 +349,6 @@ bool NamespaceImpl::is_on_device(const Inode& inode) {
   return is_committed(inode) && deferred_writes_of(inode).empty();
 }
 
-void NamespaceImpl::write_out_deferred(InodeNumber number) {
-  std::vector<std::shared_ptr<DeferredWrite>> deferred;
-  {
-    const TreeLook lock(tree_mutex_);
-    deferred = deferred_writes_of(tree_.get(number));
-  }
-  for (const auto& write : deferred)
-    write->write_out();
-}
-
 std::unique_ptr<const ReadMap> NamespaceImpl::make_read_map(const Inode& inode) {
   auto map = std::make_unique<ReadMap>();
   map->size = inode.size;
@@ -424,15 +414,24 @@ std::vector<InodeNumber> NamespaceImpl::committed_files() {
 const ReadMap* NamespaceImpl::need_read_map(InodeNumber number, OpenState& state) {
   static const ReadMap empty;
   if (const ReadMap* map = state.read_map()) return map;
-  const TreeLock lock(tree_mutex_);
-  if (state.writer) {
-    refuse_inode(EAGAIN, number, "is being written: it can be read when it is closed");
+  for (;;) {
+    std::vector<std::shared_ptr<DeferredWrite>> deferred;
+    {
+      const TreeLock lock(tree_mutex_);
+      if (state.writer) {
+        refuse_inode(EAGAIN, number, "is being written: it can be read when it is closed");
+      }
+      const Inode& inode = tree_.get(number);
+      if (inode.kind == FileKind::log) return nullptr;
+      if (inode.kind == FileKind::empty) return &empty;
+      if (const ReadMap* map = state.read_map()) return map;
+      // Looked at together with the writer: it may have committed a moment ago.
+      deferred = deferred_writes_of(inode);
+      if (deferred.empty()) return &state.set_read_map(make_read_map(inode));
+    }
+    for (const auto& write : deferred)
+      write->write_out();
   }
-  const Inode& inode = tree_.get(number);
-  if (inode.kind == FileKind::log) return nullptr;
-  if (inode.kind == FileKind::empty) return &empty;
-  if (const ReadMap* map = state.read_map()) return map;
-  return &state.set_read_map(make_read_map(inode));
 }
 
 FileKind NamespaceImpl::kind_of(InodeNumber number) {
@@ -442,7 +441,6 @@ FileKind NamespaceImpl::kind_of(InodeNumber number) {
 
 std::size_t NamespaceImpl::read_content(InodeNumber number, OpenState& state, std::uint64_t offset,
                                         ByteSpan into) {
-  if (state.read_map() == nullptr) write_out_deferred(number);
   const ReadMap* map = need_read_map(number, state);
   // A file that was not committed when it was opened may have been left empty and become a log.
   if (!map) return read_log(number, state, offset, into);

@@ -186,10 +186,10 @@ class NamespaceImpl final : public Namespace {
   // and nothing is.
   std::vector<std::shared_ptr<DeferredWrite>> deferred_writes_of(const Inode& inode);
   bool is_on_device(const Inode& inode);
-  void write_out_deferred(InodeNumber inode);
   std::unique_ptr<const ReadMap> make_read_map(const Inode& inode);
   ReadMap::Piece make_piece(const Extent& extent, const ObjectRecord& mblock) const;
-  // Null: it has become a log. EAGAIN while it is being written.
+  // Null: it has become a log. EAGAIN while it is being written. What of the content is in memory
+  // only is written out first.
   const ReadMap* need_read_map(InodeNumber inode, OpenState& state);
 
   // commits.cpp

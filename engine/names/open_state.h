@@ -74,8 +74,8 @@ class OpenState {
   InodeNumber parent = 0;
   std::string name;
 
-  // Made by the first reader of a committed file, whose content never changes: it is set once, with
-  // the tree's lock, and read without.
+  // Made by the first reader of a committed file, whose content never changes, when all of it is on
+  // the device: it is set once, with the tree's lock, and read without.
   const ReadMap* read_map() const { return read_map_ready_.load(std::memory_order_acquire); }
   const ReadMap& set_read_map(std::unique_ptr<const ReadMap> map) {
     read_map_ = std::move(map);

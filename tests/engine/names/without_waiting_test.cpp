@@ -1,8 +1,10 @@
 // Reading, writing and looking without waiting for the device.
 #include <algorithm>
 #include <atomic>
+#include <barrier>
 #include <cerrno>
 #include <cstring>
+#include <memory>
 #include <optional>
 #include <random>
 #include <semaphore>
@@ -567,6 +569,45 @@ TEST(Now, OthersDoNotWaitForTheJournal) {
   EXPECT_TRUE(tree.names().attributes_now(kRootInode));
   held.device->go_on.release();
   syncer.join();
+}
+
+// A reader that opened the file before its commit may meet that at any moment of a read. The commit
+// is done while small contents are still on their way to the device.
+TEST(Reads, ThatMeetTheCommitGetWhatWasWritten) {
+  constexpr int kFiles = 2000;
+  constexpr int kReaders = 3;
+  TestTree tree;
+  std::unique_ptr<OpenFile> early;
+  std::string text;
+  std::barrier turn(kReaders + 1);
+  std::vector<std::thread> readers;
+  for (int number = 0; number < kReaders; ++number) {
+    readers.emplace_back([&] {
+      std::string found;
+      for (int i = 0; i < kFiles; ++i) {
+        turn.arrive_and_wait();
+        while (errno_of([&] { found = TestTree::read_all(*early); }) == EAGAIN) {
+        }
+        EXPECT_EQ(found, text) << "file " << i;
+        turn.arrive_and_wait();
+      }
+    });
+  }
+  for (int i = 0; i < kFiles; ++i) {
+    text = pattern(kPage, i);
+    {
+      const ScopedFile file(tree.create("f"));
+      file->write(0, bytes_of(text), false);
+      early = tree.open("f", {.read = true});
+      turn.arrive_and_wait();
+    }
+    EXPECT_EQ(tree.get("f"), text) << "file " << i;
+    turn.arrive_and_wait();
+    early->close();
+    tree.unlink("f");
+  }
+  for (std::thread& reader : readers)
+    reader.join();
 }
 
 }  // namespace
