@@ -212,10 +212,10 @@ void op_write(fuse_req_t request, fuse_ino_t inode, const char* data, size_t siz
 void op_flush(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
   answer(request, "flush", inode, [&](FileSystem& file_system) {
     Handle& handle = handle_of(*info);
-    file_system.open_files.note_flush(handle, info->lock_owner);
-    if (RequestContext& context = RequestContext::current(); context.may_wait()) {
-      handle.file().flush();
-    } else if (!handle.file().flush_now()) {
+    RequestContext& context = RequestContext::current();
+    if (context.may_wait()) {
+      file_system.open_files.flush(handle, info->lock_owner);
+    } else if (!file_system.open_files.flush_now(handle, info->lock_owner)) {
       return context.hand_over(request);
     }
     fuse_reply_err(request, 0);

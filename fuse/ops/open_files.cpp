@@ -1,6 +1,7 @@
 #include "fuse/ops/open_files.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "fuse/reactor/worker_pool.h"
@@ -23,17 +24,53 @@ Handle& OpenFiles::add(std::unique_ptr<mpool::OpenFile> file, const mpool::OpenI
   }
 }
 
-void OpenFiles::note_flush(Handle& handle, std::uint64_t owner) {
+void OpenFiles::flush(Handle& handle, std::uint64_t owner) {
+  between_notes(handle, owner, [&] {
+    handle.file_->flush();
+    return true;
+  });
+}
+
+bool OpenFiles::flush_now(Handle& handle, std::uint64_t owner) {
+  return between_notes(handle, owner, [&] { return handle.file_->flush_now(); });
+}
+
+template <typename Flush>
+bool OpenFiles::between_notes(Handle& handle, std::uint64_t owner, const Flush& flush) {
+  flush_arrived(handle, owner);
+  bool ends = true;
+  try {
+    ends = flush();
+  } catch (...) {
+    flush_ends(handle);
+    throw;
+  }
+  if (ends) flush_ends(handle);
+  return ends;
+}
+
+void OpenFiles::flush_arrived(Handle& handle, std::uint64_t owner) {
   if (!handle.writes_) return;
   std::uint64_t writer = owner;
   // Somebody else's close, while who wrote has the file open.
   if (!handle.writer_.compare_exchange_strong(writer, 0) && writer != 0) return;
   const std::lock_guard lock(mutex_);
-  if (handle.shared_ || handle.closing_ != 0) return;
-  const std::uint64_t number = next_number_++;
-  closing_.emplace(number, &handle);
-  handle.closing_ = number;
-  handle.flushed_at_ = Clock::now();
+  if (!handle.shared_) start_closing(handle);
+}
+
+void OpenFiles::flush_ends(Handle& handle) noexcept {
+  if (handle.closing_ == 0) return;
+  const std::lock_guard lock(mutex_);
+  handle.release_until_ = Clock::now() + settle_time_;
+  changed_.notify_all();
+}
+
+void OpenFiles::start_closing(Handle& handle) {
+  if (handle.closing_ == 0) {
+    closing_.emplace(next_number_, &handle);
+    handle.closing_ = next_number_++;
+  }
+  handle.release_until_.reset();
 }
 
 void OpenFiles::note_write(Handle& handle, std::uint64_t owner) {
@@ -53,7 +90,18 @@ void OpenFiles::stop_closing(Handle& handle) {
   changed_.notify_all();
 }
 
+void OpenFiles::release_arrived(Handle& handle) noexcept {
+  if (!handle.writes_) return;
+  const std::lock_guard lock(mutex_);
+  try {
+    start_closing(handle);
+  } catch (const std::bad_alloc&) {
+    // It was taken for shared: who opens the file now may find it not committed.
+  }
+}
+
 void OpenFiles::close(Handle& handle) noexcept {
+  release_arrived(handle);
   if (handle.closing_ != 0) {
     std::unique_lock lock(mutex_);
     wait_for_numbers_below(lock, handle.closing_);
@@ -63,6 +111,7 @@ void OpenFiles::close(Handle& handle) noexcept {
 }
 
 bool OpenFiles::close_now(Handle& handle) noexcept {
+  release_arrived(handle);
   if (handle.closing_ != 0) {
     const std::lock_guard lock(mutex_);
     if (!closing_.empty() && closing_.begin()->first < handle.closing_) return false;
@@ -95,13 +144,17 @@ void OpenFiles::close_all() noexcept {
 // Under the lock the handle cannot go away unless it is taken out of closing_.
 void OpenFiles::wait_for(std::unique_lock<std::mutex>& lock, Handle& handle) {
   const std::uint64_t number = handle.closing_;
-  const Clock::time_point deadline = handle.flushed_at_ + settle_time_;
   const WorkerPool::Waiting waiting;
-  const bool closed =
-      changed_.wait_until(lock, deadline, [&] { return !closing_.contains(number); });
-  if (closed) return;
-  handle.shared_ = true;
-  stop_closing(handle);
+  while (closing_.contains(number)) {
+    if (!handle.release_until_) {
+      changed_.wait(lock);
+    } else if (Clock::now() < *handle.release_until_) {
+      changed_.wait_until(lock, *handle.release_until_);
+    } else {
+      handle.shared_ = true;
+      stop_closing(handle);
+    }
+  }
 }
 
 void OpenFiles::wait_for_numbers_below(std::unique_lock<std::mutex>& lock, std::uint64_t limit) {

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 
 #include "engine/names/names.h"
 
@@ -29,9 +30,12 @@ class Handle {
   bool append_ = false;
   // Who wrote, and has not closed since; 0: nobody is known to have.
   std::atomic<std::uint64_t> writer_ = 0;
-  // Its number in OpenFiles::closing_; 0 when it is not there. Changed under OpenFiles::mutex_.
+  // Its number in OpenFiles::closing_; 0 when it is not there. Changed under OpenFiles::mutex_, as
+  // are the members that follow.
   std::atomic<std::uint64_t> closing_ = 0;
-  Clock::time_point flushed_at_;
+  // While it is closing: until when a RELEASE may be on its way. None: it has come, or the FLUSH
+  // has not been answered.
+  std::optional<Clock::time_point> release_until_;
   bool shared_ = false;  // a close was not the last one: there are other descriptors
   std::list<Handle>::iterator self_;
 };
@@ -42,16 +46,18 @@ class Handle {
 // caller does next may overtake it on another thread. So from the FLUSH of a close on, a writing
 // handle counts as closing until it is released or written to again. What depends on the file waits
 // for that with settle(), and changes wait for all closes before them with settle_earlier(), so
-// that changes stay in the order their callers made them.
+// that changes stay in the order their callers made them. However long the device takes for the
+// FLUSH, and for the commit once the RELEASE is here, they wait.
 //
 // A close of an inherited or duplicated descriptor is followed by no RELEASE. While one who wrote
 // has the file open, closes of others are known to be such ones: each process that writes starts
-// others, which close what they inherit. The rest is waited for in vain once, for kSettleTime.
+// others, which close what they inherit. The rest is waited for in vain once, for kSettleTime from
+// the answer to the FLUSH.
 //
 // Threads: all functions may be called at the same time; no lock is held while a file is closed.
 class OpenFiles {
  public:
-  // After a FLUSH the RELEASE follows at once, but a busy machine may take its time.
+  // After the answer to a FLUSH the RELEASE follows at once, but a busy machine may take its time.
   static constexpr std::chrono::milliseconds kSettleTime{1000};
 
   OpenFiles() : OpenFiles(kSettleTime) {}
@@ -60,13 +66,16 @@ class OpenFiles {
 
   // Takes over `file`, opened as `intent` says.
   Handle& add(std::unique_ptr<mpool::OpenFile> file, const mpool::OpenIntent& intent);
-  // A descriptor of the handle is being closed; the handle was written to. `owner`: the lock owner
-  // of the request, which stands for a process's table of descriptors; 0: not known.
-  void note_flush(Handle& handle, std::uint64_t owner);
+  // The handle is being written to. `owner`: the lock owner of the request, which stands for a
+  // process's table of descriptors; 0: not known.
   void note_write(Handle& handle, std::uint64_t owner);
+  // A descriptor of the handle is being closed: OpenFile::flush(), to be called before the answer.
+  void flush(Handle& handle, std::uint64_t owner);
+  // The same with OpenFile::flush_now(); false: flush() is to follow.
+  bool flush_now(Handle& handle, std::uint64_t owner);
   // Closes the file, after those that began closing before it, and forgets the handle.
   void close(Handle& handle) noexcept;
-  // The same without waiting; false, and nothing done, where close() might have to.
+  // The same without waiting; false where it might have to: close() is to follow.
   bool close_now(Handle& handle) noexcept;
   // Closes what is left, in the order of opening: the mount ended with files open.
   void close_all() noexcept;
@@ -83,7 +92,14 @@ class OpenFiles {
  private:
   using Clock = Handle::Clock;
 
-  // Under `lock`: forgets that the handle is closing.
+  // Notes that a FLUSH has come, and its end unless flush() says that it has not ended.
+  template <typename Flush>
+  bool between_notes(Handle& handle, std::uint64_t owner, const Flush& flush);
+  void flush_arrived(Handle& handle, std::uint64_t owner);
+  void flush_ends(Handle& handle) noexcept;
+  void release_arrived(Handle& handle) noexcept;
+  // Under mutex_: the handle is closing, or is not.
+  void start_closing(Handle& handle);
   void stop_closing(Handle& handle);
   // Waits for those closing with smaller numbers.
   void wait_for_numbers_below(std::unique_lock<std::mutex>& lock, std::uint64_t limit);

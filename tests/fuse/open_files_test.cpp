@@ -1,13 +1,17 @@
 #include "fuse/ops/open_files.h"
 
 #include <atomic>
+#include <cerrno>
+#include <condition_variable>
 #include <functional>
+#include <mutex>
 #include <thread>
 #include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "engine/base/error.h"
 #include "tests/fuse/idle_file.h"
 
 namespace mpoolfs {
@@ -48,25 +52,60 @@ class Waiting {
   std::thread thread_;
 };
 
-// Tells when it is closed.
+// A device that does nothing until it is told to.
+class Device {
+ public:
+  void stall() {
+    const std::lock_guard lock(mutex_);
+    stalled_ = true;
+  }
+  void go_on() {
+    const std::lock_guard lock(mutex_);
+    stalled_ = false;
+    changed_.notify_all();
+  }
+  bool stalled() {
+    const std::lock_guard lock(mutex_);
+    return stalled_;
+  }
+  void use() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return !stalled_; });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool stalled_ = false;
+};
+
+// Tells when it is closed. Closes and flushes wait for the device.
 class FakeFile final : public test::IdleFile {
  public:
-  FakeFile(mpool::InodeNumber inode, FileKind kind, std::vector<mpool::InodeNumber>& closed)
-      : IdleFile(inode, kind), closed_(closed) {}
+  FakeFile(mpool::InodeNumber inode, FileKind kind, std::vector<mpool::InodeNumber>& closed,
+           Device& device)
+      : IdleFile(inode, kind), closed_(closed), device_(device) {}
 
-  void close() noexcept override { closed_.push_back(inode()); }
+  void flush() override { device_.use(); }
+  bool flush_now() override { return !device_.stalled(); }
+  void close() noexcept override {
+    device_.use();
+    closed_.push_back(inode());
+  }
 
  private:
   std::vector<mpool::InodeNumber>& closed_;
+  Device& device_;
 };
 
 class OpenFilesTest : public testing::Test {
  protected:
   Handle& open(mpool::InodeNumber inode, bool write, FileKind kind = FileKind::write_once) {
-    return files_.add(std::make_unique<FakeFile>(inode, kind, closed_),
+    return files_.add(std::make_unique<FakeFile>(inode, kind, closed_, device_),
                       {.read = !write, .write = write, .append = kind == FileKind::log});
   }
 
+  Device device_;
   std::vector<mpool::InodeNumber> closed_;
   OpenFiles files_{kLong};
 };
@@ -101,8 +140,8 @@ TEST_F(OpenFilesTest, ClosesTheRestInOrder) {
 TEST_F(OpenFilesTest, NothingToSettle) {
   files_.settle(1);
   open(1, true);  // being written
-  files_.note_flush(open(2, false), kOwner);
-  files_.note_flush(open(3, true, FileKind::log), kOwner);
+  files_.flush(open(2, false), kOwner);
+  files_.flush(open(3, true, FileKind::log), kOwner);
   for (const mpool::InodeNumber inode : {1u, 2u, 3u})
     files_.settle(inode);
   files_.settle_earlier();
@@ -110,7 +149,7 @@ TEST_F(OpenFilesTest, NothingToSettle) {
 
 TEST_F(OpenFilesTest, WritingGoesOnAfterAFlush) {
   Handle& handle = open(1, true);
-  files_.note_flush(handle, kOwner);
+  files_.flush(handle, kOwner);
   files_.note_write(handle, kOwner);
   files_.settle(1);
   files_.settle_earlier();
@@ -119,19 +158,19 @@ TEST_F(OpenFilesTest, WritingGoesOnAfterAFlush) {
 TEST_F(OpenFilesTest, ChildrenOfTheWriterCloseWhatTheyInherited) {
   Handle& handle = open(1, true);
   files_.note_write(handle, kOwner);
-  files_.note_flush(handle, kChild);
+  files_.flush(handle, kChild);
   files_.note_write(handle, kChild);  // another one, who writes, too
-  files_.note_flush(handle, kChild);
+  files_.flush(handle, kChild);
   files_.settle(1);
   EXPECT_TRUE(files_.settled());
 
-  files_.note_flush(handle, kOwner);
+  files_.flush(handle, kOwner);
   EXPECT_FALSE(files_.settled());
   files_.note_write(handle, kChild);  // who wrote first was not the last one
   files_.settle(1);
-  files_.note_flush(handle, kOwner);
+  files_.flush(handle, kOwner);
   EXPECT_TRUE(files_.settled());
-  files_.note_flush(handle, kChild);
+  files_.flush(handle, kChild);
   Waiting settled([&] { files_.settle(1); });
   EXPECT_FALSE(settled.soon());
   files_.close(handle);
@@ -140,15 +179,15 @@ TEST_F(OpenFilesTest, ChildrenOfTheWriterCloseWhatTheyInherited) {
 TEST_F(OpenFilesTest, WritersWithoutANumberAreNobody) {
   Handle& handle = open(1, true);
   files_.note_write(handle, 0);
-  files_.note_flush(handle, kChild);
+  files_.flush(handle, kChild);
   EXPECT_FALSE(files_.settled());
   files_.close(handle);
 }
 
 TEST_F(OpenFilesTest, WaitsForTheCloseAfterAFlush) {
   Handle& handle = open(1, true);
-  files_.note_flush(handle, kOwner);
-  files_.note_flush(handle, kOwner);
+  files_.flush(handle, kOwner);
+  files_.flush(handle, kOwner);
   Waiting settled([&] { files_.settle(1); });
   EXPECT_FALSE(settled.soon());
   files_.settle(2);
@@ -157,7 +196,7 @@ TEST_F(OpenFilesTest, WaitsForTheCloseAfterAFlush) {
 
 TEST_F(OpenFilesTest, WaitsForAWriteAfterAFlush) {
   Handle& handle = open(1, true);
-  files_.note_flush(handle, kOwner);
+  files_.flush(handle, kOwner);
   Waiting settled([&] { files_.settle(1); });
   EXPECT_FALSE(settled.soon());
   files_.note_write(handle, kOwner);
@@ -167,11 +206,11 @@ TEST_F(OpenFilesTest, WaitsForAllClosesBefore) {
   open(1, true);
   Handle& second = open(2, true);
   Handle& third = open(3, true);
-  files_.note_flush(second, kOwner);
-  files_.note_flush(third, kOwner);
+  files_.flush(second, kOwner);
+  files_.flush(third, kOwner);
   Waiting settled([&] { files_.settle_earlier(); });
   EXPECT_FALSE(settled.soon());
-  files_.note_flush(open(4, true), kOwner);  // later, so not waited for
+  files_.flush(open(4, true), kOwner);  // later, so not waited for
   files_.close(second);
   EXPECT_FALSE(settled.soon());
   files_.close(third);
@@ -180,8 +219,8 @@ TEST_F(OpenFilesTest, WaitsForAllClosesBefore) {
 TEST_F(OpenFilesTest, ClosesInTheOrderOfFlushes) {
   Handle& first = open(1, true);
   Handle& second = open(2, true);
-  files_.note_flush(second, kOwner);
-  files_.note_flush(first, kOwner);
+  files_.flush(second, kOwner);
+  files_.flush(first, kOwner);
   Waiting closed([&] { files_.close(first); });
   EXPECT_FALSE(closed.soon());
   files_.close(second);
@@ -193,8 +232,8 @@ TEST_F(OpenFilesTest, CloseNowKeepsTheOrderOfFlushes) {
   Handle& first = open(1, true);
   Handle& second = open(2, true);
   EXPECT_TRUE(files_.settled());
-  files_.note_flush(second, kOwner);
-  files_.note_flush(first, kOwner);
+  files_.flush(second, kOwner);
+  files_.flush(first, kOwner);
   EXPECT_FALSE(files_.settled());
   EXPECT_FALSE(files_.close_now(first));
   EXPECT_TRUE(files_.close_now(second));
@@ -204,16 +243,82 @@ TEST_F(OpenFilesTest, CloseNowKeepsTheOrderOfFlushes) {
   EXPECT_THAT(closed_, ElementsAre(2, 1));
 }
 
-TEST(OpenFilesShared, ADuplicatedDescriptorIsWaitedForOnce) {
-  std::vector<mpool::InodeNumber> closed;
-  OpenFiles files(10ms);
-  Handle& handle = files.add(std::make_unique<FakeFile>(1, FileKind::write_once, closed),
-                             {.read = false, .write = true, .append = false, .truncate = false});
-  files.note_flush(handle, kOwner);
-  files.settle(1);
-  files.note_flush(handle, kOwner);
-  files.settle_earlier();
-  EXPECT_EQ(files.count(), 1u);
+// Descriptors are taken for shared at once.
+class ImpatientOpenFilesTest : public testing::Test {
+ protected:
+  Handle& open(mpool::InodeNumber inode) {
+    return files_.add(std::make_unique<FakeFile>(inode, FileKind::write_once, closed_, device_),
+                      {.read = false, .write = true, .append = false, .truncate = false});
+  }
+
+  Device device_;
+  std::vector<mpool::InodeNumber> closed_;
+  OpenFiles files_{1ms};
+};
+
+TEST_F(ImpatientOpenFilesTest, ADuplicatedDescriptorIsWaitedForOnce) {
+  Handle& handle = open(1);
+  files_.flush(handle, kOwner);
+  files_.settle(1);
+  files_.flush(handle, kOwner);
+  EXPECT_TRUE(files_.settled());
+  files_.settle_earlier();
+  EXPECT_EQ(files_.count(), 1u);
+}
+
+TEST_F(ImpatientOpenFilesTest, AFlushMayTakeLong) {
+  Handle& handle = open(1);
+  device_.stall();
+  EXPECT_FALSE(files_.flush_now(handle, kOwner));
+  Waiting change([&] { files_.settle_earlier(); });
+  EXPECT_FALSE(change.soon());
+  Waiting flushed([&] { files_.flush(handle, kOwner); });
+  EXPECT_FALSE(change.soon());
+  device_.go_on();
+  change.join();  // no RELEASE came
+}
+
+TEST_F(ImpatientOpenFilesTest, ACommitMayTakeLong) {
+  Handle& handle = open(1);
+  files_.flush(handle, kOwner);
+  device_.stall();
+  Waiting closed([&] { files_.close(handle); });
+  EXPECT_FALSE(closed.soon());
+  Waiting change([&] { files_.settle_earlier(); });
+  Waiting opened([&] { files_.settle(1); });
+  EXPECT_FALSE(change.soon());
+  EXPECT_FALSE(opened.soon());
+  device_.go_on();
+}
+
+TEST_F(ImpatientOpenFilesTest, TheLastCloseOfASharedOneIsWaitedFor) {
+  Handle& handle = open(1);
+  files_.flush(handle, kOwner);
+  files_.settle(1);
+  files_.flush(handle, kOwner);
+  device_.stall();
+  Waiting closed([&] { files_.close(handle); });
+  EXPECT_FALSE(closed.soon());
+  Waiting opened([&] { files_.settle(1); });
+  EXPECT_FALSE(opened.soon());
+  device_.go_on();
+}
+
+TEST_F(ImpatientOpenFilesTest, WhatFailsToFlushIsClosingNevertheless) {
+  class FailingFile final : public test::IdleFile {
+   public:
+    using IdleFile::IdleFile;
+    void flush() override { throw mpool::Error(EIO, "test", "fails"); }
+    bool flush_now() override { throw mpool::Error(EIO, "test", "fails"); }
+  };
+  Handle& handle = files_.add(std::make_unique<FailingFile>(1),
+                              {.read = false, .write = true, .append = false, .truncate = false});
+  EXPECT_THROW(files_.flush_now(handle, kOwner), mpool::Error);
+  EXPECT_FALSE(files_.settled());
+  EXPECT_THROW(files_.flush(handle, kOwner), mpool::Error);
+  EXPECT_FALSE(files_.settled());
+  files_.settle(1);  // for a while
+  EXPECT_TRUE(files_.settled());
 }
 
 }  // namespace

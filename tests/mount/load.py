@@ -17,6 +17,8 @@ import sys
 import tempfile
 import time
 
+import harness
+
 PAGE = 4096
 _PAGE_RECORD = struct.Struct("<QII")
 _COPIES = PAGE // _PAGE_RECORD.size
@@ -237,6 +239,18 @@ class Worker:
             raise AssertionError(f"worker {self.number}: {what}")
 
 
+    def expect_content(self, file, expected, path):
+        """The whole content, from a file that is open without a buffer. Not to be readable yet is wrong, too."""
+        found = bytearray()
+        try:
+            while part := os.pread(file.fileno(), len(expected) + PAGE, len(found)):
+                found += part
+        except BlockingIOError as error:
+            raise AssertionError(f"worker {self.number}: {path}: closed, but not committed") from error
+        self.expect(found == expected, f"{path}: not what was written: {len(found)} of {len(expected)} bytes, "
+                    f"different: {harness.differences(expected, found)}")
+
+
 class Replace(Worker):
     """Replaces files by others: writes a new one, renames it over the old one, and looks at what is there then."""
 
@@ -266,8 +280,8 @@ class Churn(Worker):
         key, pages = self.new_key(), self.some_pages()
         path = self.directory / f"churn-{key}"
         write_file(path, pages_of_file(key, pages))
-        with open(path, "rb") as file:
-            self.expect(file.read() == pages_of_file(key, pages), f"{path}: not what was written")
+        with open(path, "rb", buffering=0) as file:
+            self.expect_content(file, pages_of_file(key, pages), path)
             self.names.append(path)
             if len(self.names) > 8:
                 self.names.pop(0).unlink()
@@ -397,10 +411,10 @@ class Mixed(Worker):
             os.fsync(descriptor)
         write_all(descriptor, data[cut:])
         os.close(descriptor)
-        with open(mine, "rb") as file:
+        with open(mine, "rb", buffering=0) as file:
             os.rename(mine, shared)
             self.append()
-            self.expect(file.read() == data, f"{shared}: not what was written")
+            self.expect_content(file, data, shared)
         self.expect(SHARED_LOG in os.listdir(self.directory), "the log is not listed")
         os.setxattr(self.directory, "user.last", str(key).encode())
 
