@@ -79,8 +79,8 @@ class Device {
   // call. What is known at once (EINVAL, EROFS, EIO of a device offline) and a ring that takes
   // nothing are thrown; then done() is not called. Failures are counted and take the device offline
   // as those of read() and write(), and as no message goes with the errno each is logged.
-  // Devices that are not files of the system, and memory that is not aligned to kPageSize, are
-  // served before the call returns.
+  // Devices that are not files of the system or in front of one, and memory that is not aligned to
+  // kPageSize, are served before the call returns.
   void start_read(IoRing& ring, DeviceTransfer& transfer, std::uint64_t offset, ByteSpan into);
   void start_write(IoRing& ring, DeviceTransfer& transfer, std::uint64_t offset,
                    ConstByteSpan from);
@@ -104,6 +104,8 @@ class Device {
   // errno) then goes to DeviceTransfer::completed(). Here: does all of it at once and posts the
   // result. Throws Error when it cannot be begun.
   virtual void start_impl(DeviceTransfer& transfer);
+  // For a device in front of another: that one's start_impl().
+  static void start_on(Device& behind, DeviceTransfer& transfer) { behind.start_impl(transfer); }
 
  private:
   friend class DeviceTransfer;

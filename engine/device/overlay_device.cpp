@@ -5,6 +5,8 @@
 #include <mutex>
 #include <utility>
 
+#include "engine/device/transfer.h"
+
 namespace mpool {
 
 namespace {
@@ -54,6 +56,28 @@ void OverlayDevice::read_impl(std::uint64_t offset, ByteSpan into) {
       std::memset(target, 0, kPageSize);
     }
   }
+}
+
+void OverlayDevice::start_impl(DeviceTransfer& transfer) {
+  if (base_ != nullptr && !transfer.write_ && is_untouched(transfer.offset_, transfer.left_)) {
+    start_on(*base_, transfer);
+  } else {
+    Device::start_impl(transfer);
+  }
+}
+
+bool OverlayDevice::is_untouched(std::uint64_t offset, std::uint64_t length) {
+  const std::shared_lock lock(mutex_);
+  const std::uint64_t end = ceil_div(offset + length, kPageSize);
+  for (std::uint64_t page = offset / kPageSize; page < end; ++page) {
+    const auto found = chunks_.find(page / kChunkPages);
+    if (found == chunks_.end()) continue;
+    const Chunk& chunk = found->second;
+    const std::size_t index = page % kChunkPages;
+    if (chunk.zeroed[index]) return false;
+    if (chunk.pages != nullptr && (*chunk.pages)[index] != nullptr) return false;
+  }
+  return true;
 }
 
 void OverlayDevice::write_impl(std::uint64_t offset, ConstByteSpan from) {

@@ -31,6 +31,8 @@ class OverlayDevice : public Device {
   void flush_impl() override {}
   void discard_impl(std::uint64_t offset, std::uint64_t length) override;
   std::uint64_t query_size() override;
+  // Reads of what only the base has are the base's.
+  void start_impl(DeviceTransfer& transfer) override;
 
  private:
   static constexpr std::size_t kChunkPages = 256;
@@ -41,6 +43,8 @@ class OverlayDevice : public Device {
     std::bitset<kChunkPages> zeroed;
   };
 
+  // The base has all of the range.
+  bool is_untouched(std::uint64_t offset, std::uint64_t length);
   void discard_in_chunk(std::uint64_t chunk_number, std::size_t first, std::size_t last);
 
   std::unique_ptr<Device> base_;

@@ -32,6 +32,7 @@ class DeviceTransfer : public RingOperation {
  private:
   friend class Device;
   friend class FileDevice;
+  friend class OverlayDevice;
 
   Device* device_ = nullptr;
   IoRing* ring_ = nullptr;

@@ -111,6 +111,36 @@ TEST(Transfer, OfADeviceInMemory) {
   write_and_read_back(device);
 }
 
+TEST_F(TransferTest, OfAnOverlayAreTheBasesWhereNothingWasWritten) {
+  const auto data = pattern(8, 5);
+  open_file(O_RDWR | O_DIRECT)->write(0, data.span());
+  OverlayDevice overlay(open_file(O_RDONLY | O_DIRECT));
+  const auto own = pattern(1, 9);
+  overlay.write(3 * kPageSize, own.span());
+  overlay.discard(6 * kPageSize, kPageSize);
+  EnabledRing ring;
+  AlignedBuffer read(data.size());
+  const auto is_on_the_ring = [&](std::size_t page, std::size_t pages) {
+    Transfer reading;
+    overlay.start_read(ring, reading, page * kPageSize,
+                       read.span(page * kPageSize, pages * kPageSize));
+    const bool prepared = ring.prepared() > 0;
+    EXPECT_EQ(ring.result_of(reading), 0);
+    return prepared;
+  };
+  EXPECT_TRUE(is_on_the_ring(0, 3));
+  EXPECT_TRUE(same(read.span(0, 3 * kPageSize), data.span(0, 3 * kPageSize)));
+  EXPECT_FALSE(is_on_the_ring(2, 3));
+  EXPECT_TRUE(same(read.span(3 * kPageSize, kPageSize), own.span()));
+  EXPECT_TRUE(same(read.span(4 * kPageSize, kPageSize), data.span(4 * kPageSize, kPageSize)));
+  EXPECT_FALSE(is_on_the_ring(5, 2));
+  EXPECT_TRUE(all_zero(read.span(6 * kPageSize, kPageSize)));
+  EXPECT_TRUE(is_on_the_ring(7, 1));
+  EXPECT_TRUE(same(read.span(7 * kPageSize, kPageSize), data.span(7 * kPageSize, kPageSize)));
+  EXPECT_EQ(overlay.counters().reads, 4u);
+  EXPECT_EQ(overlay.counters().read_bytes, 9 * kPageSize);
+}
+
 TEST_F(TransferTest, ManyAtATime) {
   constexpr std::size_t kPages = 1000;
   constexpr std::size_t kInFlight = 64;  // more than the ring's submissions
