@@ -35,6 +35,17 @@ Journal::Ticket NamespaceImpl::record_pending(Inode& inode, Change change) {
   return ticket;
 }
 
+// Content of a file that lost its name while it was written, for those who have it open: it goes
+// with the last of them, or with a crash.
+Journal::Ticket NamespaceImpl::record_nameless(Change change) {
+  if (change.mblocks.empty()) return 0;
+  OrphanRecord orphans;
+  for (const auto& mblock : change.mblocks)
+    orphans.objects.push_back(mblock->id());
+  change.record = encode({now(), std::move(orphans)});
+  return journal_->add(std::move(change));
+}
+
 Journal::Ticket NamespaceImpl::persist(InodeNumber number, OpenState& state, bool last) {
   const std::lock_guard one(state.persist_mutex);
   if (state.lost) std::rethrow_exception(state.lost);
@@ -86,8 +97,9 @@ Journal::Ticket NamespaceImpl::record_sealed_locked(Inode& inode, OpenState& sta
   ContentRecord record{
       inode.number, false, {FileKind::write_once, length, std::move(sealed.extents)}};
   Content& content = record.content;
+  const bool nameless = inode.links == 0 && inode.shadowed == 0;
   // Nobody will ever read it: the mblocks are given up.
-  if (inode.links == 0 && inode.shadowed == 0) return 0;
+  if (nameless && state.committing && state.handles == 1) return 0;
   content.size = std::max(content.size, inode.size);
   if (!content.extents.empty()) {
     const Extent& end = content.extents.back();
@@ -106,6 +118,7 @@ Journal::Ticket NamespaceImpl::record_sealed_locked(Inode& inode, OpenState& sta
       pending_objects_[mblock->id()] = {mblock->finish(), mblock->deferred()};
   }
   Change change{.record = {}, .mblocks = std::move(sealed.mblocks), .mlog = {}, .deletes = {}};
+  if (nameless) return record_nameless(std::move(change));
   if (!inode.recorded) return record_pending(inode, std::move(change));
   if (!changes) return 0;
   change.record = encode({time, record});
@@ -183,6 +196,8 @@ void NamespaceImpl::commit_closed(InodeNumber number, const State& state) noexce
     writer = state->set_writer(nullptr);
     state->committing = false;
     commits_.notify_all();
+    // Together with the above: who waited for the commit must not find a file without a name.
+    let_go(number);
   }
   if (!failure.empty()) {
     spdlog::error("pool {}: file '{}' (inode {}) could not be committed{}: {}", pool_.name(), name,
@@ -308,19 +323,24 @@ void NamespaceImpl::close_handle(InodeNumber number, const State& state, bool wr
     log_closed = last && !state->writer;
     state->committing = commit;
   }
-  if (commit) commit_closed(number, state);
-  const auto attempt = [&](const auto& step) {
-    try {
-      step();
-    } catch (const std::exception& error) {
-      spdlog::error("pool {}: closing inode {}: {}", pool_.name(), number, error.what());
-    }
-  };
-  if (log_closed) attempt([&] { record_log_times(number, *state); });
-  attempt([&] {
-    const ChangeLock lock = lock_for_change();
-    drop_hold(number);
-  });
+  if (commit) return commit_closed(number, state);
+  if (log_closed) attempt_close(number, [&] { record_log_times(number, *state); });
+  const ChangeLock lock = lock_for_change();
+  let_go(number);
+}
+
+// drop_hold(), where there is nobody to tell of a failure.
+void NamespaceImpl::let_go(InodeNumber number) noexcept {
+  attempt_close(number, [&] { drop_hold(number); });
+}
+
+template <typename Step>
+void NamespaceImpl::attempt_close(InodeNumber number, const Step& step) noexcept {
+  try {
+    step();
+  } catch (const std::exception& error) {
+    spdlog::error("pool {}: closing inode {}: {}", pool_.name(), number, error.what());
+  }
 }
 
 }  // namespace mpool::names

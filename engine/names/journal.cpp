@@ -108,6 +108,10 @@ void Journal::make_room(std::size_t record_size, bool frees) {
 
 Journal::Ticket Journal::add(Change change) {
   const std::lock_guard lock(mutex_);
+  return add_locked(std::move(change));
+}
+
+Journal::Ticket Journal::add_locked(Change change) {
   if (!failure_.empty()) {
     queue_.push_back(std::move(change));  // as in lost_
     check_failed();
@@ -148,13 +152,12 @@ Journal::Ticket Journal::written() const {
 }
 
 void Journal::hold_deletes(bool hold) {
-  Change held{.record = {}, .mblocks = {}, .mlog = {}, .deletes = {}};
-  {
-    const std::lock_guard lock(mutex_);
-    hold_deletes_ = hold;
-    if (!hold) held.deletes.swap(held_);
-  }
-  if (!held.deletes.empty()) add(std::move(held));
+  // What a compaction is to record is either held or queued.
+  const Gate gate = open_gate();
+  const std::lock_guard lock(mutex_);
+  hold_deletes_ = hold;
+  if (hold || held_.empty() || !failure_.empty()) return;
+  add_locked({.record = {}, .mblocks = {}, .mlog = {}, .deletes = std::exchange(held_, {})});
 }
 
 void Journal::want_log_sync() {

@@ -94,8 +94,8 @@ class Journal {
   Ticket written() const;
 
   // While deletes are held, objects that lost their names are not deleted; at the end of the hold
-  // they are. Those held at the end of the journal are left to the next one, by what is on the
-  // media.
+  // they are. Those held at the end of the journal, or when it fails, are left to the next one, by
+  // what is on the media. The gate must not be held.
   void hold_deletes(bool hold);
 
  private:
@@ -106,6 +106,7 @@ class Journal {
   void run();
   void work();
   bool wait_for_work(std::unique_lock<std::mutex>& lock);
+  Ticket add_locked(Change change);  // under mutex_
   Batch take_batch();
   void write(Batch& batch);
   void flush_content(const Batch& batch);

@@ -194,7 +194,11 @@ class NamespaceImpl final : public Namespace {
 
   // commits.cpp
   Journal::Ticket record_pending(Inode& inode, Change change);
+  Journal::Ticket record_nameless(Change change);
   void commit_closed(InodeNumber inode, const State& state) noexcept;
+  void let_go(InodeNumber inode) noexcept;
+  template <typename Step>
+  void attempt_close(InodeNumber inode, const Step& step) noexcept;
   bool vanish(InodeNumber inode, const OpenState& state);
   Journal::Ticket record_sealed(InodeNumber inode, OpenState& state, std::uint64_t length,
                                 ContentWriter::Sealed sealed);

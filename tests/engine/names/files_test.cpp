@@ -1,7 +1,9 @@
 // The life of files: writing, committing, appending, and names that change meanwhile.
 #include <atomic>
 #include <cerrno>
+#include <string_view>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -176,6 +178,90 @@ TEST(WriteOnce, UnlinkedWhileWrittenLeavesNothing) {
   file->close();
   EXPECT_TRUE(tree.list("").empty());
   EXPECT_EQ(used_zones(tree), used);
+}
+
+enum class Loss { unlinked, replaced };
+enum class Fsync { none, with_name, without_name };
+
+class NameLostWhileWritten : public testing::TestWithParam<std::tuple<Loss, Fsync>> {};
+
+// The writer is not the last who has it open: what it wrote goes with the reader alone.
+TEST_P(NameLostWhileWritten, LeavesAllOfTheContentToItsReader) {
+  const auto [loss, synced] = GetParam();
+  TestTree tree;
+  tree.put("other", "other");
+  const auto used = used_zones(tree);
+  const std::size_t objects = tree.pool().object_count();
+  const std::string text = pattern(3 * kZoneSize + 777);
+  const std::size_t middle = kZoneSize + 100;
+  const auto writer = tree.create("f");
+  const auto reader = tree.open("f", {.read = true});
+  writer->write(0, bytes_of(std::string_view(text).substr(0, middle)), false);
+  if (synced == Fsync::with_name) writer->fsync();
+  if (loss == Loss::replaced) {
+    tree.rename("other", "f");
+  } else {
+    tree.unlink("f");
+  }
+  if (synced == Fsync::without_name) writer->fsync();
+  writer->write(middle, bytes_of(std::string_view(text).substr(middle)), false);
+  writer->flush();
+  writer->close();
+  EXPECT_TRUE(TestTree::read_all(*reader) == text) << "before it is synced";
+  EXPECT_GT(used_zones(tree), used);
+  EXPECT_TRUE(TestTree::read_all(*reader) == text) << "after that";
+  {
+    // A crash now: nobody will ever close it.
+    TestTree crashed(std::make_shared<Media>(*tree.media()), {});
+    EXPECT_EQ(crashed.dump(), tree.dump());
+    EXPECT_EQ(used_zones(crashed), used);
+    EXPECT_EQ(crashed.pool().object_count(), objects);
+  }
+  reader->close();
+  EXPECT_EQ(used_zones(tree), used);
+  EXPECT_EQ(tree.pool().object_count(), objects);
+  tree.remount();
+  EXPECT_EQ(used_zones(tree), used);
+  EXPECT_EQ(tree.pool().object_count(), objects);
+}
+
+INSTANTIATE_TEST_SUITE_P(WriteOnce, NameLostWhileWritten,
+                         testing::Combine(testing::Values(Loss::unlinked, Loss::replaced),
+                                          testing::Values(Fsync::none, Fsync::with_name,
+                                                          Fsync::without_name)));
+
+// Who looked the name up before another file took it waits for the commit. Nobody else has the file
+// open, so that the commit gives its content up: it must not be found as an empty file.
+TEST(WriteOnce, AnOpenThatWaitsForTheCommitOfAReplacedFileIsRefused) {
+  NamespaceOptions options;
+  options.commit_interval = std::chrono::hours(1);  // no writes but those of the commit
+  TestTree tree(options);
+  tree.put("other", "other");
+  const auto file = tree.create("f");
+  const InodeNumber inode = file->inode();
+  // Not at the start of a page: the commit cannot leave it in memory.
+  file->write(1, bytes_of("text"), false);
+  tree.names().sync();
+  tree.rename("other", "f");
+  std::thread opener;
+  int code = 0;
+  std::string found;
+  tree.device().before_write([&](std::uint64_t, ConstByteSpan) {
+    if (opener.joinable()) return;
+    opener = std::thread([&] {
+      code = errno_of([&] {
+        const ScopedFile reader(tree.names().open(inode, {.read = true}));
+        found = TestTree::read_all(*reader);
+      });
+    });
+  });
+  // Keeps what may be left of the close from coming before the open.
+  tree.names().on_committed([&](InodeNumber) {
+    if (opener.joinable()) opener.join();
+  });
+  file->close();
+  tree.device().before_write(nullptr);
+  EXPECT_EQ(code, ESTALE) << "found '" << found << "'";
 }
 
 // As editors and rsync save files: write beside, rename over.

@@ -241,6 +241,28 @@ TEST(HoldDeletes, OverACompaction) {
   EXPECT_EQ(tree.pool().object_count(), none + 1);
 }
 
+// Whoever ends the hold reads no more; it is not the one to be told that nothing can be written.
+TEST(HoldDeletes, EndsQuietlyAfterAFailure) {
+  const auto faults = std::make_shared<SimulatedFaults>();
+  TestTree tree({}, TestTree::Sizes{}, [&](std::shared_ptr<Media> media) {
+    return std::make_unique<MemoryDevice>("memory", std::move(media),
+                                          MemoryDevice::Options{.history = {}, .faults = faults});
+  });
+  const std::size_t none = tree.pool().object_count();
+  tree.put("f", pattern(2 * kZoneSize));
+  tree.names().hold_deletes(true);
+  tree.names().unlink(kRootInode, "f");
+  tree.names().sync();
+  faults->arm({.target = SimulatedFaults::Target::flush, .forever = true});
+  tree.mkdir("d");
+  EXPECT_EQ(errno_of([&] { tree.names().sync(); }), EIO);
+  EXPECT_NO_THROW(tree.names().hold_deletes(false));
+  EXPECT_EQ(tree.pool().object_count(), none + 2);
+  faults->disarm();
+  tree.remount();
+  EXPECT_EQ(tree.pool().object_count(), none);
+}
+
 TEST(NoRoom, AsksForFilesToBeClosed) {
   TestTree tree;
   const std::uint64_t free = tree.names().space(kRootInode).free;
