@@ -211,7 +211,7 @@ struct Session::Impl {
   // Throws when mounting has failed after all.
   void mounted(const TransportFacts& facts, const std::function<void()>& ready) {
     file_system.transport.set(facts);
-    file_system.native.start(fuse_session_fd(session.get()), facts.passthrough);
+    file_system.native.start(facts.passthrough);
     ready();
     spdlog::info("pool {}: mounted on {}, transport {}, {} queues on {} threads{}{}", options.pool,
                  options.mount_point, facts.name, facts.queues, facts.threads,
@@ -234,6 +234,7 @@ void Session::run(const std::function<void()>& ready) {
       ending.end(error.what());
     }
   };
+  impl_->file_system.native.prepare(fuse_session_fd(impl_->session.get()));
   const Transport transport(
       impl_->session.get(), impl_->options.transport, impl_->file_system.native.wanted(),
       impl_->options.workers,

@@ -87,7 +87,17 @@ void NativeReads::check_views() {
   }
 }
 
-void NativeReads::start(int fuse, bool passthrough) {
+void NativeReads::prepare(int fuse) {
+  if (!wanted()) return;
+  files_.emplace(names_, views_, fuse);
+  files_->on_idle([queue = queue_] {
+    const std::lock_guard lock(queue->mutex);
+    queue->idle_files = true;
+    queue->changed.notify_one();
+  });
+}
+
+void NativeReads::start(bool passthrough) {
   if (wanted() && !passthrough) {
     constexpr const char* kWhy =
         "this kernel has no FUSE passthrough (Linux 6.9 or later, CONFIG_FUSE_PASSTHROUGH)";
@@ -98,12 +108,6 @@ void NativeReads::start(int fuse, bool passthrough) {
     names_.on_durable([queue = queue_](std::span<const mpool::InodeNumber> inodes) {
       const std::lock_guard lock(queue->mutex);
       queue->durable.insert(queue->durable.end(), inodes.begin(), inodes.end());
-      queue->changed.notify_one();
-    });
-    files_.emplace(names_, views_, fuse);
-    files_->on_idle([queue = queue_] {
-      const std::lock_guard lock(queue->mutex);
-      queue->idle_files = true;
       queue->changed.notify_one();
     });
     names_.on_no_room([this] { files_->sweep(); });
@@ -184,7 +188,11 @@ void NativeReads::wait_for_readers() {
     const std::lock_guard lock(queue_->mutex);
     queue_->durable.clear();
   }
-  if (wanted()) show_all();
+  try {
+    if (wanted()) show_all();
+  } catch (const std::exception& error) {
+    spdlog::warn("the files of earlier mounts are read by the daemon: {}", error.what());
+  }
   waiting_ = false;
 }
 

@@ -30,7 +30,7 @@ namespace mpoolfs {
 // While there are any nothing is deleted (NamespaceOptions::hold_deletes) and no views are made: it
 // would no longer be possible to tell when they are gone.
 //
-// Threads: all functions but start() and stop() may be called at the same time.
+// Threads: all functions but prepare(), start() and stop() may be called at the same time.
 class NativeReads {
  public:
   // `other_readers`: ViewDevices::has_other_readers() before the namespace was mounted, which was
@@ -45,10 +45,12 @@ class NativeReads {
   // Whether FUSE passthrough is to be asked for.
   bool wanted() const { return !off_; }
 
-  // The mount is there, before anybody uses it. `fuse`: its descriptor of /dev/fuse. `passthrough`:
-  // the kernel has agreed to it; Error ENOTSUP when it has not and the choice is on. Makes the
-  // first view, of all committed files.
-  void start(int fuse, bool passthrough);
+  // Before the first request: from then on all opens are counted. `fuse`: the mount's descriptor of
+  // /dev/fuse.
+  void prepare(int fuse);
+  // The mount is there, and may be in use. `passthrough`: the kernel has agreed to it; Error
+  // ENOTSUP when it has not and the choice is on. Makes the first view, of all committed files.
+  void start(bool passthrough);
   // Before the descriptor is closed; nothing is entered after it.
   void stop();
 
@@ -87,7 +89,7 @@ class NativeReads {
   ViewDevices devices_;
   ViewSet views_;
   ReaderWatch watch_;
-  std::optional<BackingFiles> files_;  // from start() to stop()
+  std::optional<BackingFiles> files_;  // from prepare() to stop(), where native reads are wanted
   std::shared_ptr<Queue> queue_;
 
   const NativeChoice choice_;
