@@ -1,6 +1,6 @@
 #include "fuse/reactor/worker_pool.h"
 
-#include <system_error>
+#include <exception>
 
 #include <pthread.h>
 #include <spdlog/spdlog.h>
@@ -17,11 +17,7 @@ WorkerPool::Waiting::Waiting() noexcept : pool_(pool_of_thread) {
   if (pool_ == nullptr) return;
   const std::lock_guard lock(pool_->mutex_);
   --pool_->running_;
-  try {
-    pool_->add_thread_if_needed();
-  } catch (const std::system_error& error) {
-    spdlog::warn("no further thread for requests: {}", error.what());
-  }
+  pool_->add_thread_if_needed();
   pool_->changed_.notify_one();
 }
 
@@ -31,6 +27,11 @@ WorkerPool::Waiting::~Waiting() {
   if (pool_ == nullptr) return;
   const std::lock_guard lock(pool_->mutex_);
   ++pool_->running_;
+}
+
+WorkerPool::WorkerPool(unsigned limit) : limit_(limit) {
+  const std::lock_guard lock(mutex_);
+  add_thread();
 }
 
 void WorkerPool::finish() {
@@ -56,24 +57,26 @@ void WorkerPool::post(Job& job) {
   {
     const std::lock_guard lock(mutex_);
     queue_.push_back(&job);
-    try {
-      add_thread_if_needed();
-    } catch (const std::system_error&) {
-      if (threads_.empty()) {
-        queue_.pop_back();
-        throw;
-      }
-    }
+    add_thread_if_needed();
   }
   // Without the lock, which the one woken takes first of all.
   changed_.notify_one();
 }
 
 // Under mutex_.
-void WorkerPool::add_thread_if_needed() {
-  if (queue_.size() <= idle_ || running_ + idle_ >= limit_) return;
+void WorkerPool::add_thread() {
   threads_.emplace_back([this] { work(); });
   ++idle_;
+}
+
+// Under mutex_. Where the system has no more threads the others do the work.
+void WorkerPool::add_thread_if_needed() noexcept {
+  if (queue_.size() <= idle_ || running_ + idle_ >= limit_) return;
+  try {
+    add_thread();
+  } catch (const std::exception& error) {
+    spdlog::warn("no further thread for requests: {}", error.what());
+  }
 }
 
 void WorkerPool::work() {

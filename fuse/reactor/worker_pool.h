@@ -9,8 +9,8 @@
 
 namespace mpoolfs {
 
-// At most `limit` threads work at a time; they start when there is work for them. The queue is
-// bounded by its users: a job is a request, and a transport has a bounded number of those.
+// At most `limit` threads work at a time; all but the first start when there is work for them. The
+// queue is bounded by its users: a job is a request, and a transport has a bounded number of those.
 //
 // Some jobs wait for another one that comes later (a change for the close before it). They say so
 // with Waiting, and while they wait they do not count, so that even a limit of 1 never leaves
@@ -41,21 +41,20 @@ class WorkerPool {
     WorkerPool* const pool_;
   };
 
-  // limit: at least 1.
-  explicit WorkerPool(unsigned limit) : limit_(limit) {}
+  // limit: at least 1. Throws std::system_error when no thread can be started.
+  explicit WorkerPool(unsigned limit);
   ~WorkerPool() { finish(); }
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
 
-  // Throws std::system_error when no thread can be started and there is none; the job is not taken
-  // then.
   void post(Job& job);
   // Does what is queued, then ends the threads; nothing is posted after it.
   void finish();
 
  private:
   void work();
-  void add_thread_if_needed();
+  void add_thread();
+  void add_thread_if_needed() noexcept;
 
   const unsigned limit_;
   std::mutex mutex_;
