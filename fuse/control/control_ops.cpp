@@ -143,6 +143,9 @@ void control_listxattr(fuse_req_t request, fuse_ino_t inode, size_t size) {
 void control_open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
   if (!ControlTree::is_control(inode)) return operations().open(request, inode, info);
   answer_control(request, "open", inode, [&](FileSystem&, ControlTree& tree) {
+    // What the status is made of may be at work for long.
+    RequestContext& context = RequestContext::current();
+    if (!context.may_wait()) return context.hand_over(request);
     const bool writes = (info->flags & O_ACCMODE) != O_RDONLY;
     info->fh =
         tree.open(inode, {.read = true, .write = writes, .truncate = (info->flags & O_TRUNC) != 0});
