@@ -195,10 +195,12 @@ struct Session::Impl {
     notifier->finish();
     fuse_session_unmount(session.get());
     notifier->join();
+    file_system.notifier = nullptr;
   }
 
   void start_notifier() {
     notifier = std::make_shared<Notifier>(session.get());
+    file_system.notifier = notifier.get();
     file_system.names.on_committed(
         [target = notifier](mpool::InodeNumber inode) { target->attributes_changed(inode); });
     file_system.names.on_vanished([target = notifier](mpool::InodeNumber parent,

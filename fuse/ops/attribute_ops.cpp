@@ -52,11 +52,13 @@ bool is_empty(const mpool::AttributeChange& change) {
 
 void op_getattr(fuse_req_t request, fuse_ino_t inode, fuse_file_info*) {
   answer(request, "getattr", inode, [&](FileSystem& file_system) {
-    if (!RequestContext::current().may_wait()) {
+    RequestContext& context = RequestContext::current();
+    if (!context.may_wait()) {
       const auto attributes = file_system.names.attributes_now(inode);
-      if (!attributes) return RequestContext::current().hand_over(request);
+      if (!attributes || is_closing(file_system, *attributes)) return context.hand_over(request);
       return reply_attributes(request, file_system, *attributes);
     }
+    file_system.open_files.settle(inode);
     reply_attributes(request, file_system, file_system.names.attributes(inode));
   });
 }

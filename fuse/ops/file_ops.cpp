@@ -141,6 +141,7 @@ void op_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t m
     auto created = create_or_open(file_system, parent, name, made, intent,
                                   (info->flags & O_EXCL) != 0, context.may_wait());
     if (!created) return context.hand_over(request);
+    file_system.notifier->entries_changed(parent);
     auto& [attributes, file] = *created;
     const fuse_entry_param entry = to_entry(attributes, file_system.presentation);
     NativeEntry native = enter(file_system, *file, intent);

@@ -8,6 +8,7 @@
 #include "fuse/control/transport_facts.h"
 #include "fuse/ops/attributes.h"
 #include "fuse/ops/fuse_api.h"
+#include "fuse/ops/notifier.h"
 #include "fuse/ops/open_files.h"
 
 namespace mpoolfs {
@@ -20,12 +21,19 @@ struct FileSystem {
   mpool::Namespace& names;
   Presentation presentation;
   OpenFiles open_files;
+  Notifier* notifier = nullptr;  // the session's, as long as that lives
   // Answers what concerns `.mpool`; see operations_with_control().
   ControlTree* control = nullptr;
   SharedTransportFacts transport;
   NativeReads& native;                   // files that the kernel reads by itself
   std::atomic<std::uint64_t> reads = 0;  // READ requests so far
 };
+
+// A close of the file has returned, or will in a moment, which its attributes do not show yet: the
+// size is right, but the commit sets its time.
+inline bool is_closing(const FileSystem& file_system, const mpool::Attributes& attributes) {
+  return attributes.being_written && !file_system.open_files.settled(attributes.inode);
+}
 
 inline FileSystem& file_system_of(fuse_req_t request) {
   return *static_cast<FileSystem*>(fuse_req_userdata(request));

@@ -57,15 +57,22 @@ void op_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
     if (wanted == "." || wanted == "..") {
       return reply_entry(request, file_system, lookup_dots(file_system, parent, wanted));
     }
-    if (!RequestContext::current().may_wait()) {
+    RequestContext& context = RequestContext::current();
+    if (!context.may_wait()) {
       const mpool::LookupAnswer found = file_system.names.lookup_now(parent, wanted);
-      if (found.kind == mpool::LookupAnswer::Kind::must_wait) {
-        return RequestContext::current().hand_over(request);
+      if (found.kind == mpool::LookupAnswer::Kind::must_wait ||
+          (found && is_closing(file_system, *found))) {
+        return context.hand_over(request);
       }
       return found ? reply_entry(request, file_system, *found) : reply_absent(request);
     }
     try {
-      reply_entry(request, file_system, file_system.names.lookup(parent, wanted));
+      mpool::Attributes found = file_system.names.lookup(parent, wanted);
+      if (is_closing(file_system, found)) {
+        file_system.open_files.settle(found.inode);
+        found = file_system.names.lookup(parent, wanted);
+      }
+      reply_entry(request, file_system, found);
     } catch (const mpool::Error& error) {
       if (error.code() != ENOENT) throw;
       reply_absent(request);
@@ -89,6 +96,7 @@ void op_mknod(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mo
     const Ownership made = ownership_of_new(file_system, request, parent, mode);
     reply_entry(request, file_system,
                 file_system.names.make_file(parent, name, made.mode, made.owner));
+    file_system.notifier->entries_changed(parent);
   });
 }
 
@@ -97,6 +105,7 @@ void op_mkdir(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mo
     const Ownership made = ownership_of_new(file_system, request, parent, mode | S_IFDIR);
     reply_entry(request, file_system,
                 file_system.names.make_directory(parent, name, made.mode, made.owner));
+    file_system.notifier->entries_changed(parent);
   });
 }
 
@@ -108,6 +117,7 @@ void op_unlink(fuse_req_t request, fuse_ino_t parent, const char* name) {
     } else if (!file_system.names.unlink_now(parent, name)) {
       return context.hand_over(request);
     }
+    file_system.notifier->entries_changed(parent);
     fuse_reply_err(request, 0);
   });
 }
@@ -120,6 +130,7 @@ void op_rmdir(fuse_req_t request, fuse_ino_t parent, const char* name) {
     } else if (!file_system.names.remove_directory_now(parent, name)) {
       return context.hand_over(request);
     }
+    file_system.notifier->entries_changed(parent);
     fuse_reply_err(request, 0);
   });
 }
@@ -129,6 +140,7 @@ void op_symlink(fuse_req_t request, const char* target, fuse_ino_t parent, const
     const Ownership made = ownership_of_new(file_system, request, parent, S_IFLNK | 0777);
     reply_entry(request, file_system,
                 file_system.names.make_symlink(parent, name, target, made.owner));
+    file_system.notifier->entries_changed(parent);
   });
 }
 
@@ -142,6 +154,8 @@ void op_rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino
                const char* new_name, unsigned int flags) {
   answer_change(request, "rename", parent, [&](FileSystem& file_system) {
     file_system.names.rename(parent, name, new_parent, new_name, rename_mode(flags));
+    file_system.notifier->entries_changed(parent);
+    file_system.notifier->entries_changed(new_parent);
     fuse_reply_err(request, 0);
   });
 }
@@ -149,6 +163,7 @@ void op_rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino
 void op_link(fuse_req_t request, fuse_ino_t inode, fuse_ino_t new_parent, const char* new_name) {
   answer_change(request, "link", inode, [&](FileSystem& file_system) {
     reply_entry(request, file_system, file_system.names.link(inode, new_parent, new_name));
+    file_system.notifier->entries_changed(new_parent);
   });
 }
 

@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <chrono>
 #include <exception>
+#include <new>
 #include <utility>
 
 #include <spdlog/spdlog.h>
@@ -20,6 +21,11 @@ constexpr std::chrono::seconds kFinishTime{1};
 void log_unexpected(const char* what, std::uint64_t inode, int result) {
   if (result == 0 || result == -ENOENT || result == -EBADF || result == -ENODEV) return;
   spdlog::warn("{} of inode {}: the kernel refused: {}", what, inode, mpool::errno_text(-result));
+}
+
+void invalidate_attributes(fuse_session* session, std::uint64_t inode) {
+  // A negative offset leaves the pages alone.
+  log_unexpected("invalidation", inode, fuse_lowlevel_notify_inval_inode(session, inode, -1, 0));
 }
 
 }  // namespace
@@ -46,10 +52,21 @@ void Notifier::post(std::function<void()> task) {
 }
 
 void Notifier::attributes_changed(std::uint64_t inode) {
-  post([this, inode] {
-    // A negative offset leaves the pages alone.
-    log_unexpected("invalidation", inode, fuse_lowlevel_notify_inval_inode(session_, inode, -1, 0));
-  });
+  post([this, inode] { invalidate_attributes(session_, inode); });
+}
+
+void Notifier::entries_changed(std::uint64_t directory) noexcept {
+  try {
+    const std::lock_guard lock(mutex_);
+    if (finished_) return;
+    const bool first = directories_.empty();
+    directories_.insert(directory);
+    if (!first) return;
+    directories_due_ = Clock::now() + kDirectoryTime;
+  } catch (const std::bad_alloc&) {
+    return;  // the change itself is done, and hardly ever is anything to be told
+  }
+  changed_.notify_all();
 }
 
 void Notifier::name_vanished(std::uint64_t parent, const std::string& name, std::uint64_t inode) {
@@ -67,13 +84,32 @@ void Notifier::finish() {
   changed_.wait_for(lock, kFinishTime, [this] { return !busy_; });
 }
 
+// Until there is something to do, or it is the end.
+void Notifier::wait_for_work(Lock& lock) {
+  while (!finished_ && queue_.empty()) {
+    if (directories_.empty()) {
+      changed_.wait(lock);
+    } else if (Clock::now() < directories_due_) {
+      changed_.wait_until(lock, directories_due_);
+    } else {
+      return;
+    }
+  }
+}
+
 void Notifier::run() {
-  std::unique_lock lock(mutex_);
+  Lock lock(mutex_);
   while (true) {
-    changed_.wait(lock, [this] { return finished_ || !queue_.empty(); });
+    wait_for_work(lock);
     if (finished_) return;
     std::vector<std::function<void()>> tasks;
     tasks.swap(queue_);
+    if (!directories_.empty() && Clock::now() >= directories_due_) {
+      tasks.push_back([this, directories = std::exchange(directories_, {})] {
+        for (const std::uint64_t directory : directories)
+          invalidate_attributes(session_, directory);
+      });
+    }
     for (auto& task : tasks) {
       if (finished_) return;
       busy_ = true;

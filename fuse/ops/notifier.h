@@ -1,12 +1,14 @@
 // Telling the kernel that what it caches is no longer true.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <mutex>
 #include <string>
 #include <thread>
+#include <unordered_set>
 #include <vector>
 
 #include "fuse/ops/fuse_api.h"
@@ -20,12 +22,18 @@ namespace mpoolfs {
 // kernel.
 class Notifier {
  public:
+  static constexpr std::chrono::milliseconds kDirectoryTime{20};
+
   // The session must be mounted, and stay so until finish().
   explicit Notifier(fuse_session* session);
   ~Notifier();
 
   // Attributes of the inode are stale.
   void attributes_changed(std::uint64_t inode);
+  // Entries of a directory were changed by a request. The kernel knows, but takes an answer about
+  // the directory for true that was on its way before: it is told kDirectoryTime later, once for
+  // all changes of that time.
+  void entries_changed(std::uint64_t directory) noexcept;
   // The name is gone, without a request having removed it.
   void name_vanished(std::uint64_t parent, const std::string& name, std::uint64_t inode);
   // Any other thing that may wait for the kernel.
@@ -38,12 +46,18 @@ class Notifier {
   void join();
 
  private:
+  using Clock = std::chrono::steady_clock;
+  using Lock = std::unique_lock<std::mutex>;
+
   void run();
+  void wait_for_work(Lock& lock);
 
   fuse_session* session_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<std::function<void()>> queue_;
+  std::unordered_set<std::uint64_t> directories_;  // whose entries changed
+  Clock::time_point directories_due_;              // when there are any
   bool finished_ = false;
   bool busy_ = false;
   std::thread thread_;

@@ -55,13 +55,14 @@ void OpenFiles::flush_arrived(Handle& handle, std::uint64_t owner) {
   // Somebody else's close, while who wrote has the file open.
   if (!handle.writer_.compare_exchange_strong(writer, 0) && writer != 0) return;
   const std::lock_guard lock(mutex_);
-  if (!handle.shared_) start_closing(handle);
+  start_closing(handle);
 }
 
 void OpenFiles::flush_ends(Handle& handle) noexcept {
   if (handle.closing_ == 0) return;
   const std::lock_guard lock(mutex_);
-  handle.release_until_ = Clock::now() + settle_time_;
+  handle.release_until_ =
+      Clock::now() + (handle.shared_ ? settle_time_ / kSharedPart : settle_time_);
   changed_.notify_all();
 }
 
@@ -96,7 +97,7 @@ void OpenFiles::release_arrived(Handle& handle) noexcept {
   try {
     start_closing(handle);
   } catch (const std::bad_alloc&) {
-    // It was taken for shared: who opens the file now may find it not committed.
+    // There was no FLUSH, or it was waited for in vain: nobody waits for this one.
   }
 }
 
@@ -165,12 +166,19 @@ void OpenFiles::wait_for_numbers_below(std::unique_lock<std::mutex>& lock, std::
 
 void OpenFiles::settle(mpool::InodeNumber inode) {
   std::unique_lock lock(mutex_);
-  while (true) {
-    const auto found = std::ranges::find_if(
-        closing_, [&](const auto& entry) { return entry.second->file_->inode() == inode; });
-    if (found == closing_.end()) return;
-    wait_for(lock, *found->second);
-  }
+  while (Handle* const handle = find_closing(inode))
+    wait_for(lock, *handle);
+}
+
+Handle* OpenFiles::find_closing(mpool::InodeNumber inode) const {
+  const auto found = std::ranges::find_if(
+      closing_, [&](const auto& entry) { return entry.second->file_->inode() == inode; });
+  return found == closing_.end() ? nullptr : found->second;
+}
+
+bool OpenFiles::settled(mpool::InodeNumber inode) const {
+  const std::lock_guard lock(mutex_);
+  return find_closing(inode) == nullptr;
 }
 
 void OpenFiles::settle_earlier() {

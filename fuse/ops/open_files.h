@@ -51,14 +51,15 @@ class Handle {
 //
 // A close of an inherited or duplicated descriptor is followed by no RELEASE. While one who wrote
 // has the file open, closes of others are known to be such ones: each process that writes starts
-// others, which close what they inherit. The rest is waited for in vain once, for kSettleTime from
-// the answer to the FLUSH.
+// others, which close what they inherit. The rest is waited for in vain for kSettleTime from the
+// answer to the FLUSH, and a kSharedPart of that from the second time on.
 //
 // Threads: all functions may be called at the same time; no lock is held while a file is closed.
 class OpenFiles {
  public:
   // After the answer to a FLUSH the RELEASE follows at once, but a busy machine may take its time.
   static constexpr std::chrono::milliseconds kSettleTime{1000};
+  static constexpr int kSharedPart = 20;
 
   OpenFiles() : OpenFiles(kSettleTime) {}
   explicit OpenFiles(std::chrono::milliseconds settle_time) : settle_time_(settle_time) {}
@@ -84,7 +85,8 @@ class OpenFiles {
   void settle(mpool::InodeNumber inode);
   // Waits for everything that is closing now.
   void settle_earlier();
-  // Nothing is closing: settle_earlier() would not wait.
+  // settle() or settle_earlier() would not wait.
+  bool settled(mpool::InodeNumber inode) const;
   bool settled() const;
 
   std::size_t count() const;
@@ -104,6 +106,8 @@ class OpenFiles {
   // Waits for those closing with smaller numbers.
   void wait_for_numbers_below(std::unique_lock<std::mutex>& lock, std::uint64_t limit);
   void wait_for(std::unique_lock<std::mutex>& lock, Handle& handle);
+  // Under mutex_: a handle of the file that is closing; null: there is none.
+  Handle* find_closing(mpool::InodeNumber inode) const;
   void forget(Handle& handle) noexcept;
 
   const std::chrono::milliseconds settle_time_;

@@ -1,15 +1,106 @@
 #include "fuse/ops/notifier.h"
 
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstring>
 #include <future>
+#include <mutex>
 #include <stdexcept>
 #include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/fuse.h>
+#include <sys/uio.h>
 
 namespace mpoolfs {
 namespace {
+
+using testing::Contains;
+
+// A session that knows the kernel's INIT, and keeps what is written to the kernel.
+class FakeMount {
+ public:
+  FakeMount() {
+    char name[] = "test";
+    char* argv[] = {name, nullptr};
+    fuse_args args = FUSE_ARGS_INIT(1, argv);
+    const fuse_lowlevel_ops operations{};
+    session_ = fuse_session_new(&args, &operations, sizeof operations, this);
+    current = this;
+    const fuse_custom_io io{.writev = take,
+                            .read = [](int, void*, std::size_t, void*) -> ssize_t { return -1; },
+                            .splice_receive = nullptr,
+                            .splice_send = nullptr};
+    EXPECT_EQ(fuse_session_custom_io(session_, &io, 0), 0);
+    struct {
+      fuse_in_header header;
+      fuse_init_in init;
+    } message{};
+    message.header.len = sizeof message;
+    message.header.opcode = FUSE_INIT;
+    message.header.unique = 1;
+    message.init.major = FUSE_KERNEL_VERSION;
+    message.init.minor = FUSE_KERNEL_MINOR_VERSION;
+    message.init.max_readahead = 1u << 20;
+    fuse_buf buffer{};
+    buffer.size = sizeof message;
+    buffer.mem = &message;
+    fuse_session_process_buf(session_, &buffer);
+  }
+  ~FakeMount() { fuse_session_destroy(session_); }
+  FakeMount(const FakeMount&) = delete;
+  FakeMount& operator=(const FakeMount&) = delete;
+
+  fuse_session* session() { return session_; }
+  // Inodes whose attributes the kernel was told to forget, at least `count`.
+  std::vector<std::uint64_t> forgotten(std::size_t count) {
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, std::chrono::minutes(1), [&] { return forgotten_.size() >= count; });
+    return forgotten_;
+  }
+
+ private:
+  static ssize_t take(int, iovec* parts, int count, void*) {
+    fuse_out_header header{};
+    std::memcpy(&header, parts[0].iov_base, sizeof header);
+    if (header.unique == 0 && header.error == FUSE_NOTIFY_INVAL_INODE && count == 2) {
+      fuse_notify_inval_inode_out body{};
+      std::memcpy(&body, parts[1].iov_base, sizeof body);
+      EXPECT_LT(body.off, 0) << "the pages stay";
+      const std::lock_guard lock(current->mutex_);
+      current->forgotten_.push_back(body.ino);
+      current->changed_.notify_all();
+    }
+    return header.len;
+  }
+
+  static inline FakeMount* current = nullptr;
+  fuse_session* session_ = nullptr;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<std::uint64_t> forgotten_;
+};
+
+TEST(Notifier, TellsOfADirectoryOnceForManyChanges) {
+  FakeMount mount;
+  Notifier notifier(mount.session());
+  const auto begin = std::chrono::steady_clock::now();
+  int changes = 0;
+  while (std::chrono::steady_clock::now() - begin < 3 * Notifier::kDirectoryTime) {
+    notifier.entries_changed(5);
+    notifier.entries_changed(6);
+    ++changes;
+  }
+  const auto rounds = static_cast<std::size_t>((std::chrono::steady_clock::now() - begin) /
+                                               Notifier::kDirectoryTime);
+  const std::vector<std::uint64_t> told = mount.forgotten(4);
+  EXPECT_GT(changes, 100);
+  EXPECT_LE(told.size(), 2 * (rounds + 1));
+  EXPECT_THAT(told, Contains(5));
+  EXPECT_THAT(told, Contains(6));
+}
 
 TEST(Notifier, RunsTasksInOrderOnAnotherThread) {
   Notifier notifier(nullptr);

@@ -256,14 +256,31 @@ class ImpatientOpenFilesTest : public testing::Test {
   OpenFiles files_{1ms};
 };
 
-TEST_F(ImpatientOpenFilesTest, ADuplicatedDescriptorIsWaitedForOnce) {
+TEST_F(ImpatientOpenFilesTest, ADuplicatedDescriptorIsGivenUp) {
   Handle& handle = open(1);
   files_.flush(handle, kOwner);
   files_.settle(1);
-  files_.flush(handle, kOwner);
   EXPECT_TRUE(files_.settled());
-  files_.settle_earlier();
   EXPECT_EQ(files_.count(), 1u);
+}
+
+TEST(OpenFilesShared, IsWaitedForShortlyFromThenOn) {
+  Device device;
+  std::vector<mpool::InodeNumber> closed;
+  OpenFiles files(100ms);
+  Handle& handle = files.add(std::make_unique<FakeFile>(1, FileKind::write_once, closed, device),
+                             {.read = false, .write = true, .append = false, .truncate = false});
+  const auto time_to_settle = [&] {
+    files.flush(handle, kOwner);
+    const auto begin = std::chrono::steady_clock::now();
+    EXPECT_FALSE(files.settled(1));
+    EXPECT_TRUE(files.settled(2));
+    files.settle(1);
+    EXPECT_TRUE(files.settled(1));
+    return std::chrono::steady_clock::now() - begin;
+  };
+  EXPECT_GE(time_to_settle(), 90ms);
+  EXPECT_GE(time_to_settle(), 4ms);
 }
 
 TEST_F(ImpatientOpenFilesTest, AFlushMayTakeLong) {

@@ -7,6 +7,7 @@ import random
 import socket
 import subprocess
 import threading
+import time
 
 import harness
 from harness import MIB, content, run
@@ -150,6 +151,43 @@ class Writing(harness.MountTest):
         os.close(reader)
         os.close(file)
         self.assertEqual((self.root / "f").read_bytes(), b"data")
+
+    def test_unlinked_before_commit(self):
+        """who has a file open reads what was written to it although its name went before the last close"""
+        for synced in (False, True):
+            with self.subTest(synced=synced):
+                data = content("unlinked", 2 * MIB + 5)
+                file = self.open_new()
+                os.write(file, data[:MIB])
+                if synced:
+                    os.fsync(file)
+                with open(self.root / "f", "rb", buffering=0) as reader:
+                    os.write(file, data[MIB:])
+                    os.unlink(self.root / "f")
+                    os.close(file)
+                    harness.wait_until(lambda: self.is_committed(reader), "committed")
+                    self.assertEqual("none", harness.differences(data, os.pread(reader.fileno(), len(data) + 1, 0)))
+
+    @staticmethod
+    def is_committed(reader):
+        try:
+            os.pread(reader.fileno(), 1, 0)
+        except BlockingIOError:
+            return False
+        return True
+
+    def test_times_after_close(self):
+        """what stat(2) says after close(2) has returned stays, however long the commit takes"""
+        for number, size in enumerate((1000, MIB, 100 * MIB)):
+            file = self.open_new(f"f{number}")
+            for _ in range(max(size // MIB, 1)):
+                os.write(file, bytes(min(size, MIB)))
+            time.sleep(0.05)  # the time of the commit is another one than that of the last write
+            os.close(file)
+            first = os.stat(self.root / f"f{number}")
+            time.sleep(0.3)
+            later = os.stat(self.root / f"f{number}")
+            self.assertEqual((first.st_mtime_ns, first.st_size), (later.st_mtime_ns, later.st_size), size)
 
     def test_second_writer(self):
         """two writing descriptors of one file: committed at the last close of both"""
