@@ -5,6 +5,7 @@
 #include <exception>
 
 #include <pthread.h>
+#include <sched.h>
 #include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
@@ -25,11 +26,14 @@ constexpr unsigned kLittleLoad = 2;
 // left to who reads what has completed.
 constexpr unsigned kMostToSpinFor = 2;
 
+// A driver's thread needs less than that to pass a request on.
+constexpr std::chrono::microseconds kShortYield{50};
+
 }  // namespace
 
 bool SpinBudget::worth_trying() noexcept {
   if (credit_ > 0) return true;
-  if (++skipped_ < kProbeEvery) return false;
+  if (++skipped_ < probe_every_) return false;
   skipped_ = 0;
   return true;
 }
@@ -151,15 +155,28 @@ void Reactor::set_loaded(bool loaded) {
   }
 }
 
+// A driver that works in a thread of the kernel, as those of loop devices and of encrypted ones do,
+// may have that thread on this CPU: it would wait until the spinning ends. Whoever else is there
+// keeps the CPU for long.
+void Reactor::yield() {
+  if (!yield_budget_.worth_trying()) return;
+  const auto begin = SpinBudget::Clock::now();
+  ::sched_yield();
+  yield_budget_.tried(SpinBudget::Clock::now() - begin < kShortYield);
+}
+
 // True when there is something to do.
 bool Reactor::spin() {
   if (transfers_ == 0 || transfers_ > kMostToSpinFor || !budget_.worth_trying()) return false;
   const auto end = SpinBudget::Clock::now() + SpinBudget::kLongest;
-  bool found = false;
-  do {
+  const auto look = [this] {
     ring_.poll();
-    found = ring_.run_completions() > 0 || take_mail();
-  } while (!found && SpinBudget::Clock::now() < end);
+    return ring_.run_completions() > 0 || take_mail();
+  };
+  bool found = look();
+  if (!found) yield();
+  while (!found && SpinBudget::Clock::now() < end)
+    found = look();
   budget_.tried(found);
   if (found) idle_due_ = true;
   return found;

@@ -32,6 +32,10 @@ class SpinBudget {
   // 100 us for a page.
   static constexpr std::chrono::microseconds kLongest{150};
 
+  SpinBudget() = default;
+  // probe_every: how many times it is not tried, when it does not pay, between two tries.
+  explicit SpinBudget(unsigned probe_every) : probe_every_(probe_every) {}
+
   // Whether to look now; every now and then also when it has not paid.
   bool worth_trying() noexcept;
   void tried(bool found) noexcept;
@@ -39,6 +43,8 @@ class SpinBudget {
  private:
   static constexpr int kMostCredit = 32;
   static constexpr unsigned kProbeEvery = 64;
+
+  unsigned probe_every_ = kProbeEvery;
 
   int credit_ = kMostCredit;
   unsigned skipped_ = 0;
@@ -116,6 +122,7 @@ class Reactor {
     return transfers_ + write_behind_.pending() + read_ahead_.pending();
   }
   bool spin();
+  void yield();
   void sleep();
   bool take_mail();
   void place(unsigned handled);
@@ -129,6 +136,8 @@ class Reactor {
   EventSignal event_;
   Wakeup wakeup_{*this};
   SpinBudget budget_;
+  // Yielding to somebody who needs the CPU for long costs more than all that it gains.
+  SpinBudget yield_budget_{1024};
   unsigned transfers_ = 0;
   std::function<void()> idle_;
   bool idle_due_ = false;

@@ -132,6 +132,18 @@ TEST(SpinBudget, GivesUpWhatNeverPays) {
   EXPECT_GT(tries, 32);
 }
 
+TEST(SpinBudget, LooksAsRarelyAsItIsTold) {
+  SpinBudget budget(1000);
+  int tries = 0;
+  for (int i = 0; i < 10000; ++i) {
+    if (!budget.worth_trying()) continue;
+    ++tries;
+    budget.tried(false);
+  }
+  EXPECT_GT(tries, 32);
+  EXPECT_LE(tries, 32 + 10);
+}
+
 TEST(SpinBudget, GoesOnWithWhatPays) {
   SpinBudget budget;
   for (int i = 0; i < 10000; ++i) {
