@@ -142,15 +142,17 @@ void OpenFiles::close_all() noexcept {
   }
 }
 
-// Under the lock the handle cannot go away unless it is taken out of closing_.
+// Under the lock the handle cannot go away unless it is taken out of closing_; it may while this
+// waits.
 void OpenFiles::wait_for(std::unique_lock<std::mutex>& lock, Handle& handle) {
   const std::uint64_t number = handle.closing_;
   const WorkerPool::Waiting waiting;
   while (closing_.contains(number)) {
-    if (!handle.release_until_) {
+    const std::optional<Clock::time_point> until = handle.release_until_;
+    if (!until) {
       changed_.wait(lock);
-    } else if (Clock::now() < *handle.release_until_) {
-      changed_.wait_until(lock, *handle.release_until_);
+    } else if (Clock::now() < *until) {
+      changed_.wait_until(lock, *until);
     } else {
       handle.shared_ = true;
       stop_closing(handle);
