@@ -70,6 +70,14 @@ void DataJob::Read::done(int error) noexcept {
   job.fetched(job.context_.payload().first(job.size_), error);
 }
 
+void DataJob::wake() noexcept {
+  context_.post(arrival_);
+}
+
+void DataJob::Arrival::completed(std::int32_t) noexcept {
+  job.context_.read_ahead().collect(job);
+}
+
 void DataJob::fetched(mpool::ConstByteSpan data, int error) noexcept {
   finish(error, [&] { reply_data(request_, data); });
 }

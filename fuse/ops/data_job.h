@@ -14,7 +14,7 @@ namespace mpoolfs {
 
 class RequestContext;
 
-// Belongs to a request context, on whose ring and thread everything happens.
+// Belongs to a request context, on whose ring and thread everything but wake() happens.
 class DataJob final : private ReadAhead::Reader {
  public:
   explicit DataJob(RequestContext& context);
@@ -44,7 +44,15 @@ class DataJob final : private ReadAhead::Reader {
     DataJob& job;
   };
 
+  // Fetched by another ring.
+  struct Arrival final : mpool::RingOperation {
+    explicit Arrival(DataJob& owner) : job(owner) {}
+    void completed(std::int32_t) noexcept override;
+    DataJob& job;
+  };
+
   void fetched(mpool::ConstByteSpan data, int error) noexcept override;
+  void wake() noexcept override;
   void written(int error) noexcept;
   // Answers with an error, or by `reply`.
   template <typename Reply>
@@ -53,6 +61,7 @@ class DataJob final : private ReadAhead::Reader {
   RequestContext& context_;
   Read read_{*this};
   Write transfer_{*this};
+  Arrival arrival_{*this};
   fuse_req_t request_ = nullptr;
   std::size_t size_ = 0;       // bytes of the answer
   mpool::StartedWrite write_;  // while it is under way

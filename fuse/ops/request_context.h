@@ -60,6 +60,8 @@ class RequestContext {
   virtual WriteBehind& write_behind() noexcept = 0;
   // !may_wait(): no other request of this thread waits for the device.
   virtual bool alone() const noexcept = 0;
+  // Completes the operation on the thread that must not wait, from any other.
+  virtual void post(mpool::RingOperation& operation) = 0;
   // !may_wait(): data of sequential reads.
   virtual ReadAhead& read_ahead() noexcept = 0;
   // Bracket the time in which an answer is to come by data_job().

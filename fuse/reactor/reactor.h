@@ -50,11 +50,12 @@ class SpinBudget {
   unsigned skipped_ = 0;
 };
 
-// How many of the reactors of a mount have much to do; they share it.
+// What the reactors of a mount share.
 struct ReactorGroup {
-  explicit ReactorGroup(std::size_t reactors) : count(reactors) {}
+  explicit ReactorGroup(std::size_t reactors) : count(reactors), fetched(reactors) {}
   const std::size_t count;
-  std::atomic<std::size_t> loaded = 0;
+  std::atomic<std::size_t> loaded = 0;  // how many of them have much to do
+  ReadAhead::Store fetched;
 };
 
 // Where the thread runs: at home, on the CPU whose requests it serves, as long as that CPU has
@@ -132,7 +133,7 @@ class Reactor {
   const Config config_;
   mpool::IoRing ring_;
   WriteBehind write_behind_{ring_};
-  ReadAhead read_ahead_{ring_};
+  ReadAhead read_ahead_{ring_, config_.group->fetched};
   EventSignal event_;
   Wakeup wakeup_{*this};
   SpinBudget budget_;

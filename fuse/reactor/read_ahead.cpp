@@ -10,64 +10,123 @@
 
 namespace mpoolfs {
 
+// The transfers belong to the ring that fetches; everything else is guarded by the store's mutex.
 struct ReadAhead::Place final : PlannedRead {
-  Place(ReadAhead& all, std::size_t which) : owner(all), number(which) {}
+  enum class State : std::uint8_t { empty, coming, full, lent };
 
-  mpool::ByteSpan buffer() { return owner.memory_.span(number * kMost, kMost); }
+  Place(Store& all, std::size_t which) : store(all), number(which) {}
+
+  mpool::ByteSpan buffer() { return store.memory_.span(number * kMost, kMost); }
+  mpool::ConstByteSpan data() { return buffer().first(error == 0 ? length : 0); }
 
   bool holds(mpool::InodeNumber of, std::uint64_t at, std::size_t bytes) const {
-    return inode == of && offset == at && size == bytes;
+    return (state == State::coming || state == State::full) && inode == of && offset == at &&
+           size == bytes;
   }
 
-  void done(int error) noexcept override {
-    --owner.pending_;
-    // Who asks later for what failed meets the error himself.
-    if (reader != nullptr || error != 0) inode = 0;
-    if (reader != nullptr) {
-      std::exchange(reader, nullptr)->fetched(buffer().first(length), error);
+  void done(int code) noexcept override {
+    ReadAhead& ring = *std::exchange(fetcher, nullptr);
+    --ring.pending_;
+    Reader* waiting = nullptr;
+    bool here = false;
+    {
+      const std::lock_guard lock(store.mutex_);
+      error = code;
+      waiting = reader;
+      here = reader_ring == &ring;
+      // Who asks later for what failed meets the error himself.
+      state = waiting != nullptr ? State::lent : code == 0 ? State::full : State::empty;
     }
+    if (waiting == nullptr) return;
+    if (!here) return waiting->wake();
+    waiting->fetched(data(), code);
+    give_back();
   }
 
-  ReadAhead& owner;
-  const std::size_t number;      // below kPlaces
-  mpool::InodeNumber inode = 0;  // 0: holds nothing
-  std::uint64_t offset = 0;      // bytes
-  std::size_t size = 0;          // bytes asked for
-  std::size_t length = 0;        // bytes that there are
-  Reader* reader = nullptr;      // waits for it
+  void give_back() noexcept {
+    const std::lock_guard lock(store.mutex_);
+    reader = nullptr;
+    state = State::empty;
+  }
+
+  Store& store;
+  const std::size_t number;  // in Store::places_
+  State state = State::empty;
+  mpool::InodeNumber inode = 0;
+  std::uint64_t offset = 0;          // bytes
+  std::size_t size = 0;              // bytes asked for
+  std::size_t length = 0;            // bytes that there are
+  int error = 0;                     // 0 or an errno, once it is done
+  ReadAhead* fetcher = nullptr;      // coming: by this one
+  Reader* reader = nullptr;          // waits for it
+  ReadAhead* reader_ring = nullptr;  // where he does
 };
 
-ReadAhead::ReadAhead(mpool::IoRing& ring) : ring_(ring) {
-  for (std::size_t i = 0; i < kPlaces; ++i)
-    places_.push_back(std::make_unique<Place>(*this, i));
+void ReadAhead::GiveBack::operator()(Place* place) const noexcept {
+  place->give_back();
 }
-
-ReadAhead::~ReadAhead() = default;
 
 ReadAhead::Fetched ReadAhead::fetch(mpool::OpenFile& file, std::uint64_t offset, std::size_t size,
                                     bool alone, Reader& reader) {
-  lent_ = nullptr;
   if (size < kLeast || size > kMost || !mpool::is_aligned(size, mpool::kPageSize)) return {};
-  Stream& stream = follow(file.inode(), offset, size);
-  stream.alone = alone ? stream.alone + 1 : 0;
   Fetched answer;
-  Place* const place = find(file.inode(), offset, size);
-  if (place != nullptr && !place->under_way()) {
-    answer = {.state = Fetched::State::here, .data = place->buffer().first(place->length)};
-    place->inode = 0;
-    lent_ = place;
-  } else if (place != nullptr && place->reader == nullptr) {
-    place->reader = &reader;
-    answer.state = Fetched::State::coming;
+  bool started = false;
+  {
+    const std::lock_guard lock(store_.mutex_);
+    Store::Stream& stream = store_.follow(file.inode(), offset, size);
+    stream.alone = alone ? stream.alone + 1 : 0;
+    Place* const place = store_.find(file.inode(), offset, size);
+    if (place != nullptr && place->state == Place::State::full) {
+      place->state = Place::State::lent;
+      answer.state = Fetched::State::here;
+      answer.data = place->data();
+      answer.loan.reset(place);
+    } else if (place != nullptr && place->reader == nullptr) {
+      place->reader = &reader;
+      place->reader_ring = this;
+      answer.state = Fetched::State::coming;
+    }
+    // Now: the device is to work while the caller copies.
+    if (stream.alone >= kAlone) started = store_.fetch_next(*this, file, offset + size, size);
   }
-  // Now: the device is to work while the caller copies.
-  if (stream.alone >= kAlone) fetch_next(file, offset + size, size);
+  if (started) ring_.submit();
   return answer;
 }
 
+void ReadAhead::collect(Reader& reader) noexcept {
+  Place* place = nullptr;
+  {
+    const std::lock_guard lock(store_.mutex_);
+    const auto found = std::ranges::find_if(store_.places_, [&](const auto& candidate) {
+      return candidate->reader == &reader && candidate->state == Place::State::lent;
+    });
+    place = found->get();
+  }
+  reader.fetched(place->data(), place->error);
+  place->give_back();
+}
+
+void ReadAhead::trim() noexcept {
+  const std::lock_guard lock(store_.mutex_);
+  std::ranges::fill(store_.streams_, Store::Stream());
+  bool used = false;
+  for (const auto& place : store_.places_) {
+    if (place->state == Place::State::full) place->state = Place::State::empty;
+    used |= place->state != Place::State::empty;
+  }
+  if (!used) store_.memory_ = {};
+}
+
+ReadAhead::Store::Store(std::size_t rings) : streams_(rings * kStreams) {
+  for (std::size_t i = 0; i < rings * kPlaces; ++i)
+    places_.push_back(std::make_unique<Place>(*this, i));
+}
+
+ReadAhead::Store::~Store() = default;
+
 // That which the read goes on, or begins.
-ReadAhead::Stream& ReadAhead::follow(mpool::InodeNumber inode, std::uint64_t offset,
-                                     std::size_t size) {
+ReadAhead::Store::Stream& ReadAhead::Store::follow(mpool::InodeNumber inode, std::uint64_t offset,
+                                                   std::size_t size) {
   Stream* found = nullptr;
   Stream* oldest = streams_.data();
   for (Stream& stream : streams_) {
@@ -81,15 +140,15 @@ ReadAhead::Stream& ReadAhead::follow(mpool::InodeNumber inode, std::uint64_t off
   return stream;
 }
 
-ReadAhead::Place* ReadAhead::find(mpool::InodeNumber inode, std::uint64_t offset,
-                                  std::size_t size) {
+ReadAhead::Place* ReadAhead::Store::find(mpool::InodeNumber inode, std::uint64_t offset,
+                                         std::size_t size) {
   const auto found = std::ranges::find_if(
       places_, [&](const auto& place) { return place->holds(inode, offset, size); });
   return found == places_.end() ? nullptr : found->get();
 }
 
 // One that holds nothing, or nothing that a reader who is followed will ask for.
-ReadAhead::Place* ReadAhead::free_place() {
+ReadAhead::Place* ReadAhead::Store::free_place() {
   const auto wanted = [&](const Place& place) {
     return std::ranges::any_of(streams_, [&](const Stream& stream) {
       return stream.inode == place.inode && place.offset >= stream.next &&
@@ -97,52 +156,47 @@ ReadAhead::Place* ReadAhead::free_place() {
     });
   };
   const auto found = std::ranges::find_if(places_, [&](const auto& place) {
-    return !place->under_way() && place.get() != lent_ && (place->inode == 0 || !wanted(*place));
+    return place->state == Place::State::empty ||
+           (place->state == Place::State::full && !wanted(*place));
   });
   return found == places_.end() ? nullptr : found->get();
 }
 
-void ReadAhead::fetch_next(mpool::OpenFile& file, std::uint64_t offset, std::size_t size) {
+bool ReadAhead::Store::fetch_next(ReadAhead& fetcher, mpool::OpenFile& file, std::uint64_t offset,
+                                  std::size_t size) {
   bool started = false;
   for (std::size_t i = 0; i < kAhead; ++i, offset += size) {
     if (find(file.inode(), offset, size) != nullptr) continue;
     Place* const place = free_place();
-    if (place == nullptr || !start(*place, file, offset, size)) break;
+    if (place == nullptr || !start(fetcher, *place, file, offset, size)) break;
     started = true;
   }
-  if (started) ring_.submit();
+  return started;
 }
 
 // What goes wrong here is for who asks for it, if anybody does: that is another request than the
 // one that is being answered.
-bool ReadAhead::start(Place& place, mpool::OpenFile& file, std::uint64_t offset,
-                      std::size_t size) noexcept {
-  place.inode = 0;
+bool ReadAhead::Store::start(ReadAhead& fetcher, Place& place, mpool::OpenFile& file,
+                             std::uint64_t offset, std::size_t size) noexcept {
+  place.state = Place::State::empty;
   try {
-    if (memory_.empty()) memory_ = mpool::HugeMemory(kPlaces * kMost);
+    if (memory_.empty()) memory_ = mpool::HugeMemory(places_.size() * kMost);
     mpool::ReadPlan plan;
     if (!file.plan_read(offset, size, place.buffer(), plan) || plan.count == 0) return false;
     // A copy more is all that would come of it.
     if (plan.transfers[0].device->properties().in_memory) return false;
-    place.start(ring_, plan, place.buffer());
+    place.start(fetcher.ring_, plan, place.buffer());
     place.length = plan.length;
   } catch (const std::exception&) {
     return false;
   }
+  place.state = Place::State::coming;
   place.inode = file.inode();
   place.offset = offset;
   place.size = size;
-  ++pending_;
+  place.fetcher = &fetcher;
+  ++fetcher.pending_;
   return true;
-}
-
-void ReadAhead::trim() noexcept {
-  lent_ = nullptr;
-  streams_ = {};
-  for (const auto& place : places_) {
-    if (!place->under_way()) place->inode = 0;
-  }
-  if (pending_ == 0) memory_ = {};
 }
 
 }  // namespace mpoolfs

@@ -1,10 +1,10 @@
 // Data of sequential direct reads that is fetched before it is asked for.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "engine/base/bytes.h"
@@ -19,8 +19,11 @@ namespace mpoolfs {
 // this does it for the others. What is committed does not change, so nothing that was fetched goes
 // stale: it belongs to the inode, whose number is never given again.
 //
-// Bounded: kStreams readers are followed, and kPlaces reads are under way or kept, whatever the
-// number of files.
+// A reader whom the system moves to another CPU comes by another ring from then on: what was
+// fetched is in a Store that all rings share.
+//
+// Bounded: for each ring kStreams readers are followed, and kPlaces reads are under way or kept,
+// whatever the number of files.
 //
 // Threads: those of one ring.
 class ReadAhead {
@@ -35,11 +38,16 @@ class ReadAhead {
   static constexpr std::size_t kLeast = 64u << 10;
   static constexpr std::size_t kMost = 1u << 20;
 
+  class Store;
+
   // Waits for what is being fetched.
   class Reader {
    public:
-    // On the ring's thread. data: as Fetched; error: 0 or an errno.
+    // On the thread of the reader's ring. data: as Fetched, valid until it returns; error: 0 or an
+    // errno.
     virtual void fetched(mpool::ConstByteSpan data, int error) noexcept = 0;
+    // On the thread of another ring, by which it was fetched: has collect() called on its own.
+    virtual void wake() noexcept = 0;
 
    protected:
     Reader() = default;
@@ -48,6 +56,13 @@ class ReadAhead {
     ~Reader() = default;
   };
 
+ private:
+  struct Place;
+  struct GiveBack {
+    void operator()(Place* place) const noexcept;
+  };
+
+ public:
   struct Fetched {
     enum class State : std::uint8_t {
       absent,  // the caller reads
@@ -55,11 +70,12 @@ class ReadAhead {
       coming,  // Reader::fetched() will be called, once
     };
     State state = State::absent;
-    mpool::ConstByteSpan data;  // here: what OpenFile::read() gives; valid until the next call
+    mpool::ConstByteSpan data;              // here: what OpenFile::read() gives
+    std::unique_ptr<Place, GiveBack> loan;  // as long as the data is used
   };
 
-  explicit ReadAhead(mpool::IoRing& ring);
-  ~ReadAhead();
+  // Both outlive it.
+  ReadAhead(mpool::IoRing& ring, Store& store) : ring_(ring), store_(store) {}
   ReadAhead(const ReadAhead&) = delete;
   ReadAhead& operator=(const ReadAhead&) = delete;
 
@@ -68,14 +84,31 @@ class ReadAhead {
   // himself.
   Fetched fetch(mpool::OpenFile& file, std::uint64_t offset, std::size_t size, bool alone,
                 Reader& reader);
+  // After Reader::wake().
+  void collect(Reader& reader) noexcept;
 
-  // Reads under way.
+  // Reads of this ring under way.
   std::size_t pending() const noexcept { return pending_; }
-  // Forgets what nobody has asked for, and gives its memory back.
+  // Forgets what nobody has asked for, and gives the memory back when nothing is under way.
   void trim() noexcept;
 
  private:
-  struct Place;
+  mpool::IoRing& ring_;
+  Store& store_;
+  std::size_t pending_ = 0;
+};
+
+// Threads: what it has is guarded by its mutex, under which nothing waits for a device.
+class ReadAhead::Store {
+ public:
+  // rings: how many share it.
+  explicit Store(std::size_t rings);
+  ~Store();
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
+
+ private:
+  friend class ReadAhead;
   struct Stream {
     mpool::InodeNumber inode = 0;  // 0: none
     std::uint64_t next = 0;        // bytes: where the next read of it begins
@@ -83,20 +116,22 @@ class ReadAhead {
     unsigned alone = 0;            // how many of its last reads were
   };
 
+  // Under the mutex:
   Stream& follow(mpool::InodeNumber inode, std::uint64_t offset, std::size_t size);
   Place* find(mpool::InodeNumber inode, std::uint64_t offset, std::size_t size);
   Place* free_place();
-  void fetch_next(mpool::OpenFile& file, std::uint64_t offset, std::size_t size);
+  // For a ring; whether anything was prepared on it.
+  bool fetch_next(ReadAhead& fetcher, mpool::OpenFile& file, std::uint64_t offset,
+                  std::size_t size);
   // False: there is nothing more to be fetched there.
-  bool start(Place& place, mpool::OpenFile& file, std::uint64_t offset, std::size_t size) noexcept;
+  bool start(ReadAhead& fetcher, Place& place, mpool::OpenFile& file, std::uint64_t offset,
+             std::size_t size) noexcept;
 
-  mpool::IoRing& ring_;
-  std::array<Stream, kStreams> streams_;
+  std::mutex mutex_;
+  std::vector<Stream> streams_;
   std::uint64_t clock_ = 0;
   mpool::HugeMemory memory_;  // of all places, made when it is needed first
   std::vector<std::unique_ptr<Place>> places_;
-  const Place* lent_ = nullptr;  // its data was given away in the last call
-  std::size_t pending_ = 0;
 };
 
 }  // namespace mpoolfs

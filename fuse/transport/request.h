@@ -51,6 +51,7 @@ class Request : public RequestContext, private WorkerPool::Job {
   mpool::IoRing& ring() noexcept final { return reactor_.ring(); }
   WriteBehind& write_behind() noexcept final { return reactor_.write_behind(); }
   bool alone() const noexcept final { return reactor_.transfers() == 0; }
+  void post(mpool::RingOperation& operation) final { reactor_.post(operation, 0); }
   ReadAhead& read_ahead() noexcept final { return reactor_.read_ahead(); }
   void suspend() noexcept final;
   void resume() noexcept final;

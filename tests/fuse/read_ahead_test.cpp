@@ -1,11 +1,14 @@
 #include "fuse/reactor/read_ahead.h"
 
 #include <algorithm>
+#include <atomic>
+#include <barrier>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -86,7 +89,9 @@ struct Waiting final : ReadAhead::Reader {
     error = code;
     bytes.assign(data.begin(), data.end());
   }
+  void wake() noexcept override { ++wakes; }
   int calls = 0;
+  int wakes = 0;
   int error = 0;
   std::vector<std::byte> bytes;
 };
@@ -109,7 +114,8 @@ class ReadAheadTest : public testing::Test {
   mpool::IoRing ring_{8, 64};
   Waiting reader_;
   WholeDevice file_{5, 100 * kRead};
-  ReadAhead ahead_{ring_};
+  ReadAhead::Store store_{1};
+  ReadAhead ahead_{ring_, store_};
 };
 
 TEST_F(ReadAheadTest, FetchesOnceReadsFollowOneAnother) {
@@ -266,6 +272,114 @@ TEST_F(ReadAheadTest, MemoryIsReadByWhoAsks) {
   begin(file);
   EXPECT_EQ(ahead_.pending(), 0u);
   EXPECT_EQ(file.device.counters().reads, 0u);
+}
+
+// A reader whom the system moves between two CPUs.
+class MovedReaderTest : public ReadAheadTest {
+ protected:
+  MovedReaderTest() { other_ring_.enable(); }
+
+  ReadAhead::Fetched fetch_there(std::uint64_t offset) {
+    return there_.fetch(file_, offset, kRead, true, reader_);
+  }
+
+  mpool::IoRing other_ring_{8, 64};
+  ReadAhead there_{other_ring_, store_};
+};
+
+TEST_F(MovedReaderTest, FindsWhatWasFetchedAndGoesOn) {
+  begin(file_);
+  complete();
+  for (std::uint64_t offset = 2 * kRead; offset < 20 * kRead; offset += 2 * kRead) {
+    const ReadAhead::Fetched found = fetch_there(offset);
+    ASSERT_EQ(found.state, State::here) << offset;
+    ASSERT_EQ(found.data.front(), content_at(offset));
+    EXPECT_EQ(there_.pending() + ahead_.pending(), 1u);
+    other_ring_.run_completions();
+    ASSERT_EQ(fetch(file_, offset + kRead).state, State::here) << offset;
+    complete();
+  }
+  EXPECT_EQ(file_.device.counters().reads, 18 + ReadAhead::kAhead);
+}
+
+TEST_F(MovedReaderTest, IsWokenWhereHeIs) {
+  begin(file_);
+  EXPECT_EQ(fetch_there(2 * kRead).state, State::coming);
+  EXPECT_EQ(there_.pending(), 1u);
+  complete();
+  EXPECT_EQ(reader_.wakes, 1);
+  EXPECT_EQ(reader_.calls, 0);
+  // Until then nobody else gets the place.
+  other_ring_.run_completions();
+  ahead_.trim();
+  there_.collect(reader_);
+  EXPECT_EQ(reader_.calls, 1);
+  EXPECT_EQ(reader_.error, 0);
+  ASSERT_EQ(reader_.bytes.size(), kRead);
+  EXPECT_EQ(reader_.bytes.back(), content_at(3 * kRead - 1));
+}
+
+TEST_F(MovedReaderTest, IsToldOfAFailure) {
+  file_.device.failing_from = 2 * kRead;
+  begin(file_);
+  EXPECT_EQ(fetch_there(2 * kRead).state, State::coming);
+  complete();
+  there_.collect(reader_);
+  EXPECT_EQ(reader_.calls, 1);
+  EXPECT_EQ(reader_.error, EIO);
+}
+
+// Each with a reader of his own of the same file, and both with one that changes sides.
+TEST(ReadAheadThreads, EachGetsWhatHeAskedFor) {
+  constexpr std::uint64_t kReads = 400;
+  constexpr int kThreads = 2;
+  WholeDevice file(5, kReads * kRead);
+  ReadAhead::Store store(kThreads);
+  std::atomic<std::uint64_t> next = 0;
+  std::barrier turn(kThreads);
+  const auto work = [&](int number) {
+    mpool::IoRing ring(8, 64);
+    ring.enable();
+    ReadAhead ahead(ring, store);
+    std::atomic<bool> woken = false;
+    struct Moved final : ReadAhead::Reader {
+      explicit Moved(std::atomic<bool>& flag) : woken(flag) {}
+      void fetched(mpool::ConstByteSpan data, int error) noexcept override {
+        EXPECT_EQ(error, 0);
+        first = data.front();
+        done = true;
+      }
+      void wake() noexcept override { woken = true; }
+      std::atomic<bool>& woken;
+      std::byte first{};
+      bool done = false;
+    } reader(woken);
+    const auto read = [&](std::uint64_t offset) {
+      reader.done = false;
+      const ReadAhead::Fetched found = ahead.fetch(file, offset, kRead, true, reader);
+      if (found.state == State::here) {
+        EXPECT_EQ(found.data.front(), content_at(offset));
+      }
+      if (found.state != State::coming) return;
+      while (!reader.done) {
+        ring.run_completions();
+        if (woken.exchange(false)) ahead.collect(reader);
+      }
+      EXPECT_EQ(reader.first, content_at(offset));
+    };
+    for (std::uint64_t own = 0; own < kReads; ++own) {
+      turn.arrive_and_wait();
+      read(own * kRead);
+      if (own % kThreads == static_cast<std::uint64_t>(number)) read(next++ * kRead);
+      ring.run_completions();
+    }
+    while (ahead.pending() > 0)
+      ring.run_completions();
+    turn.arrive_and_wait();
+  };
+  std::thread other(work, 1);
+  work(0);
+  other.join();
 }
 
 }  // namespace
