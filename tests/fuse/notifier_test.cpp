@@ -28,6 +28,7 @@ class FakeMount {
     fuse_args args = FUSE_ARGS_INIT(1, argv);
     const fuse_lowlevel_ops operations{};
     session_ = fuse_session_new(&args, &operations, sizeof operations, this);
+    fuse_opt_free_args(&args);
     current = this;
     const fuse_custom_io io{.writev = take,
                             .read = [](int, void*, std::size_t, void*) -> ssize_t { return -1; },
