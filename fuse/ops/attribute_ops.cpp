@@ -55,10 +55,10 @@ void op_getattr(fuse_req_t request, fuse_ino_t inode, fuse_file_info*) {
     RequestContext& context = RequestContext::current();
     if (!context.may_wait()) {
       const auto attributes = file_system.names.attributes_now(inode);
-      if (!attributes || is_closing(file_system, *attributes)) return context.hand_over(request);
+      if (!attributes || is_committing(file_system, *attributes)) return context.hand_over(request);
       return reply_attributes(request, file_system, *attributes);
     }
-    file_system.open_files.settle(inode);
+    file_system.open_files.wait_for_commit(inode);
     reply_attributes(request, file_system, file_system.names.attributes(inode));
   });
 }

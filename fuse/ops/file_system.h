@@ -29,10 +29,11 @@ struct FileSystem {
   std::atomic<std::uint64_t> reads = 0;  // READ requests so far
 };
 
-// A close of the file has returned, or will in a moment, which its attributes do not show yet: the
-// size is right, but the commit sets its time.
-inline bool is_closing(const FileSystem& file_system, const mpool::Attributes& attributes) {
-  return attributes.being_written && !file_system.open_files.settled(attributes.inode);
+// The last close of the file has returned, which its attributes do not show yet: the size is right,
+// but the commit sets its time. A FLUSH alone says nothing: programs look at what the shell has
+// opened, duplicated and closed for them, and at what others wrote there before them.
+inline bool is_committing(const FileSystem& file_system, const mpool::Attributes& attributes) {
+  return attributes.being_written && file_system.open_files.committing(attributes.inode);
 }
 
 inline FileSystem& file_system_of(fuse_req_t request) {

@@ -61,15 +61,15 @@ void op_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
     if (!context.may_wait()) {
       const mpool::LookupAnswer found = file_system.names.lookup_now(parent, wanted);
       if (found.kind == mpool::LookupAnswer::Kind::must_wait ||
-          (found && is_closing(file_system, *found))) {
+          (found && is_committing(file_system, *found))) {
         return context.hand_over(request);
       }
       return found ? reply_entry(request, file_system, *found) : reply_absent(request);
     }
     try {
       mpool::Attributes found = file_system.names.lookup(parent, wanted);
-      if (is_closing(file_system, found)) {
-        file_system.open_files.settle(found.inode);
+      if (is_committing(file_system, found)) {
+        file_system.open_files.wait_for_commit(found.inode);
         found = file_system.names.lookup(parent, wanted);
       }
       reply_entry(request, file_system, found);

@@ -94,6 +94,7 @@ void OpenFiles::stop_closing(Handle& handle) {
 void OpenFiles::release_arrived(Handle& handle) noexcept {
   if (!handle.writes_) return;
   const std::lock_guard lock(mutex_);
+  handle.released_ = true;
   try {
     start_closing(handle);
   } catch (const std::bad_alloc&) {
@@ -172,15 +173,22 @@ void OpenFiles::settle(mpool::InodeNumber inode) {
     wait_for(lock, *handle);
 }
 
-Handle* OpenFiles::find_closing(mpool::InodeNumber inode) const {
-  const auto found = std::ranges::find_if(
-      closing_, [&](const auto& entry) { return entry.second->file_->inode() == inode; });
+Handle* OpenFiles::find_closing(mpool::InodeNumber inode, bool released) const {
+  const auto found = std::ranges::find_if(closing_, [&](const auto& entry) {
+    return entry.second->file_->inode() == inode && (entry.second->released_ || !released);
+  });
   return found == closing_.end() ? nullptr : found->second;
 }
 
-bool OpenFiles::settled(mpool::InodeNumber inode) const {
+bool OpenFiles::committing(mpool::InodeNumber inode) const {
   const std::lock_guard lock(mutex_);
-  return find_closing(inode) == nullptr;
+  return find_closing(inode, true) != nullptr;
+}
+
+void OpenFiles::wait_for_commit(mpool::InodeNumber inode) {
+  std::unique_lock lock(mutex_);
+  while (Handle* const handle = find_closing(inode, true))
+    wait_for(lock, *handle);
 }
 
 void OpenFiles::settle_earlier() {

@@ -36,7 +36,8 @@ class Handle {
   // While it is closing: until when a RELEASE may be on its way. None: it has come, or the FLUSH
   // has not been answered.
   std::optional<Clock::time_point> release_until_;
-  bool shared_ = false;  // a close was not the last one: there are other descriptors
+  bool released_ = false;  // it has come
+  bool shared_ = false;    // a close was not the last one: there are other descriptors
   std::list<Handle>::iterator self_;
 };
 
@@ -85,9 +86,12 @@ class OpenFiles {
   void settle(mpool::InodeNumber inode);
   // Waits for everything that is closing now.
   void settle_earlier();
-  // settle() or settle_earlier() would not wait.
-  bool settled(mpool::InodeNumber inode) const;
+  // settle_earlier() would not wait.
   bool settled() const;
+
+  // Whether a RELEASE of a writing handle of the file has come and is not done; waits for that.
+  bool committing(mpool::InodeNumber inode) const;
+  void wait_for_commit(mpool::InodeNumber inode);
 
   std::size_t count() const;
 
@@ -106,8 +110,9 @@ class OpenFiles {
   // Waits for those closing with smaller numbers.
   void wait_for_numbers_below(std::unique_lock<std::mutex>& lock, std::uint64_t limit);
   void wait_for(std::unique_lock<std::mutex>& lock, Handle& handle);
-  // Under mutex_: a handle of the file that is closing; null: there is none.
-  Handle* find_closing(mpool::InodeNumber inode) const;
+  // Under mutex_: a handle of the file that is closing, or of which the RELEASE has come; null:
+  // there is none.
+  Handle* find_closing(mpool::InodeNumber inode, bool released = false) const;
   void forget(Handle& handle) noexcept;
 
   const std::chrono::milliseconds settle_time_;

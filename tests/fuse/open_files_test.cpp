@@ -243,6 +243,14 @@ TEST_F(OpenFilesTest, CloseNowKeepsTheOrderOfFlushes) {
   EXPECT_THAT(closed_, ElementsAre(2, 1));
 }
 
+TEST_F(OpenFilesTest, AFlushAloneIsNoCommit) {
+  Handle& handle = open(1, true);
+  files_.flush(handle, kOwner);
+  EXPECT_FALSE(files_.settled());
+  EXPECT_FALSE(files_.committing(1));
+  files_.wait_for_commit(1);
+}
+
 // Descriptors are taken for shared at once.
 class ImpatientOpenFilesTest : public testing::Test {
  protected:
@@ -273,10 +281,9 @@ TEST(OpenFilesShared, IsWaitedForShortlyFromThenOn) {
   const auto time_to_settle = [&] {
     files.flush(handle, kOwner);
     const auto begin = std::chrono::steady_clock::now();
-    EXPECT_FALSE(files.settled(1));
-    EXPECT_TRUE(files.settled(2));
+    EXPECT_FALSE(files.settled());
     files.settle(1);
-    EXPECT_TRUE(files.settled(1));
+    EXPECT_TRUE(files.settled());
     return std::chrono::steady_clock::now() - begin;
   };
   EXPECT_GE(time_to_settle(), 90ms);
@@ -305,6 +312,9 @@ TEST_F(ImpatientOpenFilesTest, ACommitMayTakeLong) {
   Waiting opened([&] { files_.settle(1); });
   EXPECT_FALSE(change.soon());
   EXPECT_FALSE(opened.soon());
+  EXPECT_TRUE(files_.committing(1));
+  Waiting looked([&] { files_.wait_for_commit(1); });
+  EXPECT_FALSE(looked.soon());
   device_.go_on();
 }
 
