@@ -47,15 +47,25 @@ void OverlayDevice::read_impl(std::uint64_t offset, ByteSpan into) {
   std::uint64_t page = offset / kPageSize;
   for (std::size_t done = 0; done < into.size(); done += kPageSize, ++page) {
     std::byte* target = into.data() + done;
-    const auto found = chunks_.find(page / kChunkPages);
-    const std::size_t index = page % kChunkPages;
-    if (found != chunks_.end() && found->second.pages != nullptr &&
-        (*found->second.pages)[index] != nullptr) {
-      std::memcpy(target, (*found->second.pages)[index].get(), kPageSize);
-    } else if (base_ == nullptr || (found != chunks_.end() && found->second.zeroed[index])) {
+    const auto over = find_over(page);
+    if (!over) continue;
+    if (*over != nullptr) {
+      std::memcpy(target, *over, kPageSize);
+    } else {
       std::memset(target, 0, kPageSize);
     }
   }
+}
+
+std::optional<const std::byte*> OverlayDevice::find_over(std::uint64_t page) const {
+  const auto found = chunks_.find(page / kChunkPages);
+  const std::size_t index = page % kChunkPages;
+  if (found != chunks_.end() && found->second.pages != nullptr &&
+      (*found->second.pages)[index] != nullptr) {
+    return (*found->second.pages)[index].get();
+  }
+  const bool zeros = base_ == nullptr || (found != chunks_.end() && found->second.zeroed[index]);
+  return zeros ? std::optional<const std::byte*>(nullptr) : std::nullopt;
 }
 
 void OverlayDevice::start_impl(DeviceTransfer& transfer) {
@@ -70,12 +80,7 @@ bool OverlayDevice::is_untouched(std::uint64_t offset, std::uint64_t length) {
   const std::shared_lock lock(mutex_);
   const std::uint64_t end = ceil_div(offset + length, kPageSize);
   for (std::uint64_t page = offset / kPageSize; page < end; ++page) {
-    const auto found = chunks_.find(page / kChunkPages);
-    if (found == chunks_.end()) continue;
-    const Chunk& chunk = found->second;
-    const std::size_t index = page % kChunkPages;
-    if (chunk.zeroed[index]) return false;
-    if (chunk.pages != nullptr && (*chunk.pages)[index] != nullptr) return false;
+    if (find_over(page)) return false;
   }
   return true;
 }

@@ -5,6 +5,7 @@
 #include <bitset>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <shared_mutex>
 #include <string>
 #include <unordered_map>
@@ -43,6 +44,8 @@ class OverlayDevice : public Device {
     std::bitset<kChunkPages> zeroed;
   };
 
+  // Under the lock: what lies over a page of the base; nullopt: nothing; null: zeros.
+  std::optional<const std::byte*> find_over(std::uint64_t page) const;
   // The base has all of the range.
   bool is_untouched(std::uint64_t offset, std::uint64_t length);
   void discard_in_chunk(std::uint64_t chunk_number, std::size_t first, std::size_t last);

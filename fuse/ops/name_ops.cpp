@@ -19,6 +19,13 @@ void reply_entry(fuse_req_t request, const FileSystem& file_system,
   fuse_reply_entry(request, &entry);
 }
 
+// A new entry of a directory.
+void reply_made(fuse_req_t request, const FileSystem& file_system, fuse_ino_t parent,
+                const mpool::Attributes& attributes) {
+  file_system.notifier->entries_changed(parent);
+  reply_entry(request, file_system, attributes);
+}
+
 void reply_absent(fuse_req_t request) {
   const fuse_entry_param none = negative_entry();
   fuse_reply_entry(request, &none);
@@ -94,18 +101,16 @@ void op_mknod(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mo
     // mknod(2): EPERM where a file system has no such nodes.
     if (!S_ISREG(mode)) mpool::raise(EPERM, name, "only regular files can be made");
     const Ownership made = ownership_of_new(file_system, request, parent, mode);
-    reply_entry(request, file_system,
-                file_system.names.make_file(parent, name, made.mode, made.owner));
-    file_system.notifier->entries_changed(parent);
+    reply_made(request, file_system, parent,
+               file_system.names.make_file(parent, name, made.mode, made.owner));
   });
 }
 
 void op_mkdir(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode) {
   answer_change(request, "mkdir", parent, [&](FileSystem& file_system) {
     const Ownership made = ownership_of_new(file_system, request, parent, mode | S_IFDIR);
-    reply_entry(request, file_system,
-                file_system.names.make_directory(parent, name, made.mode, made.owner));
-    file_system.notifier->entries_changed(parent);
+    reply_made(request, file_system, parent,
+               file_system.names.make_directory(parent, name, made.mode, made.owner));
   });
 }
 
@@ -138,9 +143,8 @@ void op_rmdir(fuse_req_t request, fuse_ino_t parent, const char* name) {
 void op_symlink(fuse_req_t request, const char* target, fuse_ino_t parent, const char* name) {
   answer_change(request, "symlink", parent, [&](FileSystem& file_system) {
     const Ownership made = ownership_of_new(file_system, request, parent, S_IFLNK | 0777);
-    reply_entry(request, file_system,
-                file_system.names.make_symlink(parent, name, target, made.owner));
-    file_system.notifier->entries_changed(parent);
+    reply_made(request, file_system, parent,
+               file_system.names.make_symlink(parent, name, target, made.owner));
   });
 }
 
@@ -162,8 +166,8 @@ void op_rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino
 
 void op_link(fuse_req_t request, fuse_ino_t inode, fuse_ino_t new_parent, const char* new_name) {
   answer_change(request, "link", inode, [&](FileSystem& file_system) {
-    reply_entry(request, file_system, file_system.names.link(inode, new_parent, new_name));
-    file_system.notifier->entries_changed(new_parent);
+    reply_made(request, file_system, new_parent,
+               file_system.names.link(inode, new_parent, new_name));
   });
 }
 

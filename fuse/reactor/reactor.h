@@ -32,9 +32,8 @@ class SpinBudget {
   // 100 us for a page.
   static constexpr std::chrono::microseconds kLongest{150};
 
-  SpinBudget() = default;
   // probe_every: how many times it is not tried, when it does not pay, between two tries.
-  explicit SpinBudget(unsigned probe_every) : probe_every_(probe_every) {}
+  explicit SpinBudget(unsigned probe_every = kProbeEvery) : probe_every_(probe_every) {}
 
   // Whether to look now; every now and then also when it has not paid.
   bool worth_trying() noexcept;
@@ -44,8 +43,7 @@ class SpinBudget {
   static constexpr int kMostCredit = 32;
   static constexpr unsigned kProbeEvery = 64;
 
-  unsigned probe_every_ = kProbeEvery;
-
+  const unsigned probe_every_;
   int credit_ = kMostCredit;
   unsigned skipped_ = 0;
 };

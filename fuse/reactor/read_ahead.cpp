@@ -39,7 +39,12 @@ struct ReadAhead::Place final : PlannedRead {
     }
     if (waiting == nullptr) return;
     if (!here) return waiting->wake();
-    waiting->fetched(data(), code);
+    deliver();
+  }
+
+  // On the thread of the reader's ring.
+  void deliver() noexcept {
+    reader->fetched(data(), error);
     give_back();
   }
 
@@ -102,8 +107,7 @@ void ReadAhead::collect(Reader& reader) noexcept {
     });
     place = found->get();
   }
-  reader.fetched(place->data(), place->error);
-  place->give_back();
+  place->deliver();
 }
 
 void ReadAhead::trim() noexcept {

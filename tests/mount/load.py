@@ -238,7 +238,6 @@ class Worker:
         if not condition:
             raise AssertionError(f"worker {self.number}: {what}")
 
-
     def expect_content(self, file, expected, path):
         """The whole content, from a file that is open without a buffer. Not to be readable yet is wrong, too."""
         found = bytearray()
