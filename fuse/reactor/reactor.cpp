@@ -121,6 +121,7 @@ void Reactor::run() {
     if (handled > 0) idle_due_ = true;
     if (!spin()) sleep();
   }
+  ring_.submit();
 }
 
 void Reactor::set_affinity(bool home) {

@@ -81,7 +81,8 @@ class Reactor {
 
   // Starts the thread. `failed` is called on it when the ring fails: nothing is answered any more.
   void start(std::function<void(const std::string& why)> failed);
-  // Lets the thread end as soon as nothing is in flight.
+  // Lets the thread end as soon as nothing is in flight, with all that was prepared on its ring
+  // submitted.
   void stop();
   void join();
 
@@ -95,6 +96,10 @@ class Reactor {
   void transfer_started() noexcept { ++transfers_; }
   void transfer_ended() noexcept { --transfers_; }
   unsigned transfers() const noexcept { return transfers_; }
+  // Requests that a worker has: while there are any, the thread does not end either, so that each
+  // is answered.
+  void work_started() noexcept { ++at_work_; }
+  void work_ended() noexcept { --at_work_; }
   // The kernel copies so many bytes on this thread: work that does not show in the number of
   // completions. It counts when it keeps others waiting.
   void note_copied(std::size_t bytes) noexcept {
@@ -116,9 +121,9 @@ class Reactor {
   };
 
   void run();
-  // Device I/O under way, whoever waits for it.
+  // Device I/O under way, whoever waits for it, and requests that workers have.
   std::size_t in_flight() const {
-    return transfers_ + write_behind_.pending() + read_ahead_.pending();
+    return transfers_ + at_work_ + write_behind_.pending() + read_ahead_.pending();
   }
   bool spin();
   void yield();
@@ -138,6 +143,7 @@ class Reactor {
   // Yielding to somebody who needs the CPU for long costs more than all that it gains.
   SpinBudget yield_budget_{1024};
   unsigned transfers_ = 0;
+  unsigned at_work_ = 0;
   std::function<void()> idle_;
   bool idle_due_ = false;
 

@@ -74,9 +74,11 @@ void Dispatcher::handle(Request& request) noexcept {
     if (request.suspended_) return;
     if (!request.handed_over_) return request.done();
   }
+  request.reactor().work_started();
   try {
     workers_.post(request);
   } catch (const std::exception& error) {
+    request.reactor().work_ended();
     spdlog::error("no thread for a request: {}", error.what());
     request.refuse(request.unique(), EAGAIN);
     request.done();

@@ -93,6 +93,7 @@ void Request::run() noexcept {
 }
 
 void Request::returned() noexcept {
+  reactor_.work_ended();
   if (!try_again_) return done();
   try_again_ = false;
   tried_again_ = true;

@@ -32,7 +32,8 @@ class Transport {
   // WorkerPool. Errors: those of io_uring_setup(2), ENOMEM.
   Transport(fuse_session* session, TransportChoice choice, bool passthrough, unsigned workers,
             Events events);
-  // Finishes the requests under way; the kernel keeps what it has not handed out.
+  // Finishes and answers the requests under way; what the kernel has not handed out by then fails,
+  // and was not done.
   ~Transport();
   Transport(const Transport&) = delete;
   Transport& operator=(const Transport&) = delete;

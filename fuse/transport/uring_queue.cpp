@@ -93,7 +93,6 @@ ssize_t UringQueue::Entry::answer(const iovec* parts, int count) noexcept {
 }
 
 void UringQueue::Entry::completed() noexcept {
-  if (queue_.closed_) return;
   queue_.prepare(*this, abi::kCmdCommitAndFetch, commit_id_);
   reactor().note_copied(headers_->ring.payload_size);
   // The kernel copies it to its reader, who can go on meanwhile with what it has.
@@ -130,9 +129,10 @@ void UringQueue::prepare(Entry& entry, std::uint32_t command, std::uint64_t comm
 }
 
 void UringQueue::fetched(Entry& entry, std::int32_t result) noexcept {
+  if (closed_) return;
   if (result >= 0) return entry.take_request();
   // The mount is gone.
-  if (result == -ENOTCONN || result == -ECONNABORTED || result == -ECANCELED || closed_) return;
+  if (result == -ENOTCONN || result == -ECONNABORTED || result == -ECANCELED) return;
   if (!entry.was_used()) {
     refused_(-result);
   } else {

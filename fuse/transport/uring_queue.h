@@ -29,7 +29,8 @@ class UringQueue {
   // for each that the kernel does not want; what is not refused by the time submit() returns is
   // accepted, and is served whatever happens to others: the kernel may go on to use it.
   void register_entries(std::function<void(int error)> refused);
-  // No request is fetched any more.
+  // What is in hand is answered; what comes from now on is left to the kernel, which fails it when
+  // the connection ends: it has not been done.
   void close() noexcept { closed_ = true; }
   void trim() noexcept;
 

@@ -14,12 +14,25 @@ from load import Load, pages_of_file
 
 CYCLES = 500 if harness.LONG else 20
 KILLS = 30 if harness.LONG else 2
+TERMINATIONS = 50 if harness.LONG else 5
 MIXED_STEPS = 100 if harness.LONG else 10
 READERS = ("buffered", "direct", "map")
 
 # Reads at depth until it gets an error.
 FIO_READERS = ("fio", "--name=read", "--rw=randread", "--bs=4k", "--direct=1", "--iodepth=32", "--numjobs=2",
                "--size=16M", "--time_based", "--runtime=300", "--minimal")
+# Makes and renames directories until one of the two fails; then says how far it came.
+NAMER = """
+import itertools, os, sys
+for number in itertools.count():
+    made, renamed = sys.argv[1] + f"-made{number}", sys.argv[1] + f"-renamed{number}"
+    for step in ("mkdir", "rename"):
+        try:
+            os.mkdir(made) if step == "mkdir" else os.rename(made, renamed)
+        except OSError:
+            print(number, step)
+            sys.exit()
+"""
 FIO_WRITERS = ("fio", "--name=write", "--rw=randwrite", "--bs=4k", "--direct=1", "--iodepth=32", "--size=300M",
                "--fallocate=none", "--rate=20m", "--minimal")
 
@@ -241,6 +254,30 @@ class Ends(TransportTest):
             self.assertIsNone(harness.mounted_type(self.point))
 
         self.end_under_load(terminate)
+
+    def test_what_fails_was_not_done(self):
+        """SIGTERM while names are changed: what was told to have failed has not happened, all else has"""
+        namers = 4
+        for number in range(TERMINATIONS):
+            mnt = self.mount()
+            directory = self.point / f"d{number}"
+            directory.mkdir()
+            programs = [subprocess.Popen([sys.executable, "-c", NAMER, directory / str(index)],
+                                         stdout=subprocess.PIPE, text=True) for index in range(namers)]
+            time.sleep(0.5)
+            mnt.daemon.terminate()
+            mnt.wait_for_end(0)
+            expected = set()
+            for index, program in enumerate(programs):
+                changed, step = program.communicate(timeout=60)[0].split()
+                expected |= {f"{index}-renamed{done}" for done in range(int(changed))}
+                if step == "rename":
+                    expected.add(f"{index}-made{changed}")
+            self.assertGreater(len(expected), namers)
+            mnt.mount()
+            self.assertEqual({path.name for path in directory.iterdir()}, expected)
+            run("rm", "-r", directory)
+            mnt.umount()
 
     def test_idle(self):
         """umount and SIGTERM when nothing is under way, with and without requests before"""
