@@ -24,6 +24,7 @@
 #include "fuse/ops/file_system.h"
 #include "fuse/session.h"
 #include "fuse/view/native_reads.h"
+#include "fuse/view/reader_watch.h"
 #include "fuse/view/view_devices.h"
 
 namespace mpoolfs {
@@ -118,13 +119,16 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
   namespace_options.hold_deletes = !options.read_only && devices.has_other_readers();
   const auto names = mpool::Namespace::mount(pool, namespace_options);
   warn_if_foreign(*names, pool);
-  NativeReads native(*names, std::move(devices), options.native, namespace_options.hold_deletes);
+  ReaderWatch readers;
+  NativeReads native(*names, std::move(devices), options.native, namespace_options.hold_deletes,
+                     readers);
   FileSystem file_system{.names = *names,
                          .presentation = {.uid = options.uid, .gid = options.gid},
                          .open_files = {},
                          .control = nullptr,
                          .transport = {},
-                         .native = native};
+                         .native = native,
+                         .readers = readers};
   ControlTree control(time_now());
   control.add_file("status.json", [&] {
     return status_text(pool, {.mount_point = options.mount_point,
@@ -133,7 +137,7 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
                               .open_files = file_system.open_files.count(),
                               .transport = file_system.transport.get(),
                               .native = native.facts(),
-                              .reads = file_system.reads});
+                              .reads = readers.requests()});
   });
   file_system.control = &control;
   {

@@ -13,6 +13,7 @@
 #include "fuse/ops/operations.h"
 #include "fuse/ops/request_context.h"
 #include "fuse/view/native_reads.h"
+#include "fuse/view/reader_watch.h"
 
 namespace mpoolfs {
 
@@ -103,8 +104,8 @@ std::optional<std::pair<mpool::Attributes, std::unique_ptr<mpool::OpenFile>>> cr
 
 // How many writes may be answered before they are on the device.
 std::size_t writes_behind(FileSystem& file_system) {
-  const bool readers = file_system.native.somebody_reads();
-  return readers ? WriteBehind::kPlacesBesideReaders : WriteBehind::kPlaces;
+  return file_system.readers.somebody_reads() ? WriteBehind::kPlacesBesideReaders
+                                              : WriteBehind::kPlaces;
 }
 
 // Negative offsets do not reach a file system; this keeps one from becoming a huge number.
@@ -155,7 +156,7 @@ void op_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
   answer(request, "read", inode, [&](FileSystem& file_system) {
     RequestContext& context = RequestContext::current();
     // Each comes here first.
-    if (!context.may_wait()) file_system.reads.fetch_add(1, std::memory_order_relaxed);
+    if (!context.may_wait()) file_system.readers.note_request();
     mpool::OpenFile& file = handle_of(*info).file();
     const std::uint64_t from = checked_offset(offset);
     const mpool::ByteSpan payload = context.payload();

@@ -1,9 +1,6 @@
 // What the requests of one mount work on.
 #pragma once
 
-#include <atomic>
-#include <cstdint>
-
 #include "engine/names/names.h"
 #include "fuse/control/transport_facts.h"
 #include "fuse/ops/attributes.h"
@@ -15,6 +12,7 @@ namespace mpoolfs {
 
 class ControlTree;
 class NativeReads;
+class ReaderWatch;
 
 // The user data of the session. Lives longer than it.
 struct FileSystem {
@@ -25,8 +23,8 @@ struct FileSystem {
   // Answers what concerns `.mpool`; see operations_with_control().
   ControlTree* control = nullptr;
   SharedTransportFacts transport;
-  NativeReads& native;                   // files that the kernel reads by itself
-  std::atomic<std::uint64_t> reads = 0;  // READ requests so far
+  NativeReads& native;  // files that the kernel reads by itself
+  ReaderWatch& readers;
 };
 
 // The last close of the file has returned, which its attributes do not show yet: the size is right,

@@ -36,10 +36,11 @@ void allow_many_files() {
 }  // namespace
 
 NativeReads::NativeReads(mpool::Namespace& names, ViewDevices devices, NativeChoice choice,
-                         bool other_readers)
+                         bool other_readers, ReaderWatch& watch)
     : names_(names),
       devices_(std::move(devices)),
       views_(names, devices_),
+      watch_(watch),
       queue_(std::make_shared<Queue>()),
       choice_(choice),
       waiting_(other_readers) {

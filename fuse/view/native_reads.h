@@ -34,10 +34,10 @@ namespace mpoolfs {
 class NativeReads {
  public:
   // `other_readers`: ViewDevices::has_other_readers() before the namespace was mounted, which was
-  // told to hold deletes then. It outlives this. Tries a view; throws Error when that fails and
-  // `choice` is on.
-  NativeReads(mpool::Namespace& names, ViewDevices devices, NativeChoice choice,
-              bool other_readers);
+  // told to hold deletes then. `watch`: told of the devices that are read natively. Both outlive
+  // this. Tries a view; throws Error when that fails and `choice` is on.
+  NativeReads(mpool::Namespace& names, ViewDevices devices, NativeChoice choice, bool other_readers,
+              ReaderWatch& watch);
   ~NativeReads();
   NativeReads(const NativeReads&) = delete;
   NativeReads& operator=(const NativeReads&) = delete;
@@ -58,10 +58,6 @@ class NativeReads {
   NativeEntry enter(mpool::InodeNumber inode, bool committed);
   std::optional<NativeEntry> enter_now(mpool::InodeNumber inode);
   void leave(mpool::InodeNumber inode);
-
-  // The kernel is reading files by itself, which a long queue of writes to the same devices would
-  // slow down. Waits for nothing.
-  bool somebody_reads() noexcept { return watch_.somebody_reads(); }
 
   NativeFacts facts() const;
 
@@ -88,7 +84,7 @@ class NativeReads {
   mpool::Namespace& names_;
   ViewDevices devices_;
   ViewSet views_;
-  ReaderWatch watch_;
+  ReaderWatch& watch_;
   std::optional<BackingFiles> files_;  // from prepare() to stop(), where native reads are wanted
   std::shared_ptr<Queue> queue_;
 

@@ -31,9 +31,9 @@ void ReaderWatch::watch(const std::vector<std::string>& devices) {
   reads_ = reads();
 }
 
-// Reads completed, the first number of each file.
+// Reads completed, the first number of each file, and requests.
 std::uint64_t ReaderWatch::reads() const noexcept {
-  std::uint64_t sum = 0;
+  std::uint64_t sum = requests();
   for (const mpool::FileDescriptor& counters : counters_) {
     std::array<char, 64> text;
     const ssize_t length = ::pread(counters.get(), text.data(), text.size(), 0);
@@ -50,7 +50,6 @@ std::uint64_t ReaderWatch::reads() const noexcept {
 }
 
 bool ReaderWatch::somebody_reads() noexcept {
-  if (counters_.empty()) return false;
   const std::int64_t now = Clock::now().time_since_epoch().count();
   std::int64_t next = next_look_.load(std::memory_order_relaxed);
   if (now >= next && next_look_.compare_exchange_strong(next, now + kInterval.count())) {

@@ -62,5 +62,21 @@ TEST(ReaderWatch, OfNoDeviceSeesNothing) {
   EXPECT_FALSE(watch.somebody_reads());
 }
 
+TEST(ReaderWatch, SeesRequestsAndTheirEnd) {
+  ReaderWatch watch;
+  EXPECT_TRUE(comes_to(watch, false));
+  std::jthread reader([&](const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      watch.note_request();
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  });
+  EXPECT_TRUE(comes_to(watch, true));
+  reader.request_stop();
+  reader.join();
+  EXPECT_GT(watch.requests(), 0u);
+  EXPECT_TRUE(comes_to(watch, false));
+}
+
 }  // namespace
 }  // namespace mpoolfs

@@ -21,6 +21,8 @@ READERS = ("buffered", "direct", "map")
 # Reads at depth until it gets an error.
 FIO_READERS = ("fio", "--name=read", "--rw=randread", "--bs=4k", "--direct=1", "--iodepth=32", "--numjobs=2",
                "--size=16M", "--time_based", "--runtime=300", "--minimal")
+FIO_WRITERS = ("fio", "--name=write", "--rw=randwrite", "--bs=4k", "--direct=1", "--iodepth=32", "--size=300M",
+               "--fallocate=none", "--rate=20m", "--minimal")
 # Makes and renames directories until one of the two fails; then says how far it came.
 NAMER = """
 import itertools, os, sys
@@ -33,8 +35,6 @@ for number in itertools.count():
             print(number, step)
             sys.exit()
 """
-FIO_WRITERS = ("fio", "--name=write", "--rw=randwrite", "--bs=4k", "--direct=1", "--iodepth=32", "--size=300M",
-               "--fallocate=none", "--rate=20m", "--minimal")
 
 
 class TransportTest(harness.PoolTest):
