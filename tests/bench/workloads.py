@@ -145,6 +145,17 @@ def make_cold(target):
     machine.drop_caches()
 
 
+def make_cold_for_cache(target, size):
+    """Before so many bytes of the data are read into the page cache.
+
+    The host of a virtual machine takes free memory back after a moment (free page reporting of virtio-balloon) and gives
+    it page by page, which takes longer than the device. So memory for the cache is there, just freed, when it starts.
+    """
+    target.settle()
+    machine.read_file(target.data, size)
+    machine.drop_caches()
+
+
 class FioRead(Workload):
     """Reads of the data. cold: each byte once at most, and not from a cache; warm: all from the cache."""
 
@@ -162,6 +173,8 @@ class FioRead(Workload):
             # Of a block device nothing stays in the cache after the last close.
             self._held_open = os.open(target.data, os.O_RDONLY)
             machine.read_file(target.data, settings.size)
+        elif self._kind == "cold":
+            make_cold_for_cache(target, settings.size)
         else:
             make_cold(target)
 
@@ -355,7 +368,7 @@ class CopyOut(Workload):
     needs_files = True
 
     def prepare(self, target, settings, repeat):
-        make_cold(target)
+        make_cold_for_cache(target, settings.size)
 
     def run(self, target, settings, repeat):
         machine.run("cp", target.data, settings.memory / "copy", seconds=LIMIT_SECONDS)
