@@ -51,18 +51,19 @@ bool lists_device(const std::string& source, std::span<const std::string> device
 std::optional<MountEntry> parse_mount_line(std::string_view line) {
   // ID PARENT MAJ:MIN ROOT MOUNTPOINT OPTIONS [OPTIONAL…] - TYPE SOURCE SUPEROPTIONS
   std::istringstream words{std::string(line)};
+  std::uint64_t id = 0;
   std::string word, device, mount_point, type, source;
-  words >> word >> word >> device >> word >> mount_point >> word;
+  words >> id >> word >> device >> word >> mount_point >> word;
   while (words >> word && word != "-") {
   }
   if (!(words >> type >> source)) return std::nullopt;
-  return MountEntry{device, unescape(mount_point), type, unescape(source)};
+  return MountEntry{device, unescape(mount_point), type, unescape(source), id};
 }
 
-std::vector<MountEntry> read_mounts() {
+std::vector<MountEntry> read_mounts(const std::string& table) {
   std::vector<MountEntry> mounts;
-  std::ifstream table("/proc/self/mountinfo");
-  for (std::string line; std::getline(table, line);) {
+  std::ifstream lines(table);
+  for (std::string line; std::getline(lines, line);) {
     if (auto entry = parse_mount_line(line)) mounts.push_back(std::move(*entry));
   }
   return mounts;

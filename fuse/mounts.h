@@ -1,6 +1,7 @@
 // The system's table of mounts.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
@@ -16,13 +17,15 @@ struct MountEntry {
   std::string mount_point;
   std::string type;    // kMountType: of mpoolfs
   std::string source;  // the pool as the mounting user called it
+  std::uint64_t id = 0;
 };
 
 // Parses a line of /proc/PID/mountinfo (proc(5)), octal escapes undone; nullopt when it is none.
 std::optional<MountEntry> parse_mount_line(std::string_view line);
 
-// The mounts of this process's namespace; empty when the table cannot be read.
-std::vector<MountEntry> read_mounts();
+// The mounts of this process's namespace, or of another table of that form; empty when it cannot be
+// read.
+std::vector<MountEntry> read_mounts(const std::string& table = "/proc/self/mountinfo");
 
 // A mount of mpoolfs whose source is one of `names` or lists one of `device_paths` (resolved
 // symbolic links).

@@ -19,6 +19,7 @@
 #include "engine/device/file_descriptor.h"
 #include "fuse/control/control_ops.h"
 #include "fuse/mounts.h"
+#include "fuse/ops/descriptors.h"
 #include "fuse/ops/notifier.h"
 #include "fuse/ops/operations.h"
 #include "fuse/reactor/event_signal.h"
@@ -169,6 +170,7 @@ struct Session::Impl {
   FileSystem& file_system;
   const Options& options;
   SessionPointer session;
+  std::string device;  // of the mount, "MAJOR:MINOR"
   // Shared with the engine's callbacks, which may come after the end of the session.
   std::shared_ptr<Notifier> notifier;
 
@@ -183,6 +185,10 @@ struct Session::Impl {
     mount_session(session.get(), options.mount_point);
     collecting_messages = false;
     try {
+      device = device_of(options.mount_point);
+      file_system.open_files.on_doubt([device = device](pid_t process, mpool::InodeNumber inode) {
+        return has_writing_descriptor(process, device, inode);
+      });
       start_notifier();
     } catch (...) {
       fuse_session_unmount(session.get());
@@ -218,7 +224,7 @@ struct Session::Impl {
     spdlog::info("pool {}: mounted on {}, transport {}, {} queues on {} threads{}{}", options.pool,
                  options.mount_point, facts.name, facts.queues, facts.threads,
                  facts.reason.empty() ? "" : ": ", facts.reason);
-    notifier->post([device = device_of(options.mount_point)] { raise_read_ahead(device); });
+    notifier->post([device = device] { raise_read_ahead(device); });
   }
 };
 

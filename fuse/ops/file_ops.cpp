@@ -215,9 +215,10 @@ void op_flush(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
   answer(request, "flush", inode, [&](FileSystem& file_system) {
     Handle& handle = handle_of(*info);
     RequestContext& context = RequestContext::current();
+    const pid_t process = fuse_req_ctx(request)->pid;
     if (context.may_wait()) {
-      file_system.open_files.flush(handle, info->lock_owner);
-    } else if (!file_system.open_files.flush_now(handle, info->lock_owner)) {
+      file_system.open_files.flush(handle, info->lock_owner, process);
+    } else if (!file_system.open_files.flush_now(handle, info->lock_owner, process)) {
       return context.hand_over(request);
     }
     fuse_reply_err(request, 0);

@@ -24,20 +24,21 @@ Handle& OpenFiles::add(std::unique_ptr<mpool::OpenFile> file, const mpool::OpenI
   }
 }
 
-void OpenFiles::flush(Handle& handle, std::uint64_t owner) {
-  between_notes(handle, owner, [&] {
+void OpenFiles::flush(Handle& handle, std::uint64_t owner, pid_t process) {
+  between_notes(handle, owner, process, [&] {
     handle.file_->flush();
     return true;
   });
 }
 
-bool OpenFiles::flush_now(Handle& handle, std::uint64_t owner) {
-  return between_notes(handle, owner, [&] { return handle.file_->flush_now(); });
+bool OpenFiles::flush_now(Handle& handle, std::uint64_t owner, pid_t process) {
+  return between_notes(handle, owner, process, [&] { return handle.file_->flush_now(); });
 }
 
 template <typename Flush>
-bool OpenFiles::between_notes(Handle& handle, std::uint64_t owner, const Flush& flush) {
-  flush_arrived(handle, owner);
+bool OpenFiles::between_notes(Handle& handle, std::uint64_t owner, pid_t process,
+                              const Flush& flush) {
+  flush_arrived(handle, owner, process);
   bool ends = true;
   try {
     ends = flush();
@@ -49,20 +50,21 @@ bool OpenFiles::between_notes(Handle& handle, std::uint64_t owner, const Flush& 
   return ends;
 }
 
-void OpenFiles::flush_arrived(Handle& handle, std::uint64_t owner) {
+void OpenFiles::flush_arrived(Handle& handle, std::uint64_t owner, pid_t process) {
   if (!handle.writes_) return;
   std::uint64_t writer = owner;
   // Somebody else's close, while who wrote has the file open.
   if (!handle.writer_.compare_exchange_strong(writer, 0) && writer != 0) return;
   const std::lock_guard lock(mutex_);
   start_closing(handle);
+  handle.flusher_ = process;
+  handle.asked_ = false;
 }
 
 void OpenFiles::flush_ends(Handle& handle) noexcept {
   if (handle.closing_ == 0) return;
   const std::lock_guard lock(mutex_);
-  handle.release_until_ =
-      Clock::now() + (handle.shared_ ? settle_time_ / kSharedPart : settle_time_);
+  handle.flushed_ = Clock::now();
   changed_.notify_all();
 }
 
@@ -71,7 +73,7 @@ void OpenFiles::start_closing(Handle& handle) {
     closing_.emplace(next_number_, &handle);
     handle.closing_ = next_number_++;
   }
-  handle.release_until_.reset();
+  handle.flushed_.reset();
 }
 
 void OpenFiles::note_write(Handle& handle, std::uint64_t owner) {
@@ -149,16 +151,39 @@ void OpenFiles::wait_for(std::unique_lock<std::mutex>& lock, Handle& handle) {
   const std::uint64_t number = handle.closing_;
   const WorkerPool::Waiting waiting;
   while (closing_.contains(number)) {
-    const std::optional<Clock::time_point> until = handle.release_until_;
-    if (!until) {
+    if (!handle.flushed_) {
       changed_.wait(lock);
-    } else if (Clock::now() < *until) {
-      changed_.wait_until(lock, *until);
-    } else {
+      continue;
+    }
+    const auto now = Clock::now();
+    const auto ask_at = *handle.flushed_ + kAskTime;
+    const auto until =
+        *handle.flushed_ + (handle.shared_ ? settle_time_ / kSharedPart : settle_time_);
+    if (now >= until) {
       handle.shared_ = true;
       stop_closing(handle);
+    } else if (handle.asked_) {
+      changed_.wait_until(lock, until);
+    } else if (now < ask_at) {
+      changed_.wait_until(lock, ask_at);
+    } else {
+      ask(lock, handle);
     }
   }
+}
+
+// Once after each FLUSH. The handle may go meanwhile, or be closed again.
+void OpenFiles::ask(std::unique_lock<std::mutex>& lock, Handle& handle) {
+  handle.asked_ = true;
+  if (!has_open_ || handle.flusher_ == 0) return;
+  const std::uint64_t number = handle.closing_;
+  const auto flushed = handle.flushed_;
+  const pid_t process = handle.flusher_;
+  const mpool::InodeNumber inode = handle.file_->inode();
+  lock.unlock();
+  const bool has_open = has_open_(process, inode);
+  lock.lock();
+  if (has_open && closing_.contains(number) && handle.flushed_ == flushed) stop_closing(handle);
 }
 
 void OpenFiles::wait_for_numbers_below(std::unique_lock<std::mutex>& lock, std::uint64_t limit) {

@@ -5,11 +5,15 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <utility>
+
+#include <sys/types.h>
 
 #include "engine/names/names.h"
 
@@ -33,9 +37,11 @@ class Handle {
   // Its number in OpenFiles::closing_; 0 when it is not there. Changed under OpenFiles::mutex_, as
   // are the members that follow.
   std::atomic<std::uint64_t> closing_ = 0;
-  // While it is closing: until when a RELEASE may be on its way. None: it has come, or the FLUSH
-  // has not been answered.
-  std::optional<Clock::time_point> release_until_;
+  // While it is closing: when the FLUSH was answered, after which a RELEASE may be on its way.
+  // None: it has come, or the FLUSH has not been answered.
+  std::optional<Clock::time_point> flushed_;
+  pid_t flusher_ = 0;      // whose FLUSH it was
+  bool asked_ = false;     // whether he has other descriptors
   bool released_ = false;  // it has come
   bool shared_ = false;    // a close was not the last one: there are other descriptors
   std::list<Handle>::iterator self_;
@@ -52,19 +58,26 @@ class Handle {
 //
 // A close of an inherited or duplicated descriptor is followed by no RELEASE. While one who wrote
 // has the file open, closes of others are known to be such ones: each process that writes starts
-// others, which close what they inherit. The rest is waited for in vain for kSettleTime from the
-// answer to the FLUSH, and a kSharedPart of that from the second time on.
+// others, which close what they inherit. Who waits for another RELEASE for kAskTime asks whether
+// the closing process has a descriptor left. The rest is waited for in vain for kSettleTime from
+// the answer to the FLUSH, and a kSharedPart of that from the second time on.
 //
-// Threads: all functions may be called at the same time; no lock is held while a file is closed.
+// Threads: all functions may be called at the same time, but for on_doubt(), which comes before; no
+// lock is held while a file is closed, nor while asking.
 class OpenFiles {
  public:
   // After the answer to a FLUSH the RELEASE follows at once, but a busy machine may take its time.
   static constexpr std::chrono::milliseconds kSettleTime{1000};
   static constexpr int kSharedPart = 20;
+  static constexpr std::chrono::milliseconds kAskTime{5};
 
   OpenFiles() : OpenFiles(kSettleTime) {}
   explicit OpenFiles(std::chrono::milliseconds settle_time) : settle_time_(settle_time) {}
   ~OpenFiles() { close_all(); }
+
+  // Whether a process has the file open for writing.
+  using HasOpen = std::function<bool(pid_t process, mpool::InodeNumber inode)>;
+  void on_doubt(HasOpen has_open) { has_open_ = std::move(has_open); }
 
   // Takes over `file`, opened as `intent` says.
   Handle& add(std::unique_ptr<mpool::OpenFile> file, const mpool::OpenIntent& intent);
@@ -72,9 +85,10 @@ class OpenFiles {
   // process's table of descriptors; 0: not known.
   void note_write(Handle& handle, std::uint64_t owner);
   // A descriptor of the handle is being closed: OpenFile::flush(), to be called before the answer.
-  void flush(Handle& handle, std::uint64_t owner);
+  // `process`: by whom; 0: not known.
+  void flush(Handle& handle, std::uint64_t owner, pid_t process = 0);
   // The same with OpenFile::flush_now(); false: flush() is to follow.
-  bool flush_now(Handle& handle, std::uint64_t owner);
+  bool flush_now(Handle& handle, std::uint64_t owner, pid_t process = 0);
   // Closes the file, after those that began closing before it, and forgets the handle.
   void close(Handle& handle) noexcept;
   // The same without waiting; false where it might have to: close() is to follow.
@@ -100,8 +114,8 @@ class OpenFiles {
 
   // Notes that a FLUSH has come, and its end unless flush() says that it has not ended.
   template <typename Flush>
-  bool between_notes(Handle& handle, std::uint64_t owner, const Flush& flush);
-  void flush_arrived(Handle& handle, std::uint64_t owner);
+  bool between_notes(Handle& handle, std::uint64_t owner, pid_t process, const Flush& flush);
+  void flush_arrived(Handle& handle, std::uint64_t owner, pid_t process);
   void flush_ends(Handle& handle) noexcept;
   void release_arrived(Handle& handle) noexcept;
   // Under mutex_: the handle is closing, or is not.
@@ -110,12 +124,14 @@ class OpenFiles {
   // Waits for those closing with smaller numbers.
   void wait_for_numbers_below(std::unique_lock<std::mutex>& lock, std::uint64_t limit);
   void wait_for(std::unique_lock<std::mutex>& lock, Handle& handle);
+  void ask(std::unique_lock<std::mutex>& lock, Handle& handle);
   // Under mutex_: a handle of the file that is closing, or of which the RELEASE has come; null:
   // there is none.
   Handle* find_closing(mpool::InodeNumber inode, bool released = false) const;
   void forget(Handle& handle) noexcept;
 
   const std::chrono::milliseconds settle_time_;
+  HasOpen has_open_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::list<Handle> handles_;

@@ -251,6 +251,69 @@ TEST_F(OpenFilesTest, AFlushAloneIsNoCommit) {
   files_.wait_for_commit(1);
 }
 
+// Who closed a descriptor and has another one: known after a moment, not after kLong.
+TEST_F(OpenFilesTest, ADuplicateOfTheSameProcessIsFound) {
+  std::atomic<int> asked = 0;
+  files_.on_doubt([&](pid_t process, mpool::InodeNumber inode) {
+    ++asked;
+    EXPECT_EQ(process, 42);
+    EXPECT_EQ(inode, 1u);
+    return true;
+  });
+  Handle& handle = open(1, true);
+  for (int round = 1; round <= 3; ++round) {
+    files_.flush(handle, kOwner, 42);
+    files_.settle_earlier();
+    EXPECT_TRUE(files_.settled());
+    EXPECT_EQ(asked, round);
+  }
+}
+
+TEST_F(OpenFilesTest, WithoutADuplicateTheReleaseIsWaitedFor) {
+  std::atomic<int> asked = 0;
+  files_.on_doubt([&](pid_t, mpool::InodeNumber) {
+    ++asked;
+    return false;
+  });
+  Handle& handle = open(1, true);
+  EXPECT_TRUE(files_.flush_now(handle, kOwner, 42));
+  Waiting opened([&] { files_.settle(1); });
+  while (asked == 0)
+    std::this_thread::sleep_for(1ms);
+  EXPECT_FALSE(opened.soon());
+  files_.close(handle);
+  opened.join();
+  EXPECT_EQ(asked, 1);
+}
+
+// It has changed by the time of the answer.
+TEST_F(OpenFilesTest, ACloseWhileOneAsksCounts) {
+  Handle& handle = open(1, true);
+  std::atomic<int> asked = 0;
+  files_.on_doubt([&](pid_t, mpool::InodeNumber) {
+    if (asked++ > 0) return false;
+    files_.flush(handle, kOwner, 42);
+    return true;
+  });
+  files_.flush(handle, kOwner, 42);
+  Waiting opened([&] { files_.settle(1); });
+  while (asked < 2)
+    std::this_thread::sleep_for(1ms);
+  EXPECT_FALSE(opened.soon());
+  files_.close(handle);
+}
+
+TEST_F(OpenFilesTest, AReleaseWhileOneAsksIsNoDuplicate) {
+  Handle& handle = open(1, true);
+  files_.on_doubt([&](pid_t, mpool::InodeNumber) {
+    files_.close(handle);
+    return true;
+  });
+  files_.flush(handle, kOwner, 42);
+  files_.settle(1);
+  EXPECT_THAT(closed_, ElementsAre(1));
+}
+
 // Descriptors are taken for shared at once.
 class ImpatientOpenFilesTest : public testing::Test {
  protected:

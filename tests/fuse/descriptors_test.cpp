@@ -1,0 +1,89 @@
+#include "fuse/ops/descriptors.h"
+
+#include <csignal>
+#include <filesystem>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "engine/device/file_descriptor.h"
+
+namespace mpoolfs {
+namespace {
+
+class DescriptorsTest : public testing::Test {
+ protected:
+  DescriptorsTest() {
+    mpool::FileDescriptor made(::open(path_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    struct stat facts {};
+    EXPECT_EQ(::fstat(made.get(), &facts), 0);
+    device_ = fmt::format("{}:{}", major(facts.st_dev), minor(facts.st_dev));
+    inode_ = facts.st_ino;
+  }
+  ~DescriptorsTest() override { std::filesystem::remove(path_); }
+
+  mpool::FileDescriptor open(int flags) const {
+    return mpool::FileDescriptor(::open(path_.c_str(), flags | O_CLOEXEC));
+  }
+  bool has_one(pid_t process = ::getpid()) const {
+    return has_writing_descriptor(process, device_, inode_);
+  }
+
+  const std::filesystem::path path_ =
+      std::filesystem::path(testing::TempDir()) / fmt::format("descriptors-{}", ::getpid());
+  std::string device_;
+  std::uint64_t inode_ = 0;
+};
+
+TEST_F(DescriptorsTest, FindsThoseForWriting) {
+  EXPECT_FALSE(has_one());
+  for (const int flags : {O_WRONLY, O_RDWR, O_WRONLY | O_APPEND}) {
+    const auto file = open(flags);
+    EXPECT_TRUE(has_one());
+    const mpool::FileDescriptor duplicate(::fcntl(file.get(), F_DUPFD_CLOEXEC, 0));
+    EXPECT_TRUE(has_one());
+  }
+  EXPECT_FALSE(has_one());
+}
+
+TEST_F(DescriptorsTest, ReadersAreNone) {
+  const auto file = open(O_RDONLY);
+  EXPECT_FALSE(has_one());
+}
+
+TEST_F(DescriptorsTest, OfThatFileAlone) {
+  const auto file = open(O_WRONLY);
+  EXPECT_FALSE(has_writing_descriptor(::getpid(), device_, inode_ + 1));
+  EXPECT_FALSE(has_writing_descriptor(::getpid(), "0:0", inode_));
+}
+
+TEST_F(DescriptorsTest, OfThatProcessAlone) {
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    const int file = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
+    const bool told = ::write(ends[1], "x", 1) == 1;
+    while (told && file >= 0)
+      ::pause();
+    ::_exit(1);
+  }
+  char there = 0;
+  EXPECT_EQ(::read(ends[0], &there, 1), 1);
+  EXPECT_TRUE(has_one(child));
+  EXPECT_FALSE(has_one());
+  ::kill(child, SIGKILL);
+  EXPECT_EQ(::waitpid(child, nullptr, 0), child);
+  EXPECT_FALSE(has_one(child));
+  ::close(ends[0]);
+  ::close(ends[1]);
+}
+
+}  // namespace
+}  // namespace mpoolfs
