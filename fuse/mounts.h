@@ -15,9 +15,9 @@ inline constexpr std::string_view kMountType = "fuse.mpoolfs";
 struct MountEntry {
   std::string device;  // "MAJOR:MINOR"
   std::string mount_point;
-  std::string type;    // kMountType: of mpoolfs
-  std::string source;  // the pool as the mounting user called it
-  std::uint64_t id = 0;
+  std::string type;      // kMountType: of mpoolfs
+  std::string source;    // the pool as the mounting user called it
+  std::uint64_t id = 0;  // of the mount, as descriptors have it
 };
 
 // Parses a line of /proc/PID/mountinfo (proc(5)), octal escapes undone; nullopt when it is none.

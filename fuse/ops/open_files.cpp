@@ -1,8 +1,11 @@
 #include "fuse/ops/open_files.h"
 
 #include <algorithm>
+#include <exception>
 #include <new>
 #include <utility>
+
+#include <spdlog/spdlog.h>
 
 #include "fuse/reactor/worker_pool.h"
 
@@ -181,7 +184,12 @@ void OpenFiles::ask(std::unique_lock<std::mutex>& lock, Handle& handle) {
   const pid_t process = handle.flusher_;
   const mpool::InodeNumber inode = handle.file_->inode();
   lock.unlock();
-  const bool has_open = has_open_(process, inode);
+  bool has_open = false;
+  try {
+    has_open = has_open_(process, inode);
+  } catch (const std::exception& error) {
+    spdlog::warn("process {}: its descriptors cannot be looked at: {}", process, error.what());
+  }
   lock.lock();
   if (has_open && closing_.contains(number) && handle.flushed_ == flushed) stop_closing(handle);
 }

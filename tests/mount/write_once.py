@@ -209,6 +209,28 @@ class Writing(harness.MountTest):
         os.close(other)
         self.assertEqual((self.root / "f").read_bytes(), b"one two")
 
+    def test_changes_after_a_duplicate(self):
+        """what follows the close of a duplicate does not wait for the last close, where the writer has another one"""
+        def seconds_of_mkdir(name):
+            begin = time.monotonic()
+            os.mkdir(self.root / name)
+            return time.monotonic() - begin
+
+        file = self.open_new("own")
+        duplicate = os.dup(file)
+        os.write(duplicate, b"data")
+        os.close(duplicate)
+        known = seconds_of_mkdir("d1")
+        os.close(file)
+        self.assertEqual((self.root / "own").read_bytes(), b"data")
+        # Its parent has the other one, of which nothing is known.
+        file = self.open_new("inherited")
+        run("sh", "-c", f"echo data >&{file}", pass_fds=[file])
+        unknown = seconds_of_mkdir("d2")
+        os.close(file)
+        self.assertEqual((self.root / "inherited").read_bytes(), b"data\n")
+        self.assertLess(known, unknown / 4)
+
     def test_parallel_writers(self):
         """threads with a descriptor each write interleaved pieces"""
         data = content(6, 8 * MIB + 12345)
