@@ -39,18 +39,19 @@ void set_caching(const mpool::OpenFile& file, bool native, fuse_file_info& info)
 // Registers an open file; `reply` gives the answer. -ENOENT from the library says that the kernel
 // has given the request up and will not release the handle.
 template <typename Reply>
-void reply_open_file(FileSystem& file_system, std::unique_ptr<mpool::OpenFile> file,
+void reply_open_file(fuse_req_t request, std::unique_ptr<mpool::OpenFile> file,
                      const mpool::OpenIntent& intent, NativeEntry& native, fuse_file_info& info,
                      Reply&& reply) {
+  OpenFiles& open_files = file_system_of(request).open_files;
   set_caching(*file, native.backing_id() != 0, info);
   // Closing a descriptor that only reads tells us nothing.
   info.noflush = intent.write ? 0 : 1;
   RequestContext::current().set_backing_id(native.backing_id());
-  Handle& handle = file_system.open_files.add(std::move(file), intent);
+  Handle& handle = open_files.add(std::move(file), intent, fuse_req_ctx(request)->pid);
   info.fh = handle_number(handle);
   native.count();
   if (reply() != -ENOENT) return native.keep();
-  file_system.open_files.close(handle);
+  open_files.close(handle);
 }
 
 NativeEntry enter(FileSystem& file_system, const mpool::OpenFile& file,
@@ -68,7 +69,7 @@ bool open_without_waiting(fuse_req_t request, FileSystem& file_system, fuse_ino_
   if (!native) return false;
   auto file = file_system.names.open_now(inode);
   if (!file) return false;
-  reply_open_file(file_system, std::move(file), intent, *native, info,
+  reply_open_file(request, std::move(file), intent, *native, info,
                   [&] { return fuse_reply_open(request, &info); });
   return true;
 }
@@ -127,7 +128,7 @@ void op_open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
     file_system.open_files.settle(inode);
     auto file = file_system.names.open(inode, intent);
     NativeEntry native = enter(file_system, *file, intent);
-    reply_open_file(file_system, std::move(file), intent, native, *info,
+    reply_open_file(request, std::move(file), intent, native, *info,
                     [&] { return fuse_reply_open(request, info); });
   });
 }
@@ -146,7 +147,7 @@ void op_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t m
     auto& [attributes, file] = *created;
     const fuse_entry_param entry = to_entry(attributes, file_system.presentation);
     NativeEntry native = enter(file_system, *file, intent);
-    reply_open_file(file_system, std::move(file), intent, native, *info,
+    reply_open_file(request, std::move(file), intent, native, *info,
                     [&] { return fuse_reply_create(request, &entry, info); });
   });
 }

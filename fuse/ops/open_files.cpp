@@ -1,6 +1,7 @@
 #include "fuse/ops/open_files.h"
 
 #include <algorithm>
+#include <array>
 #include <exception>
 #include <new>
 #include <utility>
@@ -11,12 +12,14 @@
 
 namespace mpoolfs {
 
-Handle& OpenFiles::add(std::unique_ptr<mpool::OpenFile> file, const mpool::OpenIntent& intent) {
+Handle& OpenFiles::add(std::unique_ptr<mpool::OpenFile> file, const mpool::OpenIntent& intent,
+                       pid_t process) {
   try {
     const std::lock_guard lock(mutex_);
     Handle& handle = handles_.emplace_back();
     handle.self_ = std::prev(handles_.end());
     handle.file_ = std::move(file);
+    handle.opener_ = process;
     // What readers of a log see does not depend on closes.
     handle.writes_ = intent.write && handle.file_->kind() != mpool::FileKind::log;
     handle.append_ = intent.append;
@@ -178,17 +181,18 @@ void OpenFiles::wait_for(std::unique_lock<std::mutex>& lock, Handle& handle) {
 // Once after each FLUSH. The handle may go meanwhile, or be closed again.
 void OpenFiles::ask(std::unique_lock<std::mutex>& lock, Handle& handle) {
   handle.asked_ = true;
-  if (!has_open_ || handle.flusher_ == 0) return;
+  if (!has_open_) return;
   const std::uint64_t number = handle.closing_;
   const auto flushed = handle.flushed_;
-  const pid_t process = handle.flusher_;
+  const std::array processes{handle.flusher_, handle.opener_};
   const mpool::InodeNumber inode = handle.file_->inode();
   lock.unlock();
   bool has_open = false;
   try {
-    has_open = has_open_(process, inode);
+    has_open = std::ranges::any_of(
+        processes, [&](pid_t process) { return process != 0 && has_open_(process, inode); });
   } catch (const std::exception& error) {
-    spdlog::warn("process {}: its descriptors cannot be looked at: {}", process, error.what());
+    spdlog::warn("who has inode {} open cannot be found out: {}", inode, error.what());
   }
   lock.lock();
   if (has_open && closing_.contains(number) && handle.flushed_ == flushed) stop_closing(handle);

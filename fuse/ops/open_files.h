@@ -30,6 +30,7 @@ class Handle {
   using Clock = std::chrono::steady_clock;
 
   std::unique_ptr<mpool::OpenFile> file_;
+  pid_t opener_ = 0;
   bool writes_ = false;
   bool append_ = false;
   // Who wrote, and has not closed since; 0: nobody is known to have.
@@ -59,8 +60,9 @@ class Handle {
 // A close of an inherited or duplicated descriptor is followed by no RELEASE. While one who wrote
 // has the file open, closes of others are known to be such ones: each process that writes starts
 // others, which close what they inherit. Who waits for another RELEASE for kAskTime asks whether
-// the closing process has a descriptor left. The rest is waited for in vain for kSettleTime from
-// the answer to the FLUSH, and a kSharedPart of that from the second time on.
+// the process that closes, or the one that opened the file, has it open. The rest is waited for in
+// vain for kSettleTime from the answer to the FLUSH, and a kSharedPart of that from the second time
+// on.
 //
 // Threads: all functions may be called at the same time, but for on_doubt(), which comes before; no
 // lock is held while a file is closed, nor while asking.
@@ -79,13 +81,14 @@ class OpenFiles {
   using HasOpen = std::function<bool(pid_t process, mpool::InodeNumber inode)>;
   void on_doubt(HasOpen has_open) { has_open_ = std::move(has_open); }
 
-  // Takes over `file`, opened as `intent` says.
-  Handle& add(std::unique_ptr<mpool::OpenFile> file, const mpool::OpenIntent& intent);
+  // Takes over `file`, opened as `intent` says. `process`: by whom; 0: not known.
+  Handle& add(std::unique_ptr<mpool::OpenFile> file, const mpool::OpenIntent& intent,
+              pid_t process = 0);
   // The handle is being written to. `owner`: the lock owner of the request, which stands for a
   // process's table of descriptors; 0: not known.
   void note_write(Handle& handle, std::uint64_t owner);
   // A descriptor of the handle is being closed: OpenFile::flush(), to be called before the answer.
-  // `process`: by whom; 0: not known.
+  // `process`: as add().
   void flush(Handle& handle, std::uint64_t owner, pid_t process = 0);
   // The same with OpenFile::flush_now(); false: flush() is to follow.
   bool flush_now(Handle& handle, std::uint64_t owner, pid_t process = 0);

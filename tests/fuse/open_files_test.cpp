@@ -100,9 +100,10 @@ class FakeFile final : public test::IdleFile {
 
 class OpenFilesTest : public testing::Test {
  protected:
-  Handle& open(mpool::InodeNumber inode, bool write, FileKind kind = FileKind::write_once) {
+  Handle& open(mpool::InodeNumber inode, bool write, FileKind kind = FileKind::write_once,
+               pid_t process = 0) {
     return files_.add(std::make_unique<FakeFile>(inode, kind, closed_, device_),
-                      {.read = !write, .write = write, .append = kind == FileKind::log});
+                      {.read = !write, .write = write, .append = kind == FileKind::log}, process);
   }
 
   Device device_;
@@ -267,6 +268,16 @@ TEST_F(OpenFilesTest, ADuplicateOfTheSameProcessIsFound) {
     EXPECT_TRUE(files_.settled());
     EXPECT_EQ(asked, round);
   }
+}
+
+// A shell that has started somebody who wrote and ended.
+TEST_F(OpenFilesTest, ADescriptorOfWhoOpenedItIsFound) {
+  files_.on_doubt([&](pid_t process, mpool::InodeNumber) { return process == 41; });
+  Handle& handle = open(1, true, FileKind::write_once, 41);
+  files_.note_write(handle, kChild);
+  files_.flush(handle, kChild, 42);
+  files_.settle_earlier();
+  EXPECT_TRUE(files_.settled());
 }
 
 TEST_F(OpenFilesTest, WithoutADuplicateTheReleaseIsWaitedFor) {
