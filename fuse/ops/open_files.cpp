@@ -1,7 +1,6 @@
 #include "fuse/ops/open_files.h"
 
 #include <algorithm>
-#include <array>
 #include <exception>
 #include <new>
 #include <utility>
@@ -184,13 +183,14 @@ void OpenFiles::ask(std::unique_lock<std::mutex>& lock, Handle& handle) {
   if (!has_open_) return;
   const std::uint64_t number = handle.closing_;
   const auto flushed = handle.flushed_;
-  const std::array processes{handle.flusher_, handle.opener_};
+  const pid_t flusher = handle.flusher_;
+  const pid_t opener = handle.opener_;
   const mpool::InodeNumber inode = handle.file_->inode();
+  const auto asked = [&](pid_t process) { return process != 0 && has_open_(process, inode); };
   lock.unlock();
   bool has_open = false;
   try {
-    has_open = std::ranges::any_of(
-        processes, [&](pid_t process) { return process != 0 && has_open_(process, inode); });
+    has_open = asked(flusher) || (opener != flusher && asked(opener));
   } catch (const std::exception& error) {
     spdlog::warn("who has inode {} open cannot be found out: {}", inode, error.what());
   }

@@ -30,7 +30,7 @@ class Handle {
   using Clock = std::chrono::steady_clock;
 
   std::unique_ptr<mpool::OpenFile> file_;
-  pid_t opener_ = 0;
+  pid_t opener_ = 0;  // 0: not known
   bool writes_ = false;
   bool append_ = false;
   // Who wrote, and has not closed since; 0: nobody is known to have.
@@ -43,7 +43,7 @@ class Handle {
   std::optional<Clock::time_point> flushed_;
   pid_t flusher_ = 0;      // whose FLUSH it was
   bool asked_ = false;     // whether he has other descriptors
-  bool released_ = false;  // it has come
+  bool released_ = false;  // the RELEASE has come
   bool shared_ = false;    // a close was not the last one: there are other descriptors
   std::list<Handle>::iterator self_;
 };

@@ -151,7 +151,7 @@ def make_cold_for_cache(target, size):
     The host of a virtual machine takes free memory back after a moment (free page reporting of virtio-balloon) and gives
     it page by page, which takes longer than the device. So memory for the cache is there, just freed, when it starts.
     """
-    target.settle()
+    make_cold(target)
     machine.read_file(target.data, size)
     machine.drop_caches()
 

@@ -1,7 +1,7 @@
 #include "fuse/ops/descriptors.h"
 
 #include <csignal>
-#include <filesystem>
+#include <string>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "engine/device/file_descriptor.h"
+#include "tests/support/temporary_directory.h"
 
 namespace mpoolfs {
 namespace {
@@ -25,7 +26,6 @@ class DescriptorsTest : public testing::Test {
     device_ = fmt::format("{}:{}", major(facts.st_dev), minor(facts.st_dev));
     inode_ = facts.st_ino;
   }
-  ~DescriptorsTest() override { std::filesystem::remove(path_); }
 
   mpool::FileDescriptor open(int flags) const {
     return mpool::FileDescriptor(::open(path_.c_str(), flags | O_CLOEXEC));
@@ -34,8 +34,8 @@ class DescriptorsTest : public testing::Test {
     return has_writing_descriptor(process, device_, inode_);
   }
 
-  const std::filesystem::path path_ =
-      std::filesystem::path(testing::TempDir()) / fmt::format("descriptors-{}", ::getpid());
+  const mpool::test::TemporaryDirectory directory_;
+  const std::string path_ = directory_ / "file";
   std::string device_;
   std::uint64_t inode_ = 0;
 };

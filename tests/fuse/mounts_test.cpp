@@ -15,6 +15,7 @@ TEST(Mounts, ParsesLines) {
   EXPECT_EQ(entry->mount_point, "/mnt/a b");
   EXPECT_EQ(entry->type, "fuse.mpoolfs");
   EXPECT_EQ(entry->source, "tank\\\tx");
+  EXPECT_EQ(entry->id, 99u);
 }
 
 TEST(Mounts, IncompleteEscapesStay) {
