@@ -1,47 +1,21 @@
-// Reading, writing and looking without waiting for the device.
+// Reading and writing without waiting for the device.
 #include <algorithm>
 #include <atomic>
-#include <barrier>
 #include <cerrno>
-#include <cstring>
-#include <memory>
-#include <optional>
 #include <random>
-#include <semaphore>
 #include <string>
 #include <thread>
-#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "engine/base/aligned_buffer.h"
+#include "tests/engine/names/planned_io.h"
 #include "tests/engine/names/support.h"
 
 namespace mpool::test {
 namespace {
-
-constexpr std::size_t kPage = kPageSize;
-
-// What the plan of a read gives, carried out; nullopt where there is none.
-std::optional<std::string> planned_read(OpenFile& file, std::uint64_t offset, std::size_t length) {
-  AlignedBuffer memory(round_up(length, kPage));
-  if (!memory.empty()) std::memset(memory.data(), 0xee, memory.size());
-  ReadPlan plan;
-  if (!file.plan_read(offset, length, memory.span(), plan)) return std::nullopt;
-  EXPECT_LE(plan.length, length);
-  std::size_t end = 0;
-  for (std::size_t i = 0; i < plan.count; ++i) {
-    const ReadPlan::Transfer& transfer = plan.transfers[i];
-    EXPECT_GE(transfer.at, end);
-    end = transfer.at + transfer.length;
-    EXPECT_LE(end, memory.size());
-    EXPECT_LT(transfer.at, plan.length);
-    transfer.device->read(transfer.offset, memory.span(transfer.at, transfer.length));
-  }
-  return std::string(reinterpret_cast<const char*>(memory.data()), plan.length);
-}
 
 std::string plain_read(OpenFile& file, std::uint64_t offset, std::size_t length) {
   std::string text(length, '\0');
@@ -274,24 +248,6 @@ TEST(PlanRead, ByManyThreadsAtOnce) {
 
 // --- writing ---
 
-AlignedBuffer aligned(std::string_view text) {
-  AlignedBuffer buffer(text.size());
-  std::memcpy(buffer.data(), text.data(), text.size());
-  return buffer;
-}
-
-// Writes as the daemon does.
-void put(OpenFile& file, std::uint64_t offset, std::string_view text, bool append = false) {
-  const AlignedBuffer data = aligned(text);
-  StartedWrite write = file.start_write(offset, data.span(), append);
-  if (write.kind == StartedWrite::Kind::must_wait) {
-    file.write(offset, data.span(), append);
-  } else if (write.kind == StartedWrite::Kind::transfer) {
-    write.device->write(write.offset, write.memory);
-    end_write(write, 0);
-  }
-}
-
 TEST(StartWrite, GivesTheSameFile) {
   TestTree tree;
   const std::string text = pattern(4 * kZoneSize + 100);
@@ -404,210 +360,6 @@ TEST(StartWrite, ThreadsWithFsyncsAndATruncation) {
     put(*file, page * kPage, std::string_view(text).substr(page * kPage, kPage));
   file->close();
   EXPECT_TRUE(tree.get("f") == text);
-}
-
-// --- looking ---
-
-TEST(Now, LookupSaysWhatLookupSays) {
-  TestTree tree;
-  tree.mkdir("d");
-  tree.put("d/f", "text");
-  const InodeNumber directory = tree.stat("d").inode;
-  const LookupAnswer found = tree.names().lookup_now(directory, "f");
-  ASSERT_TRUE(found);
-  EXPECT_EQ((*found).inode, tree.stat("d/f").inode);
-  EXPECT_EQ((*found).size, 4u);
-  EXPECT_TRUE((*found).committed);
-  const LookupAnswer absent = tree.names().lookup_now(directory, "g");
-  EXPECT_EQ(absent.kind, LookupAnswer::Kind::absent);
-  EXPECT_FALSE(absent);
-  EXPECT_EQ(errno_of([&] { tree.names().lookup_now((*found).inode, "x"); }), ENOTDIR);
-  EXPECT_EQ(errno_of([&] { tree.names().lookup_now(directory, std::string(256, 'x')); }),
-            ENAMETOOLONG);
-  EXPECT_EQ(errno_of([&] { tree.names().lookup_now(999'999, "x"); }), ESTALE);
-  EXPECT_EQ(tree.names().attributes_now(directory)->kind, FileKind::directory);
-  EXPECT_EQ(errno_of([&] { tree.names().attributes_now(999'999); }), ESTALE);
-}
-
-TEST(Now, TheSizeOfALogIsKnownWhileItIsOpen) {
-  TestTree tree;
-  tree.append("log", "line\n");
-  const auto writer = tree.create("new", true);
-  EXPECT_EQ((*tree.names().lookup_now(kRootInode, "new")).size, 0u);
-  writer->write(0, bytes_of("text"), true);
-  EXPECT_EQ((*tree.names().lookup_now(kRootInode, "new")).size, 4u);
-  EXPECT_EQ(tree.names().attributes_now(writer->inode())->size, 4u);
-  writer->close();
-  tree.remount();
-  const InodeNumber log = [&] {
-    InodeNumber found = 0;
-    tree.names().read_directory(kRootInode, 0, [&](const DirectoryEntry& entry) {
-      if (entry.name == "log") found = entry.inode;
-      return true;
-    });
-    return found;
-  }();
-  EXPECT_EQ(tree.names().lookup_now(kRootInode, "log").kind, LookupAnswer::Kind::must_wait);
-  EXPECT_FALSE(tree.names().attributes_now(log));
-  EXPECT_EQ(tree.names().attributes(log).size, 5u);
-  EXPECT_EQ(tree.names().attributes_now(log)->size, 5u);
-}
-
-// Holds up reads or writes until it is told to go on.
-class HeldDevice : public MemoryDevice {
- public:
-  explicit HeldDevice(std::shared_ptr<Media> media) : MemoryDevice("held", std::move(media)) {
-    before_write([this](std::uint64_t, ConstByteSpan) { pass(holds_writes_); });
-  }
-  std::atomic<bool> holds_reads_ = false;
-  std::atomic<bool> holds_writes_ = false;
-  std::binary_semaphore reached{0};
-  std::binary_semaphore go_on{0};
-
- protected:
-  void read_impl(std::uint64_t offset, ByteSpan into) override {
-    pass(holds_reads_);
-    MemoryDevice::read_impl(offset, into);
-  }
-
- private:
-  void pass(std::atomic<bool>& holds) {
-    if (!holds.exchange(false)) return;
-    reached.release();
-    go_on.acquire();
-  }
-};
-
-// Nothing is written but for whom the test lets write.
-class HeldTree {
- public:
-  HeldTree()
-      : tree({.commit_interval = std::chrono::hours(1)}, TestTree::Sizes{},
-             [this](std::shared_ptr<Media> media) {
-               auto made = std::make_unique<HeldDevice>(std::move(media));
-               device = made.get();
-               return made;
-             }) {}
-  HeldDevice* device = nullptr;
-  TestTree tree;
-};
-
-TEST(Now, OthersDoNotWaitForALogThatIsBeingOpened) {
-  HeldTree held;
-  TestTree& tree = held.tree;
-  tree.append("log", "line\n");
-  tree.put("f", pattern(kZoneSize));
-  tree.remount();
-  held.device->holds_reads_ = true;
-  std::thread opener([&] { EXPECT_EQ(tree.stat("log").size, 5u); });
-  held.device->reached.acquire();
-  EXPECT_EQ(tree.names().lookup_now(kRootInode, "log").kind, LookupAnswer::Kind::must_wait);
-  const LookupAnswer file = tree.names().lookup_now(kRootInode, "f");
-  ASSERT_TRUE(file);
-  EXPECT_EQ((*file).size, kZoneSize);
-  held.device->go_on.release();
-  opener.join();
-  EXPECT_EQ((*tree.names().lookup_now(kRootInode, "log")).size, 5u);
-}
-
-TEST(Now, OthersDoNotWaitForAWriteAFsyncAndACommit) {
-  HeldTree held;
-  TestTree& tree = held.tree;
-  tree.put("f", pattern(kZoneSize));
-  tree.names().sync();
-  const auto reader = tree.open("f", {.read = true});
-  const auto file = tree.create("new");
-  put(*file, 0, pattern(kPage));
-  const auto look = [&] {
-    EXPECT_EQ((*tree.names().lookup_now(kRootInode, "f")).size, kZoneSize);
-    EXPECT_TRUE(tree.names().lookup_now(kRootInode, "new"));
-    EXPECT_TRUE(tree.names().attributes_now(file->inode()));
-    EXPECT_EQ(tree.names().lookup_now(kRootInode, "none").kind, LookupAnswer::Kind::absent);
-    EXPECT_TRUE(planned_read(*reader, 0, kPage) == pattern(kPage));
-  };
-  const AlignedBuffer data = aligned(pattern(kPage));
-
-  held.device->holds_writes_ = true;
-  std::thread writer([&] { file->write(4 * kPage, data.span(), false); });
-  held.device->reached.acquire();
-  look();
-  put(*file, 6 * kPage, pattern(kPage));
-  held.device->go_on.release();
-  writer.join();
-
-  held.device->holds_writes_ = true;
-  std::thread syncer([&] { file->fsync(); });
-  held.device->reached.acquire();
-  look();
-  EXPECT_EQ(file->start_write(9 * kPage, data.span(), false).kind, StartedWrite::Kind::must_wait);
-  held.device->go_on.release();
-  syncer.join();
-
-  put(*file, 12 * kPage, pattern(kPage));
-  const InodeNumber inode = file->inode();
-  held.device->holds_writes_ = true;
-  std::thread closer([&] { file->close(); });
-  held.device->reached.acquire();
-  EXPECT_FALSE(tree.names().attributes_now(inode)->committed);
-  EXPECT_TRUE(planned_read(*reader, 0, kPage) == pattern(kPage));
-  held.device->go_on.release();
-  closer.join();
-  EXPECT_TRUE(tree.names().attributes_now(inode)->committed);
-  reader->close();
-}
-
-TEST(Now, OthersDoNotWaitForTheJournal) {
-  HeldTree held;
-  TestTree& tree = held.tree;
-  tree.put("f", pattern(kZoneSize));
-  tree.names().sync();
-  tree.mkdir("d");
-  held.device->holds_writes_ = true;
-  std::thread syncer([&] { tree.names().sync(); });
-  held.device->reached.acquire();
-  EXPECT_TRUE(tree.names().lookup_now(kRootInode, "d"));
-  EXPECT_TRUE(tree.names().attributes_now(kRootInode));
-  held.device->go_on.release();
-  syncer.join();
-}
-
-// A reader that opened the file before its commit may meet that at any moment of a read. The commit
-// is done while small contents are still on their way to the device.
-TEST(Reads, ThatMeetTheCommitGetWhatWasWritten) {
-  constexpr int kFiles = 2000;
-  constexpr int kReaders = 3;
-  TestTree tree;
-  std::unique_ptr<OpenFile> early;
-  std::string text;
-  std::barrier turn(kReaders + 1);
-  std::vector<std::thread> readers;
-  for (int number = 0; number < kReaders; ++number) {
-    readers.emplace_back([&] {
-      std::string found;
-      for (int i = 0; i < kFiles; ++i) {
-        turn.arrive_and_wait();
-        while (errno_of([&] { found = TestTree::read_all(*early); }) == EAGAIN) {
-        }
-        EXPECT_EQ(found, text) << "file " << i;
-        turn.arrive_and_wait();
-      }
-    });
-  }
-  for (int i = 0; i < kFiles; ++i) {
-    text = pattern(kPage, i);
-    {
-      const ScopedFile file(tree.create("f"));
-      file->write(0, bytes_of(text), false);
-      early = tree.open("f", {.read = true});
-      turn.arrive_and_wait();
-    }
-    EXPECT_EQ(tree.get("f"), text) << "file " << i;
-    turn.arrive_and_wait();
-    early->close();
-    tree.unlink("f");
-  }
-  for (std::thread& reader : readers)
-    reader.join();
 }
 
 }  // namespace
