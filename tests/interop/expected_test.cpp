@@ -7,6 +7,7 @@
 #include "engine/base/error.h"
 #include "tests/interop/compare.h"
 #include "tests/interop/refpool.h"
+#include "tests/support/reference_pools.h"
 
 namespace mpool::interop {
 namespace {
@@ -33,7 +34,7 @@ int activation_error(const RefPool& reference, std::string& message) {
 
 TEST(RefPools, AreThere) {
   EXPECT_GE(refpool_names().size(), 32u)
-      << "none or not all found in " << refpool_folder() << "; set MPOOLFS_REFPOOLS";
+      << "none or not all found in " << test::reference_pools();
 }
 
 class Expected : public testing::TestWithParam<std::string> {};

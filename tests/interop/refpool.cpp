@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "engine/device/overlay_device.h"
+#include "tests/support/reference_pools.h"
 
 namespace mpool::interop {
 
@@ -31,15 +32,10 @@ class CountingOverlay : public OverlayDevice {
 
 }  // namespace
 
-fs::path refpool_folder() {
-  const char* folder = std::getenv("MPOOLFS_REFPOOLS");
-  return folder != nullptr ? folder : MPOOLFS_REFPOOLS;
-}
-
 std::vector<std::string> refpool_names() {
   std::vector<std::string> names;
   std::error_code missing;  // then there are no names, and a test says so
-  for (const auto& entry : fs::directory_iterator(refpool_folder(), missing)) {
+  for (const auto& entry : fs::directory_iterator(test::reference_pools(), missing)) {
     if (entry.path().extension() == ".json") names.push_back(entry.path().stem());
   }
   std::sort(names.begin(), names.end());
@@ -47,7 +43,7 @@ std::vector<std::string> refpool_names() {
 }
 
 RefPool::RefPool(const std::string& name) {
-  const fs::path folder = refpool_folder();
+  const fs::path folder = test::reference_pools();
   std::ifstream file(folder / (name + ".json"));
   if (!file)
     throw std::runtime_error(fmt::format("no manifest of {} in {}", name, folder.string()));

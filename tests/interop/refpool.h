@@ -1,4 +1,4 @@
-// The reference pools: images of another implementation and what it finds in them (their README).
+// The reference pools: images of another implementation and what it finds in them (pools/README.md).
 #pragma once
 
 #include <algorithm>
@@ -16,8 +16,6 @@
 
 namespace mpool::interop {
 
-// The folder: $MPOOLFS_REFPOOLS, or beside the sources.
-std::filesystem::path refpool_folder();
 // Names of all images, sorted; empty when the folder is missing.
 std::vector<std::string> refpool_names();
 

@@ -1,7 +1,6 @@
 // mpool dump, against pools of the format's first implementation (the reference pools) and our own.
 #include <algorithm>
 #include <cctype>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -11,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/device/open.h"
+#include "tests/support/reference_pools.h"
 #include "tests/tools/support.h"
 #include "tools/commands.h"
 
@@ -19,11 +19,6 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
-
-std::filesystem::path reference_pools() {
-  const char* directory = std::getenv("MPOOLFS_REFPOOLS");
-  return directory != nullptr ? directory : MPOOLFS_DEFAULT_REFPOOLS;
-}
 
 std::string lower(std::string text) {
   std::ranges::transform(text, text.begin(), [](unsigned char c) { return std::tolower(c); });
@@ -50,7 +45,7 @@ void PrintTo(const Reference& reference, std::ostream* out) {
 class ReferencePool : public ::testing::TestWithParam<Reference> {
  protected:
   void SetUp() override {
-    const auto base = reference_pools() / GetParam().name;
+    const auto base = test::reference_pools() / GetParam().name;
     std::ifstream file(base.string() + ".json");
     ASSERT_TRUE(file) << "reference pool missing: " << base.string() << ".json";
     manifest_ = Json::parse(file);
@@ -278,7 +273,7 @@ TEST_F(DumpTest, RefusesAMissingStagingDevice) {
 
 // One log is corrupt: the others are shown all the same.
 TEST_F(DumpTest, ShowsWhichObjectIsCorrupt) {
-  const std::string archive = (reference_pools() / "b-cap512.tar.xz").string();
+  const std::string archive = (test::reference_pools() / "b-cap512.tar.xz").string();
   shell("tar -xJSf '" + archive + "' -C '" + (directory_ / ".") + "'");
   const std::string image = directory_ / "b-cap512.img";
   const Json sound = mpool_json({"dump", "--json", image});

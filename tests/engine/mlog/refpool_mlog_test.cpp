@@ -13,6 +13,7 @@
 #include "engine/device/overlay_device.h"
 #include "engine/mlog/mdc.h"
 #include "tests/engine/mlog/log_support.h"
+#include "tests/support/reference_pools.h"
 #include "tests/support/temporary_directory.h"
 
 namespace mpool::test {
@@ -20,11 +21,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
-
-fs::path refpools() {
-  const char* folder = std::getenv("MPOOLFS_REFPOOLS");
-  return folder != nullptr ? folder : MPOOLFS_REFPOOLS;
-}
 
 std::string result_name(int code) {
   switch (code) {
@@ -70,11 +66,11 @@ Digest digest(MlogReader& reader) {
 class RefpoolLogs : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
-    const fs::path manifest_path = refpools() / (GetParam() + ".json");
+    const fs::path manifest_path = reference_pools() / (GetParam() + ".json");
     ASSERT_TRUE(fs::exists(manifest_path)) << manifest_path << " is missing";
     manifest_ = Json::parse(std::ifstream(manifest_path));
     const std::string command =
-        fmt::format("tar -xJSf '{}' -C '{}'", (refpools() / (GetParam() + ".tar.xz")).string(),
+        fmt::format("tar -xJSf '{}' -C '{}'", (reference_pools() / (GetParam() + ".tar.xz")).string(),
                     folder_.path().string());
     ASSERT_EQ(std::system(command.c_str()), 0) << command;
     for (const Json& image : manifest_["images"]) {
