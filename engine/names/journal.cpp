@@ -146,6 +146,22 @@ void Journal::wait_all() {
   wait(last);
 }
 
+void Journal::sync() {
+  std::unique_lock lock(mutex_);
+  const Ticket last = added_;
+  std::uint64_t round = 0;
+  // Logs that an earlier round is at are waited for, too.
+  if (logs_dirty_ || log_syncs_begun_ > log_syncs_done_) {
+    round = log_syncs_begun_ + 1;
+    log_syncs_wanted_ = std::max(log_syncs_wanted_, round);
+  }
+  wanted_ = std::max(wanted_, last);
+  work_.notify_one();
+  const auto done = [&] { return written_ >= last && log_syncs_done_ >= round; };
+  done_.wait(lock, [&] { return done() || !failure_.empty(); });
+  if (!done()) check_failed();
+}
+
 Journal::Ticket Journal::written() const {
   const std::lock_guard lock(mutex_);
   return written_;
@@ -171,7 +187,8 @@ void Journal::want_log_sync() {
 // it.
 bool Journal::wait_for_work(std::unique_lock<std::mutex>& lock) {
   const auto urgent = [&] {
-    return stopping_ || compactions_wanted_ > compactions_done_ || wanted_ > written_;
+    return stopping_ || compactions_wanted_ > compactions_done_ || wanted_ > written_ ||
+           log_syncs_wanted_ > log_syncs_done_;
   };
   while (!urgent()) {
     if (!oldest_ && !logs_dirty_) {
@@ -192,13 +209,25 @@ void Journal::work() {
   {
     const std::lock_guard lock(mutex_);
     compaction = compactions_wanted_ > compactions_done_;
-    logs = logs_dirty_ && Clock::now() - *logs_dirty_ >= options_.interval;
-    if (logs) logs_dirty_.reset();
+    logs = log_syncs_wanted_ > log_syncs_done_ ||
+           (logs_dirty_ && Clock::now() - *logs_dirty_ >= options_.interval);
+    if (logs) {
+      logs_dirty_.reset();
+      ++log_syncs_begun_;
+    }
   }
   if (compaction) compact();
   Batch batch = take_batch();
   write(batch);
-  if (logs) owner_.sync_logs();
+  if (logs) sync_logs();
+}
+
+void Journal::sync_logs() {
+  owner_.write_logs();
+  owner_.make_logs_durable({});
+  const std::lock_guard lock(mutex_);
+  log_syncs_done_ = log_syncs_begun_;
+  done_.notify_all();
 }
 
 void Journal::run() {
@@ -262,7 +291,12 @@ void Journal::write(Batch& batch) {
   owner_.written(batch.last);
 }
 
+// The content of the batch's objects, and what was appended to logs before its changes were queued:
+// no change is on the media without the appends that came before it.
 void Journal::flush_content(const Batch& batch) {
+  const bool has_records = std::ranges::any_of(
+      batch.changes, [](const Change& change) { return !change.record.empty(); });
+  if (has_records) owner_.write_logs();
   std::array<bool, kMediaClassCount> written{};
   for (const Change& change : batch.changes) {
     for (const auto& mblock : change.mblocks) {
@@ -270,9 +304,13 @@ void Journal::flush_content(const Batch& batch) {
       written[static_cast<std::size_t>(mblock->finish().media_class)] = true;
     }
   }
+  std::vector<Device*> flushed;
   for (const MediaClass media_class : {MediaClass::staging, MediaClass::capacity}) {
-    if (written[static_cast<std::size_t>(media_class)]) pool_.device(media_class).flush();
+    if (!written[static_cast<std::size_t>(media_class)]) continue;
+    flushed.push_back(&pool_.device(media_class));
+    flushed.back()->flush();
   }
+  if (has_records) owner_.make_logs_durable(flushed);
 }
 
 // Returns what the batch counted for in queued_bytes_.

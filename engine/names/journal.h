@@ -12,6 +12,7 @@
 #include <mutex>
 #include <optional>
 #include <shared_mutex>
+#include <span>
 #include <thread>
 #include <unordered_set>
 #include <vector>
@@ -59,8 +60,12 @@ class Journal {
     std::function<void(const std::vector<ObjectRecord>&)> committed;
     // An inode number greater than all handed out.
     std::function<InodeNumber()> next_inode;
-    // Called within an interval of want_log_sync().
-    std::function<void()> sync_logs;
+    // Hands what was appended to logs before the call to the devices: before the records of a
+    // batch, and within an interval of want_log_sync().
+    std::function<void()> write_logs;
+    // Called after write_logs, and after these devices were flushed: makes what was written
+    // durable.
+    std::function<void(std::span<Device* const> flushed)> make_logs_durable;
     // All changes up to this one are durable, their objects committed.
     std::function<void(Journal::Ticket)> written;
   };
@@ -80,7 +85,8 @@ class Journal {
   // The same without waiting; empty where somebody has it closed, or others come and go.
   Gate try_open_gate() { return Gate(gate_, std::try_to_lock); }
 
-  // A log has something to make durable: sync_logs is called within the interval.
+  // A log has something to make durable: it is written within the interval, and before any change
+  // that is added from now on becomes durable.
   void want_log_sync();
 
   // Queues a change. The order of calls is the order on the media.
@@ -90,6 +96,9 @@ class Journal {
   void wait(Ticket ticket);
   // The same for everything added so far.
   void wait_all();
+  // The same, and logs that want to be synced were written. A log that failed does not make it
+  // throw.
+  void sync();
   // The last change that is durable.
   Ticket written() const;
 
@@ -110,6 +119,7 @@ class Journal {
   Batch take_batch();
   void write(Batch& batch);
   void flush_content(const Batch& batch);
+  void sync_logs();
   std::uint64_t append_records(const Batch& batch);
   void commit_objects(const Batch& batch);
   void remove_objects(const Batch& batch);
@@ -140,6 +150,8 @@ class Journal {
   Moment oldest_;      // when the first change in the queue came
   Moment logs_dirty_;  // when a log first wanted to be synced
   std::uint64_t compactions_wanted_ = 0, compactions_done_ = 0;
+  // Rounds over the logs. One that had begun when it was asked for does not count.
+  std::uint64_t log_syncs_wanted_ = 0, log_syncs_begun_ = 0, log_syncs_done_ = 0;
   std::uint64_t used_when_compacted_ = 0;  // bytes in use after the last compaction
   std::string failure_;                    // not empty: nothing can be written any more
   bool stopping_ = false;

@@ -42,7 +42,7 @@ void NamespaceImpl::open_log(InodeNumber number, OpenState& state) {
     const TreeLook tree(tree_mutex_);
     mlogs = mlogs_of(tree_.get(number));
   }
-  state.log = std::make_unique<Log>(pool_, mlogs, [this, number] { return add_mlog(number); });
+  state.log = std::make_shared<Log>(pool_, mlogs, [this, number] { return add_mlog(number); });
 }
 
 // A further mlog for a log: recorded first, then committed, durable on return.
@@ -89,10 +89,7 @@ void NamespaceImpl::append_log(InodeNumber number, const State& state,
   }
   state->log->append(data);
   state->log_written_at = now();
-  {
-    const std::lock_guard dirty(dirty_mutex_);
-    dirty_logs_[number] = state;
-  }
+  dirty_logs_.add(number, state->log);
   journal_->want_log_sync();
 }
 
@@ -112,8 +109,7 @@ void NamespaceImpl::erase_log(InodeNumber number, OpenState& state) {
     const std::lock_guard order(state.append_mutex);
     const std::unique_lock log_lock(state.log_lock);
     const ChangeLock lock = begin_change(kSmallRecord, true);
-    // It pins the mlogs.
-    state.log.reset();
+    drop_log(number, state);
     state.log_written_at = 0;
     const Inode& inode = tree_.get(number);
     std::vector<ObjectId> deletes = inode.objects();
@@ -160,16 +156,31 @@ std::uint64_t NamespaceImpl::log_size(InodeNumber number) {
 void NamespaceImpl::keep_idle_log(Inode& inode) {
   std::erase(idle_logs_, inode.number);
   idle_logs_.push_back(inode.number);
-  if (idle_logs_.size() <= kMaxIdleLogs) return;
-  const auto clean = std::ranges::find_if(idle_logs_, [&](InodeNumber number) {
-    const Inode& idle = tree_.get(number);
-    return idle.open->handles == 0 && (!idle.open->log || !idle.open->log->dirty());
+  close_clean_logs();
+}
+
+void NamespaceImpl::trim_idle_logs() {
+  const TreeLock lock(tree_mutex_);
+  close_clean_logs();
+}
+
+// With the tree's lock.
+void NamespaceImpl::close_clean_logs() {
+  std::size_t left = idle_logs_.size();
+  std::erase_if(idle_logs_, [&](InodeNumber number) {
+    if (left <= kMaxIdleLogs) return false;
+    Inode& idle = tree_.get(number);
+    if (idle.open->handles != 0 || (idle.open->log && idle.open->log->dirty())) return false;
+    drop_log(number, *idle.open);
+    idle.open.reset();
+    --left;
+    return true;
   });
-  if (clean == idle_logs_.end()) return;
-  Inode& oldest = tree_.get(*clean);
-  oldest.open->log.reset();
-  oldest.open.reset();
-  idle_logs_.erase(clean);
+}
+
+void NamespaceImpl::drop_log(InodeNumber number, OpenState& state) {
+  dirty_logs_.remove(number);
+  state.log.reset();
 }
 
 void NamespaceImpl::record_log_times(InodeNumber number, OpenState& state) {
@@ -180,61 +191,6 @@ void NamespaceImpl::record_log_times(InodeNumber number, OpenState& state) {
   inode.attributes.mtime = written;
   inode.attributes.ctime = written;
   if (inode.on_media()) record_attributes(inode);
-}
-
-// From the journal's thread (`wait` false) nothing may be waited for that itself waits for the
-// journal.
-void NamespaceImpl::sync_dirty_logs(bool wait) {
-  std::map<InodeNumber, std::weak_ptr<OpenState>> dirty;
-  {
-    const std::lock_guard lock(dirty_mutex_);
-    std::erase_if(dirty_logs_, [](const auto& log) { return log.second.expired(); });
-    // They stay there until they are synced: others that sync wait for them, too.
-    dirty = dirty_logs_;
-  }
-  std::exception_ptr failure;
-  for (const auto& [number, weak] : dirty) {
-    const State state = weak.lock();
-    if (!state) continue;
-    try {
-      sync_dirty_log(number, state, wait);
-    } catch (const Error& error) {
-      // Its own writers hear of it, and who waits here; the others go on.
-      if (!failure) failure = std::current_exception();
-      spdlog::error("pool {}: syncing the log of inode {}: {}", pool_.name(), number, error.what());
-    }
-  }
-  if (wait && failure) std::rethrow_exception(failure);
-}
-
-void NamespaceImpl::sync_dirty_log(InodeNumber number, const State& state, bool wait) {
-  {
-    // A log in use is not disposed of: its mlogs are deleted only when nobody has them open.
-    const TreeLock lock(tree_mutex_);
-    Inode* inode = tree_.find(number);
-    if (inode == nullptr || inode->open != state) return;
-    hold(*inode);
-  }
-  std::exception_ptr failure;
-  try {
-    const LogLook lock =
-        wait ? LogLook(state->log_lock) : LogLook(state->log_lock, std::try_to_lock);
-    if (!lock) {
-      journal_->want_log_sync();
-    } else {
-      if (state->log) state->log->sync();
-      const std::lock_guard dirty(dirty_mutex_);
-      // What is appended from here on comes to the list after it.
-      if (!state->log || !state->log->dirty()) dirty_logs_.erase(number);
-    }
-  } catch (...) {
-    failure = std::current_exception();
-  }
-  {
-    const ChangeLock lock = lock_for_change();
-    drop_hold(number);
-  }
-  if (failure) std::rethrow_exception(failure);
 }
 
 }  // namespace mpool::names

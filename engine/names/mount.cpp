@@ -42,7 +42,7 @@ bool read_records(const Pool& pool, const Mdc& mdc, Replay& replay) {
 }  // namespace
 
 NamespaceImpl::NamespaceImpl(Pool& pool, const NamespaceOptions& options)
-    : pool_(pool), options_(options) {
+    : pool_(pool), options_(options), dirty_logs_(pool.name()) {
   load();
 }
 
@@ -106,7 +106,11 @@ void NamespaceImpl::load() {
                            const TreeLook lock(tree_mutex_);
                            return tree_.next_inode();
                          },
-                     .sync_logs = [this] { sync_dirty_logs(false); },
+                     .write_logs = [this] { dirty_logs_.write(); },
+                     .make_logs_durable =
+                         [this](std::span<Device* const> flushed) {
+                           if (dirty_logs_.make_durable(flushed)) trim_idle_logs();
+                         },
                      .written = [this](Journal::Ticket last) { tell_durable(last); }});
 }
 
@@ -147,6 +151,8 @@ NamespaceImpl::~NamespaceImpl() {
     spdlog::error("pool {}: ending the mount: {}", pool_.name(), error.what());
   }
   journal_.reset();
+  // Where the journal failed, logs may still be written.
+  dirty_logs_.sync();
 }
 
 }  // namespace mpool::names

@@ -145,7 +145,7 @@ void NamespaceImpl::drop_hold(InodeNumber number) {
 void NamespaceImpl::dispose(Inode& inode) {
   std::vector<ObjectId> objects = inode.objects();
   // A log pins its mlogs.
-  if (inode.open) inode.open->log.reset();
+  if (inode.open) drop_log(inode.number, *inode.open);
   inode.open.reset();
   std::erase(idle_logs_, inode.number);
   tree_.erase(inode.number);
@@ -553,14 +553,8 @@ Journal::Ticket NamespaceImpl::rename_pending(const RenameRecord& record, Inode&
 
 void NamespaceImpl::sync() {
   if (!journal_) return;
-  std::exception_ptr failure;  // of a log: the tree is synced all the same
-  try {
-    sync_dirty_logs(true);
-  } catch (...) {
-    failure = std::current_exception();
-  }
-  journal_->wait_all();
-  if (failure) std::rethrow_exception(failure);
+  journal_->sync();
+  dirty_logs_.check();
 }
 
 void NamespaceImpl::on_vanished(Vanished callback) {

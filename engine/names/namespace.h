@@ -1,11 +1,12 @@
 // The implementation of Namespace. Its parts: namespace.cpp (the tree), mount.cpp (reading it from
 // the media), files.cpp (open files), commits.cpp (write-once files on their way to the
-// journal), logs.cpp (append-only files), xattrs.cpp (extended attributes and policy).
+// journal), logs.cpp (append-only files), dirty_logs.h (appends that are not durable), xattrs.cpp
+// (extended attributes and policy).
 //
 // Lock order: OpenState::persist_mutex or append_mutex, log_lock, the journal's gate (shared),
-// tree_mutex_, then leaves (Journal's own, pending_mutex_, dirty_mutex_, callback_mutex_). Nothing
+// tree_mutex_, then leaves (Journal's own, pending_mutex_, DirtyLogs', callback_mutex_). Nothing
 // waits for the device under tree_mutex_, and nothing for the journal under it or the gate. The
-// journal's thread takes none of the locks before the gate, but for log_lock if that is free.
+// journal's thread takes none of the locks before the gate.
 //
 // What never waits for the device (all named ..._now, plan_read, start_write, end_write) takes of
 // these only tree_mutex_ and the leaves, tries log_lock, append_mutex and the gate, and takes the
@@ -25,6 +26,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/names/dirty_logs.h"
 #include "engine/names/journal.h"
 #include "engine/names/names.h"
 #include "engine/names/open_state.h"
@@ -222,8 +224,11 @@ class NamespaceImpl final : public Namespace {
   std::uint64_t log_size(InodeNumber inode);
   void keep_idle_log(Inode& inode);
   void record_log_times(InodeNumber inode, OpenState& state);
-  void sync_dirty_logs(bool wait);
-  void sync_dirty_log(InodeNumber inode, const State& state, bool wait);
+  // Closes a log, and with that unpins its mlogs. The caller has log_lock, or disposes of the
+  // inode.
+  void drop_log(InodeNumber inode, OpenState& state);
+  void trim_idle_logs();
+  void close_clean_logs();
 
   Pool& pool_;
   const NamespaceOptions options_;
@@ -245,9 +250,7 @@ class NamespaceImpl final : public Namespace {
   };
   std::unordered_map<ObjectId, PendingObject> pending_objects_;
 
-  std::mutex dirty_mutex_;
-  // Logs with something to sync, until it is.
-  std::map<InodeNumber, std::weak_ptr<OpenState>> dirty_logs_;
+  DirtyLogs dirty_logs_;
 
   std::mutex callback_mutex_;
   Vanished vanished_;

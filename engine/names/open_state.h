@@ -88,7 +88,7 @@ class OpenState {
   // takes it holds the inode (NamespaceImpl::hold): the last to let go may take the log away
   // without it.
   FairMutex log_lock;
-  std::unique_ptr<Log> log;  // guarded by log_lock
+  std::shared_ptr<Log> log;  // guarded by log_lock; shared with DirtyLogs
   std::atomic<Nanoseconds> log_written_at =
       0;  // time of the last append not yet in the inode; 0: none
 

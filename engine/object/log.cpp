@@ -137,12 +137,15 @@ struct Log::Impl {
   Part& part_with_room(std::size_t length);
   std::uint64_t append(ConstByteSpan record);
   void sync();
+  std::optional<Written> write();
+  void flushed(const Written& written);
   std::size_t read(std::uint64_t offset, ByteSpan into);
 
   // The part that holds byte `offset` of the content, and the end of its content.
   std::pair<const Part*, std::uint64_t> part_at(std::uint64_t offset, std::uint64_t size) const;
   void read_part(const Part& part, std::uint64_t payload, ByteSpan into);
   std::list<Cursor> take_cursor(const Part& part, std::uint64_t payload);
+  Part* last_part() const;
   void mark_synced(std::uint64_t count);
 
   Pool& pool_;
@@ -212,14 +215,33 @@ void Log::Impl::mark_synced(std::uint64_t count) {
 
 void Log::Impl::sync() {
   const std::uint64_t appended = appended_.load();
-  const Part* last = nullptr;
-  {
-    const std::lock_guard lock(parts_mutex_);
-    if (!parts_.empty()) last = parts_.back().get();
-  }
+  const Part* last = last_part();
   if (last == nullptr) return;
   last->mlog->sync();
   mark_synced(appended);
+}
+
+std::optional<Log::Written> Log::Impl::write() {
+  // Before the part is looked up: what was appended to one before it is durable by then.
+  const std::uint64_t appended = appended_.load();
+  const Part* last = last_part();
+  if (last == nullptr) return std::nullopt;
+  const auto in_mlog = last->mlog->write(UINT64_MAX);
+  if (!in_mlog) {
+    mark_synced(appended);
+    return std::nullopt;
+  }
+  return Written{.mlog = last->mlog.get(), .in_mlog = *in_mlog, .appends = appended};
+}
+
+void Log::Impl::flushed(const Written& written) {
+  written.mlog->flushed(written.in_mlog);
+  mark_synced(written.appends);
+}
+
+Part* Log::Impl::last_part() const {
+  const std::lock_guard lock(parts_mutex_);
+  return parts_.empty() ? nullptr : parts_.back().get();
 }
 
 std::pair<const Part*, std::uint64_t> Log::Impl::part_at(std::uint64_t offset,
@@ -283,6 +305,12 @@ std::uint64_t Log::append(ConstByteSpan record) {
 }
 void Log::sync() {
   impl_->sync();
+}
+std::optional<Log::Written> Log::write() {
+  return impl_->write();
+}
+void Log::flushed(const Written& written) {
+  impl_->flushed(written);
 }
 bool Log::dirty() const {
   return impl_->synced_.load() < impl_->appended_.load();

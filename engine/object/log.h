@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "engine/mlog/mlog.h"
@@ -32,6 +33,18 @@ class Log {
   std::uint64_t append(ConstByteSpan record);
   // Makes everything appended before durable. Concurrent calls share a flush.
   void sync();
+
+  // sync() in two steps, so that several logs share a flush of each device. write() hands what was
+  // appended before the call to the device; nullopt when it is durable already. When the device was
+  // flushed after that, flushed() notes that what was written is durable. Errors: those of sync().
+  struct Written {
+    Mlog* mlog;
+    Mlog::Written in_mlog;
+    std::uint64_t appends;
+    Device& device() const { return *in_mlog.device; }
+  };
+  std::optional<Written> write();
+  void flushed(const Written& written);
   bool dirty() const;  // something was appended since the last sync
 
   std::uint64_t size() const;  // bytes of content

@@ -253,6 +253,22 @@ std::vector<Step> log_life(std::uint64_t seed, bool brief) {
   return steps;
 }
 
+// Appends, and then changes of names: never the later without the earlier. (An append may be there
+// without a change before it, so each round ends with a sync.)
+std::vector<Step> appends_before_names(std::uint64_t seed, bool brief) {
+  std::vector<Step> steps = {[](TestTree& tree) { tree.mkdir("d"); }};
+  for (std::uint64_t round = 0; round < (brief ? 2 : 8); ++round) {
+    const std::string name = "log" + std::to_string(round);
+    steps.emplace_back([](TestTree& tree) { tree.append("new", ""); });
+    steps.emplace_back(
+        [=](TestTree& tree) { tree.append("new", pattern(1 + (seed + round * 997) % 5000)); });
+    steps.emplace_back([=](TestTree& tree) { tree.rename("new", name); });
+    steps.emplace_back([=](TestTree& tree) { tree.put("file" + std::to_string(round), "text"); });
+  }
+  return steps;
+}
+constexpr unsigned kRoundOfAppends = 4;
+
 // Files unlinked while they are open go with their last close: what came with them stays.
 std::vector<Step> unlinked_while_open(std::uint64_t, bool) {
   const auto held = std::make_shared<std::optional<ScopedFile>>();
@@ -328,6 +344,7 @@ std::vector<std::unique_ptr<Workload>> tree_workloads() {
   add("tree_compactions", 1, compactions, 2);
   add("tree_log_synced_each", 1, log_life, 2);
   add("tree_log_synced_by_four", 4, log_life, 2);
+  add("tree_appends_before_names", kRoundOfAppends, appends_before_names, 2);
   add("tree_unlinked_while_open", 2, unlinked_while_open, 1);
   workloads.push_back(std::make_unique<TreeWorkload>("tree_on_staging", 1, on_staging, 1, true));
   workloads.push_back(std::make_unique<FsyncedFile>());

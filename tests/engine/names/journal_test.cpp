@@ -7,6 +7,7 @@
 #include <future>
 #include <latch>
 #include <optional>
+#include <span>
 #include <unordered_set>
 #include <vector>
 
@@ -60,7 +61,8 @@ TEST(Journal, AHoldEndsBeforeOrAfterTheSnapshotOfACompaction) {
         Journal::Owner{.snapshot = snapshot,
                        .committed = {},
                        .next_inode = [] { return kRootInode + 1; },
-                       .sync_logs = {},
+                       .write_logs = [] {},
+                       .make_logs_durable = [](std::span<Device* const>) {},
                        .written = [](Journal::Ticket) {}});
     constexpr std::size_t kRecordSize = 16u << 10;
     while (journal->has_room(kRecordSize, false)) {

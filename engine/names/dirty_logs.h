@@ -1,0 +1,69 @@
+// Logs that hold appends which are not durable yet.
+#pragma once
+
+#include <exception>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/names/names.h"
+#include "engine/object/log.h"
+
+namespace mpool::names {
+
+// The set of logs to be made durable, and the two steps that do it: all logs share one flush of
+// each device.
+//
+// Threads: add(), remove() and check() may be called by any thread at any time. write(),
+// make_durable() and sync() belong to the journal's thread, or to the last thread once that ended.
+// mutex_ is a leaf of the lock order and is not held during I/O.
+//
+// Ownership: an entry keeps its Log, and with that the pins on its mlogs. Whoever queues the
+// deletion of the mlogs calls remove() first; the journal's thread drops its own references before
+// it takes the next batch, so no pin is left when the mlogs are deleted.
+class DirtyLogs {
+ public:
+  // `pool`: its name, for messages.
+  explicit DirtyLogs(std::string pool) : pool_(std::move(pool)) {}
+
+  // To be called after the append and before the append is acknowledged.
+  void add(InodeNumber inode, const std::shared_ptr<Log>& log);
+  void remove(InodeNumber inode);
+  // Throws what a write or flush of a log in the set failed with: its appends cannot become
+  // durable any more.
+  void check() const;
+
+  // Hands what was appended before the call to the devices.
+  void write();
+  // Makes what write() wrote durable. `flushed`: devices that were flushed since then. A log that
+  // cannot be written or flushed is logged once; the others go on. Returns false when there was
+  // nothing to do.
+  bool make_durable(std::span<Device* const> flushed);
+  void sync() {
+    write();
+    make_durable({});
+  }
+
+ private:
+  struct Entry {
+    std::shared_ptr<Log> log;
+    std::exception_ptr failure;
+  };
+  struct Unflushed {
+    InodeNumber inode;
+    std::shared_ptr<Log> log;
+    Log::Written written;
+  };
+  void remove_if_clean(InodeNumber inode, const Log& log);
+  void fail(InodeNumber inode, const Log& log, const Error& error);
+
+  const std::string pool_;
+  mutable std::mutex mutex_;
+  std::map<InodeNumber, Entry> entries_;
+  std::vector<Unflushed> unflushed_;  // of the journal's thread
+};
+
+}  // namespace mpool::names
