@@ -51,14 +51,14 @@ BackingFiles::~BackingFiles() {
 NativeEntry BackingFiles::enter(mpool::InodeNumber inode, bool committed) {
   const std::lock_guard lock(mutex_);
   Entry& entry = entries_[inode];
-  if (entry.opens == 0 && entry.id == 0 && committed) {
+  note_open(entry);
+  if (entry.opens == 1 && entry.id == 0 && committed) {
     try {
       make_native(entry, inode);
     } catch (const std::exception& error) {
       spdlog::debug("inode {}: read by the daemon: {}", inode, error.what());
     }
   }
-  note_open(entry);
   return NativeEntry(*this, inode, entry.id, committed);
 }
 
@@ -70,6 +70,7 @@ std::optional<NativeEntry> BackingFiles::enter_now(mpool::InodeNumber inode) {
   return std::optional<NativeEntry>(std::in_place, *this, inode, entry.id, true);
 }
 
+// Before the entry may get a backing file: one that has no file yet is not idle.
 void BackingFiles::note_open(Entry& entry) {
   if (entry.opens++ == 0 && entry.id != 0) --idle_entries_;
 }
