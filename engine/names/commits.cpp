@@ -99,7 +99,10 @@ Journal::Ticket NamespaceImpl::record_sealed_locked(Inode& inode, OpenState& sta
   Content& content = record.content;
   const bool nameless = inode.links == 0 && inode.shadowed == 0;
   // Nobody will ever read it: the mblocks are given up.
-  if (nameless && state.committing && state.handles == 1) return 0;
+  if (nameless && state.committing && state.handles == 1) {
+    state.given_up = true;
+    return 0;
+  }
   content.size = std::max(content.size, inode.size);
   if (!content.extents.empty()) {
     const Extent& end = content.extents.back();
@@ -191,6 +194,7 @@ void NamespaceImpl::commit_closed(InodeNumber number, const State& state) noexce
   {
     const ChangeLock lock = lock_for_change();
     gone = !failure.empty() && vanish(number, *state);
+    if (!failure.empty()) state->given_up = tree_.get(number).links == 0;
     name = state->name;
     parent = state->parent;
     writer = state->set_writer(nullptr);
@@ -269,7 +273,8 @@ bool NamespaceImpl::vanish(InodeNumber number, const OpenState& state) {
 bool NamespaceImpl::close_reader_now(InodeNumber number, const State& state) noexcept {
   const TreeLock lock(tree_mutex_);
   const Inode& inode = tree_.get(number);
-  if (state->handles == 1 && (inode.links == 0 || inode.kind == FileKind::log)) return false;
+  const bool goes = inode.links == 0 && inode.references == 0;
+  if (state->handles == 1 && (goes || inode.kind == FileKind::log)) return false;
   drop_hold(number);
   return true;
 }

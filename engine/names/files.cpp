@@ -162,6 +162,7 @@ auto NamespaceImpl::with_room(Allocate allocate) {
     no_room = no_room_;
   }
   if (no_room) no_room();
+  dispose_unnamed();
   journal_->wait_all();
   pool_.wait_for_discards(kDiscardWait);
   return allocate();

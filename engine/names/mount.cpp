@@ -146,6 +146,7 @@ std::vector<std::vector<std::byte>> NamespaceImpl::snapshot() {
 NamespaceImpl::~NamespaceImpl() {
   if (!journal_) return;
   try {
+    dispose_unnamed();
     sync();
   } catch (const std::exception& error) {
     spdlog::error("pool {}: ending the mount: {}", pool_.name(), error.what());

@@ -177,6 +177,14 @@ struct NamespaceOptions {
   bool hold_deletes = false;        // as Namespace::hold_deletes(true), from the beginning
 };
 
+// References to one inode; see Namespace::ref().
+struct InodeReferences {
+  InodeNumber inode = 0;
+  std::uint64_t count = 0;
+};
+// Whether a lookup takes a reference to what it finds.
+enum class LookupReference : std::uint8_t { none, take };
+
 // What lookup_now() found.
 struct LookupAnswer {
   enum class Kind : std::uint8_t { found, absent, must_wait };
@@ -207,14 +215,27 @@ class Namespace {
   // The root MDC belongs to another client: the tree is empty and read-only.
   virtual bool foreign() const = 0;
 
-  virtual Attributes lookup(InodeNumber parent, std::string_view name) = 0;
+  virtual Attributes lookup(InodeNumber parent, std::string_view name,
+                            LookupReference reference = LookupReference::none) = 0;
   virtual Attributes attributes(InodeNumber inode) = 0;
   // The same, never waiting for the device nor for a thread that does. must_wait, nullopt: only
   // lookup() and attributes() can tell (a log that is not open, or just being opened or emptied).
-  // absent stands for ENOENT of the name; other errors are thrown as by lookup().
-  virtual LookupAnswer lookup_now(InodeNumber parent, std::string_view name) = 0;
+  // absent stands for ENOENT of the name; other errors are thrown as by lookup(). A reference is
+  // taken to what is found unless it is being written: ref() is for that.
+  virtual LookupAnswer lookup_now(InodeNumber parent, std::string_view name,
+                                  LookupReference reference = LookupReference::none) = 0;
   virtual std::optional<Attributes> attributes_now(InodeNumber inode) = 0;
   virtual Attributes set_attributes(InodeNumber inode, const AttributeChange& change) = 0;
+
+  // An inode lives as long as it has a name, an open file or a reference. A reference does not
+  // survive the Namespace, and it keeps no content that was never committed, nor content whose
+  // space is needed when the pool is full: the inode is gone then, and calls fail with ESTALE.
+  // Takes a reference to each inode; those that do not exist become 0. Never waits for the device.
+  virtual void ref(std::span<InodeNumber> inodes) = 0;
+  // Drops references; inodes that do not exist are skipped.
+  virtual void unref(std::span<const InodeReferences> references) = 0;
+  // The same without waiting; false, and nothing dropped, where that is not possible.
+  virtual bool unref_now(std::span<const InodeReferences> references) = 0;
 
   virtual Attributes make_directory(InodeNumber parent, std::string_view name, std::uint32_t mode,
                                     Owner owner) = 0;
@@ -299,6 +320,10 @@ class Namespace {
   // even a crash undoes them any more.
   using Durable = std::function<void(std::span<const InodeNumber> inodes)>;
   virtual void on_durable(Durable callback) = 0;
+  // Called when a file with content lost its last name, open file and reference. The tree's lock is
+  // held: the callback must neither wait nor call back.
+  using Removed = std::function<void(InodeNumber inode)>;
+  virtual void on_removed(Removed callback) = 0;
   // Called, on the thread that asks for space and without locks, when there is none left: to close
   // files whose objects are deleted then. The call after which another takes its place may still
   // come.

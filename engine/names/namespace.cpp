@@ -15,8 +15,6 @@ namespace {
 
 constexpr std::uint32_t kPermissionBits = 07777;
 constexpr std::uint64_t kStatBlockSize = 512;
-// What a thread that must not wait goes through at a time.
-constexpr std::size_t kMostExtentsAtOnce = 1024;
 
 Nanoseconds to_nanoseconds(const std::timespec& time) {
   return static_cast<Nanoseconds>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
@@ -112,45 +110,21 @@ Journal::Ticket NamespaceImpl::change(const Record& record) {
   const Journal::Ticket ticket = record_only(record);
   if (unnamed != 0) {
     Inode& inode = tree_.get(unnamed);
-    if (!inode.open || inode.open->handles == 0) dispose(inode);
+    if (!inode.open || inode.open->handles == 0) dispose_unless_referenced(inode);
   }
   return ticket;
+}
+
+Journal::Ticket NamespaceImpl::change_if_on_media(const Inode& inode, const Record& record) {
+  if (inode.on_media()) return change(record);
+  tree_.apply(record);
+  return 0;
 }
 
 void NamespaceImpl::finish(ChangeLock& lock, Journal::Ticket ticket) {
   lock.tree.unlock();
   lock.gate = {};
   if (options_.sync) journal_->wait(ticket);
-}
-
-NamespaceImpl::State NamespaceImpl::hold(Inode& inode) {
-  if (!inode.open) inode.open = std::make_shared<OpenState>();
-  ++inode.open->handles;
-  return inode.open;
-}
-
-void NamespaceImpl::drop_hold(InodeNumber number) {
-  Inode& inode = tree_.get(number);
-  if (--inode.open->handles > 0) return;
-  if (inode.links == 0) {
-    dispose(inode);
-  } else if (inode.kind == FileKind::log) {
-    keep_idle_log(inode);
-  } else {
-    inode.open.reset();
-  }
-}
-
-// Nobody can reach the inode any more: its objects go.
-void NamespaceImpl::dispose(Inode& inode) {
-  std::vector<ObjectId> objects = inode.objects();
-  // A log pins its mlogs.
-  if (inode.open) drop_log(inode.number, *inode.open);
-  inode.open.reset();
-  std::erase(idle_logs_, inode.number);
-  tree_.erase(inode.number);
-  if (objects.empty()) return;
-  journal_->add({.record = {}, .mblocks = {}, .mlog = {}, .deletes = std::move(objects)});
 }
 
 Journal::Ticket NamespaceImpl::unshadow(Inode& inode, bool recorded_by_caller) {
@@ -238,13 +212,18 @@ Attributes NamespaceImpl::with_log_size(Attributes attributes) {
   return attributes;
 }
 
-LookupAnswer NamespaceImpl::lookup_now(InodeNumber parent, std::string_view name) {
+LookupAnswer NamespaceImpl::lookup_now(InodeNumber parent, std::string_view name,
+                                       LookupReference reference) {
   const TreeLook lock(tree_mutex_);
   const InodeNumber number = find_or_none(tree_.get_directory(parent), name);
   if (number == 0) return {.kind = LookupAnswer::Kind::absent};
-  const Inode& inode = tree_.get(number);
+  Inode& inode = tree_.get(number);
   LookupAnswer answer{.kind = LookupAnswer::Kind::found, .attributes = describe(inode)};
-  if (!set_log_size_now(inode, answer.attributes)) answer.kind = LookupAnswer::Kind::must_wait;
+  if (!set_log_size_now(inode, answer.attributes)) {
+    answer.kind = LookupAnswer::Kind::must_wait;
+  } else if (reference == LookupReference::take && !answer.attributes.being_written) {
+    inode.references.fetch_add(1, std::memory_order_relaxed);
+  }
   return answer;
 }
 
@@ -256,10 +235,18 @@ std::optional<Attributes> NamespaceImpl::attributes_now(InodeNumber number) {
   return found;
 }
 
-Attributes NamespaceImpl::lookup(InodeNumber parent, std::string_view name) {
-  const LookupAnswer answer = lookup_now(parent, name);
-  if (answer.kind == LookupAnswer::Kind::absent) refuse_absent(name);
-  return answer ? *answer : with_log_size(answer.attributes);
+Attributes NamespaceImpl::lookup(InodeNumber parent, std::string_view name,
+                                 LookupReference reference) {
+  for (;;) {
+    const LookupAnswer answer = lookup_now(parent, name, LookupReference::none);
+    if (answer.kind == LookupAnswer::Kind::absent) refuse_absent(name);
+    const Attributes found = answer ? *answer : with_log_size(answer.attributes);
+    if (reference == LookupReference::none) return found;
+    InodeNumber inode = found.inode;
+    ref({&inode, 1});
+    // Otherwise it is gone, and the name with it.
+    if (inode != 0) return found;
+  }
 }
 
 Attributes NamespaceImpl::attributes(InodeNumber number) {
@@ -331,12 +318,7 @@ Attributes NamespaceImpl::set_attributes(InodeNumber number, const AttributeChan
   }
   attributes.ctime = time;
   const Record record{time, AttributesRecord{number, attributes, inode.media_class}};
-  Journal::Ticket ticket = 0;
-  if (inode.on_media()) {
-    ticket = change(record);
-  } else {
-    tree_.apply(record);
-  }
+  const Journal::Ticket ticket = change_if_on_media(inode, record);
   const Attributes result = describe(inode);
   finish(lock, ticket);
   return with_log_size(result);
@@ -462,7 +444,7 @@ bool NamespaceImpl::unlink_now(InodeNumber parent, std::string_view name) {
   const Inode& inode = file_to_remove(parent, name);
   // A log writes when it ends.
   if (!inode.recorded || inode.kind == FileKind::log) return false;
-  if (inode.extents && inode.extents->size() > kMostExtentsAtOnce) return false;
+  if (inode.extents && inode.extents->size() > kMaxExtentsAtOnce) return false;
   finish(*lock, change({now(), UnlinkRecord{parent, std::string(name)}}));
   return true;
 }
@@ -565,6 +547,11 @@ void NamespaceImpl::on_vanished(Vanished callback) {
 void NamespaceImpl::on_durable(Durable callback) {
   const std::lock_guard lock(callback_mutex_);
   durable_ = std::move(callback);
+}
+
+void NamespaceImpl::on_removed(Removed callback) {
+  const std::lock_guard lock(callback_mutex_);
+  removed_ = std::move(callback);
 }
 
 void NamespaceImpl::on_no_room(std::function<void()> callback) {

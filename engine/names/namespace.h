@@ -1,7 +1,7 @@
 // The implementation of Namespace. Its parts: namespace.cpp (the tree), mount.cpp (reading it from
-// the media), files.cpp (open files), commits.cpp (write-once files on their way to the
-// journal), logs.cpp (append-only files), dirty_logs.h (appends that are not durable), xattrs.cpp
-// (extended attributes and policy).
+// the media), references.cpp (how long inodes live), files.cpp (open files), commits.cpp (write-once
+// files on their way to the journal), logs.cpp (append-only files), dirty_logs.h (appends that are
+// not durable), xattrs.cpp (extended attributes and policy).
 //
 // Lock order: OpenState::persist_mutex or append_mutex, log_lock, the journal's gate (shared),
 // tree_mutex_, then leaves (Journal's own, pending_mutex_, DirtyLogs', callback_mutex_). Nothing
@@ -21,8 +21,10 @@
 #include <optional>
 #include <set>
 #include <shared_mutex>
+#include <span>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -41,11 +43,15 @@ class NamespaceImpl final : public Namespace {
 
   bool foreign() const override { return foreign_; }
 
-  Attributes lookup(InodeNumber parent, std::string_view name) override;
+  Attributes lookup(InodeNumber parent, std::string_view name, LookupReference reference) override;
   Attributes attributes(InodeNumber inode) override;
-  LookupAnswer lookup_now(InodeNumber parent, std::string_view name) override;
+  LookupAnswer lookup_now(InodeNumber parent, std::string_view name,
+                          LookupReference reference) override;
   std::optional<Attributes> attributes_now(InodeNumber inode) override;
   Attributes set_attributes(InodeNumber inode, const AttributeChange& change) override;
+  void ref(std::span<InodeNumber> inodes) override;
+  void unref(std::span<const InodeReferences> references) override;
+  bool unref_now(std::span<const InodeReferences> references) override;
   Attributes make_directory(InodeNumber parent, std::string_view name, std::uint32_t mode,
                             mpool::Owner owner) override;
   Attributes make_symlink(InodeNumber parent, std::string_view name, std::string_view target,
@@ -85,6 +91,7 @@ class NamespaceImpl final : public Namespace {
   void on_vanished(Vanished callback) override;
   void on_committed(Committed callback) override;
   void on_durable(Durable callback) override;
+  void on_removed(Removed callback) override;
   void on_no_room(std::function<void()> callback) override;
 
   // --- for open files (files.cpp) ---
@@ -138,6 +145,8 @@ class NamespaceImpl final : public Namespace {
   ChangeLock lock_for_change();
   // Applies a record to the tree and queues it; disposes of the inode that lost its last name.
   Journal::Ticket change(const Record& record);
+  // The same for a change of the inode itself; records nothing of an inode that is on no media.
+  Journal::Ticket change_if_on_media(const Inode& inode, const Record& record);
   Journal::Ticket record_only(const Record& record);
   Journal::Ticket record_attributes(const Inode& inode);
   void finish(ChangeLock& lock, Journal::Ticket ticket);
@@ -158,10 +167,18 @@ class NamespaceImpl final : public Namespace {
   Journal::Ticket rename_recorded(const RenameRecord& record, Inode* target);
   Journal::Ticket rename_pending(const RenameRecord& record, Inode& inode, Inode* target);
 
+  // references.cpp
   // Keeping inodes: hold() before anything may take the last name away, drop_hold() after.
   State hold(Inode& inode);
   void drop_hold(InodeNumber inode);
   void dispose(Inode& inode);
+  // The inode has neither a name nor an open file: it is disposed of unless it is referred to.
+  void dispose_unless_referenced(Inode& inode);
+  void drop_references(std::span<const InodeReferences> references);
+  bool may_dispose_slowly(const InodeReferences& references);
+  // Disposes of the content that only references keep.
+  void dispose_unnamed();
+
   // An inode that is not recorded leaves its name: what it shadowed goes from the media, too.
   Journal::Ticket unshadow(Inode& inode, bool recorded_by_caller);
 
@@ -238,6 +255,8 @@ class NamespaceImpl final : public Namespace {
 
   mutable FairMutex tree_mutex_;
   Tree tree_;
+  // Without a name or an open file: kept by references alone, or about to be opened or disposed of.
+  std::unordered_set<InodeNumber> unnamed_;
   std::condition_variable_any
       commits_;                        // with tree_mutex_: a commit ended, a descriptor was closed
   std::deque<InodeNumber> idle_logs_;  // open logs without handles, oldest first
@@ -256,6 +275,7 @@ class NamespaceImpl final : public Namespace {
   Vanished vanished_;
   Committed committed_;
   Durable durable_;
+  Removed removed_;
   std::function<void()> no_room_;
   // Committed files whose last change may not be durable yet.
   std::vector<std::pair<Journal::Ticket, InodeNumber>> not_durable_;
@@ -275,6 +295,9 @@ Nanoseconds now();
 
 // Throws what a call with `name` is refused with.
 [[noreturn]] void refuse(int code, std::string_view name, std::string_view why);
+
+// The most extents of an inode that a thread which must not wait disposes of.
+inline constexpr std::size_t kMaxExtentsAtOnce = 1024;
 
 // Bytes: room for any record without extents, of names, attributes and one short string.
 inline constexpr std::size_t kSmallRecord = 1024;

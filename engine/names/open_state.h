@@ -63,6 +63,7 @@ class OpenState {
   }
   bool committing = false;  // the last writing handle was closed
   bool times_set = false;   // somebody set the mtime: the commit leaves it
+  bool given_up = false;    // content was dropped with the last name: references keep nothing
   // One at a time brings what was written into the journal. Comes before the gate.
   std::mutex persist_mutex;
   // What was written and is lost, because it could not be recorded: every fsync and close of the

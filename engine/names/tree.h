@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -67,6 +68,9 @@ struct Inode {
   std::unique_ptr<std::string> target;  // symlinks
   std::unique_ptr<std::map<std::string, std::string>> xattrs;
   std::shared_ptr<OpenState> open;  // while somebody has it open
+  // Namespace::ref(). Grows with the tree's lock shared; also shrinks with it, while the inode has
+  // a name.
+  std::atomic<std::uint64_t> references = 0;
 
   // Its changes have to be recorded: on the media it has, or may get back, a name.
   bool on_media() const { return recorded && (links > 0 || shadowed > 0); }

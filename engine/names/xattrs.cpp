@@ -115,10 +115,7 @@ std::vector<std::string> NamespaceImpl::list_xattrs(InodeNumber number) {
 }
 
 Journal::Ticket NamespaceImpl::change_xattr(Inode& inode, XattrRecord record) {
-  const Record whole{now(), std::move(record)};
-  if (inode.on_media()) return change(whole);
-  tree_.apply(whole);
-  return 0;
+  return change_if_on_media(inode, {now(), std::move(record)});
 }
 
 void NamespaceImpl::set_xattr(InodeNumber number, std::string_view name, std::string_view value,
@@ -136,7 +133,8 @@ void NamespaceImpl::set_xattr(InodeNumber number, std::string_view name, std::st
     if (!pool_.has_class(*media_class)) {
       refuse(EINVAL, name, fmt::format("the pool has no {} device", value));
     }
-    finish(lock, change({now(), AttributesRecord{number, inode.attributes, *media_class}}));
+    const AttributesRecord record{number, inode.attributes, *media_class};
+    finish(lock, change_if_on_media(inode, {now(), record}));
     return;
   }
   if (name == kCreateXattr && !valid_rules(value)) {
@@ -154,7 +152,8 @@ void NamespaceImpl::remove_xattr(InodeNumber number, std::string_view name) {
   Inode& inode = tree_.get(number);
   check_settable(inode, name);
   if (name == kClassXattr) {
-    finish(lock, change({now(), AttributesRecord{number, inode.attributes, MediaClass::capacity}}));
+    const AttributesRecord record{number, inode.attributes, MediaClass::capacity};
+    finish(lock, change_if_on_media(inode, {now(), record}));
     return;
   }
   if (!inode.xattrs || !inode.xattrs->contains(std::string(name))) {

@@ -73,20 +73,50 @@ std::optional<fuse_entry_param> fully(const DirectorySource& source, const Liste
   }
 }
 
+// Nullopt where that cannot be told of one of them.
+std::optional<std::vector<fuse_entry_param>> describe_entries(
+    const DirectorySource& source, const std::vector<ListedEntry>& entries, bool plus) {
+  std::vector<fuse_entry_param> all;
+  all.reserve(entries.size());
+  for (const ListedEntry& entry : entries) {
+    const std::optional<fuse_entry_param> shown = plus ? fully(source, entry) : briefly(entry);
+    if (!shown) return std::nullopt;
+    all.push_back(*shown);
+  }
+  return all;
+}
+
+// The kernel takes each entry that has an inode for looked up. Of one that went away meanwhile the
+// answer says no more than its name.
+void refer_to(const DirectorySource& source, const std::vector<ListedEntry>& entries,
+              std::vector<fuse_entry_param>& shown) {
+  std::vector<mpool::InodeNumber> inodes;
+  inodes.reserve(shown.size());
+  for (const fuse_entry_param& entry : shown)
+    inodes.push_back(entry.ino);
+  source.ref(inodes);
+  for (std::size_t i = 0; i < shown.size(); ++i) {
+    if (inodes[i] == 0) shown[i] = briefly(entries[i]);
+  }
+}
+
 }  // namespace
 
 bool reply_directory(fuse_req_t request, const DirectorySource& source, std::uint64_t offset,
                      std::size_t size, bool plus) {
+  const std::vector<ListedEntry> entries = list_entries(source, offset, size, plus);
+  std::optional<std::vector<fuse_entry_param>> shown = describe_entries(source, entries, plus);
+  if (!shown) return false;
   std::vector<char> buffer(size);
+  if (plus && source.ref) refer_to(source, entries, *shown);
   std::size_t used = 0;
-  for (const ListedEntry& entry : list_entries(source, offset, size, plus)) {
-    const std::optional<fuse_entry_param> shown = plus ? fully(source, entry) : briefly(entry);
-    if (!shown) return false;
+  for (std::size_t i = 0; i < entries.size(); ++i) {
     char* const at = buffer.data() + used;
-    const auto next = static_cast<off_t>(entry.offset);
-    used +=
-        plus ? fuse_add_direntry_plus(request, at, size - used, entry.name.c_str(), &*shown, next)
-             : fuse_add_direntry(request, at, size - used, entry.name.c_str(), &shown->attr, next);
+    const char* const name = entries[i].name.c_str();
+    const fuse_entry_param& entry = (*shown)[i];
+    const auto next = static_cast<off_t>(entries[i].offset);
+    used += plus ? fuse_add_direntry_plus(request, at, size - used, name, &entry, next)
+                 : fuse_add_direntry(request, at, size - used, name, &entry.attr, next);
   }
   fuse_reply_buf(request, buffer.data(), used);
   return true;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 
 #include "engine/names/names.h"
 #include "fuse/ops/fuse_api.h"
@@ -20,6 +21,8 @@ struct DirectorySource {
   // What READDIRPLUS says of an entry; nullopt where that cannot be told without waiting. Throws
   // ENOENT or ESTALE for one that went away meanwhile.
   std::function<std::optional<fuse_entry_param>(mpool::InodeNumber)> describe;
+  // What was described becomes part of an answer: as Namespace::ref(). None: nothing is counted.
+  std::function<void(std::span<mpool::InodeNumber>)> ref;
 };
 
 // Answers with the entries after `offset` (0: from the start), "." and ".." first, as many as fit

@@ -1,5 +1,6 @@
 #include <cerrno>
 #include <optional>
+#include <span>
 #include <string_view>
 
 #include "fuse/ops/answer.h"
@@ -33,7 +34,10 @@ void list(fuse_req_t request, std::string_view operation, fuse_ino_t inode, size
                                      [&](std::uint64_t cookie, const DirectorySource::Take& take) {
                                        names.read_directory(inode, cookie, take);
                                      },
-                                 .describe = describe};
+                                 .describe = describe,
+                                 .ref = [&](std::span<mpool::InodeNumber> entries) {
+                                   names.ref(entries);
+                                 }};
     if (!reply_directory(request, source, static_cast<std::uint64_t>(offset), size, plus)) {
       context.hand_over(request);
     }

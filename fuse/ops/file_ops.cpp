@@ -145,6 +145,8 @@ void op_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t m
     if (!created) return context.hand_over(request);
     file_system.notifier->entries_changed(parent);
     auto& [attributes, file] = *created;
+    mpool::InodeNumber referred_to = attributes.inode;
+    file_system.names.ref({&referred_to, 1});  // the open file keeps it from going before
     const fuse_entry_param entry = to_entry(attributes, file_system.presentation);
     NativeEntry native = enter(file_system, *file, intent);
     reply_open_file(request, std::move(file), intent, native, *info,

@@ -1,8 +1,13 @@
 #include <cerrno>
 #include <cstdio>
+#include <exception>
+#include <new>
+#include <span>
 #include <string_view>
+#include <vector>
 
 #include <fcntl.h>
+#include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
 #include "fuse/ops/answer.h"
@@ -13,16 +18,26 @@ namespace mpoolfs {
 
 namespace {
 
+// Answers with an entry to which a reference was taken. An answer that does not reach the kernel
+// comes after the end of the connection, and so of all references.
 void reply_entry(fuse_req_t request, const FileSystem& file_system,
                  const mpool::Attributes& attributes) {
   const fuse_entry_param entry = to_entry(attributes, file_system.presentation);
   fuse_reply_entry(request, &entry);
 }
 
-// A new entry of a directory.
-void reply_made(fuse_req_t request, const FileSystem& file_system, fuse_ino_t parent,
+// False: the inode does not exist any more.
+bool take_reference(FileSystem& file_system, mpool::InodeNumber inode) {
+  file_system.names.ref({&inode, 1});
+  return inode != 0;
+}
+
+// A new entry of a directory. The kernel keeps the directory locked until the answer, so that the
+// inode cannot lose the entry before the reference is taken.
+void reply_made(fuse_req_t request, FileSystem& file_system, fuse_ino_t parent,
                 const mpool::Attributes& attributes) {
   file_system.notifier->entries_changed(parent);
+  take_reference(file_system, attributes.inode);
   reply_entry(request, file_system, attributes);
 }
 
@@ -40,7 +55,32 @@ Ownership ownership_of_new(FileSystem& file_system, fuse_req_t request, fuse_ino
 // knows inodes by number alone.
 mpool::Attributes lookup_dots(FileSystem& file_system, fuse_ino_t parent, std::string_view name) {
   mpool::Namespace& names = file_system.names;
-  return names.attributes(name == "." ? parent : names.parent_of(parent));
+  const mpool::Attributes found = names.attributes(name == "." ? parent : names.parent_of(parent));
+  if (!take_reference(file_system, found.inode)) {
+    mpool::raise(ESTALE, "lookup", "inode {} does not exist any more", found.inode);
+  }
+  return found;
+}
+
+// False: what is being written has to be looked up again, by a thread that may wait.
+bool refer_to_written(FileSystem& file_system, const mpool::Attributes& found) {
+  return !is_committing(file_system, found) && take_reference(file_system, found.inode);
+}
+
+// A FORGET has no answer, not even that it failed.
+void forget(fuse_req_t request, std::span<const mpool::InodeReferences> references) noexcept {
+  try {
+    mpool::Namespace& names = file_system_of(request).names;
+    RequestContext& context = RequestContext::current();
+    if (context.may_wait()) {
+      names.unref(references);
+    } else if (!names.unref_now(references)) {
+      return context.hand_over(request);
+    }
+  } catch (const std::exception& error) {
+    spdlog::error("inode {}: forgetting: {}", references.front().inode, error.what());
+  }
+  fuse_reply_none(request);
 }
 
 mpool::RenameMode rename_mode(unsigned int flags) {
@@ -66,20 +106,20 @@ void op_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
     }
     RequestContext& context = RequestContext::current();
     if (!context.may_wait()) {
-      const mpool::LookupAnswer found = file_system.names.lookup_now(parent, wanted);
+      const mpool::LookupAnswer found =
+          file_system.names.lookup_now(parent, wanted, mpool::LookupReference::take);
       if (found.kind == mpool::LookupAnswer::Kind::must_wait ||
-          (found && is_committing(file_system, *found))) {
+          (found && found.attributes.being_written &&
+           !refer_to_written(file_system, *found))) {
         return context.hand_over(request);
       }
       return found ? reply_entry(request, file_system, *found) : reply_absent(request);
     }
     try {
-      mpool::Attributes found = file_system.names.lookup(parent, wanted);
-      if (is_committing(file_system, found)) {
-        file_system.open_files.wait_for_commit(found.inode);
-        found = file_system.names.lookup(parent, wanted);
-      }
-      reply_entry(request, file_system, found);
+      const mpool::Attributes found = file_system.names.lookup(parent, wanted);
+      if (is_committing(file_system, found)) file_system.open_files.wait_for_commit(found.inode);
+      reply_entry(request, file_system,
+                  file_system.names.lookup(parent, wanted, mpool::LookupReference::take));
     } catch (const mpool::Error& error) {
       if (error.code() != ENOENT) throw;
       reply_absent(request);
@@ -87,13 +127,21 @@ void op_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
   });
 }
 
-// Inode numbers are never reused and inodes live in the engine: there is nothing to forget.
-void op_forget(fuse_req_t request, fuse_ino_t, uint64_t) {
-  fuse_reply_none(request);
+void op_forget(fuse_req_t request, fuse_ino_t inode, uint64_t lookups) {
+  const mpool::InodeReferences references{.inode = inode, .count = lookups};
+  forget(request, {&references, 1});
 }
 
-void op_forget_multi(fuse_req_t request, size_t, fuse_forget_data*) {
-  fuse_reply_none(request);
+void op_forget_multi(fuse_req_t request, size_t count, fuse_forget_data* forgets) {
+  std::vector<mpool::InodeReferences> references;
+  try {
+    for (const fuse_forget_data& forgotten : std::span(forgets, count))
+      references.push_back({.inode = forgotten.ino, .count = forgotten.nlookup});
+  } catch (const std::bad_alloc&) {
+    // What was forgotten is kept until the end of the mount.
+    return fuse_reply_none(request);
+  }
+  forget(request, references);
 }
 
 void op_mknod(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode, dev_t) {
