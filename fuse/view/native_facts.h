@@ -10,7 +10,7 @@ namespace mpoolfs {
 struct NativeFacts {
   std::string state;      // on, waiting (for readers of an earlier mount) or off
   std::string reason;     // why not on
-  std::size_t files = 0;  // files that views show
+  std::size_t files = 0;  // files that views show, or will once one of them is opened
   std::size_t views = 0;
   std::uint64_t opens = 0;   // opens of committed files so far that the kernel serves
   std::uint64_t served = 0;  // and those that the daemon does

@@ -9,8 +9,10 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <thread>
+#include <unordered_set>
 #include <vector>
 
 #include "engine/names/names.h"
@@ -23,8 +25,9 @@
 
 namespace mpoolfs {
 
-// One thread makes views of what was committed, merges them, and lets go of files nobody reads any
-// more.
+// The first open of a file that was committed since the last view makes a view of all such files:
+// what is never read costs none. One thread makes views of many files before one is opened, drops
+// those whose files are gone, and lets go of files that are read no more.
 //
 // Readers of an earlier daemon that was killed may live on, and read zones that it kept for them.
 // While there are any nothing is deleted (NamespaceOptions::hold_deletes) and no views are made: it
@@ -62,12 +65,28 @@ class NativeReads {
   NativeFacts facts() const;
 
  private:
-  // What was committed since the last view. Shared with the engine's callback, which may come later
-  // than the end of this.
+  // What the engine tells of files. Shared with its callbacks, which may come later than the end of
+  // this.
   struct Queue {
+    using Clock = std::chrono::steady_clock;
+
+    void add(std::span<const mpool::InodeNumber> durable);
+    void remove(mpool::InodeNumber inode);
+    // Some of `tried` may be left to be tried again, not before a while has passed.
+    void tried(std::span<const mpool::InodeNumber> tried, std::span<const mpool::InodeNumber> left,
+               Clock::duration pause);
+    bool is_due(mpool::InodeNumber inode);
+    // With the mutex:
+    bool can_show() const { return Clock::now() >= blocked_until; }
+    bool many_pending() const;
+
     std::mutex mutex;
     std::condition_variable changed;
-    std::vector<mpool::InodeNumber> durable;
+    bool collecting = false;                            // otherwise nothing comes to the next two
+    std::unordered_set<mpool::InodeNumber> pending;     // committed, in no view
+    std::vector<mpool::InodeNumber> removed;            // a view may show them
+    std::atomic<std::size_t> pending_count = 0;         // to be read without the mutex
+    Clock::time_point blocked_until;                    // no view is made before
     bool idle_files = false;
     bool stopping = false;
   };
@@ -77,8 +96,11 @@ class NativeReads {
   void run();
   bool wait_for_work();
   void wait_for_readers();
+  void collect();
   void show_all();
-  void show(const std::vector<mpool::InodeNumber>& inodes);
+  void show_pending();
+  void show(std::vector<mpool::InodeNumber> inodes);
+  void forget_removed();
   void sweep();
 
   mpool::Namespace& names_;
@@ -94,9 +116,11 @@ class NativeReads {
   mutable std::mutex reason_mutex_;
   std::string reason_;
 
-  // Of the thread (before it, of start()):
+  std::mutex show_mutex_;  // one changes the views at a time; comes before the queue's
+  unsigned failures_ = 0;  // to make a view, since the last; with show_mutex_
+
+  // Of the thread:
   std::size_t swept_left_ = 0;
-  std::vector<mpool::InodeNumber> unshown_;  // in no view, because it could not be made: next time
   std::thread thread_;
 };
 

@@ -1,6 +1,7 @@
 #include "fuse/view/view_set.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include <fmt/format.h>
@@ -47,7 +48,7 @@ std::string name_in_view(mpool::InodeNumber inode) {
   return fmt::format("{:016x}", inode);
 }
 
-std::shared_ptr<const View> ViewSet::add(std::vector<mpool::InodeNumber> inodes) {
+std::shared_ptr<const View> ViewSet::add(std::vector<mpool::InodeNumber>& inodes) {
   std::ranges::sort(inodes);
   const auto twice = std::ranges::unique(inodes);
   inodes.erase(twice.begin(), twice.end());
@@ -58,44 +59,82 @@ std::shared_ptr<const View> ViewSet::add(std::vector<mpool::InodeNumber> inodes)
     return !layout || layout->size == 0;
   });
   const ErofsImage image = contents.build(devices_);
-  Member member;
-  for (const ErofsPlace& place : image.places)
-    member.files += place.shown() ? 1 : 0;
-  if (member.files == 0) return nullptr;
+  std::size_t next = 0;
+  std::erase_if(inodes, [&](mpool::InodeNumber) { return !image.places[next++].shown(); });
+  if (inodes.empty()) return nullptr;
   auto view = std::make_shared<const View>(image.bytes, devices_.paths());
-  member.view = view;
+  std::vector<std::shared_ptr<const View>> replaced;  // end without the lock
   const std::lock_guard lock(mutex_);
-  for (std::size_t i = 0; i < inodes.size(); ++i) {
-    if (image.places[i].shown()) shown_[inodes[i]] = view;
+  for (const mpool::InodeNumber inode : inodes) {
+    if (auto before = std::exchange(shown_[inode], view)) replaced.push_back(std::move(before));
   }
-  std::erase_if(members_, [](const Member& old) { return old.view.expired(); });
-  members_.push_back(std::move(member));
+  drop_ended();
+  members_.push_back({.view = view, .inodes = inodes});
   return view;
 }
 
+// With the lock.
+void ViewSet::drop_ended() {
+  std::erase_if(members_, [](const Member& member) { return member.view.expired(); });
+}
+
+// With the lock: the smaller half of the views that have files to be opened, and those that are not
+// larger than these together; empty where few have.
+std::vector<ViewSet::Member> ViewSet::choose_to_merge() const {
+  std::vector<Member> members;
+  std::ranges::copy_if(members_, std::back_inserter(members),
+                       [](const Member& member) { return !member.inodes.empty(); });
+  if (members.size() < kMergeThreshold / 2) return {};
+  std::ranges::sort(members, {}, [](const Member& member) { return member.inodes.size(); });
+  std::size_t files = 0;
+  std::size_t chosen = 0;
+  for (; chosen < members.size(); ++chosen) {
+    const std::size_t more = members[chosen].inodes.size();
+    if (chosen >= members.size() / 2 && more > files) break;
+    files += more;
+  }
+  members.resize(chosen);
+  return members;
+}
+
 void ViewSet::merge() {
-  std::vector<mpool::InodeNumber> inodes;
+  std::vector<Member> members;
   {
     const std::lock_guard lock(mutex_);
-    std::ranges::sort(members_, {}, &Member::files);
-    // The largest is left alone unless the rest has grown as large.
-    std::size_t rest = 0;
-    for (std::size_t i = 0; i + 1 < members_.size(); ++i)
-      rest += members_[i].files;
-    const bool all = members_.empty() || rest >= members_.back().files;
-    const auto largest = all ? nullptr : members_.back().view.lock();
-    for (const auto& [inode, view] : shown_) {
-      if (view != largest) inodes.push_back(inode);
-    }
+    drop_ended();
+    members = choose_to_merge();
   }
-  const auto merged = add(inodes);
-  const std::lock_guard lock(mutex_);
+  std::vector<mpool::InodeNumber> inodes;
+  for (const Member& member : members)
+    inodes.insert(inodes.end(), member.inodes.begin(), member.inodes.end());
+  if (inodes.empty()) return;
+  std::vector<mpool::InodeNumber> shown = inodes;
+  const auto merged = add(shown);
   // Those that the new view does not show are gone.
+  forget_unless_shown_by(merged, inodes);
+  const std::lock_guard lock(mutex_);
+  for (Member& member : members_) {
+    const bool is_old = std::ranges::any_of(members, [&](const Member& old) {
+      return !old.view.owner_before(member.view) && !member.view.owner_before(old.view);
+    });
+    if (is_old) member.inodes.clear();
+  }
+}
+
+void ViewSet::forget(std::span<const mpool::InodeNumber> inodes) {
+  forget_unless_shown_by(nullptr, inodes);
+}
+
+void ViewSet::forget_unless_shown_by(const std::shared_ptr<const View>& kept,
+                                     std::span<const mpool::InodeNumber> inodes) {
+  std::vector<std::shared_ptr<const View>> dropped;  // end without the lock
+  const std::lock_guard lock(mutex_);
   for (const mpool::InodeNumber inode : inodes) {
     const auto found = shown_.find(inode);
-    if (found->second != merged) shown_.erase(found);
+    if (found == shown_.end() || found->second == kept) continue;
+    dropped.push_back(std::move(found->second));
+    shown_.erase(found);
   }
-  std::erase_if(members_, [](const Member& member) { return member.view.expired(); });
 }
 
 std::shared_ptr<const View> ViewSet::find(mpool::InodeNumber inode) const {

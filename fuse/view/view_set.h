@@ -3,7 +3,7 @@
 
 #include <memory>
 #include <mutex>
-#include <optional>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -17,35 +17,46 @@ namespace mpoolfs {
 // The name of an inode's file in its view.
 std::string name_in_view(mpool::InodeNumber inode);
 
-// Threads: find() and the numbers from any; add() and merge() from one at a time. A view that is
-// found stays as long as it is held, whatever happens here.
+// Threads: find() and the numbers from any; add(), merge() and forget() from one at a time. A view
+// that is found stays as long as it is held, whatever happens here.
 class ViewSet {
  public:
-  // More views than this are to be merged: each costs the kernel about 100 KiB.
-  static constexpr std::size_t kManyViews = 200;
+  // More views than this are to be merged: each costs the kernel about 100 KiB and a loop device.
+  static constexpr std::size_t kMergeThreshold = 16;
+  // No more are made: views whose files are open stay, merged or not.
+  static constexpr std::size_t kMaxViews = 64;
 
   // Both outlive it. The devices are attached.
   ViewSet(mpool::Namespace& names, const ViewDevices& devices) : names_(names), devices_(devices) {}
 
   // Makes one view of those of the files that are committed (and on the media:
-  // Namespace::on_durable) and that EROFS can show. Returns it, null when there are none. Errors as
-  // View; then nothing has changed.
-  std::shared_ptr<const View> add(std::vector<mpool::InodeNumber> inodes);
-  // Puts the files of many small views into one, and forgets those that are gone. Files already
-  // open stay with their old view.
+  // Namespace::on_durable) and that EROFS can show; the others are taken from `inodes`, also when
+  // it throws. Returns the view, null when there are none. Errors as View; nothing else has changed
+  // then.
+  std::shared_ptr<const View> add(std::vector<mpool::InodeNumber>& inodes);
+  // Puts the files of the smaller half of the views into one, unless few views have files to be
+  // opened. Files already open stay with their old view.
   void merge();
+  // The files are gone: a view goes with the last of its own.
+  void forget(std::span<const mpool::InodeNumber> inodes);
 
   // Null: no view shows it.
   std::shared_ptr<const View> find(mpool::InodeNumber inode) const;
 
   std::size_t files() const;
+  // Those with files that were merged into others and are still open among them.
   std::size_t views() const;
 
  private:
   struct Member {
     std::weak_ptr<const View> view;
-    std::size_t files = 0;
+    std::vector<mpool::InodeNumber> inodes;  // some may be gone; empty: merged into another
   };
+
+  void drop_ended();
+  std::vector<Member> choose_to_merge() const;
+  void forget_unless_shown_by(const std::shared_ptr<const View>& kept,
+                              std::span<const mpool::InodeNumber> inodes);
 
   mpool::Namespace& names_;
   const ViewDevices& devices_;

@@ -152,6 +152,15 @@ def wait_until(condition, what, seconds=30):
         time.sleep(0.02)
 
 
+def sync_directory(path):
+    """All that was done before is on the media."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def rename(old, new, flags):
     """renameat2(2)."""
     done = _libc.renameat2(_AT_FDCWD, os.fsencode(old), _AT_FDCWD, os.fsencode(new), flags)
