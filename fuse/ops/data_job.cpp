@@ -66,6 +66,12 @@ void DataJob::start_write(fuse_req_t request, mpool::StartedWrite write, std::si
   context_.suspend();
 }
 
+void DataJob::abandon(int error) noexcept {
+  if (write_.device == nullptr) return;
+  mpool::end_write(write_, error);
+  write_ = {};
+}
+
 void DataJob::Read::done(int error) noexcept {
   job.fetched(job.context_.payload().first(job.size_), error);
 }

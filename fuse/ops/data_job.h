@@ -31,6 +31,9 @@ class DataJob final : private ReadAhead::Reader {
   // Transfers what OpenFile::start_write() said, then answers that `size` bytes were written. As
   // start_read; the write is ended when it throws.
   void start_write(fuse_req_t request, mpool::StartedWrite write, std::size_t size);
+  // The ring completes nothing any more: a write under way has failed with `error`. It is not
+  // answered.
+  void abandon(int error) noexcept;
 
  private:
   struct Read final : PlannedRead {

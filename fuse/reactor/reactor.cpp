@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <exception>
+#include <new>
 
 #include <pthread.h>
 #include <sched.h>
@@ -50,6 +51,8 @@ Reactor::Reactor(const Config& config)
     : config_(config), ring_(config.submissions, config.completions) {
   CPU_ZERO(&everywhere_);
   ::sched_getaffinity(0, sizeof everywhere_, &everywhere_);
+  mail_.reserve(kMailReserve);
+  taken_.reserve(kMailReserve);
 }
 
 Reactor::~Reactor() {
@@ -64,9 +67,36 @@ void Reactor::start(std::function<void(const std::string& why)> failed) {
       set_affinity(true);
       run();
     } catch (const std::exception& error) {
-      failed(error.what());
+      fail(error);
+      end_failed();
+      failed(failure_);
     }
   });
+}
+
+void Reactor::fail(const std::exception& error) noexcept {
+  if (std::exchange(failed_, true)) return;
+  try {
+    failure_ = error.what();
+  } catch (const std::bad_alloc&) {
+    // It failed all the same.
+  }
+}
+
+// What the device has been given may still reach it, on zones that come free with the failure: its
+// end is waited for as long as the ring tells of it.
+void Reactor::end_failed() noexcept {
+  const auto end = SpinBudget::Clock::now() + kFailureTime;
+  while (transfers_ + write_behind_.pending() > 0 && SpinBudget::Clock::now() < end) {
+    try {
+      ring_.poll();
+      if (ring_.run_completions() > 0) continue;
+    } catch (const std::exception&) {
+      // The next completions may come without what cannot be submitted.
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  write_behind_.abandon(EIO);
 }
 
 void Reactor::stop() {
@@ -96,20 +126,25 @@ void Reactor::Wakeup::arm() {
 
 // The last one is cancelled by the kernel when the thread ends.
 void Reactor::Wakeup::completed(std::int32_t) noexcept {
-  arm();
+  try {
+    arm();
+  } catch (const std::exception& error) {
+    reactor.fail(error);
+  }
 }
 
 bool Reactor::take_mail() {
   if (!has_mail_.load(std::memory_order_acquire)) return false;
-  std::vector<std::pair<mpool::RingOperation*, std::int32_t>> mail;
   {
     const std::lock_guard lock(mail_mutex_);
-    mail.swap(mail_);
+    taken_.swap(mail_);
     has_mail_.store(false, std::memory_order_relaxed);
   }
-  for (const auto& [operation, result] : mail)
+  for (const auto& [operation, result] : taken_)
     operation->completed(result);
-  return !mail.empty();
+  const bool found = !taken_.empty();
+  taken_.clear();
+  return found;
 }
 
 void Reactor::run() {
@@ -119,6 +154,7 @@ void Reactor::run() {
     if (take_mail()) ++handled;
     place(handled);
     if (handled > 0) idle_due_ = true;
+    if (failed_) mpool::raise(EIO, config_.name, "{}", failure_);
     if (!spin()) sleep();
   }
   ring_.submit();

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -79,14 +80,20 @@ class Reactor {
   Reactor(const Reactor&) = delete;
   Reactor& operator=(const Reactor&) = delete;
 
-  // Starts the thread. `failed` is called on it when the ring fails: nothing is answered any more.
+  // Starts the thread. `failed` is called on it when the ring fails: nothing is answered any more,
+  // and writes that are answered already, or under way, have failed where they are not done within
+  // kFailureTime.
   void start(std::function<void(const std::string& why)> failed);
+  static constexpr std::chrono::seconds kFailureTime{2};
+  // On the thread: the ring takes nothing more, where that cannot be thrown.
+  void fail(const std::exception& error) noexcept;
   // Lets the thread end as soon as nothing is in flight, with all that was prepared on its ring
   // submitted.
   void stop();
   void join();
 
-  // Calls operation.completed(result) on the reactor's thread, soon.
+  // Calls operation.completed(result) on the reactor's thread, soon. Needs no memory unless more
+  // than kMailReserve wait.
   void post(mpool::RingOperation& operation, std::int32_t result);
 
   mpool::IoRing& ring() noexcept { return ring_; }
@@ -120,7 +127,10 @@ class Reactor {
     std::uint64_t value = 0;
   };
 
+  static constexpr std::size_t kMailReserve = 1024;
+
   void run();
+  void end_failed() noexcept;
   // Device I/O under way, whoever waits for it, and requests that workers have.
   std::size_t in_flight() const {
     return transfers_ + at_work_ + write_behind_.pending() + read_ahead_.pending();
@@ -154,9 +164,13 @@ class Reactor {
   bool loaded_ = false;
 
   std::mutex mail_mutex_;
-  std::vector<std::pair<mpool::RingOperation*, std::int32_t>> mail_;  // guarded by mail_mutex_
+  using Mail = std::vector<std::pair<mpool::RingOperation*, std::int32_t>>;
+  Mail mail_;                                                         // guarded by mail_mutex_
   bool asleep_ = false;                                               // guarded by mail_mutex_
   std::atomic<bool> has_mail_ = false;
+  Mail taken_;             // being worked on
+  std::string failure_;    // why the ring failed
+  bool failed_ = false;
   std::atomic<bool> stopping_ = false;
   std::thread thread_;
 };

@@ -94,8 +94,17 @@ ReadAhead::Fetched ReadAhead::fetch(mpool::OpenFile& file, std::uint64_t offset,
     // Now: the device is to work while the caller copies.
     if (stream.alone >= kAlone) started = store_.fetch_next(*this, file, offset + size, size);
   }
-  if (started) ring_.submit();
+  if (started) submit();
   return answer;
+}
+
+// A ring that fails is for its thread, which meets the error again: the caller has its answer, or
+// will be called with it.
+void ReadAhead::submit() noexcept {
+  try {
+    ring_.submit();
+  } catch (const std::exception&) {
+  }
 }
 
 void ReadAhead::collect(Reader& reader) noexcept {

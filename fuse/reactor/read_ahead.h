@@ -93,6 +93,8 @@ class ReadAhead {
   void trim() noexcept;
 
  private:
+  void submit() noexcept;
+
   mpool::IoRing& ring_;
   Store& store_;
   std::size_t pending_ = 0;

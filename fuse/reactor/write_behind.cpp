@@ -64,6 +64,12 @@ bool WriteBehind::have_memory() noexcept {
   }
 }
 
+void WriteBehind::abandon(int error) noexcept {
+  for (const auto& place : places_) {
+    if (place->write.device != nullptr) place->done(error);
+  }
+}
+
 void WriteBehind::trim() noexcept {
   if (pending_ == 0) memory_ = {};
 }

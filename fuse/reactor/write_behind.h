@@ -40,6 +40,8 @@ class WriteBehind {
 
   // Transfers under way.
   std::size_t pending() const noexcept { return pending_; }
+  // The ring completes nothing any more: what is under way has failed with `error`.
+  void abandon(int error) noexcept;
   // Gives memory back when none is.
   void trim() noexcept;
 

@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <exception>
 #include <utility>
 
 #include <fcntl.h>
@@ -85,10 +86,14 @@ void DevQueue::start() {
   watch();
 }
 
-void DevQueue::watch() {
+void DevQueue::watch() noexcept {
   if (closed_ || watching_ || free_.empty()) return;
-  watching_ = true;
-  io_uring_prep_poll_add(&reactor_.ring().prepare(readable_, true), config_.fd, POLLIN);
+  try {
+    io_uring_prep_poll_add(&reactor_.ring().prepare(readable_, true), config_.fd, POLLIN);
+    watching_ = true;
+  } catch (const std::exception& error) {
+    reactor_.fail(error);
+  }
 }
 
 void DevQueue::readable(std::int32_t) noexcept {
@@ -121,6 +126,11 @@ bool DevQueue::read_one() noexcept {
 void DevQueue::end(int error) noexcept {
   closed_ = true;
   if (ended_) std::exchange(ended_, nullptr)(error);
+}
+
+void DevQueue::abandon() noexcept {
+  for (const auto& place : places_)
+    place->abandon();
 }
 
 void DevQueue::trim() noexcept {

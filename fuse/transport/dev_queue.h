@@ -31,6 +31,7 @@ class DevQueue {
   void start();
   // No request is read any more.
   void close() noexcept { closed_ = true; }
+  void abandon() noexcept;  // Request::abandon()
   void trim() noexcept;
 
  private:
@@ -42,7 +43,7 @@ class DevQueue {
     DevQueue& queue;
   };
 
-  void watch();
+  void watch() noexcept;
   void readable(std::int32_t result) noexcept;
   bool read_one() noexcept;
   void end(int error) noexcept;

@@ -106,6 +106,10 @@ void Request::refuse(std::uint64_t unique, int error) noexcept {
   answer(&part, 1);
 }
 
+void Request::abandon() noexcept {
+  if (suspended_) data_job().abandon(EIO);
+}
+
 void Request::trim() noexcept {
   if (in_hand_ || touched_ <= RequestMemory::kSmall) return;
   RequestMemory::give_back(payload_);

@@ -68,6 +68,9 @@ class Request : public RequestContext, private WorkerPool::Job {
   // Answers the request of that number with an errno, without a handler.
   void refuse(std::uint64_t unique, int error) noexcept;
 
+  // The reactor's ring completes nothing any more.
+  void abandon() noexcept;
+
   // Gives pages back that a large request touched and a small one will not.
   void trim() noexcept;
 

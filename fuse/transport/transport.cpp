@@ -37,8 +37,15 @@ constexpr unsigned kEntriesElsewhere = 4;
 struct Core {
   // Something to run on the thread.
   struct Call final : mpool::RingOperation {
-    explicit Call(std::function<void()> what) : run(std::move(what)) {}
-    void completed(std::int32_t) noexcept override { run(); }
+    Call(Reactor& owner, std::function<void()> what) : reactor(owner), run(std::move(what)) {}
+    void completed(std::int32_t) noexcept override {
+      try {
+        run();
+      } catch (const std::exception& error) {
+        reactor.fail(error);
+      }
+    }
+    Reactor& reactor;
     std::function<void()> run;
   };
 
@@ -48,12 +55,17 @@ struct Core {
 
   void call(std::function<void()> what) {
     const std::lock_guard lock(calls_mutex);
-    reactor.post(calls.emplace_back(std::move(what)), 0);
+    reactor.post(calls.emplace_back(reactor, std::move(what)), 0);
   }
   void trim() const {
     if (dev) dev->trim();
     for (const auto& queue : uring)
       queue->trim();
+  }
+  void abandon() const {
+    if (dev) dev->abandon();
+    for (const auto& queue : uring)
+      queue->abandon();
   }
   void close() const {
     if (dev) dev->close();
@@ -110,7 +122,10 @@ struct Transport::Impl {
     dispatcher.on_init({.uring = uring_queues > 0, .passthrough = want_passthrough},
                        [this](Extensions taken) { init_answered(taken); });
     for (const auto& core : cores)
-      core->reactor.start([this](const std::string& why) { events.ended(why); });
+      core->reactor.start([this, &core = *core](const std::string& why) {
+        core.abandon();
+        events.ended(why);
+      });
     // The first core reads /dev/fuse in any case.
     set_non_blocking();
     cores.front()->take(make_dev_queue(*cores.front(), fd));

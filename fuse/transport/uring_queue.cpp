@@ -4,6 +4,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <exception>
 #include <utility>
 
 #include <linux/fuse.h>
@@ -93,7 +94,11 @@ ssize_t UringQueue::Entry::answer(const iovec* parts, int count) noexcept {
 }
 
 void UringQueue::Entry::completed() noexcept {
-  queue_.prepare(*this, abi::kCmdCommitAndFetch, commit_id_);
+  try {
+    queue_.prepare(*this, abi::kCmdCommitAndFetch, commit_id_);
+  } catch (const std::exception& error) {
+    return reactor().fail(error);
+  }
   reactor().note_copied(headers_->ring.payload_size);
   // The kernel copies it to its reader, who can go on meanwhile with what it has.
   if (headers_->ring.payload_size >= kLargePayload) reactor().ring().hurry();
@@ -139,6 +144,11 @@ void UringQueue::fetched(Entry& entry, std::int32_t result) noexcept {
     spdlog::error("queue {} of FUSE: a command failed: {}", config_.number,
                   mpool::errno_text(-result));
   }
+}
+
+void UringQueue::abandon() noexcept {
+  for (const auto& entry : entries_)
+    entry->abandon();
 }
 
 void UringQueue::trim() noexcept {

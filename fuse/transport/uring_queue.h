@@ -32,6 +32,7 @@ class UringQueue {
   // What is in hand is answered; what comes from now on is left to the kernel, which fails it when
   // the connection ends: it has not been done.
   void close() noexcept { closed_ = true; }
+  void abandon() noexcept;  // Request::abandon()
   void trim() noexcept;
 
  private:

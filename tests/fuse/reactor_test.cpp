@@ -3,6 +3,8 @@
 #include <atomic>
 #include <functional>
 #include <future>
+#include <stdexcept>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -104,6 +106,35 @@ TEST_F(ReactorTest, EndsOnlyWhenTransfersAreDone) {
   reactor_.post(end, 0);
   // Never, if the thread had ended with the stop.
   ended.get_future().wait();
+}
+
+// What a completion cannot throw ends the thread, which would serve nothing any more.
+TEST(ReactorFailure, EndsTheThreadWithItsReason) {
+  Reactor reactor(
+      {.name = "test", .home = std::nullopt, .group = std::make_shared<ReactorGroup>(1)});
+  std::promise<std::string> failed;
+  reactor.start([&](const std::string& why) { failed.set_value(why); });
+  FunctionOperation first([&](std::int32_t) { reactor.fail(std::runtime_error("first")); });
+  FunctionOperation second([&](std::int32_t) { reactor.fail(std::runtime_error("second")); });
+  reactor.post(first, 0);
+  reactor.post(second, 0);
+  EXPECT_NE(failed.get_future().get().find("first"), std::string::npos);
+  reactor.join();
+}
+
+// Transfers that never complete do not keep it.
+TEST(ReactorFailure, IsToldAlthoughATransferIsUnderWay) {
+  Reactor reactor(
+      {.name = "test", .home = std::nullopt, .group = std::make_shared<ReactorGroup>(1)});
+  std::promise<void> failed;
+  reactor.start([&](const std::string&) { failed.set_value(); });
+  FunctionOperation operation([&](std::int32_t) {
+    reactor.transfer_started();
+    reactor.fail(std::runtime_error("failed"));
+  });
+  reactor.post(operation, 0);
+  failed.get_future().wait();
+  reactor.join();
 }
 
 TEST_F(ReactorTest, TellsThatItIsIdle) {

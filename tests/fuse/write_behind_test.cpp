@@ -145,6 +145,17 @@ TEST_F(WriteBehindTest, OutlivesTheHandlesOfTheFile) {
   EXPECT_TRUE(writer.expired());
 }
 
+// The ring has failed: nothing may wait for what it had under way.
+TEST_F(WriteBehindTest, WhatIsAbandonedHasFailed) {
+  mpool::StartedWrite write = start(kPageSize, data_.span(0, kPageSize));
+  ASSERT_TRUE(behind_.take(write));
+  behind_.abandon(EIO);
+  EXPECT_EQ(behind_.pending(), 0u);
+  EXPECT_EQ(outcome(), EIO);
+  behind_.abandon(EIO);
+  EXPECT_EQ(behind_.pending(), 0u);
+}
+
 TEST_F(WriteBehindTest, WhatWasGatheredIsNotCopied) {
   // Small ones in order are gathered; the one that fills the buffer is the transfer.
   constexpr std::size_t kPart = 64u << 10;
