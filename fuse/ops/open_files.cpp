@@ -61,6 +61,11 @@ void OpenFiles::flush_arrived(Handle& handle, std::uint64_t owner, pid_t process
   // Somebody else's close, while who wrote has the file open.
   if (!handle.writer_.compare_exchange_strong(writer, 0) && writer != 0) return;
   const std::lock_guard lock(mutex_);
+  // An earlier FLUSH was answered: that close was not the last one.
+  if (handle.closing_ != 0 && handle.flushed_) {
+    handle.shared_ = true;
+    stop_closing(handle);
+  }
   start_closing(handle);
   handle.flusher_ = process;
   handle.asked_ = false;
@@ -206,10 +211,14 @@ void OpenFiles::wait_for_numbers_below(std::unique_lock<std::mutex>& lock, std::
 
 void OpenFiles::settle(mpool::InodeNumber inode) {
   std::unique_lock lock(mutex_);
-  while (Handle* const handle = find_closing(inode))
+  const std::uint64_t limit = next_number_;
+  while (Handle* const handle = find_closing(inode)) {
+    if (handle->closing_ >= limit) return;
     wait_for(lock, *handle);
+  }
 }
 
+// The first of them.
 Handle* OpenFiles::find_closing(mpool::InodeNumber inode, bool released) const {
   const auto found = std::ranges::find_if(closing_, [&](const auto& entry) {
     return entry.second->file_->inode() == inode && (entry.second->released_ || !released);

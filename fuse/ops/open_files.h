@@ -59,7 +59,8 @@ class Handle {
 //
 // A close of an inherited or duplicated descriptor is followed by no RELEASE. While one who wrote
 // has the file open, closes of others are known to be such ones: each process that writes starts
-// others, which close what they inherit. Who waits for another RELEASE for kAskTime asks whether
+// others, which close what they inherit. A FLUSH after a FLUSH shows that the first was such a one:
+// what waits for the first waits no longer. Who waits for another RELEASE for kAskTime asks whether
 // the process that closes, or the one that opened the file, has it open. The rest is waited for in
 // vain for kSettleTime from the answer to the FLUSH, and a kSharedPart of that from the second time
 // on.
@@ -121,7 +122,7 @@ class OpenFiles {
   void flush_arrived(Handle& handle, std::uint64_t owner, pid_t process);
   void flush_ends(Handle& handle) noexcept;
   void release_arrived(Handle& handle) noexcept;
-  // Under mutex_: the handle is closing, or is not.
+  // Under mutex_: the handle is closing, behind all that are, or is not.
   void start_closing(Handle& handle);
   void stop_closing(Handle& handle);
   // Waits for those closing with smaller numbers.

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <condition_variable>
 #include <functional>
+#include <future>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -244,6 +245,31 @@ TEST_F(OpenFilesTest, CloseNowKeepsTheOrderOfFlushes) {
   EXPECT_THAT(closed_, ElementsAre(2, 1));
 }
 
+// What waits for the first close does not wait for the next one, however often that happens.
+TEST(OpenFilesShared, AnotherFlushShowsThatTheFirstWasNotOfTheLastClose) {
+  const std::vector<std::function<void(OpenFiles&)>> ways{
+      [](OpenFiles& files) { files.settle_earlier(); }, [](OpenFiles& files) { files.settle(1); }};
+  for (const auto& settle : ways) {
+    Device device;
+    std::vector<mpool::InodeNumber> closed;
+    OpenFiles files(std::chrono::hours(24));
+    std::promise<void> waits;
+    files.on_doubt([&](pid_t, mpool::InodeNumber) {
+      waits.set_value();
+      return false;
+    });
+    Handle& handle = files.add(std::make_unique<FakeFile>(1, FileKind::write_once, closed, device),
+                               {.read = false, .write = true, .append = false, .truncate = false});
+    files.flush(handle, kOwner, 42);
+    Waiting settled([&] { settle(files); });
+    waits.get_future().wait();
+    files.flush(handle, kChild);
+    settled.join();
+    EXPECT_FALSE(files.settled()) << "the next close may be the last";
+    files.close(handle);
+  }
+}
+
 TEST_F(OpenFilesTest, AFlushAloneIsNoCommit) {
   Handle& handle = open(1, true);
   files_.flush(handle, kOwner);
@@ -307,6 +333,8 @@ TEST_F(OpenFilesTest, ACloseWhileOneAsksCounts) {
     return true;
   });
   files_.flush(handle, kOwner, 42);
+  files_.settle(1);  // only for what was closed before
+  EXPECT_FALSE(files_.settled()) << "the answer was about an earlier close";
   Waiting opened([&] { files_.settle(1); });
   while (asked < 2)
     std::this_thread::sleep_for(1ms);

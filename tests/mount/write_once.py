@@ -223,28 +223,36 @@ class Writing(harness.MountTest):
             os.mkdir(self.root / name)
             return time.monotonic() - begin
 
-        file = self.open_new("own")
-        duplicate = os.dup(file)
-        os.write(duplicate, b"data")
-        os.close(duplicate)
-        own = seconds_of_mkdir("d1")
-        os.close(file)
-        self.assertEqual((self.root / "own").read_bytes(), b"data")
-        file = self.open_new("inherited")
-        run("sh", "-c", f"echo data >&{file}", pass_fds=[file])
-        inherited = seconds_of_mkdir("d2")
-        os.close(file)
-        self.assertEqual((self.root / "inherited").read_bytes(), b"data\n")
+        def own(number):
+            file = self.open_new(f"own{number}")
+            duplicate = os.dup(file)
+            os.write(duplicate, b"data")
+            os.close(duplicate)
+            seconds = seconds_of_mkdir(f"d-own{number}")
+            os.close(file)
+            self.assertEqual((self.root / f"own{number}").read_bytes(), b"data")
+            return seconds
+
+        def inherited(number):
+            file = self.open_new(f"inherited{number}")
+            run("sh", "-c", f"echo data >&{file}", pass_fds=[file])
+            seconds = seconds_of_mkdir(f"d-inherited{number}")
+            os.close(file)
+            self.assertEqual((self.root / f"inherited{number}").read_bytes(), b"data\n")
+            return seconds
+
         # Who opened this one and who wrote to it are gone: that we have it is not found out.
         here, there = socket.socketpair()
         with here, there:
             run(sys.executable, "-c", OPEN_AND_SEND, self.root / "sent", there.fileno(), pass_fds=[there.fileno()])
             file = socket.recv_fds(here, 1, 1)[1][0]
-        run("sh", "-c", f"echo data >&{file}", pass_fds=[file])
-        unknown = seconds_of_mkdir("d3")
+        run(sys.executable, "-c", f"import os; os.write({file}, b'data')", pass_fds=[file])
+        unknown = seconds_of_mkdir("d")
         os.close(file)
-        self.assertEqual((self.root / "sent").read_bytes(), b"data\n")
-        self.assertLess(max(own, inherited), unknown / 4)
+        self.assertEqual((self.root / "sent").read_bytes(), b"data")
+        # On a busy machine a single one may take as long.
+        for way in (own, inherited):
+            self.assertLess(min(map(way, range(10))), unknown / 4)
 
     def test_parallel_writers(self):
         """threads with a descriptor each write interleaved pieces"""
