@@ -68,9 +68,14 @@ void op_setattr(fuse_req_t request, fuse_ino_t inode, struct stat* wanted, int t
   answer_change(request, "setattr", inode, [&](FileSystem& file_system) {
     if ((to_set & FUSE_SET_ATTR_SIZE) != 0) set_size(file_system, inode, wanted->st_size, info);
     const mpool::AttributeChange change = to_change(*wanted, to_set, time_now());
-    reply_attributes(request, file_system,
-                     is_empty(change) ? file_system.names.attributes(inode)
-                                      : file_system.names.set_attributes(inode, change));
+    if (is_empty(change)) {
+      return reply_attributes(request, file_system, file_system.names.attributes(inode));
+    }
+    const mpool::Attributes changed = file_system.names.set_attributes(inode, change);
+    if (change.mode && (*change.mode & kPrivilegeBits) != 0) {
+      file_system.open_files.note_privileges(inode);
+    }
+    reply_attributes(request, file_system, changed);
   });
 }
 

@@ -1,5 +1,7 @@
 #include "fuse/ops/attributes.h"
 
+#include <fcntl.h>
+
 namespace mpoolfs {
 
 namespace {
@@ -75,6 +77,26 @@ Ownership ownership_in(const mpool::Attributes& parent, const fuse_ctx& caller, 
     if (S_ISDIR(mode)) made.mode |= S_ISGID;
   }
   return made;
+}
+
+mpool::OpenIntent to_intent(int flags) {
+  const int access = flags & O_ACCMODE;
+  const bool truncate = (flags & O_TRUNC) != 0;
+  return {.read = access != O_WRONLY,
+          .write = access != O_RDONLY || truncate,
+          .append = (flags & O_APPEND) != 0,
+          .truncate = truncate};
+}
+
+// As the kernel has it for file systems whose writes it sees. A set-group-ID bit without execution
+// by the group gives no rights: it stays for those of the group.
+std::uint32_t mode_after_write(const mpool::Attributes& attributes, const fuse_ctx& caller) {
+  if (caller.uid == 0) return attributes.mode;
+  std::uint32_t mode = attributes.mode & ~static_cast<std::uint32_t>(S_ISUID);
+  if ((mode & S_IXGRP) != 0 || caller.gid != attributes.gid) {
+    mode &= ~static_cast<std::uint32_t>(S_ISGID);
+  }
+  return mode;
 }
 
 std::timespec time_now() {

@@ -52,6 +52,14 @@ struct Ownership {
 };
 Ownership ownership_in(const mpool::Attributes& parent, const fuse_ctx& caller, mode_t mode);
 
+// From the flags of open(2). O_TRUNC writes, whatever else is wanted.
+mpool::OpenIntent to_intent(int flags);
+
+// The mode that a write by `caller` leaves a file with: without the bits that would give the file's
+// owner's rights to the content of others, unless root writes.
+std::uint32_t mode_after_write(const mpool::Attributes& attributes, const fuse_ctx& caller);
+inline constexpr std::uint32_t kPrivilegeBits = S_ISUID | S_ISGID;
+
 std::timespec time_now();
 
 // From the arguments of a SETATTR request; `now` stands for FUSE_SET_ATTR_ATIME_NOW and MTIME_NOW.

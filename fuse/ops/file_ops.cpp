@@ -19,13 +19,22 @@ namespace mpoolfs {
 
 namespace {
 
-mpool::OpenIntent to_intent(int flags) {
-  const int access = flags & O_ACCMODE;
-  return {.read = access != O_WRONLY,
-          .write = access != O_RDONLY,
-          .append = (flags & O_APPEND) != 0,
-          .truncate = (flags & O_TRUNC) != 0};
-}
+// An open file on its way to OpenFiles: closed by what goes wrong before.
+class OpenedFile {
+ public:
+  explicit OpenedFile(std::unique_ptr<mpool::OpenFile> file) : file_(std::move(file)) {}
+  ~OpenedFile() {
+    if (file_) file_->close();
+  }
+  OpenedFile(const OpenedFile&) = delete;
+  OpenedFile& operator=(const OpenedFile&) = delete;
+
+  const mpool::OpenFile& operator*() const { return *file_; }
+  std::unique_ptr<mpool::OpenFile> take() { return std::move(file_); }
+
+ private:
+  std::unique_ptr<mpool::OpenFile> file_;
+};
 
 // Committed content is cached for ever, by the kernel's own file where it has one, and can be
 // mapped; of everything else each read and write is a request, and a shared mapping fails with
@@ -36,10 +45,35 @@ void set_caching(const mpool::OpenFile& file, bool native, fuse_file_info& info)
   info.keep_cache = cached && !native ? 1 : 0;
 }
 
+// Takes mode bits away that the caller's writing ends (mode_after_write()).
+void drop_privileges(fuse_req_t request, FileSystem& file_system, fuse_ino_t inode) {
+  const mpool::Attributes attributes = file_system.names.attributes(inode);
+  mpool::AttributeChange change;
+  change.mode = mode_after_write(attributes, *fuse_req_ctx(request));
+  if (change.mode == attributes.mode) return;
+  file_system.names.set_attributes(inode, change);
+  file_system.notifier->attributes_changed(inode);
+}
+
+// Before a write of a file that may have such bits.
+void drop_privileges(fuse_req_t request, FileSystem& file_system, Handle& handle) {
+  // First: who sets them meanwhile says so once they are set.
+  handle.set_may_have_privileges(false);
+  try {
+    drop_privileges(request, file_system, handle.file().inode());
+  } catch (...) {
+    handle.set_may_have_privileges(true);
+    throw;
+  }
+}
+
+// Whether a file may have mode bits that a write has to clear.
+enum class Privileges { none, possible };
+
 // Registers an open file; `reply` gives the answer. -ENOENT from the library says that the kernel
 // has given the request up and will not release the handle.
 template <typename Reply>
-void reply_open_file(fuse_req_t request, std::unique_ptr<mpool::OpenFile> file,
+void reply_open_file(fuse_req_t request, OpenedFile& file, Privileges privileges,
                      const mpool::OpenIntent& intent, NativeEntry& native, fuse_file_info& info,
                      Reply&& reply) {
   OpenFiles& open_files = file_system_of(request).open_files;
@@ -47,7 +81,8 @@ void reply_open_file(fuse_req_t request, std::unique_ptr<mpool::OpenFile> file,
   // Closing a descriptor that only reads tells us nothing.
   info.noflush = intent.write ? 0 : 1;
   RequestContext::current().set_backing_id(native.backing_id());
-  Handle& handle = open_files.add(std::move(file), intent, fuse_req_ctx(request)->pid);
+  Handle& handle = open_files.add(file.take(), intent, fuse_req_ctx(request)->pid);
+  handle.set_may_have_privileges(intent.write && privileges == Privileges::possible);
   info.fh = handle_number(handle);
   native.count();
   if (reply() != -ENOENT) return native.keep();
@@ -67,40 +102,55 @@ bool open_without_waiting(fuse_req_t request, FileSystem& file_system, fuse_ino_
   // Before the file is open: to close it again might take waiting.
   std::optional<NativeEntry> native = file_system.native.enter_now(inode);
   if (!native) return false;
-  auto file = file_system.names.open_now(inode);
-  if (!file) return false;
-  reply_open_file(request, std::move(file), intent, *native, info,
+  auto opened = file_system.names.open_now(inode);
+  if (!opened) return false;
+  OpenedFile file(std::move(opened));
+  reply_open_file(request, file, Privileges::possible, intent, *native, info,
                   [&] { return fuse_reply_open(request, &info); });
   return true;
 }
 
+struct Created {
+  mpool::Attributes attributes;
+  std::unique_ptr<mpool::OpenFile> file;
+  Privileges privileges = Privileges::none;
+};
+
+Created to_created(std::pair<mpool::Attributes, std::unique_ptr<mpool::OpenFile>> made) {
+  const bool has_bits = (made.first.mode & kPrivilegeBits) != 0;
+  return {.attributes = made.first,
+          .file = std::move(made.second),
+          .privileges = has_bits ? Privileges::possible : Privileges::none};
+}
+
 // An existing file that open(2) with O_CREAT and without O_EXCL met.
-std::pair<mpool::Attributes, std::unique_ptr<mpool::OpenFile>> open_existing(
-    FileSystem& file_system, fuse_ino_t parent, const char* name, const mpool::OpenIntent& intent) {
+Created open_existing(fuse_req_t request, FileSystem& file_system, fuse_ino_t parent,
+                      const char* name, const mpool::OpenIntent& intent) {
   const mpool::InodeNumber inode = file_system.names.lookup(parent, name).inode;
-  auto file = file_system.names.open(inode, intent);
-  try {
-    return {file_system.names.attributes(inode), std::move(file)};
-  } catch (...) {
-    file->close();
-    throw;
-  }
+  OpenedFile file(file_system.names.open(inode, intent));
+  if (intent.truncate) drop_privileges(request, file_system, inode);
+  const mpool::Attributes attributes = file_system.names.attributes(inode);
+  return {.attributes = attributes, .file = file.take(), .privileges = Privileges::possible};
 }
 
 // Nullopt, and nothing done, where it is not to wait and would have to: an existing file is opened
 // by who may.
-std::optional<std::pair<mpool::Attributes, std::unique_ptr<mpool::OpenFile>>> create_or_open(
-    FileSystem& file_system, fuse_ino_t parent, const char* name, const Ownership& made,
-    const mpool::OpenIntent& intent, bool exclusive, bool may_wait) {
+std::optional<Created> create_or_open(fuse_req_t request, FileSystem& file_system,
+                                      fuse_ino_t parent, const char* name, const Ownership& made,
+                                      const fuse_file_info& info) {
   mpool::Namespace& names = file_system.names;
+  const mpool::OpenIntent intent = to_intent(info.flags);
+  const bool may_wait = RequestContext::current().may_wait();
   try {
-    if (!may_wait) return names.create_now(parent, name, made.mode, made.owner, intent);
-    return names.create(parent, name, made.mode, made.owner, intent);
+    if (may_wait) return to_created(names.create(parent, name, made.mode, made.owner, intent));
+    auto created = names.create_now(parent, name, made.mode, made.owner, intent);
+    if (!created) return std::nullopt;
+    return to_created(std::move(*created));
   } catch (const mpool::Error& error) {
-    if (error.code() != EEXIST || exclusive) throw;
+    if (error.code() != EEXIST || (info.flags & O_EXCL) != 0) throw;
   }
   if (!may_wait) return std::nullopt;
-  return open_existing(file_system, parent, name, intent);
+  return open_existing(request, file_system, parent, name, intent);
 }
 
 // How many writes may be answered before they are on the device.
@@ -126,9 +176,10 @@ void op_open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
     }
     const mpool::OpenIntent intent = to_intent(info->flags);
     file_system.open_files.settle(inode);
-    auto file = file_system.names.open(inode, intent);
+    OpenedFile file(file_system.names.open(inode, intent));
+    if (intent.truncate) drop_privileges(request, file_system, inode);
     NativeEntry native = enter(file_system, *file, intent);
-    reply_open_file(request, std::move(file), intent, native, *info,
+    reply_open_file(request, file, Privileges::possible, intent, native, *info,
                     [&] { return fuse_reply_open(request, info); });
   });
 }
@@ -139,17 +190,15 @@ void op_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t m
     const mpool::OpenIntent intent = to_intent(info->flags);
     const Ownership made =
         ownership_in(file_system.names.attributes(parent), *fuse_req_ctx(request), mode);
-    RequestContext& context = RequestContext::current();
-    auto created = create_or_open(file_system, parent, name, made, intent,
-                                  (info->flags & O_EXCL) != 0, context.may_wait());
-    if (!created) return context.hand_over(request);
+    auto created = create_or_open(request, file_system, parent, name, made, *info);
+    if (!created) return RequestContext::current().hand_over(request);
+    OpenedFile file(std::move(created->file));
     file_system.notifier->entries_changed(parent);
-    auto& [attributes, file] = *created;
-    mpool::InodeNumber referred_to = attributes.inode;
+    mpool::InodeNumber referred_to = created->attributes.inode;
     file_system.names.ref({&referred_to, 1});  // the open file keeps it from going before
-    const fuse_entry_param entry = to_entry(attributes, file_system.presentation);
+    const fuse_entry_param entry = to_entry(created->attributes, file_system.presentation);
     NativeEntry native = enter(file_system, *file, intent);
-    reply_open_file(request, std::move(file), intent, native, *info,
+    reply_open_file(request, file, created->privileges, intent, native, *info,
                     [&] { return fuse_reply_create(request, &entry, info); });
   });
 }
@@ -192,8 +241,10 @@ void op_write(fuse_req_t request, fuse_ino_t inode, const char* data, size_t siz
     // For descriptors opened so, and writes that ask for it, the kernel leaves this to us.
     const bool sync = (info->flags & O_DSYNC) != 0;
     file_system.open_files.note_write(handle, info->lock_owner);
+    const bool drops = handle.may_have_privileges() && fuse_req_ctx(request)->uid != 0;
+    if (drops && context.may_wait()) drop_privileges(request, file_system, handle);
     if (!context.may_wait()) {
-      if (sync) return context.hand_over(request);
+      if (sync || drops) return context.hand_over(request);
       mpool::StartedWrite write = file.start_write(from, payload, handle.append());
       if (write.kind == mpool::StartedWrite::Kind::must_wait) return context.hand_over(request);
       if (write.kind == mpool::StartedWrite::Kind::transfer &&

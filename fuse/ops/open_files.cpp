@@ -96,6 +96,13 @@ void OpenFiles::note_write(Handle& handle, std::uint64_t owner) {
   stop_closing(handle);
 }
 
+void OpenFiles::note_privileges(mpool::InodeNumber inode) {
+  const std::lock_guard lock(mutex_);
+  for (Handle& handle : handles_) {
+    if (handle.file_->inode() == inode) handle.set_may_have_privileges(true);
+  }
+}
+
 void OpenFiles::stop_closing(Handle& handle) {
   if (handle.closing_ == 0) return;
   closing_.erase(handle.closing_);

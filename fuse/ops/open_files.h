@@ -24,6 +24,9 @@ class Handle {
  public:
   mpool::OpenFile& file() { return *file_; }
   bool append() const { return append_; }
+  // The file may have mode bits that a write has to clear (mode_after_write()).
+  bool may_have_privileges() const { return privileges_.load(std::memory_order_relaxed); }
+  void set_may_have_privileges(bool may) { privileges_ = may; }
 
  private:
   friend class OpenFiles;
@@ -33,6 +36,7 @@ class Handle {
   pid_t opener_ = 0;  // 0: not known
   bool writes_ = false;
   bool append_ = false;
+  std::atomic<bool> privileges_ = false;
   // Who wrote, and has not closed since; 0: nobody is known to have.
   std::atomic<std::uint64_t> writer_ = 0;
   // Its number in OpenFiles::closing_; 0 when it is not there. Changed under OpenFiles::mutex_, as
@@ -88,6 +92,8 @@ class OpenFiles {
   // The handle is being written to. `owner`: the lock owner of the request, which stands for a
   // process's table of descriptors; 0: not known.
   void note_write(Handle& handle, std::uint64_t owner);
+  // The file was given mode bits that its writers have to clear.
+  void note_privileges(mpool::InodeNumber inode);
   // A descriptor of the handle is being closed: OpenFile::flush(), to be called before the answer.
   // `process`: as add().
   void flush(Handle& handle, std::uint64_t owner, pid_t process = 0);

@@ -1,5 +1,9 @@
 #include "fuse/ops/attributes.h"
 
+#include <array>
+#include <cstdint>
+
+#include <fcntl.h>
 #include <gtest/gtest.h>
 
 namespace mpoolfs {
@@ -101,6 +105,37 @@ TEST(NewFiles, TakeTheGroupOfSetGroupIdDirectories) {
   const Ownership directory = ownership_in(parent, caller, S_IFDIR | 0755);
   EXPECT_EQ(directory.owner.gid, 20u);
   EXPECT_EQ(directory.mode, 02755u);
+}
+
+TEST(Intent, OfOpenFlags) {
+  const auto reads = to_intent(O_RDONLY);
+  EXPECT_TRUE(reads.read && !reads.write && !reads.truncate && !reads.append);
+  const auto writes = to_intent(O_WRONLY | O_APPEND);
+  EXPECT_TRUE(!writes.read && writes.write && !writes.truncate && writes.append);
+  const auto both = to_intent(O_RDWR | O_TRUNC);
+  EXPECT_TRUE(both.read && both.write && both.truncate && !both.append);
+}
+
+// The engine counts it as a writer, and so must those that wait for its close.
+TEST(Intent, TruncatingWrites) {
+  const auto intent = to_intent(O_RDONLY | O_TRUNC);
+  EXPECT_TRUE(intent.read && intent.write && intent.truncate);
+}
+
+// As the kernel has it elsewhere.
+TEST(Privileges, EndWithWhatOthersWrite) {
+  Attributes file = sample(FileKind::write_once);
+  const fuse_ctx root{.uid = 0, .gid = 0, .pid = 1, .umask = 0};
+  const fuse_ctx member{.uid = 30, .gid = file.gid, .pid = 1, .umask = 0};
+  const fuse_ctx stranger{.uid = 30, .gid = 31, .pid = 1, .umask = 0};
+  for (const auto& [before, by_member, by_stranger] :
+       {std::array<std::uint32_t, 3>{0755, 0755, 0755}, {04755, 0755, 0755}, {02755, 0755, 0755},
+        {02745, 02745, 0745}, {06777, 0777, 0777}, {01777, 01777, 01777}}) {
+    file.mode = before;
+    EXPECT_EQ(mode_after_write(file, root), before);
+    EXPECT_EQ(mode_after_write(file, member), by_member);
+    EXPECT_EQ(mode_after_write(file, stranger), by_stranger);
+  }
 }
 
 TEST(Changes, OnlyWhatIsAsked) {
