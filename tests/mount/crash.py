@@ -101,7 +101,7 @@ class LargeZones(CrashTest):
         for number in range(3):
             kept[f"kept{number}"] = content(1000 + number, self.choice.randrange(3 * MIB))
             (self.mnt.path(f"kept{number}")).write_bytes(kept[f"kept{number}"])
-        time.sleep(DURABLE_SECONDS + 0.5)
+        harness.sync_directory(self.mnt.point)
         self.mnt.crash()
         free = self.mnt.free_blocks()
         interrupted = 0
@@ -165,9 +165,7 @@ class LargeZones(CrashTest):
             directory = self.mnt.path(f"d{number}")
             directory.mkdir()
             (directory / "0").write_bytes(b"data")
-            descriptor = os.open(directory, os.O_RDONLY)
-            os.fsync(descriptor)
-            os.close(descriptor)
+            harness.sync_directory(directory)
             steps = 0
             end = time.monotonic() + self.choice.uniform(0.1, 0.8)
             while time.monotonic() < end:

@@ -105,7 +105,7 @@ class Lifecycle(harness.PoolTest):
         """a killed daemon leaves a mount that umount removes; the pool mounts again without repair"""
         mnt = self.mount()
         (self.point / "f").write_bytes(content(1, MIB))
-        time.sleep(1.5)
+        harness.sync_directory(self.point)
         mnt.kill_daemon()
         with self.assertRaises(OSError) as caught:
             os.stat(self.point / "f")
@@ -154,7 +154,7 @@ class Lifecycle(harness.PoolTest):
         """-o ro after a crash recovers in memory alone"""
         mnt = self.mount()
         (self.point / "f").write_bytes(content(1, MIB))
-        time.sleep(1.5)
+        harness.sync_directory(self.point)
         writer = os.open(self.point / "unfinished", os.O_WRONLY | os.O_CREAT)
         os.write(writer, content(2, 5 * MIB))
         mnt.kill_daemon()

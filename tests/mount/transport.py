@@ -1,5 +1,6 @@
 """How requests come in: choosing it, CPUs, and ends of all kinds."""
 
+import collections
 import os
 import pathlib
 import signal
@@ -255,6 +256,11 @@ class Ends(TransportTest):
 
         self.end_under_load(terminate)
 
+    def all_work(self, directory, namers):
+        """Each of the programs has renamed two names at least."""
+        done = collections.Counter(name.partition("-renamed")[0] for name in os.listdir(directory) if "renamed" in name)
+        return len(done) == namers and min(done.values()) >= 2
+
     def test_what_fails_was_not_done(self):
         """SIGTERM while names are changed: what was told to have failed has not happened, all else has"""
         namers = 4
@@ -264,7 +270,7 @@ class Ends(TransportTest):
             directory.mkdir()
             programs = [subprocess.Popen([sys.executable, "-c", NAMER, directory / str(index)],
                                          stdout=subprocess.PIPE, text=True) for index in range(namers)]
-            time.sleep(0.5)
+            harness.wait_until(lambda: self.all_work(directory, namers), "each has changed names", 120)
             mnt.daemon.terminate()
             mnt.wait_for_end(0)
             expected = set()
