@@ -6,7 +6,6 @@
 #include <memory>
 
 #include <fcntl.h>
-#include <spdlog/sinks/dist_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/sinks/syslog_sink.h>
 #include <spdlog/spdlog.h>
@@ -15,6 +14,7 @@
 #include <unistd.h>
 
 #include "engine/base/error.h"
+#include "engine/base/printable_sink.h"
 
 namespace mpoolfs {
 
@@ -33,8 +33,8 @@ constexpr char kSuccess = 1;
 }
 
 // Where the default logger's messages go. It can be changed while other threads log.
-std::shared_ptr<spdlog::sinks::dist_sink_mt>& target_sink() {
-  static auto sink = std::make_shared<spdlog::sinks::dist_sink_mt>();
+std::shared_ptr<mpool::PrintableSink>& target_sink() {
+  static auto sink = std::make_shared<mpool::PrintableSink>();
   return sink;
 }
 

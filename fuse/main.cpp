@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include "engine/base/printable.h"
 #include "fuse/daemon.h"
 #include "fuse/mount.h"
 #include "fuse/options.h"
@@ -45,7 +46,7 @@ int main(int argc, char** argv) {
     mpoolfs::log_to_stderr(options.debug);
     return run(options);
   } catch (const mpoolfs::UsageError& error) {
-    fmt::print(stderr, "mpoolfs: {}\nTry: mpoolfs --help\n", error.what());
+    fmt::print(stderr, "mpoolfs: {}\nTry: mpoolfs --help\n", mpool::printable(error.what()));
     return kUsage;
   } catch (const std::exception& error) {
     spdlog::error("{}", error.what());

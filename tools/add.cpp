@@ -6,7 +6,6 @@
 #include <ostream>
 
 #include <fmt/format.h>
-#include <fmt/ostream.h>
 
 #include "engine/base/error.h"
 #include "engine/base/size.h"
@@ -15,6 +14,7 @@
 #include "tools/commands.h"
 #include "tools/facts.h"
 #include "tools/pool_access.h"
+#include "tools/print.h"
 
 namespace mpool::tools {
 
@@ -93,7 +93,7 @@ int run_add(Context& context, Arguments arguments) {
   }
   const Pool::ClassFacts facts = pool->class_facts(MediaClass::staging);
   const std::uint64_t zone_size = facts.params.zone_size();
-  fmt::print(context.out, "Pool {} has a staging device: {}, {}, zones of {}, {} free\n",
+  print_escaped(context.out, "Pool {} has a staging device: {}, {}, zones of {}, {} free\n",
              pool->name(), path, format_size(facts.params.device_size), format_size(zone_size),
              format_size(facts.space.free_usable * zone_size));
   return kSuccess;

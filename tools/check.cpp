@@ -6,13 +6,13 @@
 #include <ostream>
 
 #include <fmt/format.h>
-#include <fmt/ostream.h>
 #include <spdlog/spdlog.h>
 
 #include "tools/command_line.h"
 #include "tools/commands.h"
 #include "tools/facts.h"
 #include "tools/pool_access.h"
+#include "tools/print.h"
 #include "tools/progress.h"
 
 namespace mpool::tools {
@@ -68,7 +68,7 @@ class Run {
       return;
     }
     progress_.clear();
-    fmt::print(context_.out, "{}: {}: {}\n    {}\n", finding.where,
+    print_escaped(context_.out, "{}: {}: {}\n    {}\n", finding.where,
                check::to_string(finding.severity), finding.what, finding.advice);
   }
 
@@ -145,10 +145,10 @@ int run_check(Context& context, Arguments arguments) {
   std::vector<std::string> repairs;
   if (line.has("repair")) {
     if (!json && !result.plan.obstacle.empty()) {
-      fmt::print(context.out, "{}\n", result.plan.obstacle);
+      print_escaped(context.out, "{}\n", result.plan.obstacle);
     }
     check::repair(devices, result.plan, [&](const std::string& step) {
-      if (!json) fmt::print(context.out, "Repairing: {}\n", step);
+      if (!json) print_escaped(context.out, "Repairing: {}\n", step);
       context.out.flush();
       repairs.push_back(step);
     });
@@ -157,7 +157,7 @@ int run_check(Context& context, Arguments arguments) {
   if (json) {
     print_result(context, paths, run, result, repairs, after);
   } else {
-    fmt::print(context.out, "{}\n", summary(result));
+    print_escaped(context.out, "{}\n", summary(result));
   }
   return status_of(result, repairs.size());
 }

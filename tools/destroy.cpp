@@ -4,12 +4,12 @@
 #include <ostream>
 
 #include <fmt/format.h>
-#include <fmt/ostream.h>
 
 #include "engine/base/error.h"
 #include "tools/command_line.h"
 #include "tools/commands.h"
 #include "tools/pool_access.h"
+#include "tools/print.h"
 
 namespace mpool::tools {
 
@@ -40,7 +40,7 @@ bool confirmed(Context& context, const Target& target, const std::string& conten
   if (!context.in_is_terminal) {
     throw UsageError("give --yes to confirm that the pool and all its data are to be destroyed");
   }
-  fmt::print(context.err,
+  print_escaped(context.err,
              "This destroys pool {} (UUID {}, {}) on {}.\n"
              "Type the pool's name to go on: ",
              target.name, target.uuid.to_string(), content, joined(target.paths));
@@ -81,13 +81,13 @@ int run_destroy(Context& context, Arguments arguments) {
 
   const std::string content = content_of(target, line.has("force"));
   if (!line.has("yes") && !confirmed(context, target, content)) {
-    fmt::print(context.err, "mpool destroy: not confirmed; nothing was changed\n");
+    print_escaped(context.err, "mpool destroy: not confirmed; nothing was changed\n");
     return kFailure;
   }
   const auto devices = open_pool_devices(target.paths, OpenMode::activate);
   check_unchanged(target, devices);
   destroy_pool(devices);
-  fmt::print(context.out, "Pool {} (UUID {}) on {} is destroyed.\n", target.name,
+  print_escaped(context.out, "Pool {} (UUID {}) on {} is destroyed.\n", target.name,
              target.uuid.to_string(), joined(target.paths));
   return kSuccess;
 }

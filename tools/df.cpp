@@ -8,7 +8,6 @@
 #include <ostream>
 
 #include <fmt/format.h>
-#include <fmt/ostream.h>
 
 #include "engine/base/error.h"
 #include "engine/base/size.h"
@@ -18,6 +17,7 @@
 #include "tools/facts.h"
 #include "tools/mounted.h"
 #include "tools/pool_access.h"
+#include "tools/print.h"
 #include "tools/table.h"
 
 namespace mpool::tools {
@@ -143,7 +143,7 @@ int run_df(Context& context, Arguments arguments) {
       usages.push_back(usage_of(target));
     } catch (const Error& error) {
       failed = true;
-      fmt::print(context.err, "mpool df: {}\n", error.what());
+      print_escaped(context.err, "mpool df: {}\n", error.what());
     }
   }
   if (line.has("json")) {

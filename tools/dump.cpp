@@ -5,7 +5,6 @@
 #include <ostream>
 
 #include <fmt/format.h>
-#include <fmt/ostream.h>
 
 #include "engine/base/error.h"
 #include "engine/mlog/mlog.h"
@@ -15,6 +14,7 @@
 #include "tools/commands.h"
 #include "tools/facts.h"
 #include "tools/pool_access.h"
+#include "tools/print.h"
 #include "tools/progress.h"
 #include "tools/sha256.h"
 
@@ -127,30 +127,30 @@ class Writer {
                                      {"config", config_json(pool)},
                                      {"spares", spares_json(pool)}}) {
       if (json_) {
-        fmt::print(out_, "{}\"{}\": {},\n", std::exchange(opening_, " "), key, to_line(value));
+        print_escaped(out_, "{}\"{}\": {},\n", std::exchange(opening_, " "), key, to_line(value));
       } else {
-        fmt::print(out_, "{:<8} {}\n", key, to_line(value));
+        print_escaped(out_, "{:<8} {}\n", key, to_line(value));
       }
     }
   }
   void begin_list(const char* key) {
-    if (json_) fmt::print(out_, " \"{}\": [", key);
+    if (json_) print_escaped(out_, " \"{}\": [", key);
     separator_ = "\n";
   }
   void entry(const char* kind, const Json& value) {
     if (json_) {
-      fmt::print(out_, "{}  {}", std::exchange(separator_, ",\n"), to_line(value));
+      out_ << std::exchange(separator_, ",\n") << "  " << to_line(value);
       return;
     }
-    fmt::print(out_, "{:<8}", kind);
+    print_escaped(out_, "{:<8}", kind);
     for (const auto& [key, field] : value.items()) {
-      fmt::print(out_, " {}={}", key,
+      print_escaped(out_, " {}={}", key,
                  field.is_string() ? field.get<std::string>() : to_line(field));
     }
-    fmt::print(out_, "\n");
+    print_escaped(out_, "\n");
   }
   void end_list(const char* after) {
-    if (json_) fmt::print(out_, "\n ]{}\n", after);
+    if (json_) print_escaped(out_, "\n ]{}\n", after);
   }
 
  private:
@@ -199,7 +199,7 @@ int run_dump(Context& context, Arguments arguments) {
   const std::size_t failed = write_objects(context, writer, *pool);
   writer.end_list("}");
   if (failed != 0) {
-    fmt::print(context.err, "mpool dump: {} objects could not be read: see \"error\" there\n",
+    print_escaped(context.err, "mpool dump: {} objects could not be read: see \"error\" there\n",
                failed);
   }
   return failed == 0 ? kSuccess : kFailure;

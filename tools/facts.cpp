@@ -5,11 +5,11 @@
 namespace mpool::tools {
 
 std::string to_line(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return json.dump(-1, ' ', true, Json::error_handler_t::replace);
 }
 
 void print_json(std::ostream& out, const Json& json) {
-  out << json.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+  out << json.dump(2, ' ', true, Json::error_handler_t::replace) << '\n';
 }
 
 Json pool_json(const Pool& pool) {

@@ -13,7 +13,7 @@ namespace mpool::tools {
 
 using Json = nlohmann::ordered_json;
 
-// One line, or indented. Bytes that are not UTF-8 (names from the media) are replaced.
+// One line, or indented, in ASCII. Bytes that are not UTF-8 (names from the media) are replaced.
 std::string to_line(const Json& json);
 void print_json(std::ostream& out, const Json& json);
 

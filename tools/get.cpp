@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "engine/base/printable.h"
 #include "tools/command_line.h"
 #include "tools/commands.h"
 #include "tools/facts.h"
@@ -35,7 +36,7 @@ int run_get(Context& context, Arguments arguments) {
   std::string lines;
   for (const std::string& key : keys) {
     values[key] = setting_json(*pool, key);
-    lines += fmt::format("{}{}\n", value_alone ? "" : key + "=", setting_text(*pool, key));
+    lines += fmt::format("{}{}\n", value_alone ? "" : key + "=", printable(setting_text(*pool, key)));
   }
   if (line.has("json")) {
     print_json(context.out, values);

@@ -1,13 +1,13 @@
 // mpool grow: takes the room by which the devices of a pool grew.
 #include <ostream>
 
-#include <fmt/ostream.h>
 
 #include "engine/base/size.h"
 #include "tools/command_line.h"
 #include "tools/commands.h"
 #include "tools/facts.h"
 #include "tools/pool_access.h"
+#include "tools/print.h"
 
 namespace mpool::tools {
 
@@ -25,13 +25,13 @@ int run_grow(Context& context, Arguments arguments) {
     const bool grew = pool->grow(media_class);
     if (line.has("json")) continue;
     const DeviceParams params = pool->class_facts(media_class).params;
-    fmt::print(context.out, "{} {}: ", to_string(media_class), before.device_name);
+    print_escaped(context.out, "{} {}: ", to_string(media_class), before.device_name);
     if (grew) {
-      fmt::print(context.out, "grew from {} to {}, {} zones more\n",
+      print_escaped(context.out, "grew from {} to {}, {} zones more\n",
                  format_size(before.params.device_size), format_size(params.device_size),
                  params.zone_count - before.params.zone_count);
     } else {
-      fmt::print(context.out, "{} as before\n", format_size(params.device_size));
+      print_escaped(context.out, "{} as before\n", format_size(params.device_size));
     }
   }
   if (line.has("json")) print_json(context.out, summary_json(*pool));

@@ -6,7 +6,6 @@
 #include <ostream>
 
 #include <fmt/format.h>
-#include <fmt/ostream.h>
 
 #include "engine/base/error.h"
 #include "engine/base/size.h"
@@ -14,6 +13,7 @@
 #include "tools/commands.h"
 #include "tools/facts.h"
 #include "tools/pool_access.h"
+#include "tools/print.h"
 #include "tools/table.h"
 
 namespace mpool::tools {
@@ -114,28 +114,28 @@ void print_space(std::ostream& out, const Pool& pool) {
 void print_config(std::ostream& out, const Pool& pool) {
   const ConfigRecord config = pool.config();
   if (config == ConfigRecord{}) {
-    fmt::print(out, "config    none\n");
+    print_escaped(out, "config    none\n");
     return;
   }
-  fmt::print(out, "config    label \"{}\", owner {}:{}, mode {:04o}, root MDC {}\n", config.label,
+  print_escaped(out, "config    label \"{}\", owner {}:{}, mode {:04o}, root MDC {}\n", config.label,
              config.uid, config.gid, config.mode, format_size(config.mdc_capacity));
 }
 
 void print_text(std::ostream& out, const Findings& findings) {
   const Superblock& first = require_superblock(findings.devices.front());
-  fmt::print(out, "pool      {}\nUUID      {}\nactive    {}\n", first.pool_name,
+  print_escaped(out, "pool      {}\nUUID      {}\nactive    {}\n", first.pool_name,
              first.pool_uuid.to_string(),
              findings.active ? "yes (only what the superblocks tell is shown)" : "no");
   if (findings.pool) {
     const Counts counts = count_objects(*findings.pool);
     print_config(out, *findings.pool);
-    fmt::print(out, "MDCs      {}\nobjects   {} mblocks, {} mlogs\n",
+    print_escaped(out, "MDCs      {}\nobjects   {} mblocks, {} mlogs\n",
                findings.pool->mdcs().size() - 1, counts.mblocks, counts.mlogs);
   }
-  fmt::print(out, "\n");
+  print_escaped(out, "\n");
   print_devices(out, findings.devices);
   if (findings.pool) {
-    fmt::print(out, "\n");
+    print_escaped(out, "\n");
     print_space(out, *findings.pool);
   }
 }

@@ -4,7 +4,6 @@
 #include <ostream>
 
 #include <fmt/format.h>
-#include <fmt/ostream.h>
 
 #include "engine/base/error.h"
 #include "engine/base/size.h"
@@ -14,6 +13,7 @@
 #include "tools/commands.h"
 #include "tools/facts.h"
 #include "tools/pool_access.h"
+#include "tools/print.h"
 #include "tools/table.h"
 
 namespace mpool::tools {
@@ -58,9 +58,9 @@ bool complain_about_missing(Context& context, const std::vector<std::string>& pa
     missing = true;
     try {
       require_superblock(peek_superblocks({path}).front());
-      fmt::print(context.err, "mpool list: {}: changed while it was looked at\n", path);
+      print_escaped(context.err, "mpool list: {}: changed while it was looked at\n", path);
     } catch (const Error& error) {
-      fmt::print(context.err, "mpool list: {}\n", error.what());
+      print_escaped(context.err, "mpool list: {}\n", error.what());
     }
   }
   return missing;
@@ -81,7 +81,7 @@ int run_list(Context& context, Arguments arguments) {
   std::vector<std::string> unreadable;
   const auto found = scan_devices(paths, [&](const std::string& path, const std::string& reason) {
     unreadable.push_back(path);
-    if (named) fmt::print(context.err, "mpool list: {}\n", reason);
+    if (named) print_escaped(context.err, "mpool list: {}\n", reason);
   });
   if (line.has("json")) {
     print_json(context.out, to_json(found));

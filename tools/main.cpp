@@ -1,6 +1,7 @@
 // mpool(8).
 #include <exception>
 #include <iostream>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -8,12 +9,16 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include "engine/base/printable_sink.h"
 #include "tools/commands.h"
+#include "tools/print.h"
 
 int main(int argc, char** argv) {
   using namespace mpool::tools;
   // Standard output is for results.
-  spdlog::set_default_logger(spdlog::stderr_color_st("mpool"));
+  const auto sink = std::make_shared<mpool::PrintableSink>();
+  sink->add_sink(std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
+  spdlog::set_default_logger(std::make_shared<spdlog::logger>("mpool", sink));
   spdlog::set_level(spdlog::level::warn);
   spdlog::set_pattern("%n: %v");
   try {
@@ -30,7 +35,7 @@ int main(int argc, char** argv) {
     }
     return status;
   } catch (const std::exception& error) {
-    std::cerr << "mpool: " << error.what() << '\n';
+    print_escaped(std::cerr, "mpool: {}\n", error.what());
     return kFailure;
   }
 }

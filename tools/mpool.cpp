@@ -10,6 +10,7 @@
 #include "engine/base/error.h"
 #include "tools/command_line.h"
 #include "tools/commands.h"
+#include "tools/print.h"
 
 namespace mpool::tools {
 
@@ -71,13 +72,13 @@ int run_sub_command(Context& context, const SubCommand& command, Arguments argum
   try {
     return command.run(context, arguments);
   } catch (const UsageError& error) {
-    fmt::print(context.err, "mpool {}: {}\nTry: mpool {} --help\n", command.name, error.what(),
+    print_escaped(context.err, "mpool {}: {}\nTry: mpool {} --help\n", command.name, error.what(),
                command.name);
     return command.usage;
   } catch (const Error& error) {
-    fmt::print(context.err, "mpool {}: {}\n", command.name, error.what());
+    print_escaped(context.err, "mpool {}: {}\n", command.name, error.what());
     if (const auto text = advice(error.code()); !text.empty()) {
-      fmt::print(context.err, "{}\n", text);
+      print_escaped(context.err, "{}\n", text);
     }
     return command.failure;
   }
@@ -91,7 +92,7 @@ std::span<const SubCommand> sub_commands() {
 
 int run_mpool(Context& context, Arguments arguments) {
   if (arguments.empty()) {
-    fmt::print(context.err, "mpool: missing sub-command\nTry: mpool --help\n");
+    print_escaped(context.err, "mpool: missing sub-command\nTry: mpool --help\n");
     return kUsage;
   }
   const std::string& first = arguments.front();
@@ -100,12 +101,12 @@ int run_mpool(Context& context, Arguments arguments) {
     return kSuccess;
   }
   if (first == "--version" || first == "-V") {
-    fmt::print(context.out, "mpool {}\n", MPOOLFS_VERSION);
+    print_escaped(context.out, "mpool {}\n", MPOOLFS_VERSION);
     return kSuccess;
   }
   const auto command = std::ranges::find(kSubCommands, first, &SubCommand::name);
   if (command == kSubCommands.end()) {
-    fmt::print(context.err, "mpool: no sub-command or option \"{}\"\nTry: mpool --help\n", first);
+    print_escaped(context.err, "mpool: no sub-command or option \"{}\"\nTry: mpool --help\n", first);
     return kUsage;
   }
   return run_sub_command(context, *command, arguments.subspan(1));

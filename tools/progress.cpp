@@ -1,9 +1,9 @@
+#include "tools/print.h"
 #include "tools/progress.h"
 
 #include <ostream>
 
 #include <fmt/format.h>
-#include <fmt/ostream.h>
 
 namespace mpool::tools {
 
@@ -14,7 +14,7 @@ constexpr std::chrono::milliseconds kInterval{100};
 }  // namespace
 
 Progress::~Progress() {
-  if (shown_) fmt::print(context_.err, "\n");
+  if (shown_) print_escaped(context_.err, "\n");
 }
 
 void Progress::show(std::uint64_t done, std::uint64_t total, std::string_view unit) {
@@ -22,14 +22,14 @@ void Progress::show(std::uint64_t done, std::uint64_t total, std::string_view un
   const auto now = std::chrono::steady_clock::now();
   if (now < next_ && done != total) return;
   next_ = now + kInterval;
-  fmt::print(context_.err, "\r\033[K{}: {} of {} {}", command_, done, total, unit);
+  print_escaped(context_.err, "\r\033[K{}: {} of {} {}", command_, done, total, unit);
   context_.err.flush();
   shown_ = true;
 }
 
 void Progress::clear() {
   if (!shown_) return;
-  fmt::print(context_.err, "\r\033[K");
+  print_escaped(context_.err, "\r\033[K");
   context_.err.flush();
   shown_ = false;
 }

@@ -1,12 +1,12 @@
 // mpool rename: gives a pool another name.
 #include <ostream>
 
-#include <fmt/ostream.h>
 
 #include "tools/claim.h"
 #include "tools/command_line.h"
 #include "tools/commands.h"
 #include "tools/pool_access.h"
+#include "tools/print.h"
 
 namespace mpool::tools {
 
@@ -24,7 +24,7 @@ int run_rename(Context& context, Arguments arguments) {
   const auto pool = activate_for_change(paths);
   const std::string before = pool->name();
   pool->rename(name);
-  fmt::print(context.out, "Pool {} (UUID {}) is called {} now.\n", before, pool->uuid().to_string(),
+  print_escaped(context.out, "Pool {} (UUID {}) is called {} now.\n", before, pool->uuid().to_string(),
              name);
   return kSuccess;
 }

@@ -1,13 +1,20 @@
+#include "tools/print.h"
 #include "tools/table.h"
 
 #include <algorithm>
 #include <cassert>
 #include <ostream>
+#include <utility>
 
 #include <fmt/format.h>
-#include <fmt/ostream.h>
 
 namespace mpool::tools {
+
+void Table::add(std::vector<std::string> row) {
+  for (std::string& cell : row)
+    cell = printable(cell);
+  rows_.push_back(std::move(row));
+}
 
 void Table::print(std::ostream& out) const {
   std::vector<std::size_t> widths(rows_.front().size(), 0);
@@ -18,9 +25,9 @@ void Table::print(std::ostream& out) const {
   }
   for (const auto& row : rows_) {
     for (std::size_t i = 0; i + 1 < row.size(); ++i) {
-      fmt::print(out, "{:<{}}  ", row[i], widths[i]);
+      print_escaped(out, "{:<{}}  ", row[i], widths[i]);
     }
-    fmt::print(out, "{}\n", row.back());
+    print_escaped(out, "{}\n", row.back());
   }
 }
 

@@ -11,8 +11,8 @@ namespace mpool::tools {
 class Table {
  public:
   explicit Table(std::vector<std::string> header) { rows_.push_back(std::move(header)); }
-  // As many cells as the header has.
-  void add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
+  // As many cells as the header has; each is made printable (engine/base/printable.h).
+  void add(std::vector<std::string> row);
   void print(std::ostream& out) const;
 
  private:

@@ -114,8 +114,8 @@ std::string status_text(const Pool& pool, const MountFacts& mount) {
                        {"mdcs", std::move(mdcs)},
                        {"objects", objects_json(pool)},
                        {"open_files", mount.open_files}};
-  // Paths may hold bytes that are not UTF-8.
-  return status.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';
+  // Paths may hold control characters and bytes that are not UTF-8.
+  return status.dump(2, ' ', true, Json::error_handler_t::replace) + '\n';
 }
 
 }  // namespace mpoolfs
