@@ -2,8 +2,8 @@
 #include <ostream>
 
 #include <fmt/format.h>
-#include <fmt/ostream.h>
 #include <fmt/ranges.h>
+#include <unistd.h>
 
 #include "engine/base/size.h"
 #include "engine/pool/pool.h"
@@ -12,6 +12,8 @@
 #include "tools/commands.h"
 #include "tools/facts.h"
 #include "tools/pool_access.h"
+#include "tools/print.h"
+#include "tools/settings.h"
 
 namespace mpool::tools {
 
@@ -49,6 +51,11 @@ CommandLine command_line() {
                  "fewer on small devices");
   line.add_value("spare", "PCT", "percent of the zones kept as spares, 0 to 100; default 5");
   line.add_value("label", "TEXT", "a label kept in the pool's settings, at most 63 bytes");
+  line.add_value("uid", "USER",
+                 "owner of the root directory, a number or a name; default: the calling user");
+  line.add_value("gid", "GROUP",
+                 "group of the root directory, a number or a name; default: that of the caller");
+  line.add_value("mode", "MODE", "permissions of the root directory, octal; default 0755");
   line.add_switch("json", "print what was made as JSON");
   line.add_switch(
       "force",
@@ -71,6 +78,11 @@ Request request_from(const CommandLine& line) {
     }
     options.label = *label;
   }
+  const auto user = line.text("uid");
+  options.uid = user ? parse_user("--uid", *user) : ::getuid();
+  const auto group = line.text("gid");
+  options.gid = group ? parse_group("--gid", *group) : ::getgid();
+  if (const auto mode = line.text("mode")) options.mode = parse_mode("--mode", *mode);
   request.places.push_back({line.operands()[1], line.size("size")});
   const auto staging = line.text("staging");
   const auto staging_size = line.size("staging-size");
@@ -108,16 +120,18 @@ std::unique_ptr<Pool> make_pool(const Request& request) {
 
 void print_summary(std::ostream& out, const Pool& pool) {
   std::vector<std::string> paths;
-  fmt::print(out, "Pool {} is made.\n  UUID      {}\n", pool.name(), pool.uuid().to_string());
+  print_escaped(out, "Pool {} is made.\n  UUID      {}\n", pool.name(), pool.uuid().to_string());
   for (const MediaClass media_class : pool.classes()) {
     const Pool::ClassFacts facts = pool.class_facts(media_class);
     const std::uint64_t zone_size = facts.params.zone_size();
     paths.push_back(facts.device_name);
-    fmt::print(out, "  {:<9} {}, {}, zones of {}, {} free\n", to_string(media_class),
+    print_escaped(out, "  {:<9} {}, {}, zones of {}, {} free\n", to_string(media_class),
                facts.device_name, format_size(facts.params.device_size), format_size(zone_size),
                format_size(facts.space.free_usable * zone_size));
   }
-  fmt::print(out, "Mount it with:\n  mpoolfs {} MOUNTPOINT\n", joined(paths));
+  const ConfigRecord config = pool.config();
+  print_escaped(out, "  root      owner {}:{}, mode {:04o}\n", config.uid, config.gid, config.mode);
+  print_escaped(out, "Mount it with:\n  mpoolfs {} MOUNTPOINT\n", joined(paths));
 }
 
 }  // namespace

@@ -7,6 +7,8 @@
 #include <limits>
 
 #include <fmt/format.h>
+#include <grp.h>
+#include <pwd.h>
 
 #include "engine/base/error.h"
 #include "engine/base/size.h"
@@ -34,12 +36,6 @@ std::uint32_t parse_number(std::string_view key, std::string_view value, int bas
 
 unsigned parse_percent(std::string_view key, std::string_view value) {
   return parse_number(key, value, 10, 100, "a percentage from 0 to 100");
-}
-
-std::uint32_t parse_id(std::string_view key, std::string_view value) {
-  // The greatest one means "no user" to the system.
-  return parse_number(key, value, 10, std::numeric_limits<std::uint32_t>::max() - 1,
-                      "the number of a user or group");
 }
 
 std::string parse_label(std::string_view key, std::string_view value) {
@@ -117,23 +113,22 @@ constexpr std::array kSettings = {
             .spare_of = MediaClass::staging,
             .parse = parse_spare<MediaClass::staging>},
     Setting{.key = "uid",
-            .help = "owner of the root directory, a number",
+            .help = "owner of the root directory, a number or a user's name",
             .parse = [](auto key, auto value,
-                        SettingChanges& changes) { changes.config.uid = parse_id(key, value); },
+                        SettingChanges& changes) { changes.config.uid = parse_user(key, value); },
             .text = [](const ConfigRecord& config) { return std::to_string(config.uid); },
             .json = [](const ConfigRecord& config) { return Json(config.uid); }},
     Setting{.key = "gid",
-            .help = "group of the root directory, a number",
+            .help = "group of the root directory, a number or a group's name",
             .parse = [](auto key, auto value,
-                        SettingChanges& changes) { changes.config.gid = parse_id(key, value); },
+                        SettingChanges& changes) { changes.config.gid = parse_group(key, value); },
             .text = [](const ConfigRecord& config) { return std::to_string(config.gid); },
             .json = [](const ConfigRecord& config) { return Json(config.gid); }},
     Setting{.key = "mode",
             .help = "permissions of the root directory, octal",
             .parse =
                 [](auto key, auto value, SettingChanges& changes) {
-                  changes.config.mode =
-                      parse_number(key, value, 8, 07777, "an octal number up to 7777");
+                  changes.config.mode = parse_mode(key, value);
                 },
             .text = [](const ConfigRecord& config) { return fmt::format("{:04o}", config.mode); },
             .json = [](const ConfigRecord& config) { return Json(config.mode); }},
@@ -184,7 +179,40 @@ ConfigRecord recorded_config(const Pool& pool, std::string_view key) {
   return config;
 }
 
+// The number of an account, or what the system's database has for the name.
+template <typename Find>
+std::uint32_t parse_account(std::string_view key, std::string_view value, std::string_view kind,
+                            Find find) {
+  std::uint32_t number = 0;
+  const char* end = value.data() + value.size();
+  const auto [rest, error] = std::from_chars(value.data(), end, number);
+  // The greatest one means "no account" to the system.
+  constexpr std::uint32_t kNone = std::numeric_limits<std::uint32_t>::max();
+  if (error == std::errc{} && rest == end && number != kNone) return number;
+  const std::optional<std::uint32_t> found = find(std::string(value));
+  if (!found) refuse_value(key, value, fmt::format("the number or the name of a {}", kind));
+  return *found;
+}
+
 }  // namespace
+
+std::uint32_t parse_user(std::string_view key, std::string_view value) {
+  return parse_account(key, value, "user", [](const std::string& name) {
+    const passwd* user = ::getpwnam(name.c_str());
+    return user != nullptr ? std::optional(user->pw_uid) : std::nullopt;
+  });
+}
+
+std::uint32_t parse_group(std::string_view key, std::string_view value) {
+  return parse_account(key, value, "group", [](const std::string& name) {
+    const group* found = ::getgrnam(name.c_str());
+    return found != nullptr ? std::optional(found->gr_gid) : std::nullopt;
+  });
+}
+
+std::uint32_t parse_mode(std::string_view key, std::string_view value) {
+  return parse_number(key, value, 8, 07777, "an octal number up to 7777");
+}
 
 std::vector<std::string_view> setting_keys() {
   std::vector<std::string_view> keys;

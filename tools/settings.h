@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -25,6 +26,13 @@ std::string describe_settings();
 
 // Takes in "KEY=VALUE". UsageError for an unknown key or a value that cannot be.
 void parse_setting(const std::string& assignment, SettingChanges& changes);
+
+// The owner and the permissions of a root directory: the number or the name of a user or group, an
+// octal number. `key` is what messages call the value. UsageError for anything else. Not
+// thread-safe (getpwnam(3)).
+std::uint32_t parse_user(std::string_view key, std::string_view value);
+std::uint32_t parse_group(std::string_view key, std::string_view value);
+std::uint32_t parse_mode(std::string_view key, std::string_view value);
 
 // A setting's value: as `mpool set` takes it, and as JSON (a number or a string). UsageError for an
 // unknown key; ENODEV, ENODATA when the pool has no such setting (see has_setting).

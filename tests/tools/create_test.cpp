@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "engine/device/open.h"
 #include "engine/device/probe.h"
@@ -40,6 +41,37 @@ TEST_F(CreateTest, MakesAFileAndSaysHowToMountIt) {
   EXPECT_THAT(result.out, HasSubstr("zones of 1 MiB"));
   EXPECT_THAT(result.out, HasSubstr("mpoolfs " + image_ + " MOUNTPOINT"));
   EXPECT_EQ(std::filesystem::file_size(image_), 128 * kMiB);
+}
+
+TEST_F(CreateTest, TheRootBelongsToTheCaller) {
+  make_pool("data", image_);
+  const Json config = mpool_json({"info", "--json", image_})["config"];
+  EXPECT_EQ(config["uid"], ::getuid());
+  EXPECT_EQ(config["gid"], ::getgid());
+  EXPECT_EQ(config["mode"], 0755);
+}
+
+TEST_F(CreateTest, TheRootBelongsToTheUserGiven) {
+  const Result result = mpool_command({"create", "--size", "128M", "--uid", "daemon", "--gid",
+                                       "4321", "--mode", "2770", "data", image_});
+  EXPECT_EQ(result.status, kSuccess) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("owner 1:4321, mode 2770"));
+  EXPECT_THAT(mpool_command({"info", image_}).out, HasSubstr("owner 1:4321, mode 2770"));
+  EXPECT_EQ(mpool_command({"set", image_, "uid=root", "gid=daemon"}).status, kSuccess);
+  EXPECT_THAT(mpool_command({"info", image_}).out, HasSubstr("owner 0:1, mode 2770"));
+}
+
+TEST_F(CreateTest, RefusesAnOwnerThatDoesNotExist) {
+  for (const auto& [option, value] :
+       {std::pair("--uid", "no-such-user"), std::pair("--uid", "4294967295"),
+        std::pair("--uid", "-1"), std::pair("--uid", ""), std::pair("--gid", "no-such-group"),
+        std::pair("--gid", "1x"), std::pair("--mode", "10000"), std::pair("--mode", "u+w")}) {
+    const Result result =
+        mpool_command({"create", "--size", "128M", option, value, "data", image_});
+    EXPECT_EQ(result.status, kUsage) << option << value;
+    EXPECT_THAT(result.err, HasSubstr(option)) << value;
+  }
+  EXPECT_FALSE(std::filesystem::exists(image_));
 }
 
 TEST_F(CreateTest, IsSeenByBlkid) {
