@@ -9,26 +9,13 @@
 #include <sys/stat.h>
 
 #include "engine/base/error.h"
+#include "engine/names/times.h"
 
 namespace mpool::names {
 namespace {
 
 constexpr std::uint32_t kPermissionBits = 07777;
 constexpr std::uint64_t kStatBlockSize = 512;
-
-Nanoseconds to_nanoseconds(const std::timespec& time) {
-  return static_cast<Nanoseconds>(time.tv_sec) * 1'000'000'000 + time.tv_nsec;
-}
-
-std::timespec to_timespec(Nanoseconds time) {
-  Nanoseconds seconds = time / 1'000'000'000;
-  Nanoseconds rest = time % 1'000'000'000;
-  if (rest < 0) {
-    --seconds;
-    rest += 1'000'000'000;
-  }
-  return {.tv_sec = static_cast<std::time_t>(seconds), .tv_nsec = static_cast<long>(rest)};
-}
 
 }  // namespace
 

@@ -14,7 +14,7 @@
 
 namespace mpool::names {
 
-using Nanoseconds = std::int64_t;  // since 1970
+using Nanoseconds = std::int64_t;  // since 1970; far times in seconds: times.h
 
 struct InodeAttributes {
   std::uint32_t mode = 0;  // permission bits

@@ -1,0 +1,16 @@
+// Times of inodes as records keep them (records.md, "Times").
+#pragma once
+
+#include <ctime>
+
+#include "engine/names/records.h"
+
+namespace mpool::names {
+
+// Any time to the nearest one that a record can keep, never wrapped: to the nanosecond from 1680 to
+// 2259, before and after that to the second, over more than 10^10 years. Keeps the order of times.
+Nanoseconds to_nanoseconds(const std::timespec& time);
+// The inverse, for any value.
+std::timespec to_timespec(Nanoseconds time);
+
+}  // namespace mpool::names
