@@ -75,7 +75,7 @@ append_notes() {
 show_immutable() {
   say "A committed file cannot be changed"
   run 'echo more >> mnt/big.bin || echo "refused, as it should be"' 2>&1 | tee refusal.txt
-  grep -q 'Operation not permitted' refusal.txt || fail "a committed file was opened for writing"
+  grep -q 'Permission denied' refusal.txt || fail "a committed file was opened for writing"
 }
 
 main() {

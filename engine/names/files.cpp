@@ -235,7 +235,8 @@ std::unique_ptr<OpenFile> NamespaceImpl::open_locked(Inode& inode, const OpenInt
   if (inode.kind == FileKind::symlink) refuse_inode(ELOOP, inode.number, "is a symbolic link");
   const bool committed = is_committed(inode);
   if (intent.write && committed) {
-    refuse_inode(EPERM, inode.number, "is committed: its content cannot change any more");
+    // Not EPERM: programs that can do with reading (mount -o loop, editors) then open for reading.
+    refuse_inode(EACCES, inode.number, "is committed: its content cannot change any more");
   }
   const bool starts = intent.write && inode.kind == FileKind::empty && !is_being_written(inode);
   const bool log =

@@ -152,7 +152,7 @@ class OpenFile {
   // not wait for it. Errors as write(). Logs need none.
   virtual void reserve(std::uint64_t offset, std::size_t length) = 0;
   // ftruncate. Write-once being written: to 0 discards, to more declares, otherwise EINVAL. Log: to
-  // 0 erases, otherwise EPERM. Committed: EPERM.
+  // 0 erases, otherwise EPERM.
   virtual void truncate(std::uint64_t size) = 0;
   // Everything written so far is durable on return, the file's name included.
   virtual void fsync() = 0;
@@ -172,7 +172,7 @@ struct NamespaceOptions {
   bool read_only = false;  // nothing is written; changes fail with EROFS
   bool sync = false;       // every commit and every change of a directory is durable on return
   // Longest time in which a change not synced reaches the device.
-  std::chrono::milliseconds commit_interval{500};
+  std::chrono::milliseconds commit_interval{200};
   std::uint64_t log_mlog_size = 0;  // bytes of each mlog of a log; 0: one zone
   bool hold_deletes = false;        // as Namespace::hold_deletes(true), from the beginning
 };
@@ -273,7 +273,7 @@ class Namespace {
                               const std::function<bool(const DirectoryEntry&)>& take) = 0;
   virtual InodeNumber parent_of(InodeNumber directory) = 0;
 
-  // EPERM for opening a committed file for writing; waits for a commit under way.
+  // EACCES for opening a committed file for writing; waits for a commit under way.
   virtual std::unique_ptr<OpenFile> open(InodeNumber inode, const OpenIntent& intent) = 0;
   // The same without waiting, for reading; null where only open() can tell: the inode is no
   // write-once file, or not committed yet. Errors as open().

@@ -101,7 +101,7 @@ class Model(unittest.TestCase):
         if isinstance(node, dict):
             self.fails_with(errno.EISDIR, os.open, path / name, flags)
         elif isinstance(node, File) and not node.log and not node.empty:
-            self.fails_with(errno.EPERM, os.open, path / name, flags)
+            self.fails_with(errno.EACCES, os.open, path / name, flags)
         else:
             if node is None:
                 node = directory[name] = File(log=False)
@@ -142,7 +142,7 @@ class Model(unittest.TestCase):
         if isinstance(node, dict):
             self.fails_with(errno.EISDIR, os.open, path / name, flags)
         elif isinstance(node, File) and not node.log and not node.empty:
-            self.fails_with(errno.EPERM, os.open, path / name, flags)
+            self.fails_with(errno.EACCES, os.open, path / name, flags)
         else:
             if node is None:
                 node = directory[name] = File(log=True)
@@ -167,7 +167,7 @@ class Model(unittest.TestCase):
             os.truncate(path / name, 0)
             node.data = b""
         elif node.data or size:
-            self.fails_with(errno.EPERM, os.truncate, path / name, size)
+            self.fails_with(errno.EPERM if node.log else errno.EACCES, os.truncate, path / name, size)
 
     def op_unlink(self):
         chosen = self.some_entry((File, Link))

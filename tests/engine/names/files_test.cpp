@@ -62,10 +62,10 @@ TEST(WriteOnce, CannotBeReadBeforeItsCommitNorWrittenAfter) {
   file->close();
   EXPECT_EQ(TestTree::read_all(*early), "text");
   early->close();
-  EXPECT_EQ(errno_of([&] { tree.open("f", {.write = true}); }), EPERM);
-  EXPECT_EQ(errno_of([&] { tree.open("f", {.write = true, .append = true}); }), EPERM);
-  EXPECT_EQ(errno_of([&] { tree.open("f", {.read = true, .truncate = true}); }), EPERM);
-  EXPECT_EQ(errno_of([&] { tree.names().truncate(tree.stat("f").inode, 0); }), EPERM);
+  EXPECT_EQ(errno_of([&] { tree.open("f", {.write = true}); }), EACCES);
+  EXPECT_EQ(errno_of([&] { tree.open("f", {.write = true, .append = true}); }), EACCES);
+  EXPECT_EQ(errno_of([&] { tree.open("f", {.read = true, .truncate = true}); }), EACCES);
+  EXPECT_EQ(errno_of([&] { tree.names().truncate(tree.stat("f").inode, 0); }), EACCES);
   const auto late = tree.open("f", {.read = true});
   EXPECT_TRUE(late->cacheable());
   late->close();
