@@ -2,12 +2,14 @@
 // repaired safely.
 #include "engine/check/check.h"
 
+#include <algorithm>
 #include <limits>
 #include <ostream>
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include "tools/claim.h"
 #include "tools/command_line.h"
 #include "tools/commands.h"
 #include "tools/facts.h"
@@ -113,8 +115,12 @@ void print_result(Context& context, const std::vector<std::string>& paths, const
 std::vector<std::string> resolve(const std::vector<std::string>& operands) {
   std::vector<std::string> paths;
   for (const std::string& operand : operands) {
-    for (std::string& path : resolve_pool(operand))
-      paths.push_back(std::move(path));
+    for (std::string& path : resolve_pool(operand)) {
+      // Each of two devices named finds the other one.
+      const bool known = std::ranges::any_of(
+          paths, [&](const std::string& other) { return same_file(path, other); });
+      if (!known) paths.push_back(std::move(path));
+    }
   }
   return paths;
 }

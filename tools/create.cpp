@@ -2,10 +2,10 @@
 #include <ostream>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include "engine/base/size.h"
+#include "engine/pool/path_list.h"
 #include "engine/pool/pool.h"
 #include "tools/claim.h"
 #include "tools/command_line.h"
@@ -131,7 +131,7 @@ void print_summary(std::ostream& out, const Pool& pool) {
   }
   const ConfigRecord config = pool.config();
   print_escaped(out, "  root      owner {}:{}, mode {:04o}\n", config.uid, config.gid, config.mode);
-  print_escaped(out, "Mount it with:\n  mpoolfs {} MOUNTPOINT\n", joined(paths));
+  print_escaped(out, "Mount it with:\n  mpoolfs {} MOUNTPOINT\n", join_paths(paths));
 }
 
 }  // namespace

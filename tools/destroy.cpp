@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "engine/base/error.h"
+#include "engine/pool/path_list.h"
 #include "tools/command_line.h"
 #include "tools/commands.h"
 #include "tools/pool_access.h"
@@ -43,7 +44,7 @@ bool confirmed(Context& context, const Target& target, const std::string& conten
   print_escaped(context.err,
              "This destroys pool {} (UUID {}, {}) on {}.\n"
              "Type the pool's name to go on: ",
-             target.name, target.uuid.to_string(), content, joined(target.paths));
+             target.name, target.uuid.to_string(), content, join_paths(target.paths));
   context.err.flush();
   std::string answer;
   std::getline(context.in, answer);
@@ -73,7 +74,9 @@ int run_destroy(Context& context, Arguments arguments) {
   line.add_switch("yes", "do not ask");
   if (!line.parse(context, arguments)) return kSuccess;
 
-  Target target{.name = {}, .uuid = {}, .paths = resolve_pool(line.operands().front())};
+  // --force destroys what is on the devices named, and on no other.
+  const auto others = line.has("force") ? OtherDevices::leave : OtherDevices::find;
+  Target target{.name = {}, .uuid = {}, .paths = resolve_pool(line.operands().front(), others)};
   const auto superblocks = peek_superblocks(target.paths);
   require_one_pool(superblocks);
   target.name = require_superblock(superblocks.front()).pool_name;
@@ -88,7 +91,7 @@ int run_destroy(Context& context, Arguments arguments) {
   check_unchanged(target, devices);
   destroy_pool(devices);
   print_escaped(context.out, "Pool {} (UUID {}) on {} is destroyed.\n", target.name,
-             target.uuid.to_string(), joined(target.paths));
+             target.uuid.to_string(), join_paths(target.paths));
   return kSuccess;
 }
 

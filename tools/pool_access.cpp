@@ -4,7 +4,6 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "engine/base/error.h"
 #include "engine/device/open.h"
@@ -83,10 +82,6 @@ void require_one_pool(const std::vector<DeviceSuperblocks>& devices) {
             first.pool_uuid.to_string());
     }
   }
-}
-
-std::string joined(const std::vector<std::string>& paths) {
-  return fmt::format("{}", fmt::join(paths, ","));
 }
 
 }  // namespace mpool::tools

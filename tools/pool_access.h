@@ -36,7 +36,4 @@ const Superblock& require_superblock(const DeviceSuperblocks& device);
 // Throws EINVAL unless all devices belong to one pool.
 void require_one_pool(const std::vector<DeviceSuperblocks>& devices);
 
-// What a user gives to mount or show the pool on `paths`: the devices joined with ','.
-std::string joined(const std::vector<std::string>& paths);
-
 }  // namespace mpool::tools

@@ -3,12 +3,15 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
+#include <functional>
+#include <map>
 #include <set>
 
 #include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
 #include "engine/device/probe.h"
+#include "engine/pool/path_list.h"
 #include "engine/pool/superblock_store.h"
 
 namespace mpool {
@@ -68,26 +71,65 @@ bool is_locked(const std::string& path) {
   }
 }
 
-std::vector<std::string> split_paths(const std::string& joined) {
-  std::vector<std::string> paths;
-  for (std::size_t begin = 0; begin <= joined.size();) {
-    const std::size_t end = std::min(joined.find(',', begin), joined.size());
-    if (end != begin) paths.push_back(joined.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return paths;
-}
-
 bool names_a_file(const std::string& path) {
   std::error_code ignored;  // a path that cannot be looked at is none
   return std::filesystem::exists(path, ignored);
 }
 
+bool is_block_device(const std::string& path) {
+  std::error_code ignored;  // a path that cannot be looked at is none
+  return std::filesystem::is_block_file(path, ignored);
+}
+
+using Unreadable = std::function<void(const std::string& path, const std::string& reason)>;
+
+// As scan_devices(), without looking whether they are active.
+std::vector<FoundDevice> peek_devices(std::span<const std::string> paths,
+                                      const Unreadable& unreadable) {
+  std::vector<FoundDevice> found;
+  for (const std::string& path : paths) {
+    try {
+      SuperblockPair pair = read_superblocks(*open_device(path, OpenMode::peek));
+      if (pair.chosen) found.push_back({.path = path, .superblock = std::move(*pair.chosen)});
+    } catch (const Error& error) {
+      if (unreadable) unreadable(path, error.what());
+    }
+  }
+  return found;
+}
+
+void note_passed_over(const std::string& path, const std::string& reason) {
+  spdlog::debug("{}: passed over: {}", path, reason);
+}
+
+// Adds the devices of the same pool on block devices. A copy of a device that is there has its
+// UUID: it is none of them. Of two copies of another device none is right for sure.
+void add_other_devices(std::vector<std::string>& paths) {
+  if (!std::ranges::all_of(paths, is_block_device)) return;
+  const auto named = peek_devices(paths, note_passed_over);
+  if (named.empty()) return;
+  std::map<Uuid, std::vector<std::string>> others;
+  for (FoundDevice& found : peek_devices(list_block_devices(), note_passed_over)) {
+    if (found.superblock.pool_uuid == named.front().superblock.pool_uuid) {
+      others[found.superblock.device.uuid].push_back(std::move(found.path));
+    }
+  }
+  for (const FoundDevice& found : named)
+    others.erase(found.superblock.device.uuid);
+  for (const auto& [uuid, copies] : others) {
+    if (copies.size() == 1) {
+      paths.push_back(copies.front());
+    } else {
+      spdlog::warn("device {} of pool {} is there {} times ({}): name the devices of the pool",
+                   uuid.to_string(), named.front().superblock.pool_name, copies.size(),
+                   join_paths(copies));
+    }
+  }
+}
+
 std::vector<std::string> find_devices(const std::string& pool,
                                       const std::function<bool(const Superblock&)>& wanted) {
-  const auto found = scan_devices(list_block_devices(), [](const auto& path, const auto& reason) {
-    spdlog::debug("{}: passed over: {}", path, reason);
-  });
+  const auto found = peek_devices(list_block_devices(), note_passed_over);
   std::set<Uuid> uuids;
   for (const FoundDevice& device : found) {
     if (wanted(device.superblock)) uuids.insert(device.superblock.pool_uuid);
@@ -136,31 +178,27 @@ SuperblockPair read_superblocks(Device& device) {
 std::vector<FoundDevice> scan_devices(
     std::span<const std::string> paths,
     const std::function<void(const std::string&, const std::string&)>& unreadable) {
-  std::vector<FoundDevice> found;
-  for (const std::string& path : paths) {
-    try {
-      const auto device = open_device(path, OpenMode::peek);
-      SuperblockPair pair = read_superblocks(*device);
-      if (!pair.chosen) continue;
-      found.push_back(
-          {.path = path, .superblock = std::move(*pair.chosen), .active = is_locked(path)});
-    } catch (const Error& error) {
-      if (unreadable) unreadable(path, error.what());
-    }
-  }
+  auto found = peek_devices(paths, unreadable);
+  for (FoundDevice& device : found)
+    device.active = is_locked(device.path);
   return found;
 }
 
-std::vector<std::string> resolve_pool(const std::string& pool) {
+std::vector<std::string> resolve_pool(const std::string& pool, OtherDevices others) {
   constexpr std::string_view kUuidPrefix = "UUID=";
   if (pool.starts_with(kUuidPrefix)) {
     const auto uuid = Uuid::parse(std::string_view(pool).substr(kUuidPrefix.size()));
     if (!uuid) raise(EINVAL, pool, "not a UUID");
     return find_devices(pool, [&](const Superblock& sb) { return sb.pool_uuid == *uuid; });
   }
-  std::vector<std::string> paths = split_paths(pool);
+  // Commas of a path that exists join nothing.
+  std::vector<std::string> paths =
+      names_a_file(pool) ? std::vector<std::string>{pool} : split_paths(pool);
   if (paths.empty()) raise(EINVAL, "pool", "neither a name nor a device was given");
-  if (pool.find('/') != std::string::npos || names_a_file(paths.front())) return paths;
+  if (pool.find('/') != std::string::npos || names_a_file(paths.front())) {
+    if (others == OtherDevices::find) add_other_devices(paths);
+    return paths;
+  }
   return find_devices(pool, [&](const Superblock& sb) { return sb.pool_name == pool; });
 }
 

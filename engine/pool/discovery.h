@@ -40,11 +40,17 @@ std::vector<FoundDevice> scan_devices(
     std::span<const std::string> paths,
     const std::function<void(const std::string&, const std::string&)>& unreadable = nullptr);
 
+// Whether resolve_pool() looks for devices of the pool that were not named.
+enum class OtherDevices { find, leave };
+
 // Turns what a user calls a pool into its device paths: a name or `UUID=…` is looked for on all
-// block devices; anything with a '/' (or naming an existing file) is taken as device paths joined
-// with ','. ENODEV when no pool of that name or UUID is found, ENOTUNIQ when several pools have the
-// name (the message lists their UUIDs).
-std::vector<std::string> resolve_pool(const std::string& pool);
+// block devices; anything with a '/' (or naming an existing file) is taken as a device path, or as
+// several (path_list.h). When those named are block devices, the other devices of their pool are
+// looked for on all block devices and come after them: mount(8) knows one device only. ENODEV when
+// no pool of that name or UUID is found, ENOTUNIQ when several pools have the name (the message
+// lists their UUIDs).
+std::vector<std::string> resolve_pool(const std::string& pool,
+                                      OtherDevices others = OtherDevices::find);
 
 // Opens the devices of a pool; see open_device for mode, holders and errors.
 std::vector<std::unique_ptr<Device>> open_pool_devices(const std::vector<std::string>& paths,

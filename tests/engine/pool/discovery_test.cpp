@@ -78,6 +78,9 @@ TEST_F(Discovery, ResolvePaths) {
   fs::current_path(folder_.path());
   expect("a", {"a"});
   fs::current_path(before);
+  const std::string comma = make_pool("b,c");
+  expect(comma, {comma});
+  expect(a + "," + folder_ / "b" + "\\,c", {a, comma});
   EXPECT_EQ(error_of([] { resolve_pool(""); }), EINVAL);
   EXPECT_EQ(error_of([] { resolve_pool("UUID=zzz"); }), EINVAL);
   EXPECT_EQ(error_of([] { resolve_pool("UUID=01234567-89ab-cdef-0123-456789abcdef"); }), ENODEV);
