@@ -8,15 +8,18 @@
 #include <utility>
 #include <vector>
 
+#include <fcntl.h>
 #include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "engine/base/error.h"
+#include "engine/device/file_descriptor.h"
 #include "engine/device/overlay_device.h"
 #include "engine/names/names.h"
 #include "engine/pool/discovery.h"
+#include "engine/pool/path_list.h"
 #include "engine/pool/pool.h"
 #include "fuse/control/control_tree.h"
 #include "fuse/control/status.h"
@@ -41,14 +44,37 @@ constexpr std::chrono::milliseconds kRetryTime{20};
 // descriptors.
 constexpr std::uint64_t kLeastMlogSize = 2u << 20;
 
-// The name, UUID and devices of a pool, for comparing with the table of mounts.
-std::optional<MountEntry> mount_of(const Options& options) {
+// Throws EBUSY when the pool is mounted, here or in another mount namespace.
+void refuse_mounted(const Options& options, const mpool::Error& busy) {
+  // What the table of mounts may call the pool.
   std::vector<std::string> names{options.pool};
   for (const mpool::FoundDevice& found : mpool::scan_devices(options.device_paths)) {
     names.push_back(found.superblock.pool_name);
     names.push_back("UUID=" + found.superblock.pool_uuid.to_string());
   }
-  return find_pool_mount(read_mounts(), names, options.device_paths);
+  if (const auto mounted = find_pool_mount(read_mounts(), names, options.device_paths)) {
+    mpool::raise(EBUSY, busy.subject(), "in use: the pool is mounted on {}",
+                 mounted->mount_point);
+  }
+  if (const auto mounted = find_pool_mount_elsewhere(names, options.device_paths)) {
+    mpool::raise(EBUSY, busy.subject(),
+                 "in use: the pool is mounted on {} in the mount namespace of process {} ({}); "
+                 "nsenter -m -t {} umount {} unmounts it there",
+                 mounted->mount.mount_point, mounted->process, mounted->program, mounted->process,
+                 mounted->mount.mount_point);
+  }
+}
+
+// A device that can be read but not written to: says how it can be mounted.
+[[noreturn]] void refuse_write_protected(const mpool::Error& error) {
+  const mpool::FileDescriptor readable(::open(error.subject().c_str(), O_RDONLY | O_CLOEXEC));
+  if (!readable) throw error;
+  mpool::raise(error.code(), error.subject(), "{}: it is write-protected; mount with -o ro",
+               error.detail());
+}
+
+bool is_refusal(int code) {
+  return code == EROFS || code == EACCES || code == EPERM;
 }
 
 Devices open_devices(const Options& options) {
@@ -72,11 +98,9 @@ Devices open_devices_patiently(const Options& options) {
     try {
       return open_devices(options);
     } catch (const mpool::Error& error) {
+      if (is_refusal(error.code()) && !options.read_only) refuse_write_protected(error);
       if (error.code() != EBUSY) throw;
-      if (const auto mounted = mount_of(options)) {
-        mpool::raise(EBUSY, error.subject(), "in use: the pool is mounted on {}",
-                     mounted->mount_point);
-      }
+      refuse_mounted(options, error);
       if (std::chrono::steady_clock::now() >= deadline) {
         mpool::raise(EBUSY, error.subject(), "{}: is it mounted already? (see `mpool list`)",
                      error.detail());
@@ -131,8 +155,7 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
                          .readers = readers};
   ControlTree control(time_now());
   control.add_file("status.json", [&] {
-    return status_text(pool, {.mount_point = options.mount_point,
-                              .read_only = options.read_only,
+    return status_text(pool, {.options = options,
                               .foreign = names->foreign(),
                               .open_files = file_system.open_files.count(),
                               .transport = file_system.transport.get(),
@@ -149,21 +172,28 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
   file_system.open_files.close_all();
 }
 
+std::vector<std::string> absolute_paths(std::vector<std::string> paths) {
+  for (std::string& path : paths) {
+    std::error_code error;
+    const auto real = std::filesystem::canonical(path, error);
+    // What cannot be resolved cannot be opened either, and opening says why.
+    path = (error ? std::filesystem::absolute(path) : real).string();
+  }
+  return paths;
+}
+
 }  // namespace
 
 void resolve(Options& options) {
   try {
-    std::string joined;
-    for (const std::string& path : mpool::resolve_pool(options.pool)) {
-      std::error_code error;
-      const auto real = std::filesystem::canonical(path, error);
-      // What cannot be resolved cannot be opened either, and opening says why.
-      options.device_paths.push_back((error ? std::filesystem::absolute(path) : real).string());
-      joined += (joined.empty() ? "" : ",") + options.device_paths.back();
-    }
-    const bool by_devices =
-        options.pool.find('/') != std::string::npos || std::filesystem::exists(options.pool);
-    options.source = by_devices ? joined : options.pool;
+    options.device_paths = absolute_paths(mpool::resolve_pool(options.pool));
+    std::error_code ignored;  // what cannot be looked at is no file
+    const bool by_devices = options.pool.find('/') != std::string::npos ||
+                            std::filesystem::exists(options.pool, ignored);
+    // The devices that were named: mount(8) compares them with fstab.
+    options.source = by_devices ? mpool::join_paths(absolute_paths(mpool::resolve_pool(
+                                      options.pool, mpool::OtherDevices::leave)))
+                                : options.pool;
   } catch (const mpool::Error& error) {
     mpool::raise(error.code(), "pool " + options.pool, "{}", error.what());
   }

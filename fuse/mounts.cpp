@@ -4,8 +4,11 @@
 #include <filesystem>
 #include <fstream>
 #include <ranges>
+#include <set>
 #include <sstream>
 #include <system_error>
+
+#include "engine/pool/path_list.h"
 
 namespace mpoolfs {
 
@@ -39,11 +42,36 @@ std::string resolved(const std::string& path) {
 }
 
 bool lists_device(const std::string& source, std::span<const std::string> device_paths) {
-  for (const auto part : std::views::split(source, ',')) {
-    const std::string path = resolved(std::string(part.begin(), part.end()));
-    if (std::ranges::find(device_paths, path) != device_paths.end()) return true;
+  return std::ranges::any_of(mpool::split_paths(source), [&](const std::string& part) {
+    return std::ranges::find(device_paths, resolved(part)) != device_paths.end();
+  });
+}
+
+// The mount namespace of a process; empty when this process may not know it.
+std::string mount_namespace(const std::filesystem::path& process) {
+  std::error_code ignored;
+  return std::filesystem::read_symlink(process / "ns/mnt", ignored).string();
+}
+
+std::string first_line(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+// The processes that /proc shows.
+std::vector<std::filesystem::path> processes() {
+  std::vector<std::filesystem::path> found;
+  std::error_code ignored;  // without /proc there are none
+  for (std::filesystem::directory_iterator entry("/proc", ignored), end; entry != end;
+       entry.increment(ignored)) {
+    const std::string name = entry->path().filename();
+    if (std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '9'; })) {
+      found.push_back(entry->path());
+    }
   }
-  return false;
+  return found;
 }
 
 }  // namespace
@@ -78,6 +106,20 @@ std::optional<MountEntry> find_pool_mount(std::span<const MountEntry> mounts,
   });
   if (found == mounts.end()) return std::nullopt;
   return *found;
+}
+
+std::optional<MountElsewhere> find_pool_mount_elsewhere(std::span<const std::string> names,
+                                                        std::span<const std::string> device_paths) {
+  std::set<std::string> seen{std::string(), mount_namespace("/proc/self")};
+  for (const std::filesystem::path& process : processes()) {
+    if (!seen.insert(mount_namespace(process)).second) continue;
+    const auto mount = find_pool_mount(read_mounts(process / "mountinfo"), names, device_paths);
+    if (!mount) continue;
+    return MountElsewhere{.process = std::stoi(process.filename()),
+                          .program = first_line(process / "comm"),
+                          .mount = *mount};
+  }
+  return std::nullopt;
 }
 
 std::optional<MountEntry> find_mount(std::span<const MountEntry> mounts,

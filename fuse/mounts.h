@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include <sys/types.h>
+
 namespace mpoolfs {
 
 inline constexpr std::string_view kMountType = "fuse.mpoolfs";
@@ -32,6 +34,16 @@ std::vector<MountEntry> read_mounts(const std::string& table = "/proc/self/mount
 std::optional<MountEntry> find_pool_mount(std::span<const MountEntry> mounts,
                                           std::span<const std::string> names,
                                           std::span<const std::string> device_paths);
+
+// The same in the mount namespaces of other processes (containers, services), as far as this process
+// may look into them.
+struct MountElsewhere {
+  pid_t process = 0;    // one of those that keep the mount
+  std::string program;  // its name
+  MountEntry mount;
+};
+std::optional<MountElsewhere> find_pool_mount_elsewhere(std::span<const std::string> names,
+                                                        std::span<const std::string> device_paths);
 
 // The mount on top of `mount_point` (an absolute path without symbolic links).
 std::optional<MountEntry> find_mount(std::span<const MountEntry> mounts,

@@ -56,6 +56,14 @@ TEST(Mounts, ComparesDevicesByWhatTheyAre) {
   EXPECT_TRUE(find_pool_mount(mounts, {}, paths));
 }
 
+TEST(Mounts, CommasOfDevicePaths) {
+  const std::vector<MountEntry> mounts = {{"0:3", "/c", "fuse.mpoolfs", "/none/x\\,y,/none/z"}};
+  const std::vector<std::string> whole{"/none/x,y"};
+  const std::vector<std::string> part{"/none/x"};
+  EXPECT_TRUE(find_pool_mount(mounts, {}, whole));
+  EXPECT_FALSE(find_pool_mount(mounts, {}, part));
+}
+
 TEST(Mounts, TheUppermostMountCounts) {
   const std::vector<MountEntry> mounts = {{"0:1", "/a", "ext4", "x"}, {"0:2", "/a", "xfs", "y"}};
   EXPECT_EQ(find_mount(mounts, "/a")->type, "xfs");
