@@ -12,6 +12,7 @@
 #include "fuse/daemon.h"
 #include "fuse/mount.h"
 #include "fuse/options.h"
+#include "fuse/remount.h"
 #include "fuse/session.h"
 
 namespace {
@@ -22,6 +23,10 @@ constexpr int kFailure = 1;  // the pool could not be mounted, or the mount ende
 constexpr int kUsage = 2;    // the command line is wrong; nothing was touched
 
 int run(mpoolfs::Options options) {
+  if (options.remount) {
+    mpoolfs::remount(options);
+    return kSuccess;
+  }
   mpoolfs::check_mount_point(options);
   mpoolfs::resolve(options);
   if (options.fake) return kSuccess;

@@ -4,11 +4,14 @@
 #include <array>
 #include <charconv>
 #include <limits>
+#include <ranges>
 #include <sstream>
 #include <string_view>
 
 #include <boost/program_options.hpp>
 #include <fmt/format.h>
+
+#include "fuse/mount_flags.h"
 
 namespace mpoolfs {
 
@@ -32,19 +35,40 @@ constexpr const char* kMountOptions = R"(Mount options (-o):
   native=auto|on|off    whether the kernel reads committed files by itself: where
                         it can (auto, the default), or mounting fails (on)
   workers=N             threads for requests that may block (1 to 256, default 32)
-  rw suid nosuid dev nodev exec noexec atime noatime dirsync
-                        as for every mount, see mount(8)
+  remount               change ro, rw and the options of the next line of a mount
+  rw suid nosuid dev nodev exec noexec noatime dirsync nosymfollow
+                        as for every mount, see mount(8); nosuid and nodev are
+                        the default
 )";
 
-// Options of every mount that libfuse hands to the kernel.
-constexpr std::array<std::string_view, 9> kKernelOptions = {
-    "suid", "nosuid", "dev", "nodev", "exec", "noexec", "atime", "noatime", "dirsync"};
+// Options that are kept as they are, or ask for nothing: those of fstab for mount(8) itself, what
+// is the case anyway, and what allows but does not demand.
+constexpr auto kAcceptedOptions = std::to_array<std::string_view>(
+    {"defaults",      "auto",       "noauto",        "user",     "nouser",     "users",
+     "nousers",       "owner",      "noowner",       "group",    "nogroup",    "nofail",
+     "_netdev",       "relatime",   "norelatime",    "diratime", "nodiratime", "nostrictatime",
+     "lazytime",      "nolazytime", "silent",        "loud",     "nomand",     "noiversion",
+     "user_xattr",    "discard",    "loop",          "default_permissions",
+     "errors=remount-ro"});
 
-// Options of fstab that are for mount(8), or ask for what is so anyway.
-constexpr std::array<std::string_view, 19> kIgnoredOptions = {
-    "defaults",    "async",         "auto",     "noauto",     "user",    "nouser",   "users",
-    "nousers",     "owner",         "group",    "nofail",     "_netdev", "relatime", "norelatime",
-    "strictatime", "nostrictatime", "diratime", "nodiratime", "silent"};
+// Options that cannot be kept, and why.
+struct Refusal {
+  std::string_view option;
+  std::string_view why;
+};
+constexpr std::array kRefusals = {
+    Refusal{"strictatime", "access times are as they were set, reading does not change them"},
+    Refusal{"errors=continue", "after a failed write the device is not written to any more"},
+    Refusal{"errors=panic", "after a failed write the device is not written to any more"}};
+
+// Names of options with values that are for others: mount(8) and programs that read fstab.
+constexpr auto kValuesForOthers =
+    std::to_array<std::string_view>({"comment", "user", "loop"});
+// What mount(8) has done before it calls a helper.
+constexpr auto kValuesOfLoops = std::to_array<std::string_view>({"offset", "sizelimit"});
+// What the table of mounts has, and mount(8) passes on for a remount.
+constexpr auto kValuesOfTable = std::to_array<std::string_view>(
+    {"user_id", "group_id", "max_read", "blksize", "fsname", "subtype"});
 
 template <std::size_t N>
 bool contains(const std::array<std::string_view, N>& list, std::string_view name) {
@@ -88,33 +112,36 @@ unsigned parse_workers(std::string_view text) {
   return value;
 }
 
-void apply_flag(Options& options, std::string_view name) {
+// What calls the program, and how: as a helper of mount(8), told to pass over what it does not know.
+struct Caller {
+  bool helper = false;
+  bool sloppy = false;
+};
+
+// An option that may have a value; false: there is none of that name.
+bool apply_flag(Options& options, std::string_view name) {
+  if (is_mount_flag(name)) options.mount_flags.emplace_back(name);
   if (name == "ro") {
     options.read_only = true;
   } else if (name == "rw") {
     options.read_only = false;
-  } else if (name == "sync") {
+  } else if (name == "sync" || name == "dirsync") {
     options.sync = true;
+  } else if (name == "async") {
+    options.sync = false;
   } else if (name == "force") {
     options.force = true;
   } else if (name == "allow_other") {
     options.allow_other = true;
-  } else if (contains(kKernelOptions, name)) {
-    options.kernel_options.emplace_back(name);
-  } else if (!contains(kIgnoredOptions, name)) {
-    throw UsageError(fmt::format("unknown mount option \"{}\"", name));
+  } else if (name == "remount") {
+    options.remount = true;
+  } else {
+    return is_mount_flag(name);
   }
+  return true;
 }
 
-void apply_mount_option(Options& options, std::string_view option) {
-  if (option.empty() || option.starts_with("x-") || option.starts_with("X-") ||
-      option.starts_with("comment=") || option.starts_with("user=")) {
-    return;  // for mount(8) and others who read fstab
-  }
-  const std::size_t equals = option.find('=');
-  if (equals == std::string_view::npos) return apply_flag(options, option);
-  const std::string_view name = option.substr(0, equals);
-  const std::string_view value = option.substr(equals + 1);
+bool apply_value(Options& options, std::string_view name, std::string_view value) {
   if (name == "uid") {
     options.uid = parse_id(name, value);
   } else if (name == "gid") {
@@ -126,16 +153,44 @@ void apply_mount_option(Options& options, std::string_view option) {
   } else if (name == "workers") {
     options.workers = parse_workers(value);
   } else {
+    return false;
+  }
+  return true;
+}
+
+// Whether the option asks the program for nothing.
+bool is_for_others(const Options& options, const Caller& caller, std::string_view option) {
+  if (option.empty() || option.starts_with("x-") || option.starts_with("X-")) return true;
+  if (contains(kAcceptedOptions, option)) return true;
+  const std::size_t equals = option.find('=');
+  if (equals == std::string_view::npos) return false;
+  const std::string_view name = option.substr(0, equals);
+  return contains(kValuesForOthers, name) || (caller.helper && contains(kValuesOfLoops, name)) ||
+         (options.remount && contains(kValuesOfTable, name));
+}
+
+void apply_mount_option(Options& options, const Caller& caller, std::string_view option) {
+  if (is_for_others(options, caller, option)) return;
+  const auto refusal = std::ranges::find(kRefusals, option, &Refusal::option);
+  if (refusal != kRefusals.end()) {
+    throw UsageError(fmt::format("mount option {}: {}", option, refusal->why));
+  }
+  const std::size_t equals = option.find('=');
+  const bool known = equals == std::string_view::npos
+                         ? apply_flag(options, option)
+                         : apply_value(options, option.substr(0, equals), option.substr(equals + 1));
+  if (!known && !caller.sloppy) {
     throw UsageError(fmt::format("unknown mount option \"{}\"", option));
   }
 }
 
-void apply_mount_options(Options& options, std::string_view list) {
-  while (!list.empty()) {
-    const std::size_t comma = std::min(list.find(','), list.size());
-    apply_mount_option(options, list.substr(0, comma));
-    list.remove_prefix(std::min(comma + 1, list.size()));
+std::vector<std::string> split_options(std::span<const std::string> lists) {
+  std::vector<std::string> options;
+  for (const std::string& list : lists) {
+    for (const auto part : std::views::split(list, ','))
+      options.emplace_back(part.begin(), part.end());
   }
+  return options;
 }
 
 po::options_description own_switches() {
@@ -210,9 +265,11 @@ Options parse_options(std::span<const std::string> arguments, bool helper) {
   options.foreground = options.debug || values.count("foreground") != 0;
   options.fake = values.count("fake") != 0;
   if (values.count("options") != 0) {
-    for (const std::string& list : values["options"].as<std::vector<std::string>>()) {
-      apply_mount_options(options, list);
-    }
+    const Caller caller{.helper = helper, .sloppy = values.count("sloppy") != 0};
+    const auto list = split_options(values["options"].as<std::vector<std::string>>());
+    options.remount = std::ranges::find(list, "remount") != list.end();
+    for (const std::string& option : list)
+      apply_mount_option(options, caller, option);
   }
   take_operands(options, values);
   return options;

@@ -46,20 +46,23 @@ struct Options {
   std::optional<bool> allow_other;  // absent: yes when root mounts
   std::optional<uid_t> uid;
   std::optional<gid_t> gid;
-  std::vector<std::string> kernel_options;  // nosuid, noatime, …: passed on
+  std::vector<std::string> mount_flags;  // ro, nosuid, noatime, … in order (mount_flags.h)
 
   static constexpr unsigned kMaxWorkers = 256;
   TransportChoice transport = TransportChoice::automatic;
   NativeChoice native = NativeChoice::automatic;
   unsigned workers = 32;  // threads for requests that may block, 1..kMaxWorkers
 
-  bool fake = false;  // mount(8) -f: everything but mounting
+  bool remount = false;  // of the mount on mount_point; see remount.h
+  bool fake = false;     // mount(8) -f: everything but mounting
   bool help = false;
   bool version = false;
 };
 
 // Parses the arguments after the program's name. `helper`: called by mount(8) as mount.mpoolfs,
-// with the switches of a mount helper (mount(8), "External helpers"). Throws UsageError.
+// with the switches of a mount helper (mount(8), "External helpers"). Mount options are accepted
+// when they are kept, or when they ask for nothing; others are refused, but with the helper's
+// switch -s ("sloppy") passed over. Throws UsageError.
 Options parse_options(std::span<const std::string> arguments, bool helper);
 
 // For --help.

@@ -1,5 +1,6 @@
 #include "fuse/session.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdarg>
@@ -12,12 +13,14 @@
 
 #include <poll.h>
 #include <spdlog/spdlog.h>
+#include <sys/mount.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "engine/base/error.h"
 #include "engine/device/file_descriptor.h"
 #include "fuse/control/control_ops.h"
+#include "fuse/mount_flags.h"
 #include "fuse/mounts.h"
 #include "fuse/ops/descriptors.h"
 #include "fuse/ops/notifier.h"
@@ -61,6 +64,22 @@ spdlog::level::level_enum to_level(fuse_log_level level) {
   }
 }
 
+// The library does not know these.
+bool is_symlink_flag(std::string_view option) {
+  return option == "nosymfollow" || option == "symfollow";
+}
+
+// Not to be called before the mount is there, nor when requests are answered: the kernel asks
+// nothing.
+void apply_symlink_flags(const Options& options) {
+  if (std::ranges::none_of(options.mount_flags, is_symlink_flag)) return;
+  const unsigned long flags = apply_mount_flags(default_mount_flags(), options.mount_flags);
+  if (::mount(nullptr, options.mount_point.c_str(), nullptr, MS_REMOUNT | MS_BIND | flags,
+              nullptr) != 0) {
+    mpool::raise_system(errno, options.mount_point, "mount option nosymfollow");
+  }
+}
+
 // The library's own form of mount options. A comma inside of a value is escaped.
 std::string mount_arguments(const Options& options) {
   char* joined = nullptr;
@@ -71,9 +90,9 @@ std::string mount_arguments(const Options& options) {
   add("subtype=mpoolfs");
   add("default_permissions");
   if (options.allow_other.value_or(::geteuid() == 0)) add("allow_other");
-  if (options.read_only) add("ro");
-  for (const std::string& option : options.kernel_options)
-    add(option);
+  for (const std::string& option : options.mount_flags) {
+    if (!is_symlink_flag(option)) add(option);
+  }
   std::string arguments = joined;
   std::free(joined);
   return arguments;
@@ -185,6 +204,7 @@ struct Session::Impl {
     mount_session(session.get(), options.mount_point);
     collecting_messages = false;
     try {
+      apply_symlink_flags(options);
       device = device_of(options.mount_point);
       file_system.open_files.on_doubt([device = device](pid_t process, mpool::InodeNumber inode) {
         return has_writing_descriptor(process, device, inode);

@@ -1,8 +1,7 @@
 #include "fuse/control/status.h"
 
+#include <string_view>
 #include <utility>
-
-#include <nlohmann/json.hpp>
 
 #include "engine/device/device.h"
 
@@ -17,9 +16,39 @@ using mpool::Pool;
 Json pool_json(const Pool& pool, const MountFacts& mount) {
   return {{"name", pool.name()},
           {"uuid", pool.uuid().to_string()},
-          {"mounted_on", mount.mount_point},
-          {"read_only", mount.read_only},
+          {"mounted_on", mount.options.mount_point},
+          {"read_only", mount.options.read_only},
           {"foreign", mount.foreign}};
+}
+
+std::string_view to_string(TransportChoice choice) {
+  switch (choice) {
+    case TransportChoice::automatic:
+      return "auto";
+    case TransportChoice::uring:
+      return "uring";
+    case TransportChoice::dev:
+      return "dev";
+  }
+  return {};
+}
+
+std::string_view to_string(NativeChoice choice) {
+  switch (choice) {
+    case NativeChoice::automatic:
+      return "auto";
+    case NativeChoice::on:
+      return "on";
+    case NativeChoice::off:
+      return "off";
+  }
+  return {};
+}
+
+// null for an option that was not given.
+template <typename T>
+Json optional_json(const std::optional<T>& value) {
+  return value ? Json(*value) : Json(nullptr);
 }
 
 Json transport_json(const TransportFacts& transport) {
@@ -93,6 +122,16 @@ Json objects_json(const Pool& pool) {
 
 }  // namespace
 
+Json options_json(const Options& options) {
+  return {{"sync", options.sync},
+          {"force", options.force},
+          {"uid", optional_json(options.uid)},
+          {"gid", optional_json(options.gid)},
+          {"transport", to_string(options.transport)},
+          {"native", to_string(options.native)},
+          {"workers", options.workers}};
+}
+
 std::string status_text(const Pool& pool, const MountFacts& mount) {
   Json devices = Json::array();
   Json classes = Json::array();
@@ -106,6 +145,7 @@ std::string status_text(const Pool& pool, const MountFacts& mount) {
 
   const Json status = {{"version", MPOOLFS_VERSION},
                        {"pool", pool_json(pool, mount)},
+                       {"options", options_json(mount.options)},
                        {"transport", transport_json(mount.transport)},
                        {"native", native_json(mount.native)},
                        {"requests", {{"read", mount.reads}}},

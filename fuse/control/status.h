@@ -5,16 +5,18 @@
 #include <cstdint>
 #include <string>
 
+#include <nlohmann/json.hpp>
+
 #include "engine/pool/pool.h"
 #include "fuse/control/transport_facts.h"
+#include "fuse/options.h"
 #include "fuse/view/native_facts.h"
 
 namespace mpoolfs {
 
 // What the mount knows beside its pool.
 struct MountFacts {
-  std::string mount_point;
-  bool read_only = false;
+  Options options;
   bool foreign = false;  // mpool::Namespace::foreign()
   std::size_t open_files =
       0;  // handles the kernel holds, those of the control directory not counted
@@ -22,6 +24,9 @@ struct MountFacts {
   NativeFacts native;
   std::uint64_t reads = 0;  // READ requests so far
 };
+
+// Those options that last as long as the mount, by their names.
+nlohmann::ordered_json options_json(const Options& options);
 
 // One JSON object, indented, with a newline at the end. Numbers are of the moment, but not all of
 // the same: nothing is stopped for it. Waits for a compaction of an MDC that is under way.

@@ -184,8 +184,12 @@ TEST(Status, SaysWhatThePoolAndTheMountAre) {
   const auto media = mpool::test::create(mpool::test::small_options());
   const auto pool = mpool::test::activate({media});
   mpool::test::add_mblock(*pool);
-  const MountFacts mount{.mount_point = "/some/where\xff",
-                         .read_only = true,
+  Options options;
+  options.mount_point = "/some/where\xff";
+  options.read_only = true;
+  options.uid = 12;
+  options.native = NativeChoice::off;
+  const MountFacts mount{.options = options,
                          .foreign = false,
                          .open_files = 5,
                          .transport = {.name = "dev",
@@ -206,14 +210,21 @@ TEST(Status, SaysWhatThePoolAndTheMountAre) {
   const Json status = Json::parse(text);
 
   EXPECT_EQ(keys(status),
-            (std::set<std::string>{"version", "pool", "transport", "native", "requests", "devices",
-                                   "classes", "mdcs", "objects", "open_files"}));
+            (std::set<std::string>{"version", "pool", "options", "transport", "native", "requests",
+                                   "devices", "classes", "mdcs", "objects", "open_files"}));
   EXPECT_EQ(status["version"], MPOOLFS_VERSION);
   EXPECT_EQ(status["pool"], Json({{"name", "p"},
                                   {"uuid", pool->uuid().to_string()},
                                   {"mounted_on", "/some/where\xef\xbf\xbd"},
                                   {"read_only", true},
                                   {"foreign", false}}));
+  EXPECT_EQ(status["options"], Json({{"sync", false},
+                                     {"force", false},
+                                     {"uid", 12},
+                                     {"gid", nullptr},
+                                     {"transport", "auto"},
+                                     {"native", "off"},
+                                     {"workers", 32}}));
   EXPECT_EQ(status["transport"], Json({{"name", "dev"},
                                        {"reason", "why not uring"},
                                        {"queues", 2},

@@ -35,7 +35,8 @@ TEST(Options, Plain) {
   EXPECT_FALSE(options.allow_other);
   EXPECT_FALSE(options.uid);
   EXPECT_FALSE(options.gid);
-  EXPECT_TRUE(options.kernel_options.empty());
+  EXPECT_TRUE(options.mount_flags.empty());
+  EXPECT_FALSE(options.remount);
   EXPECT_EQ(options.transport, TransportChoice::automatic);
   EXPECT_EQ(options.workers, 32u);
 }
@@ -59,7 +60,7 @@ TEST(Options, MountOptions) {
   EXPECT_EQ(options.allow_other, true);
   EXPECT_EQ(options.uid, 12u);
   EXPECT_EQ(options.gid, 34u);
-  EXPECT_THAT(options.kernel_options, ElementsAre("nosuid", "noatime"));
+  EXPECT_THAT(options.mount_flags, ElementsAre("ro", "nosuid", "noatime"));
 }
 
 TEST(Options, LastOfReadOnlyAndReadWriteCounts) {
@@ -71,8 +72,42 @@ TEST(Options, OptionsOfFstabAreAccepted) {
   const Options options =
       parse({"a", "b", "-o",
              "defaults,,noauto,user,user=me,_netdev,nofail,x-systemd.automount,X-a=b,"
-             "comment=c,relatime"});
-  EXPECT_TRUE(options.kernel_options.empty());
+             "comment=c,relatime,nostrictatime,lazytime,silent,errors=remount-ro,user_xattr,"
+             "default_permissions,discard,loop,loop=/dev/loop3,nomand,owner,group"});
+  EXPECT_TRUE(options.mount_flags.empty());
+  EXPECT_FALSE(options.read_only);
+}
+
+TEST(Options, WhatCannotBeKeptIsRefused) {
+  EXPECT_THAT(usage_error({"-o", "strictatime", "a", "b"}), HasSubstr("reading does not change"));
+  EXPECT_THAT(usage_error({"-o", "errors=continue", "a", "b"}), HasSubstr("not written to"));
+  EXPECT_THAT(usage_error({"-o", "errors=panic", "a", "b"}), HasSubstr("not written to"));
+  EXPECT_THAT(usage_error({"-o", "errors=what", "a", "b"}), HasSubstr("unknown"));
+}
+
+TEST(Options, DirsyncIsSyncAndTheLastOfTwoCounts) {
+  EXPECT_TRUE(parse({"-o", "dirsync", "a", "b"}).sync);
+  EXPECT_FALSE(parse({"-o", "sync,async", "a", "b"}).sync);
+  EXPECT_TRUE(parse({"-o", "async,sync", "a", "b"}).sync);
+}
+
+TEST(Options, Sloppy) {
+  EXPECT_THAT(usage_error({"a", "b", "-o", "fast"}, true), HasSubstr("\"fast\""));
+  EXPECT_EQ(usage_error({"a", "b", "-s", "-o", "fast,speed=9"}, true), "accepted");
+  EXPECT_THAT(usage_error({"a", "b", "-s", "-o", "workers=x"}, true), HasSubstr("workers"));
+  EXPECT_NE(usage_error({"a", "b", "-s", "-o", "ro"}), "accepted");
+}
+
+TEST(Options, OffsetsAreForMount8Alone) {
+  EXPECT_EQ(usage_error({"a", "b", "-o", "loop,offset=4096,sizelimit=1"}, true), "accepted");
+  EXPECT_THAT(usage_error({"a", "b", "-o", "offset=4096"}), HasSubstr("offset"));
+}
+
+TEST(Options, Remount) {
+  const Options options = parse({"a", "b", "-o", "rw,nosuid,user_id=0,group_id=0,remount,ro"});
+  EXPECT_TRUE(options.remount);
+  EXPECT_THAT(options.mount_flags, ElementsAre("rw", "nosuid", "ro"));
+  EXPECT_THAT(usage_error({"-o", "user_id=0", "a", "b"}), HasSubstr("user_id"));
 }
 
 TEST(Options, UnknownMountOptions) {
