@@ -289,7 +289,8 @@ def daemon_of(mount_point):
             continue
         with contextlib.suppress(OSError):
             words = (entry / "cmdline").read_bytes().split(b"\0")
-            if os.fsencode(str(mount_point)) in words and words[0] == os.fsencode(MPOOLFS):
+            # Not by its name: mount(8) has another one for it.
+            if os.fsencode(str(mount_point)) in words and os.path.samefile(entry / "exe", MPOOLFS):
                 return int(entry.name)
     return None
 
