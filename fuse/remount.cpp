@@ -46,16 +46,16 @@ Json status_of(const std::string& point) {
 // mount(8) adds those of fstab to what the user typed.
 void refuse_changes(const Options& options, const Json& status, const std::string& point) {
   const Json wanted = options_json(options);
-  for (const auto& [name, value] : options_json(Options{}).items()) {
-    if (wanted.at(name) == value || wanted.at(name) == status["options"].value(name, value)) {
-      continue;
-    }
+  const Json not_given = options_json(Options{});
+  const Json& has = status.at("options");
+  for (const auto& [name, value] : wanted.items()) {
+    if (value == not_given.at(name) || (has.contains(name) && value == has.at(name))) continue;
     mpool::raise(EINVAL, point, "remount: {} cannot be changed; umount and mount again", name);
   }
 }
 
 void refuse_writing(unsigned long flags, const Json& status, const std::string& point) {
-  if ((flags & MS_RDONLY) != 0 || !status["pool"].value("read_only", false)) return;
+  if ((flags & MS_RDONLY) != 0 || !status.at("pool").value("read_only", false)) return;
   mpool::raise(EROFS, point,
                "remount: the pool was mounted read-only; umount and mount again to write");
 }

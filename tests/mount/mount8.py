@@ -51,9 +51,23 @@ class Mount8(harness.PoolTest):
         if not pathlib.Path("/usr/sbin/mount.mpool").exists():
             install_helpers()
 
+    def setUp(self):
+        self.directory = harness.temporary_directory()
+        self.image = self.directory / "pool.img"
+        # Pools on block devices have names of their own.
+        harness.create_image(self.image, f"mount8-{self.directory.name[-8:]}", self.POOL_SIZE)
+        self.point = self.directory / "mnt"
+        self.point.mkdir()
+        harness.on_exit(self.remove_mount)
+
     def tearDown(self):
         self.umount()
-        super().tearDown()
+
+    def loop_device(self, image, *options):
+        """For the time of the test."""
+        device = run("losetup", *options, "--find", "--show", image).stdout.strip()
+        self.addCleanup(run, "losetup", "--detach", device)
+        return device
 
     def mount(self, *arguments, options="", check=True, source=None, pool_type="mpoolfs"):
         chosen = ",".join(filter(None, [harness.data_path_options()[1], options]))
@@ -84,7 +98,7 @@ class Mount8(harness.PoolTest):
 class Types(Mount8):
     def test_types(self):
         """the helper is found by mpoolfs, by mpool, and by what blkid says of a device"""
-        device = harness.loop_device(self.image)
+        device = self.loop_device(self.image)
         for pool_type, source in (("mpoolfs", self.image), ("mpool", self.image), (None, device)):
             with self.subTest(pool_type):
                 self.mount(source=source, pool_type=pool_type)
@@ -250,7 +264,7 @@ class Table(Mount8):
 
     def test_fstab(self):
         """lines of fstab: mounting by the directory, all of them, twice, remounting, umounting by the device"""
-        device = harness.loop_device(self.image)
+        device = self.loop_device(self.image)
         uuid = run("blkid", "-o", "value", "-s", "UUID", device).stdout.strip()
         with self.fstab(f"UUID={uuid} {self.point} mpool {harness.data_path_options()[1]},noatime 0 0\n"):
             run("mount", self.point)
@@ -308,8 +322,7 @@ class Devices(Mount8):
 
     def test_write_protected(self):
         """of a device or image that cannot be written to the message says how to mount it"""
-        device = run("losetup", "--read-only", "--find", "--show", self.image).stdout.strip()
-        harness.on_exit(run, "losetup", "--detach", device)
+        device = self.loop_device(self.image, "--read-only")
         self.assert_refused(self.mount(source=device, check=False), "write-protected", "-o ro")
         self.mount(source=device, options="ro")
         self.umount()
