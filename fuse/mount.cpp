@@ -69,7 +69,7 @@ void refuse_mounted(const Options& options, const mpool::Error& busy) {
 [[noreturn]] void refuse_write_protected(const mpool::Error& error) {
   const mpool::FileDescriptor readable(::open(error.subject().c_str(), O_RDONLY | O_CLOEXEC));
   if (!readable) throw error;
-  mpool::raise(error.code(), error.subject(), "{}: it is write-protected; mount with -o ro",
+  mpool::raise(error.code(), error.subject(), "{}: write-protected; mount with -o ro",
                error.detail());
 }
 

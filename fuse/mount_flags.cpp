@@ -13,9 +13,7 @@ namespace mpoolfs {
 
 namespace {
 
-// Not in the headers of the C library of Debian 12.
-constexpr unsigned long kNoSymbolicLinks = 256;     // MS_NOSYMFOLLOW
-constexpr unsigned long kNoSymbolicLinksSt = 8192;  // ST_NOSYMFOLLOW
+constexpr unsigned long kNoSymbolicLinksShown = 8192;  // ST_NOSYMFOLLOW
 
 enum class Effect { sets, clears };
 
@@ -42,7 +40,7 @@ struct StatFlag {
 constexpr std::array kStatFlags = {
     StatFlag{ST_RDONLY, MS_RDONLY},   StatFlag{ST_NOSUID, MS_NOSUID},
     StatFlag{ST_NODEV, MS_NODEV},     StatFlag{ST_NOEXEC, MS_NOEXEC},
-    StatFlag{ST_NOATIME, MS_NOATIME}, StatFlag{kNoSymbolicLinksSt, kNoSymbolicLinks}};
+    StatFlag{ST_NOATIME, MS_NOATIME}, StatFlag{kNoSymbolicLinksShown, kNoSymbolicLinks}};
 
 }  // namespace
 

@@ -7,6 +7,9 @@
 
 namespace mpoolfs {
 
+// MS_NOSYMFOLLOW, which the headers of the C library of Debian 12 do not have.
+inline constexpr unsigned long kNoSymbolicLinks = 256;
+
 // What a mount of type fuse has unless its options say otherwise (fusermount3(1) likewise).
 unsigned long default_mount_flags();
 

@@ -37,8 +37,8 @@ constexpr const char* kMountOptions = R"(Mount options (-o):
   workers=N             threads for requests that may block (1 to 256, default 32)
   remount               change ro, rw and the options of the next line of a mount
   rw suid nosuid dev nodev exec noexec noatime dirsync nosymfollow
-                        as for every mount, see mount(8); nosuid and nodev are
-                        the default
+                        as for every mount, see mount(8), but nosuid and nodev
+                        are the default unless mount(8) is used
 )";
 
 // Options that are kept as they are, or ask for nothing: those of fstab for mount(8) itself, what
@@ -60,6 +60,10 @@ constexpr std::array kRefusals = {
     Refusal{"strictatime", "access times are as they were set, reading does not change them"},
     Refusal{"errors=continue", "after a failed write the device is not written to any more"},
     Refusal{"errors=panic", "after a failed write the device is not written to any more"}};
+
+// mount(8) passes on only those that differ from these, also where the user typed them.
+constexpr auto kFlagsOfMount8 =
+    std::to_array<std::string_view>({"suid", "dev", "exec", "atime", "symfollow"});
 
 // Names of options with values that are for others: mount(8) and programs that read fstab.
 constexpr auto kValuesForOthers =
@@ -264,6 +268,7 @@ Options parse_options(std::span<const std::string> arguments, bool helper) {
   options.debug = values.count("debug") != 0;
   options.foreground = options.debug || values.count("foreground") != 0;
   options.fake = values.count("fake") != 0;
+  if (helper) options.mount_flags.assign(kFlagsOfMount8.begin(), kFlagsOfMount8.end());
   if (values.count("options") != 0) {
     const Caller caller{.helper = helper, .sloppy = values.count("sloppy") != 0};
     const auto list = split_options(values["options"].as<std::vector<std::string>>());

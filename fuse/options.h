@@ -62,7 +62,8 @@ struct Options {
 // Parses the arguments after the program's name. `helper`: called by mount(8) as mount.mpoolfs,
 // with the switches of a mount helper (mount(8), "External helpers"). Mount options are accepted
 // when they are kept, or when they ask for nothing; others are refused, but with the helper's
-// switch -s ("sloppy") passed over. Throws UsageError.
+// switch -s ("sloppy") passed over. A helper's mount_flags begin with mount(8)'s defaults. Throws
+// UsageError.
 Options parse_options(std::span<const std::string> arguments, bool helper);
 
 // For --help.

@@ -1,6 +1,5 @@
 #include "fuse/session.h"
 
-#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdarg>
@@ -72,8 +71,8 @@ bool is_symlink_flag(std::string_view option) {
 // Not to be called before the mount is there, nor when requests are answered: the kernel asks
 // nothing.
 void apply_symlink_flags(const Options& options) {
-  if (std::ranges::none_of(options.mount_flags, is_symlink_flag)) return;
   const unsigned long flags = apply_mount_flags(default_mount_flags(), options.mount_flags);
+  if ((flags & kNoSymbolicLinks) == 0) return;
   if (::mount(nullptr, options.mount_point.c_str(), nullptr, MS_REMOUNT | MS_BIND | flags,
               nullptr) != 0) {
     mpool::raise_system(errno, options.mount_point, "mount option nosymfollow");

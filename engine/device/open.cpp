@@ -8,7 +8,9 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/fs.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -41,6 +43,11 @@ struct OpenFile {
   FileDescriptor fd;
   std::uint32_t memory_alignment;  // 1 for page-cache I/O
 };
+
+bool is_write_protected(int block_device) {
+  int read_only = 0;
+  return ::ioctl(block_device, BLKROGET, &read_only) == 0 && read_only != 0;
+}
 
 OpenFile open_direct(const std::string& path, int flags) {
   FileDescriptor fd(::open(path.c_str(), flags | O_DIRECT));
@@ -140,6 +147,10 @@ std::unique_ptr<Device> open_device(const std::string& path, OpenMode mode,
   const bool is_block = check_kind(path);
   const bool writable = mode == OpenMode::activate;
   OpenFile file = open_direct(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+  // The kernel opens such a device for writing all the same, and fails every write.
+  if (writable && is_block && is_write_protected(file.fd.get())) {
+    raise(EROFS, path, "is write-protected");
+  }
   FileDescriptor backing_lock;
   if (mode != OpenMode::peek) {
     backing_lock = lock(file.fd.get(), path, mode, is_block, tolerate);

@@ -30,7 +30,7 @@ using TolerateHolder = std::function<bool(const std::string& path)>;
 // holds a loop device over it exclusively, unless `tolerate` is given: then the caller sees to
 // those (loops.h). The locks end with the Device. What is found in use is tried again for half a
 // second: udev locks devices for moments, and a daemon just unmounted takes one to end. Errors:
-// ENOENT, EACCES, …; EBUSY when locked or held by another; ENOTBLK when it is neither a block
+// ENOENT, EACCES, …; EROFS when it is write-protected; EBUSY when locked or held by another; ENOTBLK when it is neither a block
 // device nor a regular file; EINVAL when its sector size exceeds kPageSize.
 std::unique_ptr<Device> open_device(const std::string& path, OpenMode mode,
                                     const TolerateHolder& tolerate = nullptr);
