@@ -75,7 +75,9 @@ void remount(const Options& options) {
   const std::string point = find_mount_point(options);
   const Json status = status_of(point);
   refuse_changes(options, status, point);
-  const unsigned long flags = apply_mount_flags(mount_flags_of(point), options.mount_flags);
+  unsigned long flags = apply_mount_flags(mount_flags_of(point), options.mount_flags);
+  // Without any flag of access times the kernel keeps those that it has.
+  if ((flags & MS_NOATIME) == 0) flags |= MS_RELATIME;
   refuse_writing(flags, status, point);
   if (options.fake) return;
   if (::mount(nullptr, point.c_str(), nullptr, MS_REMOUNT | flags, nullptr) != 0) {

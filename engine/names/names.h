@@ -172,7 +172,7 @@ struct NamespaceOptions {
   bool read_only = false;  // nothing is written; changes fail with EROFS
   bool sync = false;       // every commit and every change of a directory is durable on return
   // Longest time in which a change not synced reaches the device.
-  std::chrono::milliseconds commit_interval{200};
+  std::chrono::milliseconds commit_interval{500};
   std::uint64_t log_mlog_size = 0;  // bytes of each mlog of a log; 0: one zone
   bool hold_deletes = false;        // as Namespace::hold_deletes(true), from the beginning
 };

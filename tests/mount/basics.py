@@ -392,6 +392,28 @@ class AttributesTest(harness.MountTest):
             self.assertLessEqual({"user.one", "user.big"}, listed)
             self.assertNotIn("user.two", listed)
 
+    def test_far_times(self):
+        """times far in the past and in the future are kept, over remounting"""
+        path = self.write_file("f", b"data")
+        far = {"y1": -62_135_596_800, "y1600": -11_644_473_600, "y2300": 10_413_792_000, "y9999": 253_402_300_799}
+        for name, seconds in far.items():
+            (self.root / name).write_bytes(b"x")
+            os.utime(self.root / name, (seconds, seconds))
+        os.utime(path, ns=(-5_000_000_001, 1_700_000_000_123_456_789))
+        for again in (False, True):
+            if again:
+                self.mnt.remount()
+            for name, seconds in far.items():
+                found = (self.root / name).stat()
+                self.assertEqual((int(found.st_atime), int(found.st_mtime)), (seconds, seconds), name)
+            self.assertEqual((path.stat().st_atime_ns, path.stat().st_mtime_ns),
+                             (-5_000_000_001, 1_700_000_000_123_456_789))
+
+    def test_temporary_file_without_a_name(self):
+        """O_TMPFILE is refused as where a file system has none, so that programs fall back"""
+        with self.fails_with(errno.EOPNOTSUPP):
+            os.open(self.root, os.O_TMPFILE | os.O_RDWR)
+
     def test_facts(self):
         """user.mpool.* of a file are facts that cannot be set"""
         path = self.write_file("f", content(1, 3 * MIB))
