@@ -19,7 +19,8 @@ Json pool_json(const Pool& pool, const MountFacts& mount) {
           {"uuid", pool.uuid().to_string()},
           {"mounted_on", mount.mount_point},
           {"read_only", mount.read_only},
-          {"foreign", mount.foreign}};
+          {"foreign", mount.foreign},
+          {"damage", pool.damage()}};
 }
 
 Json transport_json(const TransportFacts& transport) {

@@ -213,7 +213,8 @@ TEST(Status, SaysWhatThePoolAndTheMountAre) {
                                   {"uuid", pool->uuid().to_string()},
                                   {"mounted_on", "/some/where\xef\xbf\xbd"},
                                   {"read_only", true},
-                                  {"foreign", false}}));
+                                  {"foreign", false},
+                                  {"damage", Json::array()}}));
   EXPECT_EQ(status["transport"], Json({{"name", "dev"},
                                        {"reason", "why not uring"},
                                        {"queues", 2},
