@@ -209,6 +209,9 @@ void Mdc::sync(Ticket ticket) {
 }
 
 void Mdc::sync(std::span<const Point> points) {
+  // Those that come meanwhile share the next write and flush of the log; below, their write would
+  // have to flush what is written here first.
+  if (points.size() == 1) return points.front().mdc->sync(points.front().ticket);
   struct Pending {
     const Point& point;
     Mlog::Written written;

@@ -2,6 +2,8 @@
 // what a crash leaves, and chooses the next flush-set id (README.md; on-media-format, "Reading
 // (open)").
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cerrno>
 
 #include <fmt/format.h>
@@ -18,6 +20,10 @@ namespace {
 constexpr std::uint64_t kStaleWindow = Mlog::kFlushSetSize;
 constexpr std::uint64_t kReadSize = 1u << 20;
 
+// Bytes of the header of a log block.
+constexpr std::size_t kMagicEnd = 2 + Uuid::kSize;
+constexpr std::size_t kFlushSetAt = 28;
+
 // What the blocks up to some point hold.
 struct Content {
   std::uint32_t blocks = 0;
@@ -33,13 +39,14 @@ struct Content {
 // What the pass has found so far.
 class Scan {
  public:
-  Scan(const MlogPlace& place, CompactionSemantics semantics)
-      : place_(place), semantics_(semantics) {}
+  Scan(const MlogPlace& place, CompactionSemantics semantics, OnDamage on_damage)
+      : place_(place), semantics_(semantics), on_damage_(on_damage) {}
 
   // Takes block `index`; false when the log ends before it: it does not belong to the log, or its
   // chunks cannot be (then that is the damage).
   bool take(std::uint32_t index, ConstByteSpan block) {
-    const auto header = own_header(block);
+    auto header = own_header(block);
+    if (!header) header = header_with_flipped_bits(index, block);
     if (!header || header->previous_flush_set != content_.last_set) return false;
     const Content before = content_;
     try {
@@ -114,6 +121,31 @@ class Scan {
     return header;
   }
 
+  // The header of a block that would be the next one of the log, but for a few bits of its version
+  // or magic, which nothing but damage explains. To look at the log it is taken all the same.
+  std::optional<LogBlockHeader> header_with_flipped_bits(std::uint32_t index,
+                                                         ConstByteSpan block) {
+    constexpr int kMostBits = 4;
+    LogBlockHeader header{.magic = place_.uuid,
+                          .previous_flush_set = content_.last_set,
+                          .generation = place_.generation};
+    std::array<std::byte, LogBlockHeader::kSize> expected;
+    header.store(expected);
+    int bits = 0;
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      if (i >= kFlushSetAt && i < kFlushSetAt + sizeof(header.flush_set)) continue;
+      const int flipped = std::popcount(std::to_integer<unsigned>(expected[i] ^ block[i]));
+      if (flipped != 0 && i >= kMagicEnd) return std::nullopt;
+      bits += flipped;
+    }
+    if (bits > kMostBits) return std::nullopt;
+    note_damage(fmt::format("log block {} ({}) is damaged: {} flipped bits in its header", index,
+                            site(index), bits));
+    if (on_damage_ == OnDamage::refuse) return std::nullopt;
+    header.flush_set = load_le<std::uint32_t>(block, kFlushSetAt);
+    return header;
+  }
+
   // inside_set: the block before is of the same flush set.
   void take_chunks(std::uint32_t index, ConstByteSpan block, bool inside_set) {
     std::size_t offset = LogBlockHeader::kSize;
@@ -166,7 +198,8 @@ class Scan {
   }
 
   const MlogPlace& place_;
-  CompactionSemantics semantics_;
+  const CompactionSemantics semantics_;
+  const OnDamage on_damage_;
   Content content_;
   std::uint32_t greatest_set_ = 0;
   bool torn_blocks_ = false;
@@ -185,7 +218,7 @@ void Mlog::Impl::start_tail(std::uint64_t log_end, ConstByteSpan last_page) {
 }
 
 void Mlog::Impl::load(OnDamage on_damage) {
-  Scan scan(place_, semantics_);
+  Scan scan(place_, semantics_, on_damage);
   AlignedBuffer buffer(std::min(place_.capacity, kReadSize));
   bool at_end = false;
   std::uint64_t limit = place_.capacity;
