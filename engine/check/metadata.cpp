@@ -205,9 +205,9 @@ unsigned Loader::settle_pairs() {
       return slot - 1;
     }
     const std::string what =
-        slot == last ? fmt::format("it has only one mlog of MDC{}, which was in use", slot)
-                     : fmt::format("it does not have both mlogs of MDC{}, but those of MDC{}", slot,
-                                   last);
+        slot == last
+            ? fmt::format("it has only one mlog of MDC{}, which was in use", slot)
+            : fmt::format("it does not have both mlogs of MDC{}, but those of MDC{}", slot, last);
     report_.error(Area::metadata, slot_name(0), what, kBackup);
   }
   return last;

@@ -70,9 +70,10 @@ class Scan {
     }
     const std::uint32_t end = content_.blocks;
     if (header->generation > place_.generation) {
-      note_damage(fmt::format("log block {} ({}) has generation {}, but the generation recorded for "
-                              "the log is {}: that record, or the block, is damaged",
-                              index, site(index), header->generation, place_.generation));
+      note_damage(
+          fmt::format("log block {} ({}) has generation {}, but the generation recorded for "
+                      "the log is {}: that record, or the block, is damaged",
+                      index, site(index), header->generation, place_.generation));
       return false;
     }
     greatest_set_ = std::max(greatest_set_, header->flush_set);
@@ -104,8 +105,7 @@ class Scan {
 
  private:
   std::string site(std::uint32_t index) const {
-    return fmt::format("byte {} of {}",
-                       place_.offset + std::uint64_t{index} * place_.sector_size,
+    return fmt::format("byte {} of {}", place_.offset + std::uint64_t{index} * place_.sector_size,
                        place_.device->name());
   }
 
@@ -123,8 +123,7 @@ class Scan {
 
   // The header of a block that would be the next one of the log, but for a few bits of its version
   // or magic, which nothing but damage explains. To look at the log it is taken all the same.
-  std::optional<LogBlockHeader> header_with_flipped_bits(std::uint32_t index,
-                                                         ConstByteSpan block) {
+  std::optional<LogBlockHeader> header_with_flipped_bits(std::uint32_t index, ConstByteSpan block) {
     constexpr int kMostBits = 4;
     LogBlockHeader header{.magic = place_.uuid,
                           .previous_flush_set = content_.last_set,

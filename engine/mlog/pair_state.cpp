@@ -22,9 +22,10 @@ class Pair {
       if (!half.damage.empty()) return in_doubt(fmt::format("{}: {}", half.name, half.damage));
     }
     if (same_generation_ && halves_[0].generation != 0) {
-      return in_doubt(fmt::format("{} and {} have the same generation {}: which of them counts "
-                                  "cannot be told",
-                                  halves_[0].name, halves_[1].name, halves_[0].generation));
+      return in_doubt(
+          fmt::format("{} and {} have the same generation {}: which of them counts "
+                      "cannot be told",
+                      halves_[0].name, halves_[1].name, halves_[0].generation));
     }
     return lower().complete() ? decide_complete() : decide_incomplete();
   }
@@ -42,18 +43,19 @@ class Pair {
   // half that makes it the upper one.
   PairDecision decide_complete() const {
     if (upper().records_after_end || (same_generation_ && upper().written())) {
-      return in_doubt(fmt::format("{} was in use after {}, but the record of the greater generation "
-                                  "of {} is not there",
-                                  upper().name, lower().name, lower().name));
+      return in_doubt(
+          fmt::format("{} was in use after {}, but the record of the greater generation "
+                      "of {} is not there",
+                      upper().name, lower().name, lower().name));
     }
     return {.active = low_, .erase_other = same_generation_ || upper().written()};
   }
 
   PairDecision decide_incomplete() const {
     if (upper().written()) {
-      return in_doubt(fmt::format("{}, whose records should count, {}, but {} is written", lower().name,
-                                  lower().written() ? "has no end of a compaction" : "is empty",
-                                  upper().name));
+      return in_doubt(
+          fmt::format("{}, whose records should count, {}, but {} is written", lower().name,
+                      lower().written() ? "has no end of a compaction" : "is empty", upper().name));
     }
     if (lower().torn_blocks || lower().records != 0) {
       return in_doubt(fmt::format("{} lacks its {}, and {} is empty", lower().name,
@@ -61,9 +63,10 @@ class Pair {
                                   upper().name));
     }
     if (!unused_) {
-      return in_doubt(fmt::format("{} is empty, but by the generations {} and {} the pair was in use: "
-                                  "its first block is lost",
-                                  lower().name, halves_[0].generation, halves_[1].generation));
+      return in_doubt(
+          fmt::format("{} is empty, but by the generations {} and {} the pair was in use: "
+                      "its first block is lost",
+                      lower().name, halves_[0].generation, halves_[1].generation));
     }
     return {.active = low_, .first_use = true, .erase_other = same_generation_};
   }

@@ -48,9 +48,10 @@ void ObjectLoader::finish() {
   for (const ObjectRecord& object : table_.live()) {
     const std::string id = object.id.to_string();
     if (object.id.uniquifier() >= limit) {
-      fault_(fmt::format("{} exists, but the ids handed out end before {} by the last checkpoint: "
-                         "the record of a later one is lost",
-                         id, ObjectId::make(limit, object.id.type(), object.id.slot()).to_string()));
+      fault_(
+          fmt::format("{} exists, but the ids handed out end before {} by the last checkpoint: "
+                      "the record of a later one is lost",
+                      id, ObjectId::make(limit, object.id.type(), object.id.slot()).to_string()));
     }
     if (object.id.is_mblock() && object.layout.zone_count != 1) {
       fault_(fmt::format("mblock {} has {} zones, expected 1", id, object.layout.zone_count));

@@ -435,8 +435,10 @@ TEST_P(MdcTest, StatesOfThePair) {
 
 TEST_P(MdcTest, WhatCanBeReadOfADamagedPair) {
   const std::vector<std::pair<std::array<char, 2>, Records>> states = {
-      {{'v', 'w'}, some_records(0, 3)}, {{'u', 'e'}, some_records(0, 3)},
-      {{'e', 'v'}, some_records(10, 3)}, {{'v', 'c'}, some_records(0, 3)},
+      {{'v', 'w'}, some_records(0, 3)},
+      {{'u', 'e'}, some_records(0, 3)},
+      {{'e', 'v'}, some_records(10, 3)},
+      {{'v', 'c'}, some_records(0, 3)},
       {{'e', 'e'}, Records()}};
   for (const auto& [halves, expected] : states) {
     SCOPED_TRACE(std::string(halves.begin(), halves.end()));

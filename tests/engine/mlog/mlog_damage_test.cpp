@@ -65,8 +65,8 @@ TEST_P(MlogDamage, EveryDamagedBlockBeforeTheLastFlushSet) {
   ASSERT_GT(last_set, 12u);
   const auto damages = {
       +[](ByteSpan block) { std::ranges::fill(block.first(18), std::byte{255}); },  // magic
-      +[](ByteSpan block) { block[24] ^= std::byte{4}; },  // previous id
-      +[](ByteSpan block) { block[32] ^= std::byte{1}; },  // generation
+      +[](ByteSpan block) { block[24] ^= std::byte{4}; },                           // previous id
+      +[](ByteSpan block) { block[32] ^= std::byte{1}; },                           // generation
       +[](ByteSpan block) { block[39] ^= std::byte{1}; },  // generation, greater
       +[](ByteSpan block) { std::ranges::fill(block, std::byte{}); },
   };

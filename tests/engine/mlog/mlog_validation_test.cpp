@@ -98,8 +98,8 @@ TEST_F(MlogValidation, GapsInFlushSetIdsAreFine) {
 TEST_F(MlogValidation, LogEndsAtTheFirstBlockThatDoesNotBelong) {
   const Block good = Block(0, 1).full(10);
   const Block torn = Block(3, 3).full(1);
-  for (const Block& other : {Block(2, 2).full(1), Block(1, 2, 2).full(1),
-                             Block(1, 2, 3, test_uuid(8)).full(1)}) {
+  for (const Block& other :
+       {Block(2, 2).full(1), Block(1, 2, 2).full(1), Block(1, 2, 3, test_uuid(8)).full(1)}) {
     put_all({good, other, torn});
     const auto log = open();
     EXPECT_EQ(lengths(*log), Lengths{10});
