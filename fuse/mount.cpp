@@ -120,6 +120,7 @@ std::unique_ptr<mpool::Pool> activate(const Options& options, Devices devices) {
   try {
     mpool::ActivateOptions activation;
     activation.force = options.force;
+    if (options.read_only) activation.on_damage = mpool::OnDamage::report;
     return mpool::Pool::activate(std::move(devices), activation);
   } catch (const mpool::Error& error) {
     if (error.code() != ENODEV || options.force) throw;
@@ -138,6 +139,15 @@ void warn_if_foreign(const mpool::Namespace& names, const mpool::Pool& pool) {
       pool.name());
 }
 
+void warn_of_damage(const mpool::Pool& pool) {
+  const std::size_t damages = pool.damage().size();
+  if (damages == 0) return;
+  spdlog::warn(
+      "pool {}: DAMAGED in {} places (above, and in .mpool/status.json): the mount shows what can "
+      "be read, files may be missing or old; nothing is written",
+      pool.name(), damages);
+}
+
 void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
   mpool::NamespaceOptions namespace_options;
   namespace_options.read_only = options.read_only;
@@ -149,6 +159,7 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
   namespace_options.hold_deletes = !options.read_only && devices.has_other_readers();
   const auto names = mpool::Namespace::mount(pool, namespace_options);
   warn_if_foreign(*names, pool);
+  warn_of_damage(pool);
   ReaderWatch readers;
   NativeReads native(*names, std::move(devices), options.native, namespace_options.hold_deletes,
                      readers);

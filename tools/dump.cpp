@@ -125,7 +125,8 @@ class Writer {
     for (const auto& [key, value] : {std::pair<const char*, Json>{"pool", pool_json(pool)},
                                      {"devices", devices_json(pool)},
                                      {"config", config_json(pool)},
-                                     {"spares", spares_json(pool)}}) {
+                                     {"spares", spares_json(pool)},
+                                     {"damage", Json(pool.damage())}}) {
       if (json_) {
         print_escaped(out_, "{}\"{}\": {},\n", std::exchange(opening_, " "), key, to_line(value));
       } else {
@@ -188,7 +189,7 @@ int run_dump(Context& context, Arguments arguments) {
   line.add_switch("json", "print JSON");
   if (!line.parse(context, arguments)) return kSuccess;
 
-  const auto pool = inspect_pool(resolve_pool(line.operands().front()));
+  const auto pool = inspect_pool(resolve_pool(line.operands().front()), OnDamage::report);
   Writer writer(context.out, line.has("json"));
   writer.head(*pool);
   writer.begin_list("mdcs");
@@ -198,11 +199,18 @@ int run_dump(Context& context, Arguments arguments) {
   writer.begin_list("objects");
   const std::size_t failed = write_objects(context, writer, *pool);
   writer.end_list("}");
+  const std::size_t damages = pool->damage().size();
+  if (damages != 0) {
+    fmt::print(context.err,
+               "mpool dump: the pool is damaged in {} places, and not all of it is shown: see "
+               "\"damage\"\n",
+               damages);
+  }
   if (failed != 0) {
     print_escaped(context.err, "mpool dump: {} objects could not be read: see \"error\" there\n",
                failed);
   }
-  return failed == 0 ? kSuccess : kFailure;
+  return failed + damages == 0 ? kSuccess : kFailure;
 }
 
 }  // namespace mpool::tools

@@ -16,11 +16,13 @@ namespace {
 
 using Devices = std::vector<std::unique_ptr<Device>>;
 
-std::unique_ptr<Pool> activate_in_memory(Devices devices) {
+std::unique_ptr<Pool> activate_in_memory(Devices devices, OnDamage on_damage) {
   Devices overlays;
   for (auto& device : devices)
     overlays.push_back(std::make_unique<OverlayDevice>(std::move(device)));
-  return Pool::activate(std::move(overlays));
+  ActivateOptions options;
+  options.on_damage = on_damage;
+  return Pool::activate(std::move(overlays), options);
 }
 
 }  // namespace
@@ -41,13 +43,13 @@ Devices open_idle_devices(const std::vector<std::string>& paths, OpenMode mode) 
   }
 }
 
-std::unique_ptr<Pool> inspect_pool(const std::vector<std::string>& paths) {
-  return activate_in_memory(open_pool_devices(paths, OpenMode::inspect));
+std::unique_ptr<Pool> inspect_pool(const std::vector<std::string>& paths, OnDamage on_damage) {
+  return activate_in_memory(open_pool_devices(paths, OpenMode::inspect), on_damage);
 }
 
 std::unique_ptr<Pool> inspect_idle_pool(const std::vector<std::string>& paths) {
   require_one_pool(peek_superblocks(paths));
-  return activate_in_memory(open_idle_devices(paths, OpenMode::inspect));
+  return activate_in_memory(open_idle_devices(paths, OpenMode::inspect), OnDamage::refuse);
 }
 
 std::unique_ptr<Pool> activate_for_change(const std::vector<std::string>& paths) {

@@ -12,7 +12,8 @@ namespace mpool::tools {
 
 // Activates the pool on `paths` so that nothing is ever written to them: recovery, if it is needed,
 // happens in memory. Errors: EBUSY when the pool is active, those of Pool::activate.
-std::unique_ptr<Pool> inspect_pool(const std::vector<std::string>& paths);
+std::unique_ptr<Pool> inspect_pool(const std::vector<std::string>& paths,
+                                   OnDamage on_damage = OnDamage::refuse);
 
 // open_pool_devices(), whose EBUSY says where the pool is mounted if it is.
 std::vector<std::unique_ptr<Device>> open_idle_devices(const std::vector<std::string>& paths,

@@ -5,6 +5,7 @@
 
 #include "engine/base/error.h"
 #include "engine/check/logs.h"
+#include "engine/pool/load.h"
 #include "engine/pool/object_loader.h"
 
 namespace mpool::check {
@@ -74,7 +75,7 @@ class Loader {
     const unsigned pairs = settle_pairs();
     for (unsigned slot = 1; slot <= pairs; ++slot) {
       report_.progress("MDCs", slot, pairs);
-      load_slot(slot);
+      load_slot(slot, pairs);
     }
     check_root();
   }
@@ -89,9 +90,10 @@ class Loader {
   void check_unknown_device(const Member& member);
   void compare_device(const Member& member, DeviceParams& recorded);
   unsigned settle_pairs();
-  void load_slot(unsigned slot);
+  void load_slot(unsigned slot, unsigned last);
   void read_objects(unsigned slot, const Mlog& log);
-  void check_ids(unsigned slot);
+  bool was_finished() const;
+  bool was_used(ObjectId mlog) const;
   void check_root();
 
   Metadata& metadata_;
@@ -113,7 +115,7 @@ void Loader::load_mdc0() {
     halves[i] = {.id = record.id, .place = *place};
   }
   const std::string name = slot_name(0);
-  const Pair pair = examine_pair(report_, Area::metadata, name, halves, false);
+  const Pair pair = examine_pair(report_, Area::metadata, name, halves, PairUse::unknown, false);
   if (pair.log() == nullptr) return;
   PropertyReader reader{report_, name, metadata_.properties};
   read_records(report_, name, *pair.log(), [&](ConstByteSpan record) { reader.take(record); });
@@ -195,31 +197,32 @@ unsigned Loader::settle_pairs() {
     last = std::max(last, static_cast<unsigned>(mlog.id.uniquifier() / 2));
   for (unsigned slot = 1; slot <= last; ++slot) {
     if (has(slot, 0) && has(slot, 1)) continue;
-    if (slot == last) {
+    if (slot == last && has(slot, 0) && !was_used(mdc_log_id(slot, 0))) {
       report_.unfinished(
           Area::metadata, slot_name(0),
           fmt::format("it has only one mlog of MDC{}: creating that was interrupted", slot),
           fmt::format("deleting the only mlog of MDC{}", slot));
       return slot - 1;
     }
-    report_.error(
-        Area::metadata, slot_name(0),
-        fmt::format("it does not have both mlogs of MDC{}, but those of MDC{}", slot, last),
-        kBackup);
+    const std::string what =
+        slot == last
+            ? fmt::format("it has only one mlog of MDC{}, which was in use", slot)
+            : fmt::format("it does not have both mlogs of MDC{}, but those of MDC{}", slot, last);
+    report_.error(Area::metadata, slot_name(0), what, kBackup);
   }
   return last;
 }
 
-void Loader::load_slot(unsigned slot) {
+void Loader::load_slot(unsigned slot, unsigned last) {
   Slot& loaded = *metadata_.slots.emplace_back(std::make_unique<Slot>());
   const auto halves = metadata_.pair_of(mdc_log_id(slot, 0), mdc_log_id(slot, 1));
   loaded.readable = halves.has_value();
   if (!halves) return;
   const std::size_t errors = report_.errors(Area::metadata);
-  const Pair pair = examine_pair(report_, Area::metadata, slot_name(slot), *halves, false);
+  const PairUse use = slot == last && !was_finished() ? PairUse::unused : PairUse::unknown;
+  const Pair pair = examine_pair(report_, Area::metadata, slot_name(slot), *halves, use, false);
   if (pair.log() != nullptr) read_objects(slot, *pair.log());
   loaded.readable = pair.log() != nullptr && report_.errors(Area::metadata) == errors;
-  check_ids(slot);
 }
 
 void Loader::read_objects(unsigned slot, const Mlog& log) {
@@ -229,34 +232,39 @@ void Loader::read_objects(unsigned slot, const Mlog& log) {
       slot, metadata_.properties, into.objects, [&](ObjectId id) { into.checkpoint = id; },
       [&](const std::string& fault) { report_.error(Area::metadata, name, fault, kBackup); });
   read_records(report_, name, log, [&](ConstByteSpan record) { loader.take(record); });
+  loader.finish();
 }
 
-void Loader::check_ids(unsigned slot) {
-  const Slot& loaded = *metadata_.slots[slot];
-  // Before the first checkpoint ids are handed out up to the first that needs one.
-  const std::uint64_t checkpoint = loaded.checkpoint ? loaded.checkpoint->uniquifier() : 0;
-  const std::uint64_t limit = checkpoint + ObjectId::kCheckpointInterval;
-  for (const ObjectRecord& object : loaded.objects.live()) {
-    const std::string id = object.id.to_string();
-    if (object.id.uniquifier() >= limit) {
-      report_.error(
-          Area::metadata, slot_name(slot),
-          fmt::format("{} exists, but the ids handed out end before {} by the last "
-                      "checkpoint: its id could be given to another object",
-                      id, ObjectId::make(limit, object.id.type(), object.id.slot()).to_string()),
-          "copy the pool's content to a new pool");
-    }
-    if (object.id.is_mblock() && object.layout.zone_count != 1) {
-      report_.error(Area::metadata, slot_name(slot),
-                    fmt::format("mblock {} has {} zones, expected 1", id, object.layout.zone_count),
-                    "copy the pool's content to a new pool");
-    }
-  }
+// Creating the pool ends with MPCONFIG and the root mlogs; MDC1 was read as far as it goes.
+bool Loader::was_finished() const {
+  return metadata_.properties.config ||
+         (metadata_.find(root_log_id(0)) && metadata_.find(root_log_id(1)));
+}
+
+bool Loader::was_used(ObjectId mlog) const {
+  const auto record = metadata_.slots[mlog.slot()]->objects.find_committed(mlog);
+  const auto place = record ? metadata_.place_of(*record) : std::nullopt;
+  return place && mpool::was_used(*place);
 }
 
 void Loader::check_root() {
   if (metadata_.slots.size() > 1 && !metadata_.slots[1]->readable) return;
   if (metadata_.find(root_log_id(0)) && metadata_.find(root_log_id(1))) return;
+  bool in_use = metadata_.properties.config.has_value();
+  for (std::size_t slot = 1; slot < metadata_.slots.size(); ++slot) {
+    const Slot& mdc = *metadata_.slots[slot];
+    in_use |= mdc.checkpoint || mdc.objects.live_count() > (slot == 1 ? 1u : 0u);
+  }
+  if (metadata_.slots.size() > 1) {
+    in_use |= was_used(root_log_id(0)) || was_used(root_log_id(1));
+  }
+  if (in_use) {
+    report_.error(Area::metadata, slot_name(1),
+                  "it does not have the mlogs of the root MDC, but the pool was in use: their "
+                  "records are lost",
+                  kBackup);
+    return;
+  }
   report_.unfinished(Area::metadata, metadata_.pool,
                      fmt::format("creating it was interrupted: it has {} MDCs and no root MDC",
                                  metadata_.slots.size() - 1),

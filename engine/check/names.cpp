@@ -255,7 +255,8 @@ void TreeCheck::compare() {
 bool check_names(const Metadata& metadata, Report& report) {
   const auto halves = metadata.pair_of(root_log_id(0), root_log_id(1));
   if (!halves) return false;
-  const Pair pair = examine_pair(report, Area::tree, "root MDC of " + metadata.pool, *halves, true);
+  const Pair pair = examine_pair(report, Area::tree, "root MDC of " + metadata.pool, *halves,
+                                 PairUse::unknown, true);
   if (pair.log() == nullptr) return false;
   TreeCheck tree(metadata, report);
   if (!tree.read(*pair.log())) return false;

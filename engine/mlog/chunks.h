@@ -47,6 +47,8 @@ class ChunkOrder {
   // Takes the next chunk. A record that was begun and is followed by a new one at the start of a
   // block was torn by a failed flush: it is forgotten. ENODATA when the chunk cannot follow.
   Event accept(const std::string& log, std::uint32_t block_index, const Chunk& chunk);
+  // The last chunk was neither a record's last one nor a marker.
+  bool in_record() const { return in_record_; }
 
  private:
   Event begin(const LogSite& site, const Chunk& chunk);

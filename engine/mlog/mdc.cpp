@@ -21,9 +21,9 @@ struct Mdc::Impl {
   Impl(std::string mdc_name, const std::array<Half, 2>& mdc_halves, RecordGeneration record)
       : name(std::move(mdc_name)), halves(mdc_halves), record_generation(std::move(record)) {}
 
-  void recover();
-  void choose_active(const std::array<bool, 2>& unfinished);
-  std::unique_ptr<Mlog> open_half(unsigned half, bool& unfinished);
+  void recover(const OpenOptions& options);
+  void finish();
+  FoundLog open_half(unsigned half, OnDamage on_damage);
   Ticket first_use();
   void erase(unsigned half);
   void forget(unsigned half, std::uint64_t generation);
@@ -50,55 +50,59 @@ struct Mdc::Impl {
   Ticket base = 0;
   Ticket settled = 0;
   Ticket last = 0;  // given out; the owner's
+  std::string damage;      // constant after open()
+  PairDecision unfinished;  // what finish() has to do
   bool undecided =
       false;  // the owner's: a switch failed, only the next open() knows which half counts
 };
 
-std::unique_ptr<Mlog> Mdc::Impl::open_half(unsigned half, bool& unfinished) {
+FoundLog Mdc::Impl::open_half(unsigned half, OnDamage on_damage) {
   try {
-    return Mlog::open(halves[half].place, CompactionSemantics::on);
+    logs[half] = Mlog::open(halves[half].place, CompactionSemantics::on, OnDamage::report);
+    return describe(*logs[half]);
   } catch (const Error& error) {
-    if (error.code() != EMSGSIZE) throw;
-    unfinished = true;
-    return nullptr;
+    if (on_damage == OnDamage::refuse) throw;
+    return {.name = half_name(half),
+            .generation = halves[half].place.generation,
+            .damage = error.detail()};
   }
 }
 
-void Mdc::Impl::choose_active(const std::array<bool, 2>& unfinished) {
-  const std::uint64_t first = halves[0].place.generation;
-  const std::uint64_t second = halves[1].place.generation;
-  if (unfinished[0] && unfinished[1]) {
-    raise(ENODATA, name, "unusable: neither {} nor {} has a finished compaction", half_name(0),
-          half_name(1));
-  }
-  if (first == second && first != 0) {
-    raise(ENODATA, name, "unusable: {} and {} have the same generation {}", half_name(0),
-          half_name(1), first);
-  }
-  active = unfinished[0] || (!unfinished[1] && second < first) ? 1 : 0;
-}
-
-void Mdc::Impl::recover() {
-  std::array<bool, 2> unfinished{};
+void Mdc::Impl::recover(const OpenOptions& options) {
+  std::array<FoundLog, 2> found;
   for (unsigned half : {0u, 1u})
-    logs[half] = open_half(half, unfinished[half]);
-  choose_active(unfinished);
-  const unsigned other = 1 - active;
-  const bool same = halves[0].place.generation == halves[1].place.generation;
-  if (unfinished[other] || same || !logs[other]->empty()) {
-    if (!same) {
-      spdlog::info("{}: erasing {} after {} compaction", name, half_name(other),
-                   unfinished[other] ? "an unfinished" : "a finished but not recorded");
+    found[half] = open_half(half, options.on_damage);
+  const PairDecision decision = decide_pair(found, options.use);
+  active = decision.active;
+  if (decision.doubt.empty()) {
+    unfinished = decision;
+    if (decision.erase_other && found[1 - active].written()) {
+      spdlog::info("{}: erasing {} after {} compaction", name, half_name(1 - active),
+                   found[1 - active].has_end ? "a finished but not recorded" : "an unfinished");
     }
-    erase(other);
+    return;
   }
-  if (logs[active]->empty()) base = last - first_use();
+  if (options.on_damage == OnDamage::refuse) {
+    const bool blank = !found[0].written() && !found[1].written() && found[0].damage.empty() &&
+                       found[1].damage.empty();
+    raise(blank ? ENXIO : ENODATA, name, "{}", decision.doubt);
+  }
+  if (logs[active] == nullptr) active = 1 - active;
+  if (logs[active] == nullptr) raise(ENODATA, name, "{}", decision.doubt);
+  damage = decision.doubt;
+}
+
+void Mdc::Impl::finish() {
+  const PairDecision todo = std::exchange(unfinished, {});
+  // Before the other half is erased: generations other than 0 prove that the pair was used.
+  if (todo.first_use) base = last - first_use();
+  if (todo.erase_other) erase(1 - active);
 }
 
 // Two flushes: a log that got no further than its first marker is then simply empty of records.
 Mdc::Ticket Mdc::Impl::first_use() {
   Mlog& log = *logs[active];
-  log.sync(log.append_compaction_start());
+  if (!log.facts().has_compaction_start) log.sync(log.append_compaction_start());
   const Ticket end = log.append_compaction_end();
   log.sync(end);
   return end;
@@ -133,21 +137,17 @@ void Mdc::Impl::erase(unsigned half) {
 
 // Starts `half` over as an empty log of `new_generation`, which is durable.
 void Mdc::Impl::forget(unsigned half, std::uint64_t new_generation) {
-  MlogPlace place = halves[half].place;
+  const MlogPlace& place = halves[half].place;
   try {
     place.device->discard(place.offset, place.capacity);
   } catch (const Error& error) {
     spdlog::warn("{}: discard of {}: {}", name, place.name, error.what());
   }
-  if (logs[half]) {
-    logs[half]->reset(new_generation);
-  } else {
-    place.generation = new_generation;
-    logs[half] = Mlog::open(place, CompactionSemantics::on);
-  }
+  logs[half]->reset(new_generation);
 }
 
 void Mdc::Impl::check_decided() const {
+  if (!damage.empty()) raise(EIO, name, "opened for reading only, it is damaged: {}", damage);
   if (undecided) {
     raise(EIO, name, "unusable for writing: a compaction failed when {} was to take over",
           half_name(1 - active));
@@ -187,10 +187,15 @@ Mdc::Mdc(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Mdc::~Mdc() = default;
 
 std::unique_ptr<Mdc> Mdc::open(std::string name, const std::array<Half, 2>& halves,
-                               RecordGeneration record_generation) {
+                               RecordGeneration record_generation, OpenOptions options) {
   auto impl = std::make_unique<Impl>(std::move(name), halves, std::move(record_generation));
-  impl->recover();
+  impl->recover(options);
+  if (options.finish == OpenOptions::Finish::at_once) impl->finish();
   return std::unique_ptr<Mdc>(new Mdc(std::move(impl)));
+}
+
+void Mdc::finish() {
+  impl_->finish();
 }
 
 Mdc::Ticket Mdc::append(ConstByteSpan record) {
@@ -204,6 +209,9 @@ void Mdc::sync(Ticket ticket) {
 }
 
 void Mdc::sync(std::span<const Point> points) {
+  // Those that come meanwhile share the next write and flush of the log; below, their write would
+  // have to flush what is written here first.
+  if (points.size() == 1) return points.front().mdc->sync(points.front().ticket);
   struct Pending {
     const Point& point;
     Mlog::Written written;
@@ -256,6 +264,17 @@ Mdc::Facts Mdc::facts() const {
           .ids = {impl_->halves[0].id, impl_->halves[1].id},
           .generations = {impl_->generation(0), impl_->generation(1)},
           .log = impl_->logs[impl_->active]->facts()};
+}
+
+Mdc::State Mdc::state() const {
+  const std::shared_lock lock(impl_->roles);
+  return {.active = impl_->active,
+          .generations = {impl_->generation(0), impl_->generation(1)},
+          .end = impl_->logs[impl_->active]->end()};
+}
+
+const std::string& Mdc::damage() const {
+  return impl_->damage;
 }
 
 }  // namespace mpool

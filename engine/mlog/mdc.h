@@ -11,6 +11,7 @@
 
 #include "engine/format/object_id.h"
 #include "engine/mlog/mlog.h"
+#include "engine/mlog/pair_state.h"
 
 namespace mpool {
 
@@ -28,11 +29,27 @@ class Mdc {
   // MDC): called before the half's zones are discarded and used again.
   using RecordGeneration = std::function<void(ObjectId half, std::uint64_t generation)>;
 
-  // Opens the pair, finishing what a crash interrupted (recovery as in the format). `name` = "MDC3
-  // of pool p". Errors: ENODATA when the MDC is unusable; those of Mlog::open.
+  struct OpenOptions {
+    PairUse use = PairUse::unknown;
+    // report: damage() says what is wrong, the records are those that can be read, append() and
+    // compact() throw EIO, and nothing was written.
+    OnDamage on_damage = OnDamage::refuse;
+    // later: nothing is written before finish(), which the caller owes before any change.
+    enum class Finish { at_once, later } finish = Finish::at_once;
+  };
+  // Opens the pair, finishing what a crash interrupted, as far as the media proves that it was
+  // interrupted (README.md, "Pairs"). `name` = "MDC3 of pool p". Errors: ENODATA when the media
+  // does not prove what the MDC holds (the message says which block of which log), ENXIO the same,
+  // and there is no block of it at all; nothing was written. Those of Mlog::open.
   static std::unique_ptr<Mdc> open(std::string name, const std::array<Half, 2>& halves,
-                                   RecordGeneration record_generation);
+                                   RecordGeneration record_generation, OpenOptions options);
+  static std::unique_ptr<Mdc> open(std::string name, const std::array<Half, 2>& halves,
+                                   RecordGeneration record_generation) {
+    return open(std::move(name), halves, std::move(record_generation), OpenOptions{});
+  }
   ~Mdc();
+  // Does what open() left to be done; not of a damaged one.
+  void finish();
 
   using Ticket = std::uint64_t;
   // Appends one record to the active log. EFBIG when it is full: the caller compacts and tries
@@ -73,6 +90,18 @@ class Mdc {
     Mlog::Facts log;  // of the active half
   };
   Facts facts() const;
+
+  // What the next open() finds if nothing is appended any more; it covers what sync() was called
+  // for.
+  struct State {
+    unsigned active = 0;  // index of the active half
+    std::array<std::uint64_t, 2> generations{};
+    Mlog::End end;  // of the active half
+    bool operator==(const State&) const = default;
+  };
+  State state() const;
+  // With OnDamage::report: what is wrong with the pair; empty: nothing.
+  const std::string& damage() const;
 
  private:
   struct Impl;

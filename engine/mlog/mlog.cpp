@@ -71,7 +71,7 @@ Mlog::Impl::Impl(const MlogPlace& place, CompactionSemantics semantics)
 
 void Mlog::Impl::check_usable() const {
   if (!failure_.empty()) {
-    raise(EIO, place_.name, "no appends after a failed flush ({})", failure_);
+    raise(EIO, place_.name, "no appends after a failed flush, or to a damaged log ({})", failure_);
   }
 }
 
@@ -211,14 +211,15 @@ std::optional<Mlog::Written> Mlog::Impl::write(Ticket ticket) {
       lock, false, [&] { return written_ >= ticket; }, [&] { return writing_upto_ >= ticket; });
   if (durable_ >= ticket) return std::nullopt;
   check_usable();  // of what a flush failed for after it was written nothing is known
-  return Written{.device = place_.device, .ticket = written_, .blocks = written_blocks_};
+  return Written{
+      .device = place_.device, .ticket = written_, .flush_set = written_end_.flush_set};
 }
 
 void Mlog::Impl::flushed(const Written& written) {
   const std::lock_guard lock(mutex_);
   if (written.ticket <= durable_) return;
   durable_ = written.ticket;
-  durable_blocks_ = written.blocks;
+  durable_set_ = written.flush_set;
 }
 
 // Gives the blocks not written yet their headers, all of one flush set.
@@ -303,13 +304,15 @@ void Mlog::Impl::write_until(Lock& lock, bool make_durable, Done done, Covered c
 void Mlog::Impl::write_out(Lock& lock, bool make_durable) {
   check_usable();
   const Ticket ticket = appended_;
+  const Ticket written = written_;
   const std::uint32_t blocks = end_;
+  const std::uint32_t set_before = written_end_.flush_set;
   const std::size_t length = dirty_ ? take_flight() : 0;
-  // What is written but not durable must stay within the window in which open() looks for flush-set
-  // ids that a crash left behind the end: otherwise an id could be given twice, and old blocks
-  // taken for new ones.
-  const bool flush_first = length > 0 && written_blocks_ > durable_blocks_ &&
-                           bytes(blocks - durable_blocks_) > kFlushSetSize;
+  const End end = length > 0 ? End{blocks, next_set_ - 1} : written_end_;
+  // The flush sets before must be durable: only then does a block of this one prove that they were
+  // whole once, and only one set can be torn by a crash (open() finds its ids within kFlushSetSize
+  // past the end).
+  const bool flush_first = length > 0 && set_before != durable_set_;
   ++writes_;
   writing_ = true;
   writing_upto_ = ticket;
@@ -326,14 +329,14 @@ void Mlog::Impl::write_out(Lock& lock, bool make_durable) {
   }
   in_flight_ = {};
   if (flush_first) {
-    durable_ = written_;
-    durable_blocks_ = written_blocks_;
+    durable_ = std::max(durable_, written);
+    durable_set_ = set_before;
   }
   written_ = ticket;
-  written_blocks_ = blocks;
+  written_end_ = end;
   if (make_durable) {
     durable_ = written_;
-    durable_blocks_ = written_blocks_;
+    durable_set_ = end.flush_set;
   }
 }
 
@@ -350,10 +353,17 @@ void Mlog::Impl::reset(std::uint64_t generation) {
   tail_ = {};
   in_flight_ = {};
   fill_ = 0;
-  end_ = first_unwritten_ = written_blocks_ = durable_blocks_ = 0;
+  end_ = first_unwritten_ = 0;
+  written_end_ = {};
+  durable_set_ = 0;
   previous_set_ = 0;
   next_set_ = 1;
   written_ = durable_ = appended_;
+}
+
+Mlog::End Mlog::Impl::end() const {
+  const std::lock_guard lock(mutex_);
+  return written_end_;
 }
 
 Mlog::Impl::Window Mlog::Impl::fetch(std::uint64_t from, ByteSpan into) const {
@@ -388,10 +398,11 @@ Mlog::Impl::Window Mlog::Impl::fetch(std::uint64_t from, ByteSpan into) const {
 Mlog::Mlog(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Mlog::~Mlog() = default;
 
-std::unique_ptr<Mlog> Mlog::open(const MlogPlace& place, CompactionSemantics semantics) {
+std::unique_ptr<Mlog> Mlog::open(const MlogPlace& place, CompactionSemantics semantics,
+                                 OnDamage on_damage) {
   check_place(place);
   auto impl = std::make_unique<Impl>(place, semantics);
-  impl->load();
+  impl->load(on_damage);
   return std::unique_ptr<Mlog>(new Mlog(std::move(impl)));
 }
 
@@ -448,6 +459,12 @@ bool Mlog::fits(std::uint64_t length) const {
 }
 Mlog::Facts Mlog::facts() const {
   return impl_->facts();
+}
+const Mlog::OpenInfo& Mlog::opened() const {
+  return impl_->opened();
+}
+Mlog::End Mlog::end() const {
+  return impl_->end();
 }
 
 }  // namespace mpool

@@ -33,6 +33,11 @@ enum class CompactionSemantics {
   on,   // a non-empty log starts with CSTART and has exactly one CEND
 };
 
+enum class OnDamage {
+  refuse,  // throw; nothing is written
+  report,  // go on with what can be read, to look at it only
+};
+
 // A position between two records (before the chunk at `offset` of block `block`). Ordered by place.
 struct MlogPosition {
   std::uint32_t block = 0;
@@ -47,16 +52,22 @@ class MlogReader;
 // Threads: all functions may be called at the same time, but for reset(), which wants to be alone.
 // Durability: append() puts a record in memory, where readers see it at once; sync() makes it
 // durable. Syncs that come while one is under way share the next one. The buffer is written (not
-// made durable) by itself when it holds kFlushSetSize bytes. A failed write or flush makes the log
-// unusable for appending (EIO) until it is opened anew; reading goes on.
+// made durable) by itself when it holds kFlushSetSize bytes. A flush set is written only when the
+// one before it is durable: open() relies on that to tell damage from a flush that was cut short
+// (README.md). What open() found counts as written, not as durable. A failed write or flush makes
+// the log unusable for appending (EIO) until it is opened anew; reading goes on.
 class Mlog {
  public:
   static constexpr std::size_t kFlushSetSize = 1u << 20;  // most bytes of one flush set
 
-  // Reads and validates the whole log. Errors: ENODATA when it is corrupt (the message says where
+  // Reads and validates the whole log. Errors: ENODATA when it is damaged (the message says where
   // and how), EMSGSIZE with compaction semantics when a compaction did not finish, EIO and others
   // from the device.
-  static std::unique_ptr<Mlog> open(const MlogPlace& place, CompactionSemantics semantics);
+  //
+  // With OnDamage::report a damaged log is opened as far as it can be read: opened() says what is
+  // damaged, appends throw EIO; so is one of a compaction that did not finish, which takes appends.
+  static std::unique_ptr<Mlog> open(const MlogPlace& place, CompactionSemantics semantics,
+                                    OnDamage on_damage = OnDamage::refuse);
   ~Mlog();
 
   // Names a point in the sequence of appends; greater = later. For sync().
@@ -81,7 +92,7 @@ class Mlog {
   struct Written {
     Device* device;  // to be flushed
     Ticket ticket;
-    std::uint32_t blocks;
+    std::uint32_t flush_set;
   };
   std::optional<Written> write(Ticket ticket);
   void flushed(const Written& written);
@@ -111,6 +122,26 @@ class Mlog {
     bool has_compaction_end = false;
   };
   Facts facts() const;
+
+  // What open() found beside the records.
+  struct OpenInfo {
+    // Not empty: a block is damaged, and the log was opened up to it. Which one, where, and how that
+    // is known.
+    std::string damage;
+    // Blocks of this log and generation lie past its end, as a flush that was cut short leaves them.
+    bool torn_blocks = false;
+    bool records_after_compaction_end = false;
+  };
+  const OpenInfo& opened() const;
+
+  // Where the next open() finds the end of the log if nothing is appended any more. It covers what
+  // was written: all that sync() was called for.
+  struct End {
+    std::uint32_t blocks = 0;
+    std::uint32_t flush_set = 0;  // current id of the last block; 0: the log is empty
+    bool operator==(const End&) const = default;
+  };
+  End end() const;
 
  private:
   friend class MlogReader;

@@ -39,7 +39,7 @@ struct Mlog::Impl {
   explicit Impl(const MlogPlace& place, CompactionSemantics semantics);
 
   // Reads and validates the log (mlog_open.cpp).
-  void load();
+  void load(OnDamage on_damage);
 
   // Appends a record, or a marker (no parts).
   Ticket append(ChunkType kind, std::span<const ConstByteSpan> parts);
@@ -50,6 +50,8 @@ struct Mlog::Impl {
   void reset(std::uint64_t generation);
   bool fits(std::uint64_t length) const;
   Facts facts() const;
+  const OpenInfo& opened() const { return opened_; }
+  End end() const;
 
   // What a reader gets of the log, as of one moment.
   struct Window {
@@ -117,8 +119,9 @@ struct Mlog::Impl {
   Ticket appended_ = 0;
   Ticket written_ = 0;
   Ticket durable_ = 0;
-  std::uint32_t written_blocks_ = 0;
-  std::uint32_t durable_blocks_ = 0;  // at least so many are durable
+  End written_end_;
+  std::uint32_t durable_set_ = 0;  // flush set up to which all is known to be durable
+  OpenInfo opened_;  // constant after load()
 };
 
 }  // namespace mpool

@@ -1,7 +1,12 @@
-// Opening a log: one pass over its blocks that finds the end, checks the chunks and chooses the
-// next flush-set id (on-media-format, "Reading (open)").
+// Opening a log: one pass over its blocks that finds the end, checks the chunks, tells damage from
+// what a crash leaves, and chooses the next flush-set id (README.md; on-media-format, "Reading
+// (open)").
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cerrno>
+
+#include <fmt/format.h>
 
 #include "engine/base/error.h"
 #include "engine/mlog/chunks.h"
@@ -10,54 +15,104 @@
 namespace mpool {
 namespace {
 
-// How far past the end flush-set ids of failed flushes are looked for: the most that the writer
-// leaves written but not durable (Mlog::Impl::write_out).
+// How far past the end, and past each block of the log found there, others are looked for: the most
+// that a flush writes.
 constexpr std::uint64_t kStaleWindow = Mlog::kFlushSetSize;
 constexpr std::uint64_t kReadSize = 1u << 20;
+
+// Bytes of the header of a log block.
+constexpr std::size_t kMagicEnd = 2 + Uuid::kSize;
+constexpr std::size_t kFlushSetAt = 28;
+
+// What the blocks up to some point hold.
+struct Content {
+  std::uint32_t blocks = 0;
+  std::uint32_t last_set = 0;
+  bool has_start = false;
+  bool has_end = false;
+  bool records_after_end = false;
+  std::uint64_t records = 0;
+  std::uint64_t payload = 0;
+  ChunkOrder order;
+};
 
 // What the pass has found so far.
 class Scan {
  public:
-  Scan(const MlogPlace& place, CompactionSemantics semantics)
-      : place_(place), semantics_(semantics) {}
+  Scan(const MlogPlace& place, CompactionSemantics semantics, OnDamage on_damage)
+      : place_(place), semantics_(semantics), on_damage_(on_damage) {}
 
-  // Takes block `index`; false when it does not belong to the log.
+  // Takes block `index`; false when the log ends before it: it does not belong to the log, or its
+  // chunks cannot be (then that is the damage).
   bool take(std::uint32_t index, ConstByteSpan block) {
-    const auto header = own_header(block);
-    if (!header || header->previous_flush_set != last_set) return false;
-    last_set = header->flush_set;
-    greatest_set = std::max(greatest_set, last_set);
-    blocks = index + 1;
-    std::size_t offset = LogBlockHeader::kSize;
-    while (const auto chunk = chunk_at(place_.name, index, block, offset)) {
-      take_chunk(index, *chunk);
-      offset = chunk->end;
+    auto header = own_header(block);
+    if (!header) header = header_with_flipped_bits(index, block);
+    if (!header || header->previous_flush_set != content_.last_set) return false;
+    const Content before = content_;
+    try {
+      take_chunks(index, block, header->previous_flush_set == header->flush_set);
+    } catch (const Error& error) {
+      content_ = before;
+      note_damage(fmt::format("{} ({})", error.detail(), site(index)));
+      return false;
+    }
+    content_.last_set = header->flush_set;
+    greatest_set_ = std::max(greatest_set_, header->flush_set);
+    content_.blocks = index + 1;
+    return true;
+  }
+
+  // Looks at a block past the end. True when it is one of the log.
+  bool look_past(std::uint32_t index, ConstByteSpan block) {
+    const auto header = LogBlockHeader::load(block);
+    if (!header || header->magic != place_.uuid || header->generation < place_.generation) {
+      return false;
+    }
+    const std::uint32_t end = content_.blocks;
+    if (header->generation > place_.generation) {
+      note_damage(
+          fmt::format("log block {} ({}) has generation {}, but the generation recorded for "
+                      "the log is {}: that record, or the block, is damaged",
+                      index, site(index), header->generation, place_.generation));
+      return false;
+    }
+    greatest_set_ = std::max(greatest_set_, header->flush_set);
+    torn_blocks_ = true;
+    // It begins a flush set, so the sets before it were durable: no flush tore them.
+    if (header->previous_flush_set != header->flush_set) {
+      note_damage(fmt::format("log block {} ({}) is damaged{}: log block {} continues the log", end,
+                              site(end), index > end ? "" : ", or the one before it is", index));
     }
     return true;
   }
 
-  // A block past the end: counts only for the flush-set ids.
-  void take_stale(ConstByteSpan block) {
-    if (const auto header = own_header(block)) {
-      greatest_set = std::max(greatest_set, header->flush_set);
+  // Throws for what the log cannot be opened with.
+  void check() const {
+    if (!damage_.empty()) raise(ENODATA, place_.name, "{}", damage_);
+    if (content_.has_start && !content_.has_end) {
+      raise(EMSGSIZE, place_.name, "compaction did not finish: no end marker in {} blocks",
+            content_.blocks);
     }
   }
 
-  void finish() const {
-    if (has_start && !has_end) {
-      raise(EMSGSIZE, place_.name, "compaction did not finish: no end marker in {} blocks", blocks);
-    }
+  const Content& content() const { return content_; }
+  std::uint32_t greatest_set() const { return greatest_set_; }
+  Mlog::OpenInfo info() const {
+    return {.damage = damage_,
+            .torn_blocks = torn_blocks_,
+            .records_after_compaction_end = content_.records_after_end};
   }
-
-  std::uint32_t blocks = 0;
-  std::uint32_t last_set = 0;
-  std::uint32_t greatest_set = 0;
-  bool has_start = false;
-  bool has_end = false;
-  std::uint64_t records = 0;
-  std::uint64_t payload = 0;
 
  private:
+  std::string site(std::uint32_t index) const {
+    return fmt::format("byte {} of {}", place_.offset + std::uint64_t{index} * place_.sector_size,
+                       place_.device->name());
+  }
+
+  void note_damage(std::string what) {
+    if (damage_.empty()) damage_ = std::move(what);
+  }
+
   std::optional<LogBlockHeader> own_header(ConstByteSpan block) const {
     auto header = LogBlockHeader::load(block);
     if (header && (header->magic != place_.uuid || header->generation != place_.generation)) {
@@ -66,10 +121,53 @@ class Scan {
     return header;
   }
 
-  void take_chunk(std::uint32_t index, const Chunk& chunk) {
+  // The header of a block that would be the next one of the log, but for a few bits of its version
+  // or magic, which nothing but damage explains. To look at the log it is taken all the same.
+  std::optional<LogBlockHeader> header_with_flipped_bits(std::uint32_t index, ConstByteSpan block) {
+    constexpr int kMostBits = 4;
+    LogBlockHeader header{.magic = place_.uuid,
+                          .previous_flush_set = content_.last_set,
+                          .generation = place_.generation};
+    std::array<std::byte, LogBlockHeader::kSize> expected;
+    header.store(expected);
+    int bits = 0;
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      if (i >= kFlushSetAt && i < kFlushSetAt + sizeof(header.flush_set)) continue;
+      const int flipped = std::popcount(std::to_integer<unsigned>(expected[i] ^ block[i]));
+      if (flipped != 0 && i >= kMagicEnd) return std::nullopt;
+      bits += flipped;
+    }
+    if (bits > kMostBits) return std::nullopt;
+    note_damage(fmt::format("log block {} ({}) is damaged: {} flipped bits in its header", index,
+                            site(index), bits));
+    if (on_damage_ == OnDamage::refuse) return std::nullopt;
+    header.flush_set = load_le<std::uint32_t>(block, kFlushSetAt);
+    return header;
+  }
+
+  // inside_set: the block before is of the same flush set.
+  void take_chunks(std::uint32_t index, ConstByteSpan block, bool inside_set) {
+    std::size_t offset = LogBlockHeader::kSize;
+    while (const auto chunk = chunk_at(place_.name, index, block, offset)) {
+      take_chunk(index, *chunk, inside_set);
+      offset = chunk->end;
+    }
+    if (block.size() - offset < ChunkHeader::kSize) return;
+    const ConstByteSpan rest = block.subspan(offset);
+    if (std::ranges::any_of(rest, [](std::byte byte) { return byte != std::byte{0}; })) {
+      raise_corrupt({place_.name, index, offset}, "bytes after the last record of the block");
+    }
+  }
+
+  void take_chunk(std::uint32_t index, const Chunk& chunk, bool inside_set) {
     using Event = ChunkOrder::Event;
-    const Event event = order_.accept(place_.name, index, chunk);
     const LogSite site{place_.name, index, chunk.offset};
+    const bool in_record = content_.order.in_record();
+    const Event event = content_.order.accept(place_.name, index, chunk);
+    const bool begins = event == Event::record || event == Event::record_begins;
+    if (in_record && begins && inside_set) {
+      raise_corrupt(site, "new record where the one before it goes on");
+    }
     const bool marker = event == Event::compaction_start || event == Event::compaction_end;
     if (semantics_ == CompactionSemantics::off) {
       if (marker) raise_corrupt(site, "compaction marker in a log without compaction");
@@ -77,29 +175,34 @@ class Scan {
       check_marker(site, event);
     }
     if (event == Event::record || event == Event::record_ends) {
-      ++records;
-      payload += chunk.header.record_length;
+      ++content_.records;
+      content_.payload += chunk.header.record_length;
+      content_.records_after_end |= content_.has_end;
     }
   }
 
   void check_marker(const LogSite& site, ChunkOrder::Event event) {
     if (event == ChunkOrder::Event::compaction_start) {
-      if (has_start) raise_corrupt(site, "second compaction start marker");
+      if (content_.has_start) raise_corrupt(site, "second compaction start marker");
       if (site.block != 0 || site.offset != LogBlockHeader::kSize) {
         raise_corrupt(site, "compaction start marker not at the start of the log");
       }
-      has_start = true;
-    } else if (!has_start) {
+      content_.has_start = true;
+    } else if (!content_.has_start) {
       raise_corrupt(site, "log does not begin with a compaction start marker");
     } else if (event == ChunkOrder::Event::compaction_end) {
-      if (has_end) raise_corrupt(site, "second compaction end marker");
-      has_end = true;
+      if (content_.has_end) raise_corrupt(site, "second compaction end marker");
+      content_.has_end = true;
     }
   }
 
   const MlogPlace& place_;
-  CompactionSemantics semantics_;
-  ChunkOrder order_;
+  const CompactionSemantics semantics_;
+  const OnDamage on_damage_;
+  Content content_;
+  std::uint32_t greatest_set_ = 0;
+  bool torn_blocks_ = false;
+  std::string damage_;
 };
 
 }  // namespace
@@ -113,41 +216,47 @@ void Mlog::Impl::start_tail(std::uint64_t log_end, ConstByteSpan last_page) {
   std::ranges::copy(last_page, tail_.buffer.data());
 }
 
-void Mlog::Impl::load() {
-  Scan scan(place_, semantics_);
-  AlignedBuffer chunk(std::min(place_.capacity, kReadSize));
+void Mlog::Impl::load(OnDamage on_damage) {
+  Scan scan(place_, semantics_, on_damage);
+  AlignedBuffer buffer(std::min(place_.capacity, kReadSize));
   bool at_end = false;
   std::uint64_t limit = place_.capacity;
+  const auto window_from = [&](std::uint64_t byte) {
+    return round_up(std::min(place_.capacity, byte + kStaleWindow), kPageSize);
+  };
   for (std::uint64_t from = 0; from < limit;) {
     const auto length =
-        static_cast<std::size_t>(std::min<std::uint64_t>(chunk.size(), limit - from));
-    place_.device->read(place_.offset + from, chunk.span(0, length));
-    std::size_t at = 0;
-    const auto block = [&] { return ConstByteSpan(chunk.span(at, block_size_)); };
-    const auto index = [&] { return static_cast<std::uint32_t>((from + at) / block_size_); };
-    if (!at_end) {
-      while (at < length && scan.take(index(), block()))
-        at += block_size_;
-      if (at < length) {
+        static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), limit - from));
+    place_.device->read(place_.offset + from, buffer.span(0, length));
+    for (std::size_t at = 0; at < length; at += block_size_) {
+      const auto index = static_cast<std::uint32_t>((from + at) / block_size_);
+      const ConstByteSpan block = buffer.span(at, block_size_);
+      if (!at_end && scan.take(index, block)) continue;
+      if (!at_end) {
         at_end = true;
-        limit = round_up(std::min(place_.capacity, from + at + kStaleWindow), kPageSize);
+        limit = window_from(from + at);
         const std::size_t page_at = round_down(at, kPageSize);
-        start_tail(from + at, chunk.span(page_at, at - page_at));
+        start_tail(from + at, buffer.span(page_at, at - page_at));
       }
+      if (scan.look_past(index, block)) limit = std::max(limit, window_from(from + at));
     }
-    for (; at < length; at += block_size_)
-      scan.take_stale(block());
     from += length;
   }
-  scan.finish();
+  if (on_damage == OnDamage::refuse) scan.check();
   if (!at_end) start_tail(place_.capacity, {});
-  end_ = first_unwritten_ = written_blocks_ = scan.blocks;
-  previous_set_ = scan.last_set;
-  next_set_ = scan.greatest_set == UINT32_MAX ? UINT32_MAX : scan.greatest_set + 1;
-  has_start_ = scan.has_start;
-  has_end_ = scan.has_end;
-  records_ = scan.records;
-  payload_ = scan.payload;
+  const Content& found = scan.content();
+  opened_ = scan.info();
+  if (!opened_.damage.empty()) failure_ = opened_.damage;
+  end_ = first_unwritten_ = found.blocks;
+  written_end_ = {found.blocks, found.last_set};
+  previous_set_ = found.last_set;
+  next_set_ = scan.greatest_set() == UINT32_MAX ? UINT32_MAX : scan.greatest_set() + 1;
+  has_start_ = found.has_start;
+  has_end_ = found.has_end;
+  records_ = found.records;
+  payload_ = found.payload;
+  // It may be in the device's cache only: the first sync or write flushes it.
+  if (found.blocks != 0) written_ = ++appended_;
 }
 
 }  // namespace mpool

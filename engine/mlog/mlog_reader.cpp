@@ -119,6 +119,7 @@ struct MlogReader::Impl {
 
   // Blocks that came from the device must still be those that open() or a flush left there.
   void check_headers(std::uint64_t memory_start) {
+    if (!log.opened().damage.empty()) return;  // open() took some that are not
     for (std::uint32_t index = first; index < end; ++index) {
       if (std::uint64_t{index} * log.block_size_ >= memory_start) return;
       const auto header = LogBlockHeader::load(block(index));

@@ -181,17 +181,35 @@ UnfinishedChanges check_devices(PoolState& pool, const Members& members, bool fo
   return unfinished;
 }
 
+void open_and_load(PoolState& pool, std::size_t number, PairUse use) {
+  MdcSlot& slot = *pool.slots[number];
+  try {
+    pool.open_slot(slot, use);
+  } catch (const Error& error) {
+    if (pool.on_damage == OnDamage::refuse) throw;
+    pool.report_damage(slot.name(), error.what());
+    slot.attach_nothing();
+  }
+  load_slot(pool, slot);
+}
+
 // Opens and reads MDC1..N, several at a time. The first error is thrown.
 void load_slots(PoolState& pool, unsigned jobs) {
   std::atomic<std::size_t> next = 1;
+  // Creating a pool ends with MPCONFIG and the root mlogs. Without both, the last MDC may be new.
+  const std::size_t last = pool.slots.size() - 1;
+  std::size_t may_be_new = pool.properties.config ? 0 : last;
+  if (may_be_new > 1) {
+    open_and_load(pool, next++, PairUse::unknown);
+    if (pool.has_root_mlogs()) may_be_new = 0;
+  }
   std::atomic<bool> failed = false;
   std::mutex mutex;
   std::exception_ptr failure;
   const auto work = [&] {
-    for (std::size_t slot; !failed && (slot = next.fetch_add(1)) < pool.slots.size();) {
+    for (std::size_t slot; !failed && (slot = next.fetch_add(1)) <= last;) {
       try {
-        pool.open_slot(*pool.slots[slot]);
-        load_slot(pool, *pool.slots[slot]);
+        open_and_load(pool, slot, slot == may_be_new ? PairUse::unused : PairUse::unknown);
       } catch (...) {
         const std::lock_guard lock(mutex);
         if (failure == nullptr) failure = std::current_exception();
@@ -206,23 +224,68 @@ void load_slots(PoolState& pool, unsigned jobs) {
       workers.emplace_back(work);
     work();
   }
-  if (failure == nullptr) return;
-  if (const std::string overlap = find_overlap(pool); !overlap.empty()) {
-    raise(ENOTRECOVERABLE, pool.subject, "{}", overlap);
+  if (failure != nullptr) std::rethrow_exception(failure);
+}
+
+// Reads MDC0..N; nothing is written. `lone`: as of count_pairs().
+void load_all(PoolState& pool, unsigned jobs, std::optional<ObjectRecord>& lone) {
+  try {
+    load_slot(pool, *pool.slots.front());
+    for (const unsigned pairs = pool.count_pairs(lone); pool.slots.size() <= pairs;)
+      pool.add_slot();
+    load_slots(pool, jobs);
+  } catch (const Error&) {
+    if (const std::string overlap = find_overlap(pool); !overlap.empty()) {
+      pool.report_damage(pool.subject, overlap);
+    }
+    throw;
   }
-  std::rethrow_exception(failure);
+  pool.check_creation();
+}
+
+// What was written by a program that was killed may be in the cache of a device only; what is found
+// must not go again after decisions were based on it.
+void make_durable(const PoolState& pool) {
+  for (std::size_t i = 0; i < kMediaClassCount; ++i) {
+    if (pool.classes[i] == nullptr) continue;
+    Device& device = pool.classes[i]->device();
+    if (!device.properties().read_only) device.flush();
+  }
+}
+
+void open_mdc0(PoolState& pool) {
+  pool.add_slot();
+  try {
+    pool.open_mdc0(PairUse::unknown);
+  } catch (const Error& error) {
+    if (error.code() != ENXIO) throw;
+    raise(ENXIO, error.subject(),
+          "there is nothing in its logs: creating the pool was interrupted, or their first blocks "
+          "are lost ({}); nothing was written",
+          error.detail());
+  }
+}
+
+void require_overlays(const std::vector<std::unique_ptr<Device>>& devices) {
+  for (const auto& device : devices) {
+    if (!device->properties().keeps_nothing) {
+      raise(EINVAL, device->name(), "cannot go on with a damaged pool on a device that is written");
+    }
+  }
 }
 
 }  // namespace
 
 std::unique_ptr<Pool> Pool::activate(std::vector<std::unique_ptr<Device>> devices,
                                      const ActivateOptions& options) {
+  if (options.on_damage == OnDamage::report) require_overlays(devices);
   const Members members = examine_all(devices);
   const Member& capacity = *members[index_of(MediaClass::capacity)];
   check_mdc0_place(capacity.superblock, capacity.device->name());
 
   auto pool = std::make_unique<Impl>(*capacity.device, capacity.superblock, true);
   pool->owned = std::move(devices);
+  pool->on_damage = options.on_damage;
   for (std::size_t i = 0; i < kMediaClassCount; ++i) {
     if (!members[i]) continue;
     pool->classes.add(std::make_unique<MediaClassSpace>(
@@ -233,6 +296,8 @@ std::unique_ptr<Pool> Pool::activate(std::vector<std::unique_ptr<Device>> device
     capacity_map.insert(half.layout.first_zone, half.layout.zone_count);
   }
 
+  make_durable(*pool);
+  open_mdc0(*pool);
   pool->properties = read_properties(*pool);
   const UnfinishedChanges unfinished = check_devices(*pool, members, options.force);
   for (std::size_t i = 0; i < kMediaClassCount; ++i) {
@@ -244,21 +309,16 @@ std::unique_ptr<Pool> Pool::activate(std::vector<std::unique_ptr<Device>> device
     }
   }
 
-  pool->add_slot();
-  pool->open_mdc0();
-  try {
-    load_slot(*pool, *pool->slots.front());
-  } catch (const Error&) {
-    if (const std::string overlap = find_overlap(*pool); !overlap.empty()) {
-      raise(ENOTRECOVERABLE, pool->subject, "{}", overlap);
-    }
-    throw;
+  std::optional<ObjectRecord> lone;
+  load_all(*pool, options.load_jobs, lone);
+  // Until here nothing was written.
+  if (pool->damage.empty()) {
+    for (const auto& slot : pool->slots)
+      slot->finish();
+    if (lone) pool->delete_lone_mlog(*lone);
+    pool->complete_creation(options.mdc_count);
+    pool->finish_changes(unfinished);
   }
-  for (unsigned pairs = pool->settle_pairs(); pool->slots.size() <= pairs;)
-    pool->add_slot();
-  load_slots(*pool, options.load_jobs);
-  pool->complete_creation(options.mdc_count);
-  pool->finish_changes(unfinished);
   pool->choice.emplace(pool->slots.size() - 1, [state = pool.get()](std::size_t index) {
     return state->slots[index + 1]->room();
   });

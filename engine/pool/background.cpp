@@ -135,7 +135,7 @@ void Background::grow(const std::stop_token& stop) {
     cannot_grow_ = false;
   } catch (const Error& error) {
     if (error.code() != ENOSPC) throw;
-    pool_.settle_pairs();
+    delete_lone_mlog();
     if (!cannot_grow_) {
       spdlog::warn("{}: its metadata containers are filling up and there is no room for more: {}",
                    pool_.subject, error.what());
@@ -146,6 +146,14 @@ void Background::grow(const std::stop_token& stop) {
     spdlog::info("{}: its metadata containers were filling up, added {} to {}", pool_.subject,
                  added, before - 1);
   }
+}
+
+// What an MDC that could not be added has left.
+void Background::delete_lone_mlog() {
+  const ObjectTable& table = pool_.slots.front()->table();
+  const auto next = static_cast<unsigned>(pool_.slots.size());
+  const auto first = table.find_committed(mdc_log_id(next, 0));
+  if (first && !table.find_committed(mdc_log_id(next, 1))) pool_.delete_lone_mlog(*first);
 }
 
 void Background::watch_usage() {

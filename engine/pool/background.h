@@ -49,6 +49,7 @@ class Background {
   void compact(const std::stop_token& stop);
   bool filling_up() const;
   void grow(const std::stop_token& stop);
+  void delete_lone_mlog();
   void watch_usage();
 
   PoolState& pool_;

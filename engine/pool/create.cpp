@@ -138,7 +138,8 @@ void Pool::create(Device& capacity, Device* staging, const CreateOptions& option
     space.map().insert(half.layout.first_zone, half.layout.zone_count);
   }
   pool.add_slot();
-  pool.open_mdc0();
+  pool.open_mdc0(PairUse::unused);
+  pool.slots.front()->finish();
   log_device(pool, plan.capacity, options.spare_percent);
   if (staging_params) log_device(pool, *staging_params, options.spare_percent);
   pool.add_mdcs(plan.mdc_count, static_cast<std::uint32_t>(plan.mdc_zones));

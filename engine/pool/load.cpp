@@ -9,50 +9,26 @@
 namespace mpool {
 namespace {
 
-template <typename... Args>
-[[noreturn]] void corrupt(const std::string& subject, fmt::format_string<Args...> format,
-                          Args&&... args) {
-  raise(ENOTRECOVERABLE, subject, format, std::forward<Args>(args)...);
-}
-
-MetadataRecord decode(const std::string& subject, std::uint64_t number, ConstByteSpan bytes) {
-  auto record = decode_record(bytes);
-  if (!record) corrupt(subject, "record {}: {}", number, record.error());
-  return std::move(*record);
-}
-
-// The valid mlog of MDC0 with the smaller generation (on-media-format, "MDC (pair of mlogs)").
-std::unique_ptr<Mlog> open_active_half(const PoolState& pool) {
-  const Mdc0Location location = pool.superblocks.mdc0();
-  std::unique_ptr<Mlog> active;
-  std::string faults;
-  for (unsigned i = 0; i < 2; ++i) {
-    const Mdc0Location::Half& half = location.halves[i];
-    try {
-      auto mlog = Mlog::open(pool.place_of({.layout = half.layout,
-                                            .id = mdc_log_id(0, i),
-                                            .generation = half.generation,
-                                            .uuid = half.uuid}),
-                             CompactionSemantics::on);
-      if (active == nullptr || mlog->generation() < active->generation()) active = std::move(mlog);
-    } catch (const Error& error) {
-      if (error.code() != ENODATA && error.code() != EMSGSIZE) throw;
-      faults += fmt::format("; {}", error.what());
-    }
-  }
-  if (active == nullptr)
-    corrupt("MDC0 of " + pool.subject, "neither of its mlogs is valid{}", faults);
-  return active;
-}
-
 struct PropertyReader {
-  const PoolState& pool;
+  PoolState& pool;
+  const std::string& mdc0;
   std::uint64_t number = 0;
   PoolProperties found{};
 
+  void take(ConstByteSpan bytes) {
+    if (const auto record = decode_record(bytes)) {
+      std::visit(*this, *record);
+    } else {
+      report(record.error());
+    }
+    ++number;
+  }
+  void report(const std::string& what) const {
+    pool.report_damage(mdc0, fmt::format("record {}: {}", number, what));
+  }
+
   void operator()(const VersionRecord& record) const {
-    if (number != 0)
-      corrupt(pool.subject, "MDC0 record {}: a version record that is not the first", number);
+    if (number != 0) report("a version record that is not the first");
     if (record <= kMetadataVersion) return;
     const auto& v = record.version;
     raise(ENOTSUP, pool.subject,
@@ -70,21 +46,45 @@ struct PropertyReader {
   void operator()(const Other&) const {}
 };
 
+// Reads the records of an MDC as far as they go.
+void read_records(PoolState& pool, MdcSlot& slot, const std::function<void(ConstByteSpan)>& take) {
+  try {
+    slot.load(take);
+  } catch (const Error& error) {
+    if (error.code() != ENODATA) throw;
+    pool.report_damage(error.subject(), error.detail());
+  }
+}
+
+void mark_zones(PoolState& pool, const MdcSlot& slot) {
+  for (const ObjectRecord& object : slot.table().live()) {
+    MediaClassSpace* space = pool.classes[index_of(object.media_class)];
+    if (space == nullptr) continue;
+    try {
+      space->map().insert(object.layout.first_zone, object.layout.zone_count);
+    } catch (const Error& error) {
+      // Refusing, activation names the other object, too.
+      if (pool.on_damage == OnDamage::refuse) throw;
+      pool.report_damage(pool.describe(object.id), error.detail());
+    }
+  }
+}
+
 }  // namespace
 
-PoolProperties read_properties(const PoolState& pool) {
-  const auto mlog = open_active_half(pool);
-  PropertyReader reader{pool};
-  MlogReader records(*mlog);
-  std::vector<std::byte> bytes;
-  for (; records.next(bytes); ++reader.number) {
-    std::visit(reader, decode("MDC0 of " + pool.subject, reader.number, bytes));
-  }
-  if (!reader.found.devices[index_of(MediaClass::capacity)]) {
-    raise(
-        ENXIO, pool.subject,
+PoolProperties read_properties(PoolState& pool) {
+  MdcSlot& mdc0 = *pool.slots.front();
+  PropertyReader reader{.pool = pool, .mdc0 = mdc0.name()};
+  read_records(pool, mdc0, [&](ConstByteSpan record) { reader.take(record); });
+  auto& capacity = reader.found.devices[index_of(MediaClass::capacity)];
+  if (!capacity) {
+    const MediaClassSpace& space = pool.media_class(MediaClass::capacity);
+    const std::string what = fmt::format(
         "MDC0 has no MCCONFIG record of the capacity device {}: creating the pool was interrupted",
-        pool.media_class(MediaClass::capacity).device().name());
+        space.device().name());
+    if (pool.on_damage == OnDamage::refuse) raise(ENXIO, pool.subject, "{}", what);
+    pool.report_damage(pool.subject, what);
+    capacity = space.params();
   }
   return std::move(reader.found);
 }
@@ -95,12 +95,16 @@ void load_slot(PoolState& pool, MdcSlot& slot) {
   slot.table().reserve(slot.used() / kBytesPerObject);
   ObjectLoader loader(
       slot.slot(), pool.properties, slot.table(), [&](ObjectId id) { slot.set_checkpoint(id); },
-      [&](const std::string& fault) { corrupt(slot.name(), "{}", fault); });
-  slot.load([&](ConstByteSpan bytes) { loader.take(bytes); });
-  for (const ObjectRecord& object : slot.table().live()) {
-    MediaClassSpace* space = pool.classes[index_of(object.media_class)];
-    if (space != nullptr) space->map().insert(object.layout.first_zone, object.layout.zone_count);
-  }
+      [&](const std::string& fault) { pool.report_damage(slot.name(), fault); });
+  read_records(pool, slot, [&](ConstByteSpan bytes) { loader.take(bytes); });
+  loader.finish();
+  mark_zones(pool, slot);
+}
+
+bool was_used(const MlogPlace& mlog) {
+  const auto log = Mlog::open(mlog, CompactionSemantics::on, OnDamage::report);
+  const FoundLog found = describe(*log);
+  return mlog.generation != 0 || found.written() || !found.damage.empty();
 }
 
 std::string find_overlap(const PoolState& pool) {

@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "engine/base/error.h"
+#include "engine/device/overlay_device.h"
 #include "engine/format/log_block.h"
 
 namespace mpool {
@@ -31,6 +32,21 @@ void MdcSlot::attach(std::unique_ptr<Mdc> mdc, std::uint32_t sector_size) {
   const std::uint64_t payload = mdc_->capacity() / sector_size * block_payload;
   const std::uint64_t reserved = payload / kHeadroomDivisor + kCheckpointBytes;
   payload_limit_ = payload > reserved ? payload - reserved : 0;
+}
+
+void MdcSlot::attach_nothing() {
+  constexpr std::uint32_t kSectorSize = kPageSize;
+  nothing_ = std::make_unique<OverlayDevice>("nothing", 2 * kPageSize, kSectorSize);
+  std::array<Mdc::Half, 2> halves;
+  for (unsigned i = 0; i < 2; ++i) {
+    halves[i].place = {.device = nothing_.get(),
+                       .offset = i * kPageSize,
+                       .capacity = kPageSize,
+                       .sector_size = kSectorSize,
+                       .uuid = Uuid::random(),
+                       .name = name_};
+  }
+  attach(Mdc::open(name_, halves, [](ObjectId, std::uint64_t) {}), kSectorSize);
 }
 
 void MdcSlot::load(const std::function<void(ConstByteSpan)>& apply) {

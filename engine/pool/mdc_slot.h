@@ -39,6 +39,10 @@ class MdcSlot {
   // --- life ---
   // sector_size: bytes of a log block.
   void attach(std::unique_ptr<Mdc> mdc, std::uint32_t sector_size);
+  // Attaches an empty MDC in memory, in the place of one that cannot be read at all.
+  void attach_nothing();
+  // Writes what opening the MDC left to be done (Mdc::finish).
+  void finish() { mdc_->finish(); }
   // Calls `apply` with each record that is on the media; the caller decodes. Single-threaded
   // start-up only, before any change.
   void load(const std::function<void(ConstByteSpan)>& apply);
@@ -72,6 +76,7 @@ class MdcSlot {
   void start_ids() { next_uniquifier_ = first_uniquifier(); }
   // Loading: the last checkpoint found.
   void set_checkpoint(ObjectId id);
+  bool has_checkpoint() const { return checkpoint().uniquifier() != 0; }
   // Whether the id was handed out (or may have been before a crash) to users.
   bool was_handed_out(ObjectId id) const;
 
@@ -79,6 +84,7 @@ class MdcSlot {
   std::uint64_t room() const;
 
   Pool::MdcFacts facts() const;
+  Mdc::State state() const { return mdc_->state(); }
   void read(const std::function<void(ConstByteSpan)>& record) const;
 
  private:
@@ -92,6 +98,7 @@ class MdcSlot {
   const unsigned slot_;
   const std::string name_;
   const Preamble preamble_;
+  std::unique_ptr<Device> nothing_;  // what attach_nothing() opened the MDC on
   std::unique_ptr<Mdc> mdc_;
   ObjectTable table_;
   std::mutex ids_;

@@ -41,6 +41,24 @@ void ObjectLoader::take(ConstByteSpan bytes) {
   ++number_;
 }
 
+void ObjectLoader::finish() {
+  if (slot_ == 0) return;
+  // Before the first checkpoint ids are handed out up to the first that needs one.
+  const std::uint64_t limit = last_checkpoint_ + ObjectId::kCheckpointInterval;
+  for (const ObjectRecord& object : table_.live()) {
+    const std::string id = object.id.to_string();
+    if (object.id.uniquifier() >= limit) {
+      fault_(
+          fmt::format("{} exists, but the ids handed out end before {} by the last checkpoint: "
+                      "the record of a later one is lost",
+                      id, ObjectId::make(limit, object.id.type(), object.id.slot()).to_string()));
+    }
+    if (object.id.is_mblock() && object.layout.zone_count != 1) {
+      fault_(fmt::format("mblock {} has {} zones, expected 1", id, object.layout.zone_count));
+    }
+  }
+}
+
 void ObjectLoader::missing(std::string_view what, ObjectId id) {
   fault("{} for {}, which does not exist", what, id.to_string());
 }
@@ -72,6 +90,7 @@ void ObjectLoader::apply(const CheckpointRecord& record) {
   if (slot_ == 0) {
     fault("OIDCKPT does not belong into this MDC");
   } else if (check_slot("OIDCKPT", record.id)) {
+    last_checkpoint_ = record.id.uniquifier();
     checkpoint_(record.id);
   }
 }

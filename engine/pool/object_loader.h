@@ -27,6 +27,8 @@ class ObjectLoader {
                Checkpoint checkpoint, Fault fault);
 
   void take(ConstByteSpan record);
+  // After the last record: judges what they say together.
+  void finish();
   std::uint64_t taken() const { return number_; }
 
  private:
@@ -47,6 +49,7 @@ class ObjectLoader {
   const PoolProperties& properties_;
   ObjectTable& table_;
   const Checkpoint checkpoint_;
+  std::uint64_t last_checkpoint_ = 0;  // its uniquifier
   const Fault fault_;
   std::uint64_t number_ = 0;  // of the record under way
 };

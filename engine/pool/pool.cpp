@@ -24,6 +24,11 @@ ConfigRecord Pool::config() const {
   return impl_->properties.config.value_or(ConfigRecord{});
 }
 
+std::vector<std::string> Pool::damage() const {
+  const std::lock_guard lock(impl_->damage_mutex);
+  return impl_->damage;
+}
+
 bool Pool::has_class(MediaClass media_class) const {
   return impl_->classes[index_of(media_class)] != nullptr;
 }
@@ -47,6 +52,14 @@ std::vector<Pool::MdcFacts> Pool::mdcs() const {
     facts.push_back(slot->facts());
   facts.front().last_uniquifier = facts.size() - 1;
   return facts;
+}
+
+std::vector<Mdc::State> Pool::mdc_states() const {
+  std::vector<Mdc::State> states;
+  states.reserve(impl_->slots.size());
+  for (const auto& slot : impl_->slots)
+    states.push_back(slot->state());
+  return states;
 }
 
 void Pool::read_mdc(unsigned slot, const std::function<void(ConstByteSpan)>& record) const {
@@ -205,16 +218,24 @@ std::unique_ptr<Mdc> Pool::open_mdc(ObjectId first, ObjectId second) {
   for (std::size_t i = 0; i < halves.size(); ++i) {
     const ObjectId id = i == 0 ? first : second;
     const auto object = find(id);
-    if (!object || !id.is_mlog()) raise(ENOENT, impl_->describe(id), "there is no such mlog");
+    if (!object || !id.is_mlog()) {
+      const std::vector<std::string> known = damage();
+      raise(ENOENT, impl_->describe(id), "there is no such mlog{}{}", known.empty() ? "" : ": ",
+            known.empty() ? "" : known.front());
+    }
     halves[i] = {.id = id, .place = mlog_place(*object)};
   }
   const std::string mdc_name =
       first == root_log_id(0)
           ? fmt::format("root MDC of pool {}", name())
           : fmt::format("MDC {}/{} of pool {}", first.to_string(), second.to_string(), name());
-  return Mdc::open(mdc_name, halves, [this](ObjectId half, std::uint64_t generation) {
-    record_generation(half, generation);
-  });
+  // A damaged pool may lack the records of what was done to the pair: nothing is finished there.
+  using Finish = Mdc::OpenOptions::Finish;
+  const Mdc::OpenOptions options{.finish = damage().empty() ? Finish::at_once : Finish::later};
+  return impl_->open_pair(
+      mdc_name, halves,
+      [this](ObjectId half, std::uint64_t generation) { record_generation(half, generation); },
+      options);
 }
 
 }  // namespace mpool

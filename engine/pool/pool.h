@@ -54,6 +54,9 @@ struct ActivateOptions {
   // MDCs that an interrupted pool creation is completed to; default 16.
   std::optional<unsigned> mdc_count = std::nullopt;
   unsigned load_jobs = 8;  // MDCs read at a time
+  // report: goes on with what can be read, and damage() tells the rest. Only for devices that keep
+  // nothing (overlays): EINVAL.
+  OnDamage on_damage = OnDamage::refuse;
   Maintenance maintenance{};
 };
 
@@ -79,12 +82,14 @@ class Pool {
   static void create(Device& capacity, Device* staging, const CreateOptions& options);
 
   // Reads the pool on `devices` (one or two, any order), finishing what a crash interrupted: of its
-  // creation, of changes of the pool itself, and of its metadata containers.
+  // creation, of changes of the pool itself, and of its metadata containers. Nothing is taken for
+  // interrupted unless the media proves it (README.md): in doubt it throws ENOTRECOVERABLE, and the
+  // message says which block of which log, and where.
   // Errors: ENODEV a device is missing (staging: unless forced), EINVAL not devices of one pool / a
   // duplicate / recorded sizes or classes differ, EBADMSG no good superblock, ENOTRECOVERABLE
   // metadata is corrupt, ENXIO MDC0 does not describe a device (creating the pool or adding the
   // device was interrupted), ENOTSUP a later version, those of the devices. Nothing is written
-  // before the superblocks and MDC0 have been found good.
+  // before the superblocks and MDC0..N have been found good.
   static std::unique_ptr<Pool> activate(std::vector<std::unique_ptr<Device>> devices,
                                         const ActivateOptions& options = {});
   // Ends the activation; allocations not committed are gone. Everything committed is durable
@@ -97,6 +102,8 @@ class Pool {
   std::string name() const;
   Uuid uuid() const;
   ConfigRecord config() const;  // all zero when the pool has no MPCONFIG record
+  // What was found damaged so far, with OnDamage::report; each says where.
+  std::vector<std::string> damage() const;
 
   struct ClassFacts {
     std::string device_name;
@@ -120,6 +127,9 @@ class Pool {
     std::uint64_t live_records = 0;  // what a compaction would leave
   };
   std::vector<MdcFacts> mdcs() const;  // MDC0..N
+  // Where the logs of MDC0..N end, as the next activation finds them if nothing changes any more.
+  // Cheap. (The root MDC: Mdc::state().)
+  std::vector<Mdc::State> mdc_states() const;
   // Calls `record` with each record of an MDC, in order.
   void read_mdc(unsigned slot, const std::function<void(ConstByteSpan)>& record) const;
 
@@ -213,7 +223,8 @@ class Pool {
   void maintain();
 
   // --- a client's metadata ---
-  // Opens a pair of committed mlogs as MDC; "the root MDC" without arguments.
+  // Opens a pair of committed mlogs as MDC; "the root MDC" without arguments. Damage is as of
+  // ActivateOptions: ENOTRECOVERABLE, nothing was written to the pair, or the MDC can be read only.
   std::unique_ptr<Mdc> open_mdc(ObjectId first, ObjectId second);
   std::unique_ptr<Mdc> open_root_mdc() { return open_mdc(root_log_id(0), root_log_id(1)); }
 

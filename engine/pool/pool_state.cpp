@@ -38,6 +38,36 @@ std::string PoolState::describe(ObjectId id) const {
   return fmt::format("{} {} of pool {}", id.is_mlog() ? "mlog" : "mblock", id.to_string(), name);
 }
 
+void PoolState::report_damage(const std::string& about, const std::string& what) {
+  if (on_damage == OnDamage::refuse) {
+    raise(ENOTRECOVERABLE, about,
+          "{}; nothing was written to it. `mpool check` shows what is damaged, mounting with -o ro what "
+          "can be read",
+          what);
+  }
+  spdlog::error("{}: {}", about, what);
+  const std::lock_guard lock(damage_mutex);
+  damage.push_back(fmt::format("{}: {}", about, what));
+}
+
+std::unique_ptr<Mdc> PoolState::open_pair(const std::string& mdc_name,
+                                          const std::array<Mdc::Half, 2>& halves,
+                                          Mdc::RecordGeneration record,
+                                          Mdc::OpenOptions options) {
+  options.on_damage = on_damage;
+  try {
+    auto mdc = Mdc::open(mdc_name, halves, std::move(record), options);
+    if (!mdc->damage().empty()) report_damage(mdc_name, mdc->damage());
+    return mdc;
+  } catch (const Error& error) {
+    const bool is_mdc0 = halves[0].id == mdc_log_id(0, 0);
+    if (error.code() == ENODATA || (error.code() == ENXIO && !is_mdc0)) {
+      report_damage(error.subject(), error.detail());
+    }
+    throw;
+  }
+}
+
 MlogPlace PoolState::place_of(const ObjectRecord& mlog) const {
   MediaClassSpace& space = media_class(mlog.media_class);
   const DeviceParams params = space.params();
@@ -94,7 +124,7 @@ void PoolState::log_property(const MetadataRecord& record) {
   mdc0.wait(pending);
 }
 
-void PoolState::open_mdc0() {
+void PoolState::open_mdc0(PairUse use) {
   const MediaClassSpace& space = media_class(MediaClass::capacity);
   const Mdc0Location location = superblocks.mdc0();
   std::array<Mdc::Half, 2> halves;
@@ -107,15 +137,14 @@ void PoolState::open_mdc0() {
                                 .uuid = half.uuid});
   }
   MdcSlot& mdc0 = *slots.front();
-  mdc0.attach(Mdc::open(mdc0.name(), halves,
-                        [this](ObjectId half, std::uint64_t generation) {
-                          superblocks.record_generation(half == mdc_log_id(0, 0) ? 0 : 1,
-                                                        generation);
-                        }),
-              space.params().sector_size());
+  const auto record = [this](ObjectId half, std::uint64_t generation) {
+    superblocks.record_generation(half == mdc_log_id(0, 0) ? 0 : 1, generation);
+  };
+  const Mdc::OpenOptions options{.use = use, .finish = Mdc::OpenOptions::Finish::later};
+  mdc0.attach(open_pair(mdc0.name(), halves, record, options), space.params().sector_size());
 }
 
-void PoolState::open_slot(MdcSlot& slot) {
+void PoolState::open_slot(MdcSlot& slot, PairUse use) {
   MdcSlot& mdc0 = *slots.front();
   std::array<Mdc::Half, 2> halves;
   for (unsigned i = 0; i < 2; ++i) {
@@ -124,11 +153,11 @@ void PoolState::open_slot(MdcSlot& slot) {
     if (!object) raise(ENOTRECOVERABLE, subject, "{} has no record in MDC0", id.to_string());
     halves[i] = {.id = id, .place = place_of(*object)};
   }
-  slot.attach(Mdc::open(slot.name(), halves,
-                        [this, &mdc0](ObjectId half, std::uint64_t generation) {
-                          record_generation(mdc0, half, generation);
-                        }),
-              halves[0].place.sector_size);
+  const auto record = [this, &mdc0](ObjectId half, std::uint64_t generation) {
+    record_generation(mdc0, half, generation);
+  };
+  const Mdc::OpenOptions options{.use = use, .finish = Mdc::OpenOptions::Finish::later};
+  slot.attach(open_pair(slot.name(), halves, record, options), halves[0].place.sector_size);
 }
 
 }  // namespace mpool

@@ -72,6 +72,9 @@ struct PoolState {
   mutable std::mutex properties_mutex;  // leaf
   PoolProperties properties;
   SlotList slots;                          // MDC0..N; the background may add some
+  OnDamage on_damage = OnDamage::refuse;
+  mutable std::mutex damage_mutex;         // leaf
+  std::vector<std::string> damage;         // with OnDamage::report
   std::optional<MdcChoice> choice;         // index 0 is MDC1
   std::unique_ptr<Background> background;  // of an active pool; ends before all that it uses
 
@@ -81,15 +84,23 @@ struct PoolState {
   MdcSlot* slot_of(ObjectId id) const;
   MlogPlace place_of(const ObjectRecord& mlog) const;
   std::string describe(ObjectId id) const;  // "mlog 0x201 of pool p"
+  // Throws ENOTRECOVERABLE with what the user can do, or notes it (OnDamage::report).
+  void report_damage(const std::string& subject, const std::string& what);
+  // Mdc::open(), with damage reported.
+  std::unique_ptr<Mdc> open_pair(const std::string& mdc_name,
+                                 const std::array<Mdc::Half, 2>& halves,
+                                 Mdc::RecordGeneration record_generation,
+                                 Mdc::OpenOptions options);
   void give_back(const ObjectRecord& object) noexcept;
 
   // --- activate.cpp: start-up ---
   std::unique_ptr<MdcSlot> make_slot(unsigned slot);
   MdcSlot& add_slot() { return slots.add(make_slot(static_cast<unsigned>(slots.size()))); }
-  // Opens MDC0, whose mlogs are where the superblock says, without reading it.
-  void open_mdc0();
-  // Opens the pair of an MDC, recovering it.
-  void open_slot(MdcSlot& slot);
+  // Opens MDC0, whose mlogs are where the superblock says, without reading it. ENXIO: there is
+  // nothing of it. Writes nothing before finish().
+  void open_mdc0(PairUse use);
+  // Opens the pair of an MDC; the same.
+  void open_slot(MdcSlot& slot, PairUse use);
   // Appends a record of MDC0 beside those of objects; durable on return.
   void log_property(const MetadataRecord& record);
 
@@ -101,8 +112,14 @@ struct PoolState {
   void add_mdcs(unsigned mdc_count, std::uint32_t mdc_zones);
   // Creates the root mlogs that are missing.
   void add_root_mlogs(std::uint32_t zones);
-  // Deletes a lone mlog at the end of MDC0's pairs. Returns the number of complete pairs.
-  unsigned settle_pairs();
+  // The number of MDCs that MDC0 has both mlogs of. Reports damage where the rest was not left by
+  // an interrupted creation; else `lone` is the only mlog of the last pair. Writes nothing.
+  unsigned count_pairs(std::optional<ObjectRecord>& lone);
+  // Deletes that mlog.
+  void delete_lone_mlog(const ObjectRecord& lone);
+  bool has_root_mlogs() const;
+  // Reports damage when root mlogs are missing and the pool was in use. MDC0..N are loaded.
+  void check_creation();
   // Finishes an interrupted creation; nothing when it was not.
   void complete_creation(std::optional<unsigned> mdc_count);
 

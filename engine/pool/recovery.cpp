@@ -7,6 +7,7 @@
 
 #include "engine/base/error.h"
 #include "engine/pool/defaults.h"
+#include "engine/pool/load.h"
 #include "engine/pool/pool_state.h"
 
 namespace mpool {
@@ -43,7 +44,8 @@ void PoolState::add_mdc(std::uint32_t mdc_zones) {
     if (!mdc0.table().find_committed(id)) add_mlog(*this, mdc0, id, mdc_zones);
   }
   slot->start_ids();
-  open_slot(*slot);
+  open_slot(*slot, PairUse::unused);
+  slot->finish();
   slots.add(std::move(slot));
 }
 
@@ -60,40 +62,77 @@ void PoolState::add_root_mlogs(std::uint32_t zones) {
   }
 }
 
-unsigned PoolState::settle_pairs() {
+unsigned PoolState::count_pairs(std::optional<ObjectRecord>& lone) {
+  const MdcSlot& mdc0 = *slots.front();
+  unsigned last = 0;
+  for (const ObjectRecord& mlog : mdc0.table().live())
+    last = std::max(last, static_cast<unsigned>(mlog.id.uniquifier() / 2));
+  for (unsigned pair = 1; pair <= last; ++pair) {
+    const auto first = mdc0.table().find_committed(mdc_log_id(pair, 0));
+    const auto second = mdc0.table().find_committed(mdc_log_id(pair, 1));
+    if (first && second) continue;
+    if (pair == last) {
+      const ObjectRecord& only = first ? *first : *second;
+      if (first && !was_used(place_of(only))) {
+        lone = only;
+        return last - 1;
+      }
+      report_damage(mdc0.name(),
+                    fmt::format("{} is the only mlog of MDC{}, and it was in use: the record of the "
+                                "other one is lost",
+                                describe(only.id), pair));
+    } else {
+      report_damage(mdc0.name(), fmt::format("the records of the mlogs of MDC{} are lost: it has "
+                                             "those of MDC{}",
+                                             pair, last));
+    }
+  }
+  return last;
+}
+
+void PoolState::delete_lone_mlog(const ObjectRecord& lone) {
   MdcSlot& mdc0 = *slots.front();
-  const ObjectTable& table = mdc0.table();
-  const std::vector<ObjectRecord> mlogs = table.live();
-  unsigned pairs = 0;
-  while (pairs < kMaxMdcs && table.find_committed(mdc_log_id(pairs + 1, 0)) &&
-         table.find_committed(mdc_log_id(pairs + 1, 1))) {
-    ++pairs;
-  }
-  if (mlogs.size() == 2ull * pairs) return pairs;
-  const ObjectRecord& last = mlogs.back();
-  if (mlogs.size() != 2ull * pairs + 1 || last.id.uniquifier() / 2 != pairs + 1) {
-    raise(ENOTRECOVERABLE, mdc0.name(), "{} is not one of a pair: MDC{} is incomplete",
-          describe(last.id), pairs + 1);
-  }
-  spdlog::warn("{}: creating MDC{} was interrupted, deleting its only mlog {}", subject, pairs + 1,
-               last.id.to_string());
+  spdlog::warn("{}: creating MDC{} was interrupted, deleting its only mlog {}", subject,
+               lone.id.uniquifier() / 2, lone.id.to_string());
   MdcSlot::Pending pending;
   {
     const auto updates = mdc0.lock_updates();
-    mdc0.table().set_state(last.id, ObjectState::deleting);
-    pending = mdc0.log(DeleteRecord{last.id});
+    mdc0.table().set_state(lone.id, ObjectState::deleting);
+    pending = mdc0.log(DeleteRecord{lone.id});
   }
   mdc0.wait(pending);
-  mdc0.table().erase(last.id);
-  give_back(last);
-  return pairs;
+  mdc0.table().erase(lone.id);
+  give_back(lone);
+}
+
+bool PoolState::has_root_mlogs() const {
+  return slots.size() > 1 && slots[1]->table().find_committed(root_log_id(0)) &&
+         slots[1]->table().find_committed(root_log_id(1));
+}
+
+void PoolState::check_creation() {
+  if (has_root_mlogs()) return;
+  const auto lost = [this](const std::string& evidence) {
+    report_damage(subject, "MDC1 does not have the mlogs of the root MDC, but " + evidence +
+                               ": their records are lost");
+  };
+  if (properties.config) return lost("the pool was finished");
+  for (std::size_t slot = 1; slot < slots.size(); ++slot) {
+    const MdcSlot& mdc = *slots[slot];
+    const std::size_t root_mlogs = slot == 1 && mdc.table().live_count() != 0 ? 1 : 0;
+    if (mdc.table().live_count() > root_mlogs || mdc.has_checkpoint()) {
+      return lost(mdc.name() + " holds objects");
+    }
+  }
+  for (unsigned half : {0u, 1u}) {
+    if (slots.size() == 1) break;
+    const auto mlog = slots[1]->table().find_committed(root_log_id(half));
+    if (mlog && was_used(place_of(*mlog))) return lost(describe(mlog->id) + " was in use");
+  }
 }
 
 void PoolState::complete_creation(std::optional<unsigned> mdc_count) {
-  const auto root = [&](unsigned half) {
-    return slots.size() > 1 ? slots[1]->table().find_committed(root_log_id(half)) : std::nullopt;
-  };
-  if (root(0) && root(1)) return;
+  if (has_root_mlogs()) return;
   const DeviceParams params = media_class(MediaClass::capacity).params();
   // Ours are not found half made (create.cpp): the others' number is the format's default.
   const unsigned wanted = mdc_count.value_or(kDefaultMdcCount);
@@ -109,7 +148,9 @@ void PoolState::complete_creation(std::optional<unsigned> mdc_count) {
   const auto model = slots.front()->table().find_committed(mdc_log_id(1, 0));
   add_mdcs(count,
            model ? model->layout.zone_count : zones_for(default_mdc_capacity(params, count)));
-  const auto other = root(0) ? root(0) : root(1);
+  const ObjectTable& of_root = slots[1]->table();
+  const auto first = of_root.find_committed(root_log_id(0));
+  const auto other = first ? first : of_root.find_committed(root_log_id(1));
   add_root_mlogs(other ? other->layout.zone_count
                        : zones_for(default_root_capacity(params.device_size)));
 }

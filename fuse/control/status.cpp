@@ -18,7 +18,8 @@ Json pool_json(const Pool& pool, const MountFacts& mount) {
           {"uuid", pool.uuid().to_string()},
           {"mounted_on", mount.options.mount_point},
           {"read_only", mount.options.read_only},
-          {"foreign", mount.foreign}};
+          {"foreign", mount.foreign},
+          {"damage", pool.damage()}};
 }
 
 std::string_view to_string(TransportChoice choice) {

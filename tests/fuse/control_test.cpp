@@ -217,7 +217,8 @@ TEST(Status, SaysWhatThePoolAndTheMountAre) {
                                   {"uuid", pool->uuid().to_string()},
                                   {"mounted_on", "/some/where\xef\xbf\xbd"},
                                   {"read_only", true},
-                                  {"foreign", false}}));
+                                  {"foreign", false},
+                                  {"damage", Json::array()}}));
   EXPECT_EQ(status["options"], Json({{"sync", false},
                                      {"force", false},
                                      {"uid", 12},

@@ -267,8 +267,31 @@ TEST_F(CheckTest, LogCutInTheMiddleIsReported) {
   tree_.unmount();
   test::flip(media(), block_of(*at) + 5);
   const Checked checked = run();
-  EXPECT_TRUE(checked.says(Severity::error, "mlog", "goes on with it")) << checked.text();
+  EXPECT_TRUE(checked.says(Severity::error, "MDC", "continues the log")) << checked.text();
   expect_not_repairable();
+}
+
+// The first page of every log: of MDC0, of MDCs with and without objects, of the root MDC.
+TEST_F(CheckTest, LostFirstPageOfALogIsReported) {
+  const Media sound = media();
+  AlignedBuffer page(kPageSize);
+  std::size_t logs = 0;
+  for (std::uint64_t at = 0; at < sound.size(); at += kZoneSize) {
+    sound.read(at, page.span());
+    const auto header = LogBlockHeader::load(page.span());
+    // A log of a user may have been empty.
+    const auto chunk = ChunkHeader::load(page.span(), LogBlockHeader::kSize);
+    if (!header || !chunk || chunk->type != ChunkType::compaction_start) continue;
+    ++logs;
+    media().zero(at, kPageSize);
+    const Checked checked = run();
+    EXPECT_NE(checked.result.errors, 0u) << at << checked.text();
+    EXPECT_EQ(checked.result.repairable_errors, 0u) << checked.text();
+    expect_not_repairable();
+    media().write(at, page.span());
+  }
+  EXPECT_EQ(logs, 4u) << "MDC0 to MDC2 and the root MDC";
+  EXPECT_TRUE(run().clean());
 }
 
 TEST_F(CheckTest, ZoneOfTwoObjectsIsReported) {

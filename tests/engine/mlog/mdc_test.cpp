@@ -30,13 +30,15 @@ struct Pair {
             .generation = generations[half],
             .name = fmt::format("half {}", half)};
   }
-  std::unique_ptr<Mdc> open() {
-    return Mdc::open("mdc", {{{kIds[0], place(0)}, {kIds[1], place(1)}}},
-                     [this](ObjectId id, std::uint64_t generation) {
-                       before_record(id, generation);
-                       generations[id == kIds[0] ? 0 : 1] = generation;
-                       after_record();
-                     });
+  std::unique_ptr<Mdc> open(Mdc::OpenOptions options = {}) {
+    return Mdc::open(
+        "mdc", {{{kIds[0], place(0)}, {kIds[1], place(1)}}},
+        [this](ObjectId id, std::uint64_t generation) {
+          before_record(id, generation);
+          generations[id == kIds[0] ? 0 : 1] = generation;
+          after_record();
+        },
+        options);
   }
   // Makes a half by hand: CSTART, the records, CEND, as far as wanted.
   void write_half(unsigned half, const Records& records, bool finished) {
@@ -344,54 +346,79 @@ TEST_P(MdcTest, DiscardIsAdvisory) {
   EXPECT_EQ(content(*mdc), records);
 }
 
-// Recovery: each state of the pair that the format names.
+// Each state of a pair: what its generations and logs prove. In doubt it is refused, and nothing is
+// written.
 struct State {
   const char* name;
   Generations generations;
-  std::array<char, 2> halves;  // e: empty, u: unfinished compaction, v: valid, c: corrupt
+  // e: empty, s: only the start marker of a first use, u: unfinished compaction, v: valid,
+  // w: valid and in use after its compaction, c: corrupt
+  std::array<char, 2> halves;
+  bool unused;  // its owner knows that it was never used
   int error;
-  unsigned active;
-  Generations after;
+  unsigned active = 0;
+  Generations after = {};
 };
 
-TEST_P(MdcTest, RecoveryStates) {
+void write_half(Pair& pair, unsigned half, char kind) {
+  if (kind == 'e') return;
+  if (kind == 'c') {
+    const auto log = open_plain(pair.place(half));
+    log->sync(log->append(make_record(1, 9)));
+    return;
+  }
+  pair.write_half(half, kind == 's' ? Records() : some_records(10 * half, 3),
+                  kind == 'v' || kind == 'w');
+  if (kind != 'w') return;
+  const auto log = Mlog::open(pair.place(half), CompactionSemantics::on);
+  log->sync(log->append(make_record(99, 9)));
+}
+
+TEST_P(MdcTest, StatesOfThePair) {
   const std::vector<State> states = {
-      {"new", {0, 0}, {'e', 'e'}, 0, 0, {0, 1}},
-      {"crash after the first erase", {0, 1}, {'e', 'e'}, 0, 0, {0, 1}},
-      {"crash in first use", {0, 1}, {'u', 'e'}, 0, 1, {2, 1}},
-      {"in use", {4, 5}, {'v', 'e'}, 0, 0, {4, 5}},
-      {"in use, other way round", {8, 7}, {'e', 'v'}, 0, 1, {8, 7}},
-      {"crash in compaction", {4, 5}, {'v', 'u'}, 0, 0, {4, 6}},
-      {"crash in compaction, other way round", {8, 7}, {'u', 'v'}, 0, 1, {9, 7}},
-      {"unfinished with the smaller generation", {4, 9}, {'u', 'v'}, 0, 1, {10, 9}},
-      {"finished, old half not erased", {4, 5}, {'v', 'v'}, 0, 0, {4, 6}},
-      {"finished, other way round", {8, 7}, {'v', 'v'}, 0, 1, {9, 7}},
-      {"both new, second written", {0, 0}, {'v', 'v'}, 0, 0, {0, 1}},
-      {"both empty with generations", {5, 6}, {'e', 'e'}, 0, 0, {5, 6}},
-      {"old empty, newer not", {5, 6}, {'e', 'v'}, 0, 0, {5, 7}},
-      {"two unfinished", {4, 5}, {'u', 'u'}, ENODATA, 0, {}},
-      {"equal generations", {4, 4}, {'v', 'e'}, ENODATA, 0, {}},
-      {"equal generations, unfinished", {4, 4}, {'v', 'u'}, ENODATA, 0, {}},
-      {"first corrupt", {4, 5}, {'c', 'e'}, ENODATA, 0, {}},
-      {"second corrupt", {4, 5}, {'v', 'c'}, ENODATA, 0, {}},
+      {"new", {0, 0}, {'e', 'e'}, false, 0, 0, {0, 1}},
+      {"crash in first use", {0, 0}, {'s', 'e'}, false, 0, 0, {0, 1}},
+      {"crash after first use", {0, 0}, {'v', 'e'}, false, 0, 0, {0, 1}},
+      {"crash in first use of another program", {0, 1}, {'e', 'e'}, true, 0, 0, {0, 1}},
+      {"the same, but for the start marker", {0, 1}, {'s', 'e'}, true, 0, 0, {0, 1}},
+      {"in use", {4, 5}, {'v', 'e'}, false, 0, 0, {4, 5}},
+      {"in use, other way round", {8, 7}, {'e', 'v'}, false, 0, 1, {8, 7}},
+      {"crash in compaction", {4, 5}, {'v', 'u'}, false, 0, 0, {4, 6}},
+      {"crash in compaction, other way round", {8, 7}, {'u', 'v'}, false, 0, 1, {9, 7}},
+      {"finished, old half not erased", {4, 5}, {'v', 'v'}, false, 0, 0, {4, 6}},
+      {"finished, other way round", {8, 7}, {'v', 'v'}, false, 0, 1, {9, 7}},
+      {"empty, was in use", {0, 1}, {'e', 'e'}, false, ENXIO},
+      {"empty, was in use for long", {5, 6}, {'e', 'e'}, false, ENXIO},
+      {"cut after the start marker, was in use", {0, 1}, {'s', 'e'}, false, ENODATA},
+      {"the active half lacks the end marker", {4, 9}, {'u', 'v'}, false, ENODATA},
+      {"the same, other half empty", {4, 5}, {'u', 'e'}, false, ENODATA},
+      {"the same, of a new pair", {0, 0}, {'u', 'e'}, false, ENODATA},
+      {"active half empty, other not", {5, 6}, {'e', 'v'}, false, ENODATA},
+      {"active half empty, other unfinished", {5, 6}, {'e', 'u'}, false, ENODATA},
+      {"record of the generation lost", {4, 5}, {'v', 'w'}, false, ENODATA},
+      {"both new, both written", {0, 0}, {'v', 'v'}, false, ENODATA},
+      {"two unfinished", {4, 5}, {'u', 'u'}, false, ENODATA},
+      {"equal generations", {4, 4}, {'v', 'e'}, false, ENODATA},
+      {"equal generations, unfinished", {4, 4}, {'v', 'u'}, false, ENODATA},
+      {"first corrupt", {4, 5}, {'c', 'e'}, false, ENODATA},
+      {"second corrupt", {4, 5}, {'v', 'c'}, false, ENODATA},
   };
   for (const State& state : states) {
     for (const bool discard_clears : {true, false}) {
       SCOPED_TRACE(fmt::format("{}, discard_clears {}", state.name, discard_clears));
       Pair pair(GetParam(), state.generations);
       pair.device.discard_clears = discard_clears;
-      for (unsigned half : {0u, 1u}) {
-        if (state.halves[half] == 'e') continue;
-        if (state.halves[half] == 'c') {
-          const auto log = open_plain(pair.place(half));
-          log->sync(log->append(make_record(1, 9)));
-        } else {
-          pair.write_half(half, some_records(10 * half, 3), state.halves[half] == 'v');
-        }
-      }
+      for (unsigned half : {0u, 1u})
+        write_half(pair, half, state.halves[half]);
+      pair.device.take_writes();
+      const Mdc::OpenOptions options{.use = state.unused ? PairUse::unused : PairUse::unknown};
       std::unique_ptr<Mdc> mdc;
-      EXPECT_EQ(error_of([&] { mdc = pair.open(); }), state.error);
-      if (!mdc) continue;
+      EXPECT_EQ(error_of([&] { mdc = pair.open(options); }), state.error);
+      if (!mdc) {
+        EXPECT_TRUE(pair.device.take_writes().empty());
+        EXPECT_EQ(pair.generations, state.generations);
+        continue;
+      }
       EXPECT_EQ(mdc->facts().active, state.active);
       EXPECT_EQ(pair.generations, state.after);
       EXPECT_EQ(mdc->facts().generations, state.after);
@@ -404,6 +431,44 @@ TEST_P(MdcTest, RecoveryStates) {
       EXPECT_EQ(content(*pair.open()), live);
     }
   }
+}
+
+TEST_P(MdcTest, WhatCanBeReadOfADamagedPair) {
+  const std::vector<std::pair<std::array<char, 2>, Records>> states = {
+      {{'v', 'w'}, some_records(0, 3)},
+      {{'u', 'e'}, some_records(0, 3)},
+      {{'e', 'v'}, some_records(10, 3)},
+      {{'v', 'c'}, some_records(0, 3)},
+      {{'e', 'e'}, Records()}};
+  for (const auto& [halves, expected] : states) {
+    SCOPED_TRACE(std::string(halves.begin(), halves.end()));
+    Pair pair(GetParam(), {4, 5});
+    for (unsigned half : {0u, 1u})
+      write_half(pair, half, halves[half]);
+    pair.device.take_writes();
+    const auto mdc = pair.open({.on_damage = OnDamage::report});
+    EXPECT_NE(mdc->damage(), "");
+    EXPECT_EQ(content(*mdc), expected);
+    EXPECT_EQ(error_of([&] { mdc->append(make_record(0, 1)); }), EIO);
+    EXPECT_EQ(error_of([&] { mdc->compact([](const Mdc::Append&) {}); }), EIO);
+    EXPECT_TRUE(pair.device.take_writes().empty());
+    EXPECT_EQ(pair.generations, (Generations{4, 5}));
+  }
+}
+
+TEST_P(MdcTest, StateIsWhatTheNextOpenFinds) {
+  Mdc::State state;
+  {
+    const auto mdc = pair_.open();
+    for (const Record& record : some_records(0, 20))
+      mdc->sync(mdc->append(record));
+    mdc->compact([&](const Mdc::Append& append) { write_all(some_records(0, 5), append); });
+    mdc->sync(mdc->append(make_record(7, 700)));
+    state = mdc->state();
+    EXPECT_EQ(state.active, 1u);
+    EXPECT_NE(state.end.blocks, 0u);
+  }
+  EXPECT_EQ(pair_.open()->state(), state);
 }
 
 // The device's content and the owner's generations after every write and every record, through

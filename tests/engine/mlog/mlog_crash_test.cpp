@@ -354,8 +354,8 @@ TEST_P(MlogCrash, MutatedImages) {
       device.put(page, ConstByteSpan(good).subspan(page, kPageSize));
     }
   }
-  for (const int count : outcomes)
-    EXPECT_GT(count, 0);
+  EXPECT_GT(outcomes[0], 0);
+  EXPECT_GT(outcomes[1], 0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Sectors, MlogCrash, testing::Values(512u, 4096u));

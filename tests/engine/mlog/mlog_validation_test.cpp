@@ -97,31 +97,40 @@ TEST_F(MlogValidation, GapsInFlushSetIdsAreFine) {
 
 TEST_F(MlogValidation, LogEndsAtTheFirstBlockThatDoesNotBelong) {
   const Block good = Block(0, 1).full(10);
-  Block old_version = Block(1, 2).full(1);
-  for (const Block& other : {Block(2, 2).full(1), Block(1, 2, 2).full(1),
-                             Block(1, 2, 3, test_uuid(8)).full(1), Block(0, 1).full(1)}) {
-    put_all({good, other, Block(2, 3).full(1)});
+  const Block torn = Block(3, 3).full(1);
+  for (const Block& other :
+       {Block(2, 2).full(1), Block(1, 2, 2).full(1), Block(1, 2, 3, test_uuid(8)).full(1)}) {
+    put_all({good, other, torn});
     const auto log = open();
     EXPECT_EQ(lengths(*log), Lengths{10});
+    EXPECT_TRUE(log->opened().torn_blocks);
     EXPECT_EQ(log->facts().next_flush_set, 4u) << "block 2 is stale, but its id is taken";
   }
-  Image newer = old_version.bytes();
+  Image newer = Block(1, 2).full(1).bytes();
   newer[0] = std::byte{2};
   device_.put(kLogOffset + kSector, newer);
   EXPECT_EQ(lengths(*open()), Lengths{10});
 }
 
-TEST_F(MlogValidation, StaleFlushSetIdsAreFoundUpToOneMebibyteBehindTheEnd) {
+TEST_F(MlogValidation, ALaterFlushSetBehindTheEndIsDamage) {
+  const Block good = Block(0, 1).full(10);
+  for (const Block& other : {Block(2, 2).full(1), Block(1, 2, 2).full(1), Block(0, 1).full(1)}) {
+    put_all({good, other, Block(2, 3).full(1)});
+    expect_corrupt("log block 1 ");
+  }
+  put_all({good, Block(1, 2, 4).full(1)});
+  expect_corrupt("has generation 4");
+}
+
+TEST_F(MlogValidation, StaleFlushSetIdsAreFoundUpToOneMebibyteBehindTheLastOne) {
   const std::uint32_t window = (1u << 20) / kSector;
   const std::uint32_t per_page = kPageSize / kSector;
   put(0, Block(0, 1).full(10));
-  put(window + per_page, Block(90, 99).full(1));
-  put(window, Block(70, 77).full(1));
+  put(window + per_page, Block(99, 99).full(1));
   put(20, Block(200, 200, 2).full(1));
   put(21, Block(300, 300, 3, test_uuid(8)).full(1));
-  EXPECT_EQ(open()->facts().next_flush_set, 78u);
-  for (std::uint32_t i = 1; i <= per_page; ++i)
-    put(i, Block(i, i + 1).full(1));
+  EXPECT_EQ(open()->facts().next_flush_set, 2u);
+  put(window, Block(77, 77).full(1));
   EXPECT_EQ(open()->facts().next_flush_set, 100u);
 }
 
