@@ -227,6 +227,9 @@ void Loader::load_slot(unsigned slot, unsigned last) {
 
 void Loader::read_objects(unsigned slot, const Mlog& log) {
   Slot& into = *metadata_.slots[slot];
+  into.end = {.generation = log.generation(),
+              .blocks = log.end().blocks,
+              .flush_set = log.end().flush_set};
   const std::string name = slot_name(slot);
   ObjectLoader loader(
       slot, metadata_.properties, into.objects, [&](ObjectId id) { into.checkpoint = id; },
@@ -281,6 +284,12 @@ std::optional<ObjectRecord> Metadata::find(ObjectId id) const {
 bool Metadata::may_exist(ObjectId id) const {
   if (find(id)) return true;
   return id.slot() != 0 && id.slot() < slots.size() && !slots[id.slot()]->readable;
+}
+
+bool Metadata::was_handed_out(ObjectId id) const {
+  if (id.slot() == 0 || id.slot() >= slots.size()) return false;
+  const Slot& slot = *slots[id.slot()];
+  return !slot.readable || id.uniquifier() < slot.id_limit();
 }
 
 std::vector<ObjectRecord> Metadata::objects() const {

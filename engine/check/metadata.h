@@ -9,6 +9,7 @@
 
 #include "engine/check/report.h"
 #include "engine/check/superblocks.h"
+#include "engine/names/records.h"
 #include "engine/pool/object_table.h"
 #include "engine/pool/pool_state.h"
 
@@ -19,6 +20,12 @@ struct Slot {
   ObjectTable objects;
   std::optional<ObjectId> checkpoint;  // the last one
   bool readable = true;                // its records are known, but for those reported
+  std::optional<names::MdcEnd> end;    // of its active log
+
+  // Above every uniquifier handed out: before the first checkpoint, up to the first that needs one.
+  std::uint64_t id_limit() const {
+    return (checkpoint ? checkpoint->uniquifier() : 0) + ObjectId::kCheckpointInterval;
+  }
 };
 
 // What the metadata says about the pool.
@@ -32,6 +39,8 @@ struct Metadata {
   std::optional<ObjectRecord> find(ObjectId id) const;
   // The same; also true for one whose MDC cannot be read.
   bool may_exist(ObjectId id) const;
+  // Whether the id may have been given to an object; true where its MDC cannot be read.
+  bool was_handed_out(ObjectId id) const;
   // Of MDC1..N, in the order of their ids.
   std::vector<ObjectRecord> objects() const;
   bool all_readable() const;

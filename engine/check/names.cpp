@@ -1,11 +1,13 @@
 #include "engine/check/names.h"
 
 #include <algorithm>
+#include <array>
 #include <unordered_map>
 #include <unordered_set>
 
 #include "engine/base/error.h"
 #include "engine/check/logs.h"
+#include "engine/names/mdc_ends.h"
 #include "engine/names/replay.h"
 
 namespace mpool::check {
@@ -31,7 +33,7 @@ class TreeCheck {
                 [this](std::uint64_t record, const Error& why) { misfit(record, why.detail()); }) {}
 
   // False: the log is empty or belongs to another client.
-  bool read(const Mlog& log);
+  bool read(const Mlog& log, const std::array<Mdc::Half, 2>& halves);
   void settle();
   void compare();
 
@@ -39,12 +41,12 @@ class TreeCheck {
   void misfit(std::uint64_t record, std::string_view detail) {
     report_.error(Area::tree, name_, fmt::format("record {}: {}", record, detail), kRestoreTree);
   }
+  void compare_ends();
   void name_inodes();
   std::string path_of(InodeNumber number) const;
   void check_inode(const Inode& inode);
   void check_links(const Inode& inode);
   void check_extents(const Inode& inode);
-  void check_extent(const Inode& inode, const Extent& extent);
   void check_objects();
   void file_error(const Inode& inode, std::string what) {
     report_.error(Area::tree, path_of(inode.number), std::move(what), kRestoreFile);
@@ -63,20 +65,18 @@ class TreeCheck {
   Replay replay_;
   std::unordered_map<InodeNumber, Name> names_;
   std::unordered_set<ObjectId> named_;
-  std::unordered_map<ObjectId, InodeNumber> logs_;  // whose an mlog is
 };
 
-bool TreeCheck::read(const Mlog& log) {
+bool TreeCheck::read(const Mlog& log, const std::array<Mdc::Half, 2>& halves) {
   MlogReader reader(log);
-  std::vector<std::byte> bytes;
   try {
+    if (names::belongs_to_another_client(reader)) {
+      report_.note(Area::tree, name_, "it belongs to another program; its records are not checked",
+                   "use that program to check them");
+      return false;
+    }
+    std::vector<std::byte> bytes;
     while (reader.next(bytes)) {
-      if (replay_.taken() == 0 && !names::is_owner_record(bytes)) {
-        report_.note(Area::tree, name_,
-                     "it belongs to another program; its records are not checked",
-                     "use that program to check them");
-        return false;
-      }
       if (auto record = names::decode(bytes)) {
         replay_.take(std::move(*record));
       } else {
@@ -87,13 +87,39 @@ bool TreeCheck::read(const Mlog& log) {
   } catch (const Error& error) {
     report_.error(Area::tree, name_, error.what(), kRestoreTree);
   }
+  const bool compacted = halves[0].place.generation > 0 || halves[1].place.generation > 1;
+  if (replay_.taken() <= 1 && compacted) {
+    report_.error(Area::tree, name_, "it was used before, but has no records: they are lost",
+                  kRestoreTree);
+  }
   return replay_.taken() != 0;
 }
 
+// Against what the last mount, or the end of it, has written down.
+void TreeCheck::compare_ends() {
+  if (!replay_.mdc_ends()) return;
+  std::vector<names::MdcEnd> now = replay_.mdc_ends()->mdcs;
+  now.resize(std::min(now.size(), metadata_.slots.size()));
+  for (std::size_t slot = 0; slot < now.size(); ++slot) {
+    // What cannot be read was reported.
+    now[slot] = metadata_.slots[slot]->end.value_or(now[slot]);
+  }
+  for (std::string& lost : names::lost_since(*replay_.mdc_ends(), now))
+    report_.error(Area::metadata, metadata_.pool, std::move(lost), kRestoreTree);
+}
+
 void TreeCheck::settle() {
+  compare_ends();
   const std::size_t complete =
       replay_.complete_records([this](ObjectId id) { return metadata_.may_exist(id); });
   const std::size_t undone = replay_.pending() - complete;
+  for (const ObjectId object : replay_.objects_after(complete)) {
+    if (metadata_.was_handed_out(object)) continue;
+    report_.error(Area::tree, name_,
+                  fmt::format("its last batch names object {}, whose id MDC{} never handed out",
+                              object.to_string(), object.slot()),
+                  kRestoreTree);
+  }
   if (undone != 0) {
     report_.unfinished(
         Area::tree, name_,
@@ -153,55 +179,13 @@ void TreeCheck::check_links(const Inode& inode) {
   }
 }
 
-void TreeCheck::check_extent(const Inode& inode, const Extent& extent) {
-  const std::string id = extent.object.to_string();
-  const bool log = inode.kind == FileKind::log;
-  named_.insert(extent.object);
-  if (log ? !extent.object.is_mlog() : !extent.object.is_mblock()) {
-    file_error(inode, fmt::format("its content is said to be in {}, which is no {}", id,
-                                  log ? "mlog" : "mblock"));
-    return;
-  }
-  const auto object = metadata_.find(extent.object);
-  if (!object) {
-    if (!metadata_.may_exist(extent.object)) {
-      file_error(inode,
-                 fmt::format("bytes {} to {}: its {} {} does not exist", extent.file_offset,
-                             extent.file_offset + extent.length, log ? "mlog" : "mblock", id));
-    }
-    return;
-  }
-  if (log) {
-    const auto [owner, added] = logs_.emplace(extent.object, inode.number);
-    if (!added && owner->second != inode.number) {
-      file_error(inode, fmt::format("its mlog {} is that of {}, too", id, path_of(owner->second)));
-    }
-  } else if (extent.position > object->written_length ||
-             extent.length > object->written_length - extent.position) {
-    file_error(inode,
-               fmt::format("bytes {} to {} are said to be in mblock {} from byte {} on, which has "
-                           "only {}",
-                           extent.file_offset, extent.file_offset + extent.length, id,
-                           extent.position, object->written_length));
-  }
-}
-
 void TreeCheck::check_extents(const Inode& inode) {
-  if (!inode.extents) return;
-  std::uint64_t end = 0;
-  for (const Extent& extent : *inode.extents) {
-    check_extent(inode, extent);
-    if (inode.kind != FileKind::write_once) continue;
-    if (extent.file_offset < end) {
-      file_error(inode, fmt::format("two of its parts overlap at byte {}", extent.file_offset));
-    }
-    if (extent.file_offset > inode.size || extent.length > inode.size - extent.file_offset) {
-      file_error(inode, fmt::format("it has {} bytes, but a part of {} bytes at {}", inode.size,
-                                    extent.length, extent.file_offset));
-      return;
-    }
-    end = std::max(end, extent.file_offset + extent.length);
-  }
+  const auto find = [this](ObjectId id) {
+    return names::KnownObject{.may_exist = metadata_.may_exist(id), .record = metadata_.find(id)};
+  };
+  for (const ObjectId object : inode.objects())
+    named_.insert(object);
+  names::check_objects(inode, find, [&](const std::string& fault) { file_error(inode, fault); });
 }
 
 void TreeCheck::check_inode(const Inode& inode) {
@@ -259,7 +243,7 @@ bool check_names(const Metadata& metadata, Report& report) {
                                  PairUse::unknown, true);
   if (pair.log() == nullptr) return false;
   TreeCheck tree(metadata, report);
-  if (!tree.read(*pair.log())) return false;
+  if (!tree.read(*pair.log(), *halves)) return false;
   tree.settle();
   tree.compare();
   return true;

@@ -330,7 +330,7 @@ std::uint64_t Journal::append_records(const Batch& batch) {
 // Begins a new batch on the media: the one before it is complete.
 Mdc::Ticket Journal::append_mark() {
   const Mdc::Ticket ticket = mdc_.append(
-      encode({wall_clock(), BatchRecord{batch_number_++, owner_.next_inode() + kInodeReserve}}));
+      encode({wall_clock(), BatchRecord{batch_number_++, promised_inode(owner_.next_inode())}}));
   last_commits_.clear();
   return ticket;
 }
@@ -397,7 +397,7 @@ void Journal::compact() {
     mdc_.compact([&](const Mdc::Append& append) {
       const auto mark = [&] {
         append(encode(
-            {wall_clock(), BatchRecord{batch_number_, owner_.next_inode() + kInodeReserve}}));
+            {wall_clock(), BatchRecord{batch_number_, promised_inode(owner_.next_inode())}}));
       };
       for (std::size_t i = 0; i < records.size(); ++i) {
         append(records[i]);

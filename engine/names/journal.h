@@ -28,6 +28,11 @@ namespace mpool::names {
 // until the next one.
 inline constexpr InodeNumber kInodeReserve = 1u << 20;
 
+// What a BATCH record says where `next` is the next inode number.
+constexpr InodeNumber promised_inode(InodeNumber next) {
+  return next > kMaxInode - kInodeReserve ? kMaxInode : next + kInodeReserve;
+}
+
 // One user-visible change on its way to the media.
 struct Change {
   std::vector<std::byte> record;                       // encoded; empty: only objects change

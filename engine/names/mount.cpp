@@ -1,9 +1,11 @@
 // Reading the tree from the root MDC, and writing all of it.
+#include <array>
 #include <cerrno>
 
 #include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
+#include "engine/names/mdc_ends.h"
 #include "engine/names/namespace.h"
 #include "engine/names/replay.h"
 
@@ -16,27 +18,86 @@ std::unique_ptr<Namespace> Namespace::mount(Pool& pool, const NamespaceOptions& 
 }  // namespace mpool
 
 namespace mpool::names {
+
+// What is wrong with the records on the media. A mount that may write ends with it, before anything
+// is written; a read-only one shows the rest.
+class Damage {
+ public:
+  Damage(const Pool& pool, bool read_only) : pool_(pool), read_only_(read_only) {}
+
+  void in_record(std::uint64_t number, int code, std::string_view detail) {
+    add(code, fmt::format("root MDC, record {}: {}", number, detail));
+    if (!read_only_) refuse();
+  }
+  void in_log(int code, std::string text) {
+    add(code, std::move(text));
+    if (!read_only_) refuse();
+  }
+  // All that are found are logged before refuse_if_any().
+  void in_file(const std::string& path, InodeNumber inode, std::string_view detail) {
+    add(ENOTRECOVERABLE, fmt::format("file '{}' (inode {}): {}", path, inode, detail));
+  }
+  void refuse_if_any() const {
+    if (count_ != 0 && !read_only_) refuse();
+  }
+
+ private:
+  static constexpr std::size_t kMaxMessages = 20;
+
+  void add(int code, std::string text) {
+    if (++count_ == 1) {
+      code_ = code;
+      first_ = text;
+    }
+    if (count_ <= kMaxMessages) spdlog::error("pool {}: {}", pool_.name(), text);
+  }
+  [[noreturn]] void refuse() const {
+    raise(code_, "pool " + pool_.name(),
+          "{}{}: nothing was written; it can be mounted with -o ro, mpool check tells more", first_,
+          count_ > 1 ? fmt::format(" (and {} more)", count_ - 1) : "");
+  }
+
+  const Pool& pool_;
+  const bool read_only_;
+  std::size_t count_ = 0;
+  int code_ = 0;
+  std::string first_;
+};
+
 namespace {
 
-[[noreturn]] void damaged(const Pool& pool, std::uint64_t record, int code,
-                          std::string_view detail) {
-  raise(code, "pool " + pool.name(), "root MDC, record {}: {}", record, detail);
-}
-
-// False when the root MDC belongs to another client.
-bool read_records(const Pool& pool, const Mdc& mdc, Replay& replay) {
-  MlogReader reader = mdc.reader();
+void read_records(MlogReader& reader, Replay& replay, Damage& damage) {
   std::vector<std::byte> bytes;
   while (reader.next(bytes)) {
-    if (replay.taken() == 0 && !is_owner_record(bytes)) return false;
     auto record = decode(bytes);
-    if (!record) {
-      damaged(pool, replay.taken(), record.error().later_version ? ENOTSUP : ENOTRECOVERABLE,
-              record.error().detail);
+    if (record) {
+      replay.take(std::move(*record));
+      continue;
     }
-    replay.take(std::move(*record));
+    const DecodeFault& fault = record.error();
+    damage.in_record(replay.taken(), fault.later_version ? ENOTSUP : ENOTRECOVERABLE, fault.detail);
+    replay.skip();
   }
-  return true;
+}
+
+std::vector<MdcEnd> ends_of(const Pool& pool) {
+  std::vector<MdcEnd> ends;
+  for (const Mdc::State& state : pool.mdc_states())
+    ends.push_back(end_of(state));
+  return ends;
+}
+
+bool was_handed_out(const std::vector<Pool::MdcFacts>& mdcs, ObjectId id) {
+  return id.slot() != 0 && id.slot() < mdcs.size() &&
+         id.uniquifier() <= mdcs[id.slot()].last_uniquifier;
+}
+
+// The log of a root MDC that no client has used.
+bool is_unused(const Mdc& mdc, const Replay& replay) {
+  // A crash may have cut the first flush after its first record.
+  constexpr std::uint64_t kOwnerOnly = 1;
+  const Mdc::Facts facts = mdc.facts();
+  return facts.generations == std::array<std::uint64_t, 2>{0, 1} && replay.taken() <= kOwnerOnly;
 }
 
 }  // namespace
@@ -46,41 +107,88 @@ NamespaceImpl::NamespaceImpl(Pool& pool, const NamespaceOptions& options)
   load();
 }
 
-void NamespaceImpl::load() {
-  mdc_ = pool_.open_root_mdc();
-  Replay replay(tree_, [this](std::uint64_t record, const Error& why) {
-    damaged(pool_, record, why.code(), why.detail());
-  });
-  foreign_ = !read_records(pool_, *mdc_, replay);
+// Applies what the log has. Returns how many records of the last batch hold, nullopt: all.
+std::optional<std::size_t> NamespaceImpl::replay_log(Replay& replay, Damage& damage) {
+  MlogReader reader = mdc_->reader();
+  foreign_ = belongs_to_another_client(reader);
   if (foreign_) {
     spdlog::warn(
         "pool {}: its root MDC belongs to another program; the named tree is empty and read-only",
         pool_.name());
+    return std::nullopt;
+  }
+  try {
+    read_records(reader, replay, damage);
+  } catch (const Error& error) {
+    if (!options_.read_only) throw;
+    damage.in_log(error.code(), error.what());
+  }
+  if (replay.mdc_ends()) {
+    for (std::string& lost : lost_since(*replay.mdc_ends(), ends_of(pool_)))
+      damage.in_log(ENOTRECOVERABLE, std::move(lost));
   }
   const std::size_t complete =
       replay.complete_records([this](ObjectId object) { return pool_.find(object).has_value(); });
   const bool rolled_back = complete < replay.pending();
   if (rolled_back) {
+    const std::vector<Pool::MdcFacts> mdcs = pool_.mdcs();
+    for (const ObjectId object : replay.objects_after(complete)) {
+      if (was_handed_out(mdcs, object)) continue;
+      damage.in_log(ENOTRECOVERABLE,
+                    fmt::format("root MDC: its last batch names object {}, whose id MDC{} never "
+                                "handed out",
+                                object.to_string(), object.slot()));
+    }
     spdlog::info(
         "pool {}: {} changes of the last second before a crash were not complete and are undone",
         pool_.name(), replay.pending() - complete);
   }
   replay.settle(complete);
+  return rolled_back ? std::optional(complete) : std::nullopt;
+}
+
+// Every object that the tree names is there, whole.
+void NamespaceImpl::check_tree(Damage& damage) {
+  const auto find = [this](ObjectId id) {
+    auto record = pool_.find(id);
+    return KnownObject{.may_exist = record.has_value(), .record = std::move(record)};
+  };
+  for (const auto& [number, inode] : tree_.inodes()) {
+    check_objects(inode, find, [&](const std::string& fault) {
+      damage.in_file(tree_.path_of(inode.number), inode.number, fault);
+    });
+  }
+  damage.refuse_if_any();
+}
+
+void NamespaceImpl::load() {
+  mdc_ = pool_.open_root_mdc();
+  Damage damage(pool_, options_.read_only);
+  Replay replay(tree_, [&](std::uint64_t record, const Error& why) {
+    damage.in_record(record, why.code(), why.detail());
+  });
+  const std::optional<std::size_t> kept = replay_log(replay, damage);
+  check_tree(damage);
   // Every other record wants the root: without one the MDC is new, or a crash cut its first flush.
   const bool fresh = tree_.find(kRootInode) == nullptr;
+  if (fresh && !foreign_ && !is_unused(*mdc_, replay)) {
+    damage.in_log(ENOTRECOVERABLE,
+                  "root MDC: it was used before, but has no root directory: its records are lost");
+  }
   if (fresh) take_possession();
   if (foreign_ || options_.read_only) return;
 
   if (fresh) {
     for (const auto& record : snapshot())
       mdc_->append(record);
-  } else if (rolled_back) {
-    mdc_->append(encode({now(), RollbackRecord{static_cast<std::uint32_t>(complete)}}));
+  } else if (kept) {
+    mdc_->append(encode({now(), RollbackRecord{static_cast<std::uint32_t>(*kept)}}));
   }
+  record_mdc_ends(kPageSize);
   // The last batch is settled: from here on its objects may go. And no inode number that is handed
   // out from now on will be again, whatever comes of its file.
   const std::uint64_t batch = replay.last_batch() + 1;
-  mdc_->sync(mdc_->append(encode({now(), BatchRecord{batch, tree_.next_inode() + kInodeReserve}})));
+  mdc_->sync(mdc_->append(encode({now(), BatchRecord{batch, promised_inode(tree_.next_inode())}})));
   // Most were deleted before: what is left is what a crash kept from it.
   std::vector<ObjectId> dead;
   for (const ObjectId object : replay.dead()) {
@@ -114,6 +222,18 @@ void NamespaceImpl::load() {
                      .written = [this](Journal::Ticket last) { tell_durable(last); }});
 }
 
+// `padding`: bytes by which the record is made longer, so that what is in the log before it and what
+// comes after it are on different pages. Left out where the log is nearly full.
+void NamespaceImpl::record_mdc_ends(std::uint32_t padding) {
+  constexpr std::uint64_t kFillPercent = 95;
+  const Record record{now(), MdcEndsRecord{ends_of(pool_), padding}};
+  const std::vector<std::byte> bytes = encode(record);
+  if (mdc_->used() + 2 * bytes.size() > mdc_->capacity() / 100 * kFillPercent) return;
+  // What it says must not be on the media before what it tells of.
+  pool_.device(MediaClass::capacity).flush();
+  mdc_->sync(mdc_->append(bytes));
+}
+
 // An empty tree: the root directory, owned as the pool's configuration says.
 void NamespaceImpl::take_possession() {
   const ConfigRecord config = pool_.config();
@@ -145,15 +265,27 @@ std::vector<std::vector<std::byte>> NamespaceImpl::snapshot() {
 
 NamespaceImpl::~NamespaceImpl() {
   if (!journal_) return;
+  bool synced = false;
   try {
     dispose_unnamed();
     sync();
+    synced = true;
   } catch (const std::exception& error) {
     spdlog::error("pool {}: ending the mount: {}", pool_.name(), error.what());
   }
   journal_.reset();
   // Where the journal failed, logs may still be written.
   dirty_logs_.sync();
+  if (!synced) return;
+  try {
+    // Two, the first of them with the padding: the second one proves that what is before it was
+    // whole.
+    record_mdc_ends(kPageSize);
+    record_mdc_ends(0);
+  } catch (const std::exception& error) {
+    spdlog::warn("pool {}: ending the mount: where the MDCs end could not be recorded: {}",
+                 pool_.name(), error.what());
+  }
 }
 
 }  // namespace mpool::names

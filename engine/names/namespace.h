@@ -36,6 +36,9 @@
 
 namespace mpool::names {
 
+class Damage;
+class Replay;
+
 class NamespaceImpl final : public Namespace {
  public:
   NamespaceImpl(Pool& pool, const NamespaceOptions& options);
@@ -184,6 +187,9 @@ class NamespaceImpl final : public Namespace {
 
   // mount.cpp
   void load();
+  std::optional<std::size_t> replay_log(Replay& replay, Damage& damage);
+  void check_tree(Damage& damage);
+  void record_mdc_ends(std::uint32_t padding);
   void take_possession();
   std::vector<std::vector<std::byte>> snapshot();
 

@@ -1,5 +1,6 @@
 #include "engine/names/records.h"
 
+#include <cerrno>
 #include <cstring>
 #include <stdexcept>
 #include <string_view>
@@ -8,6 +9,8 @@
 #include <fmt/format.h>
 
 #include "engine/base/crc32c.h"
+#include "engine/base/error.h"
+#include "engine/names/record_faults.h"
 
 namespace mpool::names {
 namespace {
@@ -67,7 +70,7 @@ class Writer {
   std::vector<std::byte>& into_;
 };
 
-// Thrown by Reader where the record ends too early or a field is out of range; caught in decode().
+// Thrown by Reader where the record ends too early or a flag is none; caught in decode().
 struct Malformed : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
@@ -87,11 +90,6 @@ class Reader {
     const ConstByteSpan raw = take(integer<Length>());
     return {reinterpret_cast<const char*>(raw.data()), raw.size()};
   }
-  std::string name() {
-    std::string text = string();
-    if (text.size() > kMaxNameLength) throw Malformed("a name is too long");
-    return text;
-  }
   InodeAttributes attributes() {
     InodeAttributes attributes;
     attributes.mode = integer<std::uint32_t>();
@@ -103,15 +101,15 @@ class Reader {
     return attributes;
   }
   template <typename Enum>
-  Enum enumeration(Enum first, Enum last) {
-    const auto value = integer<std::uint8_t>();
-    if (value < static_cast<std::uint8_t>(first) || value > static_cast<std::uint8_t>(last)) {
-      throw Malformed(fmt::format("a field is {}, out of range", value));
-    }
-    return static_cast<Enum>(value);
+  Enum enumeration() {
+    return static_cast<Enum>(integer<std::uint8_t>());
   }
-  MediaClass media_class() { return enumeration(MediaClass::staging, MediaClass::capacity); }
-  bool flag() { return integer<std::uint8_t>() != 0; }
+  MediaClass media_class() { return enumeration<MediaClass>(); }
+  bool flag() {
+    const auto value = integer<std::uint8_t>();
+    if (value > 1) throw Malformed(fmt::format("a flag is {}", value));
+    return value == 1;
+  }
   // A count of elements of `element_size` bytes that must still be there.
   std::uint32_t count(std::size_t element_size) {
     const auto count = integer<std::uint32_t>();
@@ -120,7 +118,7 @@ class Reader {
   }
   Content content() {
     Content content;
-    content.kind = enumeration(FileKind::directory, FileKind::log);
+    content.kind = enumeration<FileKind>();
     content.size = integer<std::uint64_t>();
     content.extents.resize(count(kExtentSize));
     for (Extent& extent : content.extents) {
@@ -199,6 +197,15 @@ struct BodyWriter {
     for (const ObjectId object : record.objects)
       out.integer(object.value);
   }
+  void operator()(const MdcEndsRecord& record) const {
+    out.integer(static_cast<std::uint32_t>(record.mdcs.size()));
+    for (const MdcEnd& end : record.mdcs) {
+      out.integer(end.generation);
+      out.integer(end.blocks);
+      out.integer(end.flush_set);
+    }
+    out.string<std::uint32_t>(std::string(record.padding, '\0'));
+  }
 };
 
 template <typename T>
@@ -228,10 +235,10 @@ CreateRecord read_body(Reader& in) {
   CreateRecord record;
   record.inode = in.integer<std::uint64_t>();
   record.parent = in.integer<std::uint64_t>();
-  record.name = in.name();
+  record.name = in.string();
   record.attributes = in.attributes();
   record.media_class = in.media_class();
-  record.choice = in.enumeration(Choice::none, Choice::mlog);
+  record.choice = in.enumeration<Choice>();
   record.target = in.string();
   record.content = in.content();
   return record;
@@ -257,23 +264,23 @@ LinkRecord read_body(Reader& in) {
   LinkRecord record;
   record.inode = in.integer<std::uint64_t>();
   record.parent = in.integer<std::uint64_t>();
-  record.name = in.name();
+  record.name = in.string();
   return record;
 }
 template <>
 UnlinkRecord read_body(Reader& in) {
   UnlinkRecord record;
   record.parent = in.integer<std::uint64_t>();
-  record.name = in.name();
+  record.name = in.string();
   return record;
 }
 template <>
 RenameRecord read_body(Reader& in) {
   RenameRecord record;
   record.parent = in.integer<std::uint64_t>();
-  record.name = in.name();
+  record.name = in.string();
   record.new_parent = in.integer<std::uint64_t>();
-  record.new_name = in.name();
+  record.new_name = in.string();
   record.exchange = in.flag();
   return record;
 }
@@ -281,7 +288,7 @@ template <>
 XattrRecord read_body(Reader& in) {
   XattrRecord record;
   record.inode = in.integer<std::uint64_t>();
-  record.name = in.name();
+  record.name = in.string();
   record.present = in.flag();
   record.value = in.string<std::uint32_t>();
   return record;
@@ -292,6 +299,20 @@ OrphanRecord read_body(Reader& in) {
   record.objects.resize(in.count(sizeof(std::uint64_t)));
   for (ObjectId& object : record.objects)
     object.value = in.integer<std::uint64_t>();
+  return record;
+}
+
+template <>
+MdcEndsRecord read_body(Reader& in) {
+  constexpr std::size_t kEndSize = 16;
+  MdcEndsRecord record;
+  record.mdcs.resize(in.count(kEndSize));
+  for (MdcEnd& end : record.mdcs) {
+    end.generation = in.integer<std::uint64_t>();
+    end.blocks = in.integer<std::uint32_t>();
+    end.flush_set = in.integer<std::uint32_t>();
+  }
+  record.padding = static_cast<std::uint32_t>(in.string<std::uint32_t>().size());
   return record;
 }
 
@@ -317,6 +338,13 @@ auto fault(bool later_version, std::string detail) {
 }  // namespace
 
 std::vector<std::byte> encode(const Record& record) {
+  if (const std::string fault = fault_of(record); !fault.empty()) {
+    raise(EINVAL, "namespace", "record type {}: {}", record.body.index() + 1, fault);
+  }
+  return encode_unchecked(record);
+}
+
+std::vector<std::byte> encode_unchecked(const Record& record) {
   std::vector<std::byte> bytes(kHeaderSize);
   store_le<std::uint8_t>(bytes, 0, kVersion);
   store_le<std::uint8_t>(bytes, kTypeAt, static_cast<std::uint8_t>(record.body.index() + 1));
@@ -351,6 +379,9 @@ std::expected<Record, DecodeFault> decode(ConstByteSpan from) {
     return fault(false, fmt::format("type {}: {}", type, malformed.what()));
   }
   if (!reader.at_end()) return fault(false, fmt::format("type {}: it has bytes left over", type));
+  if (std::string invalid = fault_of(record); !invalid.empty()) {
+    return fault(false, fmt::format("type {}: {}", type, invalid));
+  }
   return record;
 }
 

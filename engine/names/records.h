@@ -16,6 +16,8 @@ namespace mpool::names {
 
 using Nanoseconds = std::int64_t;  // since 1970; far times in seconds: times.h
 
+inline constexpr InodeNumber kMaxInode = INT64_MAX;
+
 struct InodeAttributes {
   std::uint32_t mode = 0;  // permission bits
   std::uint32_t uid = 0;
@@ -100,9 +102,22 @@ struct OrphanRecord {
   bool operator==(const OrphanRecord&) const = default;
 };
 
+// Where the active log of an MDC ended.
+struct MdcEnd {
+  std::uint64_t generation = 0;
+  std::uint32_t blocks = 0;
+  std::uint32_t flush_set = 0;  // of the last block; 0: there is none
+  bool operator==(const MdcEnd&) const = default;
+};
+struct MdcEndsRecord {
+  std::vector<MdcEnd> mdcs;   // MDC0..N
+  std::uint32_t padding = 0;  // bytes that mean nothing
+  bool operator==(const MdcEndsRecord&) const = default;
+};
+
 using Body = std::variant<OwnerRecord, BatchRecord, RollbackRecord, CreateRecord, ContentRecord,
                           AttributesRecord, LinkRecord, UnlinkRecord, RenameRecord, XattrRecord,
-                          OrphanRecord>;
+                          OrphanRecord, MdcEndsRecord>;
 
 struct Record {
   Nanoseconds when = 0;
@@ -110,13 +125,17 @@ struct Record {
   bool operator==(const Record&) const = default;
 };
 
+// EINVAL for a record that decode() would refuse (record_faults.h).
 std::vector<std::byte> encode(const Record& record);
+// The same for any record: for tests of what is refused.
+std::vector<std::byte> encode_unchecked(const Record& record);
 
 struct DecodeFault {
   // The record is whole but of a version or type this program does not know.
   bool later_version = false;
   std::string detail;
 };
+// The record is valid by itself (record_faults.h); whether it fits the tree Replay tells.
 std::expected<Record, DecodeFault> decode(ConstByteSpan from);
 
 // True when the bytes are an OWNER record, of whatever version.

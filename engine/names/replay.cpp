@@ -1,6 +1,18 @@
 #include "engine/names/replay.h"
 
+#include <cerrno>
+
+#include <fmt/format.h>
+
 namespace mpool::names {
+namespace {
+
+template <typename... Args>
+[[noreturn]] void refuse_record(fmt::format_string<Args...> format, Args&&... args) {
+  raise(ENOTRECOVERABLE, "namespace", "{}", fmt::format(format, std::forward<Args>(args)...));
+}
+
+}  // namespace
 
 const std::vector<Extent>& new_extents(const Record& record) {
   static const std::vector<Extent> none;
@@ -11,52 +23,170 @@ const std::vector<Extent>& new_extents(const Record& record) {
   return none;
 }
 
-void Replay::bury(const std::vector<Extent>& extents) {
+template <typename Step>
+void Replay::attempt(std::uint64_t number, const Step& step) {
+  try {
+    step();
+  } catch (const Error& error) {
+    misfit_(number, error);
+  }
+}
+
+// No inode number is used that the last BATCH had not promised.
+void Replay::check_inode(const Record& record) const {
+  const auto* create = std::get_if<CreateRecord>(&record.body);
+  if (create == nullptr || inode_limit_ == 0 || create->inode < inode_limit_) return;
+  refuse_record("CREATE record: inode {} is not below {}, as its BATCH record says", create->inode,
+                inode_limit_);
+}
+
+// The objects can become those of the inode.
+void Replay::check_free(const std::vector<Extent>& extents, InodeNumber inode) const {
+  for (const Extent& extent : extents) {
+    const ObjectId object = extent.object;
+    if (dead_.contains(object)) {
+      refuse_record("inode {} has object {}, which was deleted before", inode, object.to_string());
+    }
+    const auto owner = owners_.find(object);
+    if (owner == owners_.end()) continue;
+    if (owner->second != inode || object.is_mlog()) {
+      refuse_record("inode {} has object {}, which is that of inode {}", inode, object.to_string(),
+                    owner->second);
+    }
+  }
+}
+
+void Replay::own(const std::vector<Extent>& extents, InodeNumber inode) {
   for (const Extent& extent : extents)
-    dead_.insert(extent.object);
+    owners_.insert_or_assign(extent.object, inode);
+}
+
+// No file has the object any more.
+void Replay::bury(ObjectId object) {
+  owners_.erase(object);
+  dead_.insert(object);
+}
+
+void Replay::bury_unnamed(InodeNumber inode) {
+  if (inode == 0) return;
+  for (const ObjectId object : tree_.get(inode).objects())
+    bury(object);
+  tree_.erase(inode);
+}
+
+void Replay::apply_orphans(const OrphanRecord& record) {
+  for (const ObjectId object : record.objects) {
+    if (const auto owner = owners_.find(object); owner != owners_.end()) {
+      refuse_record("ORPHAN record: object {} is that of inode {}", object.to_string(),
+                    owner->second);
+    }
+  }
+  dead_.insert(record.objects.begin(), record.objects.end());
+}
+
+void Replay::apply_content(const ContentRecord& content, const Record& record) {
+  const Inode* inode = tree_.find(content.inode);
+  const Extents before = inode != nullptr ? inode->extents : nullptr;
+  if (!content.replace || before == nullptr) {
+    check_free(content.content.extents, content.inode);
+    tree_.apply(record);
+    own(content.content.extents, content.inode);
+    return;
+  }
+  std::unordered_set<ObjectId> replaced;
+  for (const Extent& extent : *before)
+    replaced.insert(extent.object);
+  std::vector<Extent> added;
+  for (const Extent& extent : content.content.extents) {
+    if (!replaced.contains(extent.object)) added.push_back(extent);
+  }
+  check_free(added, content.inode);
+  tree_.apply(record);
+  own(added, content.inode);
+  for (const Extent& extent : content.content.extents)
+    replaced.erase(extent.object);
+  for (const ObjectId object : replaced)
+    bury(object);
 }
 
 void Replay::apply(const Record& record) {
-  if (const auto* orphan = std::get_if<OrphanRecord>(&record.body)) {
-    dead_.insert(orphan->objects.begin(), orphan->objects.end());
-    return;
+  if (const auto* orphans = std::get_if<OrphanRecord>(&record.body)) {
+    return apply_orphans(*orphans);
   }
-  if (const auto* content = std::get_if<ContentRecord>(&record.body);
-      content != nullptr && content->replace) {
-    const Inode* inode = tree_.find(content->inode);
-    if (inode != nullptr && inode->extents) bury(*inode->extents);
+  if (const auto* content = std::get_if<ContentRecord>(&record.body)) {
+    return apply_content(*content, record);
   }
+  const auto* create = std::get_if<CreateRecord>(&record.body);
+  if (create != nullptr) check_free(create->content.extents, create->inode);
   const InodeNumber unnamed = tree_.apply(record);
-  if (unnamed == 0) return;
-  for (const ObjectId object : tree_.get(unnamed).objects())
-    dead_.insert(object);
-  tree_.erase(unnamed);
+  if (create != nullptr) own(create->content.extents, create->inode);
+  bury_unnamed(unnamed);
+}
+
+// A record that never happened: what there is of its objects goes.
+void Replay::give_up(const Record& record) {
+  for (const Extent& extent : new_extents(record)) {
+    const auto owner = owners_.find(extent.object);
+    if (owner != owners_.end()) {
+      refuse_record("a record undone has object {}, which is that of inode {}",
+                    extent.object.to_string(), owner->second);
+    }
+    dead_.insert(extent.object);
+  }
 }
 
 void Replay::settle(std::size_t keep) {
   const std::vector<Numbered> batch = std::exchange(batch_, {});
   for (std::size_t i = 0; i < batch.size(); ++i) {
-    if (i >= keep) {
-      bury(new_extents(batch[i].record));
-      continue;
-    }
-    try {
-      apply(batch[i].record);
-    } catch (const Error& error) {
-      misfit_(batch[i].number, error);
-    }
+    const Record& record = batch[i].record;
+    attempt(batch[i].number, [&] { i < keep ? apply(record) : give_up(record); });
   }
+}
+
+void Replay::begin_batch(const BatchRecord& mark) {
+  settle(batch_.size());
+  attempt(taken_, [&] {
+    if (mark.number < last_batch_) {
+      refuse_record("BATCH record: batch {} after batch {}", mark.number, last_batch_);
+    }
+    if (mark.next_inode < tree_.next_inode()) {
+      refuse_record("BATCH record: next inode {}, but {} are in use", mark.next_inode,
+                    tree_.next_inode());
+    }
+    last_batch_ = mark.number;
+    inode_limit_ = mark.next_inode;
+    tree_.raise_next_inode(mark.next_inode);
+  });
+}
+
+void Replay::roll_back(const RollbackRecord& record) {
+  const std::size_t count = batch_.size();
+  attempt(taken_, [&] {
+    if (record.keep > count) {
+      refuse_record("ROLLBACK record: keeps {} records of {}", record.keep, count);
+    }
+  });
+  settle(std::min<std::size_t>(record.keep, count));
 }
 
 void Replay::take(Record record) {
   if (const auto* mark = std::get_if<BatchRecord>(&record.body)) {
+    begin_batch(*mark);
+  } else if (auto* ends = std::get_if<MdcEndsRecord>(&record.body)) {
+    // It is written when the last batch is complete.
     settle(batch_.size());
-    last_batch_ = mark->number;
-    tree_.raise_next_inode(mark->next_inode);
+    mdc_ends_ = std::move(*ends);
   } else if (const auto* rollback = std::get_if<RollbackRecord>(&record.body)) {
-    settle(rollback->keep);
-  } else if (!std::holds_alternative<OwnerRecord>(record.body)) {
-    batch_.push_back({taken_, std::move(record)});
+    roll_back(*rollback);
+  } else if (std::holds_alternative<OwnerRecord>(record.body)) {
+    attempt(taken_, [&] {
+      if (taken_ != 0) refuse_record("OWNER record: it is not the first");
+    });
+  } else {
+    attempt(taken_, [&] {
+      check_inode(record);
+      batch_.push_back({taken_, std::move(record)});
+    });
   }
   ++taken_;
 }
@@ -70,6 +200,48 @@ std::size_t Replay::complete_records(const std::function<bool(ObjectId)>& exists
     ++complete;
   }
   return complete;
+}
+
+std::vector<ObjectId> Replay::objects_after(std::size_t keep) const {
+  std::vector<ObjectId> objects;
+  for (std::size_t i = keep; i < batch_.size(); ++i) {
+    for (const Extent& extent : new_extents(batch_[i].record))
+      objects.push_back(extent.object);
+  }
+  return objects;
+}
+
+bool belongs_to_another_client(MlogReader& reader) {
+  constexpr unsigned kEnough = 64;  // records: an error in all of ours among them is no accident
+  std::vector<std::byte> bytes;
+  bool other = reader.next(bytes) && !is_owner_record(bytes);
+  for (unsigned i = 0; other && i < kEnough && reader.next(bytes); ++i)
+    other = !decode(bytes).has_value();
+  reader.rewind();
+  return other;
+}
+
+void check_objects(const Inode& inode, const std::function<KnownObject(ObjectId)>& find,
+                   const std::function<void(const std::string&)>& fault) {
+  if (!inode.extents) return;
+  const bool log = inode.kind == FileKind::log;
+  for (const Extent& extent : *inode.extents) {
+    const KnownObject object = find(extent.object);
+    if (!object.may_exist) {
+      fault(fmt::format("its {} {} (bytes {} to {}) does not exist", log ? "mlog" : "mblock",
+                        extent.object.to_string(), extent.file_offset,
+                        extent.file_offset + extent.length));
+      continue;
+    }
+    if (log || !object.record) continue;
+    const std::uint64_t written = object.record->written_length;
+    if (extent.position > written || extent.length > written - extent.position) {
+      fault(fmt::format("bytes {} to {} are said to be in mblock {} from byte {} on, which has "
+                        "only {}",
+                        extent.file_offset, extent.file_offset + extent.length,
+                        extent.object.to_string(), extent.position, written));
+    }
+  }
 }
 
 }  // namespace mpool::names

@@ -1,14 +1,19 @@
-// Following the records of the root MDC (records.md, "Batches and crashes"). Internal to the
-// engine.
+// Following the records of the root MDC (records.md, "Batches and crashes", "Validity"). Internal
+// to the engine.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <optional>
+#include <string>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 #include <vector>
 
 #include "engine/base/error.h"
+#include "engine/format/records.h"
+#include "engine/mlog/mlog.h"
 #include "engine/names/tree.h"
 
 namespace mpool::names {
@@ -16,11 +21,13 @@ namespace mpool::names {
 // The objects that a record brings into use.
 const std::vector<Extent>& new_extents(const Record& record);
 
-// Applies records to a tree batch by batch. Not thread-safe.
+// Applies records to a tree batch by batch. Every reference of a record is checked before the
+// record is applied: an object belongs to one file, once it lost its name it never gets one again,
+// and numbers only grow. Not thread-safe.
 class Replay {
  public:
-  // Told of a record that does not fit the tree: its number in the log (from 0) and why. Throws, or
-  // returns: then the record is passed over.
+  // Told of a record that does not fit those before it: its number in the log (from 0) and why.
+  // Throws, or returns: then the record is passed over.
   using Misfit = std::function<void(std::uint64_t number, const Error& why)>;
 
   // `tree` is empty and must outlive it.
@@ -36,28 +43,63 @@ class Replay {
   std::size_t pending() const { return batch_.size(); }
   // How many of them did: those before the first that names an object that does not exist.
   std::size_t complete_records(const std::function<bool(ObjectId)>& exists) const;
+  // The objects that those from number `keep` on name.
+  std::vector<ObjectId> objects_after(std::size_t keep) const;
   // Applies the first `keep` of them and gives up the others.
   void settle(std::size_t keep);
 
   std::uint64_t last_batch() const { return last_batch_; }
-  // Objects whose names are gone, deleted or not.
+  // The last record of where the MDCs ended.
+  const std::optional<MdcEndsRecord>& mdc_ends() const { return mdc_ends_; }
+  // Objects whose names are gone, deleted or not; none of them is that of a file in the tree.
   const std::unordered_set<ObjectId>& dead() const { return dead_; }
 
  private:
-  void bury(const std::vector<Extent>& extents);
-  void apply(const Record& record);
-
   struct Numbered {
     std::uint64_t number;
     Record record;
   };
 
+  void begin_batch(const BatchRecord& mark);
+  void roll_back(const RollbackRecord& record);
+  void apply(const Record& record);
+  void apply_orphans(const OrphanRecord& record);
+  void apply_content(const ContentRecord& content, const Record& record);
+  void check_inode(const Record& record) const;
+  void check_free(const std::vector<Extent>& extents, InodeNumber inode) const;
+  void own(const std::vector<Extent>& extents, InodeNumber inode);
+  void bury(ObjectId object);
+  void bury_unnamed(InodeNumber inode);
+  void give_up(const Record& record);
+  // Runs a step for record `number`; what does not fit goes to misfit_.
+  template <typename Step>
+  void attempt(std::uint64_t number, const Step& step);
+
   Tree& tree_;
   const Misfit misfit_;
   std::vector<Numbered> batch_;  // records since the last BATCH
   std::uint64_t last_batch_ = 0;
+  InodeNumber inode_limit_ = 0;  // of the last BATCH; 0: there was none
+  std::optional<MdcEndsRecord> mdc_ends_;
   std::uint64_t taken_ = 0;
+  std::unordered_map<ObjectId, InodeNumber> owners_;  // of the objects of the tree's files
   std::unordered_set<ObjectId> dead_;
 };
+
+// True when the first record shows another client's log: it is no OWNER, and none of those that
+// follow is one of ours. `reader` starts over.
+bool belongs_to_another_client(MlogReader& reader);
+
+// What is known of an object that a file names. Without a record: it may exist, and nothing more
+// is known (its MDC cannot be read).
+struct KnownObject {
+  bool may_exist = false;
+  std::optional<ObjectRecord> record;
+};
+
+// Calls `fault` with what is wrong with the objects of an inode: missing, or shorter than the file
+// says.
+void check_objects(const Inode& inode, const std::function<KnownObject(ObjectId)>& find,
+                   const std::function<void(const std::string&)>& fault);
 
 }  // namespace mpool::names

@@ -19,6 +19,32 @@ void touch(Inode& inode, Nanoseconds when) {
   inode.attributes.ctime = when;
 }
 
+void check_pieces(const ContentRecord& record, const std::vector<Extent>& extents) {
+  std::uint64_t end = 0;
+  for (const Extent& extent : extents) {
+    if (extent.file_offset < end) misfit("CONTENT", record.inode, "would have a byte twice");
+    end = extent.file_offset + extent.length;
+  }
+  if (end > record.content.size) misfit("CONTENT", record.inode, "would have bytes past its end");
+}
+
+// The extents that the record gives an inode.
+std::vector<Extent> extents_after(const Inode& inode, const ContentRecord& record) {
+  std::vector<Extent> extents;
+  if (!record.replace && inode.extents) {
+    if (record.content.kind != inode.kind) {
+      misfit("CONTENT", record.inode, "has content of another kind");
+    }
+    extents = *inode.extents;
+  }
+  extents.insert(extents.end(), record.content.extents.begin(), record.content.extents.end());
+  if (record.content.kind == FileKind::write_once) {
+    std::ranges::sort(extents, {}, &Extent::file_offset);
+    check_pieces(record, extents);
+  }
+  return extents;
+}
+
 CreateRecord create_record(const Inode& inode, InodeNumber parent, const std::string& name) {
   CreateRecord record{.inode = inode.number,
                       .parent = parent,
@@ -155,8 +181,12 @@ InodeNumber Tree::apply_body(const CreateRecord& record, Nanoseconds when) {
     if (old != nullptr && old->is_directory()) {
       misfit("CREATE", record.inode, "would replace a directory");
     }
+    // Only a file takes a name over when it is recorded.
+    if (old != nullptr && record.content.kind < FileKind::empty) {
+      misfit("CREATE", record.inode, "has a name in its way");
+    }
   }
-  next_inode_ = std::max(next_inode_, record.inode + 1);
+  raise_next_inode(record.inode + 1);
   Inode& inode = inodes_[record.inode];
   inode.number = record.inode;
   inode.attributes = record.attributes;
@@ -183,13 +213,7 @@ InodeNumber Tree::apply_body(const ContentRecord& record, Nanoseconds when) {
   if (record.content.kind == FileKind::directory || record.content.kind == FileKind::symlink) {
     misfit("CONTENT", record.inode, "would be no regular file any more");
   }
-  std::vector<Extent> extents;
-  if (!record.replace && inode.extents) extents = *inode.extents;
-  extents.insert(extents.end(), record.content.extents.begin(), record.content.extents.end());
-  if (record.content.kind == FileKind::write_once) {
-    std::ranges::sort(extents, {}, &Extent::file_offset);
-  }
-  inode.set_extents(std::move(extents));
+  inode.set_extents(extents_after(inode, record));
   inode.kind = record.content.kind;
   inode.size = record.content.size;
   touch(inode, when);
@@ -260,6 +284,9 @@ InodeNumber Tree::apply_body(const RenameRecord& record, Nanoseconds when) {
   if (target != 0) {
     const Inode& old = get(target);
     if (old.is_directory() && !old.directory->empty()) misfit("RENAME", target, "is not empty");
+    if (old.is_directory() != inode.is_directory()) {
+      misfit("RENAME", target, "would be replaced by what is of another kind");
+    }
   }
   inode.attributes.ctime = when;
   from.directory->erase(record.name);
@@ -281,12 +308,38 @@ InodeNumber Tree::apply_body(const XattrRecord& record, Nanoseconds when) {
   return 0;
 }
 
+InodeNumber Tree::take_inode_number() {
+  if (next_inode_ >= kMaxInode) raise(ENOSPC, "namespace", "all inode numbers are used up");
+  return next_inode_++;
+}
+
 bool Tree::is_below(InodeNumber inode, InodeNumber ancestor) {
   for (;;) {
     if (inode == ancestor) return true;
     if (inode == kRootInode) return false;
     inode = get_directory(inode).parent;
   }
+}
+
+std::string Tree::path_of(InodeNumber number) const {
+  std::string path;
+  while (number != kRootInode) {
+    const Directory::Entry* named = nullptr;
+    InodeNumber parent = 0;
+    for (const auto& [candidate, inode] : inodes_) {
+      if (named != nullptr || !inode.is_directory()) continue;
+      for (const auto& [position, entry] : inode.directory->entries()) {
+        if (entry.inode == number) {
+          named = &entry;
+          parent = candidate;
+        }
+      }
+    }
+    if (named == nullptr) return "inode " + std::to_string(number) + path;
+    path.insert(0, "/" + named->name);
+    number = parent;
+  }
+  return path.empty() ? "/" : path;
 }
 
 void Tree::snapshot(const std::function<void(const Record&)>& emit) const {

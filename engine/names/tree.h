@@ -99,15 +99,20 @@ class Tree {
   // True when `inode` is `ancestor` or lies below it.
   bool is_below(InodeNumber inode, InodeNumber ancestor);
 
+  // A path of the inode, or "inode N" where it has none. Looks at all names: for messages.
+  std::string path_of(InodeNumber inode) const;
+
   // Calls `emit` with the records that make this tree: directories before what is in them. Inodes
   // that are not recorded are left out.
   void snapshot(const std::function<void(const Record&)>& emit) const;
 
   const std::unordered_map<InodeNumber, Inode>& inodes() const { return inodes_; }
-  // Greater than every inode number in a record applied.
+  // Greater than every inode number in a record applied; at most kMaxInode.
   InodeNumber next_inode() const { return next_inode_; }
-  void raise_next_inode(InodeNumber next) { next_inode_ = std::max(next_inode_, next); }
-  InodeNumber take_inode_number() { return next_inode_++; }
+  void raise_next_inode(InodeNumber next) {
+    next_inode_ = std::min(std::max(next_inode_, next), kMaxInode);
+  }
+  InodeNumber take_inode_number();  // ENOSPC when all are used up
 
  private:
   InodeNumber apply_body(const CreateRecord& record, Nanoseconds when);

@@ -133,6 +133,9 @@ TEST(Faults, WhatAnFsyncLostIsNotCommittedAsZeros) {
   file->write(0, bytes_of(pattern(5000)), false);
   for (int i = 0; errno_of([&] { tree.mkdir("directory-" + std::to_string(i)); }) == 0; ++i) {
   }
+  // Smaller records than a directory's.
+  for (int i = 0; errno_of([&] { tree.put("file-" + std::to_string(i), ""); }) == 0; ++i) {
+  }
   EXPECT_EQ(errno_of([&] { file->fsync(); }), ENOSPC);
   tree.names().remove_directory(kRootInode, "directory-0");
   for (int i = 1; i < 50; ++i) {

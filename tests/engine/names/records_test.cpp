@@ -19,7 +19,7 @@ std::vector<Record> one_of_each() {
   return {{1, OwnerRecord{}},
           {2, BatchRecord{7, 1000}},
           {3, RollbackRecord{5}},
-          {4, CreateRecord{12, 1, "name", kAttributes, MediaClass::staging, Choice::mlog, "target",
+          {4, CreateRecord{12, 1, "name", kAttributes, MediaClass::staging, Choice::mlog, "",
                            kContent}},
           {5, ContentRecord{12, true, kContent}},
           {6, AttributesRecord{12, kAttributes, MediaClass::staging}},
@@ -27,7 +27,8 @@ std::vector<Record> one_of_each() {
           {8, UnlinkRecord{1, std::string(255, 'n')}},
           {9, RenameRecord{1, "a", 2, "b", true}},
           {10, XattrRecord{12, "user.x", true, std::string(65536, 'v')}},
-          {11, OrphanRecord{{ObjectId{0x100104}, ObjectId{0x101105}}}}};
+          {11, OrphanRecord{{ObjectId{0x100104}, ObjectId{0x101105}}}},
+          {12, MdcEndsRecord{{{1, 2, 3}, {4, 5, 6}}, 100}}};
 }
 
 TEST(NamespaceRecords, ComeBackAsTheyWere) {
@@ -85,7 +86,7 @@ TEST(NamespaceRecords, LaterVersionsAreTold) {
   seal(bytes);
   EXPECT_TRUE(decode(bytes).error().later_version);
   bytes = encode({1, UnlinkRecord{1, "a"}});
-  bytes[1] = std::byte{12};
+  bytes[1] = std::byte{std::variant_size_v<Body> + 1};
   seal(bytes);
   EXPECT_TRUE(decode(bytes).error().later_version);
 }

@@ -21,7 +21,8 @@ Record create(InodeNumber inode, InodeNumber parent, const std::string& name, Fi
                                                         MediaClass::capacity,
                                                         Choice::none,
                                                         kind == FileKind::symlink ? "there" : "",
-                                                        {kind, 10, std::move(extents)}}};
+                                                        {kind, kind == FileKind::write_once ? 10u : 0u,
+                                                         std::move(extents)}}};
 }
 
 Extent extent_of(std::uint64_t object) {
@@ -146,6 +147,13 @@ TEST(Tree, RecordsThatDoNotFitAreRefusedAndChangeNothing) {
       {9, RenameRecord{1, "g", 1, "d", false}},
       {9, RenameRecord{1, "g", 1, "none", true}},
       {9, RenameRecord{2, "f", 1, "d", true}},
+      {9, RenameRecord{2, "f", 1, "e", false}},
+      {9, RenameRecord{1, "e", 2, "f", false}},
+      create(9, 1, "g", FileKind::symlink),
+      create(9, 1, "g", FileKind::directory),
+      {9, ContentRecord{3, false, {FileKind::log, 0, {}}}},
+      {9, ContentRecord{3, false, {FileKind::write_once, 20, {{9, ObjectId{0x200101}, 0, 11}}}}},
+      {9, ContentRecord{3, false, {FileKind::write_once, 9, {}}}},
       {9, XattrRecord{77, "user.a", true, ""}},
       {9, OwnerRecord{}},
       {9, BatchRecord{}},
@@ -198,6 +206,21 @@ TEST(Tree, ASnapshotRemembersObjectsWithoutAName) {
   const auto records = records_of(tree);
   ASSERT_TRUE(std::holds_alternative<OrphanRecord>(records.back().body));
   EXPECT_EQ(std::get<OrphanRecord>(records.back().body).objects, std::vector{ObjectId{0x101101}});
+}
+
+TEST(Tree, InodeNumbersEnd) {
+  Tree tree = small_tree();
+  tree.raise_next_inode(~0ull);
+  EXPECT_EQ(tree.next_inode(), kMaxInode);
+  EXPECT_EQ(errno_of([&] { tree.take_inode_number(); }), ENOSPC);
+}
+
+TEST(Tree, PathsLeadToTheRoot) {
+  Tree tree = small_tree();
+  EXPECT_EQ(tree.path_of(kRootInode), "/");
+  EXPECT_EQ(tree.path_of(3), "/d/f");
+  EXPECT_EQ(tree.path_of(6), "/e");
+  EXPECT_EQ(tree.path_of(77), "inode 77");
 }
 
 TEST(Tree, NeverUsesAnInodeNumberAgain) {

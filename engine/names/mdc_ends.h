@@ -1,0 +1,19 @@
+// Where MDC0..N end, written down in the root MDC, so that a later mount notices when the end of
+// one is gone (records.md, "Ends of MDCs").
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/mlog/mdc.h"
+#include "engine/names/records.h"
+
+namespace mpool::names {
+
+MdcEnd end_of(const Mdc::State& state);
+
+// What is lost since the record was written, a sentence for each MDC; `now`: MDC0..N as they are.
+std::vector<std::string> lost_since(const MdcEndsRecord& record, std::span<const MdcEnd> now);
+
+}  // namespace mpool::names
