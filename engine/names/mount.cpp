@@ -34,7 +34,9 @@ class Damage {
     if (!read_only_) refuse();
   }
   // All that are found are logged before refuse_if_any().
-  void in_file(const std::string& path, InodeNumber inode, std::string_view detail) {
+  void in_file(const Tree& tree, InodeNumber inode, std::string_view detail) {
+    // Looking for the name takes long.
+    const std::string path = count_ < kMaxMessages ? tree.path_of(inode) : std::string();
     add(ENOTRECOVERABLE, fmt::format("file '{}' (inode {}): {}", path, inode, detail));
   }
   void refuse_if_any() const {
@@ -155,7 +157,7 @@ void NamespaceImpl::check_tree(Damage& damage) {
   };
   for (const auto& [number, inode] : tree_.inodes()) {
     check_objects(inode, find, [&](const std::string& fault) {
-      damage.in_file(tree_.path_of(inode.number), inode.number, fault);
+      damage.in_file(tree_, inode.number, fault);
     });
   }
   damage.refuse_if_any();
