@@ -1,7 +1,7 @@
 // The implementation of Namespace. Its parts: namespace.cpp (the tree), mount.cpp (reading it from
-// the media), references.cpp (how long inodes live), files.cpp (open files), commits.cpp (write-once
-// files on their way to the journal), logs.cpp (append-only files), dirty_logs.h (appends that are
-// not durable), xattrs.cpp (extended attributes and policy).
+// the media), references.cpp (how long inodes live), files.cpp (open files), commits.cpp
+// (write-once files on their way to the journal), logs.cpp (append-only files), dirty_logs.h
+// (appends that are not durable), xattrs.cpp (extended attributes and policy).
 //
 // Lock order: OpenState::persist_mutex or append_mutex, log_lock, the journal's gate (shared),
 // tree_mutex_, then leaves (Journal's own, pending_mutex_, DirtyLogs', callback_mutex_). Nothing

@@ -28,16 +28,15 @@ void list(fuse_req_t request, std::string_view operation, fuse_ino_t inode, size
       if (!found) return std::nullopt;
       return to_entry(*found, file_system.presentation);
     };
-    const DirectorySource source{.inode = inode,
-                                 .parent = [&] { return names.parent_of(inode); },
-                                 .read =
-                                     [&](std::uint64_t cookie, const DirectorySource::Take& take) {
-                                       names.read_directory(inode, cookie, take);
-                                     },
-                                 .describe = describe,
-                                 .ref = [&](std::span<mpool::InodeNumber> entries) {
-                                   names.ref(entries);
-                                 }};
+    const DirectorySource source{
+        .inode = inode,
+        .parent = [&] { return names.parent_of(inode); },
+        .read =
+            [&](std::uint64_t cookie, const DirectorySource::Take& take) {
+              names.read_directory(inode, cookie, take);
+            },
+        .describe = describe,
+        .ref = [&](std::span<mpool::InodeNumber> entries) { names.ref(entries); }};
     if (!reply_directory(request, source, static_cast<std::uint64_t>(offset), size, plus)) {
       context.hand_over(request);
     }

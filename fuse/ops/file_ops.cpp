@@ -57,7 +57,7 @@ void drop_privileges(fuse_req_t request, FileSystem& file_system, fuse_ino_t ino
 
 // Before a write of a file that may have such bits.
 void drop_privileges(fuse_req_t request, FileSystem& file_system, Handle& handle) {
-  // First: who sets them meanwhile says so once they are set.
+  // First: a chmod meanwhile sets the flag again, after the mode.
   handle.set_may_have_privileges(false);
   try {
     drop_privileges(request, file_system, handle.file().inode());

@@ -109,8 +109,7 @@ void op_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
       const mpool::LookupAnswer found =
           file_system.names.lookup_now(parent, wanted, mpool::LookupReference::take);
       if (found.kind == mpool::LookupAnswer::Kind::must_wait ||
-          (found && found.attributes.being_written &&
-           !refer_to_written(file_system, *found))) {
+          (found && found.attributes.being_written && !refer_to_written(file_system, *found))) {
         return context.hand_over(request);
       }
       return found ? reply_entry(request, file_system, *found) : reply_absent(request);

@@ -165,11 +165,11 @@ class Reactor {
 
   std::mutex mail_mutex_;
   using Mail = std::vector<std::pair<mpool::RingOperation*, std::int32_t>>;
-  Mail mail_;                                                         // guarded by mail_mutex_
-  bool asleep_ = false;                                               // guarded by mail_mutex_
+  Mail mail_;            // guarded by mail_mutex_
+  bool asleep_ = false;  // guarded by mail_mutex_
   std::atomic<bool> has_mail_ = false;
-  Mail taken_;             // being worked on
-  std::string failure_;    // why the ring failed
+  Mail taken_;           // being worked on
+  std::string failure_;  // why the ring failed
   bool failed_ = false;
   std::atomic<bool> stopping_ = false;
   std::thread thread_;

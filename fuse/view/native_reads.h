@@ -82,11 +82,11 @@ class NativeReads {
 
     std::mutex mutex;
     std::condition_variable changed;
-    bool collecting = false;                            // otherwise nothing comes to the next two
-    std::unordered_set<mpool::InodeNumber> pending;     // committed, in no view
-    std::vector<mpool::InodeNumber> removed;            // a view may show them
-    std::atomic<std::size_t> pending_count = 0;         // to be read without the mutex
-    Clock::time_point blocked_until;                    // no view is made before
+    bool collecting = false;                         // otherwise nothing comes to the next two
+    std::unordered_set<mpool::InodeNumber> pending;  // committed, in no view
+    std::vector<mpool::InodeNumber> removed;         // a view may show them
+    std::atomic<std::size_t> pending_count = 0;      // to be read without the mutex
+    Clock::time_point blocked_until;                 // no view is made before
     bool idle_files = false;
     bool stopping = false;
   };

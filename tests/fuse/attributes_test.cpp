@@ -129,8 +129,12 @@ TEST(Privileges, EndWithWhatOthersWrite) {
   const fuse_ctx member{.uid = 30, .gid = file.gid, .pid = 1, .umask = 0};
   const fuse_ctx stranger{.uid = 30, .gid = 31, .pid = 1, .umask = 0};
   for (const auto& [before, by_member, by_stranger] :
-       {std::array<std::uint32_t, 3>{0755, 0755, 0755}, {04755, 0755, 0755}, {02755, 0755, 0755},
-        {02745, 02745, 0745}, {06777, 0777, 0777}, {01777, 01777, 01777}}) {
+       {std::array<std::uint32_t, 3>{0755, 0755, 0755},
+        {04755, 0755, 0755},
+        {02755, 0755, 0755},
+        {02745, 02745, 0745},
+        {06777, 0777, 0777},
+        {01777, 01777, 01777}}) {
     file.mode = before;
     EXPECT_EQ(mode_after_write(file, root), before);
     EXPECT_EQ(mode_after_write(file, member), by_member);

@@ -56,7 +56,7 @@ class NativeTest(harness.MountTest):
 
 
 def loops():
-    """The loop devices that there are, whose are files of these tests or views of this machine's mounts."""
+    """The loop devices that exist, with the files behind them."""
     table = run("losetup", "--noheadings", "--list", "--output", "NAME,BACK-FILE").stdout
     return set(table.splitlines())
 

@@ -200,7 +200,7 @@ TEST(References, EndWithTheNamespace) {
   EXPECT_EQ(tree.pool().object_count(), objects);
 }
 
-// Space that only references keep is given to whoever needs it.
+// Space that only references keep is used when there is no other.
 TEST(References, KeepNoContentWhenThePoolIsFull) {
   TestTree tree({}, {.zones = 128});
   const std::uint64_t half = tree.names().space(kRootInode).available / 2 + 1;
