@@ -233,6 +233,7 @@ std::unique_ptr<OpenFile> NamespaceImpl::open_locked(Inode& inode, const OpenInt
                                                      Journal::Ticket& ticket) {
   if (inode.is_directory()) refuse_inode(EISDIR, inode.number, "is a directory");
   if (inode.kind == FileKind::symlink) refuse_inode(ELOOP, inode.number, "is a symbolic link");
+  if (is_special(inode.kind)) refuse_inode(EINVAL, inode.number, "is a special file");
   const bool committed = is_committed(inode);
   if (intent.write && committed) {
     // Not EPERM: programs that can do with reading (mount -o loop, editors) then open for reading.

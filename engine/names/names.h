@@ -33,7 +33,18 @@ enum class FileKind : std::uint8_t {
       3,  // a regular file without content: the next opening for writing decides what it becomes
   write_once = 4,  // stored in mblocks
   log = 5,         // append-only: a chain of mlogs
+  // Special files: nothing but a name and attributes, all else is the kernel's.
+  fifo = 6,
+  socket = 7,
+  character_device = 8,
+  block_device = 9,
 };
+constexpr bool is_regular(FileKind kind) {
+  return kind >= FileKind::empty && kind <= FileKind::log;
+}
+constexpr bool is_special(FileKind kind) {
+  return kind >= FileKind::fifo && kind <= FileKind::block_device;
+}
 
 struct Attributes {
   InodeNumber inode = 0;
@@ -44,6 +55,7 @@ struct Attributes {
   std::uint32_t links = 0;
   std::uint64_t size = 0;    // bytes
   std::uint64_t blocks = 0;  // 512-byte units of the zones that the content takes
+  std::uint64_t device = 0;  // of a device: its major number << 32 | its minor number
   std::timespec atime{}, mtime{}, ctime{};
   // The content can no longer change: the caller may cache pages and attributes until told
   // otherwise.
@@ -255,6 +267,9 @@ class Namespace {
   // A new regular file without content.
   virtual Attributes make_file(InodeNumber parent, std::string_view name, std::uint32_t mode,
                                Owner owner) = 0;
+  // A new special file. device: as Attributes::device, 0 for what is no device.
+  virtual Attributes make_special(InodeNumber parent, std::string_view name, FileKind kind,
+                                  std::uint32_t mode, Owner owner, std::uint64_t device) = 0;
   virtual Attributes link(InodeNumber inode, InodeNumber parent, std::string_view name) = 0;
   virtual void unlink(InodeNumber parent, std::string_view name) = 0;
   virtual void remove_directory(InodeNumber parent, std::string_view name) = 0;
@@ -273,7 +288,8 @@ class Namespace {
                               const std::function<bool(const DirectoryEntry&)>& take) = 0;
   virtual InodeNumber parent_of(InodeNumber directory) = 0;
 
-  // EACCES for opening a committed file for writing; waits for a commit under way.
+  // EACCES for opening a committed file for writing; waits for a commit under way. EINVAL for a
+  // special file.
   virtual std::unique_ptr<OpenFile> open(InodeNumber inode, const OpenIntent& intent) = 0;
   // The same without waiting, for reading; null where only open() can tell: the inode is no
   // write-once file, or not committed yet. Errors as open().

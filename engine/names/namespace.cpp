@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <exception>
+#include <utility>
 
 #include <fnmatch.h>
 #include <spdlog/spdlog.h>
@@ -168,6 +169,7 @@ Attributes NamespaceImpl::describe(const Inode& inode) const {
     result.mtime = result.ctime = to_timespec(written);
   }
   if (inode.kind == FileKind::symlink) result.size = inode.target->size();
+  if (is_special(inode.kind)) std::swap(result.size, result.device);
   if (inode.extents) {
     // The class may be missing (forced activation).
     const std::uint64_t zone =
@@ -374,10 +376,24 @@ Attributes NamespaceImpl::make_symlink(InodeNumber parent, std::string_view name
 
 Attributes NamespaceImpl::make_file(InodeNumber parent, std::string_view name, std::uint32_t mode,
                                     mpool::Owner owner) {
+  return make_without_content(parent, name, FileKind::empty, mode, owner, 0);
+}
+
+Attributes NamespaceImpl::make_special(InodeNumber parent, std::string_view name, FileKind kind,
+                                       std::uint32_t mode, mpool::Owner owner,
+                                       std::uint64_t device) {
+  if (!is_special(kind)) refuse(EINVAL, name, "is to be no special file");
+  return make_without_content(parent, name, kind, mode, owner, device);
+}
+
+Attributes NamespaceImpl::make_without_content(InodeNumber parent, std::string_view name,
+                                               FileKind kind, std::uint32_t mode,
+                                               mpool::Owner owner, std::uint64_t device) {
   ChangeLock lock = begin_change(kSmallRecord);
   Inode& directory = tree_.get_directory(parent);
   check_new_name(directory, name);
-  const CreateRecord record = new_inode(directory, name, FileKind::empty, mode, owner);
+  CreateRecord record = new_inode(directory, name, kind, mode, owner);
+  record.content.size = device;
   const Journal::Ticket ticket = change({record.attributes.mtime, record});
   const Attributes result = describe(tree_.get(record.inode));
   finish(lock, ticket);

@@ -68,6 +68,8 @@ class NamespaceImpl final : public Namespace {
       const OpenIntent& intent) override;
   Attributes make_file(InodeNumber parent, std::string_view name, std::uint32_t mode,
                        mpool::Owner owner) override;
+  Attributes make_special(InodeNumber parent, std::string_view name, FileKind kind,
+                          std::uint32_t mode, mpool::Owner owner, std::uint64_t device) override;
   Attributes link(InodeNumber inode, InodeNumber parent, std::string_view name) override;
   void unlink(InodeNumber parent, std::string_view name) override;
   void remove_directory(InodeNumber parent, std::string_view name) override;
@@ -162,6 +164,8 @@ class NamespaceImpl final : public Namespace {
   Inode& file_to_remove(InodeNumber parent, std::string_view name);
   Inode& directory_to_remove(InodeNumber parent, std::string_view name);
   void check_new_name(const Inode& directory, std::string_view name) const;
+  Attributes make_without_content(InodeNumber parent, std::string_view name, FileKind kind,
+                                  std::uint32_t mode, mpool::Owner owner, std::uint64_t device);
   CreateRecord new_inode(Inode& parent, std::string_view name, FileKind kind, std::uint32_t mode,
                          mpool::Owner owner);
   Journal::Ticket inherit_policy(InodeNumber inode, const Inode& parent, Journal::Ticket ticket);

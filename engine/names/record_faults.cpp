@@ -70,7 +70,7 @@ std::string fault_of_chain(const Content& content) {
 }
 
 std::string fault_of_content(const Content& content) {
-  if (!in_range(content.kind, FileKind::directory, FileKind::log)) {
+  if (!in_range(content.kind, FileKind::directory, FileKind::block_device)) {
     return fmt::format("file kind {} is unknown", static_cast<unsigned>(content.kind));
   }
   if (content.size > kMaxSize) return fmt::format("size {} is out of range", content.size);
@@ -78,8 +78,8 @@ std::string fault_of_content(const Content& content) {
   if (!log && content.kind != FileKind::write_once && !content.extents.empty()) {
     return "it has extents, but no content";
   }
-  if ((content.kind == FileKind::directory || content.kind == FileKind::symlink) &&
-      content.size != 0) {
+  const bool is_device = in_range(content.kind, FileKind::character_device, FileKind::block_device);
+  if (!is_regular(content.kind) && !is_device && content.size != 0) {
     return fmt::format("it has a size of {} bytes, but no content", content.size);
   }
   for (const Extent& extent : content.extents) {
@@ -124,7 +124,7 @@ struct FaultOfBody {
                     fault_of_content(record.content));
   }
   std::string operator()(const ContentRecord& record) const {
-    if (record.content.kind < FileKind::empty) return "the content is that of no regular file";
+    if (!is_regular(record.content.kind)) return "the content is that of no regular file";
     return first_of(fault_of_inode(record.inode, "inode"), fault_of_content(record.content));
   }
   std::string operator()(const AttributesRecord& record) const {

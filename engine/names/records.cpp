@@ -16,6 +16,8 @@ namespace mpool::names {
 namespace {
 
 constexpr std::uint8_t kVersion = 1;
+constexpr std::uint8_t kSpecialFileVersion = 2;
+constexpr std::uint8_t kCreateType = 4;
 constexpr std::size_t kTypeAt = 1;
 constexpr std::size_t kChecksumAt = 4;
 constexpr std::size_t kWhenAt = 8;
@@ -331,6 +333,12 @@ std::uint32_t checksum(ConstByteSpan record) {
   return crc32c(copy);
 }
 
+// Programs that do not know special files refuse the tree as one of a later version.
+std::uint8_t version_of(const Record& record) {
+  const auto* create = std::get_if<CreateRecord>(&record.body);
+  return create != nullptr && is_special(create->content.kind) ? kSpecialFileVersion : kVersion;
+}
+
 auto fault(bool later_version, std::string detail) {
   return std::unexpected(DecodeFault{later_version, std::move(detail)});
 }
@@ -346,7 +354,7 @@ std::vector<std::byte> encode(const Record& record) {
 
 std::vector<std::byte> encode_unchecked(const Record& record) {
   std::vector<std::byte> bytes(kHeaderSize);
-  store_le<std::uint8_t>(bytes, 0, kVersion);
+  store_le<std::uint8_t>(bytes, 0, version_of(record));
   store_le<std::uint8_t>(bytes, kTypeAt, static_cast<std::uint8_t>(record.body.index() + 1));
   store_le<std::uint64_t>(bytes, kWhenAt, static_cast<std::uint64_t>(record.when));
   Writer writer(bytes);
@@ -364,7 +372,9 @@ std::expected<Record, DecodeFault> decode(ConstByteSpan from) {
   }
   const auto version = load_le<std::uint8_t>(from, 0);
   const auto type = load_le<std::uint8_t>(from, kTypeAt);
-  if (version != kVersion || type == 0 || type > std::variant_size_v<Body>) {
+  const bool known =
+      version == kVersion || (version == kSpecialFileVersion && type == kCreateType);
+  if (!known || type == 0 || type > std::variant_size_v<Body>) {
     return fault(true,
                  fmt::format("it has version {} and type {}, this program knows version {} and "
                              "types 1 to {}",
@@ -379,6 +389,10 @@ std::expected<Record, DecodeFault> decode(ConstByteSpan from) {
     return fault(false, fmt::format("type {}: {}", type, malformed.what()));
   }
   if (!reader.at_end()) return fault(false, fmt::format("type {}: it has bytes left over", type));
+  if (version != version_of(record)) {
+    return fault(false, fmt::format("type {}: it has version {}, expected {}", type, version,
+                                    version_of(record)));
+  }
   if (std::string invalid = fault_of(record); !invalid.empty()) {
     return fault(false, fmt::format("type {}: {}", type, invalid));
   }

@@ -182,7 +182,7 @@ InodeNumber Tree::apply_body(const CreateRecord& record, Nanoseconds when) {
       misfit("CREATE", record.inode, "would replace a directory");
     }
     // Only a file takes a name over when it is recorded.
-    if (old != nullptr && record.content.kind < FileKind::empty) {
+    if (old != nullptr && !is_regular(record.content.kind)) {
       misfit("CREATE", record.inode, "has a name in its way");
     }
   }
@@ -207,10 +207,10 @@ InodeNumber Tree::apply_body(const CreateRecord& record, Nanoseconds when) {
 
 InodeNumber Tree::apply_body(const ContentRecord& record, Nanoseconds when) {
   Inode& inode = require(record.inode, "CONTENT");
-  if (inode.is_directory() || inode.kind == FileKind::symlink) {
+  if (!inode.is_regular()) {
     misfit("CONTENT", record.inode, "is no regular file");
   }
-  if (record.content.kind == FileKind::directory || record.content.kind == FileKind::symlink) {
+  if (!is_regular(record.content.kind)) {
     misfit("CONTENT", record.inode, "would be no regular file any more");
   }
   inode.set_extents(extents_after(inode, record));

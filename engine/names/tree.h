@@ -60,7 +60,7 @@ struct Inode {
   InodeNumber shadows = 0;
   std::uint32_t links = 0;
   std::uint32_t shadowed = 0;  // names it has on the media only: inodes that shadow it
-  std::uint64_t size = 0;
+  std::uint64_t size = 0;        // of a special file: Attributes::device
   InodeNumber parent = 0;        // directories only
   Extents extents;               // write-once files and logs; null: none
   std::size_t object_count = 0;  // in extents, each once
@@ -75,6 +75,7 @@ struct Inode {
   // Its changes have to be recorded: on the media it has, or may get back, a name.
   bool on_media() const { return recorded && (links > 0 || shadowed > 0); }
   bool is_directory() const { return kind == FileKind::directory; }
+  bool is_regular() const { return mpool::is_regular(kind); }
   // The objects that hold the content, each once.
   std::vector<ObjectId> objects() const;
   void set_extents(std::vector<Extent> next);

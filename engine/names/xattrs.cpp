@@ -56,6 +56,13 @@ std::string type_of(const Inode& inode) {
       return "symlink";
     case FileKind::log:
       return "mlog";
+    case FileKind::fifo:
+      return "fifo";
+    case FileKind::socket:
+      return "socket";
+    case FileKind::character_device:
+    case FileKind::block_device:
+      return "device";
     case FileKind::empty:
     case FileKind::write_once:
       break;
@@ -68,7 +75,7 @@ std::string type_of(const Inode& inode) {
 std::optional<std::string> fact(const Inode& inode, std::string_view name) {
   if (name == kTypeXattr) return type_of(inode);
   if (name == kClassXattr) return std::string(to_string(inode.media_class));
-  if (inode.is_directory() || inode.kind == FileKind::symlink) return std::nullopt;
+  if (!inode.is_regular()) return std::nullopt;
   if (name == kCommittedXattr) return is_committed(inode) ? "1" : "0";
   if (name == kObjectsXattr) {
     std::vector<std::string> ids;

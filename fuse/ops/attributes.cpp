@@ -1,6 +1,7 @@
 #include "fuse/ops/attributes.h"
 
 #include <fcntl.h>
+#include <sys/sysmacros.h>
 
 namespace mpoolfs {
 
@@ -9,11 +10,32 @@ namespace {
 constexpr mode_t kPermissionBits = 07777;
 constexpr blksize_t kDirectoryIoSize = 4096;
 
-bool is_regular(mpool::FileKind kind) {
-  return kind != mpool::FileKind::directory && kind != mpool::FileKind::symlink;
+constexpr unsigned kMajorShift = 32;
+
+dev_t to_device(std::uint64_t device) {
+  return ::makedev(static_cast<unsigned>(device >> kMajorShift), static_cast<unsigned>(device));
 }
 
 }  // namespace
+
+std::uint64_t device_number(dev_t device) {
+  return std::uint64_t{::major(device)} << kMajorShift | ::minor(device);
+}
+
+std::optional<mpool::FileKind> special_kind(mode_t mode) {
+  switch (mode & S_IFMT) {
+    case S_IFIFO:
+      return mpool::FileKind::fifo;
+    case S_IFSOCK:
+      return mpool::FileKind::socket;
+    case S_IFCHR:
+      return mpool::FileKind::character_device;
+    case S_IFBLK:
+      return mpool::FileKind::block_device;
+    default:
+      return std::nullopt;
+  }
+}
 
 mode_t type_bits(mpool::FileKind kind) {
   switch (kind) {
@@ -21,6 +43,14 @@ mode_t type_bits(mpool::FileKind kind) {
       return S_IFDIR;
     case mpool::FileKind::symlink:
       return S_IFLNK;
+    case mpool::FileKind::fifo:
+      return S_IFIFO;
+    case mpool::FileKind::socket:
+      return S_IFSOCK;
+    case mpool::FileKind::character_device:
+      return S_IFCHR;
+    case mpool::FileKind::block_device:
+      return S_IFBLK;
     case mpool::FileKind::empty:
     case mpool::FileKind::write_once:
     case mpool::FileKind::log:
@@ -36,9 +66,10 @@ struct stat to_stat(const mpool::Attributes& attributes, const Presentation& pre
   shown.st_nlink = attributes.links;
   shown.st_uid = presentation.uid.value_or(attributes.uid);
   shown.st_gid = presentation.gid.value_or(attributes.gid);
+  shown.st_rdev = to_device(attributes.device);
   shown.st_size = static_cast<off_t>(attributes.size);
   shown.st_blocks = static_cast<blkcnt_t>(attributes.blocks);
-  shown.st_blksize = is_regular(attributes.kind) ? kPreferredIoSize : kDirectoryIoSize;
+  shown.st_blksize = mpool::is_regular(attributes.kind) ? kPreferredIoSize : kDirectoryIoSize;
   shown.st_atim = attributes.atime;
   shown.st_mtim = attributes.mtime;
   shown.st_ctim = attributes.ctime;

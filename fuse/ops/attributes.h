@@ -29,6 +29,10 @@ struct Presentation {
 
 // S_IFDIR and so on.
 mode_t type_bits(mpool::FileKind kind);
+// The inverse for special files; nullopt for others.
+std::optional<mpool::FileKind> special_kind(mode_t mode);
+// As mpool::Attributes::device.
+std::uint64_t device_number(dev_t device);
 
 struct stat to_stat(const mpool::Attributes& attributes, const Presentation& presentation);
 

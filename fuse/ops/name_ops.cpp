@@ -143,13 +143,14 @@ void op_forget_multi(fuse_req_t request, size_t count, fuse_forget_data* forgets
   forget(request, references);
 }
 
-void op_mknod(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode, dev_t) {
+void op_mknod(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode, dev_t device) {
   answer_change(request, "mknod", parent, [&](FileSystem& file_system) {
-    // mknod(2): EPERM where a file system has no such nodes.
-    if (!S_ISREG(mode)) mpool::raise(EPERM, name, "only regular files can be made");
     const Ownership made = ownership_of_new(file_system, request, parent, mode);
+    const auto kind = special_kind(mode);
     reply_made(request, file_system, parent,
-               file_system.names.make_file(parent, name, made.mode, made.owner));
+               kind ? file_system.names.make_special(parent, name, *kind, made.mode, made.owner,
+                                                     device_number(device))
+                    : file_system.names.make_file(parent, name, made.mode, made.owner));
   });
 }
 

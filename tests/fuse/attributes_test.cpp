@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/sysmacros.h>
 
 namespace mpoolfs {
 namespace {
@@ -48,7 +49,21 @@ TEST(AttributesShown, Types) {
   EXPECT_EQ(type_bits(FileKind::symlink), mode_t{S_IFLNK});
   for (const FileKind kind : {FileKind::empty, FileKind::write_once, FileKind::log}) {
     EXPECT_EQ(type_bits(kind), mode_t{S_IFREG});
+    EXPECT_EQ(special_kind(type_bits(kind)), std::nullopt);
   }
+  for (const FileKind kind : {FileKind::fifo, FileKind::socket, FileKind::character_device,
+                              FileKind::block_device}) {
+    EXPECT_EQ(special_kind(type_bits(kind) | 0644), kind);
+  }
+}
+
+TEST(AttributesShown, Devices) {
+  Attributes disk = sample(FileKind::block_device);
+  disk.device = device_number(::makedev(259, 0xabcde));
+  const struct stat shown = to_stat(disk, {});
+  EXPECT_TRUE(S_ISBLK(shown.st_mode));
+  EXPECT_EQ(::major(shown.st_rdev), 259u);
+  EXPECT_EQ(::minor(shown.st_rdev), 0xabcdeu);
 }
 
 TEST(AttributesShown, OwnerOptions) {

@@ -62,6 +62,36 @@ TEST(Namespace, FilesDirectoriesAndLinksSurviveARemount) {
   EXPECT_EQ(tree.get("log"), "one\ntwo\n");
 }
 
+TEST(Namespace, SpecialFilesSurviveARemount) {
+  TestTree tree;
+  Namespace& made = tree.names();
+  made.make_special(kRootInode, "fifo", FileKind::fifo, 0640, {1, 2}, 0);
+  made.make_special(kRootInode, "socket", FileKind::socket, 0600, {}, 0);
+  made.make_special(kRootInode, "tty", FileKind::character_device, 0620, {}, 4ull << 32 | 64);
+  const Attributes disk = made.make_special(kRootInode, "disk", FileKind::block_device, 0660, {},
+                                            259ull << 32 | 0xabcde);
+  made.link(disk.inode, kRootInode, "link");
+  EXPECT_EQ(errno_of([&] { made.make_special(kRootInode, "x", FileKind::log, 0600, {}, 0); }),
+            EINVAL);
+  EXPECT_EQ(errno_of([&] { tree.open("fifo", {.write = true}); }), EINVAL);
+  EXPECT_EQ(errno_of([&] { made.truncate(tree.stat("fifo").inode, 5); }), EINVAL);
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_EQ(tree.stat("fifo").kind, FileKind::fifo);
+    EXPECT_EQ(tree.stat("fifo").mode, 0640u);
+    EXPECT_EQ(tree.stat("fifo").uid, 1u);
+    EXPECT_EQ(tree.stat("socket").kind, FileKind::socket);
+    EXPECT_EQ(tree.stat("tty").kind, FileKind::character_device);
+    EXPECT_EQ(tree.stat("tty").device, 4ull << 32 | 64);
+    EXPECT_EQ(tree.stat("link").kind, FileKind::block_device);
+    EXPECT_EQ(tree.stat("link").device, 259ull << 32 | 0xabcde);
+    EXPECT_EQ(tree.stat("link").links, 2u);
+    EXPECT_EQ(tree.stat("link").size, 0u);
+    tree.remount();
+  }
+  tree.names().unlink(kRootInode, "fifo");
+  EXPECT_EQ(errno_of([&] { tree.stat("fifo"); }), ENOENT);
+}
+
 TEST(Namespace, InodeNumbersAreStableAndNeverUsedAgain) {
   TestTree tree;
   tree.put("a", "1");

@@ -41,6 +41,31 @@ TEST(NamespaceRecords, ComeBackAsTheyWere) {
   }
 }
 
+TEST(NamespaceRecords, SpecialFilesHaveAVersionOfTheirOwn) {
+  for (const FileKind kind : {FileKind::fifo, FileKind::socket, FileKind::character_device,
+                              FileKind::block_device}) {
+    const bool device = kind >= FileKind::character_device;
+    const Record record{4, CreateRecord{.inode = 12,
+                                        .parent = 1,
+                                        .name = "name",
+                                        .attributes = kAttributes,
+                                        .media_class = MediaClass::capacity,
+                                        .choice = Choice::none,
+                                        .target = {},
+                                        .content = {kind, device ? 8ull << 32 | 17 : 0, {}}}};
+    auto bytes = encode(record);
+    EXPECT_EQ(bytes[0], std::byte{2});
+    const auto decoded = decode(bytes);
+    ASSERT_TRUE(decoded.has_value()) << decoded.error().detail;
+    EXPECT_EQ(*decoded, record);
+    bytes[0] = std::byte{1};
+    store_le<std::uint32_t>(bytes, 4, 0);
+    store_le<std::uint32_t>(bytes, 4, crc32c(bytes));
+    EXPECT_FALSE(decode(bytes).has_value()) << "a version that does not know such files";
+  }
+  EXPECT_EQ(encode({1, OwnerRecord{}})[0], std::byte{1});
+}
+
 TEST(NamespaceRecords, HeaderLiesAsDocumented) {
   const auto bytes = encode({0x0102030405060708, UnlinkRecord{1, "ab"}});
   EXPECT_EQ(bytes[0], std::byte{1});
