@@ -60,7 +60,7 @@ void refuse_mounted(const Options& options, const mpool::Error& busy) {
     names.push_back("UUID=" + found.superblock.pool_uuid.to_string());
   }
   if (const auto mounted = find_pool_mount(read_mounts(), names, options.device_paths)) {
-    mpool::raise(EBUSY, busy.subject(), "in use: the pool is mounted on {}",
+    mpool::raise(EBUSY, busy.subject(), "{}; the pool is mounted on {}", busy.detail(),
                  mounted->mount_point);
   }
   if (const auto mounted = find_pool_mount_elsewhere(names, options.device_paths)) {
