@@ -39,6 +39,7 @@ int run(mpoolfs::Options options) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  mpoolfs::ignore_write_signals();
   try {
     const std::string program = std::filesystem::path(argc > 0 ? argv[0] : "").filename();
     const std::vector<std::string> arguments(argv + (argc > 0 ? 1 : 0), argv + argc);

@@ -4,6 +4,8 @@
 #include <chrono>
 #include <filesystem>
 #include <memory>
+#include <new>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -58,7 +60,7 @@ void refuse_mounted(const Options& options, const mpool::Error& busy) {
     names.push_back("UUID=" + found.superblock.pool_uuid.to_string());
   }
   if (const auto mounted = find_pool_mount(read_mounts(), names, options.device_paths)) {
-    mpool::raise(EBUSY, busy.subject(), "in use: the pool is mounted on {}",
+    mpool::raise(EBUSY, busy.subject(), "{}; the pool is mounted on {}", busy.detail(),
                  mounted->mount_point);
   }
   if (const auto mounted = find_pool_mount_elsewhere(names, options.device_paths)) {
@@ -148,6 +150,23 @@ void warn_of_damage(const mpool::Pool& pool) {
       pool.name(), damages);
 }
 
+// Makes everything durable. Throws Error when that is not possible: the mount did not end well, and
+// what users were told to be done is not.
+void finish(mpool::Namespace& names) {
+  std::string why = "a device failed for writing";
+  try {
+    names.sync();
+    if (!names.losses().device_failed) return;
+  } catch (const std::exception& error) {
+    why = error.what();
+  }
+  const mpool::Losses lost = names.losses();
+  mpool::raise(EIO, "",
+               "the mount ended with an error: {}; lost: {} changes of the tree, the content of {} "
+               "files, appended records of {} append-only files",
+               why, lost.changes, lost.files, lost.logs);
+}
+
 void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
   mpool::NamespaceOptions namespace_options;
   namespace_options.read_only = options.read_only;
@@ -187,6 +206,7 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
   const std::size_t left = file_system.open_files.count();
   if (left != 0) spdlog::warn("pool {}: unmounted with {} files open", pool.name(), left);
   file_system.open_files.close_all();
+  finish(*names);
 }
 
 std::vector<std::string> absolute_paths(std::vector<std::string> paths) {
@@ -247,6 +267,11 @@ void mount_and_serve(const Options& options, Startup& startup) {
     serve(options, *pool, startup);
   } catch (const mpool::Error& error) {
     mpool::raise(error.code(), "pool " + options.pool, "{}", error.what());
+  } catch (const std::bad_alloc&) {
+    mpool::raise(ENOMEM, "pool " + options.pool, "not enough memory to serve it");
+  } catch (const std::system_error& error) {
+    mpool::raise(error.code().value(), "pool " + options.pool, "a thread cannot be started: {}",
+                 error.what());
   }
 }
 

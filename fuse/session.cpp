@@ -184,6 +184,11 @@ void block_end_signals() {
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 }
 
+void ignore_write_signals() {
+  for (const int signal : {SIGPIPE, SIGXFSZ})
+    ::signal(signal, SIG_IGN);
+}
+
 struct Session::Impl {
   FileSystem& file_system;
   const Options& options;

@@ -15,6 +15,10 @@ namespace mpoolfs {
 // blocked before any thread starts; Session::run looks for them.
 void block_end_signals();
 
+// What a call fails with must not end the process too: SIGPIPE (the reader of the messages is gone:
+// they are dropped) and SIGXFSZ (a file size limit below that of the pool's file: ENOSPC).
+void ignore_write_signals();
+
 class Session {
  public:
   // Mounts on options.mount_point (an absolute path). `file_system` must outlive the session; the

@@ -42,8 +42,16 @@ bool is_below_dev(const std::string& path) {
 
 // What is on the device, or empty. Throws what probe_signature throws.
 std::string known_content(const std::string& path, Device& device) {
-  if (const auto signature = probe_signature(path)) return signature->describe();
+  const auto signature = probe_signature(path);
   const SuperblockPair pair = read_superblocks(device);
+  // Written before the superblocks of the capacity device, which come last: it may be all that an
+  // interrupted creation has left, or belong to a pool that is whole.
+  if (pair.chosen && !pair.chosen->mdc0) {
+    return fmt::format("the staging device of pool {} (UUID {}), perhaps of a creation that was "
+                       "interrupted",
+                       pair.chosen->pool_name, pair.chosen->pool_uuid.to_string());
+  }
+  if (signature) return signature->describe();
   for (const auto& copy : pair.copies) {
     if (copy) return fmt::format("damaged mpool \"{}\"", copy->superblock.pool_name);
   }

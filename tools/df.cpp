@@ -63,7 +63,11 @@ Json usage_of(const Target& target) {
       {"pool", {{"name", superblock.pool_name}, {"uuid", superblock.pool_uuid.to_string()}}},
       {"mounted_on", nullptr}};
   Json rows;
-  if (const auto mounted = find_mounted(superblock.pool_uuid)) {
+  if (const auto mounted = find_mounted(target.paths, superblock)) {
+    if (mounted->status.is_null()) {
+      raise(ETIMEDOUT, "pool " + superblock.pool_name,
+            "is mounted on {}, whose mpoolfs does not answer", mounted->mount_point);
+    }
     usage["mounted_on"] = mounted->mount_point;
     rows = mounted->status.at("classes");
   } else {
@@ -107,9 +111,12 @@ void print_table(std::ostream& out, const Json& usages) {
 
 // The pools on the block devices of the machine, each once.
 std::vector<Target> all_pools() {
-  std::map<Uuid, Target> pools;
+  // Further copies of a device make further targets.
+  std::map<std::pair<Uuid, unsigned>, Target> pools;
+  std::map<Uuid, unsigned> copies;
   for (const FoundDevice& found : scan_devices(list_block_devices())) {
-    Target& target = pools[found.superblock.pool_uuid];
+    const unsigned copy = copies[found.superblock.device.uuid]++;
+    Target& target = pools[{found.superblock.pool_uuid, copy}];
     target.name = found.superblock.pool_name;
     target.paths.push_back(found.path);
   }

@@ -1,4 +1,5 @@
 // mpool(8).
+#include <csignal>
 #include <exception>
 #include <iostream>
 #include <memory>
@@ -21,6 +22,8 @@ int main(int argc, char** argv) {
   spdlog::set_default_logger(std::make_shared<spdlog::logger>("mpool", sink));
   spdlog::set_level(spdlog::level::warn);
   spdlog::set_pattern("%n: %v");
+  // A file size limit below the size of an image is an error of the write.
+  std::signal(SIGXFSZ, SIG_IGN);
   try {
     const std::vector<std::string> arguments(argv + 1, argv + argc);
     Context context{.in = std::cin,

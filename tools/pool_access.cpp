@@ -34,7 +34,7 @@ Devices open_idle_devices(const std::vector<std::string>& paths, OpenMode mode) 
     if (error.code() != EBUSY) throw;
     for (const DeviceSuperblocks& device : peek_superblocks(paths)) {
       if (!device.pair.chosen) continue;
-      const auto mounted = find_mounted(device.pair.chosen->pool_uuid);
+      const auto mounted = find_mounted(paths, *device.pair.chosen);
       if (!mounted) continue;
       raise(EBUSY, "pool " + device.pair.chosen->pool_name, "is mounted on {}: unmount it first",
             mounted->mount_point);

@@ -1,6 +1,7 @@
 #include "engine/device/device.h"
 
 #include <cerrno>
+#include <chrono>
 #include <exception>
 #include <utility>
 
@@ -17,6 +18,15 @@ namespace {
 
 void count(std::atomic<std::uint64_t>& counter, std::uint64_t by = 1) {
   counter.fetch_add(by, std::memory_order_relaxed);
+}
+
+// A host that stays full is not told of more often than this.
+constexpr std::chrono::nanoseconds kNoRoomInterval = std::chrono::minutes(1);
+
+// What the system says when what lies behind the device has no block for a write, or must not have
+// it (a quota, RLIMIT_FSIZE). The device itself is well.
+bool is_no_room(int code) {
+  return code == ENOSPC || code == EDQUOT || code == EFBIG;
 }
 
 }  // namespace
@@ -53,7 +63,10 @@ void Device::write(std::uint64_t offset, ConstByteSpan from) {
   try {
     write_impl(offset, from);
   } catch (const Error& error) {
-    go_offline(error);
+    if (!is_no_room(error.code())) go_offline(error);
+    count(counters_.errors);
+    note_no_room("write", offset, from.size());
+    throw Error(ENOSPC, error.subject(), error.detail());
   }
   count(counters_.written_bytes, from.size());
 }
@@ -110,6 +123,18 @@ void Device::discard(std::uint64_t offset, std::uint64_t length) {
   } catch (const Error&) {
     count(counters_.errors);
     throw;
+  }
+}
+
+void Device::reserve(std::uint64_t offset, std::uint64_t length) {
+  check_range("reservation", offset, length);
+  check_writable("reservation");
+  if (length == 0) return;
+  try {
+    reserve_impl(offset, length);
+  } catch (const Error& error) {
+    if (!is_no_room(error.code())) throw;
+    throw Error(ENOSPC, error.subject(), error.detail());
   }
 }
 
@@ -199,6 +224,10 @@ void Device::finish(DeviceTransfer& transfer, int error, const char* cause) noex
     return transfer.done(0);
   }
   count(counters_.errors);
+  if (transfer.write_ && is_no_room(error)) {
+    note_no_room("write", transfer.offset_, transfer.left_);
+    return transfer.done(ENOSPC);
+  }
   const bool goes_offline = transfer.write_ && !offline_.exchange(true, std::memory_order_acq_rel);
   spdlog::error("{}: {} of {} bytes at {}: {}{}", name_, transfer.write_ ? "write" : "read",
                 transfer.left_, transfer.offset_, *cause != '\0' ? cause : errno_text(error),
@@ -236,6 +265,18 @@ void Device::check_writable(const char* operation) const {
   if (offline()) {
     raise(EIO, name_, "{}: the device is offline for writing after an earlier failure", operation);
   }
+}
+
+void Device::note_no_room(const char* operation, std::uint64_t offset,
+                          std::uint64_t length) noexcept {
+  const std::int64_t now = std::chrono::steady_clock::now().time_since_epoch().count();
+  std::int64_t told = no_room_told_.load(std::memory_order_relaxed);
+  if (told != 0 && now - told < kNoRoomInterval.count()) return;
+  if (!no_room_told_.compare_exchange_strong(told, now, std::memory_order_relaxed)) return;
+  spdlog::warn(
+      "{}: {} of {} bytes at {}: no room behind the device (its file system is full, a quota or a "
+      "file size limit); writes that need more fail until there is",
+      name_, operation, length, offset);
 }
 
 void Device::go_offline(const Error& error) {

@@ -50,7 +50,9 @@ struct DeviceProperties {
 //
 // A device opened for reading only refuses write, flush and discard with EROFS. A failed write or
 // flush takes the device offline for writing: every later write, flush or discard throws EIO at
-// once, reads go on. The first failure is logged.
+// once, reads go on. The first failure is logged. One failure of a write does not: where the file
+// system of an image file, or a thin-provisioned device, has no block for it (ENOSPC, EDQUOT, EFBIG
+// of the system), the write throws ENOSPC, and later ones succeed when there is room again.
 class Device {
  public:
   Device(std::string name, DeviceProperties properties);
@@ -73,6 +75,21 @@ class Device {
   // Tells the device that the range is no longer needed. Advisory: it may read as before, as zeros
   // or as anything else. Throws only when the device reports a failure other than "not supported".
   void discard(std::uint64_t offset, std::uint64_t length);
+  // Allocates the blocks of the range where the device is a sparse file, so that later writes to it
+  // find room; its content stays. Does nothing for other devices, and where the file system of the
+  // file cannot. Throws ENOSPC, EROFS, EIO.
+  void reserve(std::uint64_t offset, std::uint64_t length);
+  // Whether a write that is put off for a second finds room then. False for a sparse file whose
+  // file system has little of it left. Takes a microsecond at most.
+  bool room_is_certain() { return room_is_certain_impl(); }
+
+  // The exclusive claim on a block device that is open for activation: while it is held, an
+  // exclusive open (O_EXCL) of the device by another program, by whatever node, fails with EBUSY.
+  // claim() returns 0 when no other holder is left and the claim is held, EBUSY, or the errno of
+  // open(2). A file cannot be claimed: there only the loop devices over it, of a file and of a loop
+  // device alike, must not be held. Not by two threads at a time.
+  virtual int claim() { return 0; }
+  virtual void release_claim() {}
 
   // The same without waiting: returns when the transfer is prepared on `ring`, whose thread the
   // caller is, and tells its outcome through transfer.done() (transfer.h), never from within this
@@ -100,6 +117,9 @@ class Device {
   virtual void discard_impl(std::uint64_t offset, std::uint64_t length) = 0;
   // Bytes that the device has now. Here: as many as when it was opened.
   virtual std::uint64_t query_size() { return properties_.size; }
+  // Here: nothing, as no range is without blocks.
+  virtual void reserve_impl(std::uint64_t, std::uint64_t) {}
+  virtual bool room_is_certain_impl() { return true; }
   // Begins what is left of a transfer: prepares it on its ring, whose result (bytes, or a negative
   // errno) then goes to DeviceTransfer::completed(). Here: does all of it at once and posts the
   // result. Throws Error when it cannot be begun.
@@ -116,11 +136,13 @@ class Device {
   void check_writable(const char* operation) const;
   void flush_for_all(std::unique_lock<std::mutex>& lock);
   [[noreturn]] void go_offline(const Error& error);
+  void note_no_room(const char* operation, std::uint64_t offset, std::uint64_t length) noexcept;
 
   std::string name_;
   DeviceProperties properties_;
   std::atomic<std::uint64_t> size_;
   std::atomic<bool> offline_ = false;
+  std::atomic<std::int64_t> no_room_told_ = 0;  // nanoseconds of the steady clock; 0: never
   std::mutex flush_mutex_;  // not held during the flush itself; nothing is taken under it
   // Who waits for flush n waits at n % 2: woken when it has ended, and one of them to begin it.
   std::array<std::condition_variable, 2> flush_ended_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <utility>
 
@@ -13,6 +14,8 @@
 
 #include "engine/base/error.h"
 #include "engine/device/io_ring.h"
+#include "engine/device/loops.h"
+#include "engine/device/open.h"
 #include "engine/device/system_properties.h"
 #include "engine/device/transfer.h"
 
@@ -25,6 +28,11 @@ constexpr std::size_t kBounceSize = std::size_t{1} << 20;
 
 // The most that goes to the ring at a time; the kernel takes less than 2 GiB.
 constexpr std::size_t kMaxTransfer = std::size_t{1} << 30;
+
+// A sparse file's file system is asked for its room that often at most, and has to have so many
+// bytes: more than all programs write to it in that time.
+constexpr std::chrono::nanoseconds kRoomInterval = std::chrono::milliseconds(50);
+constexpr std::uint64_t kPlentyOfRoom = std::uint64_t{512} << 20;
 
 // Repeats a system call that a signal interrupted.
 template <typename Call>
@@ -42,12 +50,32 @@ std::string describe_io(const char* operation, std::size_t length, std::uint64_t
 }  // namespace
 
 FileDevice::FileDevice(std::string name, DeviceProperties properties, FileDescriptor fd,
-                       std::uint32_t memory_alignment, FileDescriptor backing_lock)
+                       std::uint32_t memory_alignment, DeviceLocks locks)
     : Device(std::move(name), std::move(properties)),
       fd_(std::move(fd)),
-      backing_lock_(std::move(backing_lock)),
+      locks_(std::move(locks)),
       memory_alignment_(memory_alignment),
-      can_discard_(this->properties().discard_granularity != 0) {}
+      can_discard_(this->properties().discard_granularity != 0),
+      sparse_(this->properties().is_file && this->properties().discard_granularity != 0) {}
+
+int FileDevice::claim() {
+  if (locks_.claims && !locks_.exclusive) {
+    // The device that is open, whatever its path leads to now.
+    const std::string path = fmt::format("/proc/self/fd/{}", fd_.get());
+    FileDescriptor claimed(::open(path.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC));
+    if (!claimed) return errno;
+    locks_.exclusive = std::move(claimed);
+  }
+  // Where it cannot be told, for lack of permission, a loop device may be held.
+  const bool held = std::ranges::any_of(
+      other_loops_over(name()),
+      [](const std::string& loop) { return try_exclusive_open(loop) != 0; });
+  return held ? EBUSY : 0;
+}
+
+void FileDevice::release_claim() {
+  locks_.exclusive = {};
+}
 
 bool FileDevice::needs_bounce(const std::byte* memory) const {
   return !is_aligned(reinterpret_cast<std::uintptr_t>(memory), memory_alignment_);
@@ -127,6 +155,29 @@ void FileDevice::start_impl(DeviceTransfer& transfer) {
 
 std::uint64_t FileDevice::query_size() {
   return query_properties(fd_.get(), name()).size;
+}
+
+void FileDevice::reserve_impl(std::uint64_t offset, std::uint64_t length) {
+  if (!sparse_) return;
+  const int result = uninterrupted([&] {
+    return ::fallocate(fd_.get(), FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
+                       static_cast<off_t>(length));
+  });
+  if (result == 0 || errno == EOPNOTSUPP || errno == ENOSYS) return;
+  raise_system(errno, name(), describe_io("reservation", length, offset));
+}
+
+bool FileDevice::room_is_certain_impl() {
+  if (!sparse_) return true;
+  const std::int64_t now = std::chrono::steady_clock::now().time_since_epoch().count();
+  std::int64_t looked = room_looked_at_.load(std::memory_order_relaxed);
+  if (looked == 0 || now - looked >= kRoomInterval.count()) {
+    if (room_looked_at_.compare_exchange_strong(looked, now, std::memory_order_relaxed)) {
+      room_found_.store(has_plenty_of_room(fd_.get(), properties().size, kPlentyOfRoom),
+                        std::memory_order_relaxed);
+    }
+  }
+  return room_found_.load(std::memory_order_relaxed);
 }
 
 void FileDevice::flush_impl() {

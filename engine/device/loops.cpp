@@ -5,6 +5,7 @@
 #include <optional>
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <linux/loop.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -15,14 +16,6 @@
 namespace mpool {
 
 namespace {
-
-// A file whatever it is called.
-struct FileIdentity {
-  std::uint64_t device = 0;  // the kernel's 64-bit form of the number
-  std::uint64_t inode = 0;
-
-  bool operator==(const FileIdentity&) const = default;
-};
 
 std::optional<struct stat> facts_of(const std::string& path) {
   struct stat facts {};
@@ -54,15 +47,34 @@ std::optional<FileIdentity> file_behind(const std::string& name) {
   return facts ? std::optional(identity_of(*facts)) : std::nullopt;
 }
 
-// The file that is, or is attached to, `path`.
+// What sysfs calls a loop device ("loop3"), by whatever node it is known.
+std::optional<std::string> loop_name(dev_t device) {
+  std::error_code error;
+  const auto directory = std::filesystem::canonical(
+      fmt::format("/sys/dev/block/{}:{}", major(device), minor(device)), error);
+  if (error || !std::filesystem::exists(directory / "loop", error)) return std::nullopt;
+  return directory.filename().string();
+}
+
+}  // namespace
+
 std::optional<FileIdentity> file_of(const std::string& path) {
   const auto facts = facts_of(path);
   if (!facts) return std::nullopt;
   if (S_ISREG(facts->st_mode)) return identity_of(*facts);
-  return file_behind(std::filesystem::path(path).filename().string());
+  if (!S_ISBLK(facts->st_mode)) return std::nullopt;
+  const auto name = loop_name(facts->st_rdev);
+  return name ? file_behind(*name) : std::nullopt;
 }
 
-}  // namespace
+std::vector<std::string> other_loops_over(const std::string& path) {
+  std::vector<std::string> loops = loops_over(path);
+  const auto facts = facts_of(path);
+  if (!facts || !S_ISBLK(facts->st_mode)) return loops;
+  const auto own = loop_name(facts->st_rdev);
+  if (own) std::erase(loops, "/dev/" + *own);
+  return loops;
+}
 
 std::vector<std::string> loops_over(const std::string& path) {
   std::vector<std::string> found;

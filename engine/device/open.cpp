@@ -84,9 +84,10 @@ int try_flock(int fd, int operation) {
   return 0;
 }
 
-// Views of a pool in a file read it through loop devices, also when their daemon was killed.
+// Views of a pool in a file read it through loop devices, also when their daemon was killed, and
+// whatever path leads to the file now: another loop device, too.
 void check_loops(const std::string& path) {
-  for (const std::string& loop : loops_over(path)) {
+  for (const std::string& loop : other_loops_over(path)) {
     const int held = patiently([&] { return try_exclusive_open(loop); });
     if (held == EBUSY) {
       raise(EBUSY, path,
@@ -95,36 +96,83 @@ void check_loops(const std::string& path) {
   }
 }
 
+// ": " and what holds the media at `path`; empty when that is not known.
+std::string describe_holders(const std::string& path) {
+  for (const std::string& name : media_names(path)) {
+    const std::string holder = MediaLock::holder_of(name);
+    if (!holder.empty()) return ": " + holder;
+  }
+  return {};
+}
+
 void take_flock(int fd, const std::string& path, OpenMode mode) {
   const int operation = mode == OpenMode::activate ? LOCK_EX : LOCK_SH;
   const int code = patiently([&] { return try_flock(fd, operation); });
-  if (code == EBUSY) raise(EBUSY, path, "in use by another mpool activation or program");
+  if (code == EBUSY) {
+    raise(EBUSY, path, "in use by another mpool activation or program{}", describe_holders(path));
+  }
   if (code != 0) raise_system(code, path, "flock");
 }
 
-// Locks the device; the descriptor returned holds a further lock.
-FileDescriptor lock(int fd, const std::string& path, OpenMode mode, bool is_block,
-                    const TolerateHolder& tolerate) {
-  take_flock(fd, path, mode);
-  if (!is_block) {
-    if (mode == OpenMode::activate && !tolerate) check_loops(path);
-    return {};
+// The same device by another node, and a file by a loop device, have other flocks.
+MediaLocks take_media_locks(const std::string& path, OpenMode mode) {
+  const LockMode lock_mode =
+      mode == OpenMode::activate ? LockMode::exclusive : LockMode::shared;
+  const std::string holder = describe_holder(path);
+  MediaLocks locks;
+  for (const std::string& name : media_names(path)) {
+    MediaLock& lock = locks.emplace_back();
+    const int code = patiently([&] { return lock.take(name, lock_mode, holder); });
+    if (code == EBUSY) {
+      const std::string other = MediaLock::holder_of(name);
+      raise(EBUSY, path, "in use by another mpool activation{}{}", other.empty() ? "" : ": ",
+            other);
+    }
+    if (code != 0) raise_system(code, path, "flock");
   }
+  return locks;
+}
+
+// Claims a block device, or finds that it could be. Empty where the holder is tolerated.
+FileDescriptor take_claim(const std::string& path, const TolerateHolder& tolerate) {
+  FileDescriptor claim;
+  // The views of a daemon that was killed end a moment after it, where they have no readers.
   const int held = patiently([&] {
-    const int code = try_exclusive_open(path);
-    return code == EBUSY && tolerate && tolerate(path) ? 0 : code;
+    claim = FileDescriptor(::open(path.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC));
+    return claim ? 0 : errno;
   });
+  if (held == EBUSY && tolerate && tolerate(path)) return {};
   if (held == EBUSY) {
     raise(EBUSY, path, "in use: mounted, or held by another program (RAID, LVM, swap, …)");
   }
   if (held != 0) raise_system(held, path, "exclusive open");
-  // A loop device and the file behind it are the same media but not the same lock.
+  return claim;
+}
+
+// The flock of the file behind a loop device: those who activate the file itself take it.
+FileDescriptor lock_backing_file(int fd, const std::string& path, OpenMode mode) {
   const auto file = loop_backing_file(fd);
   if (!file) return {};
   FileDescriptor backing(::open(file->c_str(), O_RDONLY | O_CLOEXEC));
   if (!backing) raise_system(errno, *file, "open (the file behind " + path + ")");
   take_flock(backing.get(), fmt::format("{} (the file behind {})", *file, path), mode);
   return backing;
+}
+
+DeviceLocks lock(int fd, const std::string& path, OpenMode mode, bool is_block,
+                 const TolerateHolder& tolerate) {
+  const bool activate = mode == OpenMode::activate;
+  take_flock(fd, path, mode);
+  DeviceLocks locks;
+  locks.media = take_media_locks(path, mode);
+  if (is_block) {
+    locks.claims = activate;
+    locks.exclusive = take_claim(path, tolerate);
+    if (!activate) locks.exclusive = {};
+    locks.backing = lock_backing_file(fd, path, mode);
+  }
+  if (activate && !tolerate) check_loops(path);
+  return locks;
 }
 
 // Makes the directory entry of `path` durable.
@@ -151,10 +199,8 @@ std::unique_ptr<Device> open_device(const std::string& path, OpenMode mode,
   if (writable && is_block && is_write_protected(file.fd.get())) {
     raise(EROFS, path, "is write-protected");
   }
-  FileDescriptor backing_lock;
-  if (mode != OpenMode::peek) {
-    backing_lock = lock(file.fd.get(), path, mode, is_block, tolerate);
-  }
+  DeviceLocks locks;
+  if (mode != OpenMode::peek) locks = lock(file.fd.get(), path, mode, is_block, tolerate);
   DeviceProperties properties = query_properties(file.fd.get(), path);
   properties.read_only = !writable;
   if (properties.logical_sector_size > kPageSize) {
@@ -162,7 +208,7 @@ std::unique_ptr<Device> open_device(const std::string& path, OpenMode mode,
           kPageSize);
   }
   return std::make_unique<FileDevice>(path, std::move(properties), std::move(file.fd),
-                                      file.memory_alignment, std::move(backing_lock));
+                                      file.memory_alignment, std::move(locks));
 }
 
 void create_image_file(const std::string& path, std::uint64_t size) {

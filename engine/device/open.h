@@ -24,11 +24,12 @@ enum class OpenMode {
 using TolerateHolder = std::function<bool(const std::string& path)>;
 
 // Opens `path` with direct I/O (page-cache I/O only where the file system has no direct I/O, as
-// tmpfs). `activate` and `inspect` take a flock and, for a block device, check that nobody holds it
-// exclusively (a mount, RAID, …); the device is not held exclusively afterwards (native-view.md).
-// For a loop device the file behind it is locked, too; for a file `activate` checks that nobody
-// holds a loop device over it exclusively, unless `tolerate` is given: then the caller sees to
-// those (loops.h). The locks end with the Device. What is found in use is tried again for half a
+// tmpfs). `activate` and `inspect` take a flock, of the file behind a loop device, too, and the
+// locks of what the device is (media_lock.h). A block device must not be held exclusively by
+// another program (a mount, RAID, …); `activate` holds it so from then on (Device::claim), unless
+// `tolerate` accepts the holder. `activate` also checks that no further loop device over the same
+// file is held exclusively, unless `tolerate` is given: then the caller sees to those (loops.h).
+// The locks end with the Device. What is found in use is tried again for half a
 // second: udev locks devices for moments, and a daemon just unmounted takes one to end. Errors:
 // ENOENT, EACCES, …; EROFS when it is write-protected; EBUSY when locked or held by another; ENOTBLK when it is neither a block
 // device nor a regular file; EINVAL when its sector size exceeds kPageSize.

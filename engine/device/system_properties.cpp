@@ -14,6 +14,7 @@
 #include <linux/fs.h>
 #include <linux/magic.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
@@ -143,6 +144,15 @@ DeviceProperties query_properties(int fd, const std::string& path) {
   if (S_ISBLK(status.st_mode)) return block_properties(fd, status.st_rdev, path);
   if (S_ISREG(status.st_mode)) return file_properties(fd, status);
   raise(ENOTBLK, path, "neither a block device nor a regular file");
+}
+
+bool has_plenty_of_room(int fd, std::uint64_t size, std::uint64_t wanted) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < size) return false;
+  struct statfs facts {};
+  if (::fstatfs(fd, &facts) != 0 || facts.f_blocks == 0) return true;
+  return static_cast<std::uint64_t>(facts.f_bavail) * static_cast<std::uint64_t>(facts.f_bsize) >=
+         wanted;
 }
 
 std::optional<std::string> loop_backing_file(int fd) {

@@ -27,6 +27,10 @@ DirectIo query_direct_io(int fd);
 // messages. Errors: ENOTBLK when it is neither; what an ioctl fails with.
 DeviceProperties query_properties(int fd, const std::string& path);
 
+// Whether the file system of a file, whose size may become `size`, has `wanted` bytes for this
+// process and lets it write them there. True where it does not say how much it has.
+bool has_plenty_of_room(int fd, std::uint64_t size, std::uint64_t wanted);
+
 // The file that the loop device open as `fd` shows; nullopt when it is no loop device or its file
 // has no name any more.
 std::optional<std::string> loop_backing_file(int fd);

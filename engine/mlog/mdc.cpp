@@ -140,8 +140,10 @@ void Mdc::Impl::forget(unsigned half, std::uint64_t new_generation) {
   const MlogPlace& place = halves[half].place;
   try {
     place.device->discard(place.offset, place.capacity);
+    // A sparse file has given the blocks up; the next compaction is to find them.
+    place.device->reserve(place.offset, place.capacity);
   } catch (const Error& error) {
-    spdlog::warn("{}: discard of {}: {}", name, place.name, error.what());
+    spdlog::warn("{}: emptying {}: {}", name, place.name, error.what());
   }
   logs[half]->reset(new_generation);
 }

@@ -136,6 +136,7 @@ void NamespaceImpl::fsync_content(InodeNumber number, OpenState& state) {
   } else {
     journal_->wait_all();
   }
+  check_online();
 }
 
 void NamespaceImpl::sync_others(InodeNumber number, OpenState& state) {
@@ -144,6 +145,7 @@ void NamespaceImpl::sync_others(InodeNumber number, OpenState& state) {
     sync_log(number, state);
   } else {
     journal_->wait_all();
+    check_online();
   }
 }
 
@@ -204,6 +206,7 @@ void NamespaceImpl::commit_closed(InodeNumber number, const State& state) noexce
     let_go(number);
   }
   if (!failure.empty()) {
+    if (pool_.offline()) ++lost_files_;
     spdlog::error("pool {}: file '{}' (inode {}) could not be committed{}: {}", pool_.name(), name,
                   number, gone ? " and is gone" : ", it keeps what was made durable before",
                   failure);

@@ -33,6 +33,11 @@ void DirtyLogs::check() const {
   }
 }
 
+std::size_t DirtyLogs::size() const {
+  const std::lock_guard lock(mutex_);
+  return entries_.size();
+}
+
 void DirtyLogs::write() {
   std::vector<std::pair<InodeNumber, std::shared_ptr<Log>>> logs;
   {

@@ -1,6 +1,7 @@
 // Logs that hold appends which are not durable yet.
 #pragma once
 
+#include <cstddef>
 #include <exception>
 #include <map>
 #include <memory>
@@ -17,7 +18,7 @@ namespace mpool::names {
 // The set of logs to be made durable, and the two steps that do it: all logs share one flush of
 // each device.
 //
-// Threads: add(), remove() and check() may be called by any thread at any time. write(),
+// Threads: add(), remove(), check() and size() may be called by any thread at any time. write(),
 // make_durable() and sync() belong to the journal's thread, or to the last thread once that ended.
 // mutex_ is a leaf of the lock order and is not held during I/O.
 //
@@ -35,6 +36,8 @@ class DirtyLogs {
   // Throws what a write or flush of a log in the set failed with: its appends cannot become
   // durable any more.
   void check() const;
+  // How many logs are in the set.
+  std::size_t size() const;
 
   // Hands what was appended before the call to the devices.
   void write();

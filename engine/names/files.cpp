@@ -102,7 +102,9 @@ class FileHandle final : public OpenFile {
 
   void flush() override {
     if (!intent_.write) return;
-    if (names_.sync_always()) {
+    names_.check_online();
+    // What is gathered is written when the file ends: where that may find no room, close(2) tells.
+    if (names_.sync_always() || (kind_ != FileKind::log && !names_.room_is_certain())) {
       fsync();
     } else if (kind_ != FileKind::log) {
       names_.check_lost(*state_);
@@ -112,8 +114,10 @@ class FileHandle final : public OpenFile {
 
   bool flush_now() override {
     if (!intent_.write) return true;
+    names_.check_online();
     if (names_.sync_always()) return false;
     if (kind_ == FileKind::log) return true;
+    if (!names_.room_is_certain()) return false;
     return names_.check_lost_now(*state_) && state_->current_writer()->is_drained();
   }
 
@@ -133,6 +137,7 @@ class FileHandle final : public OpenFile {
  private:
   void check_writer() const {
     if (!intent_.write) refuse_inode(EBADF, inode_, "not open for writing");
+    names_.check_online();
   }
 
   NamespaceImpl& names_;

@@ -167,6 +167,11 @@ Journal::Ticket Journal::written() const {
   return written_;
 }
 
+std::uint64_t Journal::lost_changes() const {
+  const std::lock_guard lock(mutex_);
+  return failure_.empty() ? 0 : added_ - written_;
+}
+
 void Journal::hold_deletes(bool hold) {
   // What a compaction is to record is either held or queued.
   const Gate gate = open_gate();

@@ -106,6 +106,8 @@ class Journal {
   void sync();
   // The last change that is durable.
   Ticket written() const;
+  // After a failure: how many changes were accepted and are not durable.
+  std::uint64_t lost_changes() const;
 
   // While deletes are held, objects that lost their names are not deleted; at the end of the hold
   // they are. Those held at the end of the journal, or when it fails, are left to the next one, by

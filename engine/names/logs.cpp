@@ -99,6 +99,7 @@ void NamespaceImpl::sync_log(InodeNumber number, OpenState& state) {
     state.log->sync();
   }
   journal_->wait_all();
+  check_online();
 }
 
 // The name keeps an empty log; the mlogs go as if a file had been deleted, so that a crash leaves

@@ -207,6 +207,16 @@ struct LookupAnswer {
   const Attributes& operator*() const { return attributes; }
 };
 
+// What was accepted and is not on the media.
+struct Losses {
+  bool device_failed = false;  // for writing
+  std::uint64_t changes = 0;   // of the tree
+  std::uint64_t files = 0;     // whose content could not be committed
+  std::uint64_t logs = 0;      // that have appended records in memory only
+
+  bool any() const { return device_failed || changes + files + logs > 0; }
+};
+
 // The tree and its files.
 //
 // Threads: all functions may be called at the same time. Calls that change something may wait for
@@ -323,6 +333,9 @@ class Namespace {
 
   // Everything done so far is durable on return.
   virtual void sync() = 0;
+  // After sync() threw: what did not become durable. Before it: what is not durable yet is among
+  // it.
+  virtual Losses losses() const = 0;
 
   // Called (on a thread of the engine, without locks) when a name went away by itself, because the
   // commit of its file failed.

@@ -1,6 +1,7 @@
 #include "engine/names/namespace.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <exception>
 #include <utility>
@@ -56,6 +57,21 @@ void NamespaceImpl::check_writable() const {
           "its root MDC belongs to another program: the named tree is read-only");
   }
   if (options_.read_only) raise(EROFS, "pool " + pool_.name(), "mounted read-only");
+  check_online();
+}
+
+bool NamespaceImpl::room_is_certain() const {
+  return std::ranges::all_of(
+      std::array{MediaClass::capacity, MediaClass::staging}, [this](MediaClass media_class) {
+        return !pool_.has_class(media_class) || pool_.device(media_class).room_is_certain();
+      });
+}
+
+void NamespaceImpl::check_online() const {
+  if (pool_.offline()) {
+    raise(EIO, "pool " + pool_.name(),
+          "a device failed for writing: nothing can be changed until the pool is mounted again");
+  }
 }
 
 NamespaceImpl::ChangeLock NamespaceImpl::lock_for_change() {
@@ -540,6 +556,14 @@ void NamespaceImpl::sync() {
   if (!journal_) return;
   journal_->sync();
   dirty_logs_.check();
+  check_online();
+}
+
+Losses NamespaceImpl::losses() const {
+  return {.device_failed = pool_.offline(),
+          .changes = journal_ ? journal_->lost_changes() : 0,
+          .files = lost_files_.load(),
+          .logs = dirty_logs_.size()};
 }
 
 void NamespaceImpl::on_vanished(Vanished callback) {

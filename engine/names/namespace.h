@@ -13,6 +13,7 @@
 // locks of ContentWriter and MblockWriter, which are not held during I/O either.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <map>
@@ -93,6 +94,7 @@ class NamespaceImpl final : public Namespace {
   std::vector<InodeNumber> committed_files() override;
   void hold_deletes(bool hold) override;
   void sync() override;
+  Losses losses() const override;
   void on_vanished(Vanished callback) override;
   void on_committed(Committed callback) override;
   void on_durable(Durable callback) override;
@@ -125,6 +127,10 @@ class NamespaceImpl final : public Namespace {
   bool close_writer_now(InodeNumber inode, const State& state) noexcept;
   FileKind kind_of(InodeNumber inode);
   bool sync_always() const { return options_.sync; }
+  // What is put off finds room (Device::room_is_certain of all devices).
+  bool room_is_certain() const;
+  // EIO once a device failed for writing.
+  void check_online() const;
 
   std::size_t read_log(InodeNumber inode, OpenState& state, std::uint64_t offset, ByteSpan into);
   void append_log(InodeNumber inode, const State& state, std::optional<std::uint64_t> offset,
@@ -278,6 +284,9 @@ class NamespaceImpl final : public Namespace {
     std::shared_ptr<DeferredWrite> deferred;
   };
   std::unordered_map<ObjectId, PendingObject> pending_objects_;
+
+  // Files whose commit failed with a device.
+  std::atomic<std::uint64_t> lost_files_ = 0;
 
   DirtyLogs dirty_logs_;
 

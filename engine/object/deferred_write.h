@@ -22,7 +22,8 @@ class DeferredWrite {
   static constexpr std::size_t kMaxBytes = 16u << 20;
   static constexpr std::size_t kManyBytes = 4u << 20;
 
-  // The device outlives it. Null, and `pages` left alone, when too much is deferred already.
+  // The device outlives it. Null, and `pages` left alone, when too much is deferred already or the
+  // device may have no room for it later.
   static std::shared_ptr<DeferredWrite> make(Device& device, std::uint64_t offset,
                                              AlignedBuffer& pages);
   ~DeferredWrite();

@@ -10,6 +10,8 @@
 #include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
+#include "engine/device/file_device.h"
+#include "engine/device/media_lock.h"
 #include "engine/device/probe.h"
 #include "engine/pool/path_list.h"
 #include "engine/pool/superblock_store.h"
@@ -143,10 +145,49 @@ std::vector<std::string> find_devices(const std::string& pool,
   }
   // With those whose name an interrupted renaming has not reached yet.
   std::vector<std::string> paths;
+  std::set<Uuid> members;
   for (const FoundDevice& device : found) {
-    if (uuids.contains(device.superblock.pool_uuid)) paths.push_back(device.path);
+    if (!uuids.contains(device.superblock.pool_uuid)) continue;
+    if (!members.insert(device.superblock.device.uuid).second) {
+      raise(ENOTUNIQ, "pool " + pool,
+            "{} is a copy of one of its devices, or the same by another path: name the pool by its "
+            "device paths",
+            device.path);
+    }
+    paths.push_back(device.path);
   }
   return paths;
+}
+
+// A copy of a pool has other devices and the same UUID: what is written to one of them, believing
+// that it is the other, is lost.
+void lock_pool(FileDevice& device, const Superblock& superblock) {
+  const std::string name = "pool-" + superblock.pool_uuid.to_string();
+  MediaLock lock;
+  const int code = lock.take(name, LockMode::exclusive, describe_holder(device.name()));
+  if (code == EBUSY) {
+    const std::string holder = MediaLock::holder_of(name);
+    raise(EBUSY, device.name(),
+          "pool {} (UUID {}) is in use by other devices{}{}; a copy of a pool cannot be active "
+          "beside it",
+          superblock.pool_name, superblock.pool_uuid.to_string(), holder.empty() ? "" : ": ",
+          holder);
+  }
+  if (code != 0) raise_system(code, device.name(), "flock");
+  device.keep(std::move(lock));
+}
+
+// The pools to which the devices belong, as far as their superblocks can be read.
+void lock_pools(std::span<const std::unique_ptr<Device>> devices) {
+  std::set<Uuid> locked;
+  for (const auto& device : devices) {
+    auto* const file = dynamic_cast<FileDevice*>(device.get());
+    if (file == nullptr) continue;
+    const SuperblockPair pair = read_superblocks(*device);
+    if (pair.chosen && locked.insert(pair.chosen->pool_uuid).second) {
+      lock_pool(*file, *pair.chosen);
+    }
+  }
 }
 
 }  // namespace
@@ -209,6 +250,7 @@ std::vector<std::unique_ptr<Device>> open_pool_devices(const std::vector<std::st
   devices.reserve(paths.size());
   for (const std::string& path : paths)
     devices.push_back(open_device(path, mode, tolerate));
+  if (mode == OpenMode::activate) lock_pools(devices);
   return devices;
 }
 

@@ -52,7 +52,9 @@ enum class OtherDevices { find, leave };
 std::vector<std::string> resolve_pool(const std::string& pool,
                                       OtherDevices others = OtherDevices::find);
 
-// Opens the devices of a pool; see open_device for mode, holders and errors.
+// Opens the devices of a pool; see open_device for mode, holders and errors. `activate` also locks
+// the pool's UUID until the devices end: EBUSY, which names the holder, while a copy of the pool is
+// active.
 std::vector<std::unique_ptr<Device>> open_pool_devices(const std::vector<std::string>& paths,
                                                        OpenMode mode,
                                                        const TolerateHolder& tolerate = nullptr);

@@ -33,6 +33,14 @@ bool Pool::has_class(MediaClass media_class) const {
   return impl_->classes[index_of(media_class)] != nullptr;
 }
 
+bool Pool::offline() const noexcept {
+  for (std::size_t i = 0; i < kMediaClassCount; ++i) {
+    const MediaClassSpace* space = impl_->classes[i];
+    if (space != nullptr && space->device().offline()) return true;
+  }
+  return false;
+}
+
 std::vector<MediaClass> Pool::classes() const {
   std::vector<MediaClass> classes;
   for (const MediaClass media_class : {MediaClass::capacity, MediaClass::staging}) {
@@ -136,10 +144,20 @@ ObjectRecord allocate_zones(PoolState& pool, ObjectType type, std::uint64_t capa
           to_string(placement.media_class), space.device().name(), is_mlog ? "mlog" : "mblock");
   }
   const std::uint32_t zones = is_mlog ? space.zones_for(capacity) : 1;
-  return {.media_class = placement.media_class,
-          .layout = space.allocate(pool.name, zones, placement),
-          .id = {},
-          .uuid = is_mlog ? Uuid::random() : Uuid{}};
+  const ObjectRecord object{.media_class = placement.media_class,
+                            .layout = space.allocate(pool.name, zones, placement),
+                            .id = {},
+                            .uuid = is_mlog ? Uuid::random() : Uuid{}};
+  if (!is_mlog) return object;
+  // A log cannot go on after a write that failed.
+  try {
+    const std::uint64_t zone_size = space.zone_size();
+    space.device().reserve(object.layout.first_zone * zone_size, zones * zone_size);
+  } catch (...) {
+    pool.give_back(object);
+    throw;
+  }
+  return object;
 }
 
 }  // namespace
@@ -224,6 +242,7 @@ std::unique_ptr<Mdc> Pool::open_mdc(ObjectId first, ObjectId second) {
             known.empty() ? "" : known.front());
     }
     halves[i] = {.id = id, .place = mlog_place(*object)};
+    reserve_mlog(halves[i].place);
   }
   const std::string mdc_name =
       first == root_log_id(0)

@@ -113,6 +113,8 @@ class Pool {
     SpaceUsage space;
   };
   bool has_class(MediaClass media_class) const;          // has a device that is present
+  // A device failed for writing (Device::offline): nothing can be changed any more. Takes no lock.
+  bool offline() const noexcept;
   std::vector<MediaClass> classes() const;               // those that has_class(), capacity first
   ClassFacts class_facts(MediaClass media_class) const;  // ENODEV without such a device
 

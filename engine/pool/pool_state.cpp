@@ -124,6 +124,19 @@ void PoolState::log_property(const MetadataRecord& record) {
   mdc0.wait(pending);
 }
 
+void reserve_mlog(const MlogPlace& place) {
+  const DeviceProperties& properties = place.device->properties();
+  if (properties.read_only || properties.keeps_nothing) return;
+  try {
+    place.device->reserve(place.offset, place.capacity);
+  } catch (const Error& error) {
+    spdlog::warn(
+        "{}: {}: when the file system of the file is full, the pool's metadata cannot be written "
+        "any more",
+        place.name, error.what());
+  }
+}
+
 void PoolState::open_mdc0(PairUse use) {
   const MediaClassSpace& space = media_class(MediaClass::capacity);
   const Mdc0Location location = superblocks.mdc0();
@@ -136,6 +149,8 @@ void PoolState::open_mdc0(PairUse use) {
                                 .generation = half.generation,
                                 .uuid = half.uuid});
   }
+  for (const Mdc::Half& half : halves)
+    reserve_mlog(half.place);
   MdcSlot& mdc0 = *slots.front();
   const auto record = [this](ObjectId half, std::uint64_t generation) {
     superblocks.record_generation(half == mdc_log_id(0, 0) ? 0 : 1, generation);
@@ -152,6 +167,7 @@ void PoolState::open_slot(MdcSlot& slot, PairUse use) {
     const auto object = mdc0.table().find_committed(id);
     if (!object) raise(ENOTRECOVERABLE, subject, "{} has no record in MDC0", id.to_string());
     halves[i] = {.id = id, .place = place_of(*object)};
+    reserve_mlog(halves[i].place);
   }
   const auto record = [this, &mdc0](ObjectId half, std::uint64_t generation) {
     record_generation(mdc0, half, generation);

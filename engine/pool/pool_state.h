@@ -141,6 +141,10 @@ struct PoolState {
   std::vector<MetadataRecord> mdc0_preamble() const;
 };
 
+// Makes sure, as far as possible, that a log of metadata never lacks room on the file system of an
+// image file: the blocks of all of it are allocated. Logs what it fails with.
+void reserve_mlog(const MlogPlace& place);
+
 struct Pool::Impl : PoolState {
   using PoolState::PoolState;
 };

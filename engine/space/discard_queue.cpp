@@ -30,9 +30,14 @@ DiscardQueue::~DiscardQueue() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
+    end_ = Clock::now() + kEndingTime;
   }
   work_.notify_all();
   thread_.join();
+  if (!queue_.empty()) {
+    spdlog::info("{}: {} ranges of free zones are left undiscarded, there was no time for them",
+                 device_.name(), queue_.size());
+  }
   for (const auto& [first_zone, count] : queue_)
     release({first_zone, count});
 }
@@ -71,7 +76,7 @@ void DiscardQueue::run() {
   while (true) {
     work_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
     work_.wait_until(lock, not_before, [this] { return stopping_ || waiters_ > 0; });
-    if (stopping_) return;
+    if (stopping_ && (queue_.empty() || !may_go_on())) return;
     const Range range = take();
     not_before = Clock::now() + time_for(range);
     busy_ = true;
@@ -82,6 +87,11 @@ void DiscardQueue::run() {
     busy_ = false;
     if (queue_.empty()) idle_.notify_all();
   }
+}
+
+// At the end of the queue. Where the device is not claimed another program may have taken it over.
+bool DiscardQueue::may_go_on() const {
+  return Clock::now() < end_ && !device_.offline() && device_.claim() == 0;
 }
 
 // The next zones to discard, in ascending order and around, so that none waits for ever.

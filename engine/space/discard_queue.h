@@ -19,10 +19,12 @@ namespace mpool {
 // life) and its zones are released all the same.
 //
 // Threads: all functions may be called at the same time. Owns one thread, ended by the destructor,
-// which releases what is left without discarding it.
+// which discards what is left, without the rate limit, for kEndingTime; what is left then is
+// released without.
 class DiscardQueue {
  public:
   static constexpr std::uint64_t kDefaultBytesPerSecond = 4ull << 30;
+  static constexpr std::chrono::seconds kEndingTime{3};
 
   // The device and the map must outlive the queue. bytes_per_second 0: no limit.
   DiscardQueue(Device& device, SpaceMap& map, std::uint64_t zone_size,
@@ -47,6 +49,7 @@ class DiscardQueue {
   };
 
   void run();
+  bool may_go_on() const;
   Range take();
   void discard(const Range& range);
   void release(const Range& range);
@@ -65,6 +68,7 @@ class DiscardQueue {
   bool busy_ = false;
   unsigned waiters_ = 0;
   bool stopping_ = false;
+  Clock::time_point end_ = Clock::time_point::max();  // when stopping: the latest to begin a discard
   bool failed_ = false;  // a discard failed before; only the thread uses it
   std::thread thread_;
 };

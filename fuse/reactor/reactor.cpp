@@ -56,6 +56,7 @@ Reactor::Reactor(const Config& config)
 }
 
 Reactor::~Reactor() {
+  stop();
   join();
 }
 

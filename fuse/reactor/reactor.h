@@ -75,7 +75,7 @@ class Reactor {
   };
   // Makes the ring; Error as IoRing.
   explicit Reactor(const Config& config);
-  // After stop(); joins.
+  // Stops and joins.
   ~Reactor();
   Reactor(const Reactor&) = delete;
   Reactor& operator=(const Reactor&) = delete;

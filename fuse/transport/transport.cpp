@@ -120,15 +120,16 @@ struct Transport::Impl {
       }
     }
     dispatcher.on_init({.uring = uring_queues > 0, .passthrough = want_passthrough},
-                       [this](Extensions taken) { init_answered(taken); });
+                       [this](Extensions taken) { try_init_answered(taken); });
+    // The first core reads /dev/fuse in any case. What needs memory comes before the threads.
+    set_non_blocking();
+    std::shared_ptr<DevQueue> first = make_dev_queue(*cores.front(), fd);
     for (const auto& core : cores)
       core->reactor.start([this, &core = *core](const std::string& why) {
         core.abandon();
         events.ended(why);
       });
-    // The first core reads /dev/fuse in any case.
-    set_non_blocking();
-    cores.front()->take(make_dev_queue(*cores.front(), fd));
+    cores.front()->take(std::move(first));
   }
 
   ~Impl() {
@@ -145,6 +146,7 @@ struct Transport::Impl {
   void make_uring_queues();
   void set_non_blocking() const;
   std::shared_ptr<DevQueue> make_dev_queue(Core& core, int descriptor);
+  void try_init_answered(Extensions taken) noexcept;
   void init_answered(Extensions taken);
   void register_queues(Core& core);
   void refused(int error);
@@ -205,6 +207,15 @@ std::shared_ptr<DevQueue> Transport::Impl::make_dev_queue(Core& core, int descri
   return std::make_shared<DevQueue>(dispatcher, core.reactor, config, [this](int error) {
     events.ended(error == 0 ? "" : "/dev/fuse: read: " + mpool::errno_text(error));
   });
+}
+
+// On a reactor's thread, which must not end by an exception: the mount does, in order.
+void Transport::Impl::try_init_answered(Extensions taken) noexcept {
+  try {
+    init_answered(taken);
+  } catch (const std::exception& error) {
+    events.ended(fmt::format("requests cannot be served: {}", error.what()));
+  }
 }
 
 void Transport::Impl::init_answered(Extensions taken) {

@@ -72,6 +72,7 @@ NativeReads::NativeReads(mpool::Namespace& names, ViewDevices devices, NativeCho
       mpool::raise(error.code(), "native=on", "not possible here: {}", error.what());
     }
     turn_off(error.what());
+    devices_.claim();
   }
 }
 
@@ -87,6 +88,7 @@ void NativeReads::turn_off(const std::string& why) {
 
 void NativeReads::check_views() {
   devices_.attach();
+  devices_.release_claims();
   const std::array<ErofsPiece, 1> piece{{{.length = mpool::kPageSize}}};
   const std::array<ErofsFile, 1> file{{{.name = "0", .size = mpool::kPageSize, .pieces = piece}}};
   const View view(build_erofs_image(file, devices_.sizes()).bytes, devices_.paths());
@@ -96,6 +98,14 @@ void NativeReads::check_views() {
                  "noticed",
                  mpool::errno_text(code));
   }
+  if (!waiting_) claim_by_view();
+}
+
+// Before the view that claims them is gone another is there.
+void NativeReads::claim_by_view() {
+  if (devices_.only_files()) return;
+  devices_.release_claims();
+  claim_.emplace(build_erofs_image({}, devices_.sizes()).bytes, devices_.paths());
 }
 
 void NativeReads::prepare(int fuse) {
@@ -114,6 +124,8 @@ void NativeReads::start(bool passthrough) {
         "this kernel has no FUSE passthrough (Linux 6.9 or later, CONFIG_FUSE_PASSTHROUGH)";
     if (choice_ == NativeChoice::on) mpool::raise(ENOTSUP, "native=on", "not possible: {}", kWhy);
     turn_off(kWhy);
+    claim_.reset();
+    devices_.claim();
   }
   if (wanted()) {
     names_.on_durable(
@@ -240,7 +252,10 @@ void NativeReads::wait_for_readers() {
   spdlog::info("the readers of an earlier mount are gone");
   names_.hold_deletes(false);
   try {
-    if (wanted()) show_all();
+    if (wanted()) {
+      claim_by_view();
+      show_all();
+    }
   } catch (const std::exception& error) {
     spdlog::warn("the files of earlier mounts are read by the daemon: {}", error.what());
   }

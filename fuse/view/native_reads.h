@@ -20,6 +20,7 @@
 #include "fuse/view/backing_files.h"
 #include "fuse/view/native_facts.h"
 #include "fuse/view/reader_watch.h"
+#include "fuse/view/view.h"
 #include "fuse/view/view_devices.h"
 #include "fuse/view/view_set.h"
 
@@ -93,6 +94,7 @@ class NativeReads {
 
   void turn_off(const std::string& why);
   void check_views();
+  void claim_by_view();
   void run();
   bool wait_for_work();
   void wait_for_readers();
@@ -115,6 +117,9 @@ class NativeReads {
   std::atomic<bool> waiting_ = false;
   mutable std::mutex reason_mutex_;
   std::string reason_;
+
+  // A view of no file that has the pool's block devices claimed as long as views can be made.
+  std::optional<View> claim_;
 
   std::mutex show_mutex_;  // one changes the views at a time; comes before the queue's
   unsigned failures_ = 0;  // to make a view, since the last; with show_mutex_

@@ -8,26 +8,16 @@
 #include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
-#include "engine/device/loops.h"
-#include "engine/device/open.h"
 #include "fuse/view/erofs_image.h"
 #include "fuse/view/view.h"
 
 namespace mpoolfs {
 
-namespace {
-
-// Where that cannot be told, for lack of permission, somebody may.
-bool may_be_held(const std::string& loop) {
-  return mpool::try_exclusive_open(loop) != 0;
-}
-
-}  // namespace
-
 ViewDevices::ViewDevices(const mpool::Pool& pool) {
   for (const mpool::MediaClass media_class : pool.classes()) {
-    const mpool::Device& device = pool.device(media_class);
+    mpool::Device& device = pool.device(media_class);
     members_.push_back({.media_class = media_class,
+                        .device = &device,
                         .path = device.name(),
                         .is_file = device.properties().is_file});
     sizes_.push_back(device.size());
@@ -35,11 +25,27 @@ ViewDevices::ViewDevices(const mpool::Pool& pool) {
 }
 
 bool ViewDevices::has_other_readers() const {
-  return std::ranges::any_of(members_, [](const Member& member) {
-    // The earlier daemon may have known the same media as the file or as another loop device.
-    return (!member.is_file && mpool::try_exclusive_open(member.path) == EBUSY) ||
-           std::ranges::any_of(mpool::loops_over(member.path), may_be_held);
-  });
+  bool others = false;
+  for (const Member& member : members_)
+    others |= member.device->claim() == EBUSY;
+  return others;
+}
+
+void ViewDevices::claim() const {
+  for (const Member& member : members_) {
+    if (const int code = member.device->claim(); code != 0) {
+      spdlog::debug("{}: cannot be claimed: {}", member.path, mpool::errno_text(code));
+    }
+  }
+}
+
+void ViewDevices::release_claims() const {
+  for (const Member& member : members_)
+    member.device->release_claim();
+}
+
+bool ViewDevices::only_files() const {
+  return std::ranges::all_of(members_, &Member::is_file);
 }
 
 void ViewDevices::attach() {

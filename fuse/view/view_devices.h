@@ -16,9 +16,17 @@ class ViewDevices {
  public:
   explicit ViewDevices(const mpool::Pool& pool);
 
-  // Whether somebody else has views of the pool: readers that outlived an earlier daemon. Not to be
-  // asked while there are views of our own, which are others' for this, too.
+  // Whether another process has views of the pool: readers that outlived an earlier daemon. Where
+  // not, the devices are claimed on return. Not to be asked while this process has views, which
+  // look the same.
   bool has_other_readers() const;
+
+  // Claims the pool's block devices (Device::claim), or gives the claims up: a view cannot be made
+  // of a device that is claimed, and claims it itself.
+  void claim() const;
+  void release_claims() const;
+  // No device of the pool can be claimed.
+  bool only_files() const;
 
   // Makes loop devices, with direct I/O, of a pool's files: what the daemon writes past the page
   // cache would not be seen by reads from it. Errors as LoopDevice.
@@ -32,6 +40,7 @@ class ViewDevices {
  private:
   struct Member {
     mpool::MediaClass media_class;
+    mpool::Device* device;  // the pool's
     std::string path;
     bool is_file;
   };

@@ -306,10 +306,13 @@ std::string FaultRun::work() {
 
 // What was durable is read all the same, also from a device that is offline for writing. Changes go
 // on, where there is room, or fail on such a device. (With two devices some of them may go on, as
-// the content of a log has no order with changes of the tree: of that the model knows nothing.)
+// the content of a log has no order with changes of the tree: of that the model knows nothing. So
+// they may after a write that found no room: the logs that it concerned take no more.)
 std::string FaultRun::check_live(Session& session) {
   machine_.faults->disarm();
-  const bool broken = plan_.target == Target::write || plan_.target == Target::flush;
+  const bool no_room = plan_.target == Target::write && plan_.code == ENOSPC;
+  const bool broken =
+      !no_room && (plan_.target == Target::write || plan_.target == Target::flush);
   std::string wrong;
   try {
     wrong = model_.mismatch(session.facts(false), kEnd);
@@ -318,7 +321,8 @@ std::string FaultRun::check_live(Session& session) {
     wrong = error.what();
   }
   try {
-    if (wrong.empty() && (!broken || machine_.media.size() == 1)) session.work(model_, seed_);
+    const bool known = !no_room && (!broken || machine_.media.size() == 1);
+    if (wrong.empty() && known) session.work(model_, seed_);
   } catch (const Error& error) {
     if (error.code() != (broken ? EIO : ENOSPC)) wrong = error.what();
   }

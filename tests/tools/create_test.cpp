@@ -182,6 +182,36 @@ TEST_F(CreateTest, ChangesNothingWhenTheStagingDeviceIsRefused) {
   EXPECT_EQ(file_digest(image_), before);
 }
 
+// Everything is written but what comes last: the superblocks of the capacity device, or the second.
+TEST_F(CreateTest, AnInterruptedCreationIsNamedAndMadeAnew) {
+  const std::vector<std::string> arguments{"--staging", staging_, "two", image_};
+  const auto create = [&](const char* option) {
+    std::vector<std::string> all{"create"};
+    if (*option != '\0') all.emplace_back(option);
+    all.insert(all.end(), arguments.begin(), arguments.end());
+    return mpool_command(all);
+  };
+  const std::string both = image_ + "," + staging_;
+  make_empty_file(image_, 128 * kMiB);
+  make_empty_file(staging_, 64 * kMiB);
+  ASSERT_EQ(create("").status, kSuccess);
+  const std::string zeros(4096, '\0');
+  write_bytes(image_, 8192, zeros);
+  // The pool is whole: its second superblock is written again.
+  EXPECT_EQ(mpool_command({"check", "--repair", both}).status, kCorrected);
+  EXPECT_EQ(mpool_command({"check", both}).status, kSuccess);
+
+  write_bytes(image_, 0, zeros);
+  write_bytes(image_, 8192, zeros);
+  const Result refused = create("");
+  EXPECT_EQ(refused.status, kFailure);
+  EXPECT_THAT(refused.err, HasSubstr(staging_ + ": not empty: the staging device of pool two"));
+  EXPECT_THAT(refused.err, HasSubstr("interrupted; use --force"));
+  EXPECT_EQ(mpool_command({"check", both}).status, kErrorsLeft);
+  EXPECT_EQ(create("--force").status, kSuccess);
+  EXPECT_EQ(mpool_command({"check", both}).status, kSuccess);
+}
+
 TEST_F(CreateTest, RefusesOneDeviceForBothClasses) {
   make_empty_file(image_, 128 * kMiB);
   std::filesystem::create_symlink(image_, staging_);

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "engine/device/file_device.h"
@@ -117,16 +118,56 @@ TEST_F(BlockDeviceTest, IsRefusedWhileMounted) {
   EXPECT_EQ(error_of([&] { open_device(loop.path(), OpenMode::activate); }), 0);
 }
 
-TEST_F(BlockDeviceTest, IsNotHeldExclusivelyOnceOpen) {
+TEST_F(BlockDeviceTest, IsClaimedWhileActive) {
+  const LoopDevice loop(kSize);
+  EXPECT_EQ(try_exclusive_open(loop.path()), 0);
+  {
+    const auto active = open_device(loop.path(), OpenMode::activate);
+    EXPECT_EQ(try_exclusive_open(loop.path()), EBUSY);
+    EXPECT_EQ(active->claim(), 0);
+  }
+  EXPECT_EQ(try_exclusive_open(loop.path()), 0);
+  const auto reader = open_device(loop.path(), OpenMode::inspect);
+  EXPECT_EQ(try_exclusive_open(loop.path()), 0);
+}
+
+TEST_F(BlockDeviceTest, AnotherNodeIsTheSameDevice) {
+  const LoopDevice loop(kSize);
+  const TemporaryDirectory directory;
+  const std::string node = directory / "node";
+  struct stat status {};
+  ASSERT_EQ(::stat(loop.path().c_str(), &status), 0);
+  ASSERT_EQ(::mknod(node.c_str(), S_IFBLK | 0600, status.st_rdev), 0);
+  const auto tolerant = [](const std::string&) { return true; };
+  {
+    const auto active = open_device(loop.path(), OpenMode::activate);
+    active->release_claim();  // as where views claim it
+    for (const OpenMode mode : {OpenMode::activate, OpenMode::inspect}) {
+      EXPECT_EQ(error_of([&] { open_device(node, mode); },
+                         node + ": in use by another mpool activation: process"),
+                EBUSY);
+      EXPECT_EQ(error_of([&] { open_device(node, mode, tolerant); }), EBUSY);
+    }
+    EXPECT_EQ(error_of([&] { open_device(node, OpenMode::peek); }), 0);
+  }
+  EXPECT_EQ(error_of([&] { open_device(node, OpenMode::activate); }), 0);
+}
+
+TEST_F(BlockDeviceTest, AClaimCanBeGivenUpAndTakenAgain) {
   const LoopDevice loop(kSize);
   const auto device = open_device(loop.path(), OpenMode::activate);
-  const FileDescriptor view(::open(loop.path().c_str(), O_RDONLY | O_EXCL | O_CLOEXEC));
+  device->release_claim();
+  FileDescriptor view(::open(loop.path().c_str(), O_RDONLY | O_EXCL | O_CLOEXEC));
   ASSERT_TRUE(view);
+  EXPECT_EQ(device->claim(), EBUSY);
   // Beside an exclusive holder (a native view) it is written and discarded.
   const auto data = pattern(2, 5);
   device->write(0, data.span());
   device->flush();
   device->discard(0, 2 * kPageSize);
+  view = FileDescriptor();
+  EXPECT_EQ(device->claim(), 0);
+  EXPECT_EQ(try_exclusive_open(loop.path()), EBUSY);
 }
 
 TEST_F(BlockDeviceTest, WaitsForALockHeldForAMoment) {

@@ -43,6 +43,7 @@ class FailingDevice : public Device {
     }
   }
   void discard_impl(std::uint64_t, std::uint64_t) override { act(); }
+  void reserve_impl(std::uint64_t, std::uint64_t) override { act(); }
 
  private:
   static DeviceProperties make(bool read_only) {
@@ -131,8 +132,8 @@ TEST(Device, AFailedWriteTakesItOfflineForWriting) {
   const LogCapture log;
   FailingDevice device;
   AlignedBuffer page(kPageSize);
-  device.fail_with = ENOSPC;
-  EXPECT_EQ(error_of([&] { device.write(0, page.span()); }, "failing"), ENOSPC);
+  device.fail_with = EREMOTEIO;
+  EXPECT_EQ(error_of([&] { device.write(0, page.span()); }, "failing"), EREMOTEIO);
   EXPECT_TRUE(device.offline());
   device.fail_with = 0;
   const int calls = device.calls;
@@ -142,6 +143,29 @@ TEST(Device, AFailedWriteTakesItOfflineForWriting) {
   EXPECT_EQ(device.calls, calls);
   EXPECT_EQ(error_of([&] { device.read(0, page.span()); }), 0);
   EXPECT_EQ(log.lines_with("goes offline"), 1u);
+}
+
+TEST(Device, AWriteWithoutRoomFailsAloneAndPasses) {
+  const LogCapture log;
+  FailingDevice device;
+  AlignedBuffer page(kPageSize);
+  for (const int code : {ENOSPC, EDQUOT, EFBIG}) {
+    device.fail_with = code;
+    EXPECT_EQ(error_of([&] { device.write(0, page.span()); }, "injected"), ENOSPC);
+    EXPECT_EQ(error_of([&] { device.reserve(0, kPageSize); }, "injected"), ENOSPC);
+  }
+  EXPECT_FALSE(device.offline());
+  EXPECT_EQ(log.lines_with("no room"), 1u);
+  device.fail_with = 0;
+  EXPECT_EQ(error_of([&] { device.write(0, page.span()); }), 0);
+  EXPECT_EQ(error_of([&] { device.flush(); }), 0);
+  device.fail_with = ENOSPC;
+  EXPECT_EQ(error_of([&] { device.write(0, page.span()); }), ENOSPC);
+  EXPECT_EQ(log.lines_with("no room"), 1u);
+  EXPECT_EQ(device.counters().errors, 4u);
+  // What a flush fails with leaves open which writes are durable.
+  EXPECT_EQ(error_of([&] { device.flush(); }), ENOSPC);
+  EXPECT_TRUE(device.offline());
 }
 
 TEST(Device, AFailedFlushTakesItOfflineForWriting) {

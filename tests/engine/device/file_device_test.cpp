@@ -137,6 +137,26 @@ TEST_F(FileDeviceTest, AFileThatIsAllocatedWholeStaysSo) {
   EXPECT_EQ(device->counters().errors, 0u);
 }
 
+TEST_F(FileDeviceTest, ReservesTheBlocksOfARange) {
+  const auto device = open_device(path_, OpenMode::activate);
+  const auto allocated = [&] {
+    struct stat facts {};
+    EXPECT_EQ(::stat(path_.c_str(), &facts), 0);
+    return static_cast<std::uint64_t>(facts.st_blocks) * 512;
+  };
+  const auto data = pattern(1, 3);
+  device->write(kSize / 2, data.span());
+  const std::uint64_t before = allocated();
+  device->reserve(kSize / 2, kSize / 4);
+  EXPECT_GE(allocated(), before + kSize / 4 - 2 * kPageSize);
+  AlignedBuffer read(2 * kPageSize);
+  device->read(kSize / 2, read.span());
+  EXPECT_TRUE(same(read.span(0, kPageSize), data.span()));
+  EXPECT_TRUE(all_zero(read.span(kPageSize, kPageSize)));
+  EXPECT_EQ(error_of([&] { device->reserve(0, 2 * kSize); }, "beyond the end"), EINVAL);
+  EXPECT_EQ(error_of([&] { open_device(path_, OpenMode::peek)->reserve(0, kPageSize); }), EROFS);
+}
+
 TEST_F(FileDeviceTest, AFileThatBecameShorterGivesAReadError) {
   const auto device = open_device(path_, OpenMode::activate);
   std::filesystem::resize_file(path_, kSize / 2);

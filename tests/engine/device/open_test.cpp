@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -85,6 +86,45 @@ TEST(OpenDevice, LocksAsItsModeSays) {
     const auto peeking = open_device(path, OpenMode::peek);
     EXPECT_EQ(error_of([&] { open_device(path, OpenMode::activate); }), 0);
   }
+}
+
+TEST(OpenDevice, AHardLinkIsTheSameFile) {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "image";
+  const std::string link = directory / "link";
+  create_image_file(path, kSize);
+  std::filesystem::create_hard_link(path, link);
+  const auto active = open_device(path, OpenMode::activate);
+  EXPECT_EQ(error_of([&] { open_device(link, OpenMode::activate); }), EBUSY);
+  EXPECT_EQ(error_of([&] { open_device(link, OpenMode::inspect); }), EBUSY);
+}
+
+// Readers that outlived a killed daemon hold a loop device of their own.
+TEST(OpenDevice, ALoopDeviceIsRefusedWhileAnotherOverItsFileIsHeld) {
+  const TemporaryDirectory directory;
+  const std::string image = directory / "image";
+  create_image_file(image, 4 << 20);
+  const auto attach = [&](const char* name) {
+    test::run("losetup --show -f " + image + " > " + (directory / name));
+    std::ifstream file(directory / name);
+    std::string loop;
+    std::getline(file, loop);
+    return loop;
+  };
+  std::string given = attach("given");
+  std::string other = attach("other");
+  const auto detach = [](const std::string* device) { test::run("losetup -d " + *device); };
+  const std::unique_ptr<std::string, decltype(detach)> first(&given, detach);
+  const std::unique_ptr<std::string, decltype(detach)> second(&other, detach);
+  {
+    const FileDescriptor holder(::open(other.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC));
+    ASSERT_TRUE(holder);
+    EXPECT_EQ(error_of([&] { open_device(given, OpenMode::activate); },
+                       given + ": in use through " + other),
+              EBUSY);
+    EXPECT_EQ(error_of([&] { open_device(given, OpenMode::inspect); }), 0);
+  }
+  EXPECT_EQ(error_of([&] { open_device(given, OpenMode::activate); }), 0);
 }
 
 // Two ways to the same media.

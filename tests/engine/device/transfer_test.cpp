@@ -86,7 +86,7 @@ class TransferTest : public testing::Test {
     properties.size = kSize;
     properties.is_file = true;
     return std::make_unique<FileDevice>(path_, properties, std::move(fd),
-                                        (flags & O_DIRECT) != 0 ? 512 : 1, FileDescriptor());
+                                        (flags & O_DIRECT) != 0 ? 512 : 1, DeviceLocks());
   }
 
   TemporaryDirectory directory_;
@@ -326,7 +326,7 @@ TEST(Transfer, FailuresOfTheSynchronousCallsComeThroughDone) {
   EXPECT_FALSE(device.offline());
   device.start_write(ring, writing, 0, page.span());
   EXPECT_EQ(ring.result_of(writing), ENOSPC);
-  EXPECT_TRUE(device.offline());
+  EXPECT_FALSE(device.offline());
   EXPECT_EQ(device.counters().errors, 2u);
 }
 

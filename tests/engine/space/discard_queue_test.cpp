@@ -1,5 +1,7 @@
 #include "engine/space/discard_queue.h"
 
+#include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <condition_variable>
 #include <cstring>
@@ -37,6 +39,9 @@ struct Discard {
 class DiscardRecorder : public Device {
  public:
   DiscardRecorder() : Device("recorder", make()) {}
+
+  std::atomic<bool> claimed_by_another = false;
+  int claim() override { return claimed_by_another ? EBUSY : 0; }
 
   void hold() {
     const std::lock_guard lock(mutex_);
@@ -191,7 +196,7 @@ TEST_F(DiscardQueueTest, RefusesZonesThatAreNotUsed) {
   EXPECT_EQ(device_.discards().size(), 1u);
 }
 
-TEST_F(DiscardQueueTest, EndsWithoutDiscardingWhatIsLeft) {
+TEST_F(DiscardQueueTest, DiscardsWhatIsLeftAtItsEnd) {
   {
     DiscardQueue queue(device_, map_, kZoneSize, 25);
     queue.add(0, 256);
@@ -199,9 +204,21 @@ TEST_F(DiscardQueueTest, EndsWithoutDiscardingWhatIsLeft) {
     queue.add(300, 2);
     queue.add(400, 2);
   }
-  EXPECT_EQ(device_.discards().size(), 1u);
+  EXPECT_EQ(device_.discards().size(), 3u);
   EXPECT_EQ(map_.usage().free_usable, 260u);
   EXPECT_EQ(map_.usage().pending, 0u);
+}
+
+TEST_F(DiscardQueueTest, EndsWithoutDiscardsWhereAnotherProgramHasTheDevice) {
+  {
+    DiscardQueue queue(device_, map_, kZoneSize, 25);
+    queue.add(0, 256);
+    ASSERT_TRUE(device_.wait_for(1));
+    queue.add(300, 2);
+    device_.claimed_by_another = true;
+  }
+  EXPECT_EQ(device_.discards().size(), 1u);
+  EXPECT_EQ(map_.usage().free_usable, 258u);
 }
 
 TEST_F(DiscardQueueTest, ServesManyThreads) {
