@@ -47,6 +47,7 @@ class TreeCheck {
   void check_inode(const Inode& inode);
   void check_links(const Inode& inode);
   void check_extents(const Inode& inode);
+  void check_log_size(const Inode& inode);
   void check_objects();
   void file_error(const Inode& inode, std::string what) {
     report_.error(Area::tree, path_of(inode.number), std::move(what), kRestoreFile);
@@ -188,9 +189,35 @@ void TreeCheck::check_extents(const Inode& inode) {
   names::check_objects(inode, find, [&](const std::string& fault) { file_error(inode, fault); });
 }
 
+// The mlogs of a log hold as much as was recorded.
+void TreeCheck::check_log_size(const Inode& inode) {
+  std::uint64_t size = 0;
+  const auto holds = [&](std::uint64_t recorded) {
+    if (size >= recorded) return true;
+    file_error(inode,
+               fmt::format("it ends after {} bytes, but {} bytes were recorded: its log blocks "
+                           "from there on are damaged",
+                           size, recorded));
+    return false;
+  };
+  for (const Extent& extent : *inode.extents) {
+    if (!holds(extent.file_offset)) return;
+    const auto object = metadata_.find(extent.object);
+    const auto place = object ? metadata_.place_of(*object) : std::nullopt;
+    if (!place) return;  // reported, or its device is missing
+    try {
+      size += Mlog::open(*place, CompactionSemantics::off)->payload_bytes();
+    } catch (const Error&) {
+      return;  // examine_log() tells
+    }
+  }
+  holds(inode.size);
+}
+
 void TreeCheck::check_inode(const Inode& inode) {
   check_links(inode);
   check_extents(inode);
+  if (inode.kind == FileKind::log && inode.extents) check_log_size(inode);
 }
 
 // Objects that no name stands for.

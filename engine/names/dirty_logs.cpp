@@ -26,6 +26,11 @@ void DirtyLogs::remove(InodeNumber inode) {
   entries_.erase(it);
 }
 
+bool DirtyLogs::contains(InodeNumber inode) const {
+  const std::lock_guard lock(mutex_);
+  return entries_.contains(inode);
+}
+
 void DirtyLogs::check() const {
   const std::lock_guard lock(mutex_);
   for (const auto& [inode, entry] : entries_) {
@@ -46,6 +51,7 @@ void DirtyLogs::write() {
       if (!entry.failure) logs.emplace_back(inode, entry.log);
     }
   }
+  found_any_ = !logs.empty();
   for (auto& [inode, log] : logs) {
     try {
       if (const auto written = log->write()) {
@@ -80,7 +86,7 @@ bool DirtyLogs::make_durable(std::span<Device* const> flushed) {
       remove_if_clean(inode, *log);
     }
   }
-  return !logs.empty();
+  return found_any_;
 }
 
 // An append since the write keeps the log in the set.

@@ -33,6 +33,7 @@ class DirtyLogs {
   // To be called after the append and before the append is acknowledged.
   void add(InodeNumber inode, const std::shared_ptr<Log>& log);
   void remove(InodeNumber inode);
+  bool contains(InodeNumber inode) const;
   // Throws what a write or flush of a log in the set failed with: its appends cannot become
   // durable any more.
   void check() const;
@@ -42,7 +43,7 @@ class DirtyLogs {
   // Hands what was appended before the call to the devices.
   void write();
   // Makes what write() wrote durable. `flushed`: devices that were flushed since then. A log that
-  // cannot be written or flushed is logged once; the others go on. Returns false when there was
+  // cannot be written or flushed is logged once; the others go on. Returns false when write() found
   // nothing to do.
   bool make_durable(std::span<Device* const> flushed);
   void sync() {
@@ -66,7 +67,9 @@ class DirtyLogs {
   const std::string pool_;
   mutable std::mutex mutex_;
   std::map<InodeNumber, Entry> entries_;
-  std::vector<Unflushed> unflushed_;  // of the journal's thread
+  // Of the journal's thread:
+  std::vector<Unflushed> unflushed_;
+  bool found_any_ = false;  // by the last write()
 };
 
 }  // namespace mpool::names

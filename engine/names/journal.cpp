@@ -281,6 +281,9 @@ void Journal::write(Batch& batch) {
   try {
     flush_content(batch);
     bytes = append_records(batch);
+    // They pin their mlogs.
+    for (Change& change : batch.changes)
+      change.log_size.reset();
     commit_objects(batch);
     remove_objects(batch);
   } catch (...) {
@@ -325,6 +328,11 @@ std::uint64_t Journal::append_records(const Batch& batch) {
   for (const Change& change : batch.changes) {
     bytes += size_in_log(change.record.size());
     if (change.record.empty()) continue;
+    // Its device failed, or it is deleted by a change that follows.
+    if (const auto& size = change.log_size; size && !size->log->are_durable(size->appends)) {
+      owner_.log_size_left_out(size->inode);
+      continue;
+    }
     if (!ticket) append_mark();
     ticket = mdc_.append(change.record);
   }

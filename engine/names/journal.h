@@ -19,6 +19,7 @@
 
 #include "engine/names/fair_mutex.h"
 #include "engine/names/records.h"
+#include "engine/object/log.h"
 #include "engine/object/mblock.h"
 #include "engine/pool/pool.h"
 
@@ -33,12 +34,20 @@ constexpr InodeNumber promised_inode(InodeNumber next) {
   return next > kMaxInode - kInodeReserve ? kMaxInode : next + kInodeReserve;
 }
 
+// The size of a log, as a record has it. The record is left out unless these appends are durable.
+struct LogSize {
+  InodeNumber inode = 0;
+  std::shared_ptr<const Log> log;
+  std::uint64_t appends = 0;
+};
+
 // One user-visible change on its way to the media.
 struct Change {
   std::vector<std::byte> record;                       // encoded; empty: only objects change
   std::vector<std::unique_ptr<MblockWriter>> mblocks;  // finished; committed with the change
   std::optional<ObjectRecord> mlog;                    // allocated; committed with the change
   std::vector<ObjectId> deletes;                       // objects that lost their last name by it
+  std::unique_ptr<LogSize> log_size = nullptr;         // what the record says
 };
 
 // The queue of changes and the thread that writes them.
@@ -71,6 +80,8 @@ class Journal {
     // Called after write_logs, and after these devices were flushed: makes what was written
     // durable.
     std::function<void(std::span<Device* const> flushed)> make_logs_durable;
+    // A record of a log's size was left out.
+    std::function<void(InodeNumber)> log_size_left_out;
     // All changes up to this one are durable, their objects committed.
     std::function<void(Journal::Ticket)> written;
   };

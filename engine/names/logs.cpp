@@ -14,14 +14,6 @@ namespace {
 // whole log for each.
 constexpr std::size_t kMaxIdleLogs = 64;
 
-std::vector<ObjectId> mlogs_of(const Inode& inode) {
-  std::vector<ObjectId> mlogs;
-  if (!inode.extents) return mlogs;
-  for (const Extent& extent : *inode.extents)
-    mlogs.push_back(extent.object);
-  return mlogs;
-}
-
 }  // namespace
 
 // The log, opened if it is not, shared: nobody empties it while the lock is held.
@@ -37,16 +29,35 @@ NamespaceImpl::LogLook NamespaceImpl::need_log(InodeNumber number, OpenState& st
 void NamespaceImpl::open_log(InodeNumber number, OpenState& state) {
   const std::unique_lock lock(state.log_lock);
   if (state.log) return;
-  std::vector<ObjectId> mlogs;
+  Extents mlogs;  // null: none
+  std::uint64_t least_size;
   {
     const TreeLook tree(tree_mutex_);
-    mlogs = mlogs_of(tree_.get(number));
+    const Inode& inode = tree_.get(number);
+    mlogs = inode.extents;
+    least_size = inode.size;
   }
-  state.log = std::make_shared<Log>(pool_, mlogs, [this, number] { return add_mlog(number); });
+  state.log = std::make_shared<Log>(
+      pool_, mlogs ? std::span(*mlogs) : std::span<const Extent>(), least_size,
+      [this, number](std::uint64_t size) { return add_mlog(number, size); });
+  if (!state.log->damage().empty()) report_damage(number, *state.log);
+}
+
+// Once for each log: it is opened again and again, by each look at its directory.
+void NamespaceImpl::report_damage(InodeNumber number, const Log& log) {
+  {
+    const std::lock_guard lock(damage_mutex_);
+    if (!reported_damage_.insert(number).second) return;
+  }
+  spdlog::error(
+      "pool {}: append-only file, inode {}, is damaged: {}; its first {} bytes can be read, "
+      "nothing "
+      "can be appended; copy what is readable and remove it, or put the block back (mpool check)",
+      pool_.name(), number, log.damage(), log.size());
 }
 
 // A further mlog for a log: recorded first, then committed, durable on return.
-ObjectRecord NamespaceImpl::add_mlog(InodeNumber number) {
+ObjectRecord NamespaceImpl::add_mlog(InodeNumber number, std::uint64_t size) {
   MediaClass media_class;
   {
     const TreeLook lock(tree_mutex_);
@@ -59,7 +70,7 @@ ObjectRecord NamespaceImpl::add_mlog(InodeNumber number) {
     const Inode& inode = tree_.get(number);
     const Nanoseconds time = now();
     const ContentRecord content{
-        number, false, {FileKind::log, 0, {{.file_offset = 0, .object = mlog.id}}}};
+        number, false, {FileKind::log, size, {{.file_offset = size, .object = mlog.id}}}};
     // The name of an open log may be gone; then only its end must be remembered.
     const Record record =
         inode.on_media() ? Record{time, content} : Record{time, OrphanRecord{{mlog.id}}};
@@ -83,6 +94,7 @@ void NamespaceImpl::append_log(InodeNumber number, const State& state,
                                std::optional<std::uint64_t> offset, ConstByteSpan data) {
   const std::lock_guard order(state->append_mutex);
   const LogLook lock = need_log(number, *state);
+  state->log->check_undamaged();
   if (offset && *offset != state->log->size()) {
     raise(EINVAL, fmt::format("inode {}", number), "a log is written at its end ({}), not at {}",
           state->log->size(), *offset);
@@ -113,6 +125,10 @@ void NamespaceImpl::erase_log(InodeNumber number, OpenState& state) {
     drop_log(number, state);
     state.log_written_at = 0;
     const Inode& inode = tree_.get(number);
+    {
+      const std::lock_guard damage(damage_mutex_);
+      reported_damage_.erase(number);
+    }
     std::vector<ObjectId> deletes = inode.objects();
     const Record record{now(), ContentRecord{number, true, {FileKind::log, 0, {}}}};
     const bool recorded = inode.on_media();
@@ -140,7 +156,7 @@ std::uint64_t NamespaceImpl::log_size(InodeNumber number) {
   std::uint64_t size = 0;
   try {
     const LogLook lock = need_log(number, *state);
-    size = state->log->size();
+    size = state->log->known_size();
   } catch (...) {
     failure = std::current_exception();
   }
@@ -152,9 +168,10 @@ std::uint64_t NamespaceImpl::log_size(InodeNumber number) {
   return size;
 }
 
-// The last handle of a log was closed: it stays open for the next one, and the oldest that is clean
-// goes.
+// The last handle of a log was closed: it stays open for the next one, and the oldest that are
+// durable go. With the locks of a change.
 void NamespaceImpl::keep_idle_log(Inode& inode) {
+  record_log_size(inode);
   std::erase(idle_logs_, inode.number);
   idle_logs_.push_back(inode.number);
   close_clean_logs();
@@ -171,12 +188,68 @@ void NamespaceImpl::close_clean_logs() {
   std::erase_if(idle_logs_, [&](InodeNumber number) {
     if (left <= kMaxIdleLogs) return false;
     Inode& idle = tree_.get(number);
-    if (idle.open->handles != 0 || (idle.open->log && idle.open->log->dirty())) return false;
+    if (idle.open->handles != 0 || dirty_logs_.contains(number)) return false;
+    idle.size_exact = is_size_recorded(idle);
     drop_log(number, *idle.open);
     idle.open.reset();
     --left;
     return true;
   });
+}
+
+// What the tree knows of a log's size is what it is, if nothing is appended.
+bool NamespaceImpl::is_size_recorded(const Inode& inode) const {
+  if (!inode.extents) return true;
+  if (!inode.open || !inode.open->log) return inode.size_exact;
+  const Log& log = *inode.open->log;
+  return log.damage().empty() && log.size() == inode.size;
+}
+
+// With the locks of a change, while nobody appends. Nothing where the root MDC has no room: the
+// size is then found when the log is opened.
+void NamespaceImpl::record_log_size(Inode& inode) {
+  if (!journal_ || !inode.on_media() || !inode.open->log || is_size_recorded(inode)) return;
+  const std::shared_ptr<Log>& log = inode.open->log;
+  if (!log->damage().empty() || !journal_->has_room(kSmallRecord, false)) return;
+  dirty_logs_.add(inode.number, log);
+  const Record record{now(), ContentRecord{inode.number, false, {FileKind::log, log->size(), {}}}};
+  tree_.apply(record);
+  journal_->add({.record = encode(record),
+                 .mblocks = {},
+                 .mlog = {},
+                 .deletes = {},
+                 .log_size = std::make_unique<LogSize>(inode.number, log, log->appends())});
+}
+
+// A lower bound that always holds.
+void NamespaceImpl::forget_log_size(InodeNumber number) {
+  const TreeLock lock(tree_mutex_);
+  Inode* inode = tree_.find(number);
+  if (inode == nullptr || inode->kind != FileKind::log) return;
+  inode->size = 0;
+  inode->size_exact = false;
+}
+
+// At the end of a mount, of the logs that are still open.
+void NamespaceImpl::record_open_log_sizes() {
+  const ChangeLock lock = lock_for_change();
+  std::vector<InodeNumber> open;
+  for (const auto& [number, inode] : tree_.inodes()) {
+    if (inode.kind == FileKind::log && inode.open) open.push_back(number);
+  }
+  for (const InodeNumber number : open)
+    record_log_size(tree_.get(number));
+}
+
+// The last record of a mount that ended well: which sizes of logs are not exact.
+void NamespaceImpl::mark_log_sizes() {
+  LogSizesRecord record;
+  for (const auto& [number, inode] : tree_.inodes()) {
+    if (inode.kind == FileKind::log && inode.on_media() && !is_size_recorded(inode)) {
+      record.inexact.push_back(number);
+    }
+  }
+  mdc_->sync(mdc_->append(encode({now(), std::move(record)})));
 }
 
 void NamespaceImpl::drop_log(InodeNumber number, OpenState& state) {

@@ -156,9 +156,8 @@ void NamespaceImpl::check_tree(Damage& damage) {
     return KnownObject{.may_exist = record.has_value(), .record = std::move(record)};
   };
   for (const auto& [number, inode] : tree_.inodes()) {
-    check_objects(inode, find, [&](const std::string& fault) {
-      damage.in_file(tree_, inode.number, fault);
-    });
+    check_objects(inode, find,
+                  [&](const std::string& fault) { damage.in_file(tree_, inode.number, fault); });
   }
   damage.refuse_if_any();
 }
@@ -171,6 +170,7 @@ void NamespaceImpl::load() {
   });
   const std::optional<std::size_t> kept = replay_log(replay, damage);
   check_tree(damage);
+  if (replay.log_sizes()) tree_.set_exact_sizes(replay.log_sizes()->inexact);
   // Every other record wants the root: without one the MDC is new, or a crash cut its first flush.
   const bool fresh = tree_.find(kRootInode) == nullptr;
   if (fresh && !foreign_ && !is_unused(*mdc_, replay)) {
@@ -221,11 +221,12 @@ void NamespaceImpl::load() {
                          [this](std::span<Device* const> flushed) {
                            if (dirty_logs_.make_durable(flushed)) trim_idle_logs();
                          },
+                     .log_size_left_out = [this](InodeNumber inode) { forget_log_size(inode); },
                      .written = [this](Journal::Ticket last) { tell_durable(last); }});
 }
 
-// `padding`: bytes by which the record is made longer, so that what is in the log before it and what
-// comes after it are on different pages. Left out where the log is nearly full.
+// `padding`: bytes by which the record is made longer, so that what is in the log before it and
+// what comes after it are on different pages. Left out where the log is nearly full.
 void NamespaceImpl::record_mdc_ends(std::uint32_t padding) {
   constexpr std::uint64_t kFillPercent = 95;
   const Record record{now(), MdcEndsRecord{ends_of(pool_), padding}};
@@ -270,6 +271,7 @@ NamespaceImpl::~NamespaceImpl() {
   bool synced = false;
   try {
     dispose_unnamed();
+    record_open_log_sizes();
     sync();
     synced = true;
   } catch (const std::exception& error) {
@@ -280,13 +282,16 @@ NamespaceImpl::~NamespaceImpl() {
   dirty_logs_.sync();
   if (!synced) return;
   try {
+    mark_log_sizes();
     // Two, the first of them with the padding: the second one proves that what is before it was
     // whole.
     record_mdc_ends(kPageSize);
     record_mdc_ends(0);
   } catch (const std::exception& error) {
-    spdlog::warn("pool {}: ending the mount: where the MDCs end could not be recorded: {}",
-                 pool_.name(), error.what());
+    spdlog::warn(
+        "pool {}: ending the mount: where the MDCs end, or sizes of logs, could not be recorded: "
+        "{}",
+        pool_.name(), error.what());
   }
 }
 

@@ -198,16 +198,19 @@ Attributes NamespaceImpl::describe(const Inode& inode) const {
 }
 
 // Completes what describe() said, with the tree's lock held; false when the size of a log is not
-// known.
+// known, or not exact.
 bool NamespaceImpl::set_log_size_now(const Inode& inode, Attributes& attributes) const {
   if (inode.kind != FileKind::log) return true;
-  attributes.size = 0;
-  if (!inode.extents) return true;
-  if (!inode.open) return false;
+  if (!inode.extents) {
+    attributes.size = 0;
+    return true;
+  }
+  if (!inode.open) return inode.size_exact;
   // log_lock comes before the tree's: it must be free. The inode cannot be let go of meanwhile.
   const LogLook log(inode.open->log_lock, std::try_to_lock);
-  if (!log || !inode.open->log) return false;
-  attributes.size = inode.open->log->size();
+  if (!log) return false;
+  if (!inode.open->log) return inode.size_exact;
+  attributes.size = inode.open->log->known_size();
   return true;
 }
 

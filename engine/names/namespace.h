@@ -4,9 +4,9 @@
 // (appends that are not durable), xattrs.cpp (extended attributes and policy).
 //
 // Lock order: OpenState::persist_mutex or append_mutex, log_lock, the journal's gate (shared),
-// tree_mutex_, then leaves (Journal's own, pending_mutex_, DirtyLogs', callback_mutex_). Nothing
-// waits for the device under tree_mutex_, and nothing for the journal under it or the gate. The
-// journal's thread takes none of the locks before the gate.
+// tree_mutex_, then leaves (Journal's own, pending_mutex_, DirtyLogs', damage_mutex_,
+// callback_mutex_). Nothing waits for the device under tree_mutex_, and nothing for the journal
+// under it or the gate. The journal's thread takes none of the locks before the gate.
 //
 // What never waits for the device (all named ..._now, plan_read, start_write, end_write) takes of
 // these only tree_mutex_ and the leaves, tries log_lock, append_mutex and the gate, and takes the
@@ -253,9 +253,15 @@ class NamespaceImpl final : public Namespace {
   // logs.cpp
   LogLook need_log(InodeNumber inode, OpenState& state);
   void open_log(InodeNumber inode, OpenState& state);
-  ObjectRecord add_mlog(InodeNumber inode);
+  void report_damage(InodeNumber inode, const Log& log);
+  ObjectRecord add_mlog(InodeNumber inode, std::uint64_t size);
   std::uint64_t log_size(InodeNumber inode);
   void keep_idle_log(Inode& inode);
+  bool is_size_recorded(const Inode& inode) const;
+  void record_log_size(Inode& inode);
+  void record_open_log_sizes();
+  void forget_log_size(InodeNumber inode);
+  void mark_log_sizes();
   void record_log_times(InodeNumber inode, OpenState& state);
   // Closes a log, and with that unpins its mlogs. The caller has log_lock, or disposes of the
   // inode.
@@ -289,6 +295,9 @@ class NamespaceImpl final : public Namespace {
   std::atomic<std::uint64_t> lost_files_ = 0;
 
   DirtyLogs dirty_logs_;
+
+  std::mutex damage_mutex_;  // a leaf
+  std::set<InodeNumber> reported_damage_;
 
   std::mutex callback_mutex_;
   Vanished vanished_;

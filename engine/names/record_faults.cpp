@@ -153,6 +153,12 @@ struct FaultOfBody {
     }
     return fault_of_inode(record.inode, "inode");
   }
+  std::string operator()(const LogSizesRecord& record) const {
+    for (const InodeNumber inode : record.inexact) {
+      if (auto fault = fault_of_inode(inode, "inode"); !fault.empty()) return fault;
+    }
+    return {};
+  }
   std::string operator()(const OrphanRecord& record) const {
     for (const ObjectId object : record.objects) {
       if (is_metadata_log(object)) {

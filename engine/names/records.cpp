@@ -208,6 +208,11 @@ struct BodyWriter {
     }
     out.string<std::uint32_t>(std::string(record.padding, '\0'));
   }
+  void operator()(const LogSizesRecord& record) const {
+    out.integer(static_cast<std::uint32_t>(record.inexact.size()));
+    for (const InodeNumber inode : record.inexact)
+      out.integer(inode);
+  }
 };
 
 template <typename T>
@@ -315,6 +320,15 @@ MdcEndsRecord read_body(Reader& in) {
     end.flush_set = in.integer<std::uint32_t>();
   }
   record.padding = static_cast<std::uint32_t>(in.string<std::uint32_t>().size());
+  return record;
+}
+
+template <>
+LogSizesRecord read_body(Reader& in) {
+  LogSizesRecord record;
+  record.inexact.resize(in.count(sizeof(InodeNumber)));
+  for (InodeNumber& inode : record.inexact)
+    inode = in.integer<InodeNumber>();
   return record;
 }
 

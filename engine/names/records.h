@@ -101,6 +101,10 @@ struct OrphanRecord {
   std::vector<ObjectId> objects;
   bool operator==(const OrphanRecord&) const = default;
 };
+struct LogSizesRecord {
+  std::vector<InodeNumber> inexact;
+  bool operator==(const LogSizesRecord&) const = default;
+};
 
 // Where the active log of an MDC ended.
 struct MdcEnd {
@@ -117,7 +121,7 @@ struct MdcEndsRecord {
 
 using Body = std::variant<OwnerRecord, BatchRecord, RollbackRecord, CreateRecord, ContentRecord,
                           AttributesRecord, LinkRecord, UnlinkRecord, RenameRecord, XattrRecord,
-                          OrphanRecord, MdcEndsRecord>;
+                          OrphanRecord, MdcEndsRecord, LogSizesRecord>;
 
 struct Record {
   Nanoseconds when = 0;

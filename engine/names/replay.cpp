@@ -170,12 +170,17 @@ void Replay::roll_back(const RollbackRecord& record) {
 }
 
 void Replay::take(Record record) {
+  if (!std::holds_alternative<MdcEndsRecord>(record.body)) log_sizes_.reset();
   if (const auto* mark = std::get_if<BatchRecord>(&record.body)) {
     begin_batch(*mark);
   } else if (auto* ends = std::get_if<MdcEndsRecord>(&record.body)) {
     // It is written when the last batch is complete.
     settle(batch_.size());
     mdc_ends_ = std::move(*ends);
+  } else if (auto* sizes = std::get_if<LogSizesRecord>(&record.body)) {
+    // As the one before.
+    settle(batch_.size());
+    log_sizes_ = std::move(*sizes);
   } else if (const auto* rollback = std::get_if<RollbackRecord>(&record.body)) {
     roll_back(*rollback);
   } else if (std::holds_alternative<OwnerRecord>(record.body)) {
@@ -236,10 +241,11 @@ void check_objects(const Inode& inode, const std::function<KnownObject(ObjectId)
     if (log || !object.record) continue;
     const std::uint64_t written = object.record->written_length;
     if (extent.position > written || extent.length > written - extent.position) {
-      fault(fmt::format("bytes {} to {} are said to be in mblock {} from byte {} on, which has "
-                        "only {}",
-                        extent.file_offset, extent.file_offset + extent.length,
-                        extent.object.to_string(), extent.position, written));
+      fault(
+          fmt::format("bytes {} to {} are said to be in mblock {} from byte {} on, which has "
+                      "only {}",
+                      extent.file_offset, extent.file_offset + extent.length,
+                      extent.object.to_string(), extent.position, written));
     }
   }
 }

@@ -51,6 +51,8 @@ class Replay {
   std::uint64_t last_batch() const { return last_batch_; }
   // The last record of where the MDCs ended.
   const std::optional<MdcEndsRecord>& mdc_ends() const { return mdc_ends_; }
+  // Set where the last mount ended well.
+  const std::optional<LogSizesRecord>& log_sizes() const { return log_sizes_; }
   // Objects whose names are gone, deleted or not; none of them is that of a file in the tree.
   const std::unordered_set<ObjectId>& dead() const { return dead_; }
 
@@ -81,6 +83,7 @@ class Replay {
   std::uint64_t last_batch_ = 0;
   InodeNumber inode_limit_ = 0;  // of the last BATCH; 0: there was none
   std::optional<MdcEndsRecord> mdc_ends_;
+  std::optional<LogSizesRecord> log_sizes_;
   std::uint64_t taken_ = 0;
   std::unordered_map<ObjectId, InodeNumber> owners_;  // of the objects of the tree's files
   std::unordered_set<ObjectId> dead_;

@@ -213,6 +213,11 @@ InodeNumber Tree::apply_body(const ContentRecord& record, Nanoseconds when) {
   if (!is_regular(record.content.kind)) {
     misfit("CONTENT", record.inode, "would be no regular file any more");
   }
+  if (inode.kind == FileKind::log && !record.replace && record.content.extents.empty()) {
+    // Only its size was found: that is no change of it.
+    inode.size = record.content.size;
+    return 0;
+  }
   inode.set_extents(extents_after(inode, record));
   inode.kind = record.content.kind;
   inode.size = record.content.size;
@@ -311,6 +316,14 @@ InodeNumber Tree::apply_body(const XattrRecord& record, Nanoseconds when) {
 InodeNumber Tree::take_inode_number() {
   if (next_inode_ >= kMaxInode) raise(ENOSPC, "namespace", "all inode numbers are used up");
   return next_inode_++;
+}
+
+void Tree::set_exact_sizes(const std::vector<InodeNumber>& inexact) {
+  for (auto& [number, inode] : inodes_)
+    inode.size_exact = inode.kind == FileKind::log;
+  for (const InodeNumber number : inexact) {
+    if (Inode* inode = find(number)) inode->size_exact = false;
+  }
 }
 
 bool Tree::is_below(InodeNumber inode, InodeNumber ancestor) {

@@ -56,11 +56,14 @@ struct Inode {
       MediaClass::capacity;  // of its content; of a directory: of what is made in it
   Choice choice = Choice::none;
   bool recorded = true;  // its CREATE record was handed to the journal
+  bool size_exact = false;
   // Not recorded: the recorded inode that has this one's name on the media until then (0: none).
   InodeNumber shadows = 0;
   std::uint32_t links = 0;
   std::uint32_t shadowed = 0;  // names it has on the media only: inodes that shadow it
-  std::uint64_t size = 0;        // of a special file: Attributes::device
+  // Of a log: bytes that are durable at least; exact with size_exact, while it is not open. Of a
+  // special file: Attributes::device.
+  std::uint64_t size = 0;
   InodeNumber parent = 0;        // directories only
   Extents extents;               // write-once files and logs; null: none
   std::size_t object_count = 0;  // in extents, each once
@@ -110,6 +113,8 @@ class Tree {
   const std::unordered_map<InodeNumber, Inode>& inodes() const { return inodes_; }
   // Greater than every inode number in a record applied; at most kMaxInode.
   InodeNumber next_inode() const { return next_inode_; }
+  // All sizes of logs are exact, but for those of `inexact`.
+  void set_exact_sizes(const std::vector<InodeNumber>& inexact);
   void raise_next_inode(InodeNumber next) {
     next_inode_ = std::min(std::max(next_inode_, next), kMaxInode);
   }

@@ -48,7 +48,7 @@ struct Part {
       : id(object),
         pin(pool, object),
         record(find_mlog(pool, object)),
-        mlog(Mlog::open(pool.mlog_place(record), CompactionSemantics::off)),
+        mlog(Mlog::open(pool.mlog_place(record), CompactionSemantics::off, OnDamage::report)),
         start(content_start) {}
 
   struct Place {
@@ -92,18 +92,20 @@ class Cursor {
   // The first byte of payload that this cursor can still give.
   std::uint64_t start() const { return start_; }
 
-  // Payload bytes [from, from + into.size()); start() <= from, and all of them were appended.
-  void read(std::uint64_t from, ByteSpan into) {
-    while (!into.empty()) {
+  // Payload bytes [from, from + length); start() <= from, and all of them were appended. Moves
+  // `into` behind what was read, also when it throws.
+  void read(std::uint64_t from, std::size_t length, ByteSpan& into) {
+    while (length > 0) {
       if (from >= start_ + record_.size()) {
         next_record();
         continue;
       }
       const std::size_t at = from - start_;
-      const std::size_t length = std::min(into.size(), record_.size() - at);
-      std::memcpy(into.data(), record_.data() + at, length);
-      from += length;
-      into = into.subspan(length);
+      const std::size_t count = std::min(length, record_.size() - at);
+      std::memcpy(into.data(), record_.data() + at, count);
+      from += count;
+      length -= count;
+      into = into.subspan(count);
     }
   }
 
@@ -133,6 +135,10 @@ class Cursor {
 struct Log::Impl {
   Impl(Pool& pool, AddMlog add_mlog) : pool_(pool), add_mlog_(std::move(add_mlog)) {}
 
+  void load(std::span<const Extent> mlogs, std::uint64_t least_size);
+  bool check_end(std::uint64_t least_size);
+  bool load_part(ObjectId id);
+  void check_undamaged() const;
   void add_part(ObjectId id);
   Part& part_with_room(std::size_t length);
   std::uint64_t append(ConstByteSpan record);
@@ -143,13 +149,15 @@ struct Log::Impl {
 
   // The part that holds byte `offset` of the content, and the end of its content.
   std::pair<const Part*, std::uint64_t> part_at(std::uint64_t offset, std::uint64_t size) const;
-  void read_part(const Part& part, std::uint64_t payload, ByteSpan into);
+  void read_part(const Part& part, std::uint64_t payload, std::size_t length, ByteSpan& into);
   std::list<Cursor> take_cursor(const Part& part, std::uint64_t payload);
   Part* last_part() const;
   void mark_synced(std::uint64_t count);
 
   Pool& pool_;
   const AddMlog add_mlog_;
+  std::uint64_t least_size_ = 0;  // constant, as is the next, once the log is open
+  std::string damage_;            // not empty: the rest of the chain cannot be read
 
   std::mutex append_mutex_;
   mutable std::mutex parts_mutex_;
@@ -165,6 +173,59 @@ struct Log::Impl {
   std::atomic<std::uint64_t> synced_ = 0;
 };
 
+void Log::Impl::load(std::span<const Extent> mlogs, std::uint64_t least_size) {
+  least_size_ = least_size;
+  for (const Extent& mlog : mlogs) {
+    const bool known = mlog.file_offset != 0;
+    if (known && !check_end(mlog.file_offset)) return;
+    if (known && size_ > mlog.file_offset) {
+      damage_ = fmt::format("the mlogs before {} hold {} bytes of content, but {} were recorded",
+                            mlog.object.to_string(), size_.load(), mlog.file_offset);
+      return;
+    }
+    if (!load_part(mlog.object)) return;
+  }
+  // It may be in the device's cache only.
+  if (size_ != 0) appended_ = 1;
+  check_end(least_size);
+}
+
+// The mlogs up to here held so much; false when they do not.
+bool Log::Impl::check_end(std::uint64_t least_size) {
+  if (size_ >= least_size) return true;
+  if (parts_.empty()) {
+    damage_ = fmt::format("it had {} bytes, but has no mlog", least_size);
+    return false;
+  }
+  const Part& last = *parts_.back();
+  const MlogPlace place = pool_.mlog_place(last.record);
+  damage_ = fmt::format(
+      "{}: ends before log block {} (byte {} of {}) after {} bytes of content, but {} were "
+      "durable: "
+      "the block is damaged",
+      last.mlog->name(), last.mlog->used() / place.sector_size, place.offset + last.mlog->used(),
+      place.device->name(), size_.load(), least_size);
+  return false;
+}
+
+// False when the content ends there: the mlog is damaged.
+bool Log::Impl::load_part(ObjectId id) {
+  try {
+    add_part(id);
+    const Mlog& mlog = *parts_.back()->mlog;
+    if (const auto& damage = mlog.opened().damage; !damage.empty()) {
+      damage_ = fmt::format("{}: {}", mlog.name(), damage);
+    }
+  } catch (const Error& error) {
+    damage_ = error.what();
+  }
+  return damage_.empty();
+}
+
+void Log::Impl::check_undamaged() const {
+  if (!damage_.empty()) raise(EIO, "append-only file", "{}", damage_);
+}
+
 void Log::Impl::add_part(ObjectId id) {
   auto part = std::make_unique<Part>(pool_, id, size_.load());
   const std::uint64_t bytes = part->mlog->payload_bytes();
@@ -177,7 +238,8 @@ void Log::Impl::add_part(ObjectId id) {
 
 // The last part, or a new one when that has no room. append_mutex_ is held.
 Part& Log::Impl::part_with_room(std::size_t length) {
-  if (!parts_.empty()) {
+  // Where the content of one that was added begins is recorded: no more goes before it.
+  if (!parts_.empty() && !added_) {
     Part& last = *parts_.back();
     if (last.mlog->fits(length)) return last;
     if (last.mlog->empty()) {
@@ -189,7 +251,7 @@ Part& Log::Impl::part_with_room(std::size_t length) {
     last.mlog->sync();
     mark_synced(appended);
   }
-  if (!added_) added_ = add_mlog_().id;
+  if (!added_) added_ = add_mlog_(size_.load()).id;
   add_part(*added_);
   added_.reset();
   Part& added = *parts_.back();
@@ -201,6 +263,7 @@ Part& Log::Impl::part_with_room(std::size_t length) {
 }
 
 std::uint64_t Log::Impl::append(ConstByteSpan record) {
+  check_undamaged();
   const std::lock_guard lock(append_mutex_);
   part_with_room(record.size()).mlog->append(record);
   ++appended_;
@@ -255,21 +318,29 @@ std::pair<const Part*, std::uint64_t> Log::Impl::part_at(std::uint64_t offset,
 
 std::size_t Log::Impl::read(std::uint64_t offset, ByteSpan into) {
   const std::uint64_t size = size_.load();
-  if (offset >= size) return 0;
-  const std::size_t wanted = std::min<std::uint64_t>(into.size(), size - offset);
-  for (ByteSpan rest = into.first(wanted); !rest.empty();) {
-    const auto [part, end] = part_at(offset, size);
-    const std::size_t length = std::min<std::uint64_t>(rest.size(), end - offset);
-    read_part(*part, offset - part->start, rest.first(length));
-    offset += length;
-    rest = rest.subspan(length);
+  if (offset >= size) {
+    check_undamaged();
+    return 0;
   }
-  return wanted;
+  const std::size_t wanted = std::min<std::uint64_t>(into.size(), size - offset);
+  ByteSpan rest = into.first(wanted);
+  try {
+    while (!rest.empty()) {
+      const std::uint64_t at = offset + (wanted - rest.size());
+      const auto [part, end] = part_at(at, size);
+      read_part(*part, at - part->start, std::min<std::uint64_t>(rest.size(), end - at), rest);
+    }
+  } catch (const Error& error) {
+    // A block became unreadable since the log was opened. What lies before it is given first.
+    if (rest.size() == wanted) raise(EIO, "append-only file", "{}", error.what());
+  }
+  return wanted - rest.size();
 }
 
-void Log::Impl::read_part(const Part& part, std::uint64_t payload, ByteSpan into) {
+void Log::Impl::read_part(const Part& part, std::uint64_t payload, std::size_t length,
+                          ByteSpan& into) {
   std::list<Cursor> cursor = take_cursor(part, payload);
-  cursor.front().read(payload, into);
+  cursor.front().read(payload, length, into);
   const std::lock_guard lock(cursors_mutex_);
   cursors_.splice(cursors_.begin(), cursor);
   if (cursors_.size() > kMaxCursors) cursors_.pop_back();
@@ -292,13 +363,22 @@ std::list<Cursor> Log::Impl::take_cursor(const Part& part, std::uint64_t payload
   return taken;
 }
 
-Log::Log(Pool& pool, std::span<const ObjectId> mlogs, AddMlog add_mlog)
+Log::Log(Pool& pool, std::span<const Extent> mlogs, std::uint64_t least_size, AddMlog add_mlog)
     : impl_(std::make_unique<Impl>(pool, std::move(add_mlog))) {
-  for (const ObjectId id : mlogs)
-    impl_->add_part(id);
+  impl_->load(mlogs, least_size);
 }
 
 Log::~Log() = default;
+
+const std::string& Log::damage() const {
+  return impl_->damage_;
+}
+void Log::check_undamaged() const {
+  impl_->check_undamaged();
+}
+std::uint64_t Log::known_size() const {
+  return impl_->damage_.empty() ? size() : std::max(size(), impl_->least_size_);
+}
 
 std::uint64_t Log::append(ConstByteSpan record) {
   return impl_->append(record);
@@ -311,6 +391,12 @@ std::optional<Log::Written> Log::write() {
 }
 void Log::flushed(const Written& written) {
   impl_->flushed(written);
+}
+std::uint64_t Log::appends() const {
+  return impl_->appended_.load();
+}
+bool Log::are_durable(std::uint64_t appends) const {
+  return impl_->synced_.load() >= appends;
 }
 bool Log::dirty() const {
   return impl_->synced_.load() < impl_->appended_.load();

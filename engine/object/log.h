@@ -6,9 +6,11 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "engine/mlog/mlog.h"
+#include "engine/object/content_writer.h"
 #include "engine/pool/pool.h"
 
 namespace mpool {
@@ -21,15 +23,24 @@ class Log {
  public:
   // Asked for another mlog when the last one is full (or there is none): allocates and commits it
   // and makes the owner's record of it durable. Called by append() with no lock of readers held.
-  using AddMlog = std::function<ObjectRecord()>;
+  // size: bytes of the content, all of which are durable.
+  using AddMlog = std::function<ObjectRecord(std::uint64_t size)>;
 
-  // Opens and validates the chain; the objects are pinned in the pool until the Log ends.
-  // Errors: those of Mlog::open; ENOENT when an mlog does not exist.
-  Log(Pool& pool, std::span<const ObjectId> mlogs, AddMlog add_mlog);
+  // Opens and validates the chain; the objects are pinned in the pool until the Log ends. Of an
+  // extent counts the object, and where its content begins (file_offset; 0: unknown). least_size:
+  // bytes of content that are known to have been durable. A chain that is damaged (a block or an
+  // mlog cannot be read or is missing, or content is shorter than it was) is opened up to there.
+  Log(Pool& pool, std::span<const Extent> mlogs, std::uint64_t least_size, AddMlog add_mlog);
   ~Log();  // what was not synced is lost
 
+  // Empty: the whole log is there. Otherwise which mlog and block are damaged, and where: the
+  // content is readable up to that place, and nothing can be appended. Constant.
+  const std::string& damage() const;
+  // EIO for a damaged log.
+  void check_undamaged() const;
+
   // Appends one record (all or nothing); returns the size of the content after it. EFBIG when it
-  // would not fit in an empty mlog.
+  // would not fit in an empty mlog; EIO when the log is damaged.
   std::uint64_t append(ConstByteSpan record);
   // Makes everything appended before durable. Concurrent calls share a flush.
   void sync();
@@ -45,10 +56,16 @@ class Log {
   };
   std::optional<Written> write();
   void flushed(const Written& written);
-  bool dirty() const;  // something was appended since the last sync
+  bool dirty() const;  // something was appended since the last sync, or found by opening
+  // Counts appends, what opening found as one; and tells whether the first so many are durable.
+  std::uint64_t appends() const;
+  bool are_durable(std::uint64_t appends) const;
 
-  std::uint64_t size() const;  // bytes of content
-  // Reads content at any offset; returns the bytes read, fewer than asked only at the end.
+  std::uint64_t size() const;  // bytes of content; of a damaged log, those that are readable
+  // The same, but of a damaged log no less than it once had.
+  std::uint64_t known_size() const;
+  // Reads content at any offset; returns the bytes read, fewer than asked only at the end, or
+  // before a damaged place. EIO at a damaged place.
   std::size_t read(std::uint64_t offset, ByteSpan into) const;
 
  private:

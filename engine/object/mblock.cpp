@@ -137,6 +137,9 @@ void read_mblock(const Pool& pool, const ObjectRecord& mblock, std::uint64_t off
     raise(EINVAL, subject(pool, mblock), "read of {} bytes at {}: not inside its {} bytes",
           into.size(), offset, length);
   }
+  if (!pool.has_class(mblock.media_class)) {
+    raise(EIO, subject(pool, mblock), "the {} device is missing", to_string(mblock.media_class));
+  }
   Device& device = pool.device(mblock.media_class);
   const std::uint64_t start = pool.offset_of(mblock);
   // Whole pages go straight to the caller's memory where they fall on pages of it; else all is

@@ -71,7 +71,8 @@ class MblockWriter {
 };
 
 // Reads from a committed mblock into memory of the caller: any offset and length inside the written
-// length (EINVAL outside it); what is not page-aligned goes through a bounce buffer. Thread-safe.
+// length (EINVAL outside it; EIO without its device); what is not page-aligned goes through a
+// bounce buffer. Thread-safe.
 void read_mblock(const Pool& pool, const ObjectRecord& mblock, std::uint64_t offset, ByteSpan into);
 
 // Writes, flushes and commits a whole mblock from memory (tests, tools): returns its id.

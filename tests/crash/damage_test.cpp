@@ -5,6 +5,7 @@
 //   MPOOLFS_DAMAGES      how many damages are tried in all (at least)
 //   MPOOLFS_TEST_LONG=1  200,000, if that is not given
 //   MPOOLFS_TEST_SEED    the seed to begin with
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <map>

@@ -246,7 +246,6 @@ class DamageMaker {
     for (const std::uint64_t at : kSuperblockOffsets)
       areas_.push_back({nullptr, at, kPageSize});
     for (const LogArea& log : pool.logs) {
-      if (getenv("NO_USER_LOGS") && log.owner == LogArea::Owner::user) continue;  // TEMPORARY
       // One page more than it has: what lies there belongs to no block.
       const std::uint64_t used = round_up(std::uint64_t{log.blocks} * kSector, kPageSize);
       areas_.push_back({&log, log.place.offset, std::min(used + kPageSize, log.place.capacity)});

@@ -189,6 +189,195 @@ class Logs(harness.MountTest):
         os.close(file)
         self.mnt.wait_for_free_blocks(free)
 
+    def test_order(self):
+        """a rename, and an fsync of another file, are never there without the appends before them"""
+        for number in range(10):
+            self.append_file("new", b"line %d" % number)
+            os.rename(self.root / "new", self.root / f"log{number}")
+            file = os.open(self.root / f"file{number}", os.O_WRONLY | os.O_CREAT)
+            os.write(file, b"x")
+            os.fsync(file)
+            os.close(file)
+        self.mnt.crash()
+        for number in range(10):
+            self.assertEqual((self.root / f"log{number}").read_bytes(), b"line %d" % number)
+
+    def test_size_after_remount(self):
+        """the sizes of many closed logs are right after a remount and after kill -9"""
+        for number in range(100):
+            self.append_file(f"log{number}", content(number, number * 10 + 1))
+        for again in (self.mnt.remount, self.mnt.crash):
+            file = os.open(self.root / "synced", APPEND, 0o644)
+            os.write(file, b"x")
+            os.fsync(file)
+            os.close(file)
+            again()
+            for number in range(100):
+                self.assertEqual((self.root / f"log{number}").stat().st_size, number * 10 + 1)
+
+
+class DamagedLogs(harness.MountTest):
+    """One flipped bit in a block of an append-only file, beside files that are sound."""
+
+    LINES = 100
+    BLOCK = 30
+
+    def setUp(self):
+        super().setUp()
+        (self.root / "sound").write_bytes(b"precious")
+        self.log = self.root / "log"
+        for number in range(self.LINES):
+            self.append_file("log", b"%0999d\n" % number)
+        self.data = self.log.read_bytes()
+        mlog = self.xattr(self.log, "user.mpool.objects").split()[0]
+        self.mnt.umount()
+        line = next(line for line in run(harness.MPOOL, "dump", self.mnt.pool).stdout.splitlines()
+                    if f"objid={mlog} " in line)
+        self.start = int(line.split(" zone=")[1].split()[0]) * MIB
+
+    def flip(self, byte, block=BLOCK):
+        """A bit of a byte of the block, the first of the header being 0."""
+        with open(self.mnt.pool, "r+b") as image:
+            at = self.start + block * 512 + byte
+            image.seek(at)
+            old = image.read(1)[0]
+            image.seek(at)
+            image.write(bytes([old ^ 1]))
+
+    def readable(self):
+        """What can be read of the log, up to the error that must come."""
+        data = b""
+        with open(self.log, "rb", buffering=0) as file, self.fails_with(errno.EIO):
+            while part := os.pread(file.fileno(), 1000, len(data)):
+                data += part
+        return data
+
+    def expect_damaged(self):
+        for _ in range(3):
+            names = sorted(entry.name for entry in os.scandir(self.root))
+            self.assertEqual(names, ["log", "sound"])
+            listing = run("ls", "-l", self.root).stdout
+            self.assertIn(f" {len(self.data)} ", listing)
+        self.assertEqual((self.root / "sound").read_bytes(), b"precious")
+        self.assertTrue(self.data.startswith(self.readable()))
+        with self.fails_with(errno.EIO):
+            self.append_file("log", b"more")
+        lines = self.mnt.log().splitlines()
+        messages = [line for line in lines if "append-only file, inode" in line]
+        self.assertEqual(len(messages), 1, messages)
+        self.assertIn(f"inode {self.log.stat().st_ino}", messages[0])
+
+    def clear_log(self):
+        self.mnt.log_path.write_text("")
+
+    def test_whole_when_the_block_is_back(self):
+        """reading ends with EIO at the damage, nothing is overwritten, check tells of it"""
+        self.clear_log()
+        self.flip(5)  # its magic
+        check = run(harness.MPOOL, "check", "--data", self.mnt.pool, check=False)
+        self.assertEqual(check.returncode, 4, check.stdout)
+        self.mnt.mount()
+        self.expect_damaged()
+        self.mnt.umount()
+        self.clear_log()
+        self.mnt.mount("ro")
+        self.assertTrue(self.data.startswith(self.readable()))
+        self.assertEqual(self.log.stat().st_size, len(self.data))
+        self.mnt.umount()
+        self.flip(5)
+        self.mnt.mount()
+        self.assertEqual(self.log.read_bytes(), self.data)
+        self.append_file("log", b"more")
+        self.assertEqual(self.log.read_bytes(), self.data + b"more")
+
+    def test_lost_end(self):
+        """an end that is lost is no flush that was torn"""
+        with open(self.mnt.pool, "rb") as image:
+            image.seek(self.start)
+            blocks = image.read(MIB)
+        last = max(at // 512 for at in range(0, MIB, 512) if any(blocks[at:at + 512]))
+        self.clear_log()
+        self.flip(5, last)
+        check = run(harness.MPOOL, "check", self.mnt.pool, check=False)
+        self.assertEqual(check.returncode, 4, check.stdout)
+        self.assertIn("/test_lost_end/log", check.stdout)
+        self.mnt.mount()
+        self.expect_damaged()
+        self.mnt.umount()
+        self.flip(5, last)
+        self.mnt.mount()
+        self.assertEqual(self.log.read_bytes(), self.data)
+
+    def test_names(self):
+        """a damaged log is renamed, gets attributes, is emptied and removed"""
+        self.clear_log()
+        self.flip(46)  # the type of its first chunk
+        self.mnt.mount()
+        self.expect_damaged()
+        self.log.chmod(0o600)
+        os.setxattr(self.log, "user.x", b"1")
+        os.rename(self.log, self.root / "other")
+        os.link(self.root / "other", self.log)
+        (self.root / "other").unlink()
+        run("du", "-a", self.root)
+        self.append_file("another", b"text")
+        os.sync()
+        shell(f": > {self.log}")
+        self.append_file("log", b"new")
+        self.assertEqual(self.log.read_bytes(), b"new")
+
+    def test_removal(self):
+        """rm -r of a directory with a damaged log"""
+        self.flip(46)
+        self.mnt.mount()
+        free = self.mnt.free_blocks()
+        (self.root / "next").write_bytes(b"text")
+        os.rename(self.root / "next", self.log)
+        self.assertEqual(self.log.read_bytes(), b"text")
+        run("rm", "-r", self.root)
+        self.assertFalse(self.root.exists())
+        self.mnt.wait_for_free_blocks(free + 1)
+
+
+class MissingStaging(harness.MountTest):
+    """A pool mounted with -o force without its staging device."""
+
+    @classmethod
+    def setUpClass(cls):
+        directory = harness.temporary_directory()
+        cls.capacity, staging = harness.pool_of_two_devices(directory)
+        cls.mnt = harness.Mount(pool=f"{cls.capacity},{staging}", directory=directory)
+
+    def test_names(self):
+        """what lies on it is listed, gives EIO when it is read, and can be removed"""
+        os.setxattr(self.root, "user.mpool.class", b"staging")
+        log = self.append_file("log", content(1, 5000))
+        file = self.write_file("file", content(2, 5000))
+        self.append_file("second", b"text")
+        both = self.mnt.pool
+        self.mnt.umount()
+        self.mnt.pool = self.capacity
+        self.mnt.mount("force")
+        self.assertEqual(sorted(entry.name for entry in os.scandir(self.root)),
+                         ["file", "log", "second"])
+        run("ls", "-l", self.root)
+        self.assertEqual((log.stat().st_size, file.stat().st_size), (5000, 5000))
+        for path in (log, file):
+            with self.fails_with(errno.EIO):
+                path.read_bytes()
+        with self.fails_with(errno.EIO):
+            self.append_file("log", b"more")
+        os.rename(log, self.root / "renamed")
+        file.unlink()
+        (self.root / "second").unlink()
+        os.setxattr(self.root, "user.mpool.class", b"capacity")
+        self.write_file("new", b"text")
+        self.mnt.umount()
+        self.mnt.pool = both
+        self.mnt.mount()
+        self.assertEqual(sorted(os.listdir(self.root)), ["new", "renamed"])
+        self.assertEqual((self.root / "renamed").read_bytes(), content(1, 5000))
+
 
 if __name__ == "__main__":
     harness.main()

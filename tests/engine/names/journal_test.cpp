@@ -63,6 +63,7 @@ TEST(Journal, AHoldEndsBeforeOrAfterTheSnapshotOfACompaction) {
                        .next_inode = [] { return kRootInode + 1; },
                        .write_logs = [] {},
                        .make_logs_durable = [](std::span<Device* const>) {},
+                       .log_size_left_out = {},
                        .written = [](Journal::Ticket) {}});
     constexpr std::size_t kRecordSize = 16u << 10;
     while (journal->has_room(kRecordSize, false)) {

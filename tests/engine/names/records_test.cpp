@@ -28,7 +28,8 @@ std::vector<Record> one_of_each() {
           {9, RenameRecord{1, "a", 2, "b", true}},
           {10, XattrRecord{12, "user.x", true, std::string(65536, 'v')}},
           {11, OrphanRecord{{ObjectId{0x100104}, ObjectId{0x101105}}}},
-          {12, MdcEndsRecord{{{1, 2, 3}, {4, 5, 6}}, 100}}};
+          {12, MdcEndsRecord{{{1, 2, 3}, {4, 5, 6}}, 100}},
+          {13, LogSizesRecord{{12, 13}}}};
 }
 
 TEST(NamespaceRecords, ComeBackAsTheyWere) {

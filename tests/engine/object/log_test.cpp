@@ -1,6 +1,7 @@
 #include "engine/object/log.h"
 
 #include <atomic>
+#include <map>
 #include <optional>
 #include <random>
 #include <thread>
@@ -26,7 +27,14 @@ class LogFile {
 
   void open() {
     log.reset();
-    log.emplace(*test_.pool, chain, [this] { return add(); });
+    log.emplace(*test_.pool, extents(), least_size,
+                [this](std::uint64_t size) { return add(size); });
+  }
+  std::vector<Extent> extents() {
+    std::vector<Extent> extents;
+    for (const ObjectId id : chain)
+      extents.push_back({.file_offset = starts[extents.size()], .object = id});
+    return extents;
   }
   // Appends the content's next `length` bytes.
   void append(std::size_t length) {
@@ -41,11 +49,12 @@ class LogFile {
   }
 
  private:
-  ObjectRecord add() {
+  ObjectRecord add(std::uint64_t size) {
     if (additions_left == 0) raise(ENOSPC, "test", "no more mlogs");
     --additions_left;
     const ObjectRecord mlog = test_.pool->allocate(ObjectType::mlog, TestPool::kZoneSize, {});
     test_.pool->commit(std::span(&mlog, 1));
+    starts[chain.size()] = size;
     chain.push_back(mlog.id);
     return mlog;
   }
@@ -53,7 +62,9 @@ class LogFile {
   TestPool& test_;
 
  public:
+  std::map<std::size_t, std::uint64_t> starts;  // by place in the chain
   int additions_left = 1'000'000;
+  std::uint64_t least_size = 0;
   std::vector<ObjectId> chain;
   std::optional<Log> log;
 };
@@ -178,18 +189,85 @@ TEST(Log, UnknownMlogs) {
   TestPool test(32);
   LogFile file(test);
   file.append(10);
+  file.log->sync();
   const auto open = [&](ObjectId id) {
-    const std::vector<ObjectId> ids{file.chain[0], id};
-    Log(*test.pool, ids, nullptr);
+    std::vector<Extent> mlogs = file.extents();
+    mlogs.push_back({.file_offset = 10, .object = id});
+    Log log(*test.pool, mlogs, 20, nullptr);
+    EXPECT_NE(log.damage(), "");
+    EXPECT_EQ(log.size(), 10u);
+    EXPECT_EQ(log.known_size(), 20u);
+    std::vector<std::byte> into(15);
+    EXPECT_EQ(log.read(0, into), 10u);
+    EXPECT_SAME_BYTES(std::span(into).first(10), content(0, 10));
+    EXPECT_EQ(error_of([&] { log.read(10, into); }), EIO);
+    EXPECT_EQ(error_of([&] { log.append(into); }), EIO);
   };
-  EXPECT_EQ(error_of([&] { open(ObjectId::make(77, ObjectType::mlog, 1)); }), ENOENT);
-  EXPECT_EQ(error_of([&] { open(ObjectId::make(77, ObjectType::mblock, 1)); }), ENOENT);
+  open(ObjectId::make(77, ObjectType::mlog, 1));
+  open(ObjectId::make(77, ObjectType::mblock, 1));
   const ObjectRecord mblock = test.pool->allocate(ObjectType::mblock, 0, {});
   test.pool->commit(std::span(&mblock, 1));
-  EXPECT_EQ(error_of([&] { open(mblock.id); }), ENOENT);
+  open(mblock.id);
   test.pool->remove(std::span(&mblock.id, 1));  // left no pin behind
   file.log.reset();
   test.pool->remove(file.chain);
+}
+
+TEST(Log, AnEndThatIsLostIsDamage) {
+  TestPool test(32);
+  LogFile file(test);
+  file.append(1000);
+  file.log->sync();
+  file.least_size = 1001;
+  file.open();
+  EXPECT_NE(file.log->damage().find("(byte "), std::string::npos) << file.log->damage();
+  EXPECT_EQ(file.log->size(), 1000u);
+  EXPECT_EQ(file.log->known_size(), 1001u);
+  std::vector<std::byte> into(2000);
+  EXPECT_EQ(file.log->read(0, into), 1000u);
+  EXPECT_EQ(error_of([&] { file.log->read(1000, into); }), EIO);
+  EXPECT_EQ(error_of([&] { file.log->append(into); }), EIO);
+  file.least_size = 1000;
+  file.open();
+  EXPECT_EQ(file.log->damage(), "");
+  file.append(1);
+}
+
+// The chain goes on with another mlog: what lies there is not taken for what is lost.
+TEST(Log, AnMlogThatIsShorterThanItWasEndsTheContent) {
+  TestPool test(32);
+  LogFile file(test);
+  for (int i = 0; i < 9; ++i)
+    file.append(50'000);
+  file.log->sync();
+  ASSERT_GE(file.chain.size(), 2u);
+  file.log.reset();
+  const std::uint64_t first = test.pool->offset_of(*test.pool->find(file.chain[0]));
+  test.media->write(first, std::vector<std::byte>(TestPool::kZoneSize));
+  file.open();
+  EXPECT_NE(file.log->damage(), "");
+  EXPECT_EQ(file.log->size(), 0u);
+  std::byte byte{};
+  EXPECT_EQ(error_of([&] { file.log->read(0, {&byte, 1}); }), EIO);
+}
+
+// A block that was sound when the log was opened.
+TEST(Log, ABlockThatGoesBadLeavesWhatLiesBeforeIt) {
+  TestPool test(32);
+  LogFile file(test);
+  for (int i = 0; i < 20; ++i)
+    file.append(10'000);
+  file.log->sync();
+  file.open();
+  const std::uint64_t at = test.pool->offset_of(*test.pool->find(file.chain[0])) + 150'000;
+  std::vector<std::byte> page(kPageSize);
+  test.media->write(round_down(at, kPageSize), page);
+  std::vector<std::byte> into(file.log->size());
+  const std::size_t length = file.log->read(0, into);
+  EXPECT_GE(length, 10'000u);
+  EXPECT_LT(length, 150'000u);
+  EXPECT_SAME_BYTES(std::span(into).first(length), content(0, length));
+  EXPECT_EQ(error_of([&] { file.log->read(length, into); }), EIO);
 }
 
 TEST(Log, MlogsArePinned) {
