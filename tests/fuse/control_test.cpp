@@ -184,7 +184,6 @@ TEST(Status, SaysWhatThePoolAndTheMountAre) {
   const auto media = mpool::test::create(mpool::test::small_options());
   const auto pool = mpool::test::activate({media});
   mpool::test::add_mblock(*pool);
-<<<<<<< HEAD
   Options options;
   options.mount_point = "/some/where\xff";
   options.read_only = true;
@@ -205,40 +204,19 @@ TEST(Status, SaysWhatThePoolAndTheMountAre) {
                                     .opens = 9,
                                     .served = 4,
                                     .kept = 1},
+                         .metadata = {.capacity = 300,
+                                      .used = 200,
+                                      .live = 100,
+                                      .possible_capacity = 400},
                          .reads = 11};
-=======
-  const MountFacts mount{
-      .mount_point = "/some/where\xff",
-      .read_only = true,
-      .foreign = false,
-      .open_files = 5,
-      .transport = {.name = "dev",
-                    .reason = "why not uring",
-                    .queues = 2,
-                    .threads = 6,
-                    .max_write = 1 << 20},
-      .native = {.state = "waiting",
-                 .reason = "why",
-                 .files = 7,
-                 .views = 2,
-                 .opens = 9,
-                 .served = 4,
-                 .kept = 1},
-      .metadata = {.capacity = 300, .used = 200, .live = 100, .possible_capacity = 400},
-      .reads = 11};
->>>>>>> 3a21540 (fuse: df -i and the status tell what the root MDC can take)
   const std::string text = status_text(*pool, mount);
   EXPECT_TRUE(text.ends_with("}\n"));
   const Json status = Json::parse(text);
 
   EXPECT_EQ(keys(status),
-<<<<<<< HEAD
             (std::set<std::string>{"version", "pool", "options", "transport", "native", "requests",
-                                   "devices", "classes", "mdcs", "objects", "open_files"}));
-=======
-            (std::set<std::string>{"version", "pool", "transport", "native", "requests", "devices",
-                                   "classes", "mdcs", "root_mdc", "objects", "open_files"}));
->>>>>>> 3a21540 (fuse: df -i and the status tell what the root MDC can take)
+                                   "devices", "classes", "mdcs", "root_mdc", "objects",
+                                   "open_files"}));
   EXPECT_EQ(status["version"], MPOOLFS_VERSION);
   EXPECT_EQ(status["pool"], Json({{"name", "p"},
                                   {"uuid", pool->uuid().to_string()},
