@@ -196,6 +196,7 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
                               .open_files = file_system.open_files.count(),
                               .transport = file_system.transport.get(),
                               .native = native.facts(),
+                              .metadata = names->metadata(),
                               .reads = readers.requests()});
   });
   file_system.control = &control;

@@ -29,6 +29,7 @@ struct Mdc::Impl {
   void forget(unsigned half, std::uint64_t generation);
   void compact(const std::function<void(const Append&)>& write_live);
   void switch_roles(Ticket end_of_new);
+  void replace_inactive(MlogPlace place, const RecordPlace& record);
   std::uint64_t erased_generation() const;
   std::optional<Mlog::Written> write(Ticket ticket);
   void flushed(Ticket ticket, const Mlog::Written& written);
@@ -38,11 +39,12 @@ struct Mdc::Impl {
   void check_decided() const;
 
   const std::string name;
-  const std::array<Half, 2> halves;
-  const RecordGeneration record_generation;
+  // Of the inactive half both may change, under `roles`.
+  std::array<Half, 2> halves;
   std::array<std::unique_ptr<Mlog>, 2> logs;
+  const RecordGeneration record_generation;
 
-  // Held shared while a log is in use, exclusively while the halves change roles.
+  // Held shared while a log is in use, exclusively while the halves change roles or places.
   mutable std::shared_mutex roles;
   unsigned active = 0;
   // Ticket of the MDC = ticket of the active log + base, modulo 2^64; those up to `settled` are
@@ -53,7 +55,7 @@ struct Mdc::Impl {
   std::string damage;      // constant after open()
   PairDecision unfinished;  // what finish() has to do
   bool undecided =
-      false;  // the owner's: a switch failed, only the next open() knows which half counts
+      false;  // the owner's: a switch or a move failed, only the next open() knows what counts
 };
 
 FoundLog Mdc::Impl::open_half(unsigned half, OnDamage on_damage) {
@@ -151,7 +153,7 @@ void Mdc::Impl::forget(unsigned half, std::uint64_t new_generation) {
 void Mdc::Impl::check_decided() const {
   if (!damage.empty()) raise(EIO, name, "opened for reading only, it is damaged: {}", damage);
   if (undecided) {
-    raise(EIO, name, "unusable for writing: a compaction failed when {} was to take over",
+    raise(EIO, name, "unusable for writing: it failed when {} was to take over or to move",
           half_name(1 - active));
   }
 }
@@ -183,6 +185,23 @@ void Mdc::Impl::switch_roles(Ticket end_of_new) {
     base = last - end_of_new;
   }
   forget(old, erased);
+}
+
+void Mdc::Impl::replace_inactive(MlogPlace place, const RecordPlace& record) {
+  check_decided();
+  place.generation = erased_generation();
+  std::unique_ptr<Mlog> log = Mlog::open(place, CompactionSemantics::on);
+  if (!log->empty()) raise(ENOTEMPTY, name, "{} is not empty", place.name);
+  try {
+    record(place.generation);
+  } catch (const Error& error) {
+    undecided = error.code() != ENOSPC;
+    throw;
+  }
+  const unsigned other = 1 - active;
+  const std::unique_lock lock(roles);
+  logs[other] = std::move(log);
+  halves[other].place = std::move(place);
 }
 
 Mdc::Mdc(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -236,6 +255,10 @@ void Mdc::compact(const std::function<void(const Append&)>& write_live) {
   impl_->compact(write_live);
 }
 
+void Mdc::replace_inactive(MlogPlace place, const RecordPlace& record) {
+  impl_->replace_inactive(std::move(place), record);
+}
+
 MlogReader Mdc::reader() const {
   const std::shared_lock lock(impl_->roles);
   return MlogReader(*impl_->logs[impl_->active]);
@@ -244,6 +267,11 @@ MlogReader Mdc::reader() const {
 std::uint64_t Mdc::capacity() const {
   const std::shared_lock lock(impl_->roles);
   return impl_->logs[impl_->active]->capacity();
+}
+
+std::uint64_t Mdc::inactive_capacity() const {
+  const std::shared_lock lock(impl_->roles);
+  return impl_->halves[1 - impl_->active].place.capacity;
 }
 
 std::uint64_t Mdc::used() const {

@@ -75,11 +75,20 @@ class Mdc {
   using Append = std::function<void(ConstByteSpan record)>;
   void compact(const std::function<void(const Append&)>& write_live);
 
+  // Puts an empty log at another place, with another UUID, into the half that is not active: so an
+  // MDC grows. `record` makes the place durable in whatever owns the MDC. When it throws ENOSPC
+  // nothing has changed; after any other error only the next open() can tell, as with compact().
+  // The place's generation is chosen here, above those of both halves, and given to `record`.
+  // Serialised with append() and compact(); EIO as there.
+  using RecordPlace = std::function<void(std::uint64_t generation)>;
+  void replace_inactive(MlogPlace place, const RecordPlace& record);
+
   // The data records, from the first. The reader must not be used over a compact().
   MlogReader reader() const;
 
-  std::uint64_t capacity() const;  // bytes of the active log
-  std::uint64_t used() const;      // bytes in use there
+  std::uint64_t capacity() const;           // bytes of the active log
+  std::uint64_t inactive_capacity() const;  // bytes of the other one: what compact() can fill
+  std::uint64_t used() const;               // bytes in use in the active log
   bool fits(std::uint64_t record_length) const;
   const std::string& name() const;
 

@@ -80,7 +80,7 @@ NamespaceImpl::ChangeLock NamespaceImpl::begin_recording(InodeNumber number, std
       const TreeLook lock(tree_mutex_);
       pending = pending_size(number);
     }
-    ChangeLock lock = begin_change(content + pending);
+    ChangeLock lock = begin_change(content + pending, RoomFor::content, pending);
     if (pending_size(number) <= pending) return lock;
   }
 }
@@ -165,7 +165,7 @@ void NamespaceImpl::discard_content(InodeNumber number, OpenState& state) {
   const std::lock_guard one(state.persist_mutex);
   state.current_writer()->discard();
   std::shared_ptr<ContentWriter> replaced;  // ends without locks: it may give up mblocks
-  const ChangeLock lock = begin_change(kSmallRecord, true);
+  const ChangeLock lock = begin_change(kSmallRecord, RoomFor::release);
   state.lost = nullptr;
   Inode& inode = tree_.get(number);
   if (inode.kind == FileKind::empty) return;
@@ -268,7 +268,7 @@ bool NamespaceImpl::vanish(InodeNumber number, const OpenState& state) {
     --back.shadowed;
     drop_hold(shadowed);
   } else {
-    parent.directory->erase(state.name);
+    tree_.drop_entry(parent, state.name);
   }
   return true;
 }
@@ -300,7 +300,8 @@ bool NamespaceImpl::commit_now(InodeNumber number, const State& state, Journal::
   const std::unique_lock one(state->persist_mutex, std::try_to_lock);
   if (!one || state->lost) return false;
   std::shared_ptr<ContentWriter> writer;  // ends without locks
-  std::optional<ChangeLock> lock = begin_change_now(kSmallRecord + sizeof(Extent));
+  std::optional<ChangeLock> lock =
+      begin_change_now(kSmallRecord + sizeof(Extent), RoomFor::content, kSmallRecord);
   if (!lock) return false;
   Inode& inode = tree_.get(number);
   const bool simple = !inode.recorded && inode.links > 0 && inode.shadows == 0 && !inode.xattrs;

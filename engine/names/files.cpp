@@ -210,7 +210,7 @@ std::unique_ptr<OpenFile> NamespaceImpl::open(InodeNumber number, const OpenInte
     // The gate must not be held while waiting for a commit, which needs it.
     wait_until_openable(number);
     const ChangeLock lock =
-        intent.write ? begin_change(kSmallRecord, intent.truncate) : lock_for_change();
+        intent.write ? begin_change(kSmallRecord, RoomFor::release) : lock_for_change();
     Inode& inode = tree_.get(number);
     const bool committing = inode.open && inode.open->committing;
     if (!committing) file = open_locked(inode, intent, ticket);
@@ -269,14 +269,14 @@ std::pair<Attributes, std::unique_ptr<OpenFile>> NamespaceImpl::create(InodeNumb
                                                                        std::uint32_t mode,
                                                                        mpool::Owner owner,
                                                                        const OpenIntent& intent) {
-  ChangeLock lock = begin_change(kSmallRecord);
+  ChangeLock lock = begin_change(kSmallRecord, room_for_names(owner));
   return create_locked(lock, parent, name, mode, owner, intent);
 }
 
 std::optional<std::pair<Attributes, std::unique_ptr<OpenFile>>> NamespaceImpl::create_now(
     InodeNumber parent, std::string_view name, std::uint32_t mode, mpool::Owner owner,
     const OpenIntent& intent) {
-  std::optional<ChangeLock> lock = begin_change_now(kSmallRecord);
+  std::optional<ChangeLock> lock = begin_change_now(kSmallRecord, room_for_names(owner));
   if (!lock) return std::nullopt;
   return create_locked(*lock, parent, name, mode, owner, intent);
 }

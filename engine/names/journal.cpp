@@ -14,40 +14,19 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// A log block of 512 bytes has 40 bytes of header, a record 8 of descriptor per block it touches,
-// and a flush may leave part of a block unused.
-std::uint64_t size_in_log(std::uint64_t record_size) {
-  return record_size + record_size / 8 + 64;
-}
-
-// Of the capacity of the MDC, in percent: what changes may fill, and what those may that free
-// space.
-constexpr std::uint64_t kFillPercent = 85;
-constexpr std::uint64_t kFillFreeingPercent = 95;
-// A tree that fills the MDC is compacted again only when this part of the capacity was written
-// since: else every name refused would cost the writing of all of them.
-constexpr std::uint64_t kWorthwhileDivisor = 1024;
-// A compaction that was under way when room was asked for may have begun too early for it.
-constexpr int kCompactionAttempts = 2;
-
-// While a compacted log is read at mount, its records are held back only until the next BATCH.
-constexpr std::size_t kSnapshotBatch = 4096;
-
 // Bounds what one batch holds back from those who wait for its first change.
 constexpr std::size_t kMaxBatchBytes = 1u << 20;
 constexpr std::size_t kMaxBatchChanges = 1024;
 
-Nanoseconds wall_clock() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
+// How often a batch that found no room is tried again when nothing asks for it.
+constexpr std::chrono::seconds kRetryInterval{1};
 
 }  // namespace
 
-Journal::Journal(Pool& pool, Mdc& mdc, Options options, Owner owner)
+Journal::Journal(Pool& pool, RootLog& log, Options options, Owner owner)
     : pool_(pool),
-      mdc_(mdc),
+      log_(log),
+      mdc_(log.mdc()),
       options_(std::move(options)),
       owner_(std::move(owner)),
       hold_deletes_(options_.hold_deletes),
@@ -71,41 +50,6 @@ void Journal::check_failed() const {
   }
 }
 
-std::uint64_t Journal::room(bool frees) const {
-  const std::uint64_t limit = mdc_.capacity() / 100 * (frees ? kFillFreeingPercent : kFillPercent);
-  const std::uint64_t used = mdc_.used() + queued_bytes_;
-  return limit > used ? limit - used : 0;
-}
-
-bool Journal::has_room(std::size_t record_size, bool frees) const {
-  const std::lock_guard lock(mutex_);
-  return failure_.empty() && room(frees) >= size_in_log(record_size);
-}
-
-bool Journal::worth_compacting() const {
-  const std::uint64_t written = mdc_.used() + queued_bytes_ - used_when_compacted_;
-  return written > mdc_.capacity() / kWorthwhileDivisor;
-}
-
-void Journal::make_room(std::size_t record_size, bool frees) {
-  const std::uint64_t needed = size_in_log(record_size);
-  std::unique_lock lock(mutex_);
-  check_failed();
-  for (int attempt = 0; attempt < kCompactionAttempts && room(frees) < needed; ++attempt) {
-    if (!frees && !worth_compacting()) break;
-    const std::uint64_t mine = compactions_done_ + 1;
-    compactions_wanted_ = std::max(compactions_wanted_, mine);
-    work_.notify_one();
-    done_.wait(lock, [&] { return compactions_done_ >= mine || !failure_.empty(); });
-    check_failed();
-  }
-  if (room(frees) >= needed) return;
-  raise(ENOSPC, "pool " + pool_.name(),
-        "the root MDC of {} bytes has no room for more names: delete files, or make the pool anew "
-        "with a larger one",
-        mdc_.capacity());
-}
-
 Journal::Ticket Journal::add(Change change) {
   const std::lock_guard lock(mutex_);
   return add_locked(std::move(change));
@@ -127,14 +71,30 @@ Journal::Ticket Journal::add_locked(Change change) {
   return added_;
 }
 
+// Returns when done(); throws when that will not come, or not before there is room.
+template <typename Done>
+void Journal::wait_until(std::unique_lock<std::mutex>& lock, Done done) {
+  const std::uint64_t before = stalls_;
+  retry_ = !stalled_.empty();
+  if (retry_) work_.notify_one();
+  const auto stalled = [&] { return stalls_ > before && !stalled_.empty(); };
+  done_.wait(lock, [&] { return done() || stalled() || !failure_.empty(); });
+  if (done()) return;
+  check_failed();
+  raise_stalled();
+}
+
+void Journal::raise_stalled() const {
+  raise(ENOSPC, "pool " + pool_.name(), "{}", stalled_);
+}
+
 void Journal::wait(Ticket ticket) {
   std::unique_lock lock(mutex_);
   if (ticket > wanted_) {
     wanted_ = ticket;
     work_.notify_one();
   }
-  done_.wait(lock, [&] { return written_ >= ticket || !failure_.empty(); });
-  if (written_ < ticket) check_failed();
+  wait_until(lock, [&] { return written_ >= ticket; });
 }
 
 void Journal::wait_all() {
@@ -158,8 +118,7 @@ void Journal::sync() {
   wanted_ = std::max(wanted_, last);
   work_.notify_one();
   const auto done = [&] { return written_ >= last && log_syncs_done_ >= round; };
-  done_.wait(lock, [&] { return done() || !failure_.empty(); });
-  if (!done()) check_failed();
+  wait_until(lock, done);
 }
 
 Journal::Ticket Journal::written() const {
@@ -192,10 +151,16 @@ void Journal::want_log_sync() {
 // it.
 bool Journal::wait_for_work(std::unique_lock<std::mutex>& lock) {
   const auto urgent = [&] {
-    return stopping_ || compactions_wanted_ > compactions_done_ || wanted_ > written_ ||
+    if (stopping_) return true;
+    if (!stalled_.empty()) return retry_;
+    return compactions_wanted_ > compactions_done_ || wanted_ > written_ ||
            log_syncs_wanted_ > log_syncs_done_;
   };
   while (!urgent()) {
+    if (!stalled_.empty()) {
+      if (work_.wait_for(lock, kRetryInterval) == std::cv_status::timeout) break;
+      continue;
+    }
     if (!oldest_ && !logs_dirty_) {
       work_.wait(lock);
       continue;
@@ -204,10 +169,11 @@ bool Journal::wait_for_work(std::unique_lock<std::mutex>& lock) {
                                 logs_dirty_.value_or(Clock::time_point::max()));
     if (work_.wait_until(lock, first + options_.interval) == std::cv_status::timeout) break;
   }
-  return !(stopping_ && queue_.empty());
+  return !(stopping_ && queue_.empty() && stalled_.empty());
 }
 
-// One round: a compaction if one is wanted, a batch, the logs if it is time for them.
+// One round: a compaction if one is wanted, a batch, the logs if it is time for them. A batch that
+// waits for room comes first.
 void Journal::work() {
   bool compaction;
   bool logs;
@@ -223,8 +189,13 @@ void Journal::work() {
   }
   if (compaction) compact();
   Batch batch = take_batch();
-  write(batch);
+  const bool written = write(batch);
   if (logs) sync_logs();
+  const std::lock_guard lock(mutex_);
+  if (!written && stopping_) raise_stalled();
+  if (compaction_is_due()) {
+    compactions_wanted_ = std::max(compactions_wanted_, compactions_done_ + 1);
+  }
 }
 
 void Journal::sync_logs() {
@@ -262,6 +233,7 @@ void Journal::fail(const std::exception& error) {
 }
 
 Journal::Batch Journal::take_batch() {
+  if (stalled_batch_) return *std::exchange(stalled_batch_, std::nullopt);
   const std::lock_guard lock(mutex_);
   Batch batch;
   std::size_t bytes = 0;
@@ -275,28 +247,85 @@ Journal::Batch Journal::take_batch() {
   return batch;
 }
 
-void Journal::write(Batch& batch) {
-  if (batch.changes.empty()) return;
-  std::uint64_t bytes = 0;
+// False when it found no room, and is kept for another attempt.
+bool Journal::write(Batch& batch) {
+  if (batch.changes.empty()) return true;
   try {
-    flush_content(batch);
-    bytes = append_records(batch);
-    // They pin their mlogs.
-    for (Change& change : batch.changes)
-      change.log_size.reset();
-    commit_objects(batch);
-    remove_objects(batch);
+    write_stages(batch);
+  } catch (const Error& error) {
+    if (may_pass(batch, error)) {
+      stall(std::move(batch), error);
+      return false;
+    }
+    lost_.push_back(std::move(batch));
+    throw;
   } catch (...) {
     lost_.push_back(std::move(batch));
     throw;
   }
+  std::uint64_t bytes = 0;
+  for (const Change& change : batch.changes)
+    bytes += size_in_log(change.record.size());
   {
     const std::lock_guard lock(mutex_);
     queued_bytes_ -= std::min(queued_bytes_, bytes);
     written_ = batch.last;
+    stalled_.clear();
     done_.notify_all();
   }
   owner_.written(batch.last);
+  return true;
+}
+
+// Goes on where an attempt before stopped. What has no stage of its own can be repeated.
+void Journal::write_stages(Batch& batch) {
+  if (batch.stage == Stage::content) {
+    flush_content(batch);
+    batch.stage = Stage::records;
+  }
+  if (batch.stage == Stage::records) {
+    append_records(batch);
+    // They pin their mlogs.
+    for (Change& change : batch.changes)
+      change.log_size.reset();
+    batch.stage = Stage::sync;
+  }
+  if (batch.stage == Stage::sync) {
+    if (batch.records) mdc_.sync(*batch.records);
+    batch.stage = Stage::objects;
+  }
+  commit_objects(batch);
+  remove_objects(batch);
+}
+
+// Whether a batch that failed can be tried again: there was no room, nothing else failed. Half of
+// its records in the log would be there twice.
+bool Journal::may_pass(const Batch& batch, const Error& error) const {
+  if (error.code() != ENOSPC || batch.stage == Stage::records) return false;
+  return std::ranges::all_of(pool_.classes(), [this](MediaClass media_class) {
+    return pool_.class_facts(media_class).online;
+  });
+}
+
+void Journal::stall(Batch batch, const Error& error) {
+  stalled_batch_ = std::move(batch);
+  const std::lock_guard lock(mutex_);
+  if (stalled_.empty()) {
+    spdlog::error("pool {}: what was written waits for room: {}", pool_.name(), error.what());
+  }
+  stalled_ = error.what();
+  ++stalls_;
+  retry_ = false;
+  done_.notify_all();
+}
+
+// While a batch waits for room: returns after another attempt.
+void Journal::await_retry(std::unique_lock<std::mutex>& lock) {
+  if (stalled_.empty()) return;
+  const std::uint64_t before = stalls_;
+  retry_ = true;
+  work_.notify_one();
+  done_.wait(lock, [&] { return stalled_.empty() || stalls_ > before || !failure_.empty(); });
 }
 
 // The content of the batch's objects, and what was appended to logs before its changes were queued:
@@ -321,29 +350,30 @@ void Journal::flush_content(const Batch& batch) {
   if (has_records) owner_.make_logs_durable(flushed);
 }
 
-// Returns what the batch counted for in queued_bytes_.
-std::uint64_t Journal::append_records(const Batch& batch) {
-  std::uint64_t bytes = 0;
-  std::optional<Mdc::Ticket> ticket;
+void Journal::append_records(Batch& batch) {
   for (const Change& change : batch.changes) {
-    bytes += size_in_log(change.record.size());
     if (change.record.empty()) continue;
     // Its device failed, or it is deleted by a change that follows.
     if (const auto& size = change.log_size; size && !size->log->are_durable(size->appends)) {
       owner_.log_size_left_out(size->inode);
       continue;
     }
-    if (!ticket) append_mark();
-    ticket = mdc_.append(change.record);
+    if (!batch.records) append_mark();
+    batch.records = mdc_.append(change.record);
   }
-  if (ticket) mdc_.sync(*ticket);
-  return bytes;
+}
+
+std::vector<std::byte> Journal::encode_mark() const {
+  const Nanoseconds time = std::chrono::duration_cast<std::chrono::nanoseconds>(
+                               std::chrono::system_clock::now().time_since_epoch())
+                               .count();
+  return encode({time, BatchRecord{batch_number_, promised_inode(owner_.next_inode())}});
 }
 
 // Begins a new batch on the media: the one before it is complete.
 Mdc::Ticket Journal::append_mark() {
-  const Mdc::Ticket ticket = mdc_.append(
-      encode({wall_clock(), BatchRecord{batch_number_++, promised_inode(owner_.next_inode())}}));
+  const Mdc::Ticket ticket = mdc_.append(encode_mark());
+  ++batch_number_;
   last_commits_.clear();
   return ticket;
 }
@@ -388,46 +418,6 @@ bool Journal::hold_back(const std::vector<ObjectId>& deletes) {
   const std::lock_guard lock(mutex_);
   if (hold_deletes_) held_.insert(held_.end(), deletes.begin(), deletes.end());
   return hold_deletes_;
-}
-
-// The records of the tree, and of what no name in it tells of any more.
-std::vector<std::vector<std::byte>> Journal::snapshot() {
-  std::vector<std::vector<std::byte>> records = owner_.snapshot();
-  const std::lock_guard lock(mutex_);
-  if (!held_.empty()) records.push_back(encode({0, OrphanRecord{held_}}));
-  return records;
-}
-
-void Journal::compact() {
-  std::vector<std::vector<std::byte>> records;
-  {
-    const std::unique_lock gate(gate_);
-    for (Batch batch = take_batch(); !batch.changes.empty(); batch = take_batch())
-      write(batch);
-    records = snapshot();
-  }
-  try {
-    mdc_.compact([&](const Mdc::Append& append) {
-      const auto mark = [&] {
-        append(encode(
-            {wall_clock(), BatchRecord{batch_number_, promised_inode(owner_.next_inode())}}));
-      };
-      for (std::size_t i = 0; i < records.size(); ++i) {
-        append(records[i]);
-        if ((i + 1) % kSnapshotBatch == 0) mark();
-      }
-      mark();
-    });
-    ++batch_number_;
-    last_commits_.clear();
-  } catch (const Error& error) {
-    // The tree does not fit: the old log stays in force, and make_room() finds no room.
-    if (error.code() != EFBIG) throw;
-  }
-  const std::lock_guard lock(mutex_);
-  used_when_compacted_ = mdc_.used();
-  compactions_done_ = compactions_wanted_;
-  done_.notify_all();
 }
 
 }  // namespace mpool::names

@@ -19,6 +19,7 @@
 
 #include "engine/names/fair_mutex.h"
 #include "engine/names/records.h"
+#include "engine/names/root_log.h"
 #include "engine/object/log.h"
 #include "engine/object/mblock.h"
 #include "engine/pool/pool.h"
@@ -39,6 +40,20 @@ struct LogSize {
   InodeNumber inode = 0;
   std::shared_ptr<const Log> log;
   std::uint64_t appends = 0;
+};
+
+// Bytes that a record takes of the log at most: 8 of descriptor for each block it touches, of 512
+// with 40 of header, and its share of the mark of its batch.
+constexpr std::uint64_t size_in_log(std::uint64_t record_size) {
+  return record_size + record_size / 8 + 64;
+}
+
+// What a change wants room in the root MDC for. Each may fill it further than those before it.
+enum class RoomFor : std::uint8_t {
+  names,       // the tree gets larger
+  root_names,  // the same, by root
+  content,     // of files that are in the tree already
+  release,     // the tree does not get larger, or gets smaller
 };
 
 // One user-visible change on its way to the media.
@@ -74,6 +89,8 @@ class Journal {
     std::function<void(const std::vector<ObjectRecord>&)> committed;
     // An inode number greater than all handed out.
     std::function<InodeNumber()> next_inode;
+    // Bytes that the tree takes in a compacted log, about. Must not lock.
+    std::function<std::uint64_t()> footprint;
     // Hands what was appended to logs before the call to the devices: before the records of a
     // batch, and within an interval of want_log_sync().
     std::function<void()> write_logs;
@@ -85,18 +102,21 @@ class Journal {
     // All changes up to this one are durable, their objects committed.
     std::function<void(Journal::Ticket)> written;
   };
-  // The pool and the MDC outlive the journal.
-  Journal(Pool& pool, Mdc& mdc, Options options, Owner owner);
+  // The pool and the log outlive the journal.
+  Journal(Pool& pool, RootLog& log, Options options, Owner owner);
   // Writes what is queued.
   ~Journal();
 
-  // Waits until there is room for a record of that size, compacting the MDC where that helps. To be
-  // called before open_gate(). ENOSPC when the tree fills the MDC; with `frees` (the change gives
-  // space back) there is a reserve. EIO after a failure.
-  void make_room(std::size_t record_size, bool frees);
+  // Waits until there is room for a record of that size, compacting the MDC where that helps, and
+  // growing it. To be called before open_gate(). ENOSPC when the tree fills the MDC and it cannot
+  // grow, or while what was written waits for space (see wait()). EIO after a failure. `counted`:
+  // bytes of it that the tree's footprint has already.
+  void make_room(std::size_t record_size, RoomFor room_for, std::size_t counted = 0);
   // There is (still) room for it, and no failure. Room stays while the caller lets nobody else add
   // changes.
-  bool has_room(std::size_t record_size, bool frees) const;
+  bool has_room(std::size_t record_size, RoomFor room_for, std::size_t counted = 0) const;
+  // Bytes by which the tree could get larger with such changes, the growth of the MDC included.
+  std::uint64_t free_for(RoomFor room_for) const;
   Gate open_gate() { return Gate(gate_); }
   // The same without waiting; empty where somebody has it closed, or others come and go.
   Gate try_open_gate() { return Gate(gate_, std::try_to_lock); }
@@ -108,7 +128,8 @@ class Journal {
   // Queues a change. The order of calls is the order on the media.
   Ticket add(Change change);
   // Returns when the change is durable, its objects committed and deleted; the gate must not be
-  // held. EIO when it could not be written.
+  // held. EIO when it could not be written. ENOSPC when it, or one before it, found no room: it is
+  // tried again with the next call, and from time to time.
   void wait(Ticket ticket);
   // The same for everything added so far.
   void wait_all();
@@ -126,37 +147,57 @@ class Journal {
   void hold_deletes(bool hold);
 
  private:
+  // How far the writing of a batch has come.
+  enum class Stage : std::uint8_t { content, records, sync, objects };
   struct Batch {
     std::vector<Change> changes;
     Ticket last = 0;
+    Stage stage = Stage::content;
+    std::optional<Mdc::Ticket> records;  // the last one
   };
   void run();
   void work();
   bool wait_for_work(std::unique_lock<std::mutex>& lock);
   Ticket add_locked(Change change);  // under mutex_
   Batch take_batch();
-  void write(Batch& batch);
+  bool write(Batch& batch);
+  void write_stages(Batch& batch);
+  bool may_pass(const Batch& batch, const Error& error) const;
+  void stall(Batch batch, const Error& error);
+  void await_retry(std::unique_lock<std::mutex>& lock);
+  template <typename Done>
+  void wait_until(std::unique_lock<std::mutex>& lock, Done done);
+  [[noreturn]] void raise_stalled() const;  // mutex_ held
   void flush_content(const Batch& batch);
   void sync_logs();
-  std::uint64_t append_records(const Batch& batch);
+  void append_records(Batch& batch);
   void commit_objects(const Batch& batch);
   void remove_objects(const Batch& batch);
   bool hold_back(const std::vector<ObjectId>& deletes);
   std::vector<std::vector<std::byte>> snapshot();
   Mdc::Ticket append_mark();
+  std::vector<std::byte> encode_mark() const;
   void compact();
+  void compact_tree();
   void fail(const std::exception& error);
-  void check_failed() const;             // mutex_ held
-  std::uint64_t room(bool frees) const;  // mutex_ held
-  bool worth_compacting() const;         // mutex_ held
+  // With mutex_ held.
+  void check_failed() const;
+  struct Need;
+  bool fits(const Need& need) const;
+  bool fits_tree(const Need& need) const;
+  bool compaction_helps(const Need& need) const;
+  bool compaction_is_due() const;
+  std::uint64_t garbage() const;
 
   Pool& pool_;
+  RootLog& log_;
   Mdc& mdc_;
   const Options options_;
   const Owner owner_;
 
   FairMutex gate_;
-  mutable std::mutex mutex_;  // guards what follows; nothing is locked under it
+  // Guards what follows. Under it only facts of the MDC and of the space are asked for.
+  mutable std::mutex mutex_;
   std::condition_variable work_;
   std::condition_variable done_;
   std::deque<Change> queue_;
@@ -171,13 +212,19 @@ class Journal {
   // Rounds over the logs. One that had begun when it was asked for does not count.
   std::uint64_t log_syncs_wanted_ = 0, log_syncs_begun_ = 0, log_syncs_done_ = 0;
   std::uint64_t used_when_compacted_ = 0;  // bytes in use after the last compaction
+  std::uint64_t needed_ = 0;               // bytes that the next compaction is to make room for
   std::string failure_;                    // not empty: nothing can be written any more
+  // Not empty: a batch found no room, why.
+  std::string stalled_;
+  std::uint64_t stalls_ = 0;  // so often
+  bool retry_ = false;        // it is to be tried again
   bool stopping_ = false;
   bool hold_deletes_;
   std::vector<ObjectId> held_;  // deleted as the records have it, their objects still there
 
   // Of the journal's thread:
   std::uint64_t batch_number_;
+  std::optional<Batch> stalled_batch_;
   // Objects committed since the last BATCH record: a mount checks that they exist.
   std::unordered_set<ObjectId> last_commits_;
   // Changes that failed. Their mblocks are not given up before the end: readers may still have

@@ -66,7 +66,7 @@ ObjectRecord NamespaceImpl::add_mlog(InodeNumber number, std::uint64_t size) {
   const ObjectRecord mlog = allocate_mlog(media_class);
   Journal::Ticket ticket;
   try {
-    const ChangeLock lock = begin_change(kSmallRecord);
+    const ChangeLock lock = begin_change(kSmallRecord, RoomFor::content);
     const Inode& inode = tree_.get(number);
     const Nanoseconds time = now();
     const ContentRecord content{
@@ -121,7 +121,7 @@ void NamespaceImpl::erase_log(InodeNumber number, OpenState& state) {
   {
     const std::lock_guard order(state.append_mutex);
     const std::unique_lock log_lock(state.log_lock);
-    const ChangeLock lock = begin_change(kSmallRecord, true);
+    const ChangeLock lock = begin_change(kSmallRecord, RoomFor::release);
     drop_log(number, state);
     state.log_written_at = 0;
     const Inode& inode = tree_.get(number);
@@ -260,7 +260,7 @@ void NamespaceImpl::drop_log(InodeNumber number, OpenState& state) {
 void NamespaceImpl::record_log_times(InodeNumber number, OpenState& state) {
   const Nanoseconds written = state.log_written_at.exchange(0);
   if (written == 0) return;
-  const ChangeLock lock = lock_for_change();
+  const ChangeLock lock = begin_change(kSmallRecord, RoomFor::release);
   Inode& inode = tree_.get(number);
   inode.attributes.mtime = written;
   inode.attributes.ctime = written;

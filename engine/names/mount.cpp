@@ -164,6 +164,7 @@ void NamespaceImpl::check_tree(Damage& damage) {
 
 void NamespaceImpl::load() {
   mdc_ = pool_.open_root_mdc();
+  root_log_ = std::make_unique<RootLog>(pool_, *mdc_);
   Damage damage(pool_, options_.read_only);
   Replay replay(tree_, [&](std::uint64_t record, const Error& why) {
     damage.in_record(record, why.code(), why.detail());
@@ -198,7 +199,7 @@ void NamespaceImpl::load() {
   }
   if (!options_.hold_deletes && !dead.empty()) pool_.remove(std::exchange(dead, {}));
   journal_ = std::make_unique<Journal>(
-      pool_, *mdc_,
+      pool_, *root_log_,
       Journal::Options{.interval = options_.commit_interval,
                        .first_batch = batch + 1,
                        .hold_deletes = options_.hold_deletes,
@@ -216,6 +217,7 @@ void NamespaceImpl::load() {
                            const TreeLook lock(tree_mutex_);
                            return tree_.next_inode();
                          },
+                     .footprint = [this] { return tree_.footprint(); },
                      .write_logs = [this] { dirty_logs_.write(); },
                      .make_logs_durable =
                          [this](std::span<Device* const> flushed) {

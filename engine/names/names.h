@@ -25,6 +25,8 @@ inline constexpr InodeNumber kRootInode = 1;
 inline constexpr std::size_t kMaxNameLength = 255;       // bytes
 inline constexpr std::size_t kMaxSymlinkLength = 4095;   // bytes
 inline constexpr std::size_t kMaxXattrSize = 64u << 10;  // bytes: one value
+// Bytes: the names and values of all extended attributes of an inode.
+inline constexpr std::size_t kMaxXattrTotal = kMaxXattrSize + kMaxNameLength;
 
 enum class FileKind : std::uint8_t {
   directory = 1,
@@ -93,7 +95,16 @@ struct OpenIntent {
 struct SpaceFacts {
   std::uint64_t block_size = 0;  // bytes: the zone size of the class
   std::uint64_t blocks = 0, free = 0, available = 0;
-  std::uint64_t files = 0;  // objects of the pool
+  std::uint64_t files = 0;            // inodes
+  std::uint64_t available_files = 0;  // more that users can make and give content
+};
+
+// How full the root MDC is. In bytes.
+struct MetadataFacts {
+  std::uint64_t capacity = 0;
+  std::uint64_t used = 0;               // in its active log, garbage included
+  std::uint64_t live = 0;               // of it what the tree needs, about
+  std::uint64_t possible_capacity = 0;  // what it could grow to with the free space there is
 };
 
 enum class RenameMode { replace, no_replace, exchange };
@@ -312,13 +323,15 @@ class Namespace {
   // user.mpool.type, .objects, .class (of files) and .committed are facts, read-only (EPERM).
   virtual std::string get_xattr(InodeNumber inode, std::string_view name) = 0;  // ENODATA
   virtual std::vector<std::string> list_xattrs(InodeNumber inode) = 0;
-  // flags: 0, XATTR_CREATE (EEXIST) or XATTR_REPLACE (ENODATA).
+  // flags: 0, XATTR_CREATE (EEXIST) or XATTR_REPLACE (ENODATA). ENOSPC when the inode would have
+  // more than kMaxXattrTotal.
   virtual void set_xattr(InodeNumber inode, std::string_view name, std::string_view value,
                          int flags) = 0;
   virtual void remove_xattr(InodeNumber inode, std::string_view name) = 0;
 
   // Of the class that a file created in `directory` goes to.
   virtual SpaceFacts space(InodeNumber inode) = 0;
+  virtual MetadataFacts metadata() const = 0;
 
   // Of a committed write-once file whose bytes are on the device; nullopt for every other inode,
   // for one that does not exist, and where an object or the device of its class is missing. It

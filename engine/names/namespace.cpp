@@ -74,29 +74,35 @@ void NamespaceImpl::check_online() const {
   }
 }
 
+RoomFor NamespaceImpl::room_for_names(mpool::Owner owner) {
+  return owner.uid == 0 ? RoomFor::root_names : RoomFor::names;
+}
+
 NamespaceImpl::ChangeLock NamespaceImpl::lock_for_change() {
   Journal::Gate gate = journal_ ? journal_->open_gate() : Journal::Gate();
   return {std::move(gate), TreeLock(tree_mutex_)};
 }
 
-NamespaceImpl::ChangeLock NamespaceImpl::begin_change(std::size_t record_size, bool frees) {
+NamespaceImpl::ChangeLock NamespaceImpl::begin_change(std::size_t record_size, RoomFor room_for,
+                                                      std::size_t counted) {
   check_writable();
   for (;;) {
-    journal_->make_room(record_size, frees);
+    journal_->make_room(record_size, room_for, counted);
     ChangeLock lock = lock_for_change();
     // Others may have taken it meanwhile.
-    if (journal_->has_room(record_size, frees)) return lock;
+    if (journal_->has_room(record_size, room_for, counted)) return lock;
   }
 }
 
 std::optional<NamespaceImpl::ChangeLock> NamespaceImpl::begin_change_now(std::size_t record_size,
-                                                                         bool frees) {
+                                                                         RoomFor room_for,
+                                                                         std::size_t counted) {
   check_writable();
   if (options_.sync) return std::nullopt;
   Journal::Gate gate = journal_->try_open_gate();
   if (!gate) return std::nullopt;
   ChangeLock lock{std::move(gate), TreeLock(tree_mutex_)};
-  if (!journal_->has_room(record_size, frees)) return std::nullopt;
+  if (!journal_->has_room(record_size, room_for, counted)) return std::nullopt;
   return lock;
 }
 
@@ -290,26 +296,10 @@ void NamespaceImpl::read_directory(InodeNumber number, std::uint64_t cookie,
   }
 }
 
-SpaceFacts NamespaceImpl::space(InodeNumber number) {
-  MediaClass media_class;
-  {
-    const TreeLook lock(tree_mutex_);
-    const Inode* inode = tree_.find(number);
-    media_class = inode != nullptr ? inode->media_class : MediaClass::capacity;
-  }
-  const Pool::ClassFacts facts = pool_.class_facts(media_class);
-  const std::uint64_t free = std::uint64_t{facts.space.free_usable} + facts.space.pending;
-  return {.block_size = facts.params.zone_size(),
-          .blocks = facts.space.total,
-          .free = free + facts.space.free_spare,
-          .available = free,
-          .files = pool_.object_count()};
-}
-
 // --- changing ---
 
 Attributes NamespaceImpl::set_attributes(InodeNumber number, const AttributeChange& wanted) {
-  ChangeLock lock = begin_change(kSmallRecord, true);
+  ChangeLock lock = begin_change(kSmallRecord, RoomFor::release);
   Inode& inode = tree_.get(number);
   InodeAttributes attributes = inode.attributes;
   const Nanoseconds time = now();
@@ -368,7 +358,7 @@ Journal::Ticket NamespaceImpl::inherit_policy(InodeNumber inode, const Inode& pa
 
 Attributes NamespaceImpl::make_directory(InodeNumber parent, std::string_view name,
                                          std::uint32_t mode, mpool::Owner owner) {
-  ChangeLock lock = begin_change(kSmallRecord + kMaxRulesSize);
+  ChangeLock lock = begin_change(kSmallRecord + kMaxRulesSize, room_for_names(owner));
   Inode& directory = tree_.get_directory(parent);
   check_new_name(directory, name);
   const CreateRecord record = new_inode(directory, name, FileKind::directory, mode, owner);
@@ -382,7 +372,7 @@ Attributes NamespaceImpl::make_directory(InodeNumber parent, std::string_view na
 Attributes NamespaceImpl::make_symlink(InodeNumber parent, std::string_view name,
                                        std::string_view target, mpool::Owner owner) {
   if (target.size() > kMaxSymlinkLength) refuse(ENAMETOOLONG, name, "the target is too long");
-  ChangeLock lock = begin_change(kSmallRecord + kMaxSymlinkLength);
+  ChangeLock lock = begin_change(kSmallRecord + kMaxSymlinkLength, room_for_names(owner));
   Inode& directory = tree_.get_directory(parent);
   check_new_name(directory, name);
   CreateRecord record = new_inode(directory, name, FileKind::symlink, 0777, owner);
@@ -408,7 +398,7 @@ Attributes NamespaceImpl::make_special(InodeNumber parent, std::string_view name
 Attributes NamespaceImpl::make_without_content(InodeNumber parent, std::string_view name,
                                                FileKind kind, std::uint32_t mode,
                                                mpool::Owner owner, std::uint64_t device) {
-  ChangeLock lock = begin_change(kSmallRecord);
+  ChangeLock lock = begin_change(kSmallRecord, room_for_names(owner));
   Inode& directory = tree_.get_directory(parent);
   check_new_name(directory, name);
   CreateRecord record = new_inode(directory, name, kind, mode, owner);
@@ -420,7 +410,7 @@ Attributes NamespaceImpl::make_without_content(InodeNumber parent, std::string_v
 }
 
 Attributes NamespaceImpl::link(InodeNumber number, InodeNumber parent, std::string_view name) {
-  ChangeLock lock = begin_change(kSmallRecord);
+  ChangeLock lock = begin_change(kSmallRecord, RoomFor::names);
   Inode& directory = tree_.get_directory(parent);
   const Inode& inode = tree_.get(number);
   if (inode.is_directory()) refuse(EPERM, name, "a directory has one name");
@@ -447,7 +437,7 @@ Inode& NamespaceImpl::directory_to_remove(InodeNumber parent, std::string_view n
 }
 
 void NamespaceImpl::unlink(InodeNumber parent, std::string_view name) {
-  ChangeLock lock = begin_change(kSmallRecord, true);
+  ChangeLock lock = begin_change(kSmallRecord, RoomFor::release);
   Inode& inode = file_to_remove(parent, name);
   const Record record{now(), UnlinkRecord{parent, std::string(name)}};
   if (inode.recorded) {
@@ -461,7 +451,7 @@ void NamespaceImpl::unlink(InodeNumber parent, std::string_view name) {
 }
 
 bool NamespaceImpl::unlink_now(InodeNumber parent, std::string_view name) {
-  std::optional<ChangeLock> lock = begin_change_now(kSmallRecord, true);
+  std::optional<ChangeLock> lock = begin_change_now(kSmallRecord, RoomFor::release);
   if (!lock) return false;
   const Inode& inode = file_to_remove(parent, name);
   // A log writes when it ends.
@@ -472,13 +462,13 @@ bool NamespaceImpl::unlink_now(InodeNumber parent, std::string_view name) {
 }
 
 void NamespaceImpl::remove_directory(InodeNumber parent, std::string_view name) {
-  ChangeLock lock = begin_change(kSmallRecord, true);
+  ChangeLock lock = begin_change(kSmallRecord, RoomFor::release);
   directory_to_remove(parent, name);
   finish(lock, change({now(), UnlinkRecord{parent, std::string(name)}}));
 }
 
 bool NamespaceImpl::remove_directory_now(InodeNumber parent, std::string_view name) {
-  std::optional<ChangeLock> lock = begin_change_now(kSmallRecord, true);
+  std::optional<ChangeLock> lock = begin_change_now(kSmallRecord, RoomFor::release);
   if (!lock) return false;
   directory_to_remove(parent, name);
   finish(*lock, change({now(), UnlinkRecord{parent, std::string(name)}}));
@@ -509,7 +499,8 @@ void NamespaceImpl::check_rename(const Inode& inode, const Inode* target, InodeN
 
 void NamespaceImpl::rename(InodeNumber parent, std::string_view name, InodeNumber new_parent,
                            std::string_view new_name, RenameMode mode) {
-  ChangeLock lock = begin_change(kSmallRecord);
+  const bool lengthens = new_name.size() > name.size();
+  ChangeLock lock = begin_change(kSmallRecord, lengthens ? RoomFor::names : RoomFor::release);
   Inode& from = tree_.get_directory(parent);
   Inode& to = tree_.get_directory(new_parent);
   Inode& inode = tree_.get(find_name(from, name));

@@ -1,7 +1,7 @@
 // The implementation of Namespace. Its parts: namespace.cpp (the tree), mount.cpp (reading it from
-// the media), references.cpp (how long inodes live), files.cpp (open files), commits.cpp
-// (write-once files on their way to the journal), logs.cpp (append-only files), dirty_logs.h
-// (appends that are not durable), xattrs.cpp (extended attributes and policy).
+// the media), references.cpp (how long inodes live), files.cpp (open files), commits.cpp (write-once
+// files on their way to the journal), logs.cpp (append-only files), dirty_logs.h (appends that are
+// not durable), xattrs.cpp (extended attributes and policy), space.cpp (what there is room for).
 //
 // Lock order: OpenState::persist_mutex or append_mutex, log_lock, the journal's gate (shared),
 // tree_mutex_, then leaves (Journal's own, pending_mutex_, DirtyLogs', damage_mutex_,
@@ -90,6 +90,7 @@ class NamespaceImpl final : public Namespace {
                  int flags) override;
   void remove_xattr(InodeNumber inode, std::string_view name) override;
   SpaceFacts space(InodeNumber inode) override;
+  MetadataFacts metadata() const override;
   std::optional<FileLayout> layout(InodeNumber inode) override;
   std::vector<InodeNumber> committed_files() override;
   void hold_deletes(bool hold) override;
@@ -150,9 +151,14 @@ class NamespaceImpl final : public Namespace {
 
   // namespace.cpp
   void check_writable() const;
-  ChangeLock begin_change(std::size_t record_size, bool frees = false);
+  // As Journal::make_room().
+  ChangeLock begin_change(std::size_t record_size, RoomFor room_for, std::size_t counted = 0);
   // Nothing where that would have to wait, or finish() would.
-  std::optional<ChangeLock> begin_change_now(std::size_t record_size, bool frees = false);
+  std::optional<ChangeLock> begin_change_now(std::size_t record_size, RoomFor room_for,
+                                             std::size_t counted = 0);
+  // For what a user makes.
+  static RoomFor room_for_names(mpool::Owner owner);
+  std::uint64_t files_with_room(std::uint64_t files) const;
   ChangeLock lock_for_change();
   // Applies a record to the tree and queues it; disposes of the inode that lost its last name.
   Journal::Ticket change(const Record& record);
@@ -249,6 +255,7 @@ class NamespaceImpl final : public Namespace {
 
   // xattrs.cpp
   Journal::Ticket change_xattr(Inode& inode, XattrRecord record);
+  static void check_xattr_room(const Inode& inode, std::string_view name, std::size_t value_size);
 
   // logs.cpp
   LogLook need_log(InodeNumber inode, OpenState& state);
@@ -273,6 +280,7 @@ class NamespaceImpl final : public Namespace {
   const NamespaceOptions options_;
   bool foreign_ = false;
   std::unique_ptr<Mdc> mdc_;
+  std::unique_ptr<RootLog> root_log_;
   std::unique_ptr<Journal> journal_;  // absent when nothing may be written
 
   mutable FairMutex tree_mutex_;

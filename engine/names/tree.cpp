@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "engine/base/error.h"
+#include "engine/names/footprint.h"
 
 namespace mpool::names {
 namespace {
@@ -115,7 +116,24 @@ Inode& Tree::get_directory(InodeNumber number) {
 }
 
 void Tree::erase(InodeNumber number) {
-  inodes_.erase(number);
+  const auto it = inodes_.find(number);
+  if (it == inodes_.end()) return;
+  stop_counting(it->second);
+  inodes_.erase(it);
+}
+
+void Tree::count(Inode& inode) {
+  if (std::exchange(inode.counted, true)) return;
+  add_footprint(footprint_of(inode));
+}
+
+void Tree::stop_counting(Inode& inode) {
+  if (std::exchange(inode.counted, false)) drop_footprint(footprint_of(inode));
+}
+
+void Tree::drop_entry(Inode& directory, std::string_view name) {
+  drop_footprint(footprint_of_name(name.size()));
+  directory.directory->erase(name);
 }
 
 Inode& Tree::require(InodeNumber number, const char* record) {
@@ -148,8 +166,9 @@ InodeNumber Tree::drop_name(Inode& parent, Inode& inode, Nanoseconds when) {
     --parent.links;
     inode.links = 0;
   } else {
-    --inode.links;
+    if (--inode.links > 0) drop_footprint(footprint_of_link());
   }
+  if (inode.links == 0 && inode.shadowed == 0) stop_counting(inode);
   return inode.links == 0 ? inode.number : 0;
 }
 
@@ -160,6 +179,7 @@ InodeNumber Tree::enter(Inode& parent, std::string_view name, Inode& inode, Nano
     parent.directory->replace(name, inode.number);
   } else {
     parent.directory->insert(name, inode.number);
+    add_footprint(footprint_of_name(name.size()));
   }
   if (inode.is_directory()) {
     inode.parent = parent.number;
@@ -198,6 +218,7 @@ InodeNumber Tree::apply_body(const CreateRecord& record, Nanoseconds when) {
   inode.set_extents(record.content.extents);
   if (inode.is_directory()) inode.directory = std::make_unique<Directory>();
   if (inode.kind == FileKind::symlink) inode.target = std::make_unique<std::string>(record.target);
+  count(inode);
   if (is_root) {
     inode.parent = kRootInode;
     return 0;
@@ -218,7 +239,11 @@ InodeNumber Tree::apply_body(const ContentRecord& record, Nanoseconds when) {
     inode.size = record.content.size;
     return 0;
   }
-  inode.set_extents(extents_after(inode, record));
+  std::vector<Extent> extents = extents_after(inode, record);
+  const bool counted = inode.counted;
+  if (counted) drop_footprint(footprint_of_extents(inode.extents ? inode.extents->size() : 0));
+  if (counted) add_footprint(footprint_of_extents(extents.size()));
+  inode.set_extents(std::move(extents));
   inode.kind = record.content.kind;
   inode.size = record.content.size;
   touch(inode, when);
@@ -238,7 +263,8 @@ InodeNumber Tree::apply_body(const LinkRecord& record, Nanoseconds when) {
   if (inode.is_directory()) misfit("LINK", record.inode, "is a directory");
   if (parent.directory->find(record.name) != 0)
     misfit("LINK", record.inode, "has a name in its way");
-  ++inode.links;
+  if (++inode.links > 1) add_footprint(footprint_of_link());
+  count(inode);
   inode.attributes.ctime = when;
   return enter(parent, record.name, inode, when);
 }
@@ -249,7 +275,7 @@ InodeNumber Tree::apply_body(const UnlinkRecord& record, Nanoseconds when) {
   if (number == 0) misfit("UNLINK", record.parent, "has no such name");
   Inode& inode = get(number);
   if (inode.is_directory() && !inode.directory->empty()) misfit("UNLINK", number, "is not empty");
-  parent.directory->erase(record.name);
+  drop_entry(parent, record.name);
   touch(parent, when);
   return drop_name(parent, inode, when);
 }
@@ -294,7 +320,7 @@ InodeNumber Tree::apply_body(const RenameRecord& record, Nanoseconds when) {
     }
   }
   inode.attributes.ctime = when;
-  from.directory->erase(record.name);
+  drop_entry(from, record.name);
   if (inode.is_directory()) --from.links;
   touch(from, when);
   return enter(to, record.new_name, inode, when);
@@ -303,14 +329,23 @@ InodeNumber Tree::apply_body(const RenameRecord& record, Nanoseconds when) {
 InodeNumber Tree::apply_body(const XattrRecord& record, Nanoseconds when) {
   Inode& inode = require(record.inode, "XATTR");
   inode.attributes.ctime = when;
-  if (record.present) {
-    if (!inode.xattrs) inode.xattrs = std::make_unique<std::map<std::string, std::string>>();
-    (*inode.xattrs)[record.name] = record.value;
-  } else if (inode.xattrs) {
-    inode.xattrs->erase(record.name);
-    if (inode.xattrs->empty()) inode.xattrs.reset();
-  }
+  if (inode.xattrs) drop_xattr(inode, record.name);
+  if (record.present) set_xattr(inode, record.name, record.value);
   return 0;
+}
+
+void Tree::set_xattr(Inode& inode, const std::string& name, const std::string& value) {
+  if (!inode.xattrs) inode.xattrs = std::make_unique<std::map<std::string, std::string>>();
+  inode.xattrs->emplace(name, value);
+  if (inode.counted) add_footprint(footprint_of_xattr(name.size(), value.size()));
+}
+
+void Tree::drop_xattr(Inode& inode, const std::string& name) {
+  const auto it = inode.xattrs->find(name);
+  if (it == inode.xattrs->end()) return;
+  if (inode.counted) drop_footprint(footprint_of_xattr(name.size(), it->second.size()));
+  inode.xattrs->erase(it);
+  if (inode.xattrs->empty()) inode.xattrs.reset();
 }
 
 InodeNumber Tree::take_inode_number() {

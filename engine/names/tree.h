@@ -57,6 +57,7 @@ struct Inode {
   Choice choice = Choice::none;
   bool recorded = true;  // its CREATE record was handed to the journal
   bool size_exact = false;
+  bool counted = false;  // in Tree::footprint()
   // Not recorded: the recorded inode that has this one's name on the media until then (0: none).
   InodeNumber shadows = 0;
   std::uint32_t links = 0;
@@ -110,6 +111,13 @@ class Tree {
   // that are not recorded are left out.
   void snapshot(const std::function<void(const Record&)>& emit) const;
 
+  // Takes a name away that no record told the media of.
+  void drop_entry(Inode& directory, std::string_view name);
+
+  // Bytes that the tree takes in a compacted log, about: of inodes that have a name, also before
+  // they are recorded (footprint.h). May be asked for by any thread at any time.
+  std::uint64_t footprint() const { return footprint_.load(std::memory_order_relaxed); }
+
   const std::unordered_map<InodeNumber, Inode>& inodes() const { return inodes_; }
   // Greater than every inode number in a record applied; at most kMaxInode.
   InodeNumber next_inode() const { return next_inode_; }
@@ -133,11 +141,22 @@ class Tree {
   // or 0.
   InodeNumber enter(Inode& parent, std::string_view name, Inode& inode, Nanoseconds when);
   InodeNumber drop_name(Inode& parent, Inode& inode, Nanoseconds when);
+  void set_xattr(Inode& inode, const std::string& name, const std::string& value);
+  void drop_xattr(Inode& inode, const std::string& name);
+  void count(Inode& inode);
+  void stop_counting(Inode& inode);
+  void add_footprint(std::uint64_t bytes) {
+    footprint_.fetch_add(bytes, std::memory_order_relaxed);
+  }
+  void drop_footprint(std::uint64_t bytes) {
+    footprint_.fetch_sub(bytes, std::memory_order_relaxed);
+  }
   Inode& require(InodeNumber number, const char* record);
   Inode& require_directory(InodeNumber number, const char* record);
 
   std::unordered_map<InodeNumber, Inode> inodes_;
   InodeNumber next_inode_ = kRootInode + 1;
+  std::atomic<std::uint64_t> footprint_ = 0;
 };
 
 }  // namespace mpool::names

@@ -125,13 +125,31 @@ Journal::Ticket NamespaceImpl::change_xattr(Inode& inode, XattrRecord record) {
   return change_if_on_media(inode, {now(), std::move(record)});
 }
 
+// An inode that has more, from a time without this limit, may replace values by shorter ones.
+void NamespaceImpl::check_xattr_room(const Inode& inode, std::string_view name,
+                                     std::size_t value_size) {
+  std::size_t before = 0;
+  std::size_t replaced = 0;
+  if (inode.xattrs) {
+    for (const auto& [other, value] : *inode.xattrs) {
+      const std::size_t size = other.size() + value.size();
+      before += size;
+      if (other == name) replaced = size;
+    }
+  }
+  const std::size_t after = before - replaced + name.size() + value_size;
+  if (after > kMaxXattrTotal && after > before) {
+    refuse(ENOSPC, name, "the inode has no room for more extended attributes");
+  }
+}
+
 void NamespaceImpl::set_xattr(InodeNumber number, std::string_view name, std::string_view value,
                               int flags) {
   check_prefix(name);
   if (value.size() > (name == kCreateXattr ? kMaxRulesSize : kMaxXattrSize)) {
     refuse(E2BIG, name, "the value is too large");
   }
-  ChangeLock lock = begin_change(kSmallRecord + value.size());
+  ChangeLock lock = begin_change(kSmallRecord + value.size(), RoomFor::names);
   Inode& inode = tree_.get(number);
   check_settable(inode, name);
   if (name == kClassXattr) {
@@ -150,12 +168,13 @@ void NamespaceImpl::set_xattr(InodeNumber number, std::string_view name, std::st
   const bool exists = inode.xattrs && inode.xattrs->contains(std::string(name));
   if (exists && (flags & XATTR_CREATE) != 0) refuse(EEXIST, name, "the attribute exists");
   if (!exists && (flags & XATTR_REPLACE) != 0) refuse(ENODATA, name, "no such attribute");
+  check_xattr_room(inode, name, value.size());
   finish(lock, change_xattr(inode, {number, std::string(name), true, std::string(value)}));
 }
 
 void NamespaceImpl::remove_xattr(InodeNumber number, std::string_view name) {
   check_prefix(name);
-  ChangeLock lock = begin_change(kSmallRecord, true);
+  ChangeLock lock = begin_change(kSmallRecord, RoomFor::release);
   Inode& inode = tree_.get(number);
   check_settable(inode, name);
   if (name == kClassXattr) {

@@ -17,6 +17,9 @@ using Clock = std::chrono::steady_clock;
 constexpr unsigned kLowPercent = 50;  // of free space: from here on down the log is told
 constexpr unsigned kUsagePoints = 5;  // and told again when it changed by so much
 
+// So many MDCs have the zones that MDC1 has, the next so many twice as many, and so on.
+constexpr std::size_t kMdcsOfASize = 32;
+
 // Something done again and again.
 class Timer {
  public:
@@ -107,6 +110,11 @@ void Background::compact(const std::stop_token& stop) {
   }
 }
 
+bool Background::add_room() {
+  const std::lock_guard round(round_);
+  return pool_.choice->choose() || grow(std::stop_token());
+}
+
 bool Background::filling_up() const {
   std::uint64_t capacity = 0;
   std::uint64_t used = 0;
@@ -123,19 +131,37 @@ bool Background::filling_up() const {
          (records - live) * 100 < records * options_.grow_garbage;
 }
 
-void Background::grow(const std::stop_token& stop) {
+// Adds one, of more zones the more there are, so that their number is no limit of the objects;
+// where there is no room for that, of fewer, but not of fewer than MDC1 has.
+void Background::add_mdc() {
+  const std::size_t doublings = (pool_.slots.size() - 1) / kMdcsOfASize;
+  const auto model = pool_.slots.front()->table().find_committed(mdc_log_id(1, 0));
+  const std::uint64_t least = model.value().layout.zone_count;
+  std::uint64_t zones = std::min<std::uint64_t>(
+      least << doublings, pool_.media_class(MediaClass::capacity).params().zone_count);
+  for (;; zones /= 2) {
+    try {
+      return pool_.add_mdc(static_cast<std::uint32_t>(std::max(zones, least)));
+    } catch (const Error& error) {
+      if (error.code() != ENOSPC) throw;
+      delete_lone_mlog();
+      if (zones <= least) throw;
+    }
+  }
+}
+
+// True when there are more MDCs.
+bool Background::grow(const std::stop_token& stop) {
   const std::size_t before = pool_.slots.size();
   const std::size_t wanted = std::min<std::size_t>(before + options_.grow_by, kMaxMdcs + 1);
-  const auto model = pool_.slots.front()->table().find_committed(mdc_log_id(1, 0));
   try {
     while (pool_.slots.size() < wanted && !stop.stop_requested()) {
-      pool_.add_mdc(model.value().layout.zone_count);
+      add_mdc();
       pool_.choice->grow(pool_.slots.size() - 1);
     }
     cannot_grow_ = false;
   } catch (const Error& error) {
     if (error.code() != ENOSPC) throw;
-    delete_lone_mlog();
     if (!cannot_grow_) {
       spdlog::warn("{}: its metadata containers are filling up and there is no room for more: {}",
                    pool_.subject, error.what());
@@ -146,6 +172,7 @@ void Background::grow(const std::stop_token& stop) {
     spdlog::info("{}: its metadata containers were filling up, added {} to {}", pool_.subject,
                  added, before - 1);
   }
+  return pool_.slots.size() > before;
 }
 
 // What an MDC that could not be added has left.

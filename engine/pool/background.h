@@ -41,6 +41,9 @@ class Background {
 
   // One round: compactions, then growth.
   void maintain() { maintain(std::stop_token()); }
+  // For an allocation that finds all MDCs full: adds some, unless that happened meanwhile. False
+  // when there is no room for more. Not under a lock.
+  bool add_room();
 
  private:
   void run(const std::stop_token& stop);
@@ -48,7 +51,8 @@ class Background {
   bool maintain(const std::stop_token& stop);
   void compact(const std::stop_token& stop);
   bool filling_up() const;
-  void grow(const std::stop_token& stop);
+  bool grow(const std::stop_token& stop);
+  void add_mdc();
   void delete_lone_mlog();
   void watch_usage();
 

@@ -82,6 +82,8 @@ class MdcSlot {
 
   // Bytes of records that can still be added so that a compaction leaves some room.
   std::uint64_t room() const;
+  // The objects in the table, allocated ones too, leave less: not all could be committed.
+  bool overfull() const { return table_.record_bytes() > payload_limit_; }
 
   Pool::MdcFacts facts() const;
   Mdc::State state() const { return mdc_->state(); }

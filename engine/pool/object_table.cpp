@@ -95,7 +95,9 @@ bool ObjectTable::replace(const ObjectRecord& object) {
   const std::unique_lock lock(mutex_);
   const auto at = entries_.find(object.id);
   if (at == entries_.end() || at->second.state != ObjectState::committed) return false;
+  const std::uint32_t pins = at->second.pins;
   at->second = make_entry(object, ObjectState::committed);
+  at->second.pins = pins;
   if (object.id.is_mlog()) uuids_[object.id] = object.uuid;
   return true;
 }

@@ -32,7 +32,7 @@ class ObjectTable {
 
   // False (nothing changed) when the id is there already.
   bool insert(const ObjectRecord& object, ObjectState state);
-  // Loading only: replaces a committed object (OUPDATE); false when there is none.
+  // Replaces a committed object (OUPDATE), pins stay; false when there is none.
   bool replace(const ObjectRecord& object);
   // Takes the object out; nullopt when there is none.
   std::optional<ObjectRecord> erase(ObjectId id);

@@ -160,16 +160,29 @@ ObjectRecord allocate_zones(PoolState& pool, ObjectType type, std::uint64_t capa
   return object;
 }
 
+// Gives the object an id of an MDC that has room for its record; false when none has.
+bool insert(PoolState& pool, ObjectType type, ObjectRecord& object) {
+  while (const auto chosen = pool.choice->choose()) {
+    MdcSlot& slot = *pool.slots[*chosen + 1];
+    object.id = slot.next_id(type);
+    slot.table().insert(object, ObjectState::allocated);
+    if (!slot.overfull()) return true;
+    // Others took the last room at the same time.
+    slot.table().erase(object.id);
+  }
+  return false;
+}
+
 }  // namespace
 
 ObjectRecord Pool::allocate(ObjectType type, std::uint64_t capacity, const Placement& placement) {
   ObjectRecord object = allocate_zones(*impl_, type, capacity, placement);
   try {
-    const auto chosen = impl_->choice->choose();
-    if (!chosen) raise(ENOSPC, impl_->subject, "the MDCs have no room for more objects");
-    MdcSlot& slot = *impl_->slots[*chosen + 1];
-    object.id = slot.next_id(type);
-    slot.table().insert(object, ObjectState::allocated);
+    while (!insert(*impl_, type, object)) {
+      if (!impl_->background->add_room()) {
+        raise(ENOSPC, impl_->subject, "the MDCs have no room for more objects");
+      }
+    }
   } catch (...) {
     impl_->give_back(object);
     throw;
@@ -191,6 +204,10 @@ ObjectRecord Pool::reallocate(ObjectId id, std::uint64_t capacity, const Placeme
   if (!slot->table().insert(object, ObjectState::allocated)) {
     impl_->give_back(object);
     refuse_existing();
+  }
+  if (slot->overfull()) {
+    abort(object);
+    raise(ENOSPC, slot->name(), "no room for the record of {}", id.to_string());
   }
   return object;
 }

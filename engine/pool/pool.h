@@ -164,6 +164,16 @@ class Pool {
   // The same with an id handed out before a crash: EINVAL when it was never checkpointed, EEXIST
   // when it exists.
   ObjectRecord reallocate(ObjectId id, std::uint64_t capacity, const Placement& placement);
+  // Finds room for an mlog of at least `capacity` bytes that is to take the place of a committed
+  // one, with the same id and another UUID; the zones may be spare ones. In memory only, and the
+  // object stays as it is until succeed(). nullopt when there is no such room. ENOENT.
+  std::optional<ObjectRecord> allocate_successor(ObjectId mlog, std::uint64_t capacity);
+  // From here on the mlog is the one that was allocated, empty, of the generation that the caller
+  // has set, which must not be below the present one (OUPDATE; durable on return); the zones of
+  // the old one are discarded and free again. ENOSPC when its MDC is full: nothing has changed.
+  void succeed(const ObjectRecord& successor);
+  // Gives up what allocate_successor() found.
+  void abandon_successor(const ObjectRecord& successor) noexcept;
   // Gives up an allocation that was not committed; its zones are discarded and free again.
   void abort(const ObjectRecord& object) noexcept;
   // Makes allocated objects exist; durable on return, with one flush for all of them. The caller

@@ -137,6 +137,13 @@ struct PoolState {
   void commit_in(MdcSlot& slot, std::span<const ObjectRecord> objects);
   void record_generation(MdcSlot& slot, ObjectId mlog, std::uint64_t generation);
 
+  // --- successor.cpp ---
+  // Records (OUPDATE) that a committed mlog of `slot` lies elsewhere from here on, and gives its
+  // old zones back; durable on return. ENOSPC: nothing has changed.
+  void succeed(MdcSlot& slot, const ObjectRecord& successor);
+  // Zones for it: the same id, another UUID. Nothing is recorded. nullopt: no room.
+  std::optional<ObjectRecord> allocate_successor(const ObjectRecord& mlog, std::uint32_t zones);
+
  private:
   std::vector<MetadataRecord> mdc0_preamble() const;
 };

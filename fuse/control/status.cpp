@@ -116,6 +116,13 @@ Json mdc_json(const Pool::MdcFacts& facts) {
           {"live_records", facts.live_records}};
 }
 
+Json root_mdc_json(const mpool::MetadataFacts& facts) {
+  return {{"capacity", facts.capacity},
+          {"used", facts.used},
+          {"live", facts.live},
+          {"possible_capacity", facts.possible_capacity}};
+}
+
 Json objects_json(const Pool& pool) {
   const Pool::ObjectCounts counts = pool.object_counts();
   return {{"mblocks", counts.mblocks}, {"mlogs", counts.mlogs}};
@@ -153,6 +160,7 @@ std::string status_text(const Pool& pool, const MountFacts& mount) {
                        {"devices", std::move(devices)},
                        {"classes", std::move(classes)},
                        {"mdcs", std::move(mdcs)},
+                       {"root_mdc", root_mdc_json(mount.metadata)},
                        {"objects", objects_json(pool)},
                        {"open_files", mount.open_files}};
   // Paths may hold control characters and bytes that are not UTF-8.

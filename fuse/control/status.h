@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/names/names.h"
 #include "engine/pool/pool.h"
 #include "fuse/control/transport_facts.h"
 #include "fuse/options.h"
@@ -22,7 +23,8 @@ struct MountFacts {
       0;  // handles the kernel holds, those of the control directory not counted
   TransportFacts transport;
   NativeFacts native;
-  std::uint64_t reads = 0;  // READ requests so far
+  mpool::MetadataFacts metadata;  // mpool::Namespace::metadata()
+  std::uint64_t reads = 0;        // READ requests so far
 };
 
 // Those options that last as long as the mount, by their names.

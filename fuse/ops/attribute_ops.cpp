@@ -89,10 +89,10 @@ void op_statfs(fuse_req_t request, fuse_ino_t inode) {
     facts.f_blocks = space.blocks;
     facts.f_bfree = space.free;
     facts.f_bavail = space.available;
-    // Each further object takes at least one zone.
-    facts.f_files = space.files + space.available;
-    facts.f_ffree = space.available;
-    facts.f_favail = space.available;
+    // The kernel knows one number of free inodes: that of users.
+    facts.f_files = space.files + space.available_files;
+    facts.f_ffree = space.available_files;
+    facts.f_favail = space.available_files;
     facts.f_namemax = mpool::kMaxNameLength;
     fuse_reply_statfs(request, &facts);
   });

@@ -238,6 +238,18 @@ std::vector<Step> compactions(std::uint64_t seed, bool brief) {
   return steps;
 }
 
+// So large a tree that the root MDC grows twice, three times when there is time. Each a record.
+std::vector<Step> growth(std::uint64_t seed, bool brief) {
+  std::vector<Step> steps;
+  for (std::uint64_t i = 0; i < (brief ? 20 : 36); ++i) {
+    steps.emplace_back([=](TestTree& tree) {
+      tree.names().make_symlink(kRootInode, "link" + std::to_string(i),
+                                pattern(2500 + seed % 500, i), {});
+    });
+  }
+  return steps;
+}
+
 // A log that outgrows its mlogs, and is emptied.
 std::vector<Step> log_life(std::uint64_t seed, bool brief) {
   std::vector<Step> steps = {[](TestTree& tree) { tree.append("log", ""); }};
@@ -342,6 +354,7 @@ std::vector<std::unique_ptr<Workload>> tree_workloads() {
   add("tree_replacements", 1, replacements, 1);
   add("tree_replacements_by_three", 3, replacements, 1);
   add("tree_compactions", 1, compactions, 2);
+  add("tree_growth", 2, growth, 2);
   add("tree_log_synced_each", 1, log_life, 2);
   add("tree_log_synced_by_four", 4, log_life, 2);
   add("tree_appends_before_names", kRoundOfAppends, appends_before_names, 2);

@@ -204,6 +204,10 @@ TEST(Status, SaysWhatThePoolAndTheMountAre) {
                                     .opens = 9,
                                     .served = 4,
                                     .kept = 1},
+                         .metadata = {.capacity = 300,
+                                      .used = 200,
+                                      .live = 100,
+                                      .possible_capacity = 400},
                          .reads = 11};
   const std::string text = status_text(*pool, mount);
   EXPECT_TRUE(text.ends_with("}\n"));
@@ -211,7 +215,8 @@ TEST(Status, SaysWhatThePoolAndTheMountAre) {
 
   EXPECT_EQ(keys(status),
             (std::set<std::string>{"version", "pool", "options", "transport", "native", "requests",
-                                   "devices", "classes", "mdcs", "objects", "open_files"}));
+                                   "devices", "classes", "mdcs", "root_mdc", "objects",
+                                   "open_files"}));
   EXPECT_EQ(status["version"], MPOOLFS_VERSION);
   EXPECT_EQ(status["pool"], Json({{"name", "p"},
                                   {"uuid", pool->uuid().to_string()},
@@ -239,6 +244,8 @@ TEST(Status, SaysWhatThePoolAndTheMountAre) {
                                     {"served_opens", 4},
                                     {"kept", 1}}));
   EXPECT_EQ(status["requests"], Json({{"read", 11}}));
+  EXPECT_EQ(status["root_mdc"],
+            Json({{"capacity", 300}, {"used", 200}, {"live", 100}, {"possible_capacity", 400}}));
   EXPECT_EQ(status["objects"], Json({{"mblocks", 1}, {"mlogs", 2}}));
   EXPECT_EQ(status["open_files"], 5);
 

@@ -95,6 +95,38 @@ void change_mlogs(Pool& pool, const nlohmann::json& expected) {
   root->sync(root->append(pattern(300, 7)));
 }
 
+std::vector<std::vector<std::byte>> records_of(const Mdc& mdc) {
+  std::vector<std::vector<std::byte>> records;
+  std::vector<std::byte> record;
+  for (MlogReader reader = mdc.reader(); reader.next(record);)
+    records.push_back(record);
+  return records;
+}
+
+// The root MDC moves to larger logs, as that of a growing tree does.
+void grow_root_mdc(Pool& pool) {
+  const auto root = pool.open_root_mdc();
+  const auto records = records_of(*root);
+  const std::uint64_t wanted = 2 * root->capacity();
+  for (unsigned half = 0; half < 2; ++half) {
+    const Mdc::Facts facts = root->facts();
+    const auto successor = pool.allocate_successor(facts.ids[1 - facts.active], wanted);
+    ASSERT_TRUE(successor);
+    root->replace_inactive(pool.mlog_place(*successor), [&](std::uint64_t generation) {
+      ObjectRecord record = *successor;
+      record.generation = generation;
+      pool.succeed(record);
+    });
+    root->compact([&](const Mdc::Append& append) {
+      for (const auto& record : records)
+        append(record);
+    });
+  }
+  EXPECT_GE(root->capacity(), wanted);
+  EXPECT_EQ(root->inactive_capacity(), root->capacity());
+  EXPECT_EQ(records_of(*root), records);
+}
+
 class Change : public testing::TestWithParam<std::string> {};
 
 TEST_P(Change, IsFoundAgain) {
@@ -117,6 +149,7 @@ TEST_P(Change, IsFoundAgain) {
         Pool::activate(open_pool_devices(reference.images(), OpenMode::activate), options);
     create_and_delete(*pool);
     change_mlogs(*pool, found);
+    grow_root_mdc(*pool);
     before = {digests(*pool), pool->objects(), pool->uuid()};
   }
   for (unsigned round = 0; round < 2; ++round) {

@@ -92,7 +92,7 @@ TEST(Faults, ClosingUnlinkedFilesTakesNoRoomOfTheRootMdc) {
 }
 
 TEST(Faults, AFullRootMdcStaysFullUntilSomethingIsDeleted) {
-  TestTree tree({}, {.zones = 512, .root_capacity = kZoneSize});
+  TestTree tree({}, TestTree::without_growth());
   int made = 0;
   const auto make = [&] {
     return errno_of([&] { tree.mkdir("directory-" + std::to_string(made)); });
@@ -108,29 +108,39 @@ TEST(Faults, AFullRootMdcStaysFullUntilSomethingIsDeleted) {
     EXPECT_EQ(make(), 0) << i;
 }
 
-TEST(Faults, AttributesOfAFileBeingWrittenThatDoNotFitFailItsCommitAlone) {
-  TestTree tree({}, {.zones = 512, .root_capacity = 2 * kZoneSize});
+// As many extents as there are pieces with gaps between them.
+void write_pieces(OpenFile& file, int pieces) {
+  for (int i = 0; i < pieces; ++i)
+    file.write(std::uint64_t{2} * i * kPageSize, bytes_of("text"), false);
+}
+
+TEST(Faults, AFileWhoseContentHasNoRoomInTheRootMdcFailsItsCommitAlone) {
+  constexpr int kPieces = 400;
+  TestTree tree({}, TestTree::without_growth(52));
   tree.put("target", "old");
   const auto file = tree.create("f");
-  file->write(0, bytes_of("text"), false);
-  for (int i = 0; i < 8; ++i) {
-    tree.names().set_xattr(file->inode(), "user." + std::to_string(i), pattern(40'000), 0);
-  }
+  write_pieces(*file, kPieces);
   tree.rename("f", "target");
+  for (int i = 0; errno_of([&] { tree.mkdir("directory-" + std::to_string(i)); }) == 0; ++i) {
+  }
   EXPECT_EQ(errno_of([&] { file->fsync(); }), ENOSPC);
   EXPECT_EQ(errno_of([&] { file->flush(); }), ENOSPC);
   file->close();
   EXPECT_EQ(tree.get("target"), "old");
+  tree.names().remove_directory(kRootInode, "directory-0");
+  tree.names().remove_directory(kRootInode, "directory-1");
   tree.put("next", "text");
   tree.names().sync();
   tree.remount();
-  EXPECT_EQ(tree.list(""), (Strings{"target", "next"}));
+  EXPECT_EQ(tree.get("target"), "old");
+  EXPECT_EQ(tree.get("next"), "text");
 }
 
 TEST(Faults, WhatAnFsyncLostIsNotCommittedAsZeros) {
-  TestTree tree({}, {.zones = 512, .root_capacity = kZoneSize});
+  TestTree tree({}, TestTree::without_growth(51));
   const auto file = tree.create("f");
-  file->write(0, bytes_of(pattern(5000)), false);
+  constexpr int kPieces = 400;
+  write_pieces(*file, kPieces);
   for (int i = 0; errno_of([&] { tree.mkdir("directory-" + std::to_string(i)); }) == 0; ++i) {
   }
   // Smaller records than a directory's.
@@ -141,7 +151,7 @@ TEST(Faults, WhatAnFsyncLostIsNotCommittedAsZeros) {
   for (int i = 1; i < 50; ++i) {
     tree.names().remove_directory(kRootInode, "directory-" + std::to_string(i));
   }
-  file->write(5000, bytes_of("tail"), false);
+  file->write(std::uint64_t{2} * kPieces * kPageSize, bytes_of("tail"), false);
   EXPECT_EQ(errno_of([&] { file->flush(); }), ENOSPC);
   file->close();
   EXPECT_EQ(errno_of([&] { tree.stat("f"); }), ENOENT);

@@ -1,6 +1,8 @@
 // The journal without a tree: moments that a tree passes too fast for a test.
 #include "engine/names/journal.h"
 
+#include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -13,6 +15,7 @@
 
 #include <gtest/gtest.h>
 
+#include "engine/base/error.h"
 #include "engine/names/records.h"
 #include "engine/names/replay.h"
 #include "engine/names/tree.h"
@@ -41,6 +44,7 @@ std::unordered_set<ObjectId> dead_objects(const Mdc& mdc) {
 TEST(Journal, AHoldEndsBeforeOrAfterTheSnapshotOfACompaction) {
   const auto pool = activate({create(small_options())});
   const auto mdc = pool->open_root_mdc();
+  names::RootLog log(*pool, *mdc);
   const ObjectId object = add_mblock(*pool).id;
   {
     std::optional<Journal> journal;
@@ -56,29 +60,98 @@ TEST(Journal, AHoldEndsBeforeOrAfterTheSnapshotOfACompaction) {
       return {names::encode({0, names::OwnerRecord{}})};
     };
     journal.emplace(
-        *pool, *mdc,
+        *pool, log,
         Journal::Options{.interval = 1h, .first_batch = 1, .hold_deletes = true, .held = {object}},
         Journal::Owner{.snapshot = snapshot,
                        .committed = {},
                        .next_inode = [] { return kRootInode + 1; },
+                       .footprint = [] { return 0; },
                        .write_logs = [] {},
                        .make_logs_durable = [](std::span<Device* const>) {},
                        .log_size_left_out = {},
                        .written = [](Journal::Ticket) {}});
     constexpr std::size_t kRecordSize = 16u << 10;
-    while (journal->has_room(kRecordSize, false)) {
+    while (journal->has_room(kRecordSize, names::RoomFor::names)) {
       journal->add({.record = std::vector<std::byte>(kRecordSize),
                     .mblocks = {},
                     .mlog = {},
                     .deletes = {}});
     }
     ASSERT_FALSE(end.valid());
-    journal->make_room(kRecordSize, false);
+    journal->make_room(kRecordSize, names::RoomFor::names);
     ASSERT_TRUE(end.valid());
     end.get();
   }
   EXPECT_TRUE(dead_objects(*mdc).contains(object));
   EXPECT_FALSE(pool->find(object));
+}
+
+// A batch whose objects find no room fails whoever waits for it, and is tried again. Deletions,
+// which may make the room, are taken meanwhile.
+TEST(Journal, WhatFindsNoRoomIsTriedAgain) {
+  const auto pool = activate({create(small_options())});
+  const auto mdc = pool->open_root_mdc();
+  names::RootLog log(*pool, *mdc);
+  const ObjectRecord mlog = pool->allocate(ObjectType::mlog, 0, {});
+  std::atomic<bool> full = true;
+  std::atomic<int> written = 0;
+  Journal journal(*pool, log, Journal::Options{.interval = 1h, .first_batch = 1, .held = {}},
+                  Journal::Owner{.snapshot = [] { return std::vector<std::vector<std::byte>>(); },
+                                 .committed =
+                                     [&](const std::vector<ObjectRecord>&) {
+                                       if (full) raise(ENOSPC, "test", "no room");
+                                     },
+                                 .next_inode = [] { return kRootInode + 1; },
+                                 .footprint = [] { return 0; },
+                                 .write_logs = [] {},
+                                 .make_logs_durable = [](std::span<Device* const>) {},
+                                 .written = [&](Journal::Ticket) { ++written; }});
+  const std::vector<std::byte> record(100);
+  const auto first = journal.add({.record = record, .mblocks = {}, .mlog = mlog, .deletes = {}});
+  for (int i = 0; i < 3; ++i)
+    EXPECT_EQ(error_of([&] { journal.wait(first); }), ENOSPC);
+  EXPECT_FALSE(journal.has_room(10, names::RoomFor::content));
+  EXPECT_EQ(error_of([&] { journal.make_room(10, names::RoomFor::root_names); }), ENOSPC);
+  journal.make_room(10, names::RoomFor::release);
+  EXPECT_TRUE(journal.has_room(10, names::RoomFor::release));
+  const auto second = journal.add({.record = record, .mblocks = {}, .mlog = {}, .deletes = {}});
+  EXPECT_EQ(error_of([&] { journal.wait(second); }), ENOSPC);
+  EXPECT_EQ(written, 0);
+  const std::uint64_t records = mdc->facts().log.blocks;
+  full = false;
+  journal.make_room(10, names::RoomFor::names);
+  journal.wait(second);
+  EXPECT_EQ(written, 2);
+  EXPECT_TRUE(pool->find(mlog.id));
+  EXPECT_GE(mdc->facts().log.blocks, records);
+  journal.wait(journal.add({.record = record, .mblocks = {}, .mlog = {}, .deletes = {}}));
+}
+
+// At its end it tries once more, and then says what is lost.
+TEST(Journal, EndsWhileABatchFindsNoRoom) {
+  const auto pool = activate({create(small_options())});
+  const auto mdc = pool->open_root_mdc();
+  names::RootLog log(*pool, *mdc);
+  int tried = 0;
+  {
+    Journal journal(*pool, log, Journal::Options{.interval = 1h, .first_batch = 1, .held = {}},
+                    Journal::Owner{.snapshot = [] { return std::vector<std::vector<std::byte>>(); },
+                                   .committed =
+                                       [&](const std::vector<ObjectRecord>&) {
+                                         ++tried;
+                                         raise(ENOSPC, "test", "no room");
+                                       },
+                                   .next_inode = [] { return kRootInode + 1; },
+                                   .footprint = [] { return 0; },
+                                   .write_logs = [] {},
+                                   .make_logs_durable = [](std::span<Device* const>) {},
+                                   .written = [](Journal::Ticket) {}});
+    const ObjectRecord mlog = pool->allocate(ObjectType::mlog, 0, {});
+    const auto ticket = journal.add(
+        {.record = std::vector<std::byte>(100), .mblocks = {}, .mlog = mlog, .deletes = {}});
+    EXPECT_EQ(error_of([&] { journal.wait(ticket); }), ENOSPC);
+  }
+  EXPECT_GE(tried, 2);
 }
 
 }  // namespace

@@ -7,6 +7,8 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -70,7 +72,15 @@ class TestTree {
   struct Sizes {
     std::uint64_t zones = 512;
     std::uint64_t root_capacity = 4 * kZoneSize;
+    // So many are left, the others taken by objects without a name. Nothing: all.
+    std::optional<std::uint64_t> free_zones = std::nullopt;
   };
+
+  // A root MDC of a zone that cannot grow, with room for `zones` of content.
+  static Sizes without_growth(std::uint64_t zones = 1) {
+    constexpr std::uint64_t kTooFewToGrow = 2;
+    return {.zones = 128, .root_capacity = kZoneSize, .free_zones = zones + kTooFewToGrow};
+  }
 
   // Makes the device that a mount works on.
   using MakeDevice = std::function<std::unique_ptr<MemoryDevice>(std::shared_ptr<Media>)>;
@@ -91,6 +101,7 @@ class TestTree {
     create.spare_percent = 0;
     Pool::create(device, nullptr, create);
     mount();
+    if (sizes.free_zones) leave_zones(*sizes.free_zones);
   }
   // What is on the media, as after a crash.
   TestTree(std::shared_ptr<Media> media, NamespaceOptions options,
@@ -253,6 +264,13 @@ class TestTree {
   }
 
  private:
+  void leave_zones(std::uint64_t zones) {
+    while (pool_->class_facts(MediaClass::capacity).space.free_usable > zones) {
+      ObjectRecord object = pool_->allocate(ObjectType::mblock, 0, {});
+      object.written_length = kPageSize;
+      pool_->commit(std::span(&object, 1));
+    }
+  }
   static std::unique_ptr<MemoryDevice> plain_device(std::shared_ptr<Media> media) {
     return std::make_unique<MemoryDevice>("memory", std::move(media));
   }

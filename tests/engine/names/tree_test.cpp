@@ -30,16 +30,16 @@ Extent extent_of(std::uint64_t object) {
 }
 
 // /d (2), /d/f (3), /g (4), /d/s (5, symlink), /e (6)
-Tree small_tree() {
-  Tree tree;
-  tree.apply(create(kRootInode, 0, "", FileKind::directory));
-  tree.apply(create(2, 1, "d", FileKind::directory));
-  tree.apply(create(3, 2, "f", FileKind::write_once, {extent_of(0x100101)}));
-  tree.apply(create(4, 1, "g", FileKind::write_once, {extent_of(0x101101)}));
-  tree.apply(create(5, 2, "s", FileKind::symlink));
-  tree.apply(create(6, 1, "e", FileKind::directory));
-  return tree;
-}
+struct SmallTree : Tree {
+  SmallTree() {
+    apply(create(kRootInode, 0, "", FileKind::directory));
+    apply(create(2, 1, "d", FileKind::directory));
+    apply(create(3, 2, "f", FileKind::write_once, {extent_of(0x100101)}));
+    apply(create(4, 1, "g", FileKind::write_once, {extent_of(0x101101)}));
+    apply(create(5, 2, "s", FileKind::symlink));
+    apply(create(6, 1, "e", FileKind::directory));
+  }
+};
 
 std::vector<Record> records_of(const Tree& tree) {
   std::vector<Record> records;
@@ -85,7 +85,7 @@ TEST(Directory, PositionsStayWhenOthersComeAndGo) {
 }
 
 TEST(Tree, CountsLinks) {
-  Tree tree = small_tree();
+  SmallTree tree;
   EXPECT_EQ(tree.get(1).links, 4u);
   EXPECT_EQ(tree.get(2).links, 2u);
   tree.apply({9, LinkRecord{3, 1, "hard"}});
@@ -97,7 +97,7 @@ TEST(Tree, CountsLinks) {
 }
 
 TEST(Tree, RenameReplacesAndMovesDirectories) {
-  Tree tree = small_tree();
+  SmallTree tree;
   EXPECT_EQ(tree.apply({9, RenameRecord{2, "f", 1, "g", false}}), 4u);
   EXPECT_EQ(tree.get(1).directory->find("g"), 3u);
   EXPECT_EQ(tree.apply({9, RenameRecord{1, "e", 2, "inner", false}}), 0u);
@@ -109,7 +109,7 @@ TEST(Tree, RenameReplacesAndMovesDirectories) {
 }
 
 TEST(Tree, ExchangeOfAFileAndADirectory) {
-  Tree tree = small_tree();
+  SmallTree tree;
   tree.apply({9, RenameRecord{2, "f", 1, "e", true}});
   EXPECT_EQ(tree.get(1).directory->find("e"), 3u);
   EXPECT_EQ(tree.get(2).directory->find("f"), 6u);
@@ -119,7 +119,7 @@ TEST(Tree, ExchangeOfAFileAndADirectory) {
 }
 
 TEST(Tree, ContentIsAddedOrReplaced) {
-  Tree tree = small_tree();
+  SmallTree tree;
   tree.apply(
       {9, ContentRecord{3, false, {FileKind::write_once, 30, {{10, ObjectId{0x200101}, 0, 20}}}}});
   EXPECT_EQ(tree.get(3).extents->size(), 2u);
@@ -160,7 +160,7 @@ TEST(Tree, RecordsThatDoNotFitAreRefusedAndChangeNothing) {
       {9, RollbackRecord{}},
   };
   for (std::size_t i = 0; i < misfits.size(); ++i) {
-    Tree tree = small_tree();
+    SmallTree tree;
     const auto before = sorted_snapshot(tree);
     EXPECT_EQ(errno_of([&] { tree.apply(misfits[i]); }), ENOTRECOVERABLE) << "misfit " << i;
     EXPECT_EQ(sorted_snapshot(tree), before) << "misfit " << i;
@@ -168,7 +168,7 @@ TEST(Tree, RecordsThatDoNotFitAreRefusedAndChangeNothing) {
 }
 
 TEST(Tree, ASnapshotMakesTheSameTree) {
-  Tree tree = small_tree();
+  SmallTree tree;
   tree.apply({9, LinkRecord{3, 6, "hard"}});
   tree.apply({9, XattrRecord{3, "user.a", true, "1"}});
   tree.apply({9, XattrRecord{1, "user.root", true, "2"}});
@@ -184,7 +184,7 @@ TEST(Tree, ASnapshotMakesTheSameTree) {
 }
 
 TEST(Tree, ASnapshotShowsWhatAPendingFileShadows) {
-  Tree tree = small_tree();
+  SmallTree tree;
   const auto before = sorted_snapshot(tree);
   // 9 is being written and has taken the name of 4 by a rename nobody wrote down yet.
   tree.apply(create(9, 2, "temporary", FileKind::empty));
@@ -201,7 +201,7 @@ TEST(Tree, ASnapshotShowsWhatAPendingFileShadows) {
 }
 
 TEST(Tree, ASnapshotRemembersObjectsWithoutAName) {
-  Tree tree = small_tree();
+  SmallTree tree;
   tree.apply({9, UnlinkRecord{1, "g"}});
   const auto records = records_of(tree);
   ASSERT_TRUE(std::holds_alternative<OrphanRecord>(records.back().body));
@@ -209,14 +209,14 @@ TEST(Tree, ASnapshotRemembersObjectsWithoutAName) {
 }
 
 TEST(Tree, InodeNumbersEnd) {
-  Tree tree = small_tree();
+  SmallTree tree;
   tree.raise_next_inode(~0ull);
   EXPECT_EQ(tree.next_inode(), kMaxInode);
   EXPECT_EQ(errno_of([&] { tree.take_inode_number(); }), ENOSPC);
 }
 
 TEST(Tree, PathsLeadToTheRoot) {
-  Tree tree = small_tree();
+  SmallTree tree;
   EXPECT_EQ(tree.path_of(kRootInode), "/");
   EXPECT_EQ(tree.path_of(3), "/d/f");
   EXPECT_EQ(tree.path_of(6), "/e");
@@ -224,7 +224,7 @@ TEST(Tree, PathsLeadToTheRoot) {
 }
 
 TEST(Tree, NeverUsesAnInodeNumberAgain) {
-  Tree tree = small_tree();
+  SmallTree tree;
   EXPECT_EQ(tree.take_inode_number(), 7u);
   tree.apply(create(100, 1, "late", FileKind::empty));
   EXPECT_EQ(tree.take_inode_number(), 101u);

@@ -1,6 +1,8 @@
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <set>
+#include <thread>
 
 #include "tests/engine/pool/pool_support.h"
 
@@ -211,6 +213,91 @@ TEST(Objects, FullDeviceThenRemove) {
   const auto objects = pool->objects();
   EXPECT_TRUE(std::ranges::is_sorted(objects, {}, &ObjectRecord::id));
   EXPECT_EQ(objects.size(), ids.size() + 2);
+}
+
+CreateOptions tiny_mdcs() {
+  CreateOptions options = small_options();
+  options.zone_size = 4096;
+  options.mdc_count = 1;
+  options.mdc_capacity = 4096;
+  return options;
+}
+
+ActivateOptions without_background() {
+  ActivateOptions options;
+  options.maintenance = {.period = {}, .usage_period = {}};
+  return options;
+}
+
+TEST(Objects, MdcsAreAddedWhenAllAreFull) {
+  const auto media = create(tiny_mdcs());
+  const auto pool = activate({media}, without_background());
+  std::vector<ObjectRecord> objects;
+  for (int i = 0; i < 2600; ++i)
+    objects.push_back(add_mblock(*pool));
+  const auto mdcs = pool->mdcs();
+  ASSERT_GT(mdcs.size(), 40u);
+  EXPECT_EQ(mdcs[30].capacity, mdcs[1].capacity);
+  EXPECT_EQ(mdcs[40].capacity, 2 * mdcs[1].capacity) << "255 of one size may be too few";
+  const auto all = pool->objects();
+  EXPECT_EQ(all.size(), objects.size() + 2);
+  EXPECT_EQ(activate({media}, without_background())->objects(), all);
+}
+
+// What was allocated can be committed, also when many allocate the last room at the same time.
+TEST(Objects, AllocationsTogetherDoNotTakeMoreRoomThanAnMdcHas) {
+  CreateOptions options = tiny_mdcs();
+  ActivateOptions activation = without_background();
+  activation.maintenance.grow_by = 0;
+  const auto pool = activate({create(options)}, activation);
+  std::atomic<std::uint64_t> committed = 0;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 8; ++t) {
+    threads.emplace_back([&] {
+      for (;;) {
+        ObjectRecord object;
+        if (error_of([&] { object = pool->allocate(ObjectType::mblock, 0, {}); }) != 0) return;
+        object.written_length = kPageSize;
+        EXPECT_EQ(error_of([&] { pool->commit(std::span(&object, 1)); }), 0);
+        ++committed;
+      }
+    });
+  }
+  for (std::thread& thread : threads)
+    thread.join();
+  EXPECT_EQ(pool->objects().size(), committed + 2);
+  EXPECT_GT(committed, 20u);
+}
+
+TEST(Objects, AnMlogGetsAnotherPlace) {
+  const auto media = create(small_options());
+  const auto pool = activate({media}, without_background());
+  const ObjectId id = root_log_id(1);
+  const ObjectRecord old = pool->find(id).value();
+  const auto used = [&] {
+    pool->wait_for_discards(std::chrono::seconds(10));
+    return pool->class_facts(MediaClass::capacity).space.used;
+  };
+  const auto before = used();
+  const auto successor = pool->allocate_successor(id, 4 * pool->capacity_of(old));
+  ASSERT_TRUE(successor);
+  EXPECT_EQ(successor->layout.zone_count, 4 * old.layout.zone_count);
+  EXPECT_NE(successor->uuid, old.uuid);
+  EXPECT_EQ(pool->find(id), old) << "only in memory";
+  pool->abandon_successor(*successor);
+  EXPECT_EQ(used(), before);
+  ObjectRecord next = pool->allocate_successor(id, 2 * pool->capacity_of(old)).value();
+  next.generation = old.generation + 1;
+  pool->succeed(next);
+  EXPECT_EQ(used(), before + old.layout.zone_count);
+  EXPECT_EQ(pool->find(id), next);
+  EXPECT_EQ(activate({media}, without_background())->find(id), next);
+
+  next.generation = old.generation;
+  EXPECT_EQ(error_of([&] { pool->succeed(next); }), EINVAL);
+  EXPECT_EQ(error_of([&] { pool->allocate_successor(ObjectId{12345}, 1); }), ENOENT);
+  EXPECT_FALSE(pool->allocate_successor(id, 16 * kMiB));
+  EXPECT_FALSE(pool->allocate_successor(id, 1ull << 50));
 }
 
 }  // namespace

@@ -1,0 +1,49 @@
+// What statfs(2) and the status tell of room: of the content's class and of the root MDC.
+#include <algorithm>
+
+#include "engine/names/namespace.h"
+
+namespace mpool::names {
+namespace {
+
+// Bytes that a small file takes in the root MDC.
+constexpr std::uint64_t kLeastFileFootprint = 160;
+
+}  // namespace
+
+SpaceFacts NamespaceImpl::space(InodeNumber number) {
+  MediaClass media_class;
+  std::uint64_t files;
+  {
+    const TreeLook lock(tree_mutex_);
+    const Inode* inode = tree_.find(number);
+    media_class = inode != nullptr ? inode->media_class : MediaClass::capacity;
+    files = tree_.inodes().size();
+  }
+  const Pool::ClassFacts facts = pool_.class_facts(media_class);
+  const std::uint64_t free = std::uint64_t{facts.space.free_usable} + facts.space.pending;
+  return {.block_size = facts.params.zone_size(),
+          .blocks = facts.space.total,
+          .free = free + facts.space.free_spare,
+          .available = free,
+          .files = files,
+          .available_files = std::min(free, files_with_room(files))};
+}
+
+// How many more of those that the tree has on average users can make, as far as the root MDC goes.
+std::uint64_t NamespaceImpl::files_with_room(std::uint64_t files) const {
+  if (!journal_ || files == 0) return 0;
+  const std::uint64_t room = journal_->free_for(RoomFor::names);
+  // Less than that makes no file.
+  if (room < size_in_log(kSmallRecord)) return 0;
+  return room / std::max(tree_.footprint() / files, kLeastFileFootprint);
+}
+
+MetadataFacts NamespaceImpl::metadata() const {
+  return {.capacity = root_log_->capacity(),
+          .used = root_log_->used(),
+          .live = tree_.footprint(),
+          .possible_capacity = root_log_->possible_capacity()};
+}
+
+}  // namespace mpool::names
