@@ -384,14 +384,23 @@ Attributes NamespaceImpl::make_file(InodeNumber parent, std::string_view name, s
   return result;
 }
 
-Attributes NamespaceImpl::link(InodeNumber number, InodeNumber parent, std::string_view name) {
-  ChangeLock lock = begin_change(kSmallRecord);
-  Inode& directory = tree_.get_directory(parent);
+void NamespaceImpl::check_link(InodeNumber number, InodeNumber parent, std::string_view name) {
   const Inode& inode = tree_.get(number);
   if (inode.is_directory()) refuse(EPERM, name, "a directory has one name");
   if (inode.links == 0) refuse(ENOENT, name, "the file was removed");
-  if (!inode.recorded) refuse(EAGAIN, name, "the file is still being written");
-  check_new_name(directory, name);
+  check_new_name(tree_.get_directory(parent), name);
+}
+
+Attributes NamespaceImpl::link(InodeNumber number, InodeNumber parent, std::string_view name) {
+  check_writable();
+  {
+    const TreeLook lock(tree_mutex_);
+    check_link(number, parent, name);
+  }
+  record_early(number);
+  ChangeLock lock = begin_change(kSmallRecord);
+  check_link(number, parent, name);
+  const Inode& inode = tree_.get(number);
   const Journal::Ticket ticket = change({now(), LinkRecord{number, parent, std::string(name)}});
   const Attributes result = describe(inode);
   finish(lock, ticket);
@@ -457,9 +466,6 @@ void NamespaceImpl::check_rename(const Inode& inode, const Inode* target, InodeN
   }
   if (mode == RenameMode::exchange) {
     if (target == nullptr) raise(ENOENT, "rename", "there is nothing to exchange with");
-    if (!inode.recorded || !target->recorded) {
-      raise(EBUSY, "rename", "a file that is being written cannot be exchanged");
-    }
     return;
   }
   if (target == nullptr) return;
@@ -474,6 +480,14 @@ void NamespaceImpl::check_rename(const Inode& inode, const Inode* target, InodeN
 
 void NamespaceImpl::rename(InodeNumber parent, std::string_view name, InodeNumber new_parent,
                            std::string_view new_name, RenameMode mode) {
+  while (const InodeNumber pending = try_rename(parent, name, new_parent, new_name, mode)) {
+    record_early(pending);
+  }
+}
+
+InodeNumber NamespaceImpl::try_rename(InodeNumber parent, std::string_view name,
+                                      InodeNumber new_parent, std::string_view new_name,
+                                      RenameMode mode) {
   ChangeLock lock = begin_change(kSmallRecord);
   Inode& from = tree_.get_directory(parent);
   Inode& to = tree_.get_directory(new_parent);
@@ -481,16 +495,21 @@ void NamespaceImpl::rename(InodeNumber parent, std::string_view name, InodeNumbe
   Inode* target = tree_.find(to.directory->find(new_name));
   if (target == nullptr) check_new_name(to, new_name);
   if (target == &inode && mode != RenameMode::no_replace)
-    return;  // two names of one file: nothing to do
+    return 0;  // two names of one file: nothing to do
   check_rename(inode, target, new_parent, mode);
   if (target != nullptr && mode == RenameMode::exchange && target->is_directory() &&
       tree_.is_below(parent, target->number)) {
     raise(EINVAL, "rename", "a directory cannot be moved below itself");
   }
+  if (mode == RenameMode::exchange) {
+    if (!inode.recorded) return inode.number;
+    if (!target->recorded) return target->number;
+  }
   const RenameRecord record{parent, std::string(name), new_parent, std::string(new_name),
                             mode == RenameMode::exchange};
   finish(lock,
          inode.recorded ? rename_recorded(record, target) : rename_pending(record, inode, target));
+  return 0;
 }
 
 Journal::Ticket NamespaceImpl::rename_recorded(const RenameRecord& record, Inode* target) {
