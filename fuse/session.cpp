@@ -232,7 +232,7 @@ struct Session::Impl {
     notifier = std::make_shared<Notifier>(session.get());
     file_system.notifier = notifier.get();
     file_system.names.on_committed(
-        [target = notifier](mpool::InodeNumber inode) { target->attributes_changed(inode); });
+        [target = notifier](mpool::InodeNumber inode) { target->content_committed(inode); });
     file_system.names.on_vanished([target = notifier](mpool::InodeNumber parent,
                                                       const std::string& name,
                                                       mpool::InodeNumber inode) {

@@ -50,13 +50,14 @@ Journal::Ticket NamespaceImpl::persist(InodeNumber number, OpenState& state, boo
   const std::lock_guard one(state.persist_mutex);
   if (state.lost) std::rethrow_exception(state.lost);
   const auto writer = state.current_writer();
-  // Before the seal: what is written meanwhile may not be part of it.
-  const std::uint64_t length = writer->length();
+  if (!writer) return 0;  // it was committed meanwhile
+  const std::lock_guard content(state.content_lock);
   ContentWriter::Sealed sealed = last ? writer->seal_deferring() : writer->seal(false);
   try {
-    return record_sealed(number, state, length, std::move(sealed));
+    return record_sealed(number, state, std::move(sealed));
   } catch (...) {
     state.lost = std::current_exception();
+    writer->forget_places();
     throw;
   }
 }
@@ -86,27 +87,23 @@ NamespaceImpl::ChangeLock NamespaceImpl::begin_recording(InodeNumber number, std
 }
 
 Journal::Ticket NamespaceImpl::record_sealed(InodeNumber number, OpenState& state,
-                                             std::uint64_t length, ContentWriter::Sealed sealed) {
+                                             ContentWriter::Sealed sealed) {
   const ChangeLock lock = begin_recording(number, sealed.extents.size());
-  return record_sealed_locked(tree_.get(number), state, length, std::move(sealed));
+  return record_sealed_locked(tree_.get(number), state, std::move(sealed));
 }
 
 Journal::Ticket NamespaceImpl::record_sealed_locked(Inode& inode, OpenState& state,
-                                                    std::uint64_t length,
                                                     ContentWriter::Sealed sealed) {
-  ContentRecord record{
-      inode.number, false, {FileKind::write_once, length, std::move(sealed.extents)}};
-  Content& content = record.content;
+  // A length that was only declared makes no content: the next opening for writing decides.
+  const bool has_content = !sealed.extents.empty() || inode.extents;
+  const FileKind kind = has_content ? FileKind::write_once : FileKind::empty;
+  ContentRecord record{inode.number, false, {kind, sealed.length, std::move(sealed.extents)}};
+  const Content& content = record.content;
   const bool nameless = inode.links == 0 && inode.shadowed == 0;
   // Nobody will ever read it: the mblocks are given up.
   if (nameless && state.committing && state.handles == 1) {
     state.given_up = true;
     return 0;
-  }
-  content.size = std::max(content.size, inode.size);
-  if (!content.extents.empty()) {
-    const Extent& end = content.extents.back();
-    content.size = std::max(content.size, end.file_offset + end.length);
   }
   const bool changes = !content.extents.empty() || inode.size != content.size;
   const Nanoseconds time = now();
@@ -144,9 +141,31 @@ void NamespaceImpl::sync_others(InodeNumber number, OpenState& state) {
   if (kind_of(number) == FileKind::log) {
     sync_log(number, state);
   } else {
-    journal_->wait_all();
-    check_online();
+    fsync_content(number, state);
   }
+}
+
+// A second name, or an exchange, is recorded for inodes that are on the media: one that is being
+// written is recorded with what was written so far, as by fsync.
+void NamespaceImpl::record_early(InodeNumber number) {
+  State state;
+  {
+    const TreeLock lock(tree_mutex_);
+    Inode& inode = tree_.get(number);
+    if (inode.recorded) return;
+    state = hold(inode);
+  }
+  const auto release = [&] {
+    const ChangeLock lock = lock_for_change();
+    let_go(number);
+  };
+  try {
+    persist(number, *state, false);
+  } catch (...) {
+    release();
+    throw;
+  }
+  release();
 }
 
 bool NamespaceImpl::check_lost_now(OpenState& state) {
@@ -163,12 +182,13 @@ void NamespaceImpl::check_lost(OpenState& state) {
 // What an fsync brought into the tree goes as if a file had been deleted.
 void NamespaceImpl::discard_content(InodeNumber number, OpenState& state) {
   const std::lock_guard one(state.persist_mutex);
+  const std::lock_guard content(state.content_lock);
   state.current_writer()->discard();
   std::shared_ptr<ContentWriter> replaced;  // ends without locks: it may give up mblocks
   const ChangeLock lock = begin_change(kSmallRecord, RoomFor::release);
   state.lost = nullptr;
   Inode& inode = tree_.get(number);
-  if (inode.kind == FileKind::empty) return;
+  if (inode.kind == FileKind::empty && inode.size == 0) return;
   const Record record{now(), ContentRecord{number, true, {FileKind::empty, 0, {}}}};
   std::vector<ObjectId> deletes = inode.objects();
   tree_.apply(record);
@@ -177,6 +197,40 @@ void NamespaceImpl::discard_content(InodeNumber number, OpenState& state) {
                  .mblocks = {},
                  .mlog = {},
                  .deletes = std::move(deletes)});
+}
+
+void NamespaceImpl::truncate_content(InodeNumber number, OpenState& state, std::uint64_t size) {
+  if (size == 0) return discard_content(number, state);
+  const std::lock_guard one(state.persist_mutex);
+  if (state.lost) std::rethrow_exception(state.lost);
+  const std::lock_guard content(state.content_lock);
+  const auto writer = state.current_writer();
+  const bool shrinks = size < writer->length();
+  writer->truncate(size);
+  if (!shrinks) return;
+  try {
+    trim_recorded(number, size);
+  } catch (...) {
+    state.lost = std::current_exception();
+    writer->forget_places();
+    throw;
+  }
+}
+
+// Takes out of the tree what an fsync brought into it behind this length.
+void NamespaceImpl::trim_recorded(InodeNumber number, std::uint64_t size) {
+  const ChangeLock lock = begin_change(kSmallRecord, RoomFor::release);
+  Inode& inode = tree_.get(number);
+  if (!inode.extents || inode.size <= size) return;
+  const bool keeps_some = inode.extents->front().file_offset < size;
+  const FileKind kind = keeps_some ? FileKind::write_once : FileKind::empty;
+  const Record record{now(), ContentRecord{number, !keeps_some, {kind, size, {}}}};
+  const std::vector<ObjectId> before = inode.objects();
+  tree_.apply(record);
+  journal_->add({.record = inode.on_media() ? encode(record) : std::vector<std::byte>(),
+                 .mblocks = {},
+                 .mlog = {},
+                 .deletes = missing_objects(before, inode)});
 }
 
 // The last writing handle was closed.
@@ -299,6 +353,8 @@ bool NamespaceImpl::close_writer_now(InodeNumber number, const State& state) noe
 bool NamespaceImpl::commit_now(InodeNumber number, const State& state, Journal::Ticket& ticket) {
   const std::unique_lock one(state->persist_mutex, std::try_to_lock);
   if (!one || state->lost) return false;
+  const std::unique_lock content(state->content_lock, std::try_to_lock);
+  if (!content) return false;
   std::shared_ptr<ContentWriter> writer;  // ends without locks
   std::optional<ChangeLock> lock =
       begin_change_now(kSmallRecord + sizeof(Extent), RoomFor::content, kSmallRecord);
@@ -306,13 +362,13 @@ bool NamespaceImpl::commit_now(InodeNumber number, const State& state, Journal::
   Inode& inode = tree_.get(number);
   const bool simple = !inode.recorded && inode.links > 0 && inode.shadows == 0 && !inode.xattrs;
   if (!simple || !state->writer || state->writers != 1) return false;
-  const std::uint64_t length = state->writer->length();
   std::optional<ContentWriter::Sealed> sealed = state->writer->seal_now();
   if (!sealed) return false;
   try {
-    ticket = record_sealed_locked(inode, *state, length, std::move(*sealed));
+    ticket = record_sealed_locked(inode, *state, std::move(*sealed));
   } catch (...) {
     state->lost = std::current_exception();
+    state->writer->forget_places();
     throw;
   }
   --state->writers;

@@ -15,6 +15,11 @@ class FairMutex {
     const std::lock_guard turn(turnstile_);
     mutex_.lock();
   }
+  // May fail without cause while others come and go.
+  bool try_lock() {
+    const std::unique_lock turn(turnstile_, std::try_to_lock);
+    return turn.owns_lock() && mutex_.try_lock();
+  }
   void unlock() { mutex_.unlock(); }
 
   void lock_shared() {

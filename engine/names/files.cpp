@@ -81,13 +81,21 @@ class FileHandle final : public OpenFile {
     if (kind_ == FileKind::log) {
       if (size != 0) refuse_inode(EPERM, inode_, "a log can only be truncated to 0");
       names_.erase_log(inode_, *state_);
-    } else if (size == 0) {
-      names_.discard_content(inode_, *state_);
-    } else if (const auto writer = state_->current_writer(); size < writer->length()) {
-      refuse_inode(EINVAL, inode_, "a write-once file cannot be truncated to a smaller length");
     } else {
-      writer->declare_length(size);
+      names_.truncate_content(inode_, *state_, size);
     }
+  }
+
+  void allocate(std::uint64_t offset, std::uint64_t length, LengthChange change) override {
+    check_writer();
+    if (kind_ == FileKind::log) refuse_inode(EOPNOTSUPP, inode_, "a log has no space set aside");
+    const SpaceFacts space = names_.space(inode_);
+    if (length / space.block_size > space.blocks) {
+      refuse_inode(ENOSPC, inode_, "the range is larger than its class");
+    }
+    const auto writer = state_->current_writer();
+    writer->set_aside(offset, length);
+    if (change == LengthChange::extend) writer->declare_length(offset + length);
   }
 
   void fsync() override {
@@ -245,9 +253,11 @@ std::unique_ptr<OpenFile> NamespaceImpl::open_locked(Inode& inode, const OpenInt
     refuse_inode(EACCES, inode.number, "is committed: its content cannot change any more");
   }
   const bool starts = intent.write && inode.kind == FileKind::empty && !is_being_written(inode);
-  const bool log =
-      starts && (inode.choice == Choice::mlog || (inode.choice == Choice::none && intent.append));
+  // A length that was declared is no log's.
+  const bool appends = inode.choice == Choice::none && intent.append && inode.size == 0;
+  const bool log = starts && (inode.choice == Choice::mlog || appends);
   const auto writer = starts && !log ? make_writer(inode.media_class) : nullptr;
+  if (writer) writer->declare_length(inode.size);
   if (log && inode.on_media()) {
     ticket = change({now(), ContentRecord{inode.number, true, {FileKind::log, 0, {}}}});
   } else if (log) {
@@ -420,18 +430,13 @@ std::vector<InodeNumber> NamespaceImpl::committed_files() {
 }
 
 const ReadMap* NamespaceImpl::need_read_map(InodeNumber number, OpenState& state) {
-  static const ReadMap empty;
-  if (const ReadMap* map = state.read_map()) return map;
   for (;;) {
+    if (const ReadMap* map = state.read_map()) return map;
     std::vector<std::shared_ptr<DeferredWrite>> deferred;
     {
       const TreeLock lock(tree_mutex_);
-      if (state.writer) {
-        refuse_inode(EAGAIN, number, "is being written: it can be read when it is closed");
-      }
       const Inode& inode = tree_.get(number);
-      if (inode.kind == FileKind::log) return nullptr;
-      if (inode.kind == FileKind::empty) return &empty;
+      if (!is_committed(inode)) return nullptr;
       if (const ReadMap* map = state.read_map()) return map;
       // Looked at together with the writer: it may have committed a moment ago.
       deferred = deferred_writes_of(inode);
@@ -449,14 +454,33 @@ FileKind NamespaceImpl::kind_of(InodeNumber number) {
 
 std::size_t NamespaceImpl::read_content(InodeNumber number, OpenState& state, std::uint64_t offset,
                                         ByteSpan into) {
-  const ReadMap* map = need_read_map(number, state);
-  // A file that was not committed when it was opened may have been left empty and become a log.
-  if (!map) return read_log(number, state, offset, into);
-  if (offset >= map->size) return 0;
-  into = into.first(std::min<std::uint64_t>(into.size(), map->size - offset));
+  for (;;) {
+    if (const ReadMap* map = state.read_map()) return read_mapped(*map, offset, into);
+    {
+      const std::shared_lock content(state.content_lock);
+      if (const auto writer = state.current_writer()) return writer->read(offset, into);
+    }
+    if (const ReadMap* map = need_read_map(number, state)) return read_mapped(*map, offset, into);
+    TreeLock lock(tree_mutex_);
+    const Inode& inode = tree_.get(number);
+    // Opened for writing, or committed, a moment ago.
+    if (is_being_written(inode) || inode.kind == FileKind::write_once) continue;
+    if (inode.kind == FileKind::empty) {
+      return read_mapped({.size = inode.size, .pieces = {}}, offset, into);
+    }
+    // It was not committed when it was opened, was left empty, and has become a log.
+    lock.unlock();
+    return read_log(number, state, offset, into);
+  }
+}
+
+std::size_t NamespaceImpl::read_mapped(const ReadMap& map, std::uint64_t offset,
+                                       ByteSpan into) const {
+  if (offset >= map.size) return 0;
+  into = into.first(std::min<std::uint64_t>(into.size(), map.size - offset));
   const std::uint64_t end = offset + into.size();
   std::uint64_t at = offset;
-  for (auto piece = map->first_at(offset); piece != map->pieces.end() && piece->file_offset < end;
+  for (auto piece = map.first_at(offset); piece != map.pieces.end() && piece->file_offset < end;
        ++piece) {
     const std::uint64_t begin = std::max(at, piece->file_offset);
     const std::uint64_t stop = std::min(end, piece->file_offset + piece->length);
@@ -480,6 +504,7 @@ bool NamespaceImpl::plan_content(InodeNumber number, OpenState& state, std::uint
       if (!is_on_device(tree_.get(number))) return false;
     }
     map = need_read_map(number, state);
+    if (map == nullptr) return false;
   }
   plan.count = 0;
   plan.length = 0;

@@ -107,6 +107,9 @@ struct MetadataFacts {
   std::uint64_t possible_capacity = 0;  // what it could grow to with the free space there is
 };
 
+// Whether a range that space is set aside for becomes part of the file.
+enum class LengthChange : std::uint8_t { keep, extend };
+
 enum class RenameMode { replace, no_replace, exchange };
 
 // Transfers that together give what OpenFile::read() would.
@@ -150,8 +153,8 @@ class OpenFile {
   // The content is committed: it can be cached and mapped.
   virtual bool cacheable() const = 0;
 
-  // Reads at most into.size() bytes; fewer only at the end of the file. EAGAIN while a write-once
-  // file is not committed.
+  // Reads at most into.size() bytes; fewer only at the end of the file. Of a write-once file that
+  // is not committed: what was written so far, by any handle.
   virtual std::size_t read(std::uint64_t offset, ByteSpan into) = 0;
   // Plans the read of `length` bytes at `offset` without waiting and without I/O. `memory` is
   // aligned to kPageSize, and its size a multiple of kPageSize that is not less than `length`. The
@@ -164,8 +167,9 @@ class OpenFile {
   // No lock is taken, but for the first plan of a file since it was opened by anybody.
   virtual bool plan_read(std::uint64_t offset, std::size_t length, ByteSpan memory,
                          ReadPlan& plan) = 0;
-  // Write-once: each byte once, EINVAL otherwise. Log: one record, at the end; with `append` false
-  // EINVAL at any other offset. EBADF when opened for reading. Errors: ENOSPC, EIO, EFBIG.
+  // Write-once: EINVAL for bytes that are on the device already. Log: one record, at the end; with
+  // `append` false EINVAL at any other offset. EBADF when opened for reading. Errors: ENOSPC, EIO,
+  // EFBIG.
   virtual void write(std::uint64_t offset, ConstByteSpan data, bool append) = 0;
   // The same without waiting; see ContentWriter::start_write. Logs always must wait. A transfer is
   // ended with end_write(), once; its outcome (0 or an errno) the request has in common with the
@@ -174,10 +178,15 @@ class OpenFile {
   // Makes room for a write, waiting as write() would, so that start_write() of the same bytes need
   // not wait for it. Errors as write(). Logs need none.
   virtual void reserve(std::uint64_t offset, std::size_t length) = 0;
-  // ftruncate. Write-once being written: to 0 discards, to more declares, otherwise EINVAL. Log: to
-  // 0 erases, otherwise EPERM.
+  // ftruncate. Write-once being written: to 0 discards, to more declares, to less removes the tail,
+  // of which nothing can be written again that was on the device. Log: to 0 erases, otherwise
+  // EPERM.
   virtual void truncate(std::uint64_t size) = 0;
-  // Everything written so far is durable on return, the file's name included.
+  // fallocate: writes to the range do not fail for want of room until the last close. An fsync ends
+  // that for the rest of the zones that were written to. ENOSPC with nothing changed; EOPNOTSUPP of
+  // logs; EBADF when opened for reading.
+  virtual void allocate(std::uint64_t offset, std::uint64_t length, LengthChange change) = 0;
+  // Everything written so far, by any handle, is durable on return, the file's name included.
   virtual void fsync() = 0;
   // A descriptor was closed (there may be others): reports what went wrong so far.
   virtual void flush() = 0;

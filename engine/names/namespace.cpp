@@ -409,14 +409,23 @@ Attributes NamespaceImpl::make_without_content(InodeNumber parent, std::string_v
   return result;
 }
 
-Attributes NamespaceImpl::link(InodeNumber number, InodeNumber parent, std::string_view name) {
-  ChangeLock lock = begin_change(kSmallRecord, RoomFor::names);
-  Inode& directory = tree_.get_directory(parent);
+void NamespaceImpl::check_link(InodeNumber number, InodeNumber parent, std::string_view name) {
   const Inode& inode = tree_.get(number);
   if (inode.is_directory()) refuse(EPERM, name, "a directory has one name");
   if (inode.links == 0) refuse(ENOENT, name, "the file was removed");
-  if (!inode.recorded) refuse(EAGAIN, name, "the file is still being written");
-  check_new_name(directory, name);
+  check_new_name(tree_.get_directory(parent), name);
+}
+
+Attributes NamespaceImpl::link(InodeNumber number, InodeNumber parent, std::string_view name) {
+  check_writable();
+  {
+    const TreeLook lock(tree_mutex_);
+    check_link(number, parent, name);
+  }
+  record_early(number);
+  ChangeLock lock = begin_change(kSmallRecord, RoomFor::names);
+  check_link(number, parent, name);
+  const Inode& inode = tree_.get(number);
   const Journal::Ticket ticket = change({now(), LinkRecord{number, parent, std::string(name)}});
   const Attributes result = describe(inode);
   finish(lock, ticket);
@@ -482,9 +491,6 @@ void NamespaceImpl::check_rename(const Inode& inode, const Inode* target, InodeN
   }
   if (mode == RenameMode::exchange) {
     if (target == nullptr) raise(ENOENT, "rename", "there is nothing to exchange with");
-    if (!inode.recorded || !target->recorded) {
-      raise(EBUSY, "rename", "a file that is being written cannot be exchanged");
-    }
     return;
   }
   if (target == nullptr) return;
@@ -499,6 +505,14 @@ void NamespaceImpl::check_rename(const Inode& inode, const Inode* target, InodeN
 
 void NamespaceImpl::rename(InodeNumber parent, std::string_view name, InodeNumber new_parent,
                            std::string_view new_name, RenameMode mode) {
+  while (const InodeNumber pending = try_rename(parent, name, new_parent, new_name, mode)) {
+    record_early(pending);
+  }
+}
+
+InodeNumber NamespaceImpl::try_rename(InodeNumber parent, std::string_view name,
+                                      InodeNumber new_parent, std::string_view new_name,
+                                      RenameMode mode) {
   const bool lengthens = new_name.size() > name.size();
   ChangeLock lock = begin_change(kSmallRecord, lengthens ? RoomFor::names : RoomFor::release);
   Inode& from = tree_.get_directory(parent);
@@ -507,16 +521,21 @@ void NamespaceImpl::rename(InodeNumber parent, std::string_view name, InodeNumbe
   Inode* target = tree_.find(to.directory->find(new_name));
   if (target == nullptr) check_new_name(to, new_name);
   if (target == &inode && mode != RenameMode::no_replace)
-    return;  // two names of one file: nothing to do
+    return 0;  // two names of one file: nothing to do
   check_rename(inode, target, new_parent, mode);
   if (target != nullptr && mode == RenameMode::exchange && target->is_directory() &&
       tree_.is_below(parent, target->number)) {
     raise(EINVAL, "rename", "a directory cannot be moved below itself");
   }
+  if (mode == RenameMode::exchange) {
+    if (!inode.recorded) return inode.number;
+    if (!target->recorded) return target->number;
+  }
   const RenameRecord record{parent, std::string(name), new_parent, std::string(new_name),
                             mode == RenameMode::exchange};
   finish(lock,
          inode.recorded ? rename_recorded(record, target) : rename_pending(record, inode, target));
+  return 0;
 }
 
 Journal::Ticket NamespaceImpl::rename_recorded(const RenameRecord& record, Inode* target) {

@@ -3,14 +3,14 @@
 // files on their way to the journal), logs.cpp (append-only files), dirty_logs.h (appends that are
 // not durable), xattrs.cpp (extended attributes and policy), space.cpp (what there is room for).
 //
-// Lock order: OpenState::persist_mutex or append_mutex, log_lock, the journal's gate (shared),
-// tree_mutex_, then leaves (Journal's own, pending_mutex_, DirtyLogs', damage_mutex_,
+// Lock order: OpenState::persist_mutex or append_mutex, content_lock or log_lock, the journal's
+// gate (shared), tree_mutex_, then leaves (Journal's own, pending_mutex_, DirtyLogs', damage_mutex_,
 // callback_mutex_). Nothing waits for the device under tree_mutex_, and nothing for the journal
 // under it or the gate. The journal's thread takes none of the locks before the gate.
 //
 // What never waits for the device (all named ..._now, plan_read, start_write, end_write) takes of
-// these only tree_mutex_ and the leaves, tries log_lock, append_mutex and the gate, and takes the
-// locks of ContentWriter and MblockWriter, which are not held during I/O either.
+// these only tree_mutex_ and the leaves, tries content_lock, log_lock, append_mutex and the gate,
+// and takes the locks of ContentWriter and MblockWriter, which are not held during I/O either.
 #pragma once
 
 #include <atomic>
@@ -109,18 +109,19 @@ class NamespaceImpl final : public Namespace {
                            ByteSpan into);
   bool plan_content(InodeNumber inode, OpenState& state, std::uint64_t offset, std::size_t length,
                     ByteSpan memory, ReadPlan& plan);
-  // Writes everything gathered so far and records it; `last`: the file is complete. Returns when it
-  // is queued; the ticket is for Journal::wait.
+  // Writes everything so far to the device and records it; `last`: the file is complete. Returns
+  // when it is queued; the ticket is for Journal::wait.
   Journal::Ticket persist(InodeNumber inode, OpenState& state, bool last);
   void fsync_content(InodeNumber inode, OpenState& state);
   // Forgets what was written, also what was made durable.
   void discard_content(InodeNumber inode, OpenState& state);
+  // As OpenFile::truncate of a write-once file.
+  void truncate_content(InodeNumber inode, OpenState& state, std::uint64_t size);
   // What close() or flush() of a file being written has to tell.
   void check_lost(OpenState& state);
   // The same without waiting; false where that cannot be told now.
   bool check_lost_now(OpenState& state);
-  // fsync of a handle that only reads: what others did to the file is durable on return, but for
-  // what a write-once file that is being written has since its last fsync.
+  // fsync of a handle that only reads: what others did to the file is durable on return.
   void sync_others(InodeNumber inode, OpenState& state);
   void close_handle(InodeNumber inode, const State& state, bool writer) noexcept;
   // False when somebody has to wait: close_handle() does that.
@@ -181,8 +182,12 @@ class NamespaceImpl final : public Namespace {
   CreateRecord new_inode(Inode& parent, std::string_view name, FileKind kind, std::uint32_t mode,
                          mpool::Owner owner);
   Journal::Ticket inherit_policy(InodeNumber inode, const Inode& parent, Journal::Ticket ticket);
+  void check_link(InodeNumber inode, InodeNumber parent, std::string_view name);
   void check_rename(const Inode& inode, const Inode* target, InodeNumber new_parent,
                     RenameMode mode);
+  // Returns an inode that has to be recorded first; 0: renamed.
+  InodeNumber try_rename(InodeNumber parent, std::string_view name, InodeNumber new_parent,
+                         std::string_view new_name, RenameMode mode);
   Journal::Ticket rename_recorded(const RenameRecord& record, Inode* target);
   Journal::Ticket rename_pending(const RenameRecord& record, Inode& inode, Inode* target);
 
@@ -229,9 +234,10 @@ class NamespaceImpl final : public Namespace {
   bool is_on_device(const Inode& inode);
   std::unique_ptr<const ReadMap> make_read_map(const Inode& inode);
   ReadMap::Piece make_piece(const Extent& extent, const ObjectRecord& mblock) const;
-  // Null: it has become a log. EAGAIN while it is being written. What of the content is in memory
-  // only is written out first.
+  // The map of a file that cannot change any more; null: it is none. What of the content is in
+  // memory only is written out first.
   const ReadMap* need_read_map(InodeNumber inode, OpenState& state);
+  std::size_t read_mapped(const ReadMap& map, std::uint64_t offset, ByteSpan into) const;
 
   // commits.cpp
   Journal::Ticket record_pending(Inode& inode, Change change);
@@ -241,11 +247,12 @@ class NamespaceImpl final : public Namespace {
   template <typename Step>
   void attempt_close(InodeNumber inode, const Step& step) noexcept;
   bool vanish(InodeNumber inode, const OpenState& state);
-  Journal::Ticket record_sealed(InodeNumber inode, OpenState& state, std::uint64_t length,
-                                ContentWriter::Sealed sealed);
+  Journal::Ticket record_sealed(InodeNumber inode, OpenState& state, ContentWriter::Sealed sealed);
   // The same with the locks of a change held.
-  Journal::Ticket record_sealed_locked(Inode& inode, OpenState& state, std::uint64_t length,
+  Journal::Ticket record_sealed_locked(Inode& inode, OpenState& state,
                                        ContentWriter::Sealed sealed);
+  void record_early(InodeNumber inode);
+  void trim_recorded(InodeNumber inode, std::uint64_t size);
   bool commit_now(InodeNumber inode, const State& state, Journal::Ticket& ticket);
   void tell_committed(InodeNumber inode);
   ChangeLock begin_recording(InodeNumber inode, std::size_t extents);

@@ -69,6 +69,10 @@ class OpenState {
   // What was written and is lost, because it could not be recorded: every fsync and close of the
   // file tells. Guarded by persist_mutex.
   std::exception_ptr lost;
+  // Reading what is not committed shares it. What may give up mblocks that were written has it
+  // alone: discarding, truncating, and a seal until its mblocks are recorded. Comes after
+  // persist_mutex and before the gate.
+  FairMutex content_lock;
   std::mutex append_mutex;  // orders writes at the end; taken with no other lock held
 
   // Where the name of an inode that is not recorded is.

@@ -86,6 +86,13 @@ void Replay::apply_orphans(const OrphanRecord& record) {
 
 void Replay::apply_content(const ContentRecord& content, const Record& record) {
   const Inode* inode = tree_.find(content.inode);
+  if (inode != nullptr && cuts(content, *inode)) {
+    const std::vector<ObjectId> objects = inode->objects();
+    tree_.apply(record);
+    for (const ObjectId object : missing_objects(objects, *inode))
+      bury(object);
+    return;
+  }
   const Extents before = inode != nullptr ? inode->extents : nullptr;
   if (!content.replace || before == nullptr) {
     check_free(content.content.extents, content.inode);

@@ -29,6 +29,13 @@ void check_pieces(const ContentRecord& record, const std::vector<Extent>& extent
   if (end > record.content.size) misfit("CONTENT", record.inode, "would have bytes past its end");
 }
 
+// What lies behind the end of the file goes.
+void cut(std::vector<Extent>& extents, std::uint64_t size) {
+  std::erase_if(extents, [&](const Extent& extent) { return extent.file_offset >= size; });
+  for (Extent& extent : extents)
+    extent.length = std::min(extent.length, size - extent.file_offset);
+}
+
 // The extents that the record gives an inode.
 std::vector<Extent> extents_after(const Inode& inode, const ContentRecord& record) {
   std::vector<Extent> extents;
@@ -37,6 +44,7 @@ std::vector<Extent> extents_after(const Inode& inode, const ContentRecord& recor
       misfit("CONTENT", record.inode, "has content of another kind");
     }
     extents = *inode.extents;
+    if (cuts(record, inode)) cut(extents, record.content.size);
   }
   extents.insert(extents.end(), record.content.extents.begin(), record.content.extents.end());
   if (record.content.kind == FileKind::write_once) {
@@ -60,6 +68,20 @@ CreateRecord create_record(const Inode& inode, InodeNumber parent, const std::st
 }
 
 }  // namespace
+
+bool cuts(const ContentRecord& record, const Inode& inode) {
+  return !record.replace && record.content.extents.empty() && inode.extents &&
+         inode.kind == FileKind::write_once && record.content.size < inode.size;
+}
+
+std::vector<ObjectId> missing_objects(const std::vector<ObjectId>& before, const Inode& inode) {
+  const std::vector<ObjectId> kept = inode.objects();
+  const std::unordered_set<ObjectId> all(kept.begin(), kept.end());
+  std::vector<ObjectId> missing;
+  std::ranges::copy_if(before, std::back_inserter(missing),
+                       [&](ObjectId object) { return !all.contains(object); });
+  return missing;
+}
 
 InodeNumber Directory::find(std::string_view name) const {
   const auto it = by_name_.find(name);

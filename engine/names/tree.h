@@ -85,6 +85,11 @@ struct Inode {
   void set_extents(std::vector<Extent> next);
 };
 
+// The record makes a write-once file shorter: its extents end where it does.
+bool cuts(const ContentRecord& record, const Inode& inode);
+// Those of `before` that are not objects of the inode.
+std::vector<ObjectId> missing_objects(const std::vector<ObjectId>& before, const Inode& inode);
+
 // Not thread-safe: Namespace guards it.
 class Tree {
  public:

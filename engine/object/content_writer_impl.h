@@ -1,11 +1,13 @@
-// The inside of ContentWriter: content_writer.cpp (writing, sealing), started_write.cpp (writes
-// that do not wait).
+// The inside of ContentWriter: content_writer.cpp (writing, the calls), started_write.cpp (writes
+// that do not wait), content_pages.cpp (pages in memory), content_windows.cpp (mblocks),
+// content_reader.cpp (reading), content_end.cpp (sealing, truncating, discarding).
 #pragma once
 
 #include <algorithm>
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -14,91 +16,56 @@
 #include <vector>
 
 #include "engine/object/content_writer.h"
+#include "engine/object/held_pages.h"
+#include "engine/object/write_memory.h"
 
 namespace mpool {
+
+inline constexpr std::uint64_t kMaxContentLength = std::numeric_limits<std::int64_t>::max();
 
 inline std::uint64_t page_of(std::uint64_t offset) {
   return round_down(offset, kPageSize);
 }
 
-// Gathering buffers that nobody uses, of all files: fresh memory costs more than filling it. A leaf
-// among locks.
-class SpareBuffers {
- public:
-  AlignedBuffer take() {
-    {
-      const std::lock_guard lock(mutex_);
-      if (!spares_.empty()) {
-        AlignedBuffer buffer = std::move(spares_.back());
-        spares_.pop_back();
-        return buffer;
-      }
-    }
-    return AlignedBuffer(ContentWriter::kGatherSize);
-  }
-  void give(AlignedBuffer buffer) {
-    if (buffer.empty()) return;
-    const std::lock_guard lock(mutex_);
-    if (spares_.size() < kMaxSpares) spares_.push_back(std::move(buffer));
-  }
-
- private:
-  static constexpr std::size_t kMaxSpares = 8;
-  std::mutex mutex_;
-  std::vector<AlignedBuffer> spares_;
-};
-
-SpareBuffers& spare_buffers();
-
-// A write claims its range in fresh_ and is cut in pieces; each goes to gather_ or straight to the
-// device: page-aligned ones that are large or do not go on where a write ended. What is gathered
-// leaves when the piece of kGatherSize is full or a write to be gathered comes that does not go on
-// where it ends: whole pages to the device, ragged ends to pages_, where a page waits for its other
-// bytes. start_write() does of this what needs no I/O but one transfer.
+// Every byte of the file that was written is in one of three places:
+// - held_: pages in memory. Small writes go there; whole pieces leave for the device when the file
+//   has more than memory_ allows it (the oldest first, but for the first one), and when memory is
+//   short;
+// - an mblock of windows_: large aligned writes go there at once. A page of which only a part was
+//   written is written out with zeros for the rest, and read back into held_ for further bytes;
+// - sealed_places_: mblocks of earlier seals.
 //
 // mutex_ guards everything; it is released during I/O and allocation (Unlocked). Meanwhile
-// - users_ counts the writes under way; drain, seal and discard (Exclusive) wait until
-// there are
-//   none and hold off new ones;
-// - a page of pages_ with `busy` is under I/O and left alone by all others (await a change). A page
-// that
-//   was gathered whole is in one hand only, because every byte comes once;
+// - users_ counts the reads, writes and write-outs under way; drain, seal, truncate and discard
+//   (Exclusive) wait until there are none and hold off new ones;
+// - the pages of busy_ belong to one thread or transfer: all others wait until they are free. A
+//   byte is entered in fresh_ when it is in its place, or its page is busy;
 // - a window without a writer is being allocated.
-// Nobody waits while owing others something: a thread with a busy page or an allocation does just
-// that.
-struct ContentWriter::Impl {
+// A thread with busy pages waits for nothing but I/O, an allocation and memory; a relief of memory
+// passes over busy pieces. So no two threads wait for each other.
+struct ContentWriter::Impl final : WriteMemory::Holder,
+                                   std::enable_shared_from_this<ContentWriter::Impl> {
   using Lock = std::unique_lock<std::mutex>;
+  using Range = HeldPages::Range;
 
-  Impl(std::uint64_t zone_size, Allocate allocate)
-      : zone_size_(zone_size), allocate_(std::move(allocate)) {}
+  Impl(std::uint64_t zone_size, Allocate allocate, WriteMemory& memory)
+      : zone_size_(zone_size), allocate_(std::move(allocate)), memory_(memory) {}
+  ~Impl() override { memory_.give(accounted_); }
 
   // Where the pages of [base, limit) of the file go: to byte (page - base) of the mblock.
   struct Window {
     std::uint64_t limit = 0;
     std::unique_ptr<MblockWriter> writer;
+    bool set_aside = false;  // a seal that is not the last one keeps it when it is unused
   };
+  using Windows = std::map<std::uint64_t, Window>;  // base -> window; disjoint
 
-  // Bytes [begin, end) of the file, inside one piece of kGatherSize; byte o lies at o %
-  // kGatherSize.
-  struct Gathered {
-    AlignedBuffer buffer;
-    std::uint64_t begin = 0;
-    std::uint64_t end = 0;
-    bool empty() const { return begin == end; }
-    ConstByteSpan bytes(std::uint64_t from, std::uint64_t to) const {
-      return buffer.span(from % kGatherSize, to - from);
-    }
-    // Its whole pages; before and behind them are the ragged ends.
-    std::uint64_t pages_begin() const { return std::min(round_up(begin, kPageSize), end); }
-    std::uint64_t pages_end() const { return std::max(page_of(end), pages_begin()); }
-  };
-
-  // A page of which some bytes came.
-  struct PartialPage {
-    AlignedBuffer buffer;    // empty: on the device (spilled)
-    std::size_t filled = 0;  // bytes that came, or that an earlier seal took
-    std::uint64_t age = 0;   // key in by_age_ while in memory and not busy
-    bool busy = false;
+  // Where sealed bytes lie.
+  struct Place {
+    std::uint64_t length = 0;
+    Device* device = nullptr;
+    std::uint64_t device_offset = 0;
+    std::shared_ptr<DeferredWrite> deferred;
   };
 
   // Releases the lock while it lives.
@@ -113,7 +80,7 @@ struct ContentWriter::Impl {
     Lock& lock_;
   };
 
-  // Counts a write under way. The lock is held at both ends.
+  // Counts a read or write under way. The lock is held at both ends.
   class User {
    public:
     explicit User(Impl& impl) : impl_(impl) { ++impl_.users_; }
@@ -127,7 +94,22 @@ struct ContentWriter::Impl {
     Impl& impl_;
   };
 
-  // Alone: no write under way, none begins. The lock is held at both ends.
+  // Pages that were not busy are. The lock is held at both ends.
+  class Busy {
+   public:
+    Busy(Impl& impl, Range pages) : impl_(impl), pages_(pages) {
+      impl_.busy_.insert(pages_.begin, pages_.end);
+    }
+    ~Busy() { impl_.release_busy(pages_); }
+    Busy(const Busy&) = delete;
+    Busy& operator=(const Busy&) = delete;
+
+   private:
+    Impl& impl_;
+    const Range pages_;
+  };
+
+  // Alone: no read or write under way, none begins. The lock is held at both ends.
   class Exclusive {
    public:
     Exclusive(Impl& impl, Lock& lock) : impl_(impl) {
@@ -146,14 +128,15 @@ struct ContentWriter::Impl {
     Impl& impl_;
   };
 
-  void write(std::uint64_t offset, ConstByteSpan data);
-  StartedWrite start_write(std::uint64_t offset, ConstByteSpan data);
-  void reserve(std::uint64_t offset, std::size_t length);
-  void end_write(StartedWrite& write, int error);
-  void drain(Lock& lock);
-  Sealed seal(Lock& lock, bool last);
-  void discard(Lock& lock);
-  std::uint64_t length() const { return std::max({fresh_.end(), sealed_.end(), declared_length_}); }
+  static Range pages_of(std::uint64_t offset, std::size_t length) {
+    return {page_of(offset), round_up(offset + length, kPageSize)};
+  }
+  bool is_busy(Range pages) const { return busy_.overlaps(pages.begin, pages.end); }
+  void release_busy(Range pages) {
+    busy_.erase(pages.begin, pages.end);
+    if (waiting_ > 0) changed_.notify_all();
+  }
+  void wait_until_idle(Lock& lock, Range pages);
 
   // Runs `body`; its failure is kept.
   template <typename Body>
@@ -173,74 +156,107 @@ struct ContentWriter::Impl {
     if (!failure_) failure_ = std::current_exception();
     changed_.notify_all();
   }
-  // Waits until another thread changed something.
-  void await_change(Lock& lock) {
-    changed_.wait(lock);
-    check_failure();
-  }
 
+  // content_writer.cpp
+  void write(std::uint64_t offset, ConstByteSpan data);
+  void reserve(std::uint64_t offset, std::size_t length);
+  std::uint64_t length() const { return std::max({fresh_.end(), sealed_.end(), declared_length_}); }
   void check_range(std::uint64_t offset, std::size_t length) const;
   void check_unwritten(std::uint64_t offset, std::size_t length) const;
-  void claim(std::uint64_t offset, std::size_t length);
-  void open_windows(Lock& lock, std::uint64_t offset, std::size_t length);
-  void drop_unused_windows(Lock& lock);
-  bool goes_on(std::uint64_t offset) const;
+  bool is_sequential(std::uint64_t offset) const;
   bool is_direct(std::uint64_t offset, std::size_t length, bool sequential) const;
-  bool continues_gathering(std::uint64_t offset) const {
-    return !gather_.empty() && gather_.end == offset;
-  }
-
   std::size_t put(Lock& lock, std::uint64_t offset, ConstByteSpan data, bool sequential);
-  Gathered take_gathered();
-  bool is_deferrable() const;
-  AlignedBuffer gathered_pages() const;
-  void defer_gathered(Lock& lock);
-  bool defer_all_now();
-  std::size_t gather(std::uint64_t offset, ConstByteSpan data);
-  void put_out(Lock& lock, Gathered gathered);
-  StartedWrite start_direct(std::uint64_t offset, ConstByteSpan data);
-  StartedWrite start_gathering(Lock& lock, std::uint64_t offset, ConstByteSpan data);
-  StartedWrite transfer_of(std::uint64_t offset, ConstByteSpan pages);
-  bool has_room_for_ends(const Gathered& gathered) const;
-  bool has_room_for_part(std::uint64_t offset, std::size_t length) const;
-  void put_ends(Lock& lock, const Gathered& gathered);
-  void put_partial(Lock& lock, std::uint64_t offset, ConstByteSpan data);
-  PartialPage& page_in_memory(Lock& lock, std::uint64_t page);
-  void write_partial(Lock& lock, std::uint64_t number, PartialPage& page);
-  void spill_oldest(Lock& lock);
-  std::size_t sealed_bytes(std::uint64_t page) const;
+  void note_written(std::uint64_t offset, std::size_t length);
 
+  // started_write.cpp
+  StartedWrite start_write(std::uint64_t offset, ConstByteSpan data);
+  StartedWrite start_direct(std::uint64_t offset, ConstByteSpan data);
+  StartedWrite start_holding(std::uint64_t offset, ConstByteSpan data);
+  StartedWrite transfer_of(std::uint64_t offset, ConstByteSpan pages);
+  StartedWrite evict_as_transfer(Range needed);
+  bool take_room(Range range, bool whole);
+  void end_write(StartedWrite& write, int error);
+
+  // content_pages.cpp
+  bool needs_read_back(std::uint64_t page) const;
+  bool needs_read_back(Range range) const;
+  bool wants_whole_piece(std::uint64_t offset) const;
+  void hold(std::uint64_t offset, ConstByteSpan data);
+  void make_room(Lock& lock, Range range);
+  void read_back(Lock& lock, std::uint64_t page);
+  bool can_leave(Range piece, Range needed) const;
+  bool evict_oldest(Lock& lock, Range needed);
+  void write_out(Lock& lock, Range pages);
+  void forget_piece(Range piece);
+  void account();
+  void write_out_idle() noexcept override;
+
+  // content_windows.cpp
   void write_pages(Lock& lock, std::uint64_t offset, ConstByteSpan pages);
-  std::pair<const std::uint64_t, Window>& window_of(Lock& lock, std::uint64_t page);
-  std::pair<const std::uint64_t, Window>* open_window_at(std::uint64_t page);
+  void open_windows(Lock& lock, std::uint64_t offset, std::uint64_t length);
+  void set_aside(std::uint64_t offset, std::uint64_t length);
+  Windows::value_type& window_of(Lock& lock, std::uint64_t page);
+  Windows::value_type* open_window_at(std::uint64_t page);
   bool windows_open(std::uint64_t offset, std::size_t length);
-  std::pair<const std::uint64_t, Window>& open_window(Lock& lock, std::uint64_t page);
+  Windows::value_type& open_window(Lock& lock, std::uint64_t page);
   std::uint64_t base_for(std::uint64_t page) const;
-  void add_extents(std::uint64_t base, const Window& window, bool last,
+  bool is_used(const Windows::value_type& window) const;
+  std::vector<std::unique_ptr<MblockWriter>> take_unused_windows(bool last);
+
+  // content_reader.cpp
+  struct DeviceRead {
+    Device* device;
+    std::uint64_t offset;
+    ByteSpan into;
+    std::shared_ptr<DeferredWrite> deferred;
+  };
+  std::size_t read(std::uint64_t offset, ByteSpan into);
+  void collect_fresh(std::uint64_t offset, ByteSpan into, std::vector<DeviceRead>& reads);
+  void collect_unheld(std::uint64_t offset, ByteSpan into, std::vector<DeviceRead>& reads);
+  void collect_sealed(std::uint64_t offset, ByteSpan into, std::vector<DeviceRead>& reads) const;
+
+  // content_end.cpp
+  void drain(Lock& lock);
+  bool is_deferrable() const;
+  AlignedBuffer deferrable_pages() const;
+  void defer_end(Lock& lock);
+  bool defer_all_now();
+  Sealed seal(Lock& lock, bool last);
+  void add_extents(const Windows::value_type& window, bool last,
                    std::vector<Extent>& extents) const;
+  void note_places(const MblockWriter& writer, std::vector<Extent>::const_iterator first,
+                   std::vector<Extent>::const_iterator last);
+  void truncate(Lock& lock, std::uint64_t length);
+  void cut_places(std::uint64_t length);
+  void discard(Lock& lock);
 
   const std::uint64_t zone_size_;
   const Allocate allocate_;
+  WriteMemory& memory_;
 
   std::mutex mutex_;
-  std::condition_variable changed_;  // users_, exclusive_, failure_, a page, a window
+  std::condition_variable changed_;  // users_, exclusive_, failure_, busy_, a window
   std::size_t users_ = 0;
+  std::size_t waiting_ = 0;  // threads that wait for busy pages
   bool exclusive_ = false;
   bool ended_ = false;  // seal(true) was there
   std::exception_ptr failure_;
 
-  RangeSet fresh_;   // bytes claimed since the last seal
+  RangeSet busy_;    // pages
+  RangeSet fresh_;   // bytes written since the last seal
+  RangeSet soft_;    // of them, those that never left the memory: they can be overwritten
   RangeSet sealed_;  // bytes of earlier seals
+  RangeSet cut_;     // bytes that were cut off when they were on the device
   std::uint64_t declared_length_ = 0;
-
   std::uint64_t last_end_ = 0;  // where the last write ended
 
-  Gathered gather_;
-  std::map<std::uint64_t, PartialPage> pages_;     // by offset in the file
-  std::map<std::uint64_t, std::uint64_t> by_age_;  // age -> page
-  std::uint64_t next_age_ = 0;
-  std::map<std::uint64_t, Window> windows_;  // base -> window; disjoint
-  std::optional<std::uint64_t> next_zone_;   // after the last mblock
+  HeldPages held_;
+  std::size_t accounted_ = 0;  // bytes of memory_ that were taken for held_
+  bool entered_ = false;       // in memory_
+
+  Windows windows_;
+  std::optional<std::uint64_t> next_zone_;        // after the last mblock
+  std::map<std::uint64_t, Place> sealed_places_;  // by offset in the file
 };
 
 }  // namespace mpool

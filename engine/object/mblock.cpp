@@ -94,6 +94,16 @@ void MblockWriter::wrote(std::uint64_t offset, std::size_t length) {
   written_.unite(offset, offset + length);
 }
 
+bool MblockWriter::has(std::uint64_t offset, std::uint64_t length) const {
+  const std::lock_guard lock(mutex_);
+  return written_.contains(offset, offset + length);
+}
+
+void MblockWriter::forget_from(std::uint64_t offset) {
+  const std::lock_guard lock(mutex_);
+  written_.erase(offset, std::max(offset, written_.end()));
+}
+
 void MblockWriter::read(std::uint64_t offset, ByteSpan pages) const {
   {
     std::lock_guard lock(mutex_);
@@ -140,20 +150,22 @@ void read_mblock(const Pool& pool, const ObjectRecord& mblock, std::uint64_t off
   if (!pool.has_class(mblock.media_class)) {
     raise(EIO, subject(pool, mblock), "the {} device is missing", to_string(mblock.media_class));
   }
-  Device& device = pool.device(mblock.media_class);
-  const std::uint64_t start = pool.offset_of(mblock);
+  read_bytes(pool.device(mblock.media_class), pool.offset_of(mblock) + offset, into);
+}
+
+void read_bytes(Device& device, std::uint64_t offset, ByteSpan into) {
   // Whole pages go straight to the caller's memory where they fall on pages of it; else all is
   // bounced.
   const std::size_t head =
       std::min<std::uint64_t>(round_up(offset, kPageSize) - offset, into.size());
   const std::size_t middle = round_down(into.size() - head, kPageSize);
   if (middle == 0 || !page_aligned(into.data() + head)) {
-    read_bounced(device, start + offset, into);
+    read_bounced(device, offset, into);
     return;
   }
-  read_bounced(device, start + offset, into.first(head));
-  device.read(start + offset + head, into.subspan(head, middle));
-  read_bounced(device, start + offset + head + middle, into.subspan(head + middle));
+  read_bounced(device, offset, into.first(head));
+  device.read(offset + head, into.subspan(head, middle));
+  read_bounced(device, offset + head + middle, into.subspan(head + middle));
 }
 
 ObjectId store_mblock(Pool& pool, const Placement& placement, ConstByteSpan content) {

@@ -32,6 +32,8 @@ class MblockWriter {
   ObjectId id() const { return object_.id; }
   std::uint64_t first_zone() const { return object_.layout.first_zone; }
   std::uint64_t capacity() const { return capacity_; }
+  // Where its first byte lies on device().
+  std::uint64_t device_offset() const { return pool_.offset_of(object_); }
 
   // Writes whole pages at a page-aligned offset. EINVAL when the range is not aligned or not inside
   // the capacity; EIO and others from the device.
@@ -49,8 +51,12 @@ class MblockWriter {
   bool defer_now(std::uint64_t offset, AlignedBuffer& pages);
   // Null: nothing is deferred.
   const std::shared_ptr<DeferredWrite>& deferred() const { return deferred_; }
+  // Whether all of these bytes were written.
+  bool has(std::uint64_t offset, std::uint64_t length) const;
   // Reads back whole pages that were written.
   void read(std::uint64_t offset, ByteSpan pages) const;
+  // The pages from there on count as not written.
+  void forget_from(std::uint64_t offset);
 
   // Fills the gaps and fixes the written length. Returns the object for Pool::commit, which the
   // caller calls after flushing the device (several mblocks share both). Nothing can be written
@@ -74,6 +80,9 @@ class MblockWriter {
 // length (EINVAL outside it; EIO without its device); what is not page-aligned goes through a
 // bounce buffer. Thread-safe.
 void read_mblock(const Pool& pool, const ObjectRecord& mblock, std::uint64_t offset, ByteSpan into);
+
+// Reads any bytes of a device; what is not page-aligned goes through a bounce buffer.
+void read_bytes(Device& device, std::uint64_t offset, ByteSpan into);
 
 // Writes, flushes and commits a whole mblock from memory (tests, tools): returns its id.
 ObjectId store_mblock(Pool& pool, const Placement& placement, ConstByteSpan content);

@@ -76,8 +76,12 @@ template <typename Reply>
 void reply_open_file(fuse_req_t request, OpenedFile& file, Privileges privileges,
                      const mpool::OpenIntent& intent, NativeEntry& native, fuse_file_info& info,
                      Reply&& reply) {
-  OpenFiles& open_files = file_system_of(request).open_files;
+  FileSystem& file_system = file_system_of(request);
+  OpenFiles& open_files = file_system.open_files;
   set_caching(*file, native.backing_id() != 0, info);
+  if (intent.read && !file->cacheable() && file->kind() == mpool::FileKind::write_once) {
+    file_system.notifier->note_early_reader(file->inode());
+  }
   // Closing a descriptor that only reads tells us nothing.
   info.noflush = intent.write ? 0 : 1;
   RequestContext::current().set_backing_id(native.backing_id());
@@ -300,20 +304,19 @@ void op_fsync(fuse_req_t request, fuse_ino_t inode, int, fuse_file_info* info) {
   });
 }
 
-// Declares the length, as ftruncate does; space is never set aside. Without this,
-// posix_fallocate(3) would write zeros all over a write-once file.
+// Sets space aside. posix_fallocate(3) writes zeros all over the file where this is refused with
+// EOPNOTSUPP, so mode 0 is not, but for logs.
 void op_fallocate(fuse_req_t request, fuse_ino_t inode, int mode, off_t offset, off_t length,
                   fuse_file_info* info) {
-  answer(request, "fallocate", inode, [&](FileSystem& file_system) {
-    Handle& handle = handle_of(*info);
-    if (mode != 0 || handle.file().kind() == mpool::FileKind::log) {
-      mpool::raise(EOPNOTSUPP, "fallocate", "only the length of a write-once file can be set");
+  answer(request, "fallocate", inode, [&](FileSystem&) {
+    if ((mode & ~FALLOC_FL_KEEP_SIZE) != 0) {
+      mpool::raise(EOPNOTSUPP, "fallocate", "mode {:#x}: space can only be set aside", mode);
     }
     if (length > std::numeric_limits<off_t>::max() - offset) {
       mpool::raise(EFBIG, "fallocate", "offset {} and length {}", offset, length);
     }
-    const std::uint64_t end = checked_offset(offset + length);
-    if (end > file_system.names.attributes(inode).size) handle.file().truncate(end);
+    const auto change = mode == 0 ? mpool::LengthChange::extend : mpool::LengthChange::keep;
+    handle_of(*info).file().allocate(checked_offset(offset), checked_offset(length), change);
     fuse_reply_err(request, 0);
   });
 }

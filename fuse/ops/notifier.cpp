@@ -23,9 +23,12 @@ void log_unexpected(const char* what, std::uint64_t inode, int result) {
   spdlog::warn("{} of inode {}: the kernel refused: {}", what, inode, mpool::errno_text(-result));
 }
 
-void invalidate_attributes(fuse_session* session, std::uint64_t inode) {
-  // A negative offset leaves the pages alone.
-  log_unexpected("invalidation", inode, fuse_lowlevel_notify_inval_inode(session, inode, -1, 0));
+// From which byte of the file on pages go, too; a negative offset leaves them alone.
+constexpr off_t kNoPages = -1;
+constexpr off_t kAllPages = 0;
+
+void invalidate(fuse_session* session, std::uint64_t inode, off_t pages) {
+  log_unexpected("invalidation", inode, fuse_lowlevel_notify_inval_inode(session, inode, pages, 0));
 }
 
 }  // namespace
@@ -51,8 +54,20 @@ void Notifier::post(std::function<void()> task) {
   changed_.notify_all();
 }
 
-void Notifier::attributes_changed(std::uint64_t inode) {
-  post([this, inode] { invalidate_attributes(session_, inode); });
+void Notifier::content_committed(std::uint64_t inode) {
+  post([this, inode] {
+    bool had_readers = false;
+    {
+      const std::lock_guard lock(mutex_);
+      had_readers = early_read_.erase(inode) > 0;
+    }
+    invalidate(session_, inode, had_readers ? kAllPages : kNoPages);
+  });
+}
+
+void Notifier::note_early_reader(std::uint64_t inode) {
+  const std::lock_guard lock(mutex_);
+  early_read_.insert(inode);
 }
 
 void Notifier::entries_changed(std::uint64_t directory) noexcept {
@@ -107,7 +122,7 @@ void Notifier::run() {
     if (!directories_.empty() && Clock::now() >= directories_due_) {
       tasks.push_back([this, directories = std::exchange(directories_, {})] {
         for (const std::uint64_t directory : directories)
-          invalidate_attributes(session_, directory);
+          invalidate(session_, directory, kNoPages);
       });
     }
     for (auto& task : tasks) {

@@ -28,8 +28,12 @@ class Notifier {
   explicit Notifier(fuse_session* session);
   ~Notifier();
 
-  // Attributes of the inode are stale.
-  void attributes_changed(std::uint64_t inode);
+  // The content of the inode was committed: its attributes are stale, and pages if it had readers
+  // before.
+  void content_committed(std::uint64_t inode);
+  // A file that is being written is opened for reading. A mapping keeps a page that was read while
+  // a write to it was under way.
+  void note_early_reader(std::uint64_t inode);
   // Entries of a directory were changed by a request. The kernel knows, but takes an answer about
   // the directory for true that was on its way before: it is told kDirectoryTime later, once for
   // all changes of that time.
@@ -57,6 +61,7 @@ class Notifier {
   std::condition_variable changed_;
   std::vector<std::function<void()>> queue_;
   std::unordered_set<std::uint64_t> directories_;  // whose entries changed
+  std::unordered_set<std::uint64_t> early_read_;   // inodes that had readers before their commit
   Clock::time_point directories_due_;              // when there are any
   bool finished_ = false;
   bool busy_ = false;

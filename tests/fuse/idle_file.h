@@ -25,6 +25,7 @@ class IdleFile : public mpool::OpenFile {
   mpool::StartedWrite start_write(std::uint64_t, mpool::ConstByteSpan, bool) override { return {}; }
   void reserve(std::uint64_t, std::size_t) override {}
   void truncate(std::uint64_t) override {}
+  void allocate(std::uint64_t, std::uint64_t, mpool::LengthChange) override {}
   void fsync() override {}
   void flush() override {}
   bool flush_now() override { return true; }

@@ -10,6 +10,7 @@
 #include "engine/base/error.h"
 #include "engine/device/io_ring.h"
 #include "engine/object/content_writer.h"
+#include "engine/object/held_pages.h"
 #include "tests/engine/pool/pool_support.h"
 #include "tests/support/error_of.h"
 
@@ -39,6 +40,13 @@ class WriteBehindTest : public testing::Test {
     return mpool::test::error_of([this] { writer_->drain(); });
   }
 
+  std::shared_ptr<mpool::ContentWriter> make_writer(mpool::WriteMemory& memory) {
+    const auto allocate = [this](std::optional<std::uint64_t> near) {
+      return std::make_unique<mpool::MblockWriter>(*pool_, mpool::Placement{.near = near});
+    };
+    return std::make_shared<mpool::ContentWriter>(kZoneSize, allocate, memory);
+  }
+
   std::byte byte_at(std::uint64_t offset) {
     mpool::AlignedBuffer page(kPageSize);
     device_->read(mpool::round_down(offset, kPageSize), page.span());
@@ -62,10 +70,10 @@ class WriteBehindTest : public testing::Test {
   mpool::test::MemoryDevice* const device_ = new mpool::test::MemoryDevice(
       "device0", mpool::test::create(options(), 64 * mpool::test::kMiB));
   std::unique_ptr<mpool::Pool> pool_ = mpool::Pool::activate(one(device_), {.mdc_count = 2});
-  std::shared_ptr<mpool::ContentWriter> writer_ =
-      std::make_shared<mpool::ContentWriter>(kZoneSize, [this](std::optional<std::uint64_t> near) {
-        return std::make_unique<mpool::MblockWriter>(*pool_, mpool::Placement{.near = near});
-      });
+  // Pages that come in no order are transferred.
+  mpool::WriteMemory no_memory_{64 * mpool::test::kMiB, 0};
+  mpool::WriteMemory little_memory_{64 * mpool::test::kMiB, 2 * mpool::HeldPages::kPieceSize};
+  std::shared_ptr<mpool::ContentWriter> writer_ = make_writer(no_memory_);
   mpool::IoRing ring_{8, 64};
   WriteBehind behind_{ring_};
   mpool::AlignedBuffer data_ = mpool::AlignedBuffer::zeroed(WriteBehind::kMaxSize + kPageSize);
@@ -157,10 +165,12 @@ TEST_F(WriteBehindTest, WhatIsAbandonedHasFailed) {
 }
 
 TEST_F(WriteBehindTest, WhatWasGatheredIsNotCopied) {
-  // Small ones in order are gathered; the one that fills the buffer is the transfer.
+  // Small ones are held; a piece that has to leave for the last one is the transfer.
   constexpr std::size_t kPart = 64u << 10;
+  writer_ = make_writer(little_memory_);
+  writer_->reserve(0, kZoneSize);
   mpool::StartedWrite write;
-  for (std::uint64_t at = 0; at < mpool::ContentWriter::kGatherSize; at += kPart) {
+  for (std::uint64_t at = 0; at <= little_memory_.max_per_file(); at += kPart) {
     write = writer_->start_write(at, data_.span(0, kPart));
   }
   ASSERT_EQ(write.kind, mpool::StartedWrite::Kind::transfer);

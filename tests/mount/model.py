@@ -106,20 +106,39 @@ class Model(unittest.TestCase):
             if node is None:
                 node = directory[name] = File(log=False)
             # Truncated, an existing log is empty and still a log.
-            self.write_pieces(path / name, flags, self.pieces(data, ordered=node.log))
+            self.write_pieces(path / name, flags, self.pieces(data, ordered=node.log), node.log)
             node.data = data
 
-    def write_pieces(self, path, flags, pieces):
+    def write_pieces(self, path, flags, pieces, is_log):
         file = os.open(path, flags, 0o644)
         try:
+            written = bytearray()
             # Each fsync may start a further mblock, so there are few of them.
             synced = self.choice.randrange(4 * max(1, len(pieces)))
+            read = self.choice.randrange(4 * max(1, len(pieces)))
             for number, (begin, piece) in enumerate(pieces):
                 self.assertEqual(os.pwrite(file, piece, begin), len(piece))
+                written.extend(bytes(max(0, begin + len(piece) - len(written))))
+                written[begin:begin + len(piece)] = piece
                 if number == synced:
-                    os.fsync(file)
+                    self.sync_by_any(file, path)
+                if number == read:
+                    self.assertEqual(path.read_bytes(), written, path)
+            if not is_log and self.choice.random() < 0.2:
+                os.pwrite(file, b"to be cut off", len(written) + 1000)
+                os.ftruncate(file, len(written))
+                self.assertEqual(path.read_bytes(), written, path)
         finally:
             os.close(file)
+
+    def sync_by_any(self, file, path):
+        """fsync through the descriptor that wrote, or one that only reads"""
+        if self.choice.random() < 0.5:
+            os.fsync(file)
+            return
+        reader = os.open(path, os.O_RDONLY)
+        os.fsync(reader)
+        os.close(reader)
 
     def pieces(self, data, ordered):
         size = self.choice.choice([1000, 4096, 65536, 100_001, MIB])

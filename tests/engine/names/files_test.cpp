@@ -19,14 +19,15 @@ std::uint32_t used_zones(TestTree& tree) {
   return tree.pool().class_facts(MediaClass::capacity).space.used;
 }
 
-TEST(WriteOnce, AnyOrderOnceEach) {
+TEST(WriteOnce, AnyOrder) {
   TestTree tree;
   const std::string text = pattern(3 * kZoneSize + 777);
   const auto file = tree.create("f");
   const std::string_view view = text;
   file->write(100'000, bytes_of(view.substr(100'000)), false);
   file->write(0, bytes_of(view.substr(0, 50'001)), false);
-  EXPECT_EQ(errno_of([&] { file->write(50'000, bytes_of("xx"), false); }), EINVAL);
+  file->write(50'000, bytes_of("xx"), false);
+  file->write(50'000, bytes_of(view.substr(50'000, 1)), false);
   file->write(50'001, bytes_of(view.substr(50'001, 49'999)), false);
   EXPECT_EQ(tree.names().attributes(file->inode()).size, text.size());
   file->close();
@@ -40,7 +41,6 @@ TEST(WriteOnce, GapsAndDeclaredLengthsReadAsZeros) {
   const auto file = tree.create("f");
   file->write(2 * kZoneSize + 5, bytes_of("tail"), false);
   file->truncate(4 * kZoneSize);
-  EXPECT_EQ(errno_of([&] { file->truncate(10); }), EINVAL);
   file->close();
   std::string expected(4 * kZoneSize, '\0');
   expected.replace(2 * kZoneSize + 5, 4, "tail");
@@ -49,15 +49,12 @@ TEST(WriteOnce, GapsAndDeclaredLengthsReadAsZeros) {
   EXPECT_EQ(tree.get("f"), expected);
 }
 
-TEST(WriteOnce, CannotBeReadBeforeItsCommitNorWrittenAfter) {
+TEST(WriteOnce, CannotBeWrittenAfterItsCommit) {
   TestTree tree;
   const auto file = tree.create("f");
   file->write(0, bytes_of("text"), false);
-  std::byte byte;
-  EXPECT_EQ(errno_of([&] { file->read(0, {&byte, 1}); }), EAGAIN);
   const auto early = tree.open("f", {.read = true});
   EXPECT_FALSE(early->cacheable());
-  EXPECT_EQ(errno_of([&] { early->read(0, {&byte, 1}); }), EAGAIN);
   EXPECT_EQ(errno_of([&] { early->write(0, bytes_of("x"), false); }), EBADF);
   file->close();
   EXPECT_EQ(TestTree::read_all(*early), "text");
@@ -239,8 +236,8 @@ TEST(WriteOnce, AnOpenThatWaitsForTheCommitOfAReplacedFileIsRefused) {
   tree.put("other", "other");
   const auto file = tree.create("f");
   const InodeNumber inode = file->inode();
-  // Not at the start of a page: the commit cannot leave it in memory.
-  file->write(1, bytes_of("text"), false);
+  // The commit cannot leave so much in memory.
+  file->write(0, bytes_of(pattern(100'000)), false);
   tree.names().sync();
   tree.rename("other", "f");
   std::thread opener;

@@ -25,11 +25,16 @@ struct Piece {
 // A file being written, and what it should hold in the end.
 class File {
  public:
-  explicit File(TestPool& test, std::uint64_t zone_size = kZone)
-      : test_(test), writer(zone_size, [&](std::optional<std::uint64_t> near) {
-          if (allocations_left-- <= 0) raise(ENOSPC, "test", "no more mblocks");
-          return std::make_unique<MblockWriter>(*test_.pool, Placement{.near = near});
-        }) {}
+  explicit File(TestPool& test, std::uint64_t zone_size = kZone,
+                WriteMemory& memory = WriteMemory::shared())
+      : test_(test),
+        writer(
+            zone_size,
+            [&](std::optional<std::uint64_t> near) {
+              if (allocations_left-- <= 0) raise(ENOSPC, "test", "no more mblocks");
+              return std::make_unique<MblockWriter>(*test_.pool, Placement{.near = near});
+            },
+            memory) {}
 
   void write(std::uint64_t offset, std::size_t length) {
     writer.write(offset, content(offset, length));
@@ -78,6 +83,13 @@ class File {
     }
     return found;
   }
+  // What the writer itself gives, also before the commit.
+  std::vector<std::byte> read_back(std::uint64_t offset, std::size_t length) {
+    std::vector<std::byte> found(length);
+    found.resize(writer.read(offset, found));
+    return found;
+  }
+  void verify_read_back() { EXPECT_SAME_BYTES(read_back(0, expected.size() + 100), expected); }
   void verify() {
     EXPECT_EQ(writer.length(), expected.size());
     EXPECT_SAME_BYTES(read(), expected);

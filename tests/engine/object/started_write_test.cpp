@@ -12,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/base/aligned_buffer.h"
+#include "engine/object/held_pages.h"
 #include "tests/engine/object/content_support.h"
 
 namespace mpool {
@@ -26,7 +27,13 @@ using test::TestPool;
 using Kind = StartedWrite::Kind;
 
 constexpr std::uint64_t kBigZone = 2u << 20;
-constexpr std::size_t kGather = ContentWriter::kGatherSize;
+constexpr std::size_t kPiece = HeldPages::kPieceSize;
+
+// Pages that come in no order find no room.
+WriteMemory& no_memory() {
+  static WriteMemory memory(64u << 20, 0);
+  return memory;
+}
 
 // The content of a range in memory as the daemon has it.
 AlignedBuffer aligned_content(std::uint64_t offset, std::size_t length) {
@@ -104,7 +111,7 @@ class Starter {
 
 TEST(StartedWrite, TheFirstOfAZoneMustWait) {
   TestPool test(20, kBigZone);
-  File file(test, kBigZone);
+  File file(test, kBigZone, no_memory());
   Starter starter(file);
   EXPECT_EQ(starter.start(kPageSize, kPageSize), Kind::must_wait);
   EXPECT_EQ(file.writer.length(), 0u);
@@ -121,8 +128,8 @@ TEST(StartedWrite, WhatIsReservedNeedNotWait) {
   Starter starter(file);
   file.writer.reserve(kBigZone - kPageSize, 2 * kPageSize);
   EXPECT_EQ(file.writer.length(), 0u);
-  EXPECT_EQ(starter.start(kBigZone - kPageSize, kPageSize), Kind::transfer);
-  EXPECT_EQ(starter.start(kBigZone, kPageSize), Kind::done);  // it goes on, so it is gathered
+  EXPECT_EQ(starter.start(kBigZone - kPageSize, kPageSize), Kind::done);
+  EXPECT_EQ(starter.start(kBigZone, kPageSize), Kind::done);
   starter.end_all();
   file.expect(kBigZone - kPageSize, 2 * kPageSize);
   file.commit(true);
@@ -145,6 +152,7 @@ TEST(StartedWrite, ReservingRefusesWhatWriteRefuses) {
   TestPool test(20, kBigZone);
   File file(test, kBigZone);
   file.put(0, 2 * kPageSize);
+  file.commit(false);
   const auto reserve = [&](std::uint64_t offset, std::size_t length) {
     return error_of([&] { file.writer.reserve(offset, length); });
   };
@@ -167,7 +175,7 @@ TEST(StartedWrite, AReservationWithoutRoomFails) {
 
 TEST(StartedWrite, PagesInNoOrderAreTransferredFromTheCallersMemory) {
   TestPool test(20, kBigZone);
-  File file(test, kBigZone);
+  File file(test, kBigZone, no_memory());
   file.put(kBigZone - 100 * kPageSize, kPageSize);
   const AlignedBuffer data = aligned_content(8 * kPageSize, 3 * kPageSize);
   StartedWrite write = file.writer.start_write(8 * kPageSize, data.span());
@@ -185,7 +193,8 @@ TEST(StartedWrite, PagesInNoOrderAreTransferredFromTheCallersMemory) {
 TEST(StartedWrite, AllPagesOfAFileInRandomOrder) {
   constexpr std::size_t kPages = 4 * kBigZone / kPageSize;
   TestPool test(20, kBigZone);
-  File file(test, kBigZone);
+  WriteMemory memory(64u << 20, 256u << 10);
+  File file(test, kBigZone, memory);
   std::vector<std::size_t> order(kPages);
   std::iota(order.begin(), order.end(), 0);
   std::mt19937 random(3);
@@ -197,36 +206,40 @@ TEST(StartedWrite, AllPagesOfAFileInRandomOrder) {
     if (starter.under_way() > 32) starter.end_any(random);
   }
   starter.end_all();
-  EXPECT_EQ(starter.waits, 4);  // a zone each
-  EXPECT_GT(starter.transfers, static_cast<int>(kPages - kPages / 50));
+  EXPECT_LE(starter.waits, 6);  // a zone each, and where two happened to come in order
+  EXPECT_GT(starter.transfers, static_cast<int>(kPages - kPages / 10));
   file.commit(true);
   file.verify();
 }
 
-TEST(StartedWrite, SmallOnesInOrderAreGathered) {
+TEST(StartedWrite, SmallOnesStayInMemoryUntilAPieceHasToLeave) {
   TestPool test(20, kBigZone);
-  File file(test, kBigZone);
+  WriteMemory memory(64u << 20, 2 * kPiece);
+  File file(test, kBigZone, memory);
   Starter starter(file);
+  file.writer.reserve(0, 4 * kPiece);
   const auto writes = test.device->counters().writes;
   std::uint64_t at = 0;
-  file.put(0, kPageSize);
-  for (at = kPageSize; at < kGather - kPageSize; at += kPageSize) {
+  for (; at < 2 * kPiece; at += kPageSize)
     ASSERT_EQ(starter.start(at, kPageSize), Kind::done);
-  }
-  // The one that fills the buffer brings it to the device.
+  // The oldest but the first one leaves.
   ASSERT_EQ(starter.start(at, kPageSize), Kind::transfer);
-  EXPECT_EQ(starter.last().memory.size(), kGather);
+  EXPECT_EQ(starter.last().file_offset, kPiece);
+  EXPECT_EQ(starter.last().memory.size(), kPiece);
   EXPECT_EQ(starter.last().memory.data(), starter.last().gathered.data());
-  // Meanwhile others are gathered on, and fill the next.
-  for (at = kGather; at < kBigZone; at += kPageSize)
+  for (at += kPageSize; at < 4 * kPiece; at += kPageSize)
     EXPECT_NE(starter.start(at, kPageSize), Kind::must_wait);
   EXPECT_EQ(starter.under_way(), 2u);
   EXPECT_EQ(test.device->counters().writes, writes);
+  EXPECT_EQ(memory.bytes(), 4 * kPiece);
   starter.end_all();
+  EXPECT_EQ(memory.bytes(), 2 * kPiece);
   EXPECT_EQ(test.device->counters().writes, writes + 2);
   EXPECT_EQ(starter.waits, 0);
-  file.expect(0, kBigZone);
+  file.expect(0, 4 * kPiece);
+  file.verify_read_back();
   file.commit(true);
+  EXPECT_EQ(memory.bytes(), 0u);
   file.verify();
 }
 
@@ -235,7 +248,8 @@ TEST(StartedWrite, SequentialOnesOfAnySizeRarelyWait) {
     SCOPED_TRACE(size);
     constexpr std::uint64_t kLength = 4 * kBigZone;
     TestPool test(20, kBigZone);
-    File file(test, kBigZone);
+    WriteMemory memory(64u << 20, 4 * kPiece);
+    File file(test, kBigZone, memory);
     Starter starter(file);
     for (std::uint64_t at = 0; at < kLength; at += size) {
       const std::size_t length = std::min<std::uint64_t>(size, kLength - at);
@@ -248,31 +262,6 @@ TEST(StartedWrite, SequentialOnesOfAnySizeRarelyWait) {
     file.commit(true);
     file.verify();
   }
-}
-
-TEST(StartedWrite, AnInterruptedSequenceIsBroughtToTheDevice) {
-  TestPool test(20, kBigZone);
-  File file(test, kBigZone);
-  Starter starter(file);
-  file.put(0, 3 * kPageSize + 100);
-  // Pages elsewhere leave it alone, bytes do not.
-  EXPECT_EQ(starter.start(100 * kPageSize, kPageSize), Kind::transfer);
-  EXPECT_EQ(starter.start(200 * kPageSize + 10, 20), Kind::transfer);
-  EXPECT_EQ(starter.last().memory.size(), 3 * kPageSize);
-  EXPECT_EQ(starter.start(200 * kPageSize + 30, 20), Kind::done);
-  // Without a whole page there is nothing to transfer.
-  EXPECT_EQ(starter.start(300 * kPageSize + 10, 20), Kind::done);
-  // The page of the 100 bytes becomes complete: that is for those who may wait.
-  EXPECT_EQ(starter.start(3 * kPageSize + 100, kPageSize - 100), Kind::done);
-  EXPECT_EQ(starter.start(400 * kPageSize + 10, 20), Kind::must_wait);
-  starter.end_all();
-  for (const Piece& piece :
-       {Piece{100 * kPageSize, kPageSize}, Piece{200 * kPageSize + 10, 40},
-        Piece{300 * kPageSize + 10, 20}, Piece{3 * kPageSize + 100, kPageSize - 100}}) {
-    file.expect(piece.offset, piece.length);
-  }
-  file.commit(true);
-  file.verify();
 }
 
 TEST(StartedWrite, BigOnesWithARaggedEnd) {
@@ -293,15 +282,18 @@ TEST(StartedWrite, MemoryThatIsNotAlignedMustWait) {
   TestPool test(20, kBigZone);
   File file(test, kBigZone);
   file.put(0, kPageSize);
-  const AlignedBuffer data = aligned_content(0, 2 * kPageSize);
-  EXPECT_EQ(file.writer.start_write(9 * kPageSize, data.span(8, kPageSize)).kind, Kind::must_wait);
+  constexpr std::size_t kLarge = 128u << 10;
+  const AlignedBuffer data = aligned_content(0, kLarge + kPageSize);
+  EXPECT_EQ(file.writer.start_write(9 * kPageSize, data.span(8, kLarge)).kind, Kind::must_wait);
 }
 
 TEST(StartedWrite, RefusesWhatWriteRefuses) {
   TestPool test(20, kBigZone);
-  File file(test, kBigZone);
+  File file(test, kBigZone, no_memory());
   file.put(0, 2 * kPageSize);
   file.put(8 * kPageSize, kPageSize);
+  file.commit(false);
+  file.writer.reserve(7 * kPageSize, kPageSize);
   const AlignedBuffer data = aligned_content(0, 2 * kPageSize);
   const auto start = [&](std::uint64_t offset, std::size_t length) {
     return error_of([&] { file.writer.start_write(offset, data.span(0, length)); });
@@ -324,14 +316,17 @@ TEST(StartedWrite, AFailureIsKept) {
   for (const bool gathered : {false, true}) {
     SCOPED_TRACE(gathered);
     TestPool test(20, kBigZone);
-    File file(test, kBigZone);
+    WriteMemory memory(64u << 20, gathered ? 2 * kPiece : 0);
+    File file(test, kBigZone, memory);
     Starter starter(file);
-    file.write(0, gathered ? kGather - kPageSize : kPageSize);
-    ASSERT_EQ(starter.start(gathered ? kGather - kPageSize : 7 * kPageSize, kPageSize),
-              Kind::transfer);
+    file.writer.reserve(0, 3 * kPiece);
+    for (std::uint64_t at = 0; gathered && at < 2 * kPiece; at += kPageSize)
+      file.write(at, kPageSize);
+    ASSERT_EQ(starter.start(2 * kPiece, kPageSize), Kind::transfer);
     starter.fail_last(ENOSPC);
-    EXPECT_EQ(error_of([&] { starter.start(kGather + kPageSize, kPageSize); }), ENOSPC);
-    EXPECT_EQ(error_of([&] { file.write(kGather + kPageSize, kPageSize); }), ENOSPC);
+    EXPECT_EQ(error_of([&] { starter.start(3 * kPiece, kPageSize); }), ENOSPC);
+    EXPECT_EQ(error_of([&] { file.write(3 * kPiece, kPageSize); }), ENOSPC);
+    EXPECT_EQ(error_of([&] { file.read_back(0, kPageSize); }), ENOSPC);
     EXPECT_EQ(error_of([&] { file.writer.drain(); }), ENOSPC);
     EXPECT_EQ(error_of([&] { file.writer.seal(true); }), ENOSPC);
     file.writer.discard();
@@ -343,7 +338,7 @@ TEST(StartedWrite, AFailureIsKept) {
 
 TEST(StartedWrite, ASealWaitsForItAndHoldsOffOthers) {
   TestPool test(20, kBigZone);
-  File file(test, kBigZone);
+  File file(test, kBigZone, no_memory());
   Starter starter(file);
   file.put(0, kPageSize);
   ASSERT_EQ(starter.start(5 * kPageSize, kPageSize), Kind::transfer);
@@ -469,7 +464,7 @@ TEST(StartedWrite, ThreadsWithDiscards) {
 
 TEST(ContentWriter, PagesInNoOrderGoStraightToTheDevice) {
   TestPool test(20, kBigZone);
-  File file(test, kBigZone);
+  File file(test, kBigZone, no_memory());
   file.put(0, 100);
   const auto before = test.device->counters();
   for (const std::uint64_t page : {300, 20, 100, 50})

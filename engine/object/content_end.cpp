@@ -1,0 +1,184 @@
+// Sealing, truncating and discarding what was written.
+#include <cassert>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "engine/base/error.h"
+#include "engine/object/content_writer_impl.h"
+
+namespace mpool {
+namespace {
+
+constexpr HeldPages::Range kEverything{0, UINT64_MAX};
+
+}  // namespace
+
+void ContentWriter::Impl::drain(Lock& lock) {
+  guarded([&] {
+    if (!is_deferrable()) write_out(lock, kEverything);
+  });
+}
+
+// What is not on the device is the end of the file, small, and whole pages but for its last byte.
+bool ContentWriter::Impl::is_deferrable() const {
+  const auto run = held_.only_dirty_run();
+  return run && run->end - run->begin <= kDeferSize &&
+         run->end == round_up(fresh_.end(), kPageSize) && !sealed_.overlaps(run->begin, run->end);
+}
+
+AlignedBuffer ContentWriter::Impl::deferrable_pages() const {
+  const ConstByteSpan pages = held_.span(*held_.only_dirty_run());
+  AlignedBuffer copy(pages.size());
+  std::memcpy(copy.data(), pages.data(), pages.size());
+  return copy;
+}
+
+void ContentWriter::Impl::defer_end(Lock& lock) {
+  if (!is_deferrable()) return;
+  const Range run = *held_.only_dirty_run();
+  const auto& [base, window] = window_of(lock, run.begin);
+  if (run.end > window.limit) return;
+  window.writer->defer(run.begin - base, deferrable_pages());
+  held_.mark_clean(run);
+}
+
+// False, and nothing done, unless all that was written is in memory, or nothing was, and seal() has
+// no I/O to do after it.
+bool ContentWriter::Impl::defer_all_now() {
+  if (!held_.has_dirty()) return windows_.empty() && fresh_.empty();
+  if (!is_deferrable() || windows_.size() != 1) return false;
+  const Range run = *held_.only_dirty_run();
+  const auto& [base, window] = *windows_.begin();
+  if (base != 0 || run.begin != 0 || run.end > window.limit) return false;
+  AlignedBuffer pages = deferrable_pages();
+  if (!window.writer->defer_now(0, pages)) return false;
+  held_.mark_clean(run);
+  return true;
+}
+
+ContentWriter::Sealed ContentWriter::Impl::seal(Lock& lock, bool last) {
+  return guarded([&] {
+    write_out(lock, kEverything);
+    held_.clear();
+    soft_.clear();
+    account();
+    if (auto unused = take_unused_windows(last); !unused.empty()) {
+      const Unlocked unlocked(lock);  // giving up mblocks may wait for locks of the pool
+      unused.clear();
+    }
+    Sealed sealed;
+    for (auto& window : windows_) {
+      if (!is_used(window)) continue;
+      const Unlocked unlocked(lock);
+      window.second.writer->finish();
+    }
+    for (auto window = windows_.begin(); window != windows_.end();) {
+      if (!is_used(*window)) {
+        ++window;
+        continue;
+      }
+      const auto first = static_cast<std::ptrdiff_t>(sealed.extents.size());
+      add_extents(*window, last, sealed.extents);
+      note_places(*window->second.writer, sealed.extents.cbegin() + first, sealed.extents.cend());
+      sealed.mblocks.push_back(std::move(window->second.writer));
+      window = windows_.erase(window);
+    }
+    fresh_.for_each_range(0, kMaxContentLength, [&](std::uint64_t begin, std::uint64_t end) {
+      sealed_.unite(begin, end);
+    });
+    fresh_.clear();
+    ended_ = ended_ || last;
+    sealed.length = length();
+    return sealed;
+  });
+}
+
+// Where no other mblock has, or may later have, a part of the window, its gaps are part of the one
+// extent.
+void ContentWriter::Impl::add_extents(const Windows::value_type& window, bool last,
+                                      std::vector<Extent>& extents) const {
+  const std::uint64_t base = window.first;
+  const ObjectId id = window.second.writer->id();
+  const std::size_t first = extents.size();
+  fresh_.for_each_range(base, window.second.limit, [&](std::uint64_t begin, std::uint64_t end) {
+    extents.push_back({begin, id, begin - base, end - begin});
+  });
+  assert(extents.size() > first);
+  const std::uint64_t end = extents.back().file_offset + extents.back().length;
+  if (!last || sealed_.overlaps(base, end)) return;
+  extents.resize(first);
+  extents.push_back({base, id, 0, end - base});
+}
+
+void ContentWriter::Impl::note_places(const MblockWriter& writer,
+                                      std::vector<Extent>::const_iterator first,
+                                      std::vector<Extent>::const_iterator last) {
+  for (; first != last; ++first) {
+    sealed_places_[first->file_offset] = {.length = first->length,
+                                          .device = &writer.device(),
+                                          .device_offset = writer.device_offset() + first->position,
+                                          .deferred = writer.deferred()};
+  }
+}
+
+void ContentWriter::Impl::truncate(Lock& lock, std::uint64_t length) {
+  if (ended_) raise(EALREADY, "file", "truncation after its content was sealed");
+  guarded([&] {
+    if (length >= this->length()) {
+      declared_length_ = length;
+      return;
+    }
+    std::uint64_t first_gone = page_of(length);
+    if (fresh_.overlaps(first_gone, length)) {
+      const Range page{first_gone, first_gone + kPageSize};
+      make_room(lock, page);
+      if (needs_read_back(page.begin)) read_back(lock, page.begin);
+      held_.zero_rest_of_page(length);
+      first_gone = page.end;
+    }
+    RangeSet hard;
+    fresh_.for_each_range(length, kMaxContentLength,
+                          [&](std::uint64_t begin, std::uint64_t end) { hard.unite(begin, end); });
+    soft_.for_each_range(length, kMaxContentLength,
+                         [&](std::uint64_t begin, std::uint64_t end) { hard.erase(begin, end); });
+    sealed_.for_each_range(length, kMaxContentLength,
+                           [&](std::uint64_t begin, std::uint64_t end) { hard.unite(begin, end); });
+    hard.for_each_range(0, kMaxContentLength,
+                        [&](std::uint64_t begin, std::uint64_t end) { cut_.unite(begin, end); });
+    held_.drop_from(first_gone);
+    account();
+    for (const auto& [base, window] : windows_) {
+      if (window.limit > first_gone) {
+        window.writer->forget_from(std::max(first_gone, base) - base);
+      }
+    }
+    for (RangeSet* set : {&fresh_, &soft_, &sealed_})
+      set->erase(length, kMaxContentLength);
+    cut_places(length);
+    declared_length_ = length;
+  });
+}
+
+void ContentWriter::Impl::cut_places(std::uint64_t length) {
+  sealed_places_.erase(sealed_places_.lower_bound(length), sealed_places_.end());
+  if (sealed_places_.empty()) return;
+  auto& [begin, place] = *sealed_places_.rbegin();
+  place.length = std::min(place.length, length - begin);
+}
+
+void ContentWriter::Impl::discard(Lock& lock) {
+  held_.clear();
+  account();
+  for (RangeSet* set : {&fresh_, &soft_, &cut_})
+    set->clear();
+  declared_length_ = 0;
+  last_end_ = 0;
+  failure_ = nullptr;
+  next_zone_.reset();
+  auto windows = std::exchange(windows_, {});
+  const Unlocked unlocked(lock);  // giving up the mblocks may wait for locks of the pool
+  windows.clear();
+}
+
+}  // namespace mpool

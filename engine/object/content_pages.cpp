@@ -1,0 +1,120 @@
+// Pages of a file being written that are in memory.
+#include <utility>
+
+#include "engine/object/content_writer_impl.h"
+
+namespace mpool {
+
+// The page is on the device, with some of its bytes.
+bool ContentWriter::Impl::needs_read_back(std::uint64_t page) const {
+  return fresh_.overlaps(page, page + kPageSize) && !held_.holds(page);
+}
+
+// Only its first and last page can have bytes of earlier writes.
+bool ContentWriter::Impl::needs_read_back(Range range) const {
+  return needs_read_back(page_of(range.begin)) || needs_read_back(page_of(range.end - 1));
+}
+
+// A file that is written from its beginning on goes on.
+bool ContentWriter::Impl::wants_whole_piece(std::uint64_t offset) const {
+  return offset == last_end_ && offset >= HeldPages::kPieceSize / 2;
+}
+
+// There is room, and no page has to be read back.
+void ContentWriter::Impl::hold(std::uint64_t offset, ConstByteSpan data) {
+  held_.put(offset, data);
+  note_written(offset, data.size());
+  soft_.unite(offset, offset + data.size());
+  last_use_.store(memory_.next_use(), std::memory_order_relaxed);
+  if (entered_) return;
+  memory_.enter(weak_from_this());
+  entered_ = true;
+}
+
+// Room in held_ for the range, whose pages are busy or which comes alone. The lock may be released.
+void ContentWriter::Impl::make_room(Lock& lock, Range range) {
+  bool relieved = false;
+  for (;;) {
+    const bool whole = wants_whole_piece(range.begin);
+    const std::size_t growth = held_.growth(range, whole);
+    if (growth == 0) return;
+    if (held_.bytes() + growth > memory_.max_per_file() && evict_oldest(lock, range)) continue;
+    if (take_room(range, whole)) return;
+    if (relieved) {
+      // Everything is in use: this write is not to wait for other files.
+      held_.make_room(range, whole);
+      return account();
+    }
+    const Unlocked unlocked(lock);
+    memory_.relieve(growth);
+    relieved = true;
+  }
+}
+
+// A page that is busy, or of a file that is alone, and for which there is room.
+void ContentWriter::Impl::read_back(Lock& lock, std::uint64_t page) {
+  const auto& [base, window] = window_of(lock, page);
+  AlignedBuffer content(kPageSize);
+  {
+    const Unlocked unlocked(lock);
+    window.writer->read(page - base, content.span());
+  }
+  held_.load(page, content.span());
+}
+
+// The piece is idle and has nothing of `needed`. The first piece stays: programs patch the
+// beginning.
+bool ContentWriter::Impl::can_leave(Range piece, Range needed) const {
+  const bool is_needed = piece.begin < needed.end && needed.begin < piece.end;
+  return piece.begin != 0 && !is_needed && !is_busy(piece);
+}
+
+// Writes out and forgets the oldest piece that can leave.
+bool ContentWriter::Impl::evict_oldest(Lock& lock, Range needed) {
+  const auto oldest = held_.oldest([&](Range piece) { return can_leave(piece, needed); });
+  if (!oldest) return false;
+  const Busy busy(*this, *oldest);
+  write_out(lock, *oldest);
+  forget_piece(*oldest);
+  return true;
+}
+
+// Dirty pages of the range become clean. They are busy, or the file is alone.
+void ContentWriter::Impl::write_out(Lock& lock, Range pages) {
+  while (const auto run = held_.next_dirty(pages.begin, pages.end)) {
+    write_pages(lock, run->begin, held_.span(*run));
+    held_.mark_clean(*run);
+  }
+}
+
+void ContentWriter::Impl::forget_piece(Range piece) {
+  held_.drop(piece.begin);
+  soft_.erase(piece.begin, piece.end);
+  account();
+}
+
+void ContentWriter::Impl::account() {
+  const std::size_t bytes = held_.bytes();
+  if (bytes > accounted_) memory_.take(bytes - accounted_);
+  if (bytes < accounted_) memory_.give(accounted_ - bytes);
+  accounted_ = bytes;
+}
+
+void ContentWriter::Impl::write_out_idle() noexcept {
+  Lock lock(mutex_);
+  if (exclusive_ || failure_) return;
+  const User user(*this);
+  try {
+    for (const Range piece : held_.pieces()) {
+      if (exclusive_) return;
+      if (is_busy(piece)) continue;
+      const Busy busy(*this, piece);
+      write_out(lock, piece);
+      forget_piece(piece);
+    }
+  } catch (...) {
+    keep_failure();
+  }
+}
+
+}  // namespace mpool

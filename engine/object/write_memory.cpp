@@ -1,0 +1,75 @@
+#include "engine/object/write_memory.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <malloc.h>
+
+namespace mpool {
+
+namespace {
+
+// A relief makes room for this part of the bound, so that the next one is some time off.
+constexpr std::size_t kReliefPart = 16;
+
+}  // namespace
+
+WriteMemory& WriteMemory::shared() {
+  static WriteMemory memory;
+  return memory;
+}
+
+bool WriteMemory::try_take(std::size_t bytes) {
+  if (bytes_.fetch_add(bytes) + bytes <= max_bytes_) return true;
+  bytes_ -= bytes;
+  return false;
+}
+
+void WriteMemory::give(std::size_t bytes) noexcept {
+  bytes_ -= bytes;
+}
+
+void WriteMemory::enter(std::weak_ptr<Holder> holder) {
+  const std::lock_guard lock(mutex_);
+  if (holders_.size() >= sweep_at_) {
+    std::erase_if(holders_, [](const auto& entry) { return entry.expired(); });
+    sweep_at_ = std::max<std::size_t>(64, 2 * holders_.size());
+  }
+  holders_.push_back(std::move(holder));
+}
+
+std::vector<std::shared_ptr<WriteMemory::Holder>> WriteMemory::oldest_first() {
+  std::vector<std::pair<std::uint64_t, std::shared_ptr<Holder>>> by_use;
+  {
+    const std::lock_guard lock(mutex_);
+    by_use.reserve(holders_.size());
+    for (const auto& entry : holders_) {
+      if (auto holder = entry.lock()) {
+        const std::uint64_t used = holder->last_use();
+        by_use.emplace_back(used, std::move(holder));
+      }
+    }
+  }
+  std::ranges::sort(by_use, {}, [](const auto& entry) { return entry.first; });
+  std::vector<std::shared_ptr<Holder>> holders;
+  holders.reserve(by_use.size());
+  for (auto& [used, holder] : by_use)
+    holders.push_back(std::move(holder));
+  return holders;
+}
+
+void WriteMemory::relieve(std::size_t bytes) {
+  std::vector<std::shared_ptr<Holder>> holders;  // may end their files: without the lock
+  const std::lock_guard relief(relief_mutex_);
+  if (has_room(bytes)) return;  // another thread's relief made it
+  const std::size_t wanted = bytes + max_bytes_ / kReliefPart;
+  holders = oldest_first();
+  for (const auto& holder : holders) {
+    if (has_room(wanted)) break;
+    holder->write_out_idle();
+  }
+  // The heap keeps what was freed: a bound on what is in use is none on what the process has.
+  malloc_trim(0);
+}
+
+}  // namespace mpool

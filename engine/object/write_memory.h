@@ -1,0 +1,67 @@
+// The bound on the memory of all files that are being written.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+namespace mpool {
+
+// Threads: all functions may be called at the same time. relieve() writes to the device; the rest
+// never blocks on one.
+class WriteMemory {
+ public:
+  static constexpr std::size_t kMaxBytes = 128u << 20;
+  static constexpr std::size_t kMaxPerFile = 16u << 20;
+
+  // A file with pages in memory.
+  class Holder {
+   public:
+    virtual ~Holder() = default;
+    // Writes out and frees what nothing is using at the moment. Called without locks.
+    virtual void write_out_idle() noexcept = 0;
+    std::uint64_t last_use() const { return last_use_.load(std::memory_order_relaxed); }
+
+   protected:
+    std::atomic<std::uint64_t> last_use_ = 0;  // of WriteMemory::next_use()
+  };
+
+  explicit WriteMemory(std::size_t max_bytes = kMaxBytes, std::size_t max_per_file = kMaxPerFile)
+      : max_bytes_(max_bytes), max_per_file_(max_per_file) {}
+  // That of this process.
+  static WriteMemory& shared();
+
+  // False, and nothing taken, beyond the bound.
+  bool try_take(std::size_t bytes);
+  // Beyond the bound, too: for a thread that has relieved it in vain.
+  void take(std::size_t bytes) { bytes_ += bytes; }
+  void give(std::size_t bytes) noexcept;
+  // Bytes that one file keeps while it goes on; a single write may exceed it.
+  std::size_t max_per_file() const { return max_per_file_; }
+  bool has_room(std::size_t bytes) const { return bytes_ + bytes <= max_bytes_; }
+  std::size_t bytes() const { return bytes_; }
+
+  std::uint64_t next_use() { return uses_.fetch_add(1, std::memory_order_relaxed); }
+  void enter(std::weak_ptr<Holder> holder);
+
+  // Has the holders that were not used for the longest time write out, until there is room for
+  // `bytes` and some more. One thread at a time; the caller holds no lock of a holder.
+  void relieve(std::size_t bytes);
+
+ private:
+  std::vector<std::shared_ptr<Holder>> oldest_first();
+
+  const std::size_t max_bytes_;
+  const std::size_t max_per_file_;
+  std::atomic<std::size_t> bytes_ = 0;
+  std::atomic<std::uint64_t> uses_ = 1;
+  std::mutex relief_mutex_;  // held while holders write out; comes before their locks
+  std::mutex mutex_;         // a leaf: guards holders_
+  std::vector<std::weak_ptr<Holder>> holders_;
+  std::size_t sweep_at_ = 64;  // when expired ones are next taken out
+};
+
+}  // namespace mpool
