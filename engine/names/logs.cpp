@@ -249,7 +249,12 @@ void NamespaceImpl::mark_log_sizes() {
       record.inexact.push_back(number);
     }
   }
-  mdc_->sync(mdc_->append(encode({now(), std::move(record)})));
+  try {
+    mdc_->sync(mdc_->append(encode({now(), std::move(record)})));
+  } catch (const Error& error) {
+    spdlog::info("pool {}: sizes of logs are found by reading at the next mount: {}", pool_.name(),
+                 error.what());
+  }
 }
 
 void NamespaceImpl::drop_log(InodeNumber number, OpenState& state) {

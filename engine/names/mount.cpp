@@ -283,17 +283,15 @@ NamespaceImpl::~NamespaceImpl() {
   // Where the journal failed, logs may still be written.
   dirty_logs_.sync();
   if (!synced) return;
+  mark_log_sizes();
   try {
-    mark_log_sizes();
     // Two, the first of them with the padding: the second one proves that what is before it was
     // whole.
     record_mdc_ends(kPageSize);
     record_mdc_ends(0);
   } catch (const std::exception& error) {
-    spdlog::warn(
-        "pool {}: ending the mount: where the MDCs end, or sizes of logs, could not be recorded: "
-        "{}",
-        pool_.name(), error.what());
+    spdlog::warn("pool {}: ending the mount: where the MDCs end could not be recorded: {}",
+                 pool_.name(), error.what());
   }
 }
 
