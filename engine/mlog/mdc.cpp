@@ -49,8 +49,8 @@ struct Mdc::Impl {
   // durable since a compaction.
   Ticket base = 0;
   Ticket settled = 0;
-  Ticket last = 0;  // given out; the owner's
-  std::string damage;      // constant after open()
+  Ticket last = 0;          // given out; the owner's
+  std::string damage;       // constant after open()
   PairDecision unfinished;  // what finish() has to do
   bool undecided =
       false;  // the owner's: a switch failed, only the next open() knows which half counts
