@@ -51,8 +51,8 @@ struct Mdc::Impl {
   // durable since a compaction.
   Ticket base = 0;
   Ticket settled = 0;
-  Ticket last = 0;  // given out; the owner's
-  std::string damage;      // constant after open()
+  Ticket last = 0;          // given out; the owner's
+  std::string damage;       // constant after open()
   PairDecision unfinished;  // what finish() has to do
   bool undecided =
       false;  // the owner's: a switch or a move failed, only the next open() knows what counts

@@ -211,8 +211,7 @@ std::optional<Mlog::Written> Mlog::Impl::write(Ticket ticket) {
       lock, false, [&] { return written_ >= ticket; }, [&] { return writing_upto_ >= ticket; });
   if (durable_ >= ticket) return std::nullopt;
   check_usable();  // of what a flush failed for after it was written nothing is known
-  return Written{
-      .device = place_.device, .ticket = written_, .flush_set = written_end_.flush_set};
+  return Written{.device = place_.device, .ticket = written_, .flush_set = written_end_.flush_set};
 }
 
 void Mlog::Impl::flushed(const Written& written) {

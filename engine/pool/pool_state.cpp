@@ -41,7 +41,8 @@ std::string PoolState::describe(ObjectId id) const {
 void PoolState::report_damage(const std::string& about, const std::string& what) {
   if (on_damage == OnDamage::refuse) {
     raise(ENOTRECOVERABLE, about,
-          "{}; nothing was written to it. `mpool check` shows what is damaged, mounting with -o ro what "
+          "{}; nothing was written to it. `mpool check` shows what is damaged, mounting with -o ro "
+          "what "
           "can be read",
           what);
   }
@@ -52,8 +53,7 @@ void PoolState::report_damage(const std::string& about, const std::string& what)
 
 std::unique_ptr<Mdc> PoolState::open_pair(const std::string& mdc_name,
                                           const std::array<Mdc::Half, 2>& halves,
-                                          Mdc::RecordGeneration record,
-                                          Mdc::OpenOptions options) {
+                                          Mdc::RecordGeneration record, Mdc::OpenOptions options) {
   options.on_damage = on_damage;
   try {
     auto mdc = Mdc::open(mdc_name, halves, std::move(record), options);

@@ -77,10 +77,11 @@ unsigned PoolState::count_pairs(std::optional<ObjectRecord>& lone) {
         lone = only;
         return last - 1;
       }
-      report_damage(mdc0.name(),
-                    fmt::format("{} is the only mlog of MDC{}, and it was in use: the record of the "
-                                "other one is lost",
-                                describe(only.id), pair));
+      report_damage(
+          mdc0.name(),
+          fmt::format("{} is the only mlog of MDC{}, and it was in use: the record of the "
+                      "other one is lost",
+                      describe(only.id), pair));
     } else {
       report_damage(mdc0.name(), fmt::format("the records of the mlogs of MDC{} are lost: it has "
                                              "those of MDC{}",

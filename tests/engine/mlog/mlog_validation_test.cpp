@@ -106,10 +106,14 @@ TEST_F(MlogValidation, LogEndsAtTheFirstBlockThatDoesNotBelong) {
     EXPECT_TRUE(log->opened().torn_blocks);
     EXPECT_EQ(log->facts().next_flush_set, 4u) << "block 2 is stale, but its id is taken";
   }
+}
+
+TEST_F(MlogValidation, TheNextBlockButForItsVersionIsDamage) {
+  put_all({Block(0, 1).full(10)});
   Image newer = Block(1, 2).full(1).bytes();
   newer[0] = std::byte{2};
   device_.put(kLogOffset + kSector, newer);
-  EXPECT_EQ(lengths(*open()), Lengths{10});
+  expect_corrupt("2 flipped bits");
 }
 
 TEST_F(MlogValidation, ALaterFlushSetBehindTheEndIsDamage) {
