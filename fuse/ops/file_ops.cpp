@@ -79,8 +79,8 @@ void reply_open_file(fuse_req_t request, OpenedFile& file, Privileges privileges
   FileSystem& file_system = file_system_of(request);
   OpenFiles& open_files = file_system.open_files;
   set_caching(*file, native.backing_id() != 0, info);
-  if (intent.read && !file->cacheable() && file->kind() == mpool::FileKind::write_once) {
-    file_system.notifier->note_early_reader(file->inode());
+  if (intent.read && !(*file).cacheable() && (*file).kind() == mpool::FileKind::write_once) {
+    file_system.notifier->note_early_reader((*file).inode());
   }
   // Closing a descriptor that only reads tells us nothing.
   info.noflush = intent.write ? 0 : 1;

@@ -54,6 +54,10 @@ void Notifier::post(std::function<void()> task) {
   changed_.notify_all();
 }
 
+void Notifier::attributes_changed(std::uint64_t inode) {
+  post([this, inode] { invalidate(session_, inode, kNoPages); });
+}
+
 void Notifier::content_committed(std::uint64_t inode) {
   post([this, inode] {
     bool had_readers = false;

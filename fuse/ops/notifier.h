@@ -28,6 +28,8 @@ class Notifier {
   explicit Notifier(fuse_session* session);
   ~Notifier();
 
+  // Attributes of the inode are stale.
+  void attributes_changed(std::uint64_t inode);
   // The content of the inode was committed: its attributes are stale, and pages if it had readers
   // before.
   void content_committed(std::uint64_t inode);
