@@ -29,7 +29,7 @@ namespace {
 
 constexpr std::size_t kDamages = 10'000;
 constexpr std::size_t kManyDamages = 200'000;
-constexpr std::size_t kMostFailures = 20;
+constexpr std::size_t kMaxFailures = 20;
 constexpr const char* kLost = "unreadable";
 
 std::size_t wanted_damages() {
@@ -285,7 +285,7 @@ TEST_P(DamageTest, NothingIsLostSilently) {
   std::mutex mutex;
   std::map<Outcome, std::size_t> outcomes;
   const auto work = [&] {
-    for (std::size_t i; (i = next++) < damages.size() && failures < kMostFailures;) {
+    for (std::size_t i; (i = next++) < damages.size() && failures < kMaxFailures;) {
       Trial trial(pool, damages[i]);
       std::string failure;
       try {

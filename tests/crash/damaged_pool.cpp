@@ -103,6 +103,8 @@ void finish(Script& script, std::uint64_t seed) {
   }
   tree.rename("c", "d/c");
   tree.unlink("d/e/late 2");
+  // Its mlog becomes durable by itself: no other change may be in between.
+  script.sync();
   tree.append("second log", pattern(100, 5));
   script.sync();
 }
