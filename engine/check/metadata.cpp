@@ -227,9 +227,8 @@ void Loader::load_slot(unsigned slot, unsigned last) {
 
 void Loader::read_objects(unsigned slot, const Mlog& log) {
   Slot& into = *metadata_.slots[slot];
-  into.end = {.generation = log.generation(),
-              .blocks = log.end().blocks,
-              .flush_set = log.end().flush_set};
+  into.end = {
+      .generation = log.generation(), .blocks = log.end().blocks, .flush_set = log.end().flush_set};
   const std::string name = slot_name(slot);
   ObjectLoader loader(
       slot, metadata_.properties, into.objects, [&](ObjectId id) { into.checkpoint = id; },

@@ -386,8 +386,7 @@ std::expected<Record, DecodeFault> decode(ConstByteSpan from) {
   }
   const auto version = load_le<std::uint8_t>(from, 0);
   const auto type = load_le<std::uint8_t>(from, kTypeAt);
-  const bool known =
-      version == kVersion || (version == kSpecialFileVersion && type == kCreateType);
+  const bool known = version == kVersion || (version == kSpecialFileVersion && type == kCreateType);
   if (!known || type == 0 || type > std::variant_size_v<Body>) {
     return fault(true,
                  fmt::format("it has version {} and type {}, this program knows version {} and "

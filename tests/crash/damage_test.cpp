@@ -310,9 +310,8 @@ TEST_P(DamageTest, NothingIsLostSilently) {
     fmt::print("  {:6} {}\n", count, name_of(outcome));
 }
 
-INSTANTIATE_TEST_SUITE_P(Pools, DamageTest, testing::Values(true, false), [](const auto& tested) {
-  return tested.param ? "unmounted" : "cut_off";
-});
+INSTANTIATE_TEST_SUITE_P(Pools, DamageTest, testing::Values(true, false),
+                         [](const auto& tested) { return tested.param ? "unmounted" : "cut_off"; });
 
 }  // namespace
 }  // namespace mpool::test

@@ -302,11 +302,10 @@ class DamageMaker {
       return bytes_of_page(entry.second) != bytes_of_page(page(entry.first));
     });
     if (!changes) return;
-    const std::string owner =
-        area.log == nullptr
-            ? fmt::format("superblock at {}", area.offset)
-            : fmt::format("{} at {}, {} blocks", area.log->place.name, area.offset,
-                          area.log->blocks);
+    const std::string owner = area.log == nullptr
+                                  ? fmt::format("superblock at {}", area.offset)
+                                  : fmt::format("{} at {}, {} blocks", area.log->place.name,
+                                                area.offset, area.log->blocks);
     damages_.push_back({owner + ": " + what, area.log, std::move(pages)});
   }
 

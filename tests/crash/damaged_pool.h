@@ -20,9 +20,9 @@ using TreeState = std::map<std::string, std::string>;
 struct LogArea {
   enum class Owner : std::uint8_t { mdc, root_mdc, user };
   Owner owner = Owner::mdc;
-  MlogPlace place;            // without a device
-  std::uint32_t blocks = 0;   // that belong to it
-  std::string path;           // of a user's log
+  MlogPlace place;           // without a device
+  std::uint32_t blocks = 0;  // that belong to it
+  std::string path;          // of a user's log
 };
 
 struct SamplePool {
@@ -42,15 +42,14 @@ SamplePool make_sample(bool ended_cleanly, std::uint64_t seed);
 
 // One damage: pages of the media and what they hold instead.
 struct PageDamage {
-  std::string what;  // "log block 7 of mlog 0x201: byte 5 ^ 0x10"
+  std::string what;              // "log block 7 of mlog 0x201: byte 5 ^ 0x10"
   const LogArea* log = nullptr;  // null: a superblock
   std::vector<std::pair<std::uint64_t, SimulatedMedia::SharedPage>> pages;
 };
 
 // At least `count` damages of every kind and every block: bits, sectors, pages that read as zeros,
 // older versions of pages, pages that changed places.
-std::vector<PageDamage> make_damages(const SamplePool& pool, std::size_t count,
-                                     std::uint64_t seed);
+std::vector<PageDamage> make_damages(const SamplePool& pool, std::size_t count, std::uint64_t seed);
 
 // Whether what is left of a log shows that something of it is lost (on-media-format, "mlog"): it
 // breaks off although a block that begins a flush set follows, or what is broken is inside a block.

@@ -183,21 +183,27 @@ std::vector<Case> cases() {
                                     "",
                                     {FileKind::directory, 0, {}}}}};
   });
-  add("next_inode_of_2_to_64", "out of range",
-      [](Tree tree) { return Records{{1, BatchRecord{tree.batch + 1, ~0ull}}}; });
-  add("next_inode_back", "are in use",
-      [](Tree tree) { return Records{{1, BatchRecord{tree.batch + 1, 5}}}; });
-  add("batch_back", "after batch",
-      [](Tree tree) { return Records{{1, BatchRecord{0, tree.next_inode}}}; });
-  add("batch_of_2_to_63", "out of range",
-      [](Tree tree) { return Records{{1, BatchRecord{1ull << 63, tree.next_inode}}}; });
-  add("rollback_of_too_many", "keeps 5 records of 0",
-      [](Tree) { return Records{{1, RollbackRecord{5}}}; });
+  add("next_inode_of_2_to_64", "out of range", [](Tree tree) {
+    return Records{{1, BatchRecord{tree.batch + 1, ~0ull}}};
+  });
+  add("next_inode_back", "are in use", [](Tree tree) {
+    return Records{{1, BatchRecord{tree.batch + 1, 5}}};
+  });
+  add("batch_back", "after batch", [](Tree tree) {
+    return Records{{1, BatchRecord{0, tree.next_inode}}};
+  });
+  add("batch_of_2_to_63", "out of range", [](Tree tree) {
+    return Records{{1, BatchRecord{1ull << 63, tree.next_inode}}};
+  });
+  add("rollback_of_too_many", "keeps 5 records of 0", [](Tree) {
+    return Records{{1, RollbackRecord{5}}};
+  });
   add("second_owner", "not the first", [](Tree) { return Records{{1, OwnerRecord{}}}; });
   // --- fields ---
   add_change("mode_with_a_type", "permission bits",
              [](CreateRecord& r) { r.attributes.mode = 0100644; });
-  add_change("class_unknown", "media class", [](CreateRecord& r) { r.media_class = MediaClass{9}; });
+  add_change("class_unknown", "media class",
+             [](CreateRecord& r) { r.media_class = MediaClass{9}; });
   add_change("choice_unknown", "choice", [](CreateRecord& r) { r.choice = Choice{7}; });
   add_change("kind_0", "file kind 0", [](CreateRecord& r) { r.content.kind = FileKind{0}; });
   add_change("kind_unknown", "file kind", [](CreateRecord& r) { r.content.kind = FileKind{99}; });
@@ -225,10 +231,12 @@ std::vector<Case> cases() {
   add("attributes_class", "media class", [](Tree tree) {
     return Records{{1, AttributesRecord{tree.small.inode, kAttributes, MediaClass{3}}}};
   });
-  add("attributes_of_none", "does not exist",
-      [](Tree tree) { return Records{{1, AttributesRecord{tree.next, kAttributes}}}; });
-  add("xattr_without_name", "attribute's name",
-      [](Tree tree) { return Records{{1, XattrRecord{tree.small.inode, "", true, "v"}}}; });
+  add("attributes_of_none", "does not exist", [](Tree tree) {
+    return Records{{1, AttributesRecord{tree.next, kAttributes}}};
+  });
+  add("xattr_without_name", "attribute's name", [](Tree tree) {
+    return Records{{1, XattrRecord{tree.small.inode, "", true, "v"}}};
+  });
   add("xattr_name_with_nul", "attribute's name", [](Tree tree) {
     return Records{{1, XattrRecord{tree.small.inode, std::string("user.\0a", 7), true, "v"}}};
   });
@@ -236,10 +244,12 @@ std::vector<Case> cases() {
     return Records{
         {1, XattrRecord{tree.small.inode, "user.a", true, std::string(kMaxXattrSize + 1, 'v')}}};
   });
-  add("xattr_removed_with_value", "value",
-      [](Tree tree) { return Records{{1, XattrRecord{tree.small.inode, "user.a", false, "v"}}}; });
-  add("xattr_of_none", "does not exist",
-      [](Tree tree) { return Records{{1, XattrRecord{tree.next, "user.a", true, "v"}}}; });
+  add("xattr_removed_with_value", "value", [](Tree tree) {
+    return Records{{1, XattrRecord{tree.small.inode, "user.a", false, "v"}}};
+  });
+  add("xattr_of_none", "does not exist", [](Tree tree) {
+    return Records{{1, XattrRecord{tree.next, "user.a", true, "v"}}};
+  });
   // --- objects ---
   add("mblock_of_another_file", "which is that of inode",
       [](Tree tree) { return Records{create(tree, of(tree.small.objects.at(0)))}; });
@@ -313,8 +323,8 @@ std::vector<Case> cases() {
     return Records{create(tree, content)};
   });
   add("extents_that_overlap", "overlap", [](Tree tree) {
-    return Records{
-        create(tree, {FileKind::write_once, 30, {{0, tree.stray, 0, 20}, {10, tree.stray, 0, 20}}})};
+    return Records{create(
+        tree, {FileKind::write_once, 30, {{0, tree.stray, 0, 20}, {10, tree.stray, 0, 20}}})};
   });
   add("extent_added_over_another", "a byte twice", [](Tree tree) {
     return Records{
@@ -323,8 +333,7 @@ std::vector<Case> cases() {
                           {FileKind::write_once, tree.small.size, {{10, tree.stray, 0, 5}}}}}};
   });
   add("content_cut_short", "past its end", [](Tree tree) {
-    return Records{
-        {1, ContentRecord{tree.small.inode, false, {FileKind::write_once, 1, {}}}}};
+    return Records{{1, ContentRecord{tree.small.inode, false, {FileKind::write_once, 1, {}}}}};
   });
   add("content_of_another_kind", "another kind", [](Tree tree) {
     return Records{{1, ContentRecord{tree.small.inode, false, {FileKind::log, 0, {}}}}};
@@ -346,31 +355,40 @@ std::vector<Case> cases() {
              [](Tree tree) { return tree.log.objects.at(0); });
   add_orphan("orphan_of_the_root_mdc", "the pool's own", [](Tree) { return root_log_id(1); });
   add_orphan("orphan_of_an_mdc", "the pool's own", [](Tree) { return mdc_log_id(2, 0); });
-  add_orphan("orphan_without_type", "neither mblock nor mlog", [](Tree) { return ObjectId{0x9f01}; });
+  add_orphan("orphan_without_type", "neither mblock nor mlog",
+             [](Tree) { return ObjectId{0x9f01}; });
   // --- names ---
-  add("link_to_a_directory", "is a directory",
-      [](Tree tree) { return Records{{1, LinkRecord{tree.directory, kRootInode, "hard"}}}; });
-  add("link_to_none", "does not exist",
-      [](Tree tree) { return Records{{1, LinkRecord{tree.next, kRootInode, "hard"}}}; });
-  add("link_over_a_name", "a name in its way",
-      [](Tree tree) { return Records{{1, LinkRecord{tree.small.inode, kRootInode, "log"}}}; });
-  add("link_with_a_bad_name", "slash",
-      [](Tree tree) { return Records{{1, LinkRecord{tree.small.inode, kRootInode, "a/b"}}}; });
-  add("link_in_a_file", "is no directory",
-      [](Tree tree) { return Records{{1, LinkRecord{tree.small.inode, tree.log.inode, "a"}}}; });
-  add("unlink_of_no_name", "no such name",
-      [](Tree) { return Records{{1, UnlinkRecord{kRootInode, "none"}}}; });
+  add("link_to_a_directory", "is a directory", [](Tree tree) {
+    return Records{{1, LinkRecord{tree.directory, kRootInode, "hard"}}};
+  });
+  add("link_to_none", "does not exist", [](Tree tree) {
+    return Records{{1, LinkRecord{tree.next, kRootInode, "hard"}}};
+  });
+  add("link_over_a_name", "a name in its way", [](Tree tree) {
+    return Records{{1, LinkRecord{tree.small.inode, kRootInode, "log"}}};
+  });
+  add("link_with_a_bad_name", "slash", [](Tree tree) {
+    return Records{{1, LinkRecord{tree.small.inode, kRootInode, "a/b"}}};
+  });
+  add("link_in_a_file", "is no directory", [](Tree tree) {
+    return Records{{1, LinkRecord{tree.small.inode, tree.log.inode, "a"}}};
+  });
+  add("unlink_of_no_name", "no such name", [](Tree) {
+    return Records{{1, UnlinkRecord{kRootInode, "none"}}};
+  });
   add("unlink_of_a_bad_name", "empty", [](Tree) { return Records{{1, UnlinkRecord{1, ""}}}; });
-  add("unlink_of_a_full_directory", "is not empty",
-      [](Tree) { return Records{{1, UnlinkRecord{kRootInode, "d"}}}; });
+  add("unlink_of_a_full_directory", "is not empty", [](Tree) {
+    return Records{{1, UnlinkRecord{kRootInode, "d"}}};
+  });
   add("rename_below_itself", "below itself", [](Tree tree) {
     return Records{{1, RenameRecord{kRootInode, "d", tree.below, "d", false}}};
   });
   add("exchange_below_itself", "below itself", [](Tree tree) {
     return Records{{1, RenameRecord{kRootInode, "d", tree.directory, "below", true}}};
   });
-  add("rename_to_a_bad_name", "'..'",
-      [](Tree) { return Records{{1, RenameRecord{kRootInode, "small", 1, "..", false}}}; });
+  add("rename_to_a_bad_name", "'..'", [](Tree) {
+    return Records{{1, RenameRecord{kRootInode, "small", 1, "..", false}}};
+  });
   add("rename_of_a_file_over_a_directory", "another kind", [](Tree tree) {
     return Records{{1, RenameRecord{kRootInode, "small", tree.directory, "below", false}}};
   });

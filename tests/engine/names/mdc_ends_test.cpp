@@ -25,16 +25,16 @@ TEST(MdcEnds, OnlyWhatIsBehindIsLost) {
     std::size_t lost;
   };
   const std::vector<Case> cases = {
-      {{same, first}, 0},                 // as it was
-      {{{3, 11, 21}, first}, 0},          // grown
-      {{{3, 10, 21}, first}, 0},          // grown inside its last block
-      {{{4, 2, 1}, first}, 0},            // compacted
-      {{same, first, {0, 1, 1}}, 0},      // one more
-      {{{3, 9, 20}, first}, 1},           // a block less
-      {{{3, 10, 19}, first}, 1},          // an older last block
-      {{{3, 0, 0}, first}, 1},            // nothing left
-      {{{2, 90, 90}, first}, 1},          // an older half
-      {{same}, 1},                        // one less
+      {{same, first}, 0},             // as it was
+      {{{3, 11, 21}, first}, 0},      // grown
+      {{{3, 10, 21}, first}, 0},      // grown inside its last block
+      {{{4, 2, 1}, first}, 0},        // compacted
+      {{same, first, {0, 1, 1}}, 0},  // one more
+      {{{3, 9, 20}, first}, 1},       // a block less
+      {{{3, 10, 19}, first}, 1},      // an older last block
+      {{{3, 0, 0}, first}, 1},        // nothing left
+      {{{2, 90, 90}, first}, 1},      // an older half
+      {{same}, 1},                    // one less
       {{{3, 9, 19}, {0, 0, 0}}, 2},
   };
   for (std::size_t i = 0; i < cases.size(); ++i)
@@ -46,7 +46,8 @@ TEST(MdcEnds, MoreMdcsThanThereCanBeAreRefused) {
   EXPECT_TRUE(fault_of({0, MdcEndsRecord{std::vector<MdcEnd>(kMaxMdcs + 1), 0}}).empty());
 }
 
-// The last records of an MDC are on its last page; an older version of that page is sound by itself.
+// The last records of an MDC are on its last page; an older version of that page is sound by
+// itself.
 TEST(MdcEnds, AnOlderLastPageOfAnMdcIsFoundAfterACleanEnd) {
   TestTree tree;
   tree.put("first", "text");

@@ -43,8 +43,8 @@ TEST(NamespaceRecords, ComeBackAsTheyWere) {
 }
 
 TEST(NamespaceRecords, SpecialFilesHaveAVersionOfTheirOwn) {
-  for (const FileKind kind : {FileKind::fifo, FileKind::socket, FileKind::character_device,
-                              FileKind::block_device}) {
+  for (const FileKind kind :
+       {FileKind::fifo, FileKind::socket, FileKind::character_device, FileKind::block_device}) {
     const bool device = kind >= FileKind::character_device;
     const Record record{4, CreateRecord{.inode = 12,
                                         .parent = 1,

@@ -14,15 +14,15 @@ using test::errno_of;
 
 Record create(InodeNumber inode, InodeNumber parent, const std::string& name, FileKind kind,
               std::vector<Extent> extents = {}) {
-  return {static_cast<Nanoseconds>(inode), CreateRecord{inode,
-                                                        parent,
-                                                        name,
-                                                        {0644, 1, 2, 3, 4, 5},
-                                                        MediaClass::capacity,
-                                                        Choice::none,
-                                                        kind == FileKind::symlink ? "there" : "",
-                                                        {kind, kind == FileKind::write_once ? 10u : 0u,
-                                                         std::move(extents)}}};
+  return {static_cast<Nanoseconds>(inode),
+          CreateRecord{inode,
+                       parent,
+                       name,
+                       {0644, 1, 2, 3, 4, 5},
+                       MediaClass::capacity,
+                       Choice::none,
+                       kind == FileKind::symlink ? "there" : "",
+                       {kind, kind == FileKind::write_once ? 10u : 0u, std::move(extents)}}};
 }
 
 Extent extent_of(std::uint64_t object) {
