@@ -210,7 +210,7 @@ bool NamespaceImpl::is_size_recorded(const Inode& inode) const {
 void NamespaceImpl::record_log_size(Inode& inode) {
   if (!journal_ || !inode.on_media() || !inode.open->log || is_size_recorded(inode)) return;
   const std::shared_ptr<Log>& log = inode.open->log;
-  if (!log->damage().empty() || !journal_->has_room(kSmallRecord, false)) return;
+  if (!log->damage().empty() || !journal_->has_room(kSmallRecord, RoomFor::content)) return;
   dirty_logs_.add(inode.number, log);
   const Record record{now(), ContentRecord{inode.number, false, {FileKind::log, log->size(), {}}}};
   tree_.apply(record);
