@@ -201,14 +201,14 @@ int run_dump(Context& context, Arguments arguments) {
   writer.end_list("}");
   const std::size_t damages = pool->damage().size();
   if (damages != 0) {
-    fmt::print(context.err,
-               "mpool dump: the pool is damaged in {} places, and not all of it is shown: see "
-               "\"damage\"\n",
-               damages);
+    print_escaped(context.err,
+                  "mpool dump: the pool is damaged in {} places, and not all of it is shown: see "
+                  "\"damage\"\n",
+                  damages);
   }
   if (failed != 0) {
     print_escaped(context.err, "mpool dump: {} objects could not be read: see \"error\" there\n",
-               failed);
+                  failed);
   }
   return failed + damages == 0 ? kSuccess : kFailure;
 }
