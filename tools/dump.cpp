@@ -208,7 +208,7 @@ int run_dump(Context& context, Arguments arguments) {
   }
   if (failed != 0) {
     print_escaped(context.err, "mpool dump: {} objects could not be read: see \"error\" there\n",
-               failed);
+                  failed);
   }
   return failed + damages == 0 ? kSuccess : kFailure;
 }
