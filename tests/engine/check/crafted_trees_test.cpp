@@ -332,9 +332,6 @@ std::vector<Case> cases() {
                           false,
                           {FileKind::write_once, tree.small.size, {{10, tree.stray, 0, 5}}}}}};
   });
-  add("content_cut_short", "past its end", [](Tree tree) {
-    return Records{{1, ContentRecord{tree.small.inode, false, {FileKind::write_once, 1, {}}}}};
-  });
   add("content_of_another_kind", "another kind", [](Tree tree) {
     return Records{{1, ContentRecord{tree.small.inode, false, {FileKind::log, 0, {}}}}};
   });

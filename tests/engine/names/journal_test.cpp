@@ -68,6 +68,7 @@ TEST(Journal, AHoldEndsBeforeOrAfterTheSnapshotOfACompaction) {
                        .footprint = [] { return 0; },
                        .write_logs = [] {},
                        .make_logs_durable = [](std::span<Device* const>) {},
+                       .log_size_left_out = [](InodeNumber) {},
                        .log_size_left_out = {},
                        .written = [](Journal::Ticket) {}});
     constexpr std::size_t kRecordSize = 16u << 10;
@@ -105,6 +106,7 @@ TEST(Journal, WhatFindsNoRoomIsTriedAgain) {
                                  .footprint = [] { return 0; },
                                  .write_logs = [] {},
                                  .make_logs_durable = [](std::span<Device* const>) {},
+                                 .log_size_left_out = [](InodeNumber) {},
                                  .written = [&](Journal::Ticket) { ++written; }});
   const std::vector<std::byte> record(100);
   const auto first = journal.add({.record = record, .mblocks = {}, .mlog = mlog, .deletes = {}});
@@ -145,6 +147,7 @@ TEST(Journal, EndsWhileABatchFindsNoRoom) {
                                    .footprint = [] { return 0; },
                                    .write_logs = [] {},
                                    .make_logs_durable = [](std::span<Device* const>) {},
+                                   .log_size_left_out = [](InodeNumber) {},
                                    .written = [](Journal::Ticket) {}});
     const ObjectRecord mlog = pool->allocate(ObjectType::mlog, 0, {});
     const auto ticket = journal.add(

@@ -78,7 +78,8 @@ TEST_F(Discovery, ResolvePaths) {
   fs::current_path(folder_.path());
   expect("a", {"a"});
   fs::current_path(before);
-  const std::string comma = make_pool("b,c");
+  const std::string comma = folder_ / "b,c";
+  fs::rename(make_pool("b"), comma);
   expect(comma, {comma});
   expect(a + "," + folder_ / "b" + "\\,c", {a, comma});
   EXPECT_EQ(error_of([] { resolve_pool(""); }), EINVAL);
