@@ -68,7 +68,6 @@ TEST(Journal, AHoldEndsBeforeOrAfterTheSnapshotOfACompaction) {
                        .footprint = [] { return 0; },
                        .write_logs = [] {},
                        .make_logs_durable = [](std::span<Device* const>) {},
-                       .log_size_left_out = [](InodeNumber) {},
                        .log_size_left_out = {},
                        .written = [](Journal::Ticket) {}});
     constexpr std::size_t kRecordSize = 16u << 10;
