@@ -105,6 +105,7 @@ TEST(Journal, WhatFindsNoRoomIsTriedAgain) {
                                  .footprint = [] { return 0; },
                                  .write_logs = [] {},
                                  .make_logs_durable = [](std::span<Device* const>) {},
+                                 .log_size_left_out = {},
                                  .written = [&](Journal::Ticket) { ++written; }});
   const std::vector<std::byte> record(100);
   const auto first = journal.add({.record = record, .mblocks = {}, .mlog = mlog, .deletes = {}});
@@ -145,6 +146,7 @@ TEST(Journal, EndsWhileABatchFindsNoRoom) {
                                    .footprint = [] { return 0; },
                                    .write_logs = [] {},
                                    .make_logs_durable = [](std::span<Device* const>) {},
+                                   .log_size_left_out = {},
                                    .written = [](Journal::Ticket) {}});
     const ObjectRecord mlog = pool->allocate(ObjectType::mlog, 0, {});
     const auto ticket = journal.add(
