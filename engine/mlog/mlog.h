@@ -26,6 +26,8 @@ struct MlogPlace {
   Uuid uuid;                      // magic of the log blocks
   std::uint64_t generation = 0;
   std::string name;  // "mlog 0x201 of pool p": for messages
+  // What is found at open was flushed before: nothing of it is in the device's cache only.
+  bool flushed = false;
 };
 
 enum class CompactionSemantics {

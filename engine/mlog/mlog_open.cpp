@@ -255,8 +255,13 @@ void Mlog::Impl::load(OnDamage on_damage) {
   has_end_ = found.has_end;
   records_ = found.records;
   payload_ = found.payload;
-  // It may be in the device's cache only: the first sync or write flushes it.
-  if (found.blocks != 0) written_ = ++appended_;
+  if (found.blocks == 0) return;
+  written_ = ++appended_;
+  // Otherwise it may be in the device's cache only: the first sync or write flushes it.
+  if (place_.flushed) {
+    durable_ = written_;
+    durable_set_ = found.last_set;
+  }
 }
 
 }  // namespace mpool

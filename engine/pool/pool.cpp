@@ -127,7 +127,10 @@ std::uint64_t Pool::capacity_of(const ObjectRecord& object) const {
 }
 
 MlogPlace Pool::mlog_place(const ObjectRecord& object) const {
-  return impl_->place_of(object);
+  MlogPlace place = impl_->place_of(object);
+  // Activation flushed what it found; since then a log is synced before it is closed.
+  place.flushed = true;
+  return place;
 }
 
 namespace {

@@ -154,7 +154,8 @@ class Pool {
   // Byte offset of an object's first zone on its device, and its size.
   std::uint64_t offset_of(const ObjectRecord& object) const;
   std::uint64_t capacity_of(const ObjectRecord& object) const;
-  // What Mlog::open wants to know.
+  // What Mlog::open wants to know. The Mlog is synced before it is closed: the next one takes what it
+  // finds for flushed.
   MlogPlace mlog_place(const ObjectRecord& object) const;
 
   // Allocates an object: an id nobody ever had and zones, in memory only (but for id checkpoints).

@@ -77,7 +77,8 @@ MlogPlace PoolState::place_of(const ObjectRecord& mlog) const {
           .sector_size = params.sector_size(),
           .uuid = mlog.uuid,
           .generation = mlog.generation,
-          .name = describe(mlog.id)};
+          .name = describe(mlog.id),
+          .flushed = false};
 }
 
 void PoolState::give_back(const ObjectRecord& object) noexcept {

@@ -153,7 +153,6 @@ TEST(Tree, RecordsThatDoNotFitAreRefusedAndChangeNothing) {
       create(9, 1, "g", FileKind::directory),
       {9, ContentRecord{3, false, {FileKind::log, 0, {}}}},
       {9, ContentRecord{3, false, {FileKind::write_once, 20, {{9, ObjectId{0x200101}, 0, 11}}}}},
-      {9, ContentRecord{3, false, {FileKind::write_once, 9, {}}}},
       {9, XattrRecord{77, "user.a", true, ""}},
       {9, OwnerRecord{}},
       {9, BatchRecord{}},
