@@ -177,8 +177,10 @@ bool Journal::wait_for_work(std::unique_lock<std::mutex>& lock) {
 void Journal::work() {
   bool compaction;
   bool logs;
+  bool last;
   {
     const std::lock_guard lock(mutex_);
+    last = stopping_;
     compaction = compactions_wanted_ > compactions_done_;
     logs = log_syncs_wanted_ > log_syncs_done_ ||
            (logs_dirty_ && Clock::now() - *logs_dirty_ >= options_.interval);
@@ -192,7 +194,7 @@ void Journal::work() {
   const bool written = write(batch);
   if (logs) sync_logs();
   const std::lock_guard lock(mutex_);
-  if (!written && stopping_) raise_stalled();
+  if (!written && last) raise_stalled();
   if (compaction_is_due()) {
     compactions_wanted_ = std::max(compactions_wanted_, compactions_done_ + 1);
   }
