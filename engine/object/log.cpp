@@ -39,6 +39,10 @@ ObjectRecord find_mlog(const Pool& pool, ObjectId id) {
   if (!record) {
     raise(ENOENT, fmt::format("mlog {} of pool {}", id.to_string(), pool.name()), "does not exist");
   }
+  if (!pool.has_class(record->media_class)) {
+    raise(EIO, fmt::format("mlog {} of pool {}", id.to_string(), pool.name()),
+          "the {} device is missing", to_string(record->media_class));
+  }
   return *record;
 }
 

@@ -49,8 +49,10 @@ class Damage(harness.PoolTest):
     def names(self):
         return [path.name for path in self.point.iterdir() if path.name.startswith("f")]
 
-    def refused(self, offset, change):
-        """Changes the block at `offset`; what the block was."""
+    def refused(self, offset, change, found=None):
+        """Changes the block at `offset`; what the block was. `found`: what the refusal names, by default
+        the block."""
+        named = ("log block ", f"(byte {offset} of {self.image})") if found is None else (found,)
         with open(self.image, "r+b") as file:
             file.seek(offset)
             good = file.read(4096)
@@ -61,7 +63,7 @@ class Damage(harness.PoolTest):
         self.assertEqual(check.returncode, 4, check.stdout)
         done = run(MPOOLFS, *harness.data_path_options(), self.image, self.point, check=False)
         self.assertNotEqual(done.returncode, 0)
-        for text in ("log block ", f"(byte {offset} of {self.image})", "nothing was written", "-o ro", "mpool check"):
+        for text in (*named, "nothing was written", "-o ro", "mpool check"):
             self.assertIn(text, done.stderr)
         self.assertEqual(harness.sha256(self.image), before)
         return good
@@ -95,8 +97,9 @@ class Damage(harness.PoolTest):
     def test_zeroed_mdc1(self):
         """a zeroed sector, and page, at the beginning of MDC1"""
         offset = first_block_of_log(self.image, 1)
-        for size in (BLOCK, 4096):
-            good = self.refused(offset, lambda block, size=size: bytes(size) + block[size:])
+        # The page is all that the log has.
+        for size, found in ((BLOCK, None), (4096, "its first block is lost")):
+            good = self.refused(offset, lambda block, size=size: bytes(size) + block[size:], found)
             dump = run(MPOOL, "dump", self.image, check=False)
             self.assertEqual(dump.returncode, 1)
             self.assertIn("object ", dump.stdout)
