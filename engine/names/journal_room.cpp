@@ -49,8 +49,9 @@ constexpr unsigned kDueWritten = 5;
 // A tree that fills more of the log than this makes it grow.
 constexpr unsigned kGrowLive = 50;
 
-// A compaction that was under way when room was asked for may have begun too early for it.
-constexpr int kCompactionAttempts = 2;
+// A compaction that was under way when room was asked for may have begun too early for it, and other
+// threads may take what it gained.
+constexpr int kMaxCompactionAttempts = 32;
 
 // While a compacted log is read at mount, its records are held back only until the next BATCH.
 constexpr std::size_t kSnapshotBatch = 4096;
@@ -102,7 +103,7 @@ void Journal::make_room(std::size_t record_size, RoomFor room_for, std::size_t c
   std::unique_lock lock(mutex_);
   await_retry(lock);
   check_failed();
-  for (int attempt = 0; attempt < kCompactionAttempts && !fits(need); ++attempt) {
+  for (int attempt = 0; attempt < kMaxCompactionAttempts && !fits(need); ++attempt) {
     if (!compaction_helps(need)) break;
     const std::uint64_t mine = compactions_done_ + 1;
     compactions_wanted_ = std::max(compactions_wanted_, mine);
