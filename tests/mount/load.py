@@ -360,6 +360,9 @@ class Read(Worker):
         return True
 
     def read_file(self, descriptor, path):
+        # Before that it may be read, too: what was written so far.
+        if os.getxattr(descriptor, "user.mpool.committed") != b"1":
+            return False
         with memoryview(self.buffer)[:PAGE] as part:
             if os.preadv(descriptor, [part], 0) == 0 and os.fstat(descriptor).st_size == 0:
                 return False

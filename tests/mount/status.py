@@ -180,7 +180,8 @@ class Status(ControlTest):
         uuid = run("blkid", "-p", "-s", "UUID", "-o", "value", self.mnt.pool).stdout.strip()
         self.assertEqual(status["pool"], {"name": "testpool", "uuid": uuid,
                                           "mounted_on": os.path.realpath(self.mnt.point),
-                                          "read_only": False, "foreign": False})
+                                          "read_only": False, "foreign": False,
+                                          "damage": []})
         self.assertEqual(status["version"], run(harness.MPOOLFS, "--version").stdout.split()[-1])
         self.assertEqual(status["transport"]["name"], harness.TRANSPORT)
         for fact in ("queues", "threads"):
