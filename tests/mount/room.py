@@ -40,14 +40,14 @@ class RoomTest(harness.MountTest):
         self.mnt.mount()
 
     def fill(self, names, value=VALUE):
-        """Files with an extended attribute of a user, until there is no room; their paths."""
+        """Files with an extended attribute of a user, until there is no room; paths of those that have it."""
         made = []
         for name in names:
             path = self.root / name
             try:
                 make_empty(path)
-                made.append(path)
                 os.setxattr(path, "user.x", value)
+                made.append(path)
             except OSError as error:
                 self.assertEqual(error.errno, errno.ENOSPC)
                 return made
