@@ -141,14 +141,14 @@ const ObjectRecord& MblockWriter::finish() {
 
 void read_mblock(const Pool& pool, const ObjectRecord& mblock, std::uint64_t offset,
                  ByteSpan into) {
+  if (!pool.has_class(mblock.media_class)) {
+    raise(EIO, subject(pool, mblock), "the {} device is missing", to_string(mblock.media_class));
+  }
   // The written length comes from the media: never past the zone, whatever it says.
   const std::uint64_t length = std::min(mblock.written_length, pool.capacity_of(mblock));
   if (offset > length || into.size() > length - offset) {
     raise(EINVAL, subject(pool, mblock), "read of {} bytes at {}: not inside its {} bytes",
           into.size(), offset, length);
-  }
-  if (!pool.has_class(mblock.media_class)) {
-    raise(EIO, subject(pool, mblock), "the {} device is missing", to_string(mblock.media_class));
   }
   read_bytes(pool.device(mblock.media_class), pool.offset_of(mblock) + offset, into);
 }
