@@ -17,7 +17,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// The reader says who it is, sends the file, and ends it with this: cut short is not complete.
+// The reader sends its identity and the file, and ends with this: cut short is not complete.
 constexpr char kComplete = '\n';
 
 bool send(int pipe, const void* data, std::size_t length) {
@@ -34,7 +34,7 @@ bool send(int pipe, const void* data, std::size_t length) {
 
 // In the process that reads; only system calls.
 [[noreturn]] void read_and_send(const char* path, int pipe) {
-  // It may stay for long: whoever reads what the command prints must not wait for it.
+  // It may stay for long: a reader of the command's output must not wait for it.
   const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
   if (null < 0) ::_exit(1);
   for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})

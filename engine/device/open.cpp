@@ -149,7 +149,7 @@ FileDescriptor take_claim(const std::string& path, const TolerateHolder& tolerat
   return claim;
 }
 
-// The flock of the file behind a loop device: those who activate the file itself take it.
+// The flock of the file behind a loop device: an activation of the file itself takes it.
 FileDescriptor lock_backing_file(int fd, const std::string& path, OpenMode mode) {
   const auto file = loop_backing_file(fd);
   if (!file) return {};

@@ -22,9 +22,9 @@ namespace mpool::names {
 // make_durable() and sync() belong to the journal's thread, or to the last thread once that ended.
 // mutex_ is a leaf of the lock order and is not held during I/O.
 //
-// Ownership: an entry keeps its Log, and with that the pins on its mlogs. Whoever queues the
-// deletion of the mlogs calls remove() first; the journal's thread drops its own references before
-// it takes the next batch, so no pin is left when the mlogs are deleted.
+// Ownership: an entry keeps its Log, and with that the pins on its mlogs. The caller that queues
+// the deletion of the mlogs calls remove() first; the journal's thread drops its own references
+// before it takes the next batch, so no pin is left when the mlogs are deleted.
 class DirtyLogs {
  public:
   // `pool`: its name, for messages.

@@ -1,4 +1,5 @@
-// The room of the root MDC: who may fill it how far, and its compaction (records.md, "Room").
+// The room of the root MDC: how far each kind of change may fill it, and its compaction
+// (records.md, "Room").
 #include <algorithm>
 #include <array>
 #include <cerrno>

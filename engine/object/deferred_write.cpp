@@ -12,7 +12,7 @@ std::atomic<std::size_t> deferred_bytes = 0;
 
 std::shared_ptr<DeferredWrite> DeferredWrite::make(Device& device, std::uint64_t offset,
                                                    AlignedBuffer& pages) {
-  // Whoever closed the file was told that all is well: there must be room when it is written.
+  // close() has reported success: there must be room when the file is written.
   if (!device.room_is_certain()) return nullptr;
   const std::size_t size = pages.size();
   if (deferred_bytes.fetch_add(size) + size > kMaxBytes) {
