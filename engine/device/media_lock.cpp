@@ -58,13 +58,6 @@ bool is_file_at(int fd, const std::string& path) {
          opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
 }
 
-int try_flock(int fd, int operation) {
-  while (::flock(fd, operation | LOCK_NB) != 0) {
-    if (errno != EINTR) return errno == EWOULDBLOCK ? EBUSY : errno;
-  }
-  return 0;
-}
-
 // What is left of it when that fails is less to tell, no more.
 void write_holder(int fd, const std::string& holder) {
   if (::ftruncate(fd, 0) != 0) return;
@@ -75,6 +68,13 @@ void write_holder(int fd, const std::string& holder) {
 }
 
 }  // namespace
+
+int try_flock(int fd, int operation) {
+  while (::flock(fd, operation | LOCK_NB) != 0) {
+    if (errno != EINTR) return errno == EWOULDBLOCK ? EBUSY : errno;
+  }
+  return 0;
+}
 
 MediaLock::~MediaLock() {
   // Others may share it.

@@ -11,6 +11,10 @@ namespace mpool {
 
 enum class LockMode { shared, exclusive };
 
+// flock(2) with LOCK_SH or LOCK_EX, without waiting. 0, EBUSY while another descriptor holds a lock
+// that excludes this one, or the errno of the failure.
+int try_flock(int fd, int operation);
+
 // A flock'd file in a directory of locks: /run/mpool for root, "mpool" in $XDG_RUNTIME_DIR, or
 // /tmp/mpool-UID, for other users. It ends with the process, however that ends. Locks of root and
 // of other users, and of processes with another /run, do not see each other.

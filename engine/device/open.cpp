@@ -77,13 +77,6 @@ int patiently(Attempt attempt) {
   return code;
 }
 
-int try_flock(int fd, int operation) {
-  while (::flock(fd, operation | LOCK_NB) != 0) {
-    if (errno != EINTR) return errno == EWOULDBLOCK ? EBUSY : errno;
-  }
-  return 0;
-}
-
 // Views of a pool in a file read it through loop devices, also when their daemon was killed, and
 // whatever path leads to the file now: another loop device, too.
 void check_loops(const std::string& path) {
