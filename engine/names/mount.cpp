@@ -248,7 +248,7 @@ void NamespaceImpl::take_possession() {
       {time, CreateRecord{.inode = kRootInode,
                           .parent = 0,
                           .name = {},
-                          .attributes = {.mode = configured ? config.mode & 07777 : 0755,
+                          .attributes = {.mode = configured ? config.mode & kPermissionBits : 0755,
                                          .uid = config.uid,
                                          .gid = config.gid,
                                          .atime = time,

@@ -48,6 +48,9 @@ constexpr bool is_special(FileKind kind) {
   return kind >= FileKind::fifo && kind <= FileKind::block_device;
 }
 
+// The bits of a mode beside those of the file type: chmod(2).
+inline constexpr std::uint32_t kPermissionBits = 07777;
+
 struct Attributes {
   InodeNumber inode = 0;
   FileKind kind = FileKind::empty;

@@ -16,7 +16,6 @@
 namespace mpool::names {
 namespace {
 
-constexpr std::uint32_t kPermissionBits = 07777;
 constexpr std::uint64_t kStatBlockSize = 512;
 
 }  // namespace

@@ -7,7 +7,6 @@
 namespace mpool::names {
 namespace {
 
-constexpr std::uint32_t kPermissionBits = 07777;
 constexpr std::uint64_t kMaxSize = INT64_MAX;  // bytes, of a file and inside an object
 
 template <typename Enum>

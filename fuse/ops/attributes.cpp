@@ -7,7 +7,6 @@ namespace mpoolfs {
 
 namespace {
 
-constexpr mode_t kPermissionBits = 07777;
 constexpr blksize_t kDirectoryIoSize = 4096;
 
 constexpr unsigned kMajorShift = 32;
@@ -62,7 +61,7 @@ mode_t type_bits(mpool::FileKind kind) {
 struct stat to_stat(const mpool::Attributes& attributes, const Presentation& presentation) {
   struct stat shown {};
   shown.st_ino = attributes.inode;
-  shown.st_mode = type_bits(attributes.kind) | (attributes.mode & kPermissionBits);
+  shown.st_mode = type_bits(attributes.kind) | (attributes.mode & mpool::kPermissionBits);
   shown.st_nlink = attributes.links;
   shown.st_uid = presentation.uid.value_or(attributes.uid);
   shown.st_gid = presentation.gid.value_or(attributes.gid);
@@ -102,7 +101,8 @@ fuse_entry_param negative_entry() {
 }
 
 Ownership ownership_in(const mpool::Attributes& parent, const fuse_ctx& caller, mode_t mode) {
-  Ownership made{.owner = {.uid = caller.uid, .gid = caller.gid}, .mode = mode & kPermissionBits};
+  Ownership made{.owner = {.uid = caller.uid, .gid = caller.gid},
+                 .mode = mode & mpool::kPermissionBits};
   if ((parent.mode & S_ISGID) != 0) {
     made.owner.gid = parent.gid;
     if (S_ISDIR(mode)) made.mode |= S_ISGID;
@@ -138,7 +138,7 @@ std::timespec time_now() {
 
 mpool::AttributeChange to_change(const struct stat& wanted, int to_set, const std::timespec& now) {
   mpool::AttributeChange change;
-  if ((to_set & FUSE_SET_ATTR_MODE) != 0) change.mode = wanted.st_mode & kPermissionBits;
+  if ((to_set & FUSE_SET_ATTR_MODE) != 0) change.mode = wanted.st_mode & mpool::kPermissionBits;
   if ((to_set & FUSE_SET_ATTR_UID) != 0) change.uid = wanted.st_uid;
   if ((to_set & FUSE_SET_ATTR_GID) != 0) change.gid = wanted.st_gid;
   if ((to_set & FUSE_SET_ATTR_ATIME_NOW) != 0) {
