@@ -5,6 +5,8 @@
 #include <filesystem>
 #include <memory>
 #include <new>
+#include <set>
+#include <span>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -51,24 +53,41 @@ constexpr std::chrono::milliseconds kCommitInterval{200};
 // descriptors.
 constexpr std::uint64_t kLeastMlogSize = 2u << 20;
 
+// The mount of a pool with one of the UUIDs, by devices: the original of a copy, or another copy.
+std::optional<MountEntry> find_copy_mount(std::span<const MountEntry> mounts,
+                                          const std::set<mpool::Uuid>& uuids) {
+  for (const MountEntry& mount : mounts) {
+    if (mount.type != kMountType || mount.source.find('/') == std::string::npos) continue;
+    for (const mpool::FoundDevice& found : mpool::scan_devices(mpool::split_paths(mount.source))) {
+      if (uuids.contains(found.superblock.pool_uuid)) return mount;
+    }
+  }
+  return std::nullopt;
+}
+
 // Throws EBUSY when the pool is mounted, here or in another mount namespace.
 void refuse_mounted(const Options& options, const mpool::Error& busy) {
   // What the table of mounts may call the pool.
   std::vector<std::string> names{options.pool};
+  std::set<mpool::Uuid> uuids;
   for (const mpool::FoundDevice& found : mpool::scan_devices(options.device_paths)) {
     names.push_back(found.superblock.pool_name);
     names.push_back("UUID=" + found.superblock.pool_uuid.to_string());
+    uuids.insert(found.superblock.pool_uuid);
   }
-  if (const auto mounted = find_pool_mount(read_mounts(), names, options.device_paths)) {
+  const std::vector<MountEntry> mounts = read_mounts();
+  auto mounted = find_pool_mount(mounts, names, options.device_paths);
+  if (!mounted) mounted = find_copy_mount(mounts, uuids);
+  if (mounted) {
     mpool::raise(EBUSY, busy.subject(), "{}; the pool is mounted on {}", busy.detail(),
                  mounted->mount_point);
   }
-  if (const auto mounted = find_pool_mount_elsewhere(names, options.device_paths)) {
+  if (const auto elsewhere = find_pool_mount_elsewhere(names, options.device_paths)) {
     mpool::raise(EBUSY, busy.subject(),
                  "in use: the pool is mounted on {} in the mount namespace of process {} ({}); "
                  "nsenter -m -t {} umount {} unmounts it there",
-                 mounted->mount.mount_point, mounted->process, mounted->program, mounted->process,
-                 mounted->mount.mount_point);
+                 elsewhere->mount.mount_point, elsewhere->process, elsewhere->program,
+                 elsewhere->process, elsewhere->mount.mount_point);
   }
 }
 

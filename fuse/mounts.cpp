@@ -8,6 +8,7 @@
 #include <sstream>
 #include <system_error>
 
+#include "engine/device/media_lock.h"
 #include "engine/pool/path_list.h"
 
 namespace mpoolfs {
@@ -41,12 +42,6 @@ std::string resolved(const std::string& path) {
   return error ? path : real.string();
 }
 
-bool lists_device(const std::string& source, std::span<const std::string> device_paths) {
-  return std::ranges::any_of(mpool::split_paths(source), [&](const std::string& part) {
-    return std::ranges::find(device_paths, resolved(part)) != device_paths.end();
-  });
-}
-
 // The mount namespace of a process; empty when this process may not know it.
 std::string mount_namespace(const std::filesystem::path& process) {
   std::error_code ignored;
@@ -75,6 +70,13 @@ std::vector<std::filesystem::path> processes() {
 }
 
 }  // namespace
+
+bool lists_device(const std::string& source, std::span<const std::string> device_paths) {
+  return std::ranges::any_of(mpool::split_paths(source), [&](const std::string& part) {
+    return std::ranges::find(device_paths, resolved(part)) != device_paths.end() ||
+           mpool::is_media_of(part, device_paths);
+  });
+}
 
 std::optional<MountEntry> parse_mount_line(std::string_view line) {
   // ID PARENT MAJ:MIN ROOT MOUNTPOINT OPTIONS [OPTIONAL…] - TYPE SOURCE SUPEROPTIONS

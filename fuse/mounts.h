@@ -29,14 +29,17 @@ std::optional<MountEntry> parse_mount_line(std::string_view line);
 // read.
 std::vector<MountEntry> read_mounts(const std::string& table = "/proc/self/mountinfo");
 
-// A mount of mpoolfs whose source is one of `names` or lists one of `device_paths` (resolved
-// symbolic links).
+// Whether a source lists one of `device_paths` (resolved symbolic links), or the same device or
+// file by another path, node or loop device.
+bool lists_device(const std::string& source, std::span<const std::string> device_paths);
+
+// A mount of mpoolfs whose source is one of `names` or lists one of `device_paths`.
 std::optional<MountEntry> find_pool_mount(std::span<const MountEntry> mounts,
                                           std::span<const std::string> names,
                                           std::span<const std::string> device_paths);
 
-// The same in the mount namespaces of other processes (containers, services), as far as this process
-// may look into them.
+// The same in the mount namespaces of other processes (containers, services), as far as this
+// process may look into them.
 struct MountElsewhere {
   pid_t process = 0;    // one of those that keep the mount
   std::string program;  // its name

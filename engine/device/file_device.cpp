@@ -67,9 +67,9 @@ int FileDevice::claim() {
     locks_.exclusive = std::move(claimed);
   }
   // Where it cannot be told, for lack of permission, a loop device may be held.
-  const bool held = std::ranges::any_of(
-      other_loops_over(name()),
-      [](const std::string& loop) { return try_exclusive_open(loop) != 0; });
+  const bool held = std::ranges::any_of(other_loops_over(name()), [](const std::string& loop) {
+    return try_exclusive_open(loop) != 0;
+  });
   return held ? EBUSY : 0;
 }
 

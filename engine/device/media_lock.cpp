@@ -1,5 +1,6 @@
 #include "engine/device/media_lock.h"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -89,8 +90,7 @@ int MediaLock::take(const std::string& name, LockMode mode, const std::string& h
     return 0;
   }
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    FileDescriptor fd(
-        ::open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, kLockMode));
+    FileDescriptor fd(::open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, kLockMode));
     if (!fd) {
       warn_once(path, errno);
       return 0;
@@ -126,6 +126,13 @@ std::vector<std::string> media_names(const std::string& path) {
     names.push_back(fmt::format("file-{}:{}", file->device, file->inode));
   }
   return names;
+}
+
+bool is_media_of(const std::string& path, std::span<const std::string> others) {
+  const std::vector<std::string> names = media_names(path);
+  return std::ranges::any_of(others, [&](const std::string& other) {
+    return std::ranges::find_first_of(names, media_names(other)) != names.end();
+  });
 }
 
 std::string describe_holder(const std::string& path) {

@@ -1,6 +1,7 @@
 // Locks by what a device is, not by the path or node through which it was opened.
 #pragma once
 
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -51,6 +52,10 @@ using MediaLocks = std::vector<MediaLock>;
 // The names of the locks of what is at `path`: of the block device, of the file, and for a loop
 // device of the file behind it, too.
 std::vector<std::string> media_names(const std::string& path);
+
+// Whether what is at `path` is the same media as at one of `others`, by whatever path or node: has
+// a name in common with it. False when nothing is there.
+bool is_media_of(const std::string& path, std::span<const std::string> others);
 
 // This process, and the path by which it has the device: for MediaLock::take.
 std::string describe_holder(const std::string& path);

@@ -98,9 +98,15 @@ std::string describe_holders(const std::string& path) {
   return {};
 }
 
-void take_flock(int fd, const std::string& path, OpenMode mode) {
+// `attempt` to take a lock that activations hold.
+template <typename Attempt>
+int lock_active(OnActive on_active, Attempt attempt) {
+  return on_active == OnActive::wait ? patiently(attempt) : attempt();
+}
+
+void take_flock(int fd, const std::string& path, OpenMode mode, OnActive on_active) {
   const int operation = mode == OpenMode::activate ? LOCK_EX : LOCK_SH;
-  const int code = patiently([&] { return try_flock(fd, operation); });
+  const int code = lock_active(on_active, [&] { return try_flock(fd, operation); });
   if (code == EBUSY) {
     raise(EBUSY, path, "in use by another mpool activation or program{}", describe_holders(path));
   }
@@ -108,14 +114,13 @@ void take_flock(int fd, const std::string& path, OpenMode mode) {
 }
 
 // The same device by another node, and a file by a loop device, have other flocks.
-MediaLocks take_media_locks(const std::string& path, OpenMode mode) {
-  const LockMode lock_mode =
-      mode == OpenMode::activate ? LockMode::exclusive : LockMode::shared;
+MediaLocks take_media_locks(const std::string& path, OpenMode mode, OnActive on_active) {
+  const LockMode lock_mode = mode == OpenMode::activate ? LockMode::exclusive : LockMode::shared;
   const std::string holder = describe_holder(path);
   MediaLocks locks;
   for (const std::string& name : media_names(path)) {
     MediaLock& lock = locks.emplace_back();
-    const int code = patiently([&] { return lock.take(name, lock_mode, holder); });
+    const int code = lock_active(on_active, [&] { return lock.take(name, lock_mode, holder); });
     if (code == EBUSY) {
       const std::string other = MediaLock::holder_of(name);
       raise(EBUSY, path, "in use by another mpool activation{}{}", other.empty() ? "" : ": ",
@@ -143,26 +148,27 @@ FileDescriptor take_claim(const std::string& path, const TolerateHolder& tolerat
 }
 
 // The flock of the file behind a loop device: an activation of the file itself takes it.
-FileDescriptor lock_backing_file(int fd, const std::string& path, OpenMode mode) {
+FileDescriptor lock_backing_file(int fd, const std::string& path, OpenMode mode,
+                                 OnActive on_active) {
   const auto file = loop_backing_file(fd);
   if (!file) return {};
   FileDescriptor backing(::open(file->c_str(), O_RDONLY | O_CLOEXEC));
   if (!backing) raise_system(errno, *file, "open (the file behind " + path + ")");
-  take_flock(backing.get(), fmt::format("{} (the file behind {})", *file, path), mode);
+  take_flock(backing.get(), fmt::format("{} (the file behind {})", *file, path), mode, on_active);
   return backing;
 }
 
 DeviceLocks lock(int fd, const std::string& path, OpenMode mode, bool is_block,
-                 const TolerateHolder& tolerate) {
+                 const TolerateHolder& tolerate, OnActive on_active) {
   const bool activate = mode == OpenMode::activate;
-  take_flock(fd, path, mode);
+  take_flock(fd, path, mode, on_active);
   DeviceLocks locks;
-  locks.media = take_media_locks(path, mode);
+  locks.media = take_media_locks(path, mode, on_active);
   if (is_block) {
     locks.claims = activate;
     locks.exclusive = take_claim(path, tolerate);
     if (!activate) locks.exclusive = {};
-    locks.backing = lock_backing_file(fd, path, mode);
+    locks.backing = lock_backing_file(fd, path, mode, on_active);
   }
   if (activate && !tolerate) check_loops(path);
   return locks;
@@ -184,7 +190,7 @@ int try_exclusive_open(const std::string& path) {
 }
 
 std::unique_ptr<Device> open_device(const std::string& path, OpenMode mode,
-                                    const TolerateHolder& tolerate) {
+                                    const TolerateHolder& tolerate, OnActive on_active) {
   const bool is_block = check_kind(path);
   const bool writable = mode == OpenMode::activate;
   OpenFile file = open_direct(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
@@ -193,7 +199,9 @@ std::unique_ptr<Device> open_device(const std::string& path, OpenMode mode,
     raise(EROFS, path, "is write-protected");
   }
   DeviceLocks locks;
-  if (mode != OpenMode::peek) locks = lock(file.fd.get(), path, mode, is_block, tolerate);
+  if (mode != OpenMode::peek) {
+    locks = lock(file.fd.get(), path, mode, is_block, tolerate, on_active);
+  }
   DeviceProperties properties = query_properties(file.fd.get(), path);
   properties.read_only = !writable;
   if (properties.logical_sector_size > kPageSize) {

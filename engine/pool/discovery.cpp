@@ -66,7 +66,7 @@ void choose_mdc0(const DecodedSuperblock& first, const DecodedSuperblock& second
 
 bool is_locked(const std::string& path) {
   try {
-    open_device(path, OpenMode::inspect);
+    open_device(path, OpenMode::inspect, nullptr, OnActive::fail);
     return false;
   } catch (const Error& error) {
     return error.code() == EBUSY;
