@@ -23,14 +23,19 @@ struct Flag {
   Effect effect;
 };
 
-constexpr std::array kFlags = {
-    Flag{"ro", MS_RDONLY, Effect::sets},         Flag{"rw", MS_RDONLY, Effect::clears},
-    Flag{"nosuid", MS_NOSUID, Effect::sets},     Flag{"suid", MS_NOSUID, Effect::clears},
-    Flag{"nodev", MS_NODEV, Effect::sets},       Flag{"dev", MS_NODEV, Effect::clears},
-    Flag{"noexec", MS_NOEXEC, Effect::sets},     Flag{"exec", MS_NOEXEC, Effect::clears},
-    Flag{"noatime", MS_NOATIME, Effect::sets},   Flag{"atime", MS_NOATIME, Effect::clears},
-    Flag{"dirsync", MS_DIRSYNC, Effect::sets},   Flag{"nosymfollow", kNoSymbolicLinks, Effect::sets},
-    Flag{"symfollow", kNoSymbolicLinks, Effect::clears}};
+constexpr std::array kFlags = {Flag{"ro", MS_RDONLY, Effect::sets},
+                               Flag{"rw", MS_RDONLY, Effect::clears},
+                               Flag{"nosuid", MS_NOSUID, Effect::sets},
+                               Flag{"suid", MS_NOSUID, Effect::clears},
+                               Flag{"nodev", MS_NODEV, Effect::sets},
+                               Flag{"dev", MS_NODEV, Effect::clears},
+                               Flag{"noexec", MS_NOEXEC, Effect::sets},
+                               Flag{"exec", MS_NOEXEC, Effect::clears},
+                               Flag{"noatime", MS_NOATIME, Effect::sets},
+                               Flag{"atime", MS_NOATIME, Effect::clears},
+                               Flag{"dirsync", MS_DIRSYNC, Effect::sets},
+                               Flag{"nosymfollow", kNoSymbolicLinks, Effect::sets},
+                               Flag{"symfollow", kNoSymbolicLinks, Effect::clears}};
 
 struct StatFlag {
   unsigned long shown;  // in statvfs::f_flag

@@ -44,11 +44,13 @@ constexpr const char* kMountOptions = R"(Mount options (-o):
 // Options that are kept as they are, or ask for nothing: those of fstab for mount(8) itself, what
 // is the case anyway, and what allows but does not demand.
 constexpr auto kAcceptedOptions = std::to_array<std::string_view>(
-    {"defaults",      "auto",       "noauto",        "user",     "nouser",     "users",
-     "nousers",       "owner",      "noowner",       "group",    "nogroup",    "nofail",
-     "_netdev",       "relatime",   "norelatime",    "diratime", "nodiratime", "nostrictatime",
-     "lazytime",      "nolazytime", "silent",        "loud",     "nomand",     "noiversion",
-     "user_xattr",    "discard",    "loop",          "default_permissions",
+    {"defaults",         "auto",          "noauto",     "user",
+     "nouser",           "users",         "nousers",    "owner",
+     "noowner",          "group",         "nogroup",    "nofail",
+     "_netdev",          "relatime",      "norelatime", "diratime",
+     "nodiratime",       "nostrictatime", "lazytime",   "nolazytime",
+     "silent",           "loud",          "nomand",     "noiversion",
+     "user_xattr",       "discard",       "loop",       "default_permissions",
      "errors=remount-ro"});
 
 // Options that cannot be kept, and why.
@@ -66,8 +68,7 @@ constexpr auto kFlagsOfMount8 =
     std::to_array<std::string_view>({"suid", "dev", "exec", "atime", "symfollow"});
 
 // Names of options with values that are for others: mount(8) and programs that read fstab.
-constexpr auto kValuesForOthers =
-    std::to_array<std::string_view>({"comment", "user", "loop"});
+constexpr auto kValuesForOthers = std::to_array<std::string_view>({"comment", "user", "loop"});
 // What mount(8) has done before it calls a helper.
 constexpr auto kValuesOfLoops = std::to_array<std::string_view>({"offset", "sizelimit"});
 // What the table of mounts has, and mount(8) passes on for a remount.
@@ -116,7 +117,8 @@ unsigned parse_workers(std::string_view text) {
   return value;
 }
 
-// What calls the program, and how: as a helper of mount(8), told to pass over what it does not know.
+// What calls the program, and how: as a helper of mount(8), told to pass over what it does not
+// know.
 struct Caller {
   bool helper = false;
   bool sloppy = false;
@@ -180,9 +182,10 @@ void apply_mount_option(Options& options, const Caller& caller, std::string_view
     throw UsageError(fmt::format("mount option {}: {}", option, refusal->why));
   }
   const std::size_t equals = option.find('=');
-  const bool known = equals == std::string_view::npos
-                         ? apply_flag(options, option)
-                         : apply_value(options, option.substr(0, equals), option.substr(equals + 1));
+  const bool known =
+      equals == std::string_view::npos
+          ? apply_flag(options, option)
+          : apply_value(options, option.substr(0, equals), option.substr(equals + 1));
   if (!known && !caller.sloppy) {
     throw UsageError(fmt::format("unknown mount option \"{}\"", option));
   }

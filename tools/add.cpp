@@ -94,8 +94,8 @@ int run_add(Context& context, Arguments arguments) {
   const Pool::ClassFacts facts = pool->class_facts(MediaClass::staging);
   const std::uint64_t zone_size = facts.params.zone_size();
   print_escaped(context.out, "Pool {} has a staging device: {}, {}, zones of {}, {} free\n",
-             pool->name(), path, format_size(facts.params.device_size), format_size(zone_size),
-             format_size(facts.space.free_usable * zone_size));
+                pool->name(), path, format_size(facts.params.device_size), format_size(zone_size),
+                format_size(facts.space.free_usable * zone_size));
   return kSuccess;
 }
 

@@ -71,7 +71,7 @@ class Run {
     }
     progress_.clear();
     print_escaped(context_.out, "{}: {}: {}\n    {}\n", finding.where,
-               check::to_string(finding.severity), finding.what, finding.advice);
+                  check::to_string(finding.severity), finding.what, finding.advice);
   }
 
   Context& context_;

@@ -47,9 +47,10 @@ std::string known_content(const std::string& path, Device& device) {
   // Written before the superblocks of the capacity device, which come last: it may be all that an
   // interrupted creation has left, or belong to a pool that is whole.
   if (pair.chosen && !pair.chosen->mdc0) {
-    return fmt::format("the staging device of pool {} (UUID {}), perhaps of a creation that was "
-                       "interrupted",
-                       pair.chosen->pool_name, pair.chosen->pool_uuid.to_string());
+    return fmt::format(
+        "the staging device of pool {} (UUID {}), perhaps of a creation that was "
+        "interrupted",
+        pair.chosen->pool_name, pair.chosen->pool_uuid.to_string());
   }
   if (signature) return signature->describe();
   for (const auto& copy : pair.copies) {

@@ -126,8 +126,8 @@ void print_summary(std::ostream& out, const Pool& pool) {
     const std::uint64_t zone_size = facts.params.zone_size();
     paths.push_back(facts.device_name);
     print_escaped(out, "  {:<9} {}, {}, zones of {}, {} free\n", to_string(media_class),
-               facts.device_name, format_size(facts.params.device_size), format_size(zone_size),
-               format_size(facts.space.free_usable * zone_size));
+                  facts.device_name, format_size(facts.params.device_size), format_size(zone_size),
+                  format_size(facts.space.free_usable * zone_size));
   }
   const ConfigRecord config = pool.config();
   print_escaped(out, "  root      owner {}:{}, mode {:04o}\n", config.uid, config.gid, config.mode);

@@ -42,9 +42,9 @@ bool confirmed(Context& context, const Target& target, const std::string& conten
     throw UsageError("give --yes to confirm that the pool and all its data are to be destroyed");
   }
   print_escaped(context.err,
-             "This destroys pool {} (UUID {}, {}) on {}.\n"
-             "Type the pool's name to go on: ",
-             target.name, target.uuid.to_string(), content, join_paths(target.paths));
+                "This destroys pool {} (UUID {}, {}) on {}.\n"
+                "Type the pool's name to go on: ",
+                target.name, target.uuid.to_string(), content, join_paths(target.paths));
   context.err.flush();
   std::string answer;
   std::getline(context.in, answer);
@@ -91,7 +91,7 @@ int run_destroy(Context& context, Arguments arguments) {
   check_unchanged(target, devices);
   destroy_pool(devices);
   print_escaped(context.out, "Pool {} (UUID {}) on {} is destroyed.\n", target.name,
-             target.uuid.to_string(), join_paths(target.paths));
+                target.uuid.to_string(), join_paths(target.paths));
   return kSuccess;
 }
 

@@ -146,7 +146,7 @@ class Writer {
     print_escaped(out_, "{:<8}", kind);
     for (const auto& [key, field] : value.items()) {
       print_escaped(out_, " {}={}", key,
-                 field.is_string() ? field.get<std::string>() : to_line(field));
+                    field.is_string() ? field.get<std::string>() : to_line(field));
     }
     print_escaped(out_, "\n");
   }

@@ -36,7 +36,8 @@ int run_get(Context& context, Arguments arguments) {
   std::string lines;
   for (const std::string& key : keys) {
     values[key] = setting_json(*pool, key);
-    lines += fmt::format("{}{}\n", value_alone ? "" : key + "=", printable(setting_text(*pool, key)));
+    lines +=
+        fmt::format("{}{}\n", value_alone ? "" : key + "=", printable(setting_text(*pool, key)));
   }
   if (line.has("json")) {
     print_json(context.out, values);

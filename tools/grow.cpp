@@ -1,7 +1,6 @@
 // mpool grow: takes the room by which the devices of a pool grew.
 #include <ostream>
 
-
 #include "engine/base/size.h"
 #include "tools/command_line.h"
 #include "tools/commands.h"
@@ -28,8 +27,8 @@ int run_grow(Context& context, Arguments arguments) {
     print_escaped(context.out, "{} {}: ", to_string(media_class), before.device_name);
     if (grew) {
       print_escaped(context.out, "grew from {} to {}, {} zones more\n",
-                 format_size(before.params.device_size), format_size(params.device_size),
-                 params.zone_count - before.params.zone_count);
+                    format_size(before.params.device_size), format_size(params.device_size),
+                    params.zone_count - before.params.zone_count);
     } else {
       print_escaped(context.out, "{} as before\n", format_size(params.device_size));
     }

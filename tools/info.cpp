@@ -117,20 +117,21 @@ void print_config(std::ostream& out, const Pool& pool) {
     print_escaped(out, "config    none\n");
     return;
   }
-  print_escaped(out, "config    label \"{}\", owner {}:{}, mode {:04o}, root MDC {}\n", config.label,
-             config.uid, config.gid, config.mode, format_size(config.mdc_capacity));
+  print_escaped(out, "config    label \"{}\", owner {}:{}, mode {:04o}, root MDC {}\n",
+                config.label, config.uid, config.gid, config.mode,
+                format_size(config.mdc_capacity));
 }
 
 void print_text(std::ostream& out, const Findings& findings) {
   const Superblock& first = require_superblock(findings.devices.front());
   print_escaped(out, "pool      {}\nUUID      {}\nactive    {}\n", first.pool_name,
-             first.pool_uuid.to_string(),
-             findings.active ? "yes (only what the superblocks tell is shown)" : "no");
+                first.pool_uuid.to_string(),
+                findings.active ? "yes (only what the superblocks tell is shown)" : "no");
   if (findings.pool) {
     const Counts counts = count_objects(*findings.pool);
     print_config(out, *findings.pool);
     print_escaped(out, "MDCs      {}\nobjects   {} mblocks, {} mlogs\n",
-               findings.pool->mdcs().size() - 1, counts.mblocks, counts.mlogs);
+                  findings.pool->mdcs().size() - 1, counts.mblocks, counts.mlogs);
   }
   print_escaped(out, "\n");
   print_devices(out, findings.devices);

@@ -73,7 +73,7 @@ int run_sub_command(Context& context, const SubCommand& command, Arguments argum
     return command.run(context, arguments);
   } catch (const UsageError& error) {
     print_escaped(context.err, "mpool {}: {}\nTry: mpool {} --help\n", command.name, error.what(),
-               command.name);
+                  command.name);
     return command.usage;
   } catch (const Error& error) {
     print_escaped(context.err, "mpool {}: {}\n", command.name, error.what());
@@ -106,7 +106,8 @@ int run_mpool(Context& context, Arguments arguments) {
   }
   const auto command = std::ranges::find(kSubCommands, first, &SubCommand::name);
   if (command == kSubCommands.end()) {
-    print_escaped(context.err, "mpool: no sub-command or option \"{}\"\nTry: mpool --help\n", first);
+    print_escaped(context.err, "mpool: no sub-command or option \"{}\"\nTry: mpool --help\n",
+                  first);
     return kUsage;
   }
   return run_sub_command(context, *command, arguments.subspan(1));

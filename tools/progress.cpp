@@ -1,9 +1,10 @@
-#include "tools/print.h"
 #include "tools/progress.h"
 
 #include <ostream>
 
 #include <fmt/format.h>
+
+#include "tools/print.h"
 
 namespace mpool::tools {
 

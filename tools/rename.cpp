@@ -1,7 +1,6 @@
 // mpool rename: gives a pool another name.
 #include <ostream>
 
-
 #include "tools/claim.h"
 #include "tools/command_line.h"
 #include "tools/commands.h"
@@ -24,8 +23,8 @@ int run_rename(Context& context, Arguments arguments) {
   const auto pool = activate_for_change(paths);
   const std::string before = pool->name();
   pool->rename(name);
-  print_escaped(context.out, "Pool {} (UUID {}) is called {} now.\n", before, pool->uuid().to_string(),
-             name);
+  print_escaped(context.out, "Pool {} (UUID {}) is called {} now.\n", before,
+                pool->uuid().to_string(), name);
   return kSuccess;
 }
 

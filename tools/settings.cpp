@@ -126,10 +126,8 @@ constexpr std::array kSettings = {
             .json = [](const ConfigRecord& config) { return Json(config.gid); }},
     Setting{.key = "mode",
             .help = "permissions of the root directory, octal",
-            .parse =
-                [](auto key, auto value, SettingChanges& changes) {
-                  changes.config.mode = parse_mode(key, value);
-                },
+            .parse = [](auto key, auto value,
+                        SettingChanges& changes) { changes.config.mode = parse_mode(key, value); },
             .text = [](const ConfigRecord& config) { return fmt::format("{:04o}", config.mode); },
             .json = [](const ConfigRecord& config) { return Json(config.mode); }},
     Setting{

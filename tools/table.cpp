@@ -1,4 +1,3 @@
-#include "tools/print.h"
 #include "tools/table.h"
 
 #include <algorithm>
@@ -7,6 +6,8 @@
 #include <utility>
 
 #include <fmt/format.h>
+
+#include "tools/print.h"
 
 namespace mpool::tools {
 

@@ -21,7 +21,8 @@ std::uint8_t byte_at(std::string_view text, std::size_t at) {
   return static_cast<std::uint8_t>(text[at]);
 }
 
-// The first character of a text that is not empty (RFC 3629: no surrogates, the shortest form only).
+// The first character of a text that is not empty (RFC 3629: no surrogates, the shortest form
+// only).
 Character first_character(std::string_view text) {
   const std::uint8_t lead = byte_at(text, 0);
   if (lead < 0x80) return {lead, 1};

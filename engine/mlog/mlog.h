@@ -127,10 +127,11 @@ class Mlog {
 
   // What open() found beside the records.
   struct OpenInfo {
-    // Not empty: a block is damaged, and the log was opened up to it. Which one, where, and how that
-    // is known.
+    // Not empty: a block is damaged, and the log was opened up to it. Which one, where, and how
+    // that is known.
     std::string damage;
-    // Blocks of this log and generation lie past its end, as a flush that was cut short leaves them.
+    // Blocks of this log and generation lie past its end, as a flush that was cut short leaves
+    // them.
     bool torn_blocks = false;
     bool records_after_compaction_end = false;
   };

@@ -121,7 +121,7 @@ struct Mlog::Impl {
   Ticket durable_ = 0;
   End written_end_;
   std::uint32_t durable_set_ = 0;  // flush set up to which all is known to be durable
-  OpenInfo opened_;  // constant after load()
+  OpenInfo opened_;                // constant after load()
 };
 
 }  // namespace mpool

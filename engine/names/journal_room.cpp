@@ -50,8 +50,8 @@ constexpr unsigned kDueWritten = 5;
 // A tree that fills more of the log than this makes it grow.
 constexpr unsigned kGrowLive = 50;
 
-// A compaction that was under way when room was asked for may have begun too early for it, and other
-// threads may take what it gained.
+// A compaction that was under way when room was asked for may have begun too early for it, and
+// other threads may take what it gained.
 constexpr int kMaxCompactionAttempts = 32;
 
 // While a compacted log is read at mount, its records are held back only until the next BATCH.

@@ -1,12 +1,13 @@
 // The implementation of Namespace. Its parts: namespace.cpp (the tree), mount.cpp (reading it from
-// the media), references.cpp (how long inodes live), files.cpp (open files), commits.cpp (write-once
-// files on their way to the journal), logs.cpp (append-only files), dirty_logs.h (appends that are
-// not durable), xattrs.cpp (extended attributes and policy), space.cpp (what there is room for).
+// the media), references.cpp (how long inodes live), files.cpp (open files), commits.cpp
+// (write-once files on their way to the journal), logs.cpp (append-only files), dirty_logs.h
+// (appends that are not durable), xattrs.cpp (extended attributes and policy), space.cpp (what
+// there is room for).
 //
 // Lock order: OpenState::persist_mutex or append_mutex, content_lock or log_lock, the journal's
-// gate (shared), tree_mutex_, then leaves (Journal's own, pending_mutex_, DirtyLogs', damage_mutex_,
-// callback_mutex_). Nothing waits for the device under tree_mutex_, and nothing for the journal
-// under it or the gate. The journal's thread takes none of the locks before the gate.
+// gate (shared), tree_mutex_, then leaves (Journal's own, pending_mutex_, DirtyLogs',
+// damage_mutex_, callback_mutex_). Nothing waits for the device under tree_mutex_, and nothing for
+// the journal under it or the gate. The journal's thread takes none of the locks before the gate.
 //
 // What never waits for the device (all named ..._now, plan_read, start_write, end_write) takes of
 // these only tree_mutex_ and the leaves, tries content_lock, log_lock, append_mutex and the gate,

@@ -112,7 +112,7 @@ class Pool {
     unsigned spare_percent = 0;
     SpaceUsage space;
   };
-  bool has_class(MediaClass media_class) const;          // has a device that is present
+  bool has_class(MediaClass media_class) const;  // has a device that is present
   // A device failed for writing (Device::offline): nothing can be changed any more. Takes no lock.
   bool offline() const noexcept;
   std::vector<MediaClass> classes() const;               // those that has_class(), capacity first
@@ -154,8 +154,8 @@ class Pool {
   // Byte offset of an object's first zone on its device, and its size.
   std::uint64_t offset_of(const ObjectRecord& object) const;
   std::uint64_t capacity_of(const ObjectRecord& object) const;
-  // What Mlog::open wants to know. The Mlog is synced before it is closed: the next one takes what it
-  // finds for flushed.
+  // What Mlog::open wants to know. The Mlog is synced before it is closed: the next one takes what
+  // it finds for flushed.
   MlogPlace mlog_place(const ObjectRecord& object) const;
 
   // Allocates an object: an id nobody ever had and zones, in memory only (but for id checkpoints).

@@ -71,7 +71,7 @@ struct PoolState {
   std::mutex changes_mutex;             // one change of the pool itself at a time
   mutable std::mutex properties_mutex;  // leaf
   PoolProperties properties;
-  SlotList slots;                          // MDC0..N; the background may add some
+  SlotList slots;  // MDC0..N; the background may add some
   OnDamage on_damage = OnDamage::refuse;
   mutable std::mutex damage_mutex;         // leaf
   std::vector<std::string> damage;         // with OnDamage::report
@@ -89,8 +89,7 @@ struct PoolState {
   // Mdc::open(), with damage reported.
   std::unique_ptr<Mdc> open_pair(const std::string& mdc_name,
                                  const std::array<Mdc::Half, 2>& halves,
-                                 Mdc::RecordGeneration record_generation,
-                                 Mdc::OpenOptions options);
+                                 Mdc::RecordGeneration record_generation, Mdc::OpenOptions options);
   void give_back(const ObjectRecord& object) noexcept;
 
   // --- activate.cpp: start-up ---

@@ -68,8 +68,9 @@ class DiscardQueue {
   bool busy_ = false;
   unsigned waiters_ = 0;
   bool stopping_ = false;
-  Clock::time_point end_ = Clock::time_point::max();  // when stopping: the latest to begin a discard
-  bool failed_ = false;  // a discard failed before; only the thread uses it
+  Clock::time_point end_ =
+      Clock::time_point::max();  // when stopping: the latest to begin a discard
+  bool failed_ = false;          // a discard failed before; only the thread uses it
   std::thread thread_;
 };
 

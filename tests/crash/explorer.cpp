@@ -311,8 +311,7 @@ std::string FaultRun::work() {
 std::string FaultRun::check_live(Session& session) {
   machine_.faults->disarm();
   const bool no_room = plan_.target == Target::write && plan_.code == ENOSPC;
-  const bool broken =
-      !no_room && (plan_.target == Target::write || plan_.target == Target::flush);
+  const bool broken = !no_room && (plan_.target == Target::write || plan_.target == Target::flush);
   std::string wrong;
   try {
     wrong = model_.mismatch(session.facts(false), kEnd);

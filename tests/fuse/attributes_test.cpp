@@ -51,8 +51,8 @@ TEST(AttributesShown, Types) {
     EXPECT_EQ(type_bits(kind), mode_t{S_IFREG});
     EXPECT_EQ(special_kind(type_bits(kind)), std::nullopt);
   }
-  for (const FileKind kind : {FileKind::fifo, FileKind::socket, FileKind::character_device,
-                              FileKind::block_device}) {
+  for (const FileKind kind :
+       {FileKind::fifo, FileKind::socket, FileKind::character_device, FileKind::block_device}) {
     EXPECT_EQ(special_kind(type_bits(kind) | 0644), kind);
   }
 }

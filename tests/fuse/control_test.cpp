@@ -189,34 +189,31 @@ TEST(Status, SaysWhatThePoolAndTheMountAre) {
   options.read_only = true;
   options.uid = 12;
   options.native = NativeChoice::off;
-  const MountFacts mount{.options = options,
-                         .foreign = false,
-                         .open_files = 5,
-                         .transport = {.name = "dev",
-                                       .reason = "why not uring",
-                                       .queues = 2,
-                                       .threads = 6,
-                                       .max_write = 1 << 20},
-                         .native = {.state = "waiting",
-                                    .reason = "why",
-                                    .files = 7,
-                                    .views = 2,
-                                    .opens = 9,
-                                    .served = 4,
-                                    .kept = 1},
-                         .metadata = {.capacity = 300,
-                                      .used = 200,
-                                      .live = 100,
-                                      .possible_capacity = 400},
-                         .reads = 11};
+  const MountFacts mount{
+      .options = options,
+      .foreign = false,
+      .open_files = 5,
+      .transport = {.name = "dev",
+                    .reason = "why not uring",
+                    .queues = 2,
+                    .threads = 6,
+                    .max_write = 1 << 20},
+      .native = {.state = "waiting",
+                 .reason = "why",
+                 .files = 7,
+                 .views = 2,
+                 .opens = 9,
+                 .served = 4,
+                 .kept = 1},
+      .metadata = {.capacity = 300, .used = 200, .live = 100, .possible_capacity = 400},
+      .reads = 11};
   const std::string text = status_text(*pool, mount);
   EXPECT_TRUE(text.ends_with("}\n"));
   const Json status = Json::parse(text);
 
-  EXPECT_EQ(keys(status),
-            (std::set<std::string>{"version", "pool", "options", "transport", "native", "requests",
-                                   "devices", "classes", "mdcs", "root_mdc", "objects",
-                                   "open_files"}));
+  EXPECT_EQ(keys(status), (std::set<std::string>{"version", "pool", "options", "transport",
+                                                 "native", "requests", "devices", "classes", "mdcs",
+                                                 "root_mdc", "objects", "open_files"}));
   EXPECT_EQ(status["version"], MPOOLFS_VERSION);
   EXPECT_EQ(status["pool"], Json({{"name", "p"},
                                   {"uuid", pool->uuid().to_string()},

@@ -178,8 +178,7 @@ TEST(Options, Helper) {
   EXPECT_FALSE(options.fake);
   EXPECT_FALSE(options.foreground);
   EXPECT_TRUE(parse({"a", "b", "-f"}, true).fake);
-  EXPECT_THAT(options.mount_flags,
-              ElementsAre("suid", "dev", "exec", "atime", "symfollow", "rw"));
+  EXPECT_THAT(options.mount_flags, ElementsAre("suid", "dev", "exec", "atime", "symfollow", "rw"));
   EXPECT_NE(usage_error({"a", "b", "-n"}), "accepted");
   EXPECT_NE(usage_error({"a", "b", "-d"}, true), "accepted");
 }

@@ -33,8 +33,7 @@ int activation_error(const RefPool& reference, std::string& message) {
 }
 
 TEST(RefPools, AreThere) {
-  EXPECT_GE(refpool_names().size(), 32u)
-      << "none or not all found in " << test::reference_pools();
+  EXPECT_GE(refpool_names().size(), 32u) << "none or not all found in " << test::reference_pools();
 }
 
 class Expected : public testing::TestWithParam<std::string> {};

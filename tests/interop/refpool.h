@@ -1,4 +1,5 @@
-// The reference pools: images of another implementation and what it finds in them (pools/README.md).
+// The reference pools: images of another implementation and what it finds in them
+// (pools/README.md).
 #pragma once
 
 #include <algorithm>

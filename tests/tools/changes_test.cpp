@@ -163,9 +163,10 @@ TEST_F(ChangesTest, SetAndGetAreInverse) {
 TEST_F(ChangesTest, SetRefusesWhatCannotBeAndChangesNothing) {
   const std::string before = success({"get", image_});
   for (const std::string bad :
-       {"spare.capacity=101", "spare.capacity=-1", "spare.capacity=", "uid=no.such.user", "uid=4294967295",
-        "gid=1.5", "mode=888", "mode=10000", "user_type=x", "readahead=1000", "readahead=16385G",
-        "map_size=3G", "map_size=1K", "map_size=0", "nothing=1", "label", "=1"}) {
+       {"spare.capacity=101", "spare.capacity=-1", "spare.capacity=", "uid=no.such.user",
+        "uid=4294967295", "gid=1.5", "mode=888", "mode=10000", "user_type=x", "readahead=1000",
+        "readahead=16385G", "map_size=3G", "map_size=1K", "map_size=0", "nothing=1", "label",
+        "=1"}) {
     const Result result = mpool_command({"set", image_, "uid=5", bad});
     EXPECT_EQ(result.status, kUsage) << bad;
     EXPECT_THAT(result.err, StartsWith("mpool set: ")) << bad;

@@ -33,16 +33,15 @@ class PrintableTest : public ::testing::Test {
 };
 
 TEST_F(PrintableTest, OutputForPeople) {
-  for (const std::vector<std::string>& arguments :
-       {std::vector<std::string>{"list", image_},
-        {"info", image_},
-        {"df", image_},
-        {"get", image_},
-        {"get", image_, "label"},
-        {"dump", image_},
-        {"check", image_},
-        {"grow", image_},
-        {"destroy", "--yes", image_}}) {
+  for (const std::vector<std::string>& arguments : {std::vector<std::string>{"list", image_},
+                                                    {"info", image_},
+                                                    {"df", image_},
+                                                    {"get", image_},
+                                                    {"get", image_, "label"},
+                                                    {"dump", image_},
+                                                    {"check", image_},
+                                                    {"grow", image_},
+                                                    {"destroy", "--yes", image_}}) {
     const Result result = mpool_command(arguments);
     EXPECT_EQ(result.status, kSuccess) << arguments.front() << result.err;
     EXPECT_PRED1(is_printable, result.out) << arguments.front();

@@ -69,9 +69,9 @@ class RefpoolLogs : public testing::TestWithParam<std::string> {
     const fs::path manifest_path = reference_pools() / (GetParam() + ".json");
     ASSERT_TRUE(fs::exists(manifest_path)) << manifest_path << " is missing";
     manifest_ = Json::parse(std::ifstream(manifest_path));
-    const std::string command =
-        fmt::format("tar -xJSf '{}' -C '{}'", (reference_pools() / (GetParam() + ".tar.xz")).string(),
-                    folder_.path().string());
+    const std::string command = fmt::format("tar -xJSf '{}' -C '{}'",
+                                            (reference_pools() / (GetParam() + ".tar.xz")).string(),
+                                            folder_.path().string());
     ASSERT_EQ(std::system(command.c_str()), 0) << command;
     for (const Json& image : manifest_["images"]) {
       open_image(folder_.path() / image["file"].get<std::string>(),

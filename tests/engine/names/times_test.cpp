@@ -48,8 +48,8 @@ TEST(Times, TheFarthestStayInThePastAndInTheFuture) {
 }
 
 TEST(Times, TheirOrderIsKept) {
-  std::vector<std::int64_t> seconds{kFirst, kFirst + 1, -(std::int64_t{1} << 60), -1, 0, 1,
-                                    std::int64_t{1} << 60};
+  std::vector<std::int64_t> seconds{kFirst, kFirst + 1, -(std::int64_t{1} << 60), -1,
+                                    0,      1,          std::int64_t{1} << 60};
   for (const std::int64_t border : {std::int64_t{9'145'000'000}, std::int64_t{9'223'372'036}}) {
     for (std::int64_t at = border - 3; at <= border + 3; ++at) {
       seconds.push_back(at);
@@ -68,10 +68,10 @@ TEST(Times, TheirOrderIsKept) {
 }
 
 TEST(Times, EveryValueOfARecordIsATime) {
-  for (const Nanoseconds kept : {kFirst, kFirst + 1, std::int64_t{-9'145'000'000'000'000'001},
-                                 std::int64_t{-9'145'000'000'000'000'000}, std::int64_t{-1},
-                                 std::int64_t{0}, std::int64_t{9'144'999'999'999'999'999},
-                                 std::int64_t{9'145'000'000'000'000'000}, kLast}) {
+  for (const Nanoseconds kept :
+       {kFirst, kFirst + 1, std::int64_t{-9'145'000'000'000'000'001},
+        std::int64_t{-9'145'000'000'000'000'000}, std::int64_t{-1}, std::int64_t{0},
+        std::int64_t{9'144'999'999'999'999'999}, std::int64_t{9'145'000'000'000'000'000}, kLast}) {
     const std::timespec time = to_timespec(kept);
     EXPECT_GE(time.tv_nsec, 0) << kept;
     EXPECT_LT(time.tv_nsec, 1'000'000'000) << kept;
