@@ -168,8 +168,14 @@ Mlog::Ticket Mlog::Impl::append(ChunkType kind, std::span<const ConstByteSpan> p
   bool first = true;
   do {
     if (room() == 0) {
-      write_until(
-          lock, false, [&] { return !tail_full(); }, [] { return false; });
+      try {
+        write_until(
+            lock, false, [&] { return !tail_full(); }, [] { return false; });
+      } catch (const Error& error) {
+        // The rest of the record is missing: nothing can follow what was written of it.
+        if (!first && failure_.empty()) failure_ = error.what();
+        throw;
+      }
       begin_block();
     }
     const auto count =
@@ -244,9 +250,9 @@ void Mlog::Impl::stamp_flush_set() {
   }
 }
 
-// Moves tail_ to in_flight_ and starts a new one with the last page, as far as blocks in it are
-// still to be written. Returns how many bytes of in_flight_ are to be written.
-std::size_t Mlog::Impl::take_flight() {
+// Moves tail_ to in_flight_, which is empty, and starts a new one with the last page, as far as
+// blocks in it are still to be written.
+void Mlog::Impl::take_flight() {
   const std::uint64_t log_end = bytes(end_);
   const std::uint64_t new_start = round_down(bytes(end_ - (room() == 0 ? 0 : 1)), kPageSize);
   LogPages new_tail{.buffer = AlignedBuffer::zeroed(new_start < log_end ? kPageSize : 0),
@@ -256,22 +262,36 @@ std::size_t Mlog::Impl::take_flight() {
   in_flight_ = std::move(tail_);
   tail_ = std::move(new_tail);
   dirty_ = false;
-  return static_cast<std::size_t>(round_up(log_end, kPageSize) - in_flight_.start);
+  flight_ = {.length = static_cast<std::size_t>(round_up(log_end, kPageSize) - in_flight_.start),
+             .ticket = appended_,
+             .end = {end_, next_set_ - 1}};
 }
 
+struct Mlog::Impl::Failure {
+  std::string what;  // not empty
+  bool no_room;      // nothing but the write failed, and for want of room
+};
+
 // The I/O of write_out(), without mutex_. Returns why it failed, or nothing.
-std::string Mlog::Impl::do_io(std::size_t length, bool flush_first, bool make_durable) {
+std::optional<Mlog::Impl::Failure> Mlog::Impl::do_io(std::size_t length, bool flush_first,
+                                                     bool make_durable) {
+  bool no_room = false;
   try {
     Device& device = *place_.device;
     if (flush_first) device.flush();
     if (length > 0) {
-      device.write(place_.offset + in_flight_.start, in_flight_.buffer.span(0, length));
+      try {
+        device.write(place_.offset + in_flight_.start, in_flight_.buffer.span(0, length));
+      } catch (const Error& error) {
+        no_room = error.code() == ENOSPC;
+        throw;
+      }
     }
     if (make_durable) device.flush();
-    return {};
+    return std::nullopt;
   } catch (const std::exception& error) {
     const std::string_view text = error.what();
-    return std::string(text.empty() ? "unknown failure" : text);
+    return Failure{std::string(text.empty() ? "unknown failure" : text), no_room};
   }
 }
 
@@ -298,32 +318,35 @@ void Mlog::Impl::write_until(Lock& lock, bool make_durable, Done done, Covered c
   }
 }
 
-// Writes what is in memory, and with `make_durable` flushes the device: for all appends up to now.
-// Nobody else may be at it.
+// Writes what is in memory, and with `make_durable` flushes the device: for all appends up to now,
+// or for those of the write before when the device had no room for it. writing_ is false.
 void Mlog::Impl::write_out(Lock& lock, bool make_durable) {
   check_usable();
-  const Ticket ticket = appended_;
   const Ticket written = written_;
-  const std::uint32_t blocks = end_;
   const std::uint32_t set_before = written_end_.flush_set;
-  const std::size_t length = dirty_ ? take_flight() : 0;
-  const End end = length > 0 ? End{blocks, next_set_ - 1} : written_end_;
+  if (in_flight_.buffer.empty() && dirty_) take_flight();
+  if (in_flight_.buffer.empty()) flight_ = {.length = 0, .ticket = appended_, .end = written_end_};
+  const Flight flight = flight_;
   // The flush sets before must be durable: only then does a block of this one prove that they were
   // whole once, and only one set can be torn by a crash (open() finds its ids within kFlushSetSize
   // past the end).
-  const bool flush_first = length > 0 && set_before != durable_set_;
+  const bool flush_first = flight.length > 0 && set_before != durable_set_;
   ++writes_;
   writing_ = true;
-  writing_upto_ = ticket;
+  writing_upto_ = flight.ticket;
   flushing_ = make_durable;
   lock.unlock();
-  std::string failure = do_io(length, flush_first, make_durable);
+  std::optional<Failure> failure = do_io(flight.length, flush_first, make_durable);
   lock.lock();
   writing_ = false;
   write_ended_[writes_ % 2].notify_all();
   write_ended_[(writes_ + 1) % 2].notify_one();
-  if (!failure.empty()) {
-    failure_ = std::move(failure);
+  if (failure) {
+    // A log with compaction semantics promises its owner that a record which failed never comes.
+    if (failure->no_room && semantics_ == CompactionSemantics::off) {
+      raise(ENOSPC, place_.name, "{}", failure->what);
+    }
+    failure_ = std::move(failure->what);
     check_usable();
   }
   in_flight_ = {};
@@ -331,11 +354,11 @@ void Mlog::Impl::write_out(Lock& lock, bool make_durable) {
     durable_ = std::max(durable_, written);
     durable_set_ = set_before;
   }
-  written_ = ticket;
-  written_end_ = end;
+  written_ = flight.ticket;
+  written_end_ = flight.end;
   if (make_durable) {
     durable_ = written_;
-    durable_set_ = end.flush_set;
+    durable_set_ = flight.end.flush_set;
   }
 }
 

@@ -57,7 +57,9 @@ class MlogReader;
 // made durable) by itself when it holds kFlushSetSize bytes. A flush set is written only when the
 // one before it is durable: open() relies on that to tell damage from a flush that was cut short
 // (README.md). What open() found counts as written, not as durable. A failed write or flush makes
-// the log unusable for appending (EIO) until it is opened anew; reading goes on.
+// the log unusable for appending (EIO) until it is opened anew; reading goes on. Exception: without
+// compaction semantics a write for which the device has no room throws ENOSPC, and the next write
+// or sync repeats it; only when it cut a record in two the log is unusable.
 class Mlog {
  public:
   static constexpr std::size_t kFlushSetSize = 1u << 20;  // most bytes of one flush set

@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -97,11 +98,12 @@ struct Mlog::Impl {
   void put_chunk(ChunkType type, std::uint32_t record_length, std::size_t length,
                  class Gather& from);
   void stamp_flush_set();
-  std::size_t take_flight();
+  void take_flight();
   template <typename Done, typename Covered>
   void write_until(Lock& lock, bool make_durable, Done done, Covered covered);
   void write_out(Lock& lock, bool make_durable);
-  std::string do_io(std::size_t length, bool flush_first, bool make_durable);
+  struct Failure;
+  std::optional<Failure> do_io(std::size_t length, bool flush_first, bool make_durable);
 
   bool dirty_ = false;    // tail_ holds chunks that no flush has taken
   bool writing_ = false;  // somebody is in write_out(), for
@@ -110,7 +112,14 @@ struct Mlog::Impl {
   std::uint64_t writes_ = 0;  // the number of that write, or of the last one
   std::string failure_;       // of a write or flush; not empty: no more appends
   LogPages tail_;
-  LogPages in_flight_;                 // buffer empty: none
+  LogPages in_flight_;  // buffer empty: none
+  // What in_flight_ holds. It stays there when the device had no room for it: the next write
+  // repeats it.
+  struct Flight {
+    std::size_t length = 0;  // bytes to write
+    Ticket ticket = 0;       // the last append in it
+    End end;
+  } flight_;
   std::uint32_t end_ = 0;              // blocks begun
   std::size_t fill_ = 0;               // bytes used in the last block; 0: a new block comes next
   std::uint32_t first_unwritten_ = 0;  // block the next flush begins with

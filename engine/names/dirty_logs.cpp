@@ -1,5 +1,6 @@
 #include "engine/names/dirty_logs.h"
 
+#include <cerrno>
 #include <optional>
 #include <set>
 #include <utility>
@@ -9,12 +10,19 @@
 #include "engine/base/error.h"
 
 namespace mpool::names {
+namespace {
+
+bool is_no_room(const Error& error) {
+  return error.code() == ENOSPC;
+}
+
+}  // namespace
 
 void DirtyLogs::add(InodeNumber inode, const std::shared_ptr<Log>& log) {
   const std::lock_guard lock(mutex_);
   Entry& entry = entries_[inode];
   if (entry.log == log) return;
-  entry = {.log = log, .failure = nullptr};
+  entry = {.log = log, .failure = std::nullopt};
 }
 
 void DirtyLogs::remove(InodeNumber inode) {
@@ -34,7 +42,7 @@ bool DirtyLogs::contains(InodeNumber inode) const {
 void DirtyLogs::check() const {
   const std::lock_guard lock(mutex_);
   for (const auto& [inode, entry] : entries_) {
-    if (entry.failure) std::rethrow_exception(entry.failure);
+    if (entry.failure) throw *entry.failure;
   }
 }
 
@@ -48,7 +56,7 @@ void DirtyLogs::write() {
   {
     const std::lock_guard lock(mutex_);
     for (const auto& [inode, entry] : entries_) {
-      if (!entry.failure) logs.emplace_back(inode, entry.log);
+      if (!entry.failure || is_no_room(*entry.failure)) logs.emplace_back(inode, entry.log);
     }
   }
   found_any_ = !logs.empty();
@@ -93,16 +101,22 @@ bool DirtyLogs::make_durable(std::span<Device* const> flushed) {
 void DirtyLogs::remove_if_clean(InodeNumber inode, const Log& log) {
   const std::lock_guard lock(mutex_);
   const auto it = entries_.find(inode);
-  if (it != entries_.end() && it->second.log.get() == &log && !log.dirty()) entries_.erase(it);
+  if (it == entries_.end() || it->second.log.get() != &log) return;
+  it->second.failure.reset();
+  if (!log.dirty()) entries_.erase(it);
 }
 
 void DirtyLogs::fail(InodeNumber inode, const Log& log, const Error& error) {
-  spdlog::error("pool {}: what was appended to inode {} since its last sync is lost: {}", pool_,
-                inode, error.what());
   const std::lock_guard lock(mutex_);
   const auto it = entries_.find(inode);
   if (it == entries_.end() || it->second.log.get() != &log) return;
-  it->second.failure = std::make_exception_ptr(error);
+  std::optional<Error>& failure = it->second.failure;
+  if (!failure || failure->code() != error.code()) {
+    spdlog::error("pool {}: what was appended to inode {} since its last sync is {}: {}", pool_,
+                  inode, is_no_room(error) ? "not durable until there is room" : "lost",
+                  error.what());
+  }
+  failure = error;
 }
 
 }  // namespace mpool::names

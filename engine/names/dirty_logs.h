@@ -2,14 +2,15 @@
 #pragma once
 
 #include <cstddef>
-#include <exception>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "engine/base/error.h"
 #include "engine/names/names.h"
 #include "engine/object/log.h"
 
@@ -34,8 +35,8 @@ class DirtyLogs {
   void add(InodeNumber inode, const std::shared_ptr<Log>& log);
   void remove(InodeNumber inode);
   bool contains(InodeNumber inode) const;
-  // Throws what a write or flush of a log in the set failed with: its appends cannot become
-  // durable any more.
+  // Throws what the last write or flush of a log in the set failed with. After ENOSPC the log is
+  // tried again with the others; after anything else its appends cannot become durable any more.
   void check() const;
   // How many logs are in the set.
   std::size_t size() const;
@@ -54,7 +55,7 @@ class DirtyLogs {
  private:
   struct Entry {
     std::shared_ptr<Log> log;
-    std::exception_ptr failure;
+    std::optional<Error> failure;  // of the last write or flush; ENOSPC: it is tried again
   };
   struct Unflushed {
     InodeNumber inode;

@@ -388,6 +388,55 @@ TEST_P(MlogTest, SequentialReadingUsesLargeReads) {
   EXPECT_LE(device_.counters().reads - before, log->used() / (128u << 10) + 3);
 }
 
+TEST_P(MlogTest, WritesWithoutRoomAreRepeated) {
+  const auto log = open_plain(place());
+  Records expected;
+  const auto append = [&](std::size_t length) {
+    expected.push_back(make_record(expected.size(), length));
+    log->append(expected.back());
+  };
+  append(100);
+  log->sync();
+  append(3 * sector());
+  device_.before_write = [](const FakeDevice::Write&) { raise(ENOSPC, "fake", "no room"); };
+  EXPECT_EQ(error_of([&] { log->sync(); }, "no room"), ENOSPC);
+  EXPECT_EQ(error_of([&] { log->write(UINT64_MAX); }, "no room"), ENOSPC);
+  append(200);
+  EXPECT_EQ(error_of([&] { log->sync(); }, "no room"), ENOSPC);
+  EXPECT_EQ(read_all(*log), expected) << "while there is no room";
+  device_.before_write = [](const FakeDevice::Write&) {};
+  append(300);
+  log->sync();
+  append(400);
+  log->sync();
+  EXPECT_EQ(read_all(*log), expected);
+  EXPECT_EQ(read_all(*open_plain(place())), expected);
+}
+
+TEST_P(MlogTest, ARecordCutInTwoByWantOfRoomEndsTheLog) {
+  const auto log = open_plain(place());
+  log->append(make_record(0, 100));
+  log->sync();
+  device_.before_write = [](const FakeDevice::Write&) { raise(ENOSPC, "fake", "no room"); };
+  EXPECT_EQ(error_of([&] { log->append(make_record(1, 2 * Mlog::kFlushSetSize)); }), ENOSPC);
+  device_.before_write = [](const FakeDevice::Write&) {};
+  EXPECT_EQ(error_of([&] { log->append(make_record(2, 1)); }, "no room"), EIO);
+  EXPECT_EQ(error_of([&] { log->sync(); }, "no room"), EIO);
+  EXPECT_EQ(read_all(*open_plain(place())), Records{make_record(0, 100)});
+}
+
+TEST_P(MlogTest, WithCompactionSemanticsAWriteWithoutRoomIsFinal) {
+  const auto log = Mlog::open(place(), CompactionSemantics::on);
+  log->append_compaction_start();
+  log->append_compaction_end();
+  log->sync();
+  log->append(make_record(0, 100));
+  device_.before_write = [](const FakeDevice::Write&) { raise(ENOSPC, "fake", "no room"); };
+  EXPECT_EQ(error_of([&] { log->sync(); }, "no room"), EIO);
+  device_.before_write = [](const FakeDevice::Write&) {};
+  EXPECT_EQ(error_of([&] { log->sync(); }, "no room"), EIO);
+}
+
 TEST_P(MlogTest, PlacesThatCannotBe) {
   const auto open_with = [&](auto change) {
     MlogPlace where = place();

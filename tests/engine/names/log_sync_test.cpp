@@ -133,6 +133,30 @@ TEST(LogSync, ALogThatFailsIsReportedBySync) {
   tree.device().before_write(nullptr);
 }
 
+TEST(LogSync, ALogWithoutRoomIsTriedAgain) {
+  TestTree tree(lazy());
+  tree.append("log", "text ");
+  tree.append("other", "text ");
+  tree.names().sync();
+  {
+    const ScopedFile log(tree.open("log", {.write = true, .append = true}));
+    const ScopedFile other(tree.open("other", {.write = true, .append = true}));
+    log->write(0, bytes_of("more "), true);
+    other->write(0, bytes_of("more "), true);
+    tree.device().before_write(
+        [](std::uint64_t, ConstByteSpan) { raise(ENOSPC, "memory", "no room"); });
+    EXPECT_EQ(errno_of([&] { tree.names().sync(); }), ENOSPC);
+    EXPECT_EQ(errno_of([&] { log->fsync(); }), ENOSPC);
+    log->write(0, bytes_of("and more"), true);
+    tree.device().before_write(nullptr);
+    log->fsync();
+    tree.names().sync();
+  }
+  const auto crashed = after_crash(tree);
+  EXPECT_EQ(crashed->get("log"), "text more and more");
+  EXPECT_EQ(crashed->get("other"), "text more ");
+}
+
 // More logs than are kept open for nothing: those that became clean are closed, and open again.
 TEST(LogSync, LogsAreClosedOnceTheyAreDurable) {
   const auto tree = tree_with_logs();
