@@ -51,9 +51,9 @@ void NamespaceImpl::report_damage(InodeNumber number, const Log& log) {
   }
   spdlog::error(
       "pool {}: append-only file, inode {}, is damaged: {}; its first {} bytes can be read, "
-      "nothing "
-      "can be appended; copy what is readable and remove it, or put the block back (mpool check)",
-      pool_.name(), number, log.damage(), log.size());
+      "nothing can be appended; copy what is readable and remove it, or put the block back (mpool "
+      "check)",
+      pool_.name(), number, log.damage(), log.readable_size());
 }
 
 // A further mlog for a log: recorded first, then committed, durable on return.
@@ -87,7 +87,12 @@ ObjectRecord NamespaceImpl::add_mlog(InodeNumber number, std::uint64_t size) {
 std::size_t NamespaceImpl::read_log(InodeNumber number, OpenState& state, std::uint64_t offset,
                                     ByteSpan into) {
   const LogLook lock = need_log(number, state);
-  return state.log->read(offset, into);
+  try {
+    return state.log->read(offset, into);
+  } catch (const Error&) {
+    if (!state.log->damage().empty()) report_damage(number, *state.log);
+    throw;
+  }
 }
 
 void NamespaceImpl::append_log(InodeNumber number, const State& state,

@@ -46,14 +46,60 @@ ObjectRecord find_mlog(const Pool& pool, ObjectId id) {
   return *record;
 }
 
+[[noreturn]] void refuse_record(const Mlog& log, std::size_t length) {
+  raise(EFBIG, log.name(), "record of {} bytes does not fit in an empty log of {} bytes", length,
+        log.capacity());
+}
+
 // One mlog of the chain. Places in it are counted in bytes of its payload.
-struct Part {
-  Part(Pool& pool, ObjectId object, std::uint64_t content_start)
+//
+// The last mlog is opened, which reads all of it, with the log; one before it whose length is
+// recorded when it is read first.
+class Part {
+ public:
+  // `length`: bytes of payload as recorded; nullopt: it is found out, which opens the mlog.
+  Part(Pool& pool, ObjectId object, std::uint64_t content_start,
+       std::optional<std::uint64_t> length)
       : id(object),
-        pin(pool, object),
-        record(find_mlog(pool, object)),
-        mlog(Mlog::open(pool.mlog_place(record), CompactionSemantics::off, OnDamage::report)),
-        start(content_start) {}
+        start(content_start),
+        pin_(pool, object),
+        record_(find_mlog(pool, object)),
+        place_(pool.mlog_place(record_)) {
+    length_ = length ? *length : mlog().payload_bytes();
+    length_known_ = length.has_value();
+  }
+
+  // Opens it, if need be. Errors: those of Mlog::open().
+  Mlog& mlog() const {
+    const std::lock_guard lock(open_mutex_);
+    if (!mlog_) mlog_ = Mlog::open(place_, CompactionSemantics::off, OnDamage::report);
+    return *mlog_;
+  }
+  const std::string& name() const { return place_.name; }
+  // Bytes of payload that it had when it was opened.
+  std::uint64_t length() const { return length_; }
+  // What is damaged in it, with its name; empty: nothing. Opens it.
+  std::string damage() const {
+    if (sound_) return {};
+    const Mlog& log = mlog();
+    if (!log.opened().damage.empty()) return fmt::format("{}: {}", name(), log.opened().damage);
+    if (length_known_ && log.payload_bytes() < length_) return describe_lost_end(length_);
+    if (!length_known_ || log.payload_bytes() == length_) {
+      sound_ = true;
+      return {};
+    }
+    return fmt::format("{}: holds {} bytes of content, but {} were recorded", name(),
+                       log.payload_bytes(), length_);
+  }
+  // For the case that its end was lost: it had `length` bytes of payload.
+  std::string describe_lost_end(std::uint64_t length) const {
+    const Mlog& log = mlog();
+    return fmt::format(
+        "{}: ends before log block {} (byte {} of {}) after {} bytes of content, but {} were "
+        "durable: the block is damaged",
+        name(), log.used() / place_.sector_size, place_.offset + log.used(), place_.device->name(),
+        start + log.payload_bytes(), start + length);
+  }
 
   struct Place {
     std::uint64_t payload = 0;
@@ -61,34 +107,42 @@ struct Part {
   };
   // The last known place at or before `payload`.
   Place place_before(std::uint64_t payload) const {
-    const std::lock_guard lock(index_mutex);
+    const std::lock_guard lock(index_mutex_);
     auto it = std::upper_bound(
-        index.begin(), index.end(), payload,
+        index_.begin(), index_.end(), payload,
         [](std::uint64_t value, const Place& place) { return value < place.payload; });
-    return it == index.begin() ? Place{} : *std::prev(it);
+    return it == index_.begin() ? Place{} : *std::prev(it);
   }
   // Tells the index of a place a reader came to. It need not be told of all of them.
   void learn(std::uint64_t payload, MlogPosition position) const {
-    const std::lock_guard lock(index_mutex);
-    const std::uint64_t last = index.empty() ? 0 : index.back().payload;
-    if (payload >= last + kIndexInterval) index.push_back({payload, position});
+    const std::lock_guard lock(index_mutex_);
+    const std::uint64_t last = index_.empty() ? 0 : index_.back().payload;
+    if (payload >= last + kIndexInterval) index_.push_back({payload, position});
   }
 
   const ObjectId id;
-  const Pin pin;
-  const ObjectRecord record;
-  const std::unique_ptr<Mlog> mlog;
   const std::uint64_t start;  // in the content
 
-  mutable std::mutex index_mutex;
-  mutable std::vector<Place> index;  // ascending, about kIndexInterval apart
+ private:
+  const Pin pin_;
+  const ObjectRecord record_;
+  const MlogPlace place_;
+  std::uint64_t length_ = 0;  // constant, as is the next, after construction
+  bool length_known_ = false;
+
+  mutable std::mutex open_mutex_;
+  mutable std::unique_ptr<Mlog> mlog_;
+  mutable std::atomic<bool> sound_ = false;  // damage() found none
+
+  mutable std::mutex index_mutex_;
+  mutable std::vector<Place> index_;  // ascending, about kIndexInterval apart
 };
 
 // A reader in a part with the record it read last. Used by one thread at a time.
 class Cursor {
  public:
   Cursor(const Part& part, const Part::Place& place)
-      : part_(part), reader_(*part.mlog), start_(place.payload) {
+      : part_(part), reader_(part.mlog()), start_(place.payload) {
     reader_.seek(place.position);
   }
 
@@ -119,8 +173,8 @@ class Cursor {
     record_.clear();
     part_.learn(start_, reader_.position());
     if (!reader_.next(record_)) {
-      raise(EIO, part_.mlog->name(), "ends after {} bytes of records, expected {}", start_,
-            part_.mlog->payload_bytes());
+      raise(EIO, part_.name(), "ends after {} bytes of records, expected {}", start_,
+            part_.length());
     }
   }
 
@@ -136,15 +190,19 @@ class Cursor {
 //   append_mutex_   one append at a time
 //   parts_mutex_    the vector parts_ (it is changed under append_mutex_ too)
 //   cursors_mutex_  cursors_
+//   damage_mutex_   damage_, readable_size_
 struct Log::Impl {
   Impl(Pool& pool, AddMlog add_mlog) : pool_(pool), add_mlog_(std::move(add_mlog)) {}
 
   void load(std::span<const Extent> mlogs, std::uint64_t least_size);
   bool check_end(std::uint64_t least_size);
-  bool load_part(ObjectId id);
+  bool load_part(ObjectId id, std::optional<std::uint64_t> length);
+  std::string damage() const;
+  std::uint64_t readable_size() const;
+  void note_damage(std::uint64_t readable_size, std::string what) const;
   void check_undamaged() const;
-  void add_part(ObjectId id);
-  Part& part_with_room(std::size_t length);
+  Part& add_part(ObjectId id, std::optional<std::uint64_t> length);
+  Mlog& mlog_with_room(std::size_t length);
   std::uint64_t append(ConstByteSpan record);
   void sync();
   std::optional<Written> write();
@@ -153,6 +211,7 @@ struct Log::Impl {
 
   // The part that holds byte `offset` of the content, and the end of its content.
   std::pair<const Part*, std::uint64_t> part_at(std::uint64_t offset, std::uint64_t size) const;
+  void check_part(const Part& part, std::uint64_t payload) const;
   void read_part(const Part& part, std::uint64_t payload, std::size_t length, ByteSpan& into);
   std::list<Cursor> take_cursor(const Part& part, std::uint64_t payload);
   Part* last_part() const;
@@ -160,8 +219,11 @@ struct Log::Impl {
 
   Pool& pool_;
   const AddMlog add_mlog_;
-  std::uint64_t least_size_ = 0;  // constant, as is the next, once the log is open
-  std::string damage_;            // not empty: the rest of the chain cannot be read
+  std::uint64_t least_size_ = 0;  // constant once the log is open
+
+  mutable std::mutex damage_mutex_;
+  mutable std::string damage_;  // not empty: of the chain, that at the least offset found so far
+  mutable std::uint64_t readable_size_ = UINT64_MAX;  // bytes of content before it
 
   std::mutex append_mutex_;
   mutable std::mutex parts_mutex_;
@@ -179,15 +241,21 @@ struct Log::Impl {
 
 void Log::Impl::load(std::span<const Extent> mlogs, std::uint64_t least_size) {
   least_size_ = least_size;
-  for (const Extent& mlog : mlogs) {
-    const bool known = mlog.file_offset != 0;
-    if (known && !check_end(mlog.file_offset)) return;
-    if (known && size_ > mlog.file_offset) {
-      damage_ = fmt::format("the mlogs before {} hold {} bytes of content, but {} were recorded",
-                            mlog.object.to_string(), size_.load(), mlog.file_offset);
+  for (std::size_t i = 0; i < mlogs.size(); ++i) {
+    const std::uint64_t start = mlogs[i].file_offset;
+    const bool known = start != 0 || i == 0;
+    if (known && !check_end(start)) return;
+    if (known && size_ > start) {
+      note_damage(start, fmt::format("the mlogs before {} hold {} bytes of content, but {} were "
+                                     "recorded",
+                                     mlogs[i].object.to_string(), size_.load(), start));
       return;
     }
-    if (!load_part(mlog.object)) return;
+    std::optional<std::uint64_t> length;
+    if (i + 1 < mlogs.size() && mlogs[i + 1].file_offset > size_) {
+      length = mlogs[i + 1].file_offset - size_;
+    }
+    if (!load_part(mlogs[i].object, length)) return;
   }
   // It may be in the device's cache only.
   if (size_ != 0) appended_ = 1;
@@ -198,78 +266,84 @@ void Log::Impl::load(std::span<const Extent> mlogs, std::uint64_t least_size) {
 bool Log::Impl::check_end(std::uint64_t least_size) {
   if (size_ >= least_size) return true;
   if (parts_.empty()) {
-    damage_ = fmt::format("it had {} bytes, but has no mlog", least_size);
+    note_damage(0, fmt::format("it had {} bytes, but has no mlog", least_size));
     return false;
   }
   const Part& last = *parts_.back();
-  const MlogPlace place = pool_.mlog_place(last.record);
-  damage_ = fmt::format(
-      "{}: ends before log block {} (byte {} of {}) after {} bytes of content, but {} were "
-      "durable: "
-      "the block is damaged",
-      last.mlog->name(), last.mlog->used() / place.sector_size, place.offset + last.mlog->used(),
-      place.device->name(), size_.load(), least_size);
+  note_damage(size_, last.describe_lost_end(least_size - last.start));
   return false;
 }
 
 // False when the content ends there: the mlog is damaged.
-bool Log::Impl::load_part(ObjectId id) {
+bool Log::Impl::load_part(ObjectId id, std::optional<std::uint64_t> length) {
   try {
-    add_part(id);
-    const Mlog& mlog = *parts_.back()->mlog;
-    if (const auto& damage = mlog.opened().damage; !damage.empty()) {
-      damage_ = fmt::format("{}: {}", mlog.name(), damage);
-    }
+    const Part& part = add_part(id, length);
+    if (length) return true;
+    std::string damage = part.damage();
+    if (damage.empty()) return true;
+    note_damage(size_, std::move(damage));
   } catch (const Error& error) {
-    damage_ = error.what();
+    note_damage(size_, error.what());
   }
-  return damage_.empty();
+  return false;
+}
+
+std::string Log::Impl::damage() const {
+  const std::lock_guard lock(damage_mutex_);
+  return damage_;
+}
+
+std::uint64_t Log::Impl::readable_size() const {
+  const std::lock_guard lock(damage_mutex_);
+  return std::min(readable_size_, size_.load());
+}
+
+void Log::Impl::note_damage(std::uint64_t readable_size, std::string what) const {
+  const std::lock_guard lock(damage_mutex_);
+  if (!damage_.empty() && readable_size >= readable_size_) return;
+  damage_ = std::move(what);
+  readable_size_ = readable_size;
 }
 
 void Log::Impl::check_undamaged() const {
-  if (!damage_.empty()) raise(EIO, "append-only file", "{}", damage_);
+  const std::string found = damage();
+  if (!found.empty()) raise(EIO, "append-only file", "{}", found);
 }
 
-void Log::Impl::add_part(ObjectId id) {
-  auto part = std::make_unique<Part>(pool_, id, size_.load());
-  const std::uint64_t bytes = part->mlog->payload_bytes();
+Part& Log::Impl::add_part(ObjectId id, std::optional<std::uint64_t> length) {
+  auto made = std::make_unique<Part>(pool_, id, size_.load(), length);
+  Part& part = *made;
   {
     const std::lock_guard lock(parts_mutex_);
-    parts_.push_back(std::move(part));
+    parts_.push_back(std::move(made));
   }
-  size_ += bytes;
+  size_ += part.length();
+  return part;
 }
 
-// The last part, or a new one when that has no room. append_mutex_ is held.
-Part& Log::Impl::part_with_room(std::size_t length) {
+// The mlog of the last part, or a new one when that has no room. append_mutex_ is held.
+Mlog& Log::Impl::mlog_with_room(std::size_t length) {
   // Where the content of one that was added begins is recorded: no more goes before it.
   if (!parts_.empty() && !added_) {
-    Part& last = *parts_.back();
-    if (last.mlog->fits(length)) return last;
-    if (last.mlog->empty()) {
-      raise(EFBIG, last.mlog->name(), "record of {} bytes does not fit in an empty log of {} bytes",
-            length, last.mlog->capacity());
-    }
+    Mlog& last = parts_.back()->mlog();
+    if (last.fits(length)) return last;
+    if (last.empty()) refuse_record(last, length);
     // A later record must never be durable while an earlier one is not.
     const std::uint64_t appended = appended_.load();
-    last.mlog->sync();
+    last.sync();
     mark_synced(appended);
   }
   if (!added_) added_ = add_mlog_(size_.load()).id;
-  add_part(*added_);
+  Mlog& added = add_part(*added_, std::nullopt).mlog();
   added_.reset();
-  Part& added = *parts_.back();
-  if (!added.mlog->fits(length)) {
-    raise(EFBIG, added.mlog->name(), "record of {} bytes does not fit in an empty log of {} bytes",
-          length, added.mlog->capacity());
-  }
+  if (!added.fits(length)) refuse_record(added, length);
   return added;
 }
 
 std::uint64_t Log::Impl::append(ConstByteSpan record) {
   check_undamaged();
   const std::lock_guard lock(append_mutex_);
-  part_with_room(record.size()).mlog->append(record);
+  mlog_with_room(record.size()).append(record);
   ++appended_;
   return size_ += record.size();
 }
@@ -284,7 +358,7 @@ void Log::Impl::sync() {
   const std::uint64_t appended = appended_.load();
   const Part* last = last_part();
   if (last == nullptr) return;
-  last->mlog->sync();
+  last->mlog().sync();
   mark_synced(appended);
 }
 
@@ -293,12 +367,12 @@ std::optional<Log::Written> Log::Impl::write() {
   const std::uint64_t appended = appended_.load();
   const Part* last = last_part();
   if (last == nullptr) return std::nullopt;
-  const auto in_mlog = last->mlog->write(UINT64_MAX);
+  const auto in_mlog = last->mlog().write(UINT64_MAX);
   if (!in_mlog) {
     mark_synced(appended);
     return std::nullopt;
   }
-  return Written{.mlog = last->mlog.get(), .in_mlog = *in_mlog, .appends = appended};
+  return Written{.mlog = &last->mlog(), .in_mlog = *in_mlog, .appends = appended};
 }
 
 void Log::Impl::flushed(const Written& written) {
@@ -343,11 +417,27 @@ std::size_t Log::Impl::read(std::uint64_t offset, ByteSpan into) {
 
 void Log::Impl::read_part(const Part& part, std::uint64_t payload, std::size_t length,
                           ByteSpan& into) {
+  check_part(part, payload);
   std::list<Cursor> cursor = take_cursor(part, payload);
   cursor.front().read(payload, length, into);
   const std::lock_guard lock(cursors_mutex_);
   cursors_.splice(cursors_.begin(), cursor);
   if (cursors_.size() > kMaxCursors) cursors_.pop_back();
+}
+
+// EIO when a part that is opened only now is damaged before `payload`.
+void Log::Impl::check_part(const Part& part, std::uint64_t payload) const {
+  std::string damage;
+  std::uint64_t readable = 0;
+  try {
+    damage = part.damage();
+    if (damage.empty()) return;
+    readable = std::min(part.mlog().payload_bytes(), part.length());
+  } catch (const Error& error) {
+    damage = error.what();
+  }
+  note_damage(part.start + readable, damage);
+  if (payload >= readable) raise(EIO, part.name(), "{}", damage);
 }
 
 // A list of one: the cursor that has the shortest way to `payload`.
@@ -374,14 +464,17 @@ Log::Log(Pool& pool, std::span<const Extent> mlogs, std::uint64_t least_size, Ad
 
 Log::~Log() = default;
 
-const std::string& Log::damage() const {
-  return impl_->damage_;
+std::string Log::damage() const {
+  return impl_->damage();
+}
+std::uint64_t Log::readable_size() const {
+  return impl_->readable_size();
 }
 void Log::check_undamaged() const {
   impl_->check_undamaged();
 }
 std::uint64_t Log::known_size() const {
-  return impl_->damage_.empty() ? size() : std::max(size(), impl_->least_size_);
+  return impl_->damage().empty() ? size() : std::max(size(), impl_->least_size_);
 }
 
 std::uint64_t Log::append(ConstByteSpan record) {

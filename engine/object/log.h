@@ -26,16 +26,18 @@ class Log {
   // size: bytes of the content, all of which are durable.
   using AddMlog = std::function<ObjectRecord(std::uint64_t size)>;
 
-  // Opens and validates the chain; the objects are pinned in the pool until the Log ends. Of an
-  // extent counts the object, and where its content begins (file_offset; 0: unknown). least_size:
-  // bytes of content that are known to have been durable. A chain that is damaged (a block or an
+  // Opens the chain; the objects are pinned in the pool until the Log ends. Of an extent counts the
+  // object, and where its content begins (file_offset; 0: unknown). least_size: bytes of content
+  // that are known to have been durable. The last mlog is validated, and each before it whose end
+  // is not recorded; the others when they are read first. A chain that is damaged (a block or an
   // mlog cannot be read or is missing, or content is shorter than it was) is opened up to there.
   Log(Pool& pool, std::span<const Extent> mlogs, std::uint64_t least_size, AddMlog add_mlog);
   ~Log();  // what was not synced is lost
 
-  // Empty: the whole log is there. Otherwise which mlog and block are damaged, and where: the
-  // content is readable up to that place, and nothing can be appended. Constant.
-  const std::string& damage() const;
+  // Empty: no damage was found up to now. Otherwise which mlog and block are damaged, and where;
+  // nothing can be appended. readable_size(): the bytes of content before that place.
+  std::string damage() const;
+  std::uint64_t readable_size() const;
   // EIO for a damaged log.
   void check_undamaged() const;
 
@@ -61,7 +63,7 @@ class Log {
   std::uint64_t appends() const;
   bool are_durable(std::uint64_t appends) const;
 
-  std::uint64_t size() const;  // bytes of content; of a damaged log, those that are readable
+  std::uint64_t size() const;  // bytes of content; of a chain that was opened in part, of that
   // The same, but of a damaged log no less than it once had.
   std::uint64_t known_size() const;
   // Reads content at any offset; returns the bytes read, fewer than asked only at the end, or

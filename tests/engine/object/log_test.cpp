@@ -234,7 +234,7 @@ TEST(Log, AnEndThatIsLostIsDamage) {
 }
 
 // The chain goes on with another mlog: what lies there is not taken for what is lost.
-TEST(Log, AnMlogThatIsShorterThanItWasEndsTheContent) {
+TEST(Log, AnMlogThatIsShorterThanItWasIsDamaged) {
   TestPool test(32);
   LogFile file(test);
   for (int i = 0; i < 9; ++i)
@@ -245,10 +245,31 @@ TEST(Log, AnMlogThatIsShorterThanItWasEndsTheContent) {
   const std::uint64_t first = test.pool->offset_of(*test.pool->find(file.chain[0]));
   test.media->write(first, std::vector<std::byte>(TestPool::kZoneSize));
   file.open();
-  EXPECT_NE(file.log->damage(), "");
-  EXPECT_EQ(file.log->size(), 0u);
+  EXPECT_EQ(file.log->size(), 450'000u);
   std::byte byte{};
-  EXPECT_EQ(error_of([&] { file.log->read(0, {&byte, 1}); }), EIO);
+  EXPECT_EQ(error_of([&] { file.log->read(0, {&byte, 1}); }, "the block is damaged"), EIO);
+  EXPECT_NE(file.log->damage(), "");
+  EXPECT_EQ(file.log->readable_size(), 0u);
+  EXPECT_EQ(error_of([&] { file.log->append(content(450'000, 1)); }), EIO);
+  // What the next mlog has is there.
+  std::vector<std::byte> into(1000);
+  ASSERT_EQ(file.log->read(file.starts[1], into), into.size());
+  EXPECT_SAME_BYTES(into, content(file.starts[1], into.size()));
+}
+
+TEST(Log, AnMlogBeforeTheLastIsOpenedWhenItIsRead) {
+  TestPool test(64);
+  LogFile file(test);
+  while (file.chain.size() < 4)
+    file.append(60'000);
+  file.log->sync();
+  const auto read_bytes = [&] { return test.device->counters().read_bytes; };
+  const std::uint64_t before = read_bytes();
+  file.open();
+  file.append(1000);
+  EXPECT_LE(read_bytes() - before, TestPool::kZoneSize);
+  file.verify();
+  EXPECT_GT(read_bytes() - before, 3 * TestPool::kZoneSize);
 }
 
 // A block that was sound when the log was opened.
