@@ -5,6 +5,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include <fmt/format.h>
+
 #include "engine/base/error.h"
 #include "engine/mlog/mlog_impl.h"
 
@@ -463,6 +465,9 @@ std::uint64_t Mlog::generation() const {
 }
 const std::string& Mlog::name() const {
   return impl_->place_.name;
+}
+std::string Mlog::begin() const {
+  return fmt::format("byte {} of {}", impl_->place_.offset, impl_->place_.device->name());
 }
 std::uint64_t Mlog::capacity() const {
   return impl_->place_.capacity;

@@ -108,6 +108,7 @@ class Mlog {
   bool empty() const;  // no record and no marker
   std::uint64_t generation() const;
   const std::string& name() const;
+  std::string begin() const;            // "byte 3145728 of /dev/sdb", where its first block is
   std::uint64_t capacity() const;       // bytes, headers included
   std::uint64_t used() const;           // bytes of the blocks written or begun
   std::uint64_t record_count() const;   // data records, markers not counted

@@ -53,20 +53,21 @@ class Pair {
 
   PairDecision decide_incomplete() const {
     if (upper().written()) {
-      return in_doubt(
-          fmt::format("{}, whose records should count, {}, but {} is written", lower().name,
-                      lower().written() ? "has no end of a compaction" : "is empty", upper().name));
+      return in_doubt(fmt::format("{} (at {}), whose records should count, {}, but {} is written",
+                                  lower().name, lower().begin,
+                                  lower().written() ? "has no end of a compaction" : "is empty",
+                                  upper().name));
     }
     if (lower().torn_blocks || lower().records != 0) {
-      return in_doubt(fmt::format("{} lacks its {}, and {} is empty", lower().name,
-                                  lower().has_start ? "end of a compaction" : "first block",
-                                  upper().name));
+      return in_doubt(
+          fmt::format("{} (at {}) lacks its {}, and {} is empty", lower().name, lower().begin,
+                      lower().has_start ? "end of a compaction" : "first block", upper().name));
     }
     if (!unused_) {
       return in_doubt(
           fmt::format("{} is empty, but by the generations {} and {} the pair was in use: "
-                      "its first block is lost",
-                      lower().name, halves_[0].generation, halves_[1].generation));
+                      "its first block (at {}) is lost",
+                      lower().name, halves_[0].generation, halves_[1].generation, lower().begin));
     }
     return {.active = low_, .first_use = true, .erase_other = same_generation_};
   }
@@ -83,6 +84,7 @@ FoundLog describe(const Mlog& log) {
   const Mlog::Facts facts = log.facts();
   const Mlog::OpenInfo& opened = log.opened();
   return {.name = log.name(),
+          .begin = log.begin(),
           .generation = log.generation(),
           .damage = opened.damage,
           .torn_blocks = opened.torn_blocks,

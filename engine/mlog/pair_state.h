@@ -13,6 +13,7 @@ class Mlog;
 // One log of a pair as it was found.
 struct FoundLog {
   std::string name;
+  std::string begin = {};  // where its first block is: "byte 3145728 of /dev/sdb"
   std::uint64_t generation = 0;
   std::string damage = {};    // not empty: how it is damaged
   bool torn_blocks = false;   // blocks of a torn flush lie past its end

@@ -98,7 +98,7 @@ class Damage(harness.PoolTest):
         """a zeroed sector, and page, at the beginning of MDC1"""
         offset = first_block_of_log(self.image, 1)
         # The page is all that the log has.
-        for size, found in ((BLOCK, None), (4096, "its first block is lost")):
+        for size, found in ((BLOCK, None), (4096, f"its first block (at byte {offset} of ")):
             good = self.refused(offset, lambda block, size=size: bytes(size) + block[size:], found)
             dump = run(MPOOL, "dump", self.image, check=False)
             self.assertEqual(dump.returncode, 1)
