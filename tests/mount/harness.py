@@ -11,6 +11,7 @@ import atexit
 import contextlib
 import ctypes
 import errno
+import fcntl
 import hashlib
 import json
 import mmap
@@ -47,10 +48,12 @@ RENAME_NOREPLACE = 1
 RENAME_EXCHANGE = 2
 
 _URING_SWITCH = pathlib.Path("/sys/module/fuse/parameters/enable_uring")
+# Locked by the programs that use the switch; holds what it was before them.
+_URING_LOCK = pathlib.Path("/run/lock/mpoolfs-test-uring")
 
 _cleanups = []
 _daemons = []
-_switched = []
+_uring_lock = []
 _mount_points = []
 
 
@@ -260,15 +263,32 @@ def uring_is_on():
 
 
 def switch_uring(wanted):
-    """Lets later mounts use FUSE over io_uring, or not; put back at the end of the program."""
+    """Lets later mounts use FUSE over io_uring, or not, until the end of the program.
+
+    Programs that run at the same time and want the same share the switch, others wait; the last one puts it back."""
     if not _URING_SWITCH.exists():
         raise AssertionError(f"{_URING_SWITCH} does not exist: FUSE over io_uring needs kernel 6.14 or later, "
                              "with CONFIG_FUSE_IO_URING and the fuse module loaded")
-    if uring_is_on() != wanted:
-        if not _switched:
-            _switched.append(True)
-            on_exit(_URING_SWITCH.write_text, "N" if wanted else "Y")
-        _URING_SWITCH.write_text("Y" if wanted else "N")
+    if not _uring_lock:
+        _uring_lock.append(open(_URING_LOCK, "a+", encoding="ascii"))
+        on_exit(_put_uring_back)
+    fcntl.flock(_uring_lock[0], fcntl.LOCK_SH if wanted else fcntl.LOCK_EX)
+    if uring_is_on() == wanted:
+        return
+    _uring_lock[0].seek(0)
+    if not _uring_lock[0].read():
+        _uring_lock[0].write("N" if wanted else "Y")
+        _uring_lock[0].flush()
+    _URING_SWITCH.write_text("Y" if wanted else "N")
+
+
+def _put_uring_back():
+    with _uring_lock.pop() as lock, contextlib.suppress(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock.seek(0)
+        if before := lock.read(1):
+            _URING_SWITCH.write_text(before)
+            lock.truncate(0)
 
 
 def data_path_options(transport=TRANSPORT, native=NATIVE):
