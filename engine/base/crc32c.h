@@ -1,4 +1,5 @@
-// CRC32C (Castagnoli): initial value all ones, final inversion (on-media-format, "Superblock").
+// CRC32C (Castagnoli): initial value all ones, final inversion (engine/format/README.md,
+// "Superblock").
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// UUIDs: 16 raw bytes in print order (on-media-format, "Superblock").
+// UUIDs: 16 raw bytes in print order (engine/format/README.md, "Superblock").
 #pragma once
 
 #include <array>

@@ -1,5 +1,5 @@
 // Checking a pool without activating it, and repairing what can be repaired safely
-// (on-media-format, all of it; names/records.md).
+// (engine/format/README.md, all of it; engine/names/records.md, "Validity").
 #pragma once
 
 #include <cstdint>

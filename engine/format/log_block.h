@@ -1,4 +1,4 @@
-// Log blocks and the record chunks inside them (on-media-format, "mlog").
+// Log blocks and the record chunks inside them (engine/format/README.md, "mlog").
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Facts shared by all structures on the media (on-media-format, "Device and zones" and
+// Facts shared by all structures on the media (engine/format/README.md, "Device and zones" and
 // "Superblock"). Everything in engine/format is pure: bytes in, structures out, no I/O;
 // thread-safe.
 #pragma once

@@ -1,4 +1,4 @@
-// Object ids (on-media-format, "Object ids").
+// Object ids (engine/format/README.md, "Object ids").
 #pragma once
 
 #include <compare>

@@ -1,4 +1,4 @@
-// The records of MDC0..255 (on-media-format, "Records in MDC0..255").
+// The records of MDC0..255 (engine/format/README.md, "Records in MDC0..255").
 #pragma once
 
 #include <array>

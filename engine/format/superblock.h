@@ -1,5 +1,5 @@
-// The superblock (on-media-format, "Superblock"): 288 bytes in a 4096-byte area, two copies per
-// device.
+// The superblock (engine/format/README.md, "Superblock"): 288 bytes in a 4096-byte area, two copies
+// per device.
 #pragma once
 
 #include <array>

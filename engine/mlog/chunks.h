@@ -1,4 +1,5 @@
-// Walking the record chunks of log blocks, and the order they must have (on-media-format, "mlog").
+// Walking the record chunks of log blocks, and the order they must have (engine/format/README.md,
+// "mlog").
 // Shared by opening and reading a log; pure, no I/O.
 #pragma once
 

@@ -1,4 +1,5 @@
-// Metadata container: a pair of mlogs, one of them active (on-media-format, "MDC (pair of mlogs)").
+// Metadata container: a pair of mlogs, one of them active (engine/format/README.md, "MDC (pair of
+// mlogs)").
 #pragma once
 
 #include <array>
@@ -38,9 +39,9 @@ class Mdc {
     enum class Finish { at_once, later } finish = Finish::at_once;
   };
   // Opens the pair, finishing what a crash interrupted, as far as the media proves that it was
-  // interrupted (README.md, "Pairs"). `name` = "MDC3 of pool p". Errors: ENODATA when the media
-  // does not prove what the MDC holds (the message says which block of which log), ENXIO the same,
-  // and there is no block of it at all; nothing was written. Those of Mlog::open.
+  // interrupted (engine/mlog/README.md, "Pairs"). `name` = "MDC3 of pool p". Errors: ENODATA when
+  // the media does not prove what the MDC holds (the message says which block of which log), ENXIO
+  // the same, and there is no block of it at all; nothing was written. Those of Mlog::open.
   static std::unique_ptr<Mdc> open(std::string name, const std::array<Half, 2>& halves,
                                    RecordGeneration record_generation, OpenOptions options);
   static std::unique_ptr<Mdc> open(std::string name, const std::array<Half, 2>& halves,

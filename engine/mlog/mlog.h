@@ -1,5 +1,5 @@
-// mlog: an append-only log of records in contiguous zones (on-media-format, "mlog"; engine.md,
-// "Objects").
+// mlog: an append-only log of records in contiguous zones (engine/format/README.md, "mlog";
+// engine/mlog/README.md, "Logs").
 #pragma once
 
 #include <condition_variable>
@@ -56,10 +56,11 @@ class MlogReader;
 // durable. Syncs that come while one is under way share the next one. The buffer is written (not
 // made durable) by itself when it holds kFlushSetSize bytes. A flush set is written only when the
 // one before it is durable: open() relies on that to tell damage from a flush that was cut short
-// (README.md). What open() found counts as written, not as durable. A failed write or flush makes
-// the log unusable for appending (EIO) until it is opened anew; reading goes on. Exception: without
-// compaction semantics a write for which the device has no room throws ENOSPC, and the next write
-// or sync repeats it; only when it cut a record in two the log is unusable.
+// (engine/mlog/README.md, "Flush sets"). What open() found counts as written, not as durable. A
+// failed write or flush makes the log unusable for appending (EIO) until it is opened anew; reading
+// goes on. Exception: without compaction semantics a write for which the device has no room throws
+// ENOSPC, and the next write or sync repeats it; only when it cut a record in two the log is
+// unusable.
 class Mlog {
  public:
   static constexpr std::size_t kFlushSetSize = 1u << 20;  // most bytes of one flush set

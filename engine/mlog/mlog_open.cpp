@@ -1,6 +1,6 @@
 // Opening a log: one pass over its blocks that finds the end, checks the chunks, tells damage from
-// what a crash leaves, and chooses the next flush-set id (README.md; on-media-format, "Reading
-// (open)").
+// what a crash leaves, and chooses the next flush-set id (engine/mlog/README.md, "Flush sets";
+// engine/format/README.md, "Reading (open)").
 #include <algorithm>
 #include <array>
 #include <bit>

@@ -1,5 +1,5 @@
-// What the two logs of an MDC, as they were found, prove about it (README.md, "Pairs"). Pure, no
-// I/O. Used by opening an MDC and by checking one.
+// What the two logs of an MDC, as they were found, prove about it (engine/mlog/README.md, "Pairs").
+// Pure, no I/O. Used by opening an MDC and by checking one.
 #pragma once
 
 #include <array>

@@ -1,5 +1,5 @@
-// From written to committed: what write-once files bring into the journal (filesystem.md,
-// "Write-once files").
+// From written to committed: what write-once files bring into the journal (engine/names/README.md,
+// "Commit").
 #include <algorithm>
 #include <cerrno>
 

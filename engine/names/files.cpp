@@ -1,4 +1,4 @@
-// Open files: handles, opening and reading (filesystem.md, "Write-once files").
+// Open files: handles, opening and reading (engine/names/README.md, "Open files").
 #include <algorithm>
 #include <cerrno>
 #include <chrono>

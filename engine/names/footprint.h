@@ -1,4 +1,5 @@
-// Bytes that a tree takes in a compacted root MDC (records.md). Pure, thread-safe.
+// Bytes that a tree takes in a compacted root MDC (engine/names/records.md, "Room"). Pure,
+// thread-safe.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Brings changes of the tree to the media, in order and in batches (records.md, "Batches and
-// crashes").
+// Brings changes of the tree to the media, in order and in batches (engine/names/records.md,
+// "Batches and crashes").
 #pragma once
 
 #include <chrono>

@@ -1,5 +1,5 @@
 // The room of the root MDC: how far each kind of change may fill it, and its compaction
-// (records.md, "Room").
+// (engine/names/records.md, "Room").
 #include <algorithm>
 #include <array>
 #include <cerrno>

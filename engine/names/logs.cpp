@@ -1,4 +1,4 @@
-// Append-only files (filesystem.md, "Append-only files").
+// Append-only files (engine/names/README.md, "Append-only files").
 #include <algorithm>
 #include <cerrno>
 

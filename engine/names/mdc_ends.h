@@ -1,5 +1,5 @@
 // Where MDC0..N end, written down in the root MDC, so that a later mount notices when the end of
-// one is gone (records.md, "Ends of MDCs").
+// one is gone (engine/names/records.md, "Ends of MDCs").
 #pragma once
 
 #include <span>

@@ -1,5 +1,5 @@
-// The named tree of a pool, kept in its root MDC (filesystem.md; the records: records.md in this
-// folder).
+// The named tree of a pool, kept in its root MDC (engine/names/README.md; the records:
+// engine/names/records.md).
 #pragma once
 
 #include <array>

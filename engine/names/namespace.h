@@ -350,8 +350,8 @@ inline constexpr std::string_view kClassXattr = "user.mpool.class";
 inline constexpr std::string_view kCreateXattr = "user.mpool.create";
 inline constexpr std::size_t kMaxRulesSize = 4096;  // bytes of a value of kCreateXattr
 
-// What the rules say of a name: the first that matches decides (filesystem.md, "Directories and
-// policy").
+// What the rules say of a name: the first that matches decides (engine/names/README.md, "Policy of
+// directories").
 Choice choose(std::string_view rules, std::string_view name);
 
 }  // namespace mpool::names

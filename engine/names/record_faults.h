@@ -1,4 +1,5 @@
-// What can be wrong with a namespace record whatever tree it belongs to (records.md, "Validity").
+// What can be wrong with a namespace record whatever tree it belongs to (engine/names/records.md,
+// "Validity").
 // Pure, thread-safe. Asked before a record is written and after it was read.
 #pragma once
 

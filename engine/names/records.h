@@ -1,4 +1,4 @@
-// Namespace records: bytes <-> structures (records.md in this folder). Pure, thread-safe.
+// Namespace records: bytes <-> structures (engine/names/records.md). Pure, thread-safe.
 #pragma once
 
 #include <cstdint>

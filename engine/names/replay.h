@@ -1,5 +1,5 @@
-// Following the records of the root MDC (records.md, "Batches and crashes", "Validity"). Internal
-// to the engine.
+// Following the records of the root MDC (engine/names/records.md, "Batches and crashes" and
+// "Validity"). Internal to the engine.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
-// The root MDC as the journal uses it: its room, and how it grows (records.md, "Room").
+// The root MDC as the journal uses it: its room, and how it grows (engine/names/records.md,
+// "Room").
 #pragma once
 
 #include <array>

@@ -1,4 +1,4 @@
-// Times of inodes as records keep them (records.md, "Times").
+// Times of inodes as records keep them (engine/names/records.md, "Times").
 #pragma once
 
 #include <ctime>

@@ -1,5 +1,5 @@
 // Extended attributes: the user's own, the policy of directories, and facts about files
-// (filesystem.md, "Directories and policy").
+// (engine/names/README.md, "Policy of directories").
 #include <array>
 #include <cerrno>
 

@@ -1,4 +1,5 @@
-// The content of one write-once file while it is being written (filesystem.md, "Write-once files").
+// The content of one write-once file while it is being written (engine/object/README.md, "Content
+// of a write-once file").
 #pragma once
 
 #include <condition_variable>

@@ -1,5 +1,5 @@
-// A log of any length: a chain of mlogs read as one sequence of bytes (filesystem.md, "Append-only
-// files").
+// A log of any length: a chain of mlogs read as one sequence of bytes (engine/object/README.md,
+// "Logs").
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Writing and reading mblocks (engine.md, "Objects").
+// Writing and reading mblocks (engine/object/README.md, "mblocks").
 #pragma once
 
 #include <cstdint>

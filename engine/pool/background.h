@@ -1,4 +1,4 @@
-// What an active pool does by itself (engine.md, "Metadata containers of the pool", "Tunables").
+// What an active pool does by itself (engine/pool/README.md, "Work in the background").
 // Internal to engine/pool.
 #pragma once
 
@@ -58,8 +58,9 @@ class Background {
 
   PoolState& pool_;
   const Maintenance options_;
-  std::mutex round_;          // one maintain() at a time; first of the lock order (locking.md)
-  bool cannot_grow_ = false;  // and the log was told; under round_
+  // One maintain() at a time; first of the lock order (engine/pool/locking.md).
+  std::mutex round_;
+  bool cannot_grow_ = false;                        // and the log was told; under round_
   std::array<UsageWatch, kMediaClassCount> usage_;  // the thread's
   std::mutex sleep_;                                // leaf
   std::condition_variable_any wake_;                // by the request to stop

@@ -1,4 +1,4 @@
-// Making a pool (on-media-format, "Creating a pool").
+// Making a pool (engine/format/README.md, "Creating a pool").
 //
 // Everything is written before the superblocks, which come last: a crash leaves no pool at all.
 #include <algorithm>

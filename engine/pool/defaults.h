@@ -1,5 +1,5 @@
-// Sizes of a new pool's parts (engine.md, "Defaults by device size"; on-media-format, "Creating a
-// pool").
+// Sizes of a new pool's parts (engine/pool/README.md, "Defaults"; engine/format/README.md,
+// "Creating a pool").
 #pragma once
 
 #include <cstdint>

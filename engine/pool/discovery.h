@@ -15,7 +15,8 @@
 
 namespace mpool {
 
-// The two superblock copies of a device and the one that counts (on-media-format, "Superblock").
+// The two superblock copies of a device and the one that counts (engine/format/README.md,
+// "Superblock").
 struct SuperblockPair {
   std::array<std::optional<DecodedSuperblock>, 2> copies;  // absent: not readable as a superblock
   std::array<std::string, 2> faults;                       // why not

@@ -14,7 +14,8 @@
 
 namespace mpool {
 
-// Threads: all functions may be called at the same time. The locks are leaves (locking.md).
+// Threads: all functions may be called at the same time. The locks are leaves
+// (engine/pool/locking.md).
 class MediaClassSpace {
  public:
   // The superblocks' zones are used from the start. The device must outlive it.

@@ -13,8 +13,8 @@
 
 namespace mpool {
 
-// Follows the records of MDC `slot` in order and judges each by on-media-format, "Records in
-// MDC0..255". Not thread-safe.
+// Follows the records of MDC `slot` in order and judges each by engine/format/README.md, "Records
+// in MDC0..255". Not thread-safe.
 class ObjectLoader {
  public:
   // Told what is wrong with a record ("record 7: …"). Throws, or returns: then the record is passed

@@ -23,9 +23,9 @@ enum class ObjectState : std::uint8_t {
 };
 
 // Threads: all functions may be called at the same time. The lock inside is held briefly, never
-// during I/O, and nothing else is taken under it (locking.md). Changes of state that must be one
-// step with an append to the MDC are made under the update mutex of the MDC. Memory: 40 bytes for
-// an object beside its id; UUIDs of mlogs apart.
+// during I/O, and nothing else is taken under it (engine/pool/locking.md). Changes of state that
+// must be one step with an append to the MDC are made under the update mutex of the MDC. Memory: 40
+// bytes for an object beside its id; UUIDs of mlogs apart.
 class ObjectTable {
  public:
   void reserve(std::size_t objects);

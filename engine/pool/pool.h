@@ -1,5 +1,5 @@
-// The pool: devices, media classes, the object table and the metadata containers (engine.md,
-// "Pool", "Objects", "Metadata containers of the pool").
+// The pool: devices, media classes, the object table and the metadata containers
+// (engine/pool/README.md, "Objects" and "Metadata containers").
 #pragma once
 
 #include <chrono>
@@ -19,8 +19,8 @@
 
 namespace mpool {
 
-// How a pool is made. Values not given follow the device's size (engine.md, "Defaults by device
-// size").
+// How a pool is made. Values not given follow the device's size (engine/pool/README.md,
+// "Defaults").
 struct CreateOptions {
   std::string name;  // 1..31 bytes: letters, digits, '_', '-', '.', not first '-' or '.'
   // Bytes, a power of two, 4 KiB .. 1 GiB; of every device.
@@ -36,8 +36,8 @@ struct CreateOptions {
   std::string label = "raw";  // at most ConfigRecord::kMaxLabelLength bytes
 };
 
-// What a pool does by itself while it is active (engine.md, "Metadata containers of the pool",
-// "Tunables"). Percentages: how full MDCs are, and how many of their records are garbage.
+// What a pool does by itself while it is active (engine/pool/README.md, "Work in the background").
+// Percentages: how full MDCs are, and how many of their records are garbage.
 struct Maintenance {
   std::chrono::milliseconds period{5000};  // of looking after the MDCs; 0: only maintain() does
   unsigned compact_full = 70;              // an MDC is compacted when it is at least so full
@@ -71,7 +71,7 @@ struct Placement {
 // An active pool. Its devices are its own.
 //
 // Threads: all functions may be called at the same time. They may block on device I/O. Lock order:
-// locking.md in this folder.
+// engine/pool/locking.md.
 // Errors: Error with errno; EIO once a device went offline for writing.
 class Pool {
  public:
@@ -83,8 +83,8 @@ class Pool {
 
   // Reads the pool on `devices` (one or two, any order), finishing what a crash interrupted: of its
   // creation, of changes of the pool itself, and of its metadata containers. Nothing is taken for
-  // interrupted unless the media proves it (README.md): in doubt it throws ENOTRECOVERABLE, and the
-  // message says which block of which log, and where.
+  // interrupted unless the media proves it (engine/pool/README.md, "Activation"): in doubt it
+  // throws ENOTRECOVERABLE, and the message says which block of which log, and where.
   // Errors: ENODEV a device is missing (staging: unless forced), EINVAL not devices of one pool / a
   // duplicate / recorded sizes or classes differ, EBADMSG no good superblock, ENOTRECOVERABLE
   // metadata is corrupt, ENXIO MDC0 does not describe a device (creating the pool or adding the

@@ -1,5 +1,5 @@
-// The steps of pool creation that activation repeats when they were interrupted (on-media-format,
-// "Creating a pool").
+// The steps of pool creation that activation repeats when they were interrupted
+// (engine/format/README.md, "Creating a pool").
 #include <algorithm>
 #include <cerrno>
 

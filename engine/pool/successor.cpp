@@ -1,4 +1,4 @@
-// An mlog that another one takes the place of: so the logs of an MDC grow (on-media-format,
+// An mlog that another one takes the place of: so the logs of an MDC grow (engine/format/README.md,
 // "Records in MDC0..255", OUPDATE).
 //
 // A crash leaves either of them. The zones of the new one are free until its record is durable,

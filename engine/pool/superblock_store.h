@@ -10,7 +10,7 @@
 
 namespace mpool {
 
-// Writes one superblock: SB0, then SB1, each durable before the next (on-media-format,
+// Writes one superblock: SB0, then SB1, each durable before the next (engine/format/README.md,
 // "Superblock"). A copy that was bad is good afterwards.
 void write_superblock(Device& device, const Superblock& superblock);
 // Writes copy 0 or 1 only; durable on return.

@@ -1,4 +1,4 @@
-// How many zones are used, free and spare (spec engine.md, "Space").
+// How many zones are used, free and spare (engine/space/README.md, "Usable and spare space").
 #pragma once
 
 #include <cstdint>

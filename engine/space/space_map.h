@@ -1,4 +1,4 @@
-// Which zones of a device are free (spec engine.md, "Space (space map)").
+// Which zones of a device are free (engine/space/README.md, "Zones").
 #pragma once
 
 #include <cstdint>

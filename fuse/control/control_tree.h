@@ -1,5 +1,5 @@
-// The tree of the control directory `.mpool` in the root of every mount (spec/filesystem.md): found
-// by name, never listed there.
+// The tree of the control directory `.mpool` in the root of every mount (fuse/control/README.md):
+// found by name, never listed there.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// The content of `.mpool/status.json` (spec/filesystem.md; the names: mpoolfs(8), "STATUS").
+// The content of `.mpool/status.json` (mpoolfs(8), "STATUS").
 #pragma once
 
 #include <cstddef>

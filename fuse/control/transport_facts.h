@@ -9,7 +9,8 @@
 namespace mpoolfs {
 
 struct TransportFacts {
-  std::string name;  // "uring" or "dev", as spec/filesystem.md names them; empty before it is known
+  // "uring" or "dev" (mpoolfs(8), "TRANSPORTS"); empty before it is known.
+  std::string name;
   std::string reason;         // why "dev" where "uring" would have been taken; else empty
   unsigned queues = 0;        // queues requests arrive on
   unsigned threads = 0;       // threads with a ring; workers come as they are needed

@@ -21,7 +21,7 @@ inline constexpr double kNever = 0;
 // Preferred I/O size shown for regular files, in bytes: what one request carries.
 inline constexpr blksize_t kPreferredIoSize = kMaxRequestSize;
 
-// Mount options that change what is shown of every file (spec, "Mounting": uid=, gid=).
+// Mount options that change what is shown of every file (mpoolfs(8), "MOUNT OPTIONS": uid=, gid=).
 struct Presentation {
   std::optional<uid_t> uid;
   std::optional<gid_t> gid;

@@ -51,9 +51,10 @@ struct PageDamage {
 // older versions of pages, pages that changed places.
 std::vector<PageDamage> make_damages(const SamplePool& pool, std::size_t count, std::uint64_t seed);
 
-// Whether what is left of a log shows that something of it is lost (on-media-format, "mlog"): it
-// breaks off although a block that begins a flush set follows, or what is broken is inside a block.
-// False: it looks like a log that is shorter, or like one whose last flush was cut short.
+// Whether what is left of a log shows that something of it is lost (engine/mlog/README.md, "Flush
+// sets"): it breaks off although a block that begins a flush set follows, or what is broken is
+// inside a block. False: it looks like a log that is shorter, or like one whose last flush was cut
+// short.
 bool shows_loss(const LogArea& log, const SimulatedMedia& media);
 
 }  // namespace mpool::test

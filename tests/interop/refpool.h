@@ -1,5 +1,5 @@
 // The reference pools: images of another implementation and what it finds in them
-// (pools/README.md).
+// (tests/interop/pools/README.md).
 #pragma once
 
 #include <algorithm>

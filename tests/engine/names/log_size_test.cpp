@@ -1,4 +1,5 @@
-// What is known of the size of a log without reading it (records.md, "Sizes of logs").
+// What is known of the size of a log without reading it (engine/names/records.md, "Sizes of
+// logs").
 #include <random>
 
 #include <gtest/gtest.h>
