@@ -215,7 +215,8 @@ class Documents(unittest.TestCase):
             return True
         if re.search(rf"\b{classes[-1]}::{name}\s*\(", CODE):
             return True
-        in_class = re.compile(rf"(?:class|struct) (?:\w+::)*{classes[-1]}\b[^;]*?\{{.*?\b{name}\s*\(", re.S)
+        in_class = re.compile(
+            rf"(?:class|struct) (?:\w+::)*{classes[-1]}\b[^;{{]*\{{(?:(?!\n\}};).)*?\b{name}\s*\(", re.S)
         return any(in_class.search(TEXT[path]) for path in SOURCES if path.suffix in (".h", ".cpp") and path in TEXT)
 
     def test_every_folder_has_a_page(self):
