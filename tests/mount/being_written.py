@@ -13,7 +13,6 @@ import zipfile
 import harness
 from harness import MIB, content, run
 
-NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL
 # Everything that this process keeps in memory may be less than that; a file each of 1 MiB would be more.
 MEMORY_LIMIT = 250 * MIB
 # Fsyncs a file that it opens for reading, as sync(1) does.
@@ -29,19 +28,6 @@ def resident_bytes(process):
 
 class BeingWritten(harness.MountTest):
     mount_arguments = {"size": "1G"}
-
-    def open_new(self, name="f", flags=NEW):
-        descriptor = os.open(self.root / name, flags, 0o644)
-        self.addCleanup(self.close_if_open, descriptor)
-        return descriptor
-
-    @staticmethod
-    def close_if_open(descriptor):
-        try:
-            os.close(descriptor)
-        except OSError as error:
-            if error.errno not in (errno.EBADF, errno.ENOTCONN, errno.ECONNABORTED):
-                raise
 
     def read(self, name="f"):
         return (self.root / name).read_bytes()
@@ -187,7 +173,7 @@ class BeingWritten(harness.MountTest):
 
     def test_shorter_length(self):
         """a direct writer cuts its padding off before the close"""
-        file = self.open_new(flags=NEW | os.O_DIRECT)
+        file = self.open_new(flags=harness.NEW | os.O_DIRECT)
         with mmap.mmap(-1, 8192) as buffer:
             buffer[:] = b"x" * 8192
             os.write(file, buffer)

@@ -54,6 +54,9 @@ _URING_LOCK = pathlib.Path("/run/lock/mpoolfs-test-uring")
 _cleanups = []
 _daemons = []
 _uring_lock = []
+
+# How programs make a file that must not be there.
+NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 _mount_points = []
 
 
@@ -534,9 +537,23 @@ class MountTest(unittest.TestCase):
             yield
         self.assertEqual(os.strerror(caught.exception.errno), os.strerror(code))
 
+    def open_new(self, name="f", flags=NEW):
+        """A new file below `root`, closed at the end of the test at the latest, also when its daemon was killed."""
+        descriptor = os.open(self.root / name, flags, 0o644)
+        self.addCleanup(self._close_if_open, descriptor)
+        return descriptor
+
+    @staticmethod
+    def _close_if_open(descriptor):
+        try:
+            os.close(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EBADF, errno.ENOTCONN, errno.ECONNABORTED):
+                raise
+
     def write_file(self, name, data, mode=0o644):
         path = self.root / name
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        descriptor = os.open(path, NEW, mode)
         try:
             view = memoryview(data)
             while view:

@@ -13,7 +13,6 @@ import time
 import harness
 from harness import MIB, content, run
 
-NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 # Makes a file and gives its descriptor to who has the other end of a socket.
 OPEN_AND_SEND = """
 import os, socket, sys
@@ -23,19 +22,6 @@ socket.send_fds(socket.socket(fileno=int(sys.argv[2])), [b"x"], [file])
 
 
 class Writing(harness.MountTest):
-    def open_new(self, name="f", flags=NEW):
-        descriptor = os.open(self.root / name, flags, 0o644)
-        self.addCleanup(self.close_if_open, descriptor)
-        return descriptor
-
-    @staticmethod
-    def close_if_open(descriptor):
-        try:
-            os.close(descriptor)
-        except OSError as error:
-            if error.errno != errno.EBADF:
-                raise
-
     def write_pieces(self, pieces, data):
         """Writes data[begin:end] for each piece, in that order."""
         file = self.open_new()

@@ -14,12 +14,6 @@ namespace {
 
 using Strings = std::vector<std::string>;
 
-NamespaceOptions lazy() {
-  NamespaceOptions options;
-  options.commit_interval = std::chrono::hours(1);
-  return options;
-}
-
 std::map<std::string, std::string> after_crash(TestTree& tree) {
   return TestTree(std::make_shared<Media>(*tree.media()), {}).dump();
 }

@@ -11,16 +11,6 @@ namespace {
 
 constexpr int kLogs = 100;  // more than stay open
 
-NamespaceOptions lazy() {
-  NamespaceOptions options;
-  options.commit_interval = std::chrono::hours(1);
-  return options;
-}
-
-std::string log_name(int number) {
-  return "log" + std::to_string(number);
-}
-
 std::unique_ptr<TestTree> after_crash(const TestTree& tree) {
   return std::make_unique<TestTree>(std::make_shared<Media>(*tree.media()), lazy());
 }

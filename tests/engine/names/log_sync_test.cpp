@@ -12,16 +12,6 @@ constexpr int kLogs = 200;
 // Of a batch with one small file: its content, the records of the tree, those of the objects.
 constexpr std::uint64_t kFlushesOfABatch = 3;
 
-NamespaceOptions lazy() {
-  NamespaceOptions options;
-  options.commit_interval = std::chrono::hours(1);
-  return options;
-}
-
-std::string log_name(int number) {
-  return "log" + std::to_string(number);
-}
-
 // A tree with logs that have an mlog and nothing to be synced.
 std::unique_ptr<TestTree> tree_with_logs() {
   auto tree = std::make_unique<TestTree>(

@@ -39,6 +39,17 @@ inline std::string pattern(std::size_t length, std::uint64_t seed = 1) {
   return text;
 }
 
+// Nothing becomes durable but by a sync.
+inline NamespaceOptions lazy() {
+  NamespaceOptions options;
+  options.commit_interval = std::chrono::hours(1);
+  return options;
+}
+
+inline std::string log_name(int number) {
+  return "log" + std::to_string(number);
+}
+
 // The errno of the Error that `call` throws; 0 when it throws none.
 template <typename Call>
 int errno_of(Call&& call) {
