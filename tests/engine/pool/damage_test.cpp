@@ -198,7 +198,7 @@ TEST_P(PoolDamage, OneBlock) {
 
 TEST_P(PoolDamage, OnePage) {
   for (const LogPlace& log : logs_) {
-    const std::uint32_t per_page = kPageSize / GetParam();
+    const std::uint32_t per_page = static_cast<std::uint32_t>(kPageSize) / GetParam();
     for (std::uint32_t index = 0; index + per_page <= log.last_set; index += per_page) {
       SCOPED_TRACE(fmt::format("{} block {}", log.name, index));
       const std::uint64_t at = log.offset + std::uint64_t{index} * GetParam();
