@@ -44,11 +44,6 @@ using Devices = std::vector<std::unique_ptr<mpool::Device>>;
 constexpr std::chrono::seconds kEndingTime{15};
 constexpr std::chrono::milliseconds kRetryTime{20};
 
-// A change that is not synced is only in memory for this time and that of writing it. sync(2) does
-// not reach a mount of type fuse, so that it is short; a busy mount makes 5 batches a second, each
-// of 2 to 4 flushes.
-constexpr std::chrono::milliseconds kCommitInterval{200};
-
 // Bytes. Each mlog of a log must take a record as large as a request can carry, with its
 // descriptors.
 constexpr std::uint64_t kLeastMlogSize = 2u << 20;
@@ -190,7 +185,6 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
   mpool::NamespaceOptions namespace_options;
   namespace_options.read_only = options.read_only;
   namespace_options.sync = options.sync;
-  namespace_options.commit_interval = kCommitInterval;
   namespace_options.log_mlog_size = kLeastMlogSize;
   ViewDevices devices(pool);
   // A mount that changes nothing need not mind them.
