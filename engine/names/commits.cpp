@@ -7,6 +7,7 @@
 
 #include "engine/base/error.h"
 #include "engine/names/namespace.h"
+#include "engine/names/times.h"
 
 namespace mpool::names {
 // Records an inode that is on no media yet, with the content that the tree has for it.

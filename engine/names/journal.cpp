@@ -8,6 +8,7 @@
 #include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
+#include "engine/names/times.h"
 
 namespace mpool::names {
 namespace {
@@ -366,10 +367,7 @@ void Journal::append_records(Batch& batch) {
 }
 
 std::vector<std::byte> Journal::encode_mark() const {
-  const Nanoseconds time = std::chrono::duration_cast<std::chrono::nanoseconds>(
-                               std::chrono::system_clock::now().time_since_epoch())
-                               .count();
-  return encode({time, BatchRecord{batch_number_, promised_inode(owner_.next_inode())}});
+  return encode({now(), BatchRecord{batch_number_, promised_inode(owner_.next_inode())}});
 }
 
 // Begins a new batch on the media: the one before it is complete.

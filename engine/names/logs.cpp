@@ -6,6 +6,7 @@
 
 #include "engine/base/error.h"
 #include "engine/names/namespace.h"
+#include "engine/names/times.h"
 
 namespace mpool::names {
 namespace {

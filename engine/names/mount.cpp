@@ -8,6 +8,7 @@
 #include "engine/names/mdc_ends.h"
 #include "engine/names/namespace.h"
 #include "engine/names/replay.h"
+#include "engine/names/times.h"
 
 namespace mpool {
 

@@ -20,12 +20,6 @@ constexpr std::uint64_t kStatBlockSize = 512;
 
 }  // namespace
 
-Nanoseconds now() {
-  std::timespec time{};
-  clock_gettime(CLOCK_REALTIME, &time);
-  return to_nanoseconds(time);
-}
-
 void refuse(int code, std::string_view name, std::string_view why) {
   raise(code, std::string(name), "{}", why);
 }

@@ -334,9 +334,6 @@ inline bool is_committed(const Inode& inode) {
   return inode.kind == FileKind::write_once && !is_being_written(inode);
 }
 
-// Now, as records have it.
-Nanoseconds now();
-
 // Throws what a call with `name` is refused with.
 [[noreturn]] void refuse(int code, std::string_view name, std::string_view why);
 
