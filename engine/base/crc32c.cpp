@@ -7,7 +7,7 @@
 namespace mpool {
 
 std::uint32_t crc32c(ConstByteSpan data) {
-  // The library takes an int length and a pointer to non-const that it only reads.
+  // The library takes an int length and a pointer to non-const, through which it only reads.
   constexpr std::size_t kMaxStep = 1u << 30;
   std::uint32_t crc = ~0u;
   while (!data.empty()) {

@@ -24,7 +24,7 @@ HugeMemory::HugeMemory(std::size_t size) : size_(round_up(size, kHugePageSize)) 
   data_ = begin + before;
   if (before > 0) ::munmap(begin, before);
   if (after > 0) ::munmap(data_ + size_, after);
-  // Refused by kernels without huge pages, which does not matter.
+  // Kernels without huge pages refuse this; ordinary pages are then used.
   ::madvise(data_, size_, MADV_HUGEPAGE);
 }
 

@@ -7,19 +7,20 @@
 
 namespace mpool {
 
-// Zeroed memory in huge pages, as far as the system has them and gives them to who asks
+// Zeroed memory in huge pages as far as the system provides them
 // (/sys/kernel/mm/transparent_hugepage/enabled is not "never"); in ordinary pages otherwise.
 //
-// To a device, memory is as many pieces as it has pages that do not happen to follow one another: a
-// MiB is 256, more than one request of many devices may have, and each costs time on the way.
+// A device transfer has one segment for each run of physically contiguous pages. One MiB of
+// ordinary pages can take 256 segments; many devices accept fewer per request, and each segment
+// costs time.
 //
-// A page is only there from when it was touched first. Movable, not copyable.
+// A page is allocated when it is first touched. Movable, not copyable.
 class HugeMemory {
  public:
   static constexpr std::size_t kHugePageSize = 2u << 20;  // bytes
 
   HugeMemory() = default;
-  // size: bytes; 0: none. It begins at a boundary of kHugePageSize. Error ENOMEM.
+  // size: bytes; 0: none. Aligned to kHugePageSize. Throws Error ENOMEM.
   explicit HugeMemory(std::size_t size);
   ~HugeMemory();
   HugeMemory(HugeMemory&& other) noexcept;

@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::uint32_t kMaxCodePoint = 0x10ffff;
 
-// A character of UTF-8; length 0: the bytes are none.
+// A UTF-8 character; length 0: invalid bytes.
 struct Character {
   std::uint32_t code = 0;
   std::size_t length = 0;

@@ -6,11 +6,11 @@
 
 namespace mpool {
 
-// `text` as one line that cannot control a terminal. Replaced are
-//   newline, tab and carriage return: by "\n", "\t" and "\r";
-//   other control characters and bytes that are not UTF-8: by "\x1b", two hexadecimal digits a
-//   byte; line separators and characters that change the direction of text: by "\u{202e}".
-// Everything else, backslashes too, stays as it is. The result is valid UTF-8.
+// Returns `text` as one line that cannot control a terminal. Replacements:
+//   newline, tab and carriage return: "\n", "\t" and "\r";
+//   other control characters and bytes that are not UTF-8: "\x1b", two hexadecimal digits a byte;
+//   line separators and characters that change the direction of text: "\u{202e}".
+// All other text, backslashes included, stays as it is. The result is valid UTF-8.
 std::string printable(std::string_view text);
 
 }  // namespace mpool

@@ -9,10 +9,10 @@
 
 namespace mpool {
 
-// Passes each message to its sinks as printable(): names from the media and from users cannot forge
-// lines. Programs make it the only sink of their default logger.
+// Passes each message to its sinks through printable(): names from the media and from users cannot
+// forge lines. Programs make it the only sink of their default logger.
 //
-// Threads: as any sink of spdlog that ends with _mt.
+// Threads: thread-safe, as every spdlog sink that ends with _mt.
 class PrintableSink : public spdlog::sinks::dist_sink_mt {
  protected:
   void sink_it_(const spdlog::details::log_msg& message) override {

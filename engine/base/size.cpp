@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::string_view kPrefixes = "KMGTPE";
 
-// The shift that a unit stands for ("" = 0, "M" = 20, "MiB" = 20).
+// The shift of a unit ("" = 0, "M" = 20, "MiB" = 20).
 std::optional<unsigned> unit_shift(std::string_view unit) {
   if (unit.empty() || unit == "B") return 0;
   const auto letter = static_cast<char>(std::toupper(static_cast<unsigned char>(unit.front())));

@@ -19,7 +19,7 @@ namespace {
 
 using Devices = std::span<const std::unique_ptr<Device>>;
 
-// The devices as they would be with good superblocks; nothing that is written reaches them.
+// The devices as they would be with valid superblocks; writes do not reach them.
 std::vector<std::unique_ptr<Device>> overlays(Devices devices, const Plan& plan) {
   std::vector<std::unique_ptr<Device>> overlays;
   for (const auto& device : devices) {
@@ -37,8 +37,8 @@ std::uint64_t written(const Pool& pool) {
   return writes;
 }
 
-// What only the real thing tells: activates the pool, and mounts it, over devices in memory. Where
-// that contradicts what was found, it is a finding of its own.
+// Finds faults that only a trial shows: activates the pool, and mounts it, over devices in memory.
+// A contradiction to the earlier findings is a finding of its own.
 void rehearse(Devices devices, Report& report) {
   Result& result = report.result();
   const bool mount = result.plan.tree_is_ours;
@@ -127,7 +127,7 @@ std::size_t repair(Devices devices, const Plan& plan,
   if (plan.tree_is_ours) {
     Namespace::mount(*pool, {});
   } else {
-    // Opening the pair finishes its compaction; a mount would take an empty one into possession.
+    // Opening the pair finishes its compaction; a mount would initialize an empty one.
     pool->open_root_mdc();
   }
   return steps;

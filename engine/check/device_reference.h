@@ -1,4 +1,4 @@
-// A device that belongs to somebody else. Internal to engine/check.
+// A device owned by another object. Internal to engine/check.
 #pragma once
 
 #include <memory>
@@ -9,7 +9,7 @@
 
 namespace mpool::check {
 
-// Passes everything on to `device`, which outlives it.
+// Forwards every call to `device`, which outlives it.
 class DeviceReference : public Device {
  public:
   explicit DeviceReference(Device& device)

@@ -20,7 +20,7 @@ FoundLog open_half(const MlogPlace& place, std::unique_ptr<Mlog>& log) {
   }
 }
 
-// Reports what an activation does to a pair whose logs are sound.
+// Reports the actions of an activation on a pair whose logs are sound.
 void report_steps(Report& report, Area area, const std::string& name,
                   const std::array<FoundLog, 2>& found, const PairDecision& decision, bool fresh) {
   const FoundLog& other = found[1 - decision.active];
@@ -65,7 +65,7 @@ void examine_log(Report& report, const MlogPlace& place) {
   try {
     const auto log = Mlog::open(place, CompactionSemantics::off, OnDamage::report);
     if (log->opened().damage.empty()) return;
-    // Whether it is one of a pair only its owner knows.
+    // Only the owner knows whether it is one of a pair.
     const auto half = Mlog::open(place, CompactionSemantics::on, OnDamage::report);
     if (!half->opened().damage.empty()) {
       const bool is_half = half->facts().has_compaction_start;

@@ -14,7 +14,7 @@ namespace {
 constexpr const char* kBackup =
     "the pool cannot be activated like this; copy its devices, then restore from a backup";
 
-// What MDC0 says beside objects. What is wrong with a record the loader of objects tells.
+// The content of MDC0 except objects. The loader of objects reports faults of a record.
 struct PropertyReader {
   Report& report;
   const std::string& name;
@@ -50,7 +50,7 @@ struct PropertyReader {
   void operator()(const Other&) const {}
 };
 
-// Reads the records of a log until its end or until it cannot be read any more.
+// Reads the records of a log until its end or until an unreadable place.
 void read_records(Report& report, const std::string& name, const Mlog& log,
                   const std::function<void(ConstByteSpan)>& take) {
   MlogReader reader(log);
@@ -111,7 +111,7 @@ void Loader::load_mdc0() {
                               .generation = half.generation,
                               .uuid = half.uuid};
     const auto place = metadata_.place_of(record);
-    if (!place) return;  // a truncated device, which was reported
+    if (!place) return;  // a truncated device, already reported
     halves[i] = {.id = record.id, .place = *place};
   }
   const std::string name = slot_name(0);
@@ -143,7 +143,7 @@ void Loader::check_devices() {
   }
 }
 
-// A device whose superblock says that it belongs to the pool, and MDC0 does not.
+// A device that belongs to the pool according to its superblock, but not according to MDC0.
 void Loader::check_unknown_device(const Member& member) {
   const std::string device = fmt::format(
       "{} device {}", to_string(member.superblock.device.media_class), member.device->name());
@@ -162,7 +162,8 @@ void Loader::check_unknown_device(const Member& member) {
                          : "the pool is whole without the device, and it can be added again");
 }
 
-// MDC0 and the superblock must say the same, or one of them not know yet that the device grew.
+// MDC0 and the superblock must agree, except that one of them may not show yet that the device
+// grew.
 void Loader::compare_device(const Member& member, DeviceParams& recorded) {
   const DeviceParams& params = member.superblock.device;
   const auto describe = [](const DeviceParams& what) {
@@ -186,7 +187,7 @@ void Loader::compare_device(const Member& member, DeviceParams& recorded) {
   }
 }
 
-// How many MDCs there are.
+// The number of MDCs.
 unsigned Loader::settle_pairs() {
   const ObjectTable& table = metadata_.slots.front()->objects;
   const auto has = [&](unsigned slot, unsigned half) {
@@ -237,7 +238,7 @@ void Loader::read_objects(unsigned slot, const Mlog& log) {
   loader.finish();
 }
 
-// Creating the pool ends with MPCONFIG and the root mlogs; MDC1 was read as far as it goes.
+// Creating the pool ends with MPCONFIG and the root mlogs; MDC1 was read as far as possible.
 bool Loader::was_finished() const {
   return metadata_.properties.config ||
          (metadata_.find(root_log_id(0)) && metadata_.find(root_log_id(1)));

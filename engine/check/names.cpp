@@ -22,7 +22,7 @@ constexpr const char* kRestoreTree =
     "the pool cannot be mounted like this; its objects can be read with mpool dump; restore the "
     "files from a backup";
 
-// The root MDC's records and the tree that they make.
+// The root MDC's records and the resulting tree.
 class TreeCheck {
  public:
   TreeCheck(const Metadata& metadata, Report& report)
@@ -56,7 +56,7 @@ class TreeCheck {
   struct Name {
     InodeNumber parent = 0;
     const std::string* name = nullptr;
-    std::uint32_t count = 0;  // names it has; of a directory, its subdirectories too
+    std::uint32_t count = 0;  // number of its names; of a directory, its subdirectories too
   };
 
   const Metadata& metadata_;
@@ -96,13 +96,13 @@ bool TreeCheck::read(const Mlog& log, const std::array<Mdc::Half, 2>& halves) {
   return replay_.taken() != 0;
 }
 
-// Against what the last mount, or the end of it, has written down.
+// Compares with the record of the last mount, or of its end.
 void TreeCheck::compare_ends() {
   if (!replay_.mdc_ends()) return;
   std::vector<names::MdcEnd> now = replay_.mdc_ends()->mdcs;
   now.resize(std::min(now.size(), metadata_.slots.size()));
   for (std::size_t slot = 0; slot < now.size(); ++slot) {
-    // What cannot be read was reported.
+    // Unreadable MDCs were reported.
     now[slot] = metadata_.slots[slot]->end.value_or(now[slot]);
   }
   for (std::string& lost : names::lost_since(*replay_.mdc_ends(), now))
@@ -189,7 +189,7 @@ void TreeCheck::check_extents(const Inode& inode) {
   names::check_objects(inode, find, [&](const std::string& fault) { file_error(inode, fault); });
 }
 
-// The mlogs of a log hold as much as was recorded.
+// The mlogs of a log must hold as much as was recorded.
 void TreeCheck::check_log_size(const Inode& inode) {
   std::uint64_t size = 0;
   const auto holds = [&](std::uint64_t recorded) {
@@ -204,11 +204,11 @@ void TreeCheck::check_log_size(const Inode& inode) {
     if (!holds(extent.file_offset)) return;
     const auto object = metadata_.find(extent.object);
     const auto place = object ? metadata_.place_of(*object) : std::nullopt;
-    if (!place) return;  // reported, or its device is missing
+    if (!place) return;  // already reported, or its device is missing
     try {
       size += Mlog::open(*place, CompactionSemantics::off)->payload_bytes();
     } catch (const Error&) {
-      return;  // examine_log() tells
+      return;  // examine_log() reports it
     }
   }
   holds(inode.size);
@@ -220,7 +220,7 @@ void TreeCheck::check_inode(const Inode& inode) {
   if (inode.kind == FileKind::log && inode.extents) check_log_size(inode);
 }
 
-// Objects that no name stands for.
+// Objects without a name.
 void TreeCheck::check_objects() {
   std::size_t strangers = 0;
   for (const ObjectRecord& object : metadata_.objects()) {
@@ -257,7 +257,7 @@ void TreeCheck::compare() {
   report_.result().names = order.size() - 1;
   for (const InodeNumber number : order)
     check_inode(tree_.get(number));
-  // Where records are missing, what is named cannot be told from what is not.
+  // Where records are missing, unnamed objects cannot be distinguished from named ones.
   if (report_.errors(Area::tree) == 0 && metadata_.all_readable()) check_objects();
 }
 

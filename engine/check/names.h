@@ -6,8 +6,8 @@
 
 namespace mpool::check {
 
-// Reads the root MDC, follows its records and compares the tree with the objects. True when the
-// tree is one of mpoolfs: the root MDC is not empty and belongs to no other client.
+// Reads the root MDC, follows its records and compares the tree with the objects. Returns true when
+// the tree belongs to mpoolfs: the root MDC is not empty and belongs to no other client.
 bool check_names(const Metadata& metadata, Report& report);
 
 }  // namespace mpool::check

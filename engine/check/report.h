@@ -11,8 +11,8 @@
 
 namespace mpool::check {
 
-// Counts findings and passes them on; of one area, only so many: a log that lost its middle makes
-// thousands.
+// Counts findings and passes them on, up to a limit for each area: a log that lost its middle
+// produces thousands.
 class Report {
  public:
   static constexpr std::size_t kMostPerArea = 200;
@@ -22,12 +22,12 @@ class Report {
   void add(Finding finding);
   void error(Area area, std::string where, std::string what, std::string advice);
   void note(Area area, std::string where, std::string what, std::string advice);
-  // `step`: what finishing it means, for Plan.
+  // `step`: the action that finishes it, for Plan.
   void unfinished(Area area, std::string where, std::string what, std::string step);
-  // Says how many findings were held back.
+  // Reports how many findings were suppressed.
   void close();
 
-  // Errors of an area that repairing superblocks does not put right.
+  // Errors of an area that repairing superblocks does not correct.
   std::size_t errors(Area area) const { return errors_[static_cast<std::size_t>(area)]; }
   bool can_finish() const {
     return errors(Area::superblocks) + errors(Area::metadata) + errors(Area::tree) == 0;

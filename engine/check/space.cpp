@@ -1,4 +1,4 @@
-// Who has which zones, and what the objects in them hold.
+// Owners of zones, and the content of their objects.
 #include <algorithm>
 
 #include "engine/base/error.h"
@@ -17,7 +17,7 @@ struct Owner {
   std::uint64_t end() const { return first + count; }
 };
 
-// The owners of zones of a class, in the order of their zones.
+// The owners of zones of a class, ordered by zone.
 std::vector<Owner> owners(const Metadata& metadata, const std::vector<ObjectRecord>& objects,
                           MediaClass media_class) {
   std::vector<Owner> owners;

@@ -35,10 +35,11 @@ bool lies_inside(const Mdc0Location& mdc0, const DeviceParams& params) {
   return true;
 }
 
-// What the first blocks of MDC0's logs say about a place that a superblock claims.
+// The evidence of the first blocks of MDC0's logs about a location in a superblock.
 struct Evidence {
-  bool confirmed = false;     // a block with the UUID and generation is there
-  bool contradicted = false;  // a block of another log is there, or it is not on the device
+  bool confirmed = false;  // a block with the UUID and generation is there
+  // a block of another log is there, or the location is not on the device
+  bool contradicted = false;
 };
 
 Evidence look_for_mdc0(Device& device, const Superblock& superblock) {
@@ -58,7 +59,7 @@ Evidence look_for_mdc0(Device& device, const Superblock& superblock) {
   return evidence;
 }
 
-// Both copies are good but for where MDC0 is: the logs themselves may tell.
+// Both copies are valid but disagree about the location of MDC0: the logs themselves may decide.
 std::optional<std::size_t> right_copy(Device& device, const SuperblockPair& pair) {
   std::array<bool, 2> plausible{};
   for (std::size_t i = 0; i < 2; ++i) {
@@ -70,7 +71,7 @@ std::optional<std::size_t> right_copy(Device& device, const SuperblockPair& pair
   return plausible[0] ? 0 : 1;
 }
 
-// Reports what is wrong between two good copies. False when it cannot be told which counts.
+// Reports differences of two valid copies. False when the right one cannot be determined.
 bool compare_copies(Report& report, Device& device, SuperblockPair& pair) {
   if (pair.mdc0_ambiguous) {
     const auto right = right_copy(device, pair);
@@ -124,7 +125,7 @@ void plan_superblocks(Report& report, std::size_t index, const Device& device,
       {index, right, fmt::format("{}: writing both superblocks again", device.name())});
 }
 
-// The device with its superblock, or nullopt when it has none to go by.
+// The device with its superblock, or nullopt when it has no usable one.
 std::optional<Member> check_device(std::size_t index, Device& device, Report& report) {
   SuperblockPair pair = read_superblocks(device);
   if (!pair.chosen) {

@@ -20,11 +20,11 @@ void count(std::atomic<std::uint64_t>& counter, std::uint64_t by = 1) {
   counter.fetch_add(by, std::memory_order_relaxed);
 }
 
-// A host that stays full is not told of more often than this.
+// Minimum interval between log messages while the host stays full.
 constexpr std::chrono::nanoseconds kNoRoomInterval = std::chrono::minutes(1);
 
-// What the system says when what lies behind the device has no block for a write, or must not have
-// it (a quota, RLIMIT_FSIZE). The device itself is well.
+// Errors of the system when the storage behind the device has no block for a write, or must not
+// allocate it (a quota, RLIMIT_FSIZE). The device itself is intact.
 bool is_no_room(int code) {
   return code == ENOSPC || code == EDQUOT || code == EFBIG;
 }
@@ -75,7 +75,7 @@ void Device::flush() {
   check_writable("flush");
   {
     std::unique_lock lock(flush_mutex_);
-    // One that is under way may have begun before a write that the caller relies on.
+    // A flush in progress may have begun before a write that the caller relies on.
     const std::uint64_t mine = flushes_begun_ + 1;
     while (flushes_ended_ < mine) {
       if (flushes_ended_ == flushes_begun_) {
@@ -85,11 +85,11 @@ void Device::flush() {
       }
     }
   }
-  // A flush vouches for all writes before it, also for one that failed on another thread meanwhile.
+  // A flush covers all writes before it, also one that failed on another thread meanwhile.
   check_writable("flush");
 }
 
-// Does the next flush, for all who wait for it: when it fails they find the device offline.
+// Performs the next flush, for all waiting callers: when it fails they find the device offline.
 void Device::flush_for_all(std::unique_lock<std::mutex>& lock) {
   ++flushes_begun_;
   lock.unlock();
@@ -164,7 +164,7 @@ void Device::start(IoRing& ring, DeviceTransfer& transfer, std::uint64_t offset,
   try {
     start_impl(transfer);
   } catch (const Error&) {
-    count(counters_.errors);  // of the ring: the device has seen nothing
+    count(counters_.errors);  // of the ring: the device was not accessed
     throw;
   }
 }
@@ -189,10 +189,10 @@ void DeviceTransfer::completed(std::int32_t result) noexcept {
   device_->go_on(*this, result);
 }
 
-// `result` is that of the part of the transfer that start_impl() began last.
+// `result`: of the part of the transfer that start_impl() began last.
 void Device::go_on(DeviceTransfer& transfer, std::int32_t result) noexcept {
   if (transfer.left_ > 0 && result >= 0) {
-    // A short transfer goes on at a sector boundary, as direct I/O demands.
+    // A short transfer continues at a sector boundary, as direct I/O requires.
     const auto step =
         round_down(static_cast<std::uint64_t>(result), properties_.logical_sector_size);
     if (step == 0) {
@@ -208,7 +208,7 @@ void Device::go_on(DeviceTransfer& transfer, std::int32_t result) noexcept {
   }
   try {
     if (result == -EAGAIN) {
-      // What cannot be done without waiting is not tried for ever.
+      // Transfers that need blocking are not retried forever.
       Device::start_impl(transfer);
     } else {
       start_impl(transfer);

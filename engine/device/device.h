@@ -1,4 +1,4 @@
-// The device interface: all that the engine sees of the media.
+// The device interface: the only access of the engine to the media.
 #pragma once
 
 #include <array>
@@ -19,7 +19,7 @@ class IoRing;
 
 enum class ZonedModel : std::uint8_t { none, host_aware, host_managed };
 
-// What the system says of a device. Sizes in bytes.
+// Properties of a device as the system reports them. Sizes in bytes.
 struct DeviceProperties {
   std::uint64_t size = 0;
   std::uint32_t logical_sector_size = 512;   // smallest unit of an I/O
@@ -31,28 +31,29 @@ struct DeviceProperties {
   bool fua = false;                          // forced unit access
   bool rotational = false;
   bool is_file = false;    // a regular file, not a block device
-  bool in_memory = false;  // a file of tmpfs or ramfs: I/O is a copy and waits for nothing
+  bool in_memory = false;  // a file of tmpfs or ramfs: I/O is a copy and does not block
   ZonedModel zoned = ZonedModel::none;
   bool read_only = false;      // opened for reading only: write, flush and discard throw EROFS
-  bool keeps_nothing = false;  // what is written is gone with the Device: it lies over another one
+  bool keeps_nothing = false;  // written data is lost with the Device: it overlays another one
   std::string model;           // vendor's model string, or empty
 };
 
 // A device or file opened for direct I/O.
 //
 // I/O: offset and length are multiples of kPageSize and lie inside the device (EINVAL otherwise).
-// Memory aligned to kPageSize is moved without a copy. A call returns when all bytes are
-// transferred, or throws Error with the errno of the failure; after a failed write the range holds
-// anything. Nothing is durable before flush() returned; flush() makes everything durable whose
-// write() returned before it was called. Flushes that come while one is under way share the next.
+// Memory aligned to kPageSize is transferred without a copy. A call returns when all bytes are
+// transferred, or throws Error with the errno of the failure; after a failed write the content of
+// the range is undefined. flush() makes every write durable that returned before the flush() was
+// called; nothing is durable earlier. Flushes requested during a flush share the next one.
 //
 // Threads: all functions may be called at the same time from any number of threads.
 //
 // A device opened for reading only refuses write, flush and discard with EROFS. A failed write or
 // flush takes the device offline for writing: every later write, flush or discard throws EIO at
-// once, reads go on. The first failure is logged. One failure of a write does not: where the file
-// system of an image file, or a thin-provisioned device, has no block for it (ENOSPC, EDQUOT, EFBIG
-// of the system), the write throws ENOSPC, and later ones succeed when there is room again.
+// once; reads continue. The first failure is logged. Exception: where the file system of an image
+// file, or a thin-provisioned device, has no block for the write (the system returns ENOSPC, EDQUOT
+// or EFBIG), the write throws ENOSPC and the device stays online; later writes succeed when there
+// is room again.
 class Device {
  public:
   Device(std::string name, DeviceProperties properties);
@@ -60,44 +61,45 @@ class Device {
   Device& operator=(const Device&) = delete;
   virtual ~Device() = default;
 
-  // The path it was opened by; what messages call it.
+  // The path by which it was opened; messages use it.
   const std::string& name() const noexcept { return name_; }
   const DeviceProperties& properties() const noexcept { return properties_; }
-  // Bytes that can be used: properties().size, or more since update_size() found the device grown.
+  // Usable bytes: properties().size, or more since update_size() found the device grown.
   std::uint64_t size() const noexcept { return size_.load(std::memory_order_acquire); }
-  // Looks how large the device is now, and returns that; when it grew, size() grows too. size()
-  // never becomes less.
+  // Queries the present size of the device and returns it. If the device grew, size() grows too;
+  // size() never shrinks.
   std::uint64_t update_size();
 
   void read(std::uint64_t offset, ByteSpan into);
   void write(std::uint64_t offset, ConstByteSpan from);
   void flush();
-  // Tells the device that the range is no longer needed. Advisory: it may read as before, as zeros
-  // or as anything else. Throws only when the device reports a failure other than "not supported".
+  // Tells the device that the range is no longer needed. Advisory: the range may then read as
+  // before, as zeros or as anything else. Throws only when the device reports a failure other than
+  // "not supported".
   void discard(std::uint64_t offset, std::uint64_t length);
   // Allocates the blocks of the range where the device is a sparse file, so that later writes to it
-  // find room; its content stays. Does nothing for other devices, and where the file system of the
-  // file cannot. Throws ENOSPC, EROFS, EIO.
+  // find room; the content stays. No effect on other devices, or where the file system of the file
+  // does not support it. Throws ENOSPC, EROFS, EIO.
   void reserve(std::uint64_t offset, std::uint64_t length);
-  // Whether a write that is put off for a second finds room then. False for a sparse file whose
-  // file system has little of it left. Takes a microsecond at most.
+  // True if a write deferred for a second will find room. False for a sparse file whose file system
+  // has little room left. Takes a microsecond at most.
   bool room_is_certain() { return room_is_certain_impl(); }
 
-  // The exclusive claim on a block device that is open for activation: while it is held, an
-  // exclusive open (O_EXCL) of the device by another program, by whatever node, fails with EBUSY.
-  // claim() returns 0 when no other holder is left and the claim is held, EBUSY, or the errno of
-  // open(2). A file cannot be claimed: there only the loop devices over it, of a file and of a loop
-  // device alike, must not be held. Not by two threads at a time.
+  // The exclusive claim on a block device that is open for activation. While it is held, an
+  // exclusive open (O_EXCL) of the device by another program, through any device node, fails with
+  // EBUSY. claim() returns 0 when no other holder is left and the claim is held, EBUSY, or the
+  // errno of open(2). A file cannot be claimed. For a file, and for a loop device over a file,
+  // claim() also requires that no other loop device over that file is held. Not thread-safe.
   virtual int claim() { return 0; }
   virtual void release_claim() {}
 
-  // The same without waiting: returns when the transfer is prepared on `ring`, whose thread the
-  // caller is, and tells its outcome through transfer.done() (transfer.h), never from within this
-  // call. What is known at once (EINVAL, EROFS, EIO of a device offline) and a ring that takes
-  // nothing are thrown; then done() is not called. Failures are counted and take the device offline
-  // as those of read() and write(), and as no message goes with the errno each is logged.
-  // Devices that are not files of the system or in front of one, and memory that is not aligned to
-  // kPageSize, are served before the call returns.
+  // Asynchronous read and write: the call returns when the transfer is prepared on `ring`; the
+  // caller is the ring's thread. transfer.done() (transfer.h) receives the result, never from
+  // within this call. Errors known at once (EINVAL, EROFS, EIO of an offline device) and a ring
+  // that accepts nothing are thrown; done() is then not called. Failures are counted and take the
+  // device offline as for read() and write(). Each is logged, since done() receives an errno
+  // without a message. Devices that are not files of the system or in front of one, and memory that
+  // is not aligned to kPageSize, are served before the call returns.
   void start_read(IoRing& ring, DeviceTransfer& transfer, std::uint64_t offset, ByteSpan into);
   void start_write(IoRing& ring, DeviceTransfer& transfer, std::uint64_t offset,
                    ConstByteSpan from);
@@ -110,21 +112,21 @@ class Device {
   Counters counters() const noexcept;
 
  protected:
-  // The I/O itself, with arguments already checked. Throw Error on failure.
+  // The I/O itself, with checked arguments. Throw Error on failure.
   virtual void read_impl(std::uint64_t offset, ByteSpan into) = 0;
   virtual void write_impl(std::uint64_t offset, ConstByteSpan from) = 0;
   virtual void flush_impl() = 0;
   virtual void discard_impl(std::uint64_t offset, std::uint64_t length) = 0;
-  // Bytes that the device has now. Here: as many as when it was opened.
+  // The present size of the device in bytes. Here: the size at open.
   virtual std::uint64_t query_size() { return properties_.size; }
-  // Here: nothing, as no range is without blocks.
+  // Here: no effect; no range lacks blocks.
   virtual void reserve_impl(std::uint64_t, std::uint64_t) {}
   virtual bool room_is_certain_impl() { return true; }
-  // Begins what is left of a transfer: prepares it on its ring, whose result (bytes, or a negative
-  // errno) then goes to DeviceTransfer::completed(). Here: does all of it at once and posts the
-  // result. Throws Error when it cannot be begun.
+  // Begins the rest of a transfer: prepares it on its ring, whose result (bytes, or a negative
+  // errno) then goes to DeviceTransfer::completed(). Here: transfers everything at once and posts
+  // the result. Throws Error when it cannot begin.
   virtual void start_impl(DeviceTransfer& transfer);
-  // For a device in front of another: that one's start_impl().
+  // For a device in front of another: calls start_impl() of the device behind.
   static void start_on(Device& behind, DeviceTransfer& transfer) { behind.start_impl(transfer); }
 
  private:
@@ -143,11 +145,12 @@ class Device {
   std::atomic<std::uint64_t> size_;
   std::atomic<bool> offline_ = false;
   std::atomic<std::int64_t> no_room_told_ = 0;  // nanoseconds of the steady clock; 0: never
-  std::mutex flush_mutex_;  // not held during the flush itself; nothing is taken under it
-  // Who waits for flush n waits at n % 2: woken when it has ended, and one of them to begin it.
+  std::mutex flush_mutex_;  // not held during the flush itself; no lock is taken under it
+  // A caller that needs flush n blocks on element n % 2. The end of flush n wakes all of them, and
+  // one caller that needs flush n + 1, which begins it.
   std::array<std::condition_variable, 2> flush_ended_;
   std::uint64_t flushes_begun_ = 0;
-  std::uint64_t flushes_ended_ = 0;  // as many, or one less: that one is under way
+  std::uint64_t flushes_ended_ = 0;  // equal to flushes_begun_, or one less during a flush
   struct {
     std::atomic<std::uint64_t> reads, read_bytes, writes, written_bytes, flushes, discards, errors;
   } counters_{};

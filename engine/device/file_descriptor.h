@@ -7,7 +7,7 @@
 
 namespace mpool {
 
-// Closes the descriptor at the end of its life. Movable, not copyable.
+// Closes the descriptor on destruction. Movable, not copyable.
 class FileDescriptor {
  public:
   FileDescriptor() = default;

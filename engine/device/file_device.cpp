@@ -23,14 +23,14 @@ namespace mpool {
 
 namespace {
 
-// The most that goes through a bounce buffer at a time.
+// Maximum size of a transfer through a bounce buffer.
 constexpr std::size_t kBounceSize = std::size_t{1} << 20;
 
-// The most that goes to the ring at a time; the kernel takes less than 2 GiB.
+// Maximum size of a submission to the ring; the kernel accepts less than 2 GiB.
 constexpr std::size_t kMaxTransfer = std::size_t{1} << 30;
 
-// A sparse file's file system is asked for its room that often at most, and has to have so many
-// bytes: more than all programs write to it in that time.
+// The room of a sparse file's file system is queried at this interval at most, and must be at least
+// this many bytes: more than all programs write to it in that time.
 constexpr std::chrono::nanoseconds kRoomInterval = std::chrono::milliseconds(50);
 constexpr std::uint64_t kPlentyOfRoom = std::uint64_t{512} << 20;
 
@@ -60,13 +60,13 @@ FileDevice::FileDevice(std::string name, DeviceProperties properties, FileDescri
 
 int FileDevice::claim() {
   if (locks_.claims && !locks_.exclusive) {
-    // The device that is open, whatever its path leads to now.
+    // The open device, regardless of what its path refers to now.
     const std::string path = fmt::format("/proc/self/fd/{}", fd_.get());
     FileDescriptor claimed(::open(path.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC));
     if (!claimed) return errno;
     locks_.exclusive = std::move(claimed);
   }
-  // Where it cannot be told, for lack of permission, a loop device may be held.
+  // Where that is unknown, for lack of permission, a loop device may be held.
   const bool held = std::ranges::any_of(other_loops_over(name()), [](const std::string& loop) {
     return try_exclusive_open(loop) != 0;
   });
@@ -110,7 +110,7 @@ void FileDevice::read_aligned(std::uint64_t offset, ByteSpan into) {
     const auto done = uninterrupted(
         [&] { return ::pread(fd_.get(), into.data(), into.size(), static_cast<off_t>(offset)); });
     if (done < 0) raise_system(errno, name(), describe_io("read", into.size(), offset));
-    // A short transfer goes on at a sector boundary, as direct I/O demands.
+    // A short transfer continues at a sector boundary, as direct I/O requires.
     const auto step =
         round_down(static_cast<std::uint64_t>(done), properties().logical_sector_size);
     if (step == 0) {
@@ -139,7 +139,7 @@ void FileDevice::write_aligned(std::uint64_t offset, ConstByteSpan from) {
 }
 
 void FileDevice::start_impl(DeviceTransfer& transfer) {
-  // A ring would give I/O in memory to a thread of the kernel, which takes longer than the copy.
+  // A ring would pass I/O in memory to a kernel thread, which takes longer than the copy.
   if (properties().in_memory || needs_bounce(transfer.memory_)) {
     return Device::start_impl(transfer);
   }

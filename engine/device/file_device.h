@@ -12,11 +12,11 @@
 
 namespace mpool {
 
-// What keeps other activations away from a device.
+// The locks that exclude other activations of a device.
 struct DeviceLocks {
   FileDescriptor backing;    // the flock on the file behind a loop device
-  MediaLocks media;          // on what the device is, by whatever path
-  bool claims = false;       // a block device that is activated: it is to be claimed
+  MediaLocks media;          // locks on the identity of the device, independent of the path
+  bool claims = false;       // an activated block device: it must be claimed
   FileDescriptor exclusive;  // the claim (Device::claim)
 };
 
@@ -24,13 +24,13 @@ struct DeviceLocks {
 // flags.
 class FileDevice : public Device {
  public:
-  // Owns `fd` and, with it, the flock on it. Memory not aligned to memory_alignment (a power of
-  // two; 1 where fd goes through the page cache) is copied through an aligned buffer. `locks` are
-  // kept until the end.
+  // Owns `fd` and the flock on it. Memory not aligned to memory_alignment (a power of two; 1 where
+  // fd uses the page cache) is copied through an aligned buffer. `locks` are held until
+  // destruction.
   FileDevice(std::string name, DeviceProperties properties, FileDescriptor fd,
              std::uint32_t memory_alignment, DeviceLocks locks);
 
-  // A further lock to be kept until the end.
+  // Adds a lock to be held until destruction.
   void keep(MediaLock lock) { locks_.media.push_back(std::move(lock)); }
 
   int claim() override;
@@ -54,9 +54,9 @@ class FileDevice : public Device {
   FileDescriptor fd_;
   DeviceLocks locks_;
   const std::uint32_t memory_alignment_;
-  std::atomic<bool> can_discard_;  // false, too, once the system said "not supported"
-  const bool sparse_;              // a file not all of whose blocks are allocated
-  std::atomic<std::int64_t> room_looked_at_ = 0;  // nanoseconds of the steady clock
+  std::atomic<bool> can_discard_;  // also false once the system reported "not supported"
+  const bool sparse_;              // a file with unallocated blocks
+  std::atomic<std::int64_t> room_looked_at_ = 0;  // last query, nanoseconds of the steady clock
   std::atomic<bool> room_found_ = false;
 };
 

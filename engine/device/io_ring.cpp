@@ -12,20 +12,20 @@ namespace mpool {
 
 namespace {
 
-// Requests get on their way in groups of so many: the device works on the first, and readers on
-// what they got, while the next are being looked at. More at a time means fewer system calls, but
-// then everybody waits for everybody (tests/bench, random reads at depth 32).
+// Submissions are made in groups of this size: the device works on the first group, and readers on
+// their results, while the next group is prepared. Larger groups need fewer system calls, but delay
+// all requests (tests/bench, random reads at depth 32).
 constexpr unsigned kSubmitGroup = 2;
-// The same for writes, for which nobody waits as readers do: each is answered before it is done, or
-// one of many.
+// The same for writes: no caller waits for them as readers do, since each is answered before it
+// completes, or is one of many.
 constexpr unsigned kWriteGroup = 8;
-// The same for what needed no device: nobody works meanwhile, and fewer system calls is all there
-// is to gain.
+// The same for completions without a device: no work overlaps, so fewer system calls are the only
+// gain.
 constexpr unsigned kPostedGroup = 32;
 constexpr std::size_t kSubmissionSize = 128;
-// Completions before the caller has its turn again.
+// Maximum number of completions before control returns to the caller.
 constexpr unsigned kRunLimit = 256;
-// In the user data of a submission, beside the address of the operation.
+// A bit in the user data of a submission, besides the address of the operation.
 constexpr std::uint64_t kFirst = 1;
 static_assert(alignof(RingOperation) > kFirst);
 constexpr unsigned kUsualFlags = IORING_SETUP_SQE128 | IORING_SETUP_CQSIZE |
@@ -38,7 +38,7 @@ int set_up(unsigned entries, unsigned completions, unsigned flags, io_uring& rin
   return io_uring_queue_init_params(entries, &ring, &parameters);
 }
 
-// What the kernel may answer although nothing is wrong.
+// Transient results of the kernel that are not failures.
 bool is_passing(int result) {
   return result == -EINTR || result == -EAGAIN || result == -EBUSY || result == -ETIME;
 }
@@ -52,7 +52,7 @@ void check(int result, const char* operation) {
 }  // namespace
 
 IoRing::IoRing(unsigned entries, unsigned completions) {
-  // Completions are looked at when the thread asks for them, not whenever the device interrupts it.
+  // Completions are processed when the thread asks for them, not at each interrupt of the device.
   int result = set_up(entries, completions, kUsualFlags | IORING_SETUP_DEFER_TASKRUN, ring_);
   if (result == -EINVAL) {  // before Linux 6.1
     result = set_up(entries, completions, kUsualFlags | IORING_SETUP_COOP_TASKRUN, ring_);
@@ -112,11 +112,11 @@ void IoRing::complete(const Completion& completion) {
   if (prepared() < group && !hurry_) return;
   poll();
   hurry_ = false;
-  // A reader that was woken on this CPU goes on with its next requests.
+  // Lets a reader that was woken on this CPU continue with its next requests.
   if (!completion.posted) ::sched_yield();
 }
 
-// Empties the ring: completes what comes first, the rest waits.
+// Empties the ring: runs the completions with priority, queues the rest.
 unsigned IoRing::run_first() {
   unsigned count = 0;
   io_uring_cqe* entry = nullptr;

@@ -1,4 +1,4 @@
-// One io_uring: device I/O and whatever else the thread that owns it waits for.
+// One io_uring: device I/O and all other events that its thread waits for.
 #pragma once
 
 #include <cstdint>
@@ -8,12 +8,11 @@
 
 namespace mpool {
 
-// Something in flight on a ring. It belongs to whoever started it and must stay where it is until
-// it completed.
+// An operation in flight on a ring. Its owner must not move or destroy it before it completed.
 class RingOperation {
  public:
-  // On the ring's thread. `result`: as the kernel has it, a negative errno for a failure. It may
-  // start further operations, itself among them, and destroy itself.
+  // Called on the ring's thread. `result`: as the kernel returns it, a negative errno for a
+  // failure. May start further operations, this one included, and may destroy this object.
   virtual void completed(std::int32_t result) noexcept = 0;
 
  protected:
@@ -26,42 +25,43 @@ class RingOperation {
 // Threads: only the thread that called enable() may use a ring (the kernel is told so).
 class IoRing {
  public:
-  // Submission entries are 128 bytes long, as commands of FUSE need them. entries: prepared
-  // submissions that fit, a power of two; completions: how many operations may be in flight without
-  // the kernel having to allocate memory. Error with the errno of io_uring_setup(2): ENOSYS or
-  // EPERM where the system has io_uring switched off, ENOMEM.
+  // Submission entries are 128 bytes long, as commands of FUSE need them. entries: capacity for
+  // prepared submissions, a power of two. completions: operations that may be in flight without an
+  // allocation in the kernel. Throws Error with the errno of io_uring_setup(2): ENOSYS or EPERM
+  // where io_uring is disabled on the system, ENOMEM.
   IoRing(unsigned entries, unsigned completions);
   ~IoRing();
   IoRing(const IoRing&) = delete;
   IoRing& operator=(const IoRing&) = delete;
 
-  // Makes the calling thread the ring's thread; once, before everything else.
+  // Makes the calling thread the ring's thread. Called once, before all other calls.
   void enable();
 
-  // A cleared submission whose completion goes to `operation`. When the queue is full, what it
-  // holds is submitted first. Throws Error when the kernel takes nothing. `first`: the completion
-  // has its turn before all others that are there: it brings work for the device.
+  // Returns a cleared submission whose completion goes to `operation`. When the queue is full, its
+  // content is submitted first. Throws Error when the kernel accepts nothing. `first`: the
+  // completion is run before all other completions present, because it brings work for the device.
   io_uring_sqe& prepare(RingOperation& operation, bool first = false);
-  // Completes `operation` with `result` in a coming run_completions(), without the kernel.
+  // Completes `operation` with `result` in a later run_completions(), without the kernel.
   void post(RingOperation& operation, std::int32_t result);
 
-  // Prepared and not submitted yet.
+  // The number of prepared submissions that are not submitted yet.
   unsigned prepared() const noexcept { return io_uring_sq_ready(&ring_); }
-  // What the device is asked for from now on are writes, or reads.
-  void note_direction(bool write) noexcept { writing_ = write; }
-  // What is prepared now is not to wait for more: it takes the kernel long, and somebody waits for
+  // Declares whether the following device requests are writes or reads; the batch size depends on
   // it.
+  void note_direction(bool write) noexcept { writing_ = write; }
+  // Submit after the current completion instead of batching: the kernel needs long for the prepared
+  // operation, and a caller waits for it.
   void hurry() noexcept { hurry_ = true; }
-  // Gives the kernel what was prepared. Throws Error when the kernel refuses; EINTR and a busy
-  // kernel are repeated.
+  // Submits the prepared operations to the kernel. Throws Error when the kernel refuses; retries on
+  // EINTR and on a busy kernel.
   void submit();
-  // Lets the kernel finish what is ready; then run_completions() sees it.
+  // Lets the kernel post completions that are ready; run_completions() then sees them.
   void poll();
-  // Submits and waits for a completion, at most `timeout_ms` milliseconds when that is not
-  // negative. Whether there is something for run_completions(); a signal may end the wait early.
+  // Submits, then waits for a completion, at most `timeout_ms` milliseconds unless negative.
+  // Returns true if run_completions() has work; a signal may end the wait early.
   bool submit_and_wait(int timeout_ms = -1);
-  // Calls completed() of operations that have completed, submitting meanwhile what they prepare;
-  // returns how many they were. A bounded number: there may be more.
+  // Calls completed() of completed operations, and submits meanwhile the operations that they
+  // prepare. Returns their number. Bounded: more may be left.
   unsigned run_completions();
 
  private:
@@ -75,7 +75,7 @@ class IoRing {
   void complete(const Completion& completion);
 
   io_uring ring_{};
-  std::deque<Completion> waiting_;  // posted, or taken from the ring; in their order
+  std::deque<Completion> waiting_;  // posted, or taken from the ring; in order
   bool hurry_ = false;
   bool writing_ = false;
 };

@@ -30,8 +30,8 @@ FileIdentity identity_of(const struct stat& facts) {
   return {number, facts.st_ino};
 }
 
-// The file attached to a loop device ("loop3"). Who may not open the device can still look what
-// path the file had.
+// The file attached to a loop device ("loop3"). Without permission to open the device, the path
+// that the file had is used.
 std::optional<FileIdentity> file_behind(const std::string& name) {
   const std::string path = "/dev/" + name;
   const FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -47,7 +47,7 @@ std::optional<FileIdentity> file_behind(const std::string& name) {
   return facts ? std::optional(identity_of(*facts)) : std::nullopt;
 }
 
-// What sysfs calls a loop device ("loop3"), by whatever node it is known.
+// The name of a loop device in sysfs ("loop3"), for any device node.
 std::optional<std::string> loop_name(dev_t device) {
   std::error_code error;
   const auto directory = std::filesystem::canonical(

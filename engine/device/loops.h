@@ -8,7 +8,7 @@
 
 namespace mpool {
 
-// A file whatever it is called.
+// The identity of a file, independent of its path.
 struct FileIdentity {
   std::uint64_t device = 0;  // of its file system: the kernel's 64-bit form of the number
   std::uint64_t inode = 0;
@@ -16,15 +16,15 @@ struct FileIdentity {
   bool operator==(const FileIdentity&) const = default;
 };
 
-// The regular file at `path`, or the one attached to the loop device there by whatever node;
-// nullopt when it is neither.
+// The regular file at `path`, or the file attached to the loop device there (through any device
+// node); nullopt when `path` is neither.
 std::optional<FileIdentity> file_of(const std::string& path);
 
-// The loop devices that are attached to a file, as paths below /dev. `path`: of the file, or of one
-// of them. Those that may not be opened are among them where the file is still called as it was.
+// The loop devices attached to a file, as paths below /dev. `path`: the file, or one of the loop
+// devices. Loop devices that may not be opened are included if the file still has the same path.
 std::vector<std::string> loops_over(const std::string& path);
 
-// The same without the one at `path` itself.
+// As loops_over(), without the loop device at `path` itself.
 std::vector<std::string> other_loops_over(const std::string& path);
 
 }  // namespace mpool

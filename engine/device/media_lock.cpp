@@ -24,7 +24,7 @@ namespace {
 constexpr mode_t kDirectoryMode = 0755;
 constexpr mode_t kLockMode = 0644;
 constexpr std::size_t kMaxHolderLength = 4096;
-// The file of a lock may be removed by its holder each time between opening and locking it.
+// The holder may remove the lock's file each time between opening and locking it.
 constexpr int kAttempts = 100;
 
 std::string directory_of_locks() {
@@ -34,7 +34,8 @@ std::string directory_of_locks() {
   return fmt::format("/tmp/mpool-{}", ::geteuid());
 }
 
-// Why the directory cannot be used, or 0: another user must not be able to put files there.
+// Returns the errno of an unusable directory, or 0: another user must not be able to create files
+// there.
 int prepare(const std::string& directory) {
   if (::mkdir(directory.c_str(), kDirectoryMode) != 0 && errno != EEXIST) return errno;
   struct stat facts {};
@@ -59,7 +60,7 @@ bool is_file_at(int fd, const std::string& path) {
          opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
 }
 
-// What is left of it when that fails is less to tell, no more.
+// A failure only reduces the information for messages.
 void write_holder(int fd, const std::string& holder) {
   if (::ftruncate(fd, 0) != 0) return;
   const std::string text = holder.substr(0, kMaxHolderLength);
@@ -78,7 +79,7 @@ int try_flock(int fd, int operation) {
 }
 
 MediaLock::~MediaLock() {
-  // Others may share it.
+  // Another process may share it.
   if (fd_ && try_flock(fd_.get(), LOCK_EX) == 0) ::unlink(path_.c_str());
 }
 

@@ -1,4 +1,4 @@
-// Locks by what a device is, not by the path or node through which it was opened.
+// Locks on the identity of a device, independent of the path or node by which it was opened.
 #pragma once
 
 #include <span>
@@ -12,15 +12,15 @@ namespace mpool {
 
 enum class LockMode { shared, exclusive };
 
-// flock(2) with LOCK_SH or LOCK_EX, without waiting. 0, EBUSY while another descriptor holds a lock
-// that excludes this one, or the errno of the failure.
+// flock(2) with LOCK_SH or LOCK_EX; does not block. Returns 0, EBUSY while another descriptor holds
+// a conflicting lock, or the errno of the failure.
 int try_flock(int fd, int operation);
 
 // A flock'd file in a directory of locks: /run/mpool for root, "mpool" in $XDG_RUNTIME_DIR, or
-// /tmp/mpool-UID, for other users. It ends with the process, however that ends. Locks of root and
-// of other users, and of processes with another /run, do not see each other.
+// /tmp/mpool-UID, for other users. The kernel releases it when the process ends, for any reason.
+// Locks of root and of other users, and of processes with another /run, do not exclude each other.
 //
-// Movable, not copyable. Threads: those of a std::string.
+// Movable, not copyable. Threads: as std::string.
 class MediaLock {
  public:
   MediaLock() = default;
@@ -33,13 +33,13 @@ class MediaLock {
   }
   ~MediaLock();
 
-  // Takes the lock called `name` (a file name), without waiting. `holder` is what holder_of() tells
-  // while an exclusive lock is held. 0, or EBUSY; 0 without a lock where there is no directory for
-  // locks, which is logged once.
+  // Takes the lock called `name` (a file name); does not block. `holder`: the text that holder_of()
+  // returns while an exclusive lock is held. Returns 0, or EBUSY; 0 without a lock where no
+  // directory for locks exists, which is logged once.
   int take(const std::string& name, LockMode mode, const std::string& holder);
 
-  // What the process that has the exclusive lock called `name` said of itself; empty when that is
-  // not known.
+  // The description that the holder of the exclusive lock called `name` gave of itself; empty when
+  // unknown.
   static std::string holder_of(const std::string& name);
 
  private:
@@ -49,15 +49,15 @@ class MediaLock {
 
 using MediaLocks = std::vector<MediaLock>;
 
-// The names of the locks of what is at `path`: of the block device, of the file, and for a loop
-// device of the file behind it, too.
+// The lock names of the media at `path`: of the block device, of the file, and for a loop device
+// also of the file behind it.
 std::vector<std::string> media_names(const std::string& path);
 
-// Whether what is at `path` is the same media as at one of `others`, by whatever path or node: has
-// a name in common with it. False when nothing is there.
+// True if the media at `path` is the media at one of `others`, by any path or node: they have a
+// lock name in common. False when `path` does not exist.
 bool is_media_of(const std::string& path, std::span<const std::string> others);
 
-// This process, and the path by which it has the device: for MediaLock::take.
+// Describes this process and its path to the device, for MediaLock::take.
 std::string describe_holder(const std::string& path);
 
 }  // namespace mpool

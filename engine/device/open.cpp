@@ -24,13 +24,14 @@ namespace mpool {
 
 namespace {
 
-// udev holds a shared lock on a block device for the moments in which it looks at it, other
-// programs open it exclusively for a moment, as we do, and a daemon that was just unmounted needs a
-// moment to end: a lock refused is asked for again within this time.
+// udev holds a shared lock on a block device while it examines it, other programs (this one
+// included) open it exclusively for a moment, and a daemon that was just unmounted needs a moment
+// to end: a refused lock is retried for this time.
 constexpr auto kLockPatience = std::chrono::milliseconds(500);
 constexpr auto kLockInterval = std::chrono::milliseconds(20);
 
-// Opening a FIFO or a terminal may block or have effects: find out before. True for a block device.
+// Opening a FIFO or a terminal may block or have side effects: check first. True for a block
+// device.
 bool check_kind(const std::string& path) {
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0) raise_system(errno, path, "stat");
@@ -65,7 +66,7 @@ OpenFile open_direct(const std::string& path, int flags) {
   return {std::move(fd), 1};
 }
 
-// Calls `attempt` until it returns something else than EBUSY, for kLockPatience at the longest.
+// Calls `attempt` until it returns something other than EBUSY, at most for kLockPatience.
 template <typename Attempt>
 int patiently(Attempt attempt) {
   const auto deadline = std::chrono::steady_clock::now() + kLockPatience;
@@ -78,7 +79,7 @@ int patiently(Attempt attempt) {
 }
 
 // Views of a pool in a file read it through loop devices, also when their daemon was killed, and
-// whatever path leads to the file now: another loop device, too.
+// regardless of the path of the file now: it may be another loop device.
 void check_loops(const std::string& path) {
   for (const std::string& loop : other_loops_over(path)) {
     const int held = patiently([&] { return try_exclusive_open(loop); });
@@ -89,7 +90,7 @@ void check_loops(const std::string& path) {
   }
 }
 
-// ": " and what holds the media at `path`; empty when that is not known.
+// ": " and the holder of the media at `path`; empty when unknown.
 std::string describe_holders(const std::string& path) {
   for (const std::string& name : media_names(path)) {
     const std::string holder = MediaLock::holder_of(name);
@@ -98,7 +99,7 @@ std::string describe_holders(const std::string& path) {
   return {};
 }
 
-// `attempt` to take a lock that activations hold.
+// `attempt`: takes a lock that activations hold.
 template <typename Attempt>
 int lock_active(OnActive on_active, Attempt attempt) {
   return on_active == OnActive::wait ? patiently(attempt) : attempt();
@@ -131,10 +132,10 @@ MediaLocks take_media_locks(const std::string& path, OpenMode mode, OnActive on_
   return locks;
 }
 
-// Claims a block device, or finds that it could be. Empty where the holder is tolerated.
+// Claims a block device, or checks that it could be claimed. Empty where the holder is tolerated.
 FileDescriptor take_claim(const std::string& path, const TolerateHolder& tolerate) {
   FileDescriptor claim;
-  // The views of a daemon that was killed end a moment after it, where they have no readers.
+  // The views of a killed daemon end shortly after it, if they have no readers.
   const int held = patiently([&] {
     claim = FileDescriptor(::open(path.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC));
     return claim ? 0 : errno;
@@ -194,7 +195,7 @@ std::unique_ptr<Device> open_device(const std::string& path, OpenMode mode,
   const bool is_block = check_kind(path);
   const bool writable = mode == OpenMode::activate;
   OpenFile file = open_direct(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
-  // The kernel opens such a device for writing all the same, and fails every write.
+  // The kernel opens such a device for writing nevertheless, and fails every write.
   if (writable && is_block && is_write_protected(file.fd.get())) {
     raise(EROFS, path, "is write-protected");
   }

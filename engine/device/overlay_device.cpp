@@ -41,7 +41,7 @@ std::uint64_t OverlayDevice::query_size() {
 }
 
 void OverlayDevice::read_impl(std::uint64_t offset, ByteSpan into) {
-  // The base never changes, so it is read without the lock, what was written is put over it after.
+  // The base never changes: it is read without the lock, then overlaid with written pages.
   if (base_ != nullptr) base_->read(offset, into);
   const std::shared_lock lock(mutex_);
   std::uint64_t page = offset / kPageSize;

@@ -42,7 +42,7 @@ FileDescriptor open_for_probe(const std::string& path) {
   return fd;
 }
 
-// libblkid says only -1; errno tells more where a read failed.
+// libblkid returns only -1; errno gives the cause of a failed read.
 [[noreturn]] void raise_probe_failure(const std::string& path) {
   raise_system(errno != 0 ? errno : EIO, path, "looking for signatures");
 }
@@ -67,7 +67,7 @@ std::string value_of(const Probe& probe, const char* name) {
   return data;
 }
 
-// The names of everything that is there, one probe step after the other.
+// The names of all signatures, one probe step after the other.
 std::vector<std::string> all_types(const Probe& probe) {
   std::vector<std::string> types;
   blkid_reset_probe(probe.get());
@@ -88,8 +88,8 @@ bool has_medium(const std::filesystem::path& sys_directory) {
   return (stream >> sectors) && sectors != 0;
 }
 
-// A read-only loop device that goes away with its user, as the kernel's native reads of a pool in a
-// file need (fuse/view): the file in another guise, and nothing to find a pool on.
+// A read-only loop device that disappears with its user, as used by the kernel's native reads of a
+// pool in a file (fuse/view). It shows the file a second time and is no separate place for a pool.
 bool is_guise_of_file(const std::filesystem::path& disk) {
   const auto is_set = [](const std::filesystem::path& attribute) {
     std::ifstream stream(attribute);
@@ -108,7 +108,7 @@ std::string device_path(const std::filesystem::path& sys_directory) {
 std::vector<std::filesystem::path> entries(const std::filesystem::path& directory) {
   std::error_code error;
   std::vector<std::filesystem::path> result;
-  // A device that disappears while we look is just not in the list.
+  // A device that disappears during the scan is simply not in the list.
   for (std::filesystem::directory_iterator entry(directory, error), end; !error && entry != end;
        entry.increment(error)) {
     result.push_back(entry->path());
@@ -120,7 +120,7 @@ std::vector<std::filesystem::path> entries(const std::filesystem::path& director
 
 std::string Signature::describe() const {
   std::string text = type;
-  // libblkid counts a pool among the file systems.
+  // libblkid classifies a pool as a file system.
   if (usage == "filesystem" && type != "mpool") text += " file system";
   if (usage == "raid") text += " (RAID or LVM member)";
   if (usage == "crypto") text += " (encrypted)";

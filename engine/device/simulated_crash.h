@@ -11,18 +11,19 @@
 
 namespace mpool {
 
-// What a discarded range holds afterwards.
+// The content of a discarded range.
 enum class DiscardEffect : std::uint8_t { keeps, zeros, random };
 
-// What arrived of an operation that no flush has made durable. Sectors are the device's: it writes
-// each whole or not at all. A discard arrives whole or not (lost).
+// The part of an operation, not covered by a flush, that reached the media. Sectors are the
+// device's: each is written completely or not at all. A discard takes effect completely or not at
+// all.
 struct Survival {
   enum class Kind : std::uint8_t {
     lost,
     whole,
     prefix,   // the first `value` sectors
-    suffix,   // all but them
-    sectors,  // any, chosen by the seed `value`
+    suffix,   // all but the first `value` sectors
+    sectors,  // a subset, chosen by the seed `value`
   };
   Kind kind = Kind::whole;
   std::uint64_t value = 0;
@@ -31,32 +32,33 @@ struct Survival {
 
 using MediaSet = std::vector<std::shared_ptr<SimulatedMedia>>;
 
-// Media that share the pages of others and change without them.
+// Media that share the pages of `media`; later changes do not affect `media`.
 MediaSet copy_of(const MediaSet& media);
 
-// Goes through a history, one operation after the other, and makes images of the media as a power
-// failure could leave them there. Used by one thread.
+// Steps through a history, one operation at a time, and makes images of the media as a power
+// failure could leave them at that point. Used by one thread.
 class CrashImages {
  public:
-  // `start`: the media when the history began, by number of the device; not changed.
+  // `start`: the media at the beginning of the history, by number of the device; not changed.
   CrashImages(const MediaSet& start, std::vector<SimulatedOperation> history, DiscardEffect effect);
 
   std::size_t size() const { return history_.size(); }
-  // How many operations happened so far.
+  // The number of operations performed so far.
   std::size_t position() const { return position_; }
-  // The next operation happens. There must be one.
+  // Performs the next operation. There must be one.
   void advance();
 
-  // The writes and discards that happened and are not durable, in order.
+  // The number of writes and discards performed and not durable.
   std::size_t pending_count() const { return pending_.size(); }
   const SimulatedOperation& pending(std::size_t index) const { return history_[pending_[index]]; }
-  // How many sectors a write has; 1 for a discard.
+  // The number of sectors of a write; 1 for a discard.
   std::uint64_t pending_sectors(std::size_t index) const;
 
-  // The media after all of a history, when nothing survives that was not made durable.
+  // The media after the whole history, when only durable operations survive.
   static MediaSet durable(const MediaSet& start, std::vector<SimulatedOperation> history,
                           DiscardEffect effect);
-  // The media with what survives of each pending operation: as many as pending_count().
+  // The media with the given part of each pending operation; `survivals` has pending_count()
+  // elements.
   MediaSet image(std::span<const Survival> survivals) const;
 
  private:

@@ -1,5 +1,6 @@
-// Devices in memory for tests: media that outlive their device, a history of what was done to them,
-// and failures on demand. simulated_crash.h makes of a history what a power failure leaves.
+// Devices in memory for tests: media that outlive their device, a history of the operations on
+// them, and injected failures. simulated_crash.h turns a history into the possible results of a
+// power failure.
 #pragma once
 
 #include <array>
@@ -18,8 +19,8 @@
 
 namespace mpool {
 
-// The content of a device. Pages never written take no memory; a copy shares all pages until one of
-// the two changes them, so it costs little.
+// The content of a device. Pages never written take no memory. A copy shares all pages until either
+// changes them, so copying is cheap.
 //
 // Threads: all functions may be called at the same time.
 class SimulatedMedia {
@@ -39,13 +40,13 @@ class SimulatedMedia {
   // Whole pages inside the media.
   void read(std::uint64_t offset, ByteSpan into) const;
   void write(std::uint64_t offset, ConstByteSpan from);
-  // The range reads as zeros from here on.
+  // The range reads as zeros afterwards.
   void zero(std::uint64_t offset, std::uint64_t length);
   SharedPage page(std::uint64_t offset) const;
   void set_page(std::uint64_t offset, SharedPage page);
 
-  // The device grew (or shrank). A device that is open notices when it is asked to (update_size),
-  // by the thread that resized it.
+  // The device grew (or shrank). An open device notices on update_size(), called by the thread that
+  // resized it.
   void resize(std::uint64_t size) { size_ = size; }
 
  private:
@@ -63,7 +64,7 @@ class SimulatedMedia {
   std::map<std::uint64_t, std::shared_ptr<Leaf>> leaves_;  // by page number / kLeafPages
 };
 
-// Something that changed the media, or made changes durable.
+// An operation that changed the media, or made changes durable.
 struct SimulatedOperation {
   enum class Kind : std::uint8_t { write, flush, discard };
   Kind kind = Kind::flush;
@@ -87,7 +88,7 @@ class SimulatedHistory {
   std::vector<SimulatedOperation> operations_;
 };
 
-// Makes operations of one or more devices fail.
+// Injects failures into operations of one or more devices.
 //
 // Threads: all functions may be called at the same time.
 class SimulatedFaults {
@@ -95,17 +96,17 @@ class SimulatedFaults {
   enum class Target : std::uint8_t { read, write, flush, discard };
   struct Plan {
     Target target = Target::write;
-    std::uint64_t number = 1;  // the first one that fails, counted from now on; from 1
+    std::uint64_t number = 1;  // the first failing operation, counted from now, starting at 1
     int code = EIO;
-    bool forever = false;           // all later ones of the kind, too
-    unsigned percent_written = 50;  // of the sectors of a write that fails
+    bool forever = false;           // all later operations of the kind fail, too
+    unsigned percent_written = 50;  // of the sectors of a failing write
   };
 
   void arm(const Plan& plan);
   void disarm();
   bool fired() const;
 
-  // For the device: counts the operation. A plan when it has to fail.
+  // Called by the device: counts the operation. Returns a plan when it must fail.
   std::optional<Plan> next(Target target);
 
  private:
@@ -115,15 +116,15 @@ class SimulatedFaults {
   bool fired_ = false;
 };
 
-// Does all I/O on media, which several devices may share one after the other (a pool that is
-// activated again).
+// A device on media that outlive it; several devices may use the media one after the other (a pool
+// that is activated again).
 class SimulatedDevice : public Device {
  public:
   struct Options {
     std::shared_ptr<SimulatedHistory> history;  // null: none is kept
     unsigned number = 0;                        // in the history
     std::shared_ptr<SimulatedFaults> faults;    // null: nothing fails
-    bool discard_zeros = true;                  // false: discarded zones keep what they had
+    bool discard_zeros = true;                  // false: discarded zones keep their content
   };
   using WriteHook = std::function<void(std::uint64_t offset, ConstByteSpan from)>;
 
@@ -131,8 +132,8 @@ class SimulatedDevice : public Device {
       : SimulatedDevice(std::move(name), std::move(media), Options()) {}
   SimulatedDevice(std::string name, std::shared_ptr<SimulatedMedia> media, Options options);
 
-  // Called before a write takes effect, and may throw Error to make it fail; called after one.
-  // Null: nothing is called. To be set while nobody writes.
+  // Called before a write takes effect, and may throw Error to make it fail; the other hook is
+  // called after a write. Null: no call. Set only while no thread writes.
   void before_write(WriteHook hook) { before_write_ = std::move(hook); }
   void after_write(std::function<void()> hook) { after_write_ = std::move(hook); }
 

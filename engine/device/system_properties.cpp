@@ -50,8 +50,8 @@ std::uint32_t number32(const std::filesystem::path& file) {
   return static_cast<std::uint32_t>(std::min<std::uint64_t>(number(file).value_or(0), UINT32_MAX));
 }
 
-// The sysfs directory of the whole disk that block device `device` is or is a part of; nullopt when
-// it has none (network and memory file systems, btrfs).
+// The sysfs directory of the whole disk that contains block device `device`; nullopt when there is
+// none (network and memory file systems, btrfs).
 std::optional<std::filesystem::path> disk_directory(dev_t device) {
   std::error_code error;
   auto directory = std::filesystem::canonical(
@@ -67,7 +67,7 @@ ZonedModel zoned_model(std::string_view text) {
   return ZonedModel::none;
 }
 
-// What holds for a device and for the files on it.
+// Properties common to a device and the files on it.
 void take_cache_properties(const std::filesystem::path& disk, DeviceProperties& properties) {
   properties.volatile_cache = attribute(disk / "queue/write_cache") != "write through";
   properties.fua = number(disk / "queue/fua").value_or(0) != 0;
@@ -116,8 +116,8 @@ DeviceProperties file_properties(int fd, const struct stat& status) {
   properties.logical_sector_size =
       std::clamp<std::uint32_t>(query_direct_io(fd).offset_alignment, kSmallestSector, kPageSize);
   properties.physical_sector_size = std::max(block_size, properties.logical_sector_size);
-  // Who allocated all of the file wants it to stay so: neither room nor speed is to depend on what
-  // else the file system of the file has to do.
+  // A file whose blocks are all allocated must stay so: neither room nor speed may depend on other
+  // users of its file system.
   const bool allocated = status.st_blocks * kStatBlockSize >= status.st_size;
   properties.discard_granularity = allocated ? 0 : block_size;
   if (const auto disk = disk_directory(status.st_dev)) take_cache_properties(*disk, properties);

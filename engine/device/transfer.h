@@ -10,15 +10,14 @@ namespace mpool {
 
 class Device;
 
-// What the caller of Device::start_read or start_write gives for the time of the transfer. It
-// belongs to the caller, must stay where it is, as must the memory, until done() is called, and can
-// be used again from then on, in done() already.
+// The caller's state of one Device::start_read or start_write. The caller owns it. It and the
+// memory must not move until done() is called; it can be reused from then on, even in done().
 //
 // Threads: the ring's.
 class DeviceTransfer : public RingOperation {
  public:
-  // All bytes are transferred (0), or the errno of the failure. Called once, on the ring's thread,
-  // from IoRing::run_completions(). May start further transfers and destroy this one.
+  // Called once, on the ring's thread, from IoRing::run_completions(). error: 0 when all bytes are
+  // transferred, or the errno of the failure. May start further transfers and destroy this one.
   virtual void done(int error) noexcept = 0;
 
   void completed(std::int32_t result) noexcept final;
@@ -36,7 +35,7 @@ class DeviceTransfer : public RingOperation {
 
   Device* device_ = nullptr;
   IoRing* ring_ = nullptr;
-  std::byte* memory_ = nullptr;  // of what is left; only read from by a write
+  std::byte* memory_ = nullptr;  // of the rest; a write only reads it
   std::uint64_t offset_ = 0;     // on the device, of what is left
   std::size_t left_ = 0;         // bytes not transferred yet
   std::size_t length_ = 0;       // bytes of the whole

@@ -20,7 +20,7 @@ struct LogBlockHeader {
   std::uint64_t generation = 0;
 
   void store(ByteSpan block) const;
-  // nullopt when the version is not kVersion (such a block belongs to no log).
+  // nullopt when the version is not kVersion (no log contains such a block).
   static std::optional<LogBlockHeader> load(ConstByteSpan block);
 
   bool operator==(const LogBlockHeader&) const = default;

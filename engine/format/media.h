@@ -24,8 +24,8 @@ inline std::string_view to_string(MediaClass media_class) {
 enum class DeviceType : std::uint8_t {
   stream_block = 1,
   block = 2,
-  file =
-      3,  // read as `block`; never written, so that an image can be copied onto a device and back
+  // read as `block`; never written, so that an image can be copied onto a device and back
+  file = 3,
   memory = 4,
   zoned = 5,
   sector_nvdimm = 6,
@@ -61,9 +61,9 @@ struct DeviceParams {
   }
 
   void store(ByteSpan into, std::size_t offset) const;
-  // Loads without judging; see invalid_reason().
+  // Loads without validation; see invalid_reason().
   static DeviceParams load(ConstByteSpan from, std::size_t offset);
-  // Why these parameters cannot describe a device, or nullopt when they can.
+  // The reason why these parameters cannot describe a device, or nullopt when they can.
   std::optional<std::string_view> invalid_reason() const;
 
   bool operator==(const DeviceParams&) const = default;

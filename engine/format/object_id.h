@@ -16,7 +16,7 @@ struct ObjectId {
   std::uint64_t value = 0;
 
   static constexpr std::uint64_t kMaxUniquifier = (std::uint64_t{1} << 52) - 1;
-  // An id whose uniquifier is a multiple of this is preceded by an OIDCKPT record.
+  // An OIDCKPT record precedes each id whose uniquifier is a multiple of this.
   static constexpr std::uint64_t kCheckpointInterval = 256;
 
   static constexpr ObjectId make(std::uint64_t uniquifier, ObjectType type, std::uint8_t slot) {

@@ -14,7 +14,7 @@ namespace mpool {
 
 inline constexpr std::size_t kMaxRecordSize = 160;
 
-// OCREATE (1) and OUPDATE (2): the object as it is from here on.
+// OCREATE (1) and OUPDATE (2): the state of the object from this record on.
 struct ObjectRecord {
   bool update = false;  // OUPDATE
   MediaClass media_class = MediaClass::capacity;
@@ -88,7 +88,7 @@ struct EncodedRecord {
 
 EncodedRecord encode_record(const MetadataRecord& record);
 
-// The error says what is wrong with the record: unknown type, wrong length, a field out of range.
+// The error describes the fault of the record: unknown type, wrong length, a field out of range.
 std::expected<MetadataRecord, std::string> decode_record(ConstByteSpan from);
 
 }  // namespace mpool

@@ -17,7 +17,7 @@ inline constexpr std::size_t kSuperblockSize = 4096;  // bytes read and written 
 inline constexpr std::array<std::uint64_t, 2> kSuperblockOffsets = {0, 8192};
 inline constexpr std::size_t kMaxPoolNameLength = 31;
 
-// Where MDC0 lies. Only the capacity device's superblock carries it.
+// The location of MDC0. Only the capacity device's superblock carries it.
 struct Mdc0Location {
   struct Half {
     std::uint64_t generation = 0;
@@ -29,12 +29,12 @@ struct Mdc0Location {
   std::array<Half, 2> halves;
   DeviceParams device;  // of the device that holds MDC0
 
-  // Equal in everything that never changes (UUIDs and layouts); generations may differ.
+  // True if the immutable fields (UUIDs and layouts) are equal; generations may differ.
   bool same_place(const Mdc0Location& other) const;
   bool operator==(const Mdc0Location&) const = default;
 };
 
-// How the MDC0 part's extension checksum (bytes 124..127) looked.
+// The state of the extension checksum of the MDC0 part (bytes 124..127).
 enum class Mdc0Checksum {
   absent,  // zero: written by another implementation
   good,
@@ -53,7 +53,7 @@ struct Superblock {
   bool operator==(const Superblock&) const = default;
 };
 
-// Fills `into` (kSuperblockSize bytes), zero where nothing is defined, with the extension checksum
+// Fills `into` (kSuperblockSize bytes), zero where no field is defined, with the extension checksum
 // when there is an MDC0 part.
 void encode_superblock(const Superblock& superblock, ByteSpan into);
 
@@ -69,11 +69,11 @@ struct SuperblockFault {
     damaged,   // a checksum or a field is wrong
   };
   Kind kind;
-  std::string detail;  // what was found and what was expected
+  std::string detail;  // found and expected value
 };
 
-// Decodes kSuperblockSize bytes. A bad extension checksum is reported, not a fault: which copy is
-// right is for the caller to find out.
+// Decodes kSuperblockSize bytes. A bad extension checksum is reported, not a fault: the caller
+// determines which copy is right.
 std::expected<DecodedSuperblock, SuperblockFault> decode_superblock(ConstByteSpan from);
 
 }  // namespace mpool

@@ -11,7 +11,7 @@
 
 namespace mpool {
 
-// A place in a log, for messages.
+// A position in a log, for messages.
 struct LogSite {
   const std::string& log;
   std::uint32_t block;
@@ -29,12 +29,12 @@ struct Chunk {
   bool first_in_block() const { return offset == LogBlockHeader::kSize; }
 };
 
-// The chunk at `offset` of `block`; nullopt when the block ends there. ENODATA for a descriptor
-// that cannot be: an unknown type, a chunk that leaves the block, a block without any chunk.
+// The chunk at `offset` of `block`; nullopt when the block ends there. ENODATA for an invalid
+// descriptor: an unknown type, a chunk that exceeds the block, a block without any chunk.
 std::optional<Chunk> chunk_at(const std::string& log, std::uint32_t block_index,
                               ConstByteSpan block, std::size_t offset);
 
-// Follows the chunks of a log in order and tells records from torn ones.
+// Follows the chunks of a log in order and distinguishes complete records from torn ones.
 class ChunkOrder {
  public:
   enum class Event {
@@ -45,10 +45,10 @@ class ChunkOrder {
     compaction_start,
     compaction_end,
   };
-  // Takes the next chunk. A record that was begun and is followed by a new one at the start of a
-  // block was torn by a failed flush: it is forgotten. ENODATA when the chunk cannot follow.
+  // Takes the next chunk. An incomplete record followed by a new record at the start of a block was
+  // torn by a failed flush and is dropped. ENODATA when the chunk cannot follow.
   Event accept(const std::string& log, std::uint32_t block_index, const Chunk& chunk);
-  // The last chunk was neither a record's last one nor a marker.
+  // The last chunk was neither the last one of a record nor a marker.
   bool in_record() const { return in_record_; }
 
  private:

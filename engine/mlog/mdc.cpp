@@ -14,9 +14,9 @@
 
 namespace mpool {
 
-// The active log is the valid one with the smaller generation, so recording a greater generation
-// for the old log is what makes a compaction take effect: until then a crash leaves the old content
-// in force.
+// The active log is the valid one with the smaller generation. Therefore recording a greater
+// generation for the old log makes a compaction take effect: until then a crash leaves the old
+// content valid.
 struct Mdc::Impl {
   Impl(std::string mdc_name, const std::array<Half, 2>& mdc_halves, RecordGeneration record)
       : name(std::move(mdc_name)), halves(mdc_halves), record_generation(std::move(record)) {}
@@ -39,7 +39,7 @@ struct Mdc::Impl {
   void check_decided() const;
 
   const std::string name;
-  // Of the inactive half both may change, under `roles`.
+  // For the inactive half both may change, under `roles`.
   std::array<Half, 2> halves;
   std::array<std::unique_ptr<Mlog>, 2> logs;
   const RecordGeneration record_generation;
@@ -47,15 +47,15 @@ struct Mdc::Impl {
   // Held shared while a log is in use, exclusively while the halves change roles or places.
   mutable std::shared_mutex roles;
   unsigned active = 0;
-  // Ticket of the MDC = ticket of the active log + base, modulo 2^64; those up to `settled` are
+  // Ticket of the MDC = ticket of the active log + base, modulo 2^64; tickets up to `settled` are
   // durable since a compaction.
   Ticket base = 0;
   Ticket settled = 0;
-  Ticket last = 0;          // given out; the owner's
+  Ticket last = 0;          // last ticket handed out; used by the owner
   std::string damage;       // constant after open()
-  PairDecision unfinished;  // what finish() has to do
-  bool undecided =
-      false;  // the owner's: a switch or a move failed, only the next open() knows what counts
+  PairDecision unfinished;  // work for finish()
+  // used by the owner: a switch or a move failed, only the next open() knows which half is valid
+  bool undecided = false;
 };
 
 FoundLog Mdc::Impl::open_half(unsigned half, OnDamage on_damage) {
@@ -101,7 +101,7 @@ void Mdc::Impl::finish() {
   if (todo.erase_other) erase(1 - active);
 }
 
-// Two flushes: a log that got no further than its first marker is then simply empty of records.
+// Two flushes: a log interrupted after its first marker then simply contains no records.
 Mdc::Ticket Mdc::Impl::first_use() {
   Mlog& log = *logs[active];
   if (!log.facts().has_compaction_start) log.sync(log.append_compaction_start());
@@ -116,7 +116,8 @@ std::optional<Mlog::Written> Mdc::Impl::write(Ticket ticket) {
   return logs[active]->write(ticket - base);
 }
 
-// After a flush of the device. A compaction since write() has settled the ticket.
+// Called after a flush of the device. If a compaction ran since write(), the ticket is durable
+// already.
 void Mdc::Impl::flushed(Ticket ticket, const Mlog::Written& written) {
   const std::shared_lock lock(roles);
   if (ticket > settled) logs[active]->flushed(written);
@@ -126,7 +127,7 @@ std::uint64_t Mdc::Impl::generation(unsigned half) const {
   return logs[half] ? logs[half]->generation() : halves[half].place.generation;
 }
 
-// The generation that a half gets when it is erased: above its own and the other's.
+// The generation of a half after erasing: above those of both halves.
 std::uint64_t Mdc::Impl::erased_generation() const {
   return std::max(generation(0), generation(1)) + 1;
 }
@@ -137,12 +138,12 @@ void Mdc::Impl::erase(unsigned half) {
   forget(half, erased);
 }
 
-// Starts `half` over as an empty log of `new_generation`, which is durable.
+// Restarts `half` as an empty log of `new_generation`, which is durable.
 void Mdc::Impl::forget(unsigned half, std::uint64_t new_generation) {
   const MlogPlace& place = halves[half].place;
   try {
     place.device->discard(place.offset, place.capacity);
-    // A sparse file has given the blocks up; the next compaction is to find them.
+    // A sparse file has freed the blocks; the next compaction needs them.
     place.device->reserve(place.offset, place.capacity);
   } catch (const Error& error) {
     spdlog::warn("{}: emptying {}: {}", name, place.name, error.what());
@@ -161,7 +162,7 @@ void Mdc::Impl::check_decided() const {
 void Mdc::Impl::compact(const std::function<void(const Append&)>& write_live) {
   check_decided();
   const unsigned other = 1 - active;
-  // What an earlier compaction that failed has left.
+  // Left by an earlier failed compaction.
   if (!logs[other]->empty()) erase(other);
   Mlog& log = *logs[other];
   log.append_compaction_start();
@@ -178,7 +179,7 @@ void Mdc::Impl::switch_roles(Ticket end_of_new) {
   record_generation(halves[old].id, erased);
   undecided = false;
   {
-    // Waits for syncs under way on the old log.
+    // Waits for syncs in progress on the old log.
     const std::unique_lock lock(roles);
     active = 1 - old;
     settled = last;
@@ -230,8 +231,8 @@ void Mdc::sync(Ticket ticket) {
 }
 
 void Mdc::sync(std::span<const Point> points) {
-  // Those that come meanwhile share the next write and flush of the log; below, their write would
-  // have to flush what is written here first.
+  // Appends that arrive meanwhile share the next write and flush of the log; on the path below,
+  // their write would first have to flush the data written here.
   if (points.size() == 1) return points.front().mdc->sync(points.front().ticket);
   struct Pending {
     const Point& point;

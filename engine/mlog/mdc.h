@@ -18,24 +18,24 @@ namespace mpool {
 
 // An open metadata container.
 //
-// Threads: append() and compact() are serialised by the caller (the MDC has one owner); sync(),
-// facts and readers may be used beside append() by any thread.
+// Threads: the caller serialises append() and compact() (the MDC has one owner); sync(), facts and
+// readers may be used by any thread during append().
 class Mdc {
  public:
   struct Half {
     ObjectId id;
     MlogPlace place;
   };
-  // Makes a greater generation of one half durable in whatever owns it (the superblocks, MDC0, an
-  // MDC): called before the half's zones are discarded and used again.
+  // Makes a greater generation of one half durable in its owner (the superblocks, MDC0, an MDC).
+  // Called before the half's zones are discarded and reused.
   using RecordGeneration = std::function<void(ObjectId half, std::uint64_t generation)>;
 
   struct OpenOptions {
     PairUse use = PairUse::unknown;
-    // report: damage() says what is wrong, the records are those that can be read, append() and
-    // compact() throw EIO, and nothing was written.
+    // report: damage() describes the fault, only readable records are returned, append() and
+    // compact() throw EIO, and nothing is written.
     OnDamage on_damage = OnDamage::refuse;
-    // later: nothing is written before finish(), which the caller owes before any change.
+    // later: nothing is written before finish(); the caller must call it before any change.
     enum class Finish { at_once, later } finish = Finish::at_once;
   };
   // Opens the pair, finishing what a crash interrupted, as far as the media proves that it was
@@ -49,46 +49,45 @@ class Mdc {
     return open(std::move(name), halves, std::move(record_generation), OpenOptions{});
   }
   ~Mdc();
-  // Does what open() left to be done; not of a damaged one.
+  // Finishes the work that open() deferred; not for a damaged MDC.
   void finish();
 
   using Ticket = std::uint64_t;
-  // Appends one record to the active log. EFBIG when it is full: the caller compacts and tries
-  // again.
+  // Appends one record to the active log. EFBIG when it is full: the caller compacts and retries.
   Ticket append(ConstByteSpan record);
-  // Durable up to `ticket`, also over a compaction in between. Shared by concurrent callers (group
-  // commit).
+  // Returns when everything up to `ticket` is durable, also if a compaction ran in between.
+  // Concurrent callers share one flush (group commit).
   void sync(Ticket ticket);
-  // Several MDCs, each up to a ticket: all are written first, then each device is flushed once. On
-  // an error some may be durable: sync() of each tells.
+  // Syncs several MDCs, each up to a ticket: writes all of them, then flushes each device once. On
+  // an error some may be durable: sync() of each returns its state.
   struct Point {
     Mdc* mdc;
     Ticket ticket;
   };
   static void sync(std::span<const Point> points);
 
-  // Replaces the content: `write_live` appends, by the function it is given, the records that are
-  // to remain; then the halves change roles. Durable on return. When anything fails before the new
-  // log is complete the old content stays in force and the error is thrown. EFBIG when the live
-  // records do not fit. When it fails at the last step, RecordGeneration of the old half, only the
-  // next open() can tell which half counts: the error is thrown and every later append() and
-  // compact() throws EIO; reading and sync() go on.
+  // Replaces the content: `write_live` appends the remaining records with the function it is given;
+  // then the halves change roles. Durable on return. When a step fails before the new log is
+  // complete, the old content stays valid and the error is thrown. EFBIG when the live records do
+  // not fit. When the last step fails (RecordGeneration of the old half), only the next open() can
+  // determine which half is valid: the error is thrown and every later append() and compact()
+  // throws EIO; reading and sync() continue.
   using Append = std::function<void(ConstByteSpan record)>;
   void compact(const std::function<void(const Append&)>& write_live);
 
-  // Puts an empty log at another place, with another UUID, into the half that is not active: so an
-  // MDC grows. `record` makes the place durable in whatever owns the MDC. When it throws ENOSPC
-  // nothing has changed; after any other error only the next open() can tell, as with compact().
-  // The place's generation is chosen here, above those of both halves, and given to `record`.
-  // Serialised with append() and compact(); EIO as there.
+  // Replaces the inactive half by an empty log at another place, with another UUID: this is how an
+  // MDC grows. `record` makes the place durable in the owner of the MDC. When it throws ENOSPC
+  // nothing has changed; after any other error only the next open() can determine the state, as
+  // with compact(). The place's generation is chosen here, above those of both halves, and given to
+  // `record`. Serialised with append() and compact(); EIO as for these.
   using RecordPlace = std::function<void(std::uint64_t generation)>;
   void replace_inactive(MlogPlace place, const RecordPlace& record);
 
-  // The data records, from the first. The reader must not be used over a compact().
+  // Reads the data records from the first. The reader must not be used after a compact().
   MlogReader reader() const;
 
   std::uint64_t capacity() const;           // bytes of the active log
-  std::uint64_t inactive_capacity() const;  // bytes of the other one: what compact() can fill
+  std::uint64_t inactive_capacity() const;  // bytes of the other log: the limit of compact()
   std::uint64_t used() const;               // bytes in use in the active log
   bool fits(std::uint64_t record_length) const;
   const std::string& name() const;
@@ -101,8 +100,8 @@ class Mdc {
   };
   Facts facts() const;
 
-  // What the next open() finds if nothing is appended any more; it covers what sync() was called
-  // for.
+  // The state that the next open() finds if nothing is appended any more; it covers everything that
+  // sync() was called for.
   struct State {
     unsigned active = 0;  // index of the active half
     std::array<std::uint64_t, 2> generations{};
@@ -110,7 +109,7 @@ class Mdc {
     bool operator==(const State&) const = default;
   };
   State state() const;
-  // With OnDamage::report: what is wrong with the pair; empty: nothing.
+  // With OnDamage::report: the fault of the pair; empty: none.
   const std::string& damage() const;
 
  private:

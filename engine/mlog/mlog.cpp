@@ -13,8 +13,8 @@
 namespace mpool {
 namespace {
 
-// No record is taken when fewer flush-set ids than this are left; what is in memory by then can
-// still be flushed (4 GiB are 4096 flush sets).
+// No record is accepted when fewer flush-set ids than this remain; data in memory can still be
+// flushed (4 GiB are 4096 flush sets).
 constexpr std::uint32_t kFlushSetReserve = 1u << 16;
 
 void check_place(const MlogPlace& place) {
@@ -34,7 +34,7 @@ void check_place(const MlogPlace& place) {
 
 }  // namespace
 
-// Hands out the bytes of a record's parts in order.
+// Iterates over the bytes of a record's parts in order.
 class Gather {
  public:
   explicit Gather(std::span<const ConstByteSpan> parts) : parts_(parts) {}
@@ -121,7 +121,7 @@ Mlog::Facts Mlog::Impl::facts() const {
           .has_compaction_end = has_end_};
 }
 
-// True when no further block fits into tail_, all of whose blocks are full then.
+// True when no further block fits into tail_; all its blocks are then full.
 bool Mlog::Impl::tail_full() const {
   return bytes(end_) - tail_.start == kFlushSetSize;
 }
@@ -218,7 +218,7 @@ std::optional<Mlog::Written> Mlog::Impl::write(Ticket ticket) {
   write_until(
       lock, false, [&] { return written_ >= ticket; }, [&] { return writing_upto_ >= ticket; });
   if (durable_ >= ticket) return std::nullopt;
-  check_usable();  // of what a flush failed for after it was written nothing is known
+  check_usable();  // the state of data whose flush failed after the write is unknown
   return Written{.device = place_.device, .ticket = written_, .flush_set = written_end_.flush_set};
 }
 
@@ -229,7 +229,7 @@ void Mlog::Impl::flushed(const Written& written) {
   durable_set_ = written.flush_set;
 }
 
-// Gives the blocks not written yet their headers, all of one flush set.
+// Writes the headers of the unwritten blocks, all of one flush set.
 void Mlog::Impl::stamp_flush_set() {
   const std::uint32_t set = next_set_++;
   std::uint32_t previous = previous_set_;
@@ -246,7 +246,7 @@ void Mlog::Impl::stamp_flush_set() {
     first_unwritten_ = end_;
     previous_set_ = set;
   } else {
-    // The last block is written again, with the same previous id, when more has come into it.
+    // The last block is written again, with the same previous id, after it grew.
     if (end_ - first_unwritten_ > 1) previous_set_ = set;
     first_unwritten_ = end_ - 1;
   }
@@ -274,7 +274,7 @@ struct Mlog::Impl::Failure {
   bool no_room;      // nothing but the write failed, and for want of room
 };
 
-// The I/O of write_out(), without mutex_. Returns why it failed, or nothing.
+// The I/O of write_out(), without mutex_. Returns the reason of a failure, or an empty string.
 std::optional<Mlog::Impl::Failure> Mlog::Impl::do_io(std::size_t length, bool flush_first,
                                                      bool make_durable) {
   bool no_room = false;
@@ -297,9 +297,9 @@ std::optional<Mlog::Impl::Failure> Mlog::Impl::do_io(std::size_t length, bool fl
   }
 }
 
-// Writes, or waits for who is writing, until done(). covered(): that one's write is enough. At the
-// end of a write those that it was enough for are woken, and of the others one, to write for all of
-// them; one that was woken and has nothing to write any more passes that on.
+// Writes, or blocks on the thread that writes, until done(). covered(): the write in progress
+// suffices. The end of a write wakes all threads for which it sufficed, and one of the others,
+// which writes for all of them. A woken thread with nothing left to write wakes the next.
 template <typename Done, typename Covered>
 void Mlog::Impl::write_until(Lock& lock, bool make_durable, Done done, Covered covered) {
   struct Turn {
@@ -329,8 +329,8 @@ void Mlog::Impl::write_out(Lock& lock, bool make_durable) {
   if (in_flight_.buffer.empty() && dirty_) take_flight();
   if (in_flight_.buffer.empty()) flight_ = {.length = 0, .ticket = appended_, .end = written_end_};
   const Flight flight = flight_;
-  // The flush sets before must be durable: only then does a block of this one prove that they were
-  // whole once, and only one set can be torn by a crash (open() finds its ids within kFlushSetSize
+  // The earlier flush sets must be durable. Only then does a block of this set prove that they were
+  // complete once, and a crash can tear one set only (open() finds its ids within kFlushSetSize
   // past the end).
   const bool flush_first = flight.length > 0 && set_before != durable_set_;
   ++writes_;

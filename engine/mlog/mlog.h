@@ -17,7 +17,7 @@
 
 namespace mpool {
 
-// Where a log lies and how its blocks are marked.
+// The location of a log and the marks of its blocks.
 struct MlogPlace {
   Device* device = nullptr;       // outlives the Mlog
   std::uint64_t offset = 0;       // bytes; multiple of kPageSize
@@ -26,7 +26,7 @@ struct MlogPlace {
   Uuid uuid;                      // magic of the log blocks
   std::uint64_t generation = 0;
   std::string name;  // "mlog 0x201 of pool p": for messages
-  // What is found at open was flushed before: nothing of it is in the device's cache only.
+  // The content found at open was flushed before: none of it is only in the device's cache.
   bool flushed = false;
 };
 
@@ -36,11 +36,12 @@ enum class CompactionSemantics {
 };
 
 enum class OnDamage {
-  refuse,  // throw; nothing is written
-  report,  // go on with what can be read, to look at it only
+  refuse,  // throw; write nothing
+  report,  // continue with the readable part, for inspection only
 };
 
-// A position between two records (before the chunk at `offset` of block `block`). Ordered by place.
+// A position between two records (before the chunk at `offset` of block `block`). Ordered by
+// position in the log.
 struct MlogPosition {
   std::uint32_t block = 0;
   std::uint32_t offset = 0;  // bytes from the start of the block; 0 = before its first record
@@ -63,19 +64,20 @@ class MlogReader;
 // unusable.
 class Mlog {
  public:
-  static constexpr std::size_t kFlushSetSize = 1u << 20;  // most bytes of one flush set
+  static constexpr std::size_t kFlushSetSize = 1u << 20;  // maximum size of one flush set
 
   // Reads and validates the whole log. Errors: ENODATA when it is damaged (the message says where
   // and how), EMSGSIZE with compaction semantics when a compaction did not finish, EIO and others
   // from the device.
   //
-  // With OnDamage::report a damaged log is opened as far as it can be read: opened() says what is
-  // damaged, appends throw EIO; so is one of a compaction that did not finish, which takes appends.
+  // With OnDamage::report a damaged log is opened as far as it can be read: opened() describes the
+  // damage, appends throw EIO. A log with an unfinished compaction is opened, too, and accepts
+  // appends.
   static std::unique_ptr<Mlog> open(const MlogPlace& place, CompactionSemantics semantics,
                                     OnDamage on_damage = OnDamage::refuse);
   ~Mlog();
 
-  // Names a point in the sequence of appends; greater = later. For sync().
+  // A point in the sequence of appends; greater = later. For sync().
   using Ticket = std::uint64_t;
 
   // Appends one record, the concatenation of `parts` (0 bytes in all is legal, at most 2^32 - 1).
@@ -88,12 +90,12 @@ class Mlog {
 
   // Returns when everything up to `ticket` is durable; EIO when that failed.
   void sync(Ticket ticket);
-  // The same for all that was appended before the call.
+  // The same for everything appended before the call.
   void sync();
 
   // sync() in two steps, so that several logs share a flush of their device. write() hands
-  // everything up to `ticket` to the device; nullopt when it is durable already. When the device
-  // was flushed after that, flushed() notes that what was written is durable.
+  // everything up to `ticket` to the device; nullopt when it is durable already. After the caller
+  // flushed the device, flushed() marks the written data durable.
   struct Written {
     Device* device;  // to be flushed
     Ticket ticket;
@@ -102,8 +104,9 @@ class Mlog {
   std::optional<Written> write(Ticket ticket);
   void flushed(const Written& written);
 
-  // Forgets the content and starts over as an empty log of a greater generation. The caller has
-  // made the generation durable in the owning MDC; discarding the zones is the caller's too.
+  // Discards the content and starts over as an empty log of a greater generation. The caller must
+  // have made the generation durable in the owning MDC; discarding the zones is also the caller's
+  // task.
   void reset(std::uint64_t generation);
 
   bool empty() const;  // no record and no marker
@@ -114,35 +117,34 @@ class Mlog {
   std::uint64_t used() const;           // bytes of the blocks written or begun
   std::uint64_t record_count() const;   // data records, markers not counted
   std::uint64_t payload_bytes() const;  // sum of the data records' lengths
-  // True when a record of `length` bytes would fit now.
+  // True when a record of `length` bytes fits now.
   bool fits(std::uint64_t length) const;
 
-  // What the log looks like, as the reference pools' manifests state it. A partly filled last block
-  // of this session counts as not written: the next flush writes it again. Just opened: all blocks
-  // of the log.
+  // The state of the log in the terms of the reference pools' manifests. A partly filled last block
+  // of this session counts as not written: the next flush writes it again. Just after open(): all
+  // blocks of the log.
   struct Facts {
     std::uint32_t blocks = 0;          // blocks before the first that the next flush writes
     std::uint32_t last_flush_set = 0;  // current id of the last of them (0: none): "pfsetid"
-    std::uint32_t next_flush_set = 1;  // what the next flush will use: "cfsetid"
+    std::uint32_t next_flush_set = 1;  // the id of the next flush: "cfsetid"
     bool has_compaction_start = false;
     bool has_compaction_end = false;
   };
   Facts facts() const;
 
-  // What open() found beside the records.
+  // What open() found besides the records.
   struct OpenInfo {
-    // Not empty: a block is damaged, and the log was opened up to it. Which one, where, and how
-    // that is known.
+    // Not empty: a block is damaged, and the log was opened up to it. Names the block, the location
+    // and the evidence.
     std::string damage;
-    // Blocks of this log and generation lie past its end, as a flush that was cut short leaves
-    // them.
+    // Blocks of this log and generation lie past its end: an interrupted flush leaves such blocks.
     bool torn_blocks = false;
     bool records_after_compaction_end = false;
   };
   const OpenInfo& opened() const;
 
-  // Where the next open() finds the end of the log if nothing is appended any more. It covers what
-  // was written: all that sync() was called for.
+  // The end of the log that the next open() finds if nothing is appended any more. It covers all
+  // written data, that is everything that sync() was called for.
   struct End {
     std::uint32_t blocks = 0;
     std::uint32_t flush_set = 0;  // current id of the last block; 0: the log is empty
@@ -157,26 +159,27 @@ class Mlog {
   std::unique_ptr<Impl> impl_;
 };
 
-// Reads the data records of a log in order, markers skipped, including what is not durable yet.
-// Several may be used at a time, each by one thread. A reader sees records appended after it
-// reached the end. Ends with the Mlog (must not outlive it); after reset() it must be rewound
-// (next() may throw ESTALE until then).
+// Reads the data records of a log in order, without markers, including records that are not durable
+// yet. Several readers may be used at a time, each by one thread. A reader sees records appended
+// after it reached the end. It must not outlive the Mlog; after reset() it must be rewound (next()
+// may throw ESTALE until then).
 class MlogReader {
  public:
   explicit MlogReader(const Mlog& log);
   ~MlogReader();
 
-  // The next record into `record` (resized); false at the end. Errors: ENODATA on corruption, EIO.
+  // Reads the next record into `record` (resized); false at the end. Errors: ENODATA on corruption,
+  // EIO.
   bool next(std::vector<std::byte>& record);
-  // The same into memory of the caller; nullopt at the end, else the record's length. EOVERFLOW
-  // when it is smaller than the record (the message has the needed length; the record can be read
-  // again).
+  // The same into memory of the caller; nullopt at the end, otherwise the record's length.
+  // EOVERFLOW when the memory is smaller than the record (the message has the needed length; the
+  // record can be read again).
   std::optional<std::size_t> next(ByteSpan into);
 
   // The position before the record that next() will return.
   MlogPosition position() const;
-  // Goes to a position that position() returned for this log and generation. EINVAL when no
-  // position can be like this.
+  // Goes to a position that position() returned for this log and generation. EINVAL for an
+  // impossible position.
   void seek(MlogPosition position);
   void rewind() { seek({}); }
 

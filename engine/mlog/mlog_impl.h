@@ -1,4 +1,4 @@
-// What is behind Mlog. Internal to engine/mlog.
+// The implementation of Mlog. Internal to engine/mlog.
 #pragma once
 
 #include <array>
@@ -15,7 +15,7 @@
 
 namespace mpool {
 
-// A stretch of the log in memory: whole pages from byte `start` of the log (a multiple of
+// A contiguous part of the log in memory: whole pages from byte `start` of the log (a multiple of
 // kPageSize).
 struct LogPages {
   AlignedBuffer buffer;
@@ -25,17 +25,18 @@ struct LogPages {
   void copy(std::uint64_t from, ByteSpan into) const;
 };
 
-// The blocks of the log, by where they are:
+// The blocks of the log, by location:
 //
-//   | on the device only | in_flight_ (being written) | tail_ (last page written, and not written
-//   yet) |
+//   on the device only: written, never written again
+//   in_flight_: being written
+//   tail_: the last page written, and pages not written yet
 //
-// tail_ holds whole pages, so what is below it and in_flight_ is never written again and may be
+// tail_ holds whole pages. Blocks below tail_ and in_flight_ are never written again and may be
 // read from the device without a lock. A block that is in both is newer in tail_ (a partly filled
-// last block that was written and went on growing).
+// last block that was written and then grew).
 //
-// Locks: append_mutex_ (one record at a time) before mutex_ (everything else). Neither is held
-// during I/O but for append_mutex_, when an append has to write a full buffer.
+// Locks: append_mutex_ (one record at a time) before mutex_ (everything else). No lock is held
+// during I/O, except append_mutex_ when an append must write a full buffer.
 struct Mlog::Impl {
   explicit Impl(const MlogPlace& place, CompactionSemantics semantics);
 
@@ -54,13 +55,13 @@ struct Mlog::Impl {
   const OpenInfo& opened() const { return opened_; }
   End end() const;
 
-  // What a reader gets of the log, as of one moment.
+  // The state of the log at the moment of a fetch().
   struct Window {
     std::uint32_t end = 0;  // blocks in the log
     std::uint64_t generation = 0;
-    std::uint64_t memory_start = 0;  // byte of the log from which on it came from memory
+    std::uint64_t memory_start = 0;  // content from this byte of the log on came from memory
   };
-  // Reads the log from byte `from` (multiple of kPageSize) as far as it goes and `into` has room.
+  // Reads the log from byte `from` (a multiple of kPageSize) to its end or until `into` is full.
   Window fetch(std::uint64_t from, ByteSpan into) const;
 
   struct Counts {
@@ -69,7 +70,7 @@ struct Mlog::Impl {
   };
   Counts counts() const;
 
-  const MlogPlace place_;  // its generation is that at open(): see generation_
+  const MlogPlace place_;  // its generation is the one at open(): see generation_
   const CompactionSemantics semantics_;
   const std::uint32_t block_size_;
   const std::uint32_t block_limit_;  // blocks that fit in the capacity
@@ -77,7 +78,8 @@ struct Mlog::Impl {
  private:
   std::mutex append_mutex_;
   mutable std::mutex mutex_;
-  // Who waits for write n waits at n % 2: woken when it has ended, and one of them to do it.
+  // A caller that needs write n blocks on element n % 2. The end of write n wakes all of them, and
+  // one caller that needs write n + 1, which performs it.
   std::array<std::condition_variable, 2> write_ended_;
   std::uint64_t generation_;
   bool has_start_ = false;
@@ -89,7 +91,7 @@ struct Mlog::Impl {
 
   std::uint64_t bytes(std::uint32_t blocks) const { return std::uint64_t{blocks} * block_size_; }
   void start_tail(std::uint64_t log_end, ConstByteSpan last_page);
-  // Room for chunks in the last block, 0 when a new block must be begun.
+  // Room for chunks in the last block; 0 when a new block must be begun.
   std::size_t room() const;
   bool fits_locked(std::uint64_t length) const;
   bool tail_full() const;
@@ -106,10 +108,10 @@ struct Mlog::Impl {
   std::optional<Failure> do_io(std::size_t length, bool flush_first, bool make_durable);
 
   bool dirty_ = false;    // tail_ holds chunks that no flush has taken
-  bool writing_ = false;  // somebody is in write_out(), for
+  bool writing_ = false;  // a thread is in write_out()
   Ticket writing_upto_ = 0;
-  bool flushing_ = false;     // and will make it durable
-  std::uint64_t writes_ = 0;  // the number of that write, or of the last one
+  bool flushing_ = false;     // that thread will make the data durable
+  std::uint64_t writes_ = 0;  // the number of the write in progress, or of the last one
   std::string failure_;       // of a write or flush; not empty: no more appends
   LogPages tail_;
   LogPages in_flight_;  // buffer empty: none
@@ -122,14 +124,15 @@ struct Mlog::Impl {
   } flight_;
   std::uint32_t end_ = 0;              // blocks begun
   std::size_t fill_ = 0;               // bytes used in the last block; 0: a new block comes next
-  std::uint32_t first_unwritten_ = 0;  // block the next flush begins with
-  std::uint32_t previous_set_ = 0;     // flush-set id of the block before it, as last written
+  std::uint32_t first_unwritten_ = 0;  // the first block of the next flush
+  // flush-set id of the block before first_unwritten_, as last written
+  std::uint32_t previous_set_ = 0;
   std::uint32_t next_set_ = 1;
   Ticket appended_ = 0;
   Ticket written_ = 0;
   Ticket durable_ = 0;
   End written_end_;
-  std::uint32_t durable_set_ = 0;  // flush set up to which all is known to be durable
+  std::uint32_t durable_set_ = 0;  // all flush sets up to this one are known to be durable
   OpenInfo opened_;                // constant after load()
 };
 

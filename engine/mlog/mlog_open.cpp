@@ -15,8 +15,8 @@
 namespace mpool {
 namespace {
 
-// How far past the end, and past each block of the log found there, others are looked for: the most
-// that a flush writes.
+// Distance past the end, and past each block of the log found there, in which further blocks are
+// searched: the maximum size of a flush.
 constexpr std::uint64_t kStaleWindow = Mlog::kFlushSetSize;
 constexpr std::uint64_t kReadSize = 1u << 20;
 
@@ -24,7 +24,7 @@ constexpr std::uint64_t kReadSize = 1u << 20;
 constexpr std::size_t kMagicEnd = 2 + Uuid::kSize;
 constexpr std::size_t kFlushSetAt = 28;
 
-// What the blocks up to some point hold.
+// The content of the blocks up to some point.
 struct Content {
   std::uint32_t blocks = 0;
   std::uint32_t last_set = 0;
@@ -36,14 +36,14 @@ struct Content {
   ChunkOrder order;
 };
 
-// What the pass has found so far.
+// The state of the pass.
 class Scan {
  public:
   Scan(const MlogPlace& place, CompactionSemantics semantics, OnDamage on_damage)
       : place_(place), semantics_(semantics), on_damage_(on_damage) {}
 
-  // Takes block `index`; false when the log ends before it: it does not belong to the log, or its
-  // chunks cannot be (then that is the damage).
+  // Takes block `index`. False when the log ends before it: the block does not belong to the log,
+  // or its chunks are invalid (which is then the damage).
   bool take(std::uint32_t index, ConstByteSpan block) {
     auto header = own_header(block);
     if (!header) header = header_with_flipped_bits(index, block);
@@ -62,7 +62,7 @@ class Scan {
     return true;
   }
 
-  // Looks at a block past the end. True when it is one of the log.
+  // Examines a block past the end. True when it belongs to the log.
   bool look_past(std::uint32_t index, ConstByteSpan block) {
     const auto header = LogBlockHeader::load(block);
     if (!header || header->magic != place_.uuid || header->generation < place_.generation) {
@@ -86,7 +86,7 @@ class Scan {
     return true;
   }
 
-  // Throws for what the log cannot be opened with.
+  // Throws if the log cannot be opened.
   void check() const {
     if (!damage_.empty()) raise(ENODATA, place_.name, "{}", damage_);
     if (content_.has_start && !content_.has_end) {
@@ -121,8 +121,9 @@ class Scan {
     return header;
   }
 
-  // The header of a block that would be the next one of the log, but for a few bits of its version
-  // or magic, which nothing but damage explains. To look at the log it is taken all the same.
+  // The header of a block that would be the next one of the log, except for a few bits of its
+  // version or magic: that can only be damage. For inspection of the log it is accepted
+  // nevertheless.
   std::optional<LogBlockHeader> header_with_flipped_bits(std::uint32_t index, ConstByteSpan block) {
     constexpr int kMostBits = 4;
     LogBlockHeader header{.magic = place_.uuid,
@@ -145,7 +146,7 @@ class Scan {
     return header;
   }
 
-  // inside_set: the block before is of the same flush set.
+  // inside_set: the previous block is of the same flush set.
   void take_chunks(std::uint32_t index, ConstByteSpan block, bool inside_set) {
     std::size_t offset = LogBlockHeader::kSize;
     while (const auto chunk = chunk_at(place_.name, index, block, offset)) {
@@ -207,8 +208,8 @@ class Scan {
 
 }  // namespace
 
-// The log ends at byte `log_end`; `last_page` is what it has in the page where the next block goes.
-// The next flush writes that page again, these blocks unchanged.
+// The log ends at byte `log_end`; `last_page` is its content of the page of the next block. The
+// next flush writes that page again, with these blocks unchanged.
 void Mlog::Impl::start_tail(std::uint64_t log_end, ConstByteSpan last_page) {
   tail_.start = round_down(log_end, kPageSize);
   if (last_page.empty()) return;

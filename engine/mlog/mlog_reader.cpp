@@ -12,8 +12,8 @@ namespace {
 
 constexpr std::uint64_t kReadAhead = 128u << 10;
 
-// Collects a record in a vector. It grows with the chunks that are really there, not by the length
-// claimed.
+// Collects a record in a vector. The vector grows with the chunks that exist, not by the claimed
+// length.
 class VectorSink {
  public:
   explicit VectorSink(std::vector<std::byte>& into) : into_(into) {}
@@ -24,7 +24,7 @@ class VectorSink {
   std::vector<std::byte>& into_;
 };
 
-// Collects a record in the caller's memory as far as it goes, and counts.
+// Collects a record in the caller's memory as far as it fits, and counts all bytes.
 class SpanSink {
  public:
   explicit SpanSink(ByteSpan into) : into_(into) {}
@@ -51,8 +51,8 @@ struct MlogReader::Impl {
         cache(std::min(of.place_.capacity, kReadAhead)),
         generation(of.counts().generation) {}
 
-  // Reads the next whole record into `sink`; false at the end. `record_at` becomes its first
-  // chunk's place.
+  // Reads the next complete record into `sink`; false at the end. Sets `record_at` to the position
+  // of its first chunk.
   template <typename Sink>
   bool read(Sink& sink, MlogPosition& record_at) {
     using Event = ChunkOrder::Event;
@@ -72,7 +72,7 @@ struct MlogReader::Impl {
         return true;
       }
     }
-    return false;  // a record whose last chunks are missing is torn, or just being appended
+    return false;  // a record without its last chunks is torn, or being appended
   }
 
   // The chunk at `cursor`, or the first of the next block; moves `cursor` to it. nullopt at the
@@ -92,7 +92,7 @@ struct MlogReader::Impl {
       } else if (fresh) {
         return std::nullopt;
       } else {
-        // The last block may have grown since it was fetched, and others come after it.
+        // Since the fetch, the last block may have grown, and blocks may follow it.
         first = end = 0;
       }
     }
@@ -117,9 +117,9 @@ struct MlogReader::Impl {
     return true;
   }
 
-  // Blocks that came from the device must still be those that open() or a flush left there.
+  // Blocks from the device must still be those that open() found or a flush wrote.
   void check_headers(std::uint64_t memory_start) {
-    if (!log.opened().damage.empty()) return;  // open() took some that are not
+    if (!log.opened().damage.empty()) return;  // open() accepted damaged ones
     for (std::uint32_t index = first; index < end; ++index) {
       if (std::uint64_t{index} * log.block_size_ >= memory_start) return;
       const auto header = LogBlockHeader::load(block(index));

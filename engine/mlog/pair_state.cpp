@@ -7,8 +7,8 @@
 namespace mpool {
 namespace {
 
-// The pair seen from its generations: `lower` has the smaller one and is the active half of every
-// pair in use.
+// The pair ordered by generation: `lower` has the smaller one and is the active half of every pair
+// in use.
 class Pair {
  public:
   Pair(const std::array<FoundLog, 2>& halves, PairUse use)

@@ -10,7 +10,7 @@ namespace mpool {
 
 class Mlog;
 
-// One log of a pair as it was found.
+// The state of one log of a pair at open.
 struct FoundLog {
   std::string name;
   std::string begin = {};  // where its first block is: "byte 3145728 of /dev/sdb"
@@ -26,20 +26,21 @@ struct FoundLog {
   bool written() const { return blocks != 0 || torn_blocks; }
   bool complete() const { return has_start && has_end; }
 };
-// Of a log that was opened with compaction semantics and OnDamage::report.
+// Describes a log that was opened with compaction semantics and OnDamage::report.
 FoundLog describe(const Mlog& log);
 
 enum class PairUse {
-  unused,   // its owner knows that nothing was ever kept in it
+  unused,   // the owner knows that it never stored a record in it
   unknown,  // it was never used only if both generations are 0
 };
 
-// What to do with a pair.
+// The decision for a pair.
 struct PairDecision {
-  unsigned active = 0;       // the half whose records count; in doubt, the one that tells most
-  bool first_use = false;    // CSTART and CEND, or only CEND, are to be written to it
-  bool erase_other = false;  // the other half holds nothing that counts
-  // Not empty: the media does not prove what the pair holds, and why not. Nothing may be written.
+  unsigned active = 0;       // the half whose records are valid; in doubt, the more complete half
+  bool first_use = false;    // CSTART and CEND, or only CEND, must be written to it
+  bool erase_other = false;  // the other half holds no valid record
+  // Not empty: the media does not prove the content of the pair; the reason. Nothing may be
+  // written.
   std::string doubt = {};
 };
 PairDecision decide_pair(const std::array<FoundLog, 2>& halves, PairUse use);

@@ -10,7 +10,7 @@
 #include "engine/names/times.h"
 
 namespace mpool::names {
-// Records an inode that is on no media yet, with the content that the tree has for it.
+// Records an inode that is not on the media yet, with its present content in the tree.
 Journal::Ticket NamespaceImpl::record_pending(Inode& inode, Change change) {
   CreateRecord record{.inode = inode.number,
                       .parent = inode.open->parent,
@@ -21,7 +21,7 @@ Journal::Ticket NamespaceImpl::record_pending(Inode& inode, Change change) {
                       .target = {},
                       .content = {.kind = inode.kind, .size = inode.size, .extents = {}}};
   if (inode.extents) record.content.extents = *inode.extents;
-  // The parent changed when the file was made, and perhaps since.
+  // The parent changed when the file was created, and perhaps since.
   const Inode& parent = tree_.get(record.parent);
   change.record = encode({parent.attributes.mtime, record});
   Journal::Ticket ticket = journal_->add(std::move(change));
@@ -36,8 +36,8 @@ Journal::Ticket NamespaceImpl::record_pending(Inode& inode, Change change) {
   return ticket;
 }
 
-// Content of a file that lost its name while it was written, for those who have it open: it goes
-// with the last of them, or with a crash.
+// Content of a file that lost its name while it was written. Its open handles use it; it is removed
+// with the last of them, or by a crash.
 Journal::Ticket NamespaceImpl::record_nameless(Change change) {
   if (change.mblocks.empty()) return 0;
   OrphanRecord orphans;
@@ -63,7 +63,7 @@ Journal::Ticket NamespaceImpl::persist(InodeNumber number, OpenState& state, boo
   }
 }
 
-// Bytes of the records that an inode needs which is on no media yet, beside its content.
+// Bytes of the records of an inode that is not on the media yet, without its content.
 std::size_t NamespaceImpl::pending_size(InodeNumber number) {
   constexpr std::size_t kXattrOverhead = 128;  // of the record and of the log
   std::size_t size = kSmallRecord;
@@ -95,13 +95,13 @@ Journal::Ticket NamespaceImpl::record_sealed(InodeNumber number, OpenState& stat
 
 Journal::Ticket NamespaceImpl::record_sealed_locked(Inode& inode, OpenState& state,
                                                     ContentWriter::Sealed sealed) {
-  // A length that was only declared makes no content: the next opening for writing decides.
+  // A declared length without data is no content: the next open for writing decides the kind.
   const bool has_content = !sealed.extents.empty() || inode.extents;
   const FileKind kind = has_content ? FileKind::write_once : FileKind::empty;
   ContentRecord record{inode.number, false, {kind, sealed.length, std::move(sealed.extents)}};
   const Content& content = record.content;
   const bool nameless = inode.links == 0 && inode.shadowed == 0;
-  // Nobody will ever read it: the mblocks are given up.
+  // No reader can exist: the mblocks are released.
   if (nameless && state.committing && state.handles == 1) {
     state.given_up = true;
     return 0;
@@ -146,8 +146,8 @@ void NamespaceImpl::sync_others(InodeNumber number, OpenState& state) {
   }
 }
 
-// A second name, or an exchange, is recorded for inodes that are on the media: one that is being
-// written is recorded with what was written so far, as by fsync.
+// A second name, or an exchange, requires inodes that are on the media: one that is being written
+// is recorded with the content written so far, as by fsync.
 void NamespaceImpl::record_early(InodeNumber number) {
   State state;
   {
@@ -180,12 +180,12 @@ void NamespaceImpl::check_lost(OpenState& state) {
   if (state.lost) std::rethrow_exception(state.lost);
 }
 
-// What an fsync brought into the tree goes as if a file had been deleted.
+// Content that an fsync brought into the tree is removed like a deleted file.
 void NamespaceImpl::discard_content(InodeNumber number, OpenState& state) {
   const std::lock_guard one(state.persist_mutex);
   const std::lock_guard content(state.content_lock);
   state.current_writer()->discard();
-  std::shared_ptr<ContentWriter> replaced;  // ends without locks: it may give up mblocks
+  std::shared_ptr<ContentWriter> replaced;  // destroyed without locks: it may release mblocks
   const ChangeLock lock = begin_change(kSmallRecord, RoomFor::release);
   state.lost = nullptr;
   Inode& inode = tree_.get(number);
@@ -218,7 +218,7 @@ void NamespaceImpl::truncate_content(InodeNumber number, OpenState& state, std::
   }
 }
 
-// Takes out of the tree what an fsync brought into it behind this length.
+// Removes content behind this length that an fsync brought into the tree.
 void NamespaceImpl::trim_recorded(InodeNumber number, std::uint64_t size) {
   const ChangeLock lock = begin_change(kSmallRecord, RoomFor::release);
   Inode& inode = tree_.get(number);
@@ -244,7 +244,7 @@ void NamespaceImpl::commit_closed(InodeNumber number, const State& state) noexce
   } catch (const std::exception& error) {
     failure = error.what();
   }
-  std::shared_ptr<ContentWriter> writer;  // ends without locks: it may give up mblocks
+  std::shared_ptr<ContentWriter> writer;  // destroyed without locks: it may release mblocks
   std::string name;
   InodeNumber parent;
   bool gone;
@@ -257,7 +257,8 @@ void NamespaceImpl::commit_closed(InodeNumber number, const State& state) noexce
     writer = state->set_writer(nullptr);
     state->committing = false;
     commits_.notify_all();
-    // Together with the above: who waited for the commit must not find a file without a name.
+    // Together with the change above: a thread that waited for the commit must not find a file
+    // without a name.
     let_go(number);
   }
   if (!failure.empty()) {
@@ -290,7 +291,7 @@ void NamespaceImpl::note_committed(InodeNumber number, Journal::Ticket ticket) {
     const std::lock_guard lock(callback_mutex_);
     not_durable_.emplace_back(ticket, number);
   }
-  // It may have become durable before it was noted.
+  // It may have become durable before it was recorded in not_durable_.
   if (const Journal::Ticket written = journal_->written(); written >= ticket) tell_durable(written);
 }
 
@@ -309,8 +310,8 @@ void NamespaceImpl::tell_durable(Journal::Ticket last) {
   if (callback && !durable.empty()) callback(durable);
 }
 
-// The commit failed: a new file disappears (and what it was about to replace is back), one that was
-// recorded before keeps what it had. Returns whether it disappeared.
+// The commit failed: a new file is removed (and the file it was about to replace is back); a file
+// that was recorded before keeps its earlier content. Returns whether it was removed.
 bool NamespaceImpl::vanish(InodeNumber number, const OpenState& state) {
   Inode& inode = tree_.get(number);
   if (inode.recorded || inode.links == 0) return false;
@@ -342,21 +343,21 @@ bool NamespaceImpl::close_writer_now(InodeNumber number, const State& state) noe
   try {
     if (!commit_now(number, state, ticket)) return false;
   } catch (const std::exception&) {
-    return false;  // close_handle() meets the cause again, or what was kept of it
+    return false;  // close_handle() meets the error again, or the sticky error
   }
   tell_committed(number);
   note_committed(number, ticket);
   return true;
 }
 
-// Commits a new file with the last handle that writes to it, and lets go of that; false where
-// somebody has to wait, or it cannot be recorded. What was sealed by then is lost.
+// Commits a new file with its last writing handle, and drops that handle. Returns false if it would
+// block, or the file cannot be recorded. Content sealed by then is lost.
 bool NamespaceImpl::commit_now(InodeNumber number, const State& state, Journal::Ticket& ticket) {
   const std::unique_lock one(state->persist_mutex, std::try_to_lock);
   if (!one || state->lost) return false;
   const std::unique_lock content(state->content_lock, std::try_to_lock);
   if (!content) return false;
-  std::shared_ptr<ContentWriter> writer;  // ends without locks
+  std::shared_ptr<ContentWriter> writer;  // destroyed without locks
   std::optional<ChangeLock> lock =
       begin_change_now(kSmallRecord + sizeof(Extent), RoomFor::content, kSmallRecord);
   if (!lock) return false;
@@ -395,7 +396,7 @@ void NamespaceImpl::close_handle(InodeNumber number, const State& state, bool wr
   let_go(number);
 }
 
-// drop_hold(), where there is nobody to tell of a failure.
+// drop_hold() where a failure cannot be reported.
 void NamespaceImpl::let_go(InodeNumber number) noexcept {
   attempt_close(number, [&] { drop_hold(number); });
 }

@@ -26,7 +26,7 @@ void DirtyLogs::add(InodeNumber inode, const std::shared_ptr<Log>& log) {
 }
 
 void DirtyLogs::remove(InodeNumber inode) {
-  Entry removed;  // ends without the mutex
+  Entry removed;  // destroyed without the mutex
   const std::lock_guard lock(mutex_);
   const auto it = entries_.find(inode);
   if (it == entries_.end()) return;
@@ -97,7 +97,7 @@ bool DirtyLogs::make_durable(std::span<Device* const> flushed) {
   return found_any_;
 }
 
-// An append since the write keeps the log in the set.
+// An append after the write keeps the log in the set.
 void DirtyLogs::remove_if_clean(InodeNumber inode, const Log& log) {
   const std::lock_guard lock(mutex_);
   const auto it = entries_.find(inode);

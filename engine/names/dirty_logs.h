@@ -1,4 +1,4 @@
-// Logs that hold appends which are not durable yet.
+// Logs with appends that are not durable yet.
 #pragma once
 
 #include <cstddef>
@@ -20,32 +20,32 @@ namespace mpool::names {
 // each device.
 //
 // Threads: add(), remove(), check() and size() may be called by any thread at any time. write(),
-// make_durable() and sync() belong to the journal's thread, or to the last thread once that ended.
-// mutex_ is a leaf of the lock order and is not held during I/O.
+// make_durable() and sync() belong to the journal's thread, or to the last thread after the
+// journal's thread ended. mutex_ is a leaf of the lock order and is not held during I/O.
 //
-// Ownership: an entry keeps its Log, and with that the pins on its mlogs. The caller that queues
-// the deletion of the mlogs calls remove() first; the journal's thread drops its own references
-// before it takes the next batch, so no pin is left when the mlogs are deleted.
+// Ownership: an entry keeps its Log, and with it the pins on its mlogs. The caller that queues the
+// deletion of the mlogs calls remove() first; the journal's thread drops its own references before
+// it takes the next batch, so no pin is left when the mlogs are deleted.
 class DirtyLogs {
  public:
   // `pool`: its name, for messages.
   explicit DirtyLogs(std::string pool) : pool_(std::move(pool)) {}
 
-  // To be called after the append and before the append is acknowledged.
+  // Must be called after the append and before the append is acknowledged.
   void add(InodeNumber inode, const std::shared_ptr<Log>& log);
   void remove(InodeNumber inode);
   bool contains(InodeNumber inode) const;
   // Throws what the last write or flush of a log in the set failed with. After ENOSPC the log is
   // tried again with the others; after anything else its appends cannot become durable any more.
   void check() const;
-  // How many logs are in the set.
+  // The number of logs in the set.
   std::size_t size() const;
 
-  // Hands what was appended before the call to the devices.
+  // Hands everything appended before the call to the devices.
   void write();
-  // Makes what write() wrote durable. `flushed`: devices that were flushed since then. A log that
-  // cannot be written or flushed is logged once; the others go on. Returns false when write() found
-  // nothing to do.
+  // Makes the data of write() durable. `flushed`: devices that were flushed since then. A log that
+  // cannot be written or flushed is logged once; the other logs continue. Returns false when
+  // write() found no work.
   bool make_durable(std::span<Device* const> flushed);
   void sync() {
     write();
@@ -68,7 +68,7 @@ class DirtyLogs {
   const std::string pool_;
   mutable std::mutex mutex_;
   std::map<InodeNumber, Entry> entries_;
-  // Of the journal's thread:
+  // Used by the journal's thread only:
   std::vector<Unflushed> unflushed_;
   bool found_any_ = false;  // by the last write()
 };

@@ -1,4 +1,4 @@
-// A shared mutex under which no one starves.
+// A shared mutex without starvation.
 #pragma once
 
 #include <mutex>
@@ -6,16 +6,16 @@
 
 namespace mpool::names {
 
-// As std::shared_mutex, but whoever waits to have it alone comes before those that ask to share it
-// later: the one of the C library lets sharers that overlap keep it for ever. So a thread that
-// shares it must not ask for it again.
+// As std::shared_mutex, but a waiting exclusive locker precedes all shared lockers that arrive
+// later. The mutex of the C library lets overlapping shared lockers hold it forever. Consequence: a
+// thread that holds it shared must not lock it shared again.
 class FairMutex {
  public:
   void lock() {
     const std::lock_guard turn(turnstile_);
     mutex_.lock();
   }
-  // May fail without cause while others come and go.
+  // Does not block. May fail spuriously under contention.
   bool try_lock() {
     const std::unique_lock turn(turnstile_, std::try_to_lock);
     return turn.owns_lock() && mutex_.try_lock();
@@ -26,7 +26,7 @@ class FairMutex {
     const std::lock_guard turn(turnstile_);
     mutex_.lock_shared();
   }
-  // May fail without cause while others come and go.
+  // Does not block. May fail spuriously under contention.
   bool try_lock_shared() {
     const std::unique_lock turn(turnstile_, std::try_to_lock);
     return turn.owns_lock() && mutex_.try_lock_shared();
@@ -34,7 +34,7 @@ class FairMutex {
   void unlock_shared() { mutex_.unlock_shared(); }
 
  private:
-  std::mutex turnstile_;  // held by the one that waits to be alone, and on the way in
+  std::mutex turnstile_;  // held by the waiting exclusive locker, and briefly by each locker
   std::shared_mutex mutex_;
 };
 

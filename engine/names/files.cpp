@@ -65,7 +65,7 @@ class FileHandle final : public OpenFile {
     if (kind_ == FileKind::log) return {};
     auto writer = state_->current_writer();
     std::unique_lock order(state_->append_mutex, std::defer_lock);
-    // Who has it may be at an allocation.
+    // The holder may be blocked in an allocation.
     if (append && !order.try_lock()) return {};
     StartedWrite write = writer->start_write(append ? writer->length() : offset, data);
     write.writer = std::move(writer);
@@ -112,7 +112,8 @@ class FileHandle final : public OpenFile {
   void flush() override {
     if (!intent_.write) return;
     names_.check_online();
-    // What is gathered is written when the file ends: where that may find no room, close(2) tells.
+    // Gathered data is written when the file ends: if it may find no room, close(2) must return the
+    // error.
     if (names_.sync_always() || (kind_ != FileKind::log && !names_.room_is_certain())) {
       fsync();
     } else if (kind_ != FileKind::log) {
@@ -161,8 +162,8 @@ class FileHandle final : public OpenFile {
 
 // --- opening ---
 
-// Runs `allocate`; when there is no room, what was deleted is brought to the media first, so that
-// its zones come free.
+// Runs `allocate`; when there is no room, first makes deletions durable, so that their zones become
+// free.
 template <typename Allocate>
 auto NamespaceImpl::with_room(Allocate allocate) {
   try {
@@ -250,11 +251,11 @@ std::unique_ptr<OpenFile> NamespaceImpl::open_locked(Inode& inode, const OpenInt
   if (is_special(inode.kind)) refuse_inode(EINVAL, inode.number, "is a special file");
   const bool committed = is_committed(inode);
   if (intent.write && committed) {
-    // Not EPERM: programs that can do with reading (mount -o loop, editors) then open for reading.
+    // Not EPERM: programs that can work read-only (mount -o loop, editors) then open for reading.
     refuse_inode(EACCES, inode.number, "is committed: its content cannot change any more");
   }
   const bool starts = intent.write && inode.kind == FileKind::empty && !is_being_written(inode);
-  // A length that was declared is no log's.
+  // A file with a declared length does not become a log.
   const bool appends = inode.choice == Choice::none && intent.append && inode.size == 0;
   const bool log = starts && (inode.choice == Choice::mlog || appends);
   const auto writer = starts && !log ? make_writer(inode.media_class) : nullptr;
@@ -341,7 +342,7 @@ Attributes NamespaceImpl::truncate(InodeNumber number, std::uint64_t size) {
 
 // --- reading ---
 
-// An object of a recorded file: committed, or on its way to be.
+// An object of a recorded file: committed, or being committed.
 std::optional<ObjectRecord> NamespaceImpl::find_object(ObjectId id) {
   {
     const std::lock_guard lock(pending_mutex_);
@@ -391,7 +392,7 @@ ReadMap::Piece NamespaceImpl::make_piece(const Extent& extent, const ObjectRecor
                        .position = extent.position,
                        .mblock = mblock};
   if (!pool_.has_class(mblock.media_class)) return piece;
-  // As read_mblock() has it: lengths come from the media.
+  // As in read_mblock(): lengths come from the media.
   const std::uint64_t readable = std::min(mblock.written_length, pool_.capacity_of(mblock));
   if (piece.position > readable || piece.length > readable - piece.position) return piece;
   piece.device = &pool_.device(mblock.media_class);
@@ -407,7 +408,7 @@ std::optional<FileLayout> NamespaceImpl::layout(InodeNumber number) {
   try {
     map = make_read_map(*inode);
   } catch (const Error&) {
-    return std::nullopt;  // reading the file tells what is wrong with it
+    return std::nullopt;  // reading the file reports the fault
   }
   FileLayout layout{.inode = number, .size = map->size, .pieces = {}};
   layout.pieces.reserve(map->pieces.size());
@@ -439,7 +440,7 @@ const ReadMap* NamespaceImpl::need_read_map(InodeNumber number, OpenState& state
       const Inode& inode = tree_.get(number);
       if (!is_committed(inode)) return nullptr;
       if (const ReadMap* map = state.read_map()) return map;
-      // Looked at together with the writer: it may have committed a moment ago.
+      // Read together with the writer: the file may have been committed a moment ago.
       deferred = deferred_writes_of(inode);
       if (deferred.empty()) return &state.set_read_map(make_read_map(inode));
     }
@@ -499,7 +500,7 @@ bool NamespaceImpl::plan_content(InodeNumber number, OpenState& state, std::uint
                                  std::size_t length, ByteSpan memory, ReadPlan& plan) {
   const ReadMap* map = state.read_map();
   if (map == nullptr) {
-    // What is being written or was left empty has no map; read() tells which.
+    // A file that is being written or was left empty has no map; read() distinguishes them.
     {
       const TreeLook lock(tree_mutex_);
       if (!is_on_device(tree_.get(number))) return false;
@@ -512,7 +513,7 @@ bool NamespaceImpl::plan_content(InodeNumber number, OpenState& state, std::uint
   if (offset >= map->size) return true;
   plan.length = std::min<std::uint64_t>(length, map->size - offset);
   const std::uint64_t end = offset + plan.length;
-  std::size_t covered = 0;  // bytes of the memory, up to the end of the piece before
+  std::size_t covered = 0;  // bytes of the memory, up to the end of the previous piece
   for (auto piece = map->first_at(offset); piece != map->pieces.end() && piece->file_offset < end;
        ++piece) {
     const std::uint64_t begin = std::max(offset, piece->file_offset);
@@ -520,7 +521,7 @@ bool NamespaceImpl::plan_content(InodeNumber number, OpenState& state, std::uint
     if (begin >= stop) continue;
     const std::size_t at = begin - offset;
     const std::uint64_t from = piece->device_offset + (begin - piece->file_offset);
-    // No two transfers, and none and a gap, share a page.
+    // No page may be shared by two transfers, or by a transfer and a gap.
     if (piece->device == nullptr || plan.count == ReadPlan::kMaxTransfers || at < covered ||
         !is_aligned(covered, kPageSize) || !is_aligned(at, kPageSize) ||
         !is_aligned(from, kPageSize)) {

@@ -7,7 +7,7 @@ namespace {
 constexpr std::uint64_t kCreateSize = 87;
 constexpr std::uint64_t kLinkSize = 34;
 constexpr std::uint64_t kXattrSize = 31;
-constexpr std::uint64_t kAttributesSize = 61;  // a directory's, after what is in it
+constexpr std::uint64_t kAttributesSize = 61;  // of a directory, after its content
 constexpr std::uint64_t kExtentSize = 32;
 
 }  // namespace

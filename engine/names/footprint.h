@@ -15,11 +15,12 @@ constexpr std::uint64_t bytes_in_log(std::uint64_t record_size) {
   return (record_size + kDescriptor) * 9 / 8;
 }
 
-// What an inode takes without its names: CREATE and what belongs to it, extents included.
+// The bytes of an inode without its names: CREATE and the records that belong to it, extents
+// included.
 std::uint64_t footprint_of(const Inode& inode);
 std::uint64_t footprint_of_extents(std::size_t count);
 std::uint64_t footprint_of_xattr(std::size_t name_length, std::size_t value_length);
-// What each name takes, and each name of a file but one beside that.
+// The bytes of each name; and the additional bytes of each name of a file after the first.
 std::uint64_t footprint_of_name(std::size_t length);
 std::uint64_t footprint_of_link();
 

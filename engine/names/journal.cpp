@@ -15,11 +15,11 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Bounds what one batch holds back from those who wait for its first change.
+// Bounds the delay of threads that wait for the first change of a batch.
 constexpr std::size_t kMaxBatchBytes = 1u << 20;
 constexpr std::size_t kMaxBatchChanges = 1024;
 
-// How often a batch that found no room is tried again when nothing asks for it.
+// Retry interval of a batch that found no room, when no caller asks for it.
 constexpr std::chrono::seconds kRetryInterval{1};
 
 }  // namespace
@@ -72,7 +72,7 @@ Journal::Ticket Journal::add_locked(Change change) {
   return added_;
 }
 
-// Returns when done(); throws when that will not come, or not before there is room.
+// Returns when done(); throws when that is impossible, or impossible before there is room.
 template <typename Done>
 void Journal::wait_until(std::unique_lock<std::mutex>& lock, Done done) {
   const std::uint64_t before = stalls_;
@@ -111,7 +111,7 @@ void Journal::sync() {
   std::unique_lock lock(mutex_);
   const Ticket last = added_;
   std::uint64_t round = 0;
-  // Logs that an earlier round is at are waited for, too.
+  // Also waits for logs of a pass in progress.
   if (logs_dirty_ || log_syncs_begun_ > log_syncs_done_) {
     round = log_syncs_begun_ + 1;
     log_syncs_wanted_ = std::max(log_syncs_wanted_, round);
@@ -133,7 +133,7 @@ std::uint64_t Journal::lost_changes() const {
 }
 
 void Journal::hold_deletes(bool hold) {
-  // What a compaction is to record is either held or queued.
+  // Changes that a compaction records are either held or queued.
   const Gate gate = open_gate();
   const std::lock_guard lock(mutex_);
   hold_deletes_ = hold;
@@ -148,8 +148,7 @@ void Journal::want_log_sync() {
   work_.notify_one();
 }
 
-// Returns when there is something to do; false when the journal ends. Without changes nothing wakes
-// it.
+// Returns when there is work; false when the journal ends. Without changes it is never woken.
 bool Journal::wait_for_work(std::unique_lock<std::mutex>& lock) {
   const auto urgent = [&] {
     if (stopping_) return true;
@@ -173,8 +172,8 @@ bool Journal::wait_for_work(std::unique_lock<std::mutex>& lock) {
   return !(stopping_ && queue_.empty() && stalled_.empty());
 }
 
-// One round: a compaction if one is wanted, a batch, the logs if it is time for them. A batch that
-// waits for room comes first.
+// One round: a compaction if requested, a batch, the logs if they are due. A batch that waits for
+// room comes first.
 void Journal::work() {
   bool compaction;
   bool logs;
@@ -250,7 +249,7 @@ Journal::Batch Journal::take_batch() {
   return batch;
 }
 
-// False when it found no room, and is kept for another attempt.
+// False when it found no room, and is kept for a retry.
 bool Journal::write(Batch& batch) {
   if (batch.changes.empty()) return true;
   try {
@@ -280,7 +279,7 @@ bool Journal::write(Batch& batch) {
   return true;
 }
 
-// Goes on where an attempt before stopped. What has no stage of its own can be repeated.
+// Continues where an earlier attempt stopped. Steps without a stage can be repeated.
 void Journal::write_stages(Batch& batch) {
   if (batch.stage == Stage::content) {
     flush_content(batch);
@@ -288,7 +287,7 @@ void Journal::write_stages(Batch& batch) {
   }
   if (batch.stage == Stage::records) {
     append_records(batch);
-    // They pin their mlogs.
+    // The logs pin their mlogs.
     for (Change& change : batch.changes)
       change.log_size.reset();
     batch.stage = Stage::sync;
@@ -301,8 +300,8 @@ void Journal::write_stages(Batch& batch) {
   remove_objects(batch);
 }
 
-// Whether a batch that failed can be tried again: there was no room, nothing else failed. Half of
-// its records in the log would be there twice.
+// True if a failed batch can be retried: there was no room, and nothing else failed. If half of its
+// records were in the log, they would be there twice.
 bool Journal::may_pass(const Batch& batch, const Error& error) const {
   if (error.code() != ENOSPC || batch.stage == Stage::records) return false;
   return std::ranges::all_of(pool_.classes(), [this](MediaClass media_class) {
@@ -331,8 +330,8 @@ void Journal::await_retry(std::unique_lock<std::mutex>& lock) {
   done_.wait(lock, [&] { return stalled_.empty() || stalls_ > before || !failure_.empty(); });
 }
 
-// The content of the batch's objects, and what was appended to logs before its changes were queued:
-// no change is on the media without the appends that came before it.
+// Writes the content of the batch's objects, and the log appends made before its changes were
+// queued: no change is on the media without the appends before it.
 void Journal::flush_content(const Batch& batch) {
   const bool has_records = std::ranges::any_of(
       batch.changes, [](const Change& change) { return !change.record.empty(); });
@@ -356,7 +355,7 @@ void Journal::flush_content(const Batch& batch) {
 void Journal::append_records(Batch& batch) {
   for (const Change& change : batch.changes) {
     if (change.record.empty()) continue;
-    // Its device failed, or it is deleted by a change that follows.
+    // Its device failed, or a later change deletes it.
     if (const auto& size = change.log_size; size && !size->log->are_durable(size->appends)) {
       owner_.log_size_left_out(size->inode);
       continue;
@@ -370,7 +369,7 @@ std::vector<std::byte> Journal::encode_mark() const {
   return encode({now(), BatchRecord{batch_number_, promised_inode(owner_.next_inode())}});
 }
 
-// Begins a new batch on the media: the one before it is complete.
+// Begins a new batch on the media: the previous one is complete.
 Mdc::Ticket Journal::append_mark() {
   const Mdc::Ticket ticket = mdc_.append(encode_mark());
   ++batch_number_;
@@ -399,13 +398,13 @@ void Journal::commit_objects(const Batch& batch) {
 void Journal::remove_objects(const Batch& batch) {
   std::vector<ObjectId> deletes;
   for (const Change& change : batch.changes) {
-    // An object can be missing only where the media lost it: its name is gone all the same.
+    // An object can be missing only where the media lost it: its name is removed nevertheless.
     std::ranges::copy_if(change.deletes, std::back_inserter(deletes),
                          [&](ObjectId object) { return pool_.find(object).has_value(); });
   }
   if (deletes.empty() || hold_back(deletes)) return;
-  // A mount that finds an object of the last batch missing takes the batch for incomplete: before
-  // one of those is deleted the batch must be followed by another.
+  // A mount that finds an object of the last batch missing treats the batch as incomplete: the
+  // batch must be followed by another before one of its objects is deleted.
   if (std::ranges::any_of(deletes,
                           [&](ObjectId object) { return last_commits_.contains(object); })) {
     mdc_.sync(append_mark());
@@ -413,7 +412,7 @@ void Journal::remove_objects(const Batch& batch) {
   pool_.remove(deletes);
 }
 
-// False when they are to be deleted now.
+// False when they must be deleted now.
 bool Journal::hold_back(const std::vector<ObjectId>& deletes) {
   const std::lock_guard lock(mutex_);
   if (hold_deletes_) held_.insert(held_.end(), deletes.begin(), deletes.end());

@@ -26,50 +26,51 @@
 
 namespace mpool::names {
 
-// Inode numbers promised by a BATCH record beyond the last one handed out: more than are handed out
-// until the next one.
+// A BATCH record promises this many inode numbers beyond the last one handed out. More than are
+// handed out until the next BATCH record.
 inline constexpr InodeNumber kInodeReserve = 1u << 20;
 
-// What a BATCH record says where `next` is the next inode number.
+// The limit that a BATCH record states when `next` is the next inode number.
 constexpr InodeNumber promised_inode(InodeNumber next) {
   return next > kMaxInode - kInodeReserve ? kMaxInode : next + kInodeReserve;
 }
 
-// The size of a log, as a record has it. The record is left out unless these appends are durable.
+// The size of a log as a record states it. The record is omitted unless these appends are durable.
 struct LogSize {
   InodeNumber inode = 0;
   std::shared_ptr<const Log> log;
   std::uint64_t appends = 0;
 };
 
-// Bytes that a record takes of the log at most: 8 of descriptor for each block it touches, of 512
-// with 40 of header, and its share of the mark of its batch.
+// An upper bound of the log bytes of a record: an 8-byte descriptor for each block it touches (512
+// bytes with a 40-byte header), and its share of the mark of its batch.
 constexpr std::uint64_t size_in_log(std::uint64_t record_size) {
   return record_size + record_size / 8 + 64;
 }
 
-// What a change wants room in the root MDC for. Each may fill it further than those before it.
+// The purpose of the room that a change needs in the root MDC. Each may fill it further than those
+// before it.
 enum class RoomFor : std::uint8_t {
-  names,       // the tree gets larger
-  root_names,  // the same, by root
-  content,     // of files that are in the tree already
-  release,     // the tree does not get larger, or gets smaller
+  names,       // the tree grows
+  root_names,  // the tree grows, by a change of root
+  content,     // of files that are already in the tree
+  release,     // the tree stays the same size or shrinks
 };
 
-// One user-visible change on its way to the media.
+// A user-visible change to be made durable.
 struct Change {
   std::vector<std::byte> record;                       // encoded; empty: only objects change
   std::vector<std::unique_ptr<MblockWriter>> mblocks;  // finished; committed with the change
   std::optional<ObjectRecord> mlog;                    // allocated; committed with the change
-  std::vector<ObjectId> deletes;                       // objects that lost their last name by it
-  std::unique_ptr<LogSize> log_size = nullptr;         // what the record says
+  std::vector<ObjectId> deletes;                // objects that lost their last name by the change
+  std::unique_ptr<LogSize> log_size = nullptr;  // the log size in the record
 };
 
 // The queue of changes and the thread that writes them.
 //
-// Threads: all functions may be called at the same time. Whoever changes the tree holds a Gate
-// while it changes the tree and adds the change, so that a compaction sees the tree between two
-// changes.
+// Threads: all functions may be called at the same time. A thread that changes the tree holds a
+// Gate while it changes the tree and adds the change, so that a compaction sees the tree between
+// two changes.
 class Journal {
  public:
   using Ticket = std::uint64_t;
@@ -79,81 +80,80 @@ class Journal {
     std::chrono::milliseconds interval;
     std::uint64_t first_batch = 1;  // number of the first batch it writes
     bool hold_deletes = false;      // as hold_deletes(true)
-    std::vector<ObjectId> held;     // held back from the beginning
+    std::vector<ObjectId> held;     // objects whose deletion is deferred from the beginning
   };
-  // Calls of the owner, from the journal's thread.
+  // Callbacks of the owner, on the journal's thread.
   struct Owner {
-    // The records of the whole tree. Called with the gate closed.
+    // Returns the records of the whole tree. Called with the gate closed.
     std::function<std::vector<std::vector<std::byte>>()> snapshot;
-    // These objects are committed.
+    // Reports that these objects are committed.
     std::function<void(const std::vector<ObjectRecord>&)> committed;
     // An inode number greater than all handed out.
     std::function<InodeNumber()> next_inode;
-    // Bytes that the tree takes in a compacted log, about. Must not lock.
+    // Approximate bytes of the tree in a compacted log. Must not lock.
     std::function<std::uint64_t()> footprint;
-    // Hands what was appended to logs before the call to the devices: before the records of a
-    // batch, and within an interval of want_log_sync().
+    // Hands everything appended to logs before the call to the devices. Called before the records
+    // of a batch are written, and within an interval of want_log_sync().
     std::function<void()> write_logs;
-    // Called after write_logs, and after these devices were flushed: makes what was written
-    // durable.
+    // Makes the written data durable. Called after write_logs and after these devices were flushed.
     std::function<void(std::span<Device* const> flushed)> make_logs_durable;
-    // A record of a log's size was left out.
+    // Reports that a record of a log's size was omitted.
     std::function<void(InodeNumber)> log_size_left_out;
-    // All changes up to this one are durable, their objects committed.
+    // Reports that all changes up to this one are durable and their objects committed.
     std::function<void(Journal::Ticket)> written;
   };
-  // The pool and the log outlive the journal.
+  // The pool and the log must outlive the journal.
   Journal(Pool& pool, RootLog& log, Options options, Owner owner);
-  // Writes what is queued.
+  // Writes the queued changes.
   ~Journal();
 
-  // Waits until there is room for a record of that size, compacting the MDC where that helps, and
-  // growing it. To be called before open_gate(). ENOSPC when the tree fills the MDC and it cannot
-  // grow, or while what was written waits for space (see wait()). EIO after a failure. `counted`:
-  // bytes of it that the tree's footprint has already.
+  // Blocks until there is room for a record of that size; compacts the MDC where that helps, and
+  // grows it. Must be called before open_gate(). ENOSPC when the tree fills the MDC and it cannot
+  // grow, or while a batch waits for space (see wait()). EIO after a failure. `counted`: bytes of
+  // the record that the tree's footprint already includes.
   void make_room(std::size_t record_size, RoomFor room_for, std::size_t counted = 0);
-  // There is (still) room for it, and no failure. Room stays while the caller lets nobody else add
-  // changes.
+  // True if there is (still) room for the record and no failure. The room stays as long as the
+  // caller excludes changes of other threads.
   bool has_room(std::size_t record_size, RoomFor room_for, std::size_t counted = 0) const;
-  // Bytes by which the tree could get larger with such changes, the growth of the MDC included.
+  // Bytes by which such changes can grow the tree, the growth of the MDC included.
   std::uint64_t free_for(RoomFor room_for) const;
   Gate open_gate() { return Gate(gate_); }
-  // The same without waiting; empty where somebody has it closed, or others come and go.
+  // Non-blocking; returns an empty Gate while a compaction has the gate closed, and may fail
+  // spuriously under contention.
   Gate try_open_gate() { return Gate(gate_, std::try_to_lock); }
 
-  // A log has something to make durable: it is written within the interval, and before any change
-  // that is added from now on becomes durable.
+  // Requests that the logs are made durable: within the interval, and before any change that is
+  // added from now on becomes durable.
   void want_log_sync();
 
   // Queues a change. The order of calls is the order on the media.
   Ticket add(Change change);
-  // Returns when the change is durable, its objects committed and deleted; the gate must not be
-  // held. EIO when it could not be written. ENOSPC when it, or one before it, found no room: it is
-  // tried again with the next call, and from time to time.
+  // Blocks until the change is durable and its objects are committed and deleted; the gate must not
+  // be held. EIO when it could not be written. ENOSPC when this change, or one before it, found no
+  // room: it is retried by the next call, and periodically.
   void wait(Ticket ticket);
   // The same for everything added so far.
   void wait_all();
-  // The same, and logs that want to be synced were written. A log that failed does not make it
-  // throw.
+  // As wait_all(), and waits for the logs of want_log_sync(). A failed log does not make it throw.
   void sync();
-  // The last change that is durable.
+  // The last durable change.
   Ticket written() const;
-  // After a failure: how many changes were accepted and are not durable.
+  // After a failure: the number of changes that were accepted and are not durable.
   std::uint64_t lost_changes() const;
 
-  // While deletes are held, objects that lost their names are not deleted; at the end of the hold
-  // they are. Those held at the end of the journal, or when it fails, are left to the next one, by
-  // what is on the media. The gate must not be held.
+  // While deletes are held, objects that lost their names are not deleted; the end of the hold
+  // deletes them. Objects still held when the journal ends or fails are left to the next journal,
+  // which finds them by the records on the media. The gate must not be held.
   void hold_deletes(bool hold);
 
  private:
-  // How far the writing of a batch has come.
+  // Progress of writing a batch.
   enum class Stage : std::uint8_t { content, records, sync, objects };
   struct Batch {
     std::vector<Change> changes;
     Ticket last = 0;
     Stage stage = Stage::content;
-    std::optional<Mdc::Ticket> records;  // the last one
+    std::optional<Mdc::Ticket> records;  // of the last record
   };
   void run();
   void work();
@@ -196,7 +196,7 @@ class Journal {
   const Owner owner_;
 
   FairMutex gate_;
-  // Guards what follows. Under it only facts of the MDC and of the space are asked for.
+  // Guards the following members. With it held only facts of the MDC and of the space are queried.
   mutable std::mutex mutex_;
   std::condition_variable work_;
   std::condition_variable done_;
@@ -204,31 +204,30 @@ class Journal {
   std::uint64_t queued_bytes_ = 0;
   Ticket added_ = 0;    // the last change queued
   Ticket written_ = 0;  // the last change completed
-  Ticket wanted_ = 0;   // somebody waits for it
+  Ticket wanted_ = 0;   // changes up to this one are to be written without delay
   using Moment = std::optional<std::chrono::steady_clock::time_point>;
   Moment oldest_;      // when the first change in the queue came
-  Moment logs_dirty_;  // when a log first wanted to be synced
+  Moment logs_dirty_;  // when want_log_sync() was first called
   std::uint64_t compactions_wanted_ = 0, compactions_done_ = 0;
-  // Rounds over the logs. One that had begun when it was asked for does not count.
+  // Passes over the logs. A pass that began before the request does not satisfy it.
   std::uint64_t log_syncs_wanted_ = 0, log_syncs_begun_ = 0, log_syncs_done_ = 0;
   std::uint64_t used_when_compacted_ = 0;  // bytes in use after the last compaction
-  std::uint64_t needed_ = 0;               // bytes that the next compaction is to make room for
-  std::string failure_;                    // not empty: nothing can be written any more
-  // Not empty: a batch found no room, why.
+  std::uint64_t needed_ = 0;               // bytes of room that the next compaction must provide
+  std::string failure_;                    // not empty: no further writing is possible
+  // Not empty: a batch found no room; the reason.
   std::string stalled_;
-  std::uint64_t stalls_ = 0;  // so often
-  bool retry_ = false;        // it is to be tried again
+  std::uint64_t stalls_ = 0;  // how often
+  bool retry_ = false;        // a retry is due
   bool stopping_ = false;
   bool hold_deletes_;
-  std::vector<ObjectId> held_;  // deleted as the records have it, their objects still there
+  std::vector<ObjectId> held_;  // deleted by the records, but their objects still exist
 
-  // Of the journal's thread:
+  // Used by the journal's thread only:
   std::uint64_t batch_number_;
   std::optional<Batch> stalled_batch_;
   // Objects committed since the last BATCH record: a mount checks that they exist.
   std::unordered_set<ObjectId> last_commits_;
-  // Changes that failed. Their mblocks are not given up before the end: readers may still have
-  // them.
+  // Failed changes. Their mblocks are not released before the end: readers may still use them.
   std::vector<Batch> lost_;
 
   std::thread thread_;

@@ -13,9 +13,9 @@
 namespace mpool::names {
 namespace {
 
-// In percent of the capacity, what may be filled: by the tree, and by the log with its garbage. The
-// tree's is less, so that a compaction always gains room for many changes. A release has no limit
-// of the tree.
+// The limits of filling, in percent of the capacity: for the tree, and for the log with its
+// garbage. The tree's limit is lower, so that a compaction always gains room for many changes. A
+// release has no limit for the tree.
 struct Share {
   unsigned tree;
   unsigned log;
@@ -39,9 +39,9 @@ std::uint64_t difference(std::uint64_t more, std::uint64_t less) {
   return more > less ? more - less : 0;
 }
 
-// The journal compacts ahead of need from here on, in percent of the log, when so much of it is
-// garbage, or the log is to grow; and when it is nearly full with less garbage. Not again before
-// that much was written.
+// The journal compacts ahead of need from this fill level on, in percent of the log, when this much
+// of it is garbage, or the log must grow; and when it is nearly full with less garbage. Not again
+// before that much was written.
 constexpr unsigned kDueFull = 70;
 constexpr unsigned kDueGarbage = 20;
 constexpr unsigned kDueNearlyFull = 93;
@@ -50,11 +50,11 @@ constexpr unsigned kDueWritten = 5;
 // A tree that fills more of the log than this makes it grow.
 constexpr unsigned kGrowLive = 50;
 
-// A compaction that was under way when room was asked for may have begun too early for it, and
-// other threads may take what it gained.
+// A compaction in progress when room was requested may have begun too early, and other threads may
+// take the room it gained.
 constexpr int kMaxCompactionAttempts = 32;
 
-// While a compacted log is read at mount, its records are held back only until the next BATCH.
+// When a mount reads a compacted log, its records are held back only until the next BATCH.
 constexpr std::size_t kSnapshotBatch = 4096;
 
 }  // namespace
@@ -68,7 +68,7 @@ struct Journal::Need {
       : log(size_in_log(record_size)), tree(size_in_log(record_size - counted)), room_for(room) {}
 
   std::uint64_t log;   // bytes
-  std::uint64_t tree;  // of them, those by which the tree gets larger at most
+  std::uint64_t tree;  // of them, the maximum growth of the tree
   RoomFor room_for;
 };
 
@@ -134,7 +134,7 @@ bool Journal::compaction_is_due() const {
           garbage >= percent_of(capacity, kDueLeastGarbage));
 }
 
-// The records of the tree, and of what no name in it tells of any more.
+// The records of the tree, and of the objects held for deletion, which no name in it shows.
 std::vector<std::vector<std::byte>> Journal::snapshot() {
   std::vector<std::vector<std::byte>> records = owner_.snapshot();
   const std::lock_guard lock(mutex_);
@@ -155,7 +155,7 @@ void Journal::compact_tree() {
   {
     const std::unique_lock gate(gate_);
     for (Batch batch = take_batch(); !batch.changes.empty(); batch = take_batch()) {
-      // What waits for room is in the tree, its objects are not.
+      // Changes that wait for room are in the tree, but their objects are not.
       if (!write(batch)) return;
     }
     records = snapshot();
@@ -179,7 +179,7 @@ void Journal::compact_tree() {
     ++batch_number_;
     last_commits_.clear();
   } catch (const Error& error) {
-    // The tree does not fit: the old log stays in force, and make_room() finds no room.
+    // The tree does not fit: the old log stays valid, and make_room() finds no room.
     if (error.code() != EFBIG) throw;
   }
 }

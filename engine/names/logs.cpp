@@ -12,12 +12,13 @@ namespace mpool::names {
 namespace {
 
 // Logs that stay open without handles, so that a shell that appends line by line does not read the
-// whole log for each.
+// whole log each time.
 constexpr std::size_t kMaxIdleLogs = 64;
 
 }  // namespace
 
-// The log, opened if it is not, shared: nobody empties it while the lock is held.
+// Returns the log with the lock held shared, after opening it if necessary: it cannot be emptied
+// while the lock is held.
 NamespaceImpl::LogLook NamespaceImpl::need_log(InodeNumber number, OpenState& state) {
   for (;;) {
     LogLook lock(state.log_lock);
@@ -44,7 +45,7 @@ void NamespaceImpl::open_log(InodeNumber number, OpenState& state) {
   if (!state.log->damage().empty()) report_damage(number, *state.log);
 }
 
-// Once for each log: it is opened again and again, by each look at its directory.
+// Once per log: every listing of its directory opens it again.
 void NamespaceImpl::report_damage(InodeNumber number, const Log& log) {
   {
     const std::lock_guard lock(damage_mutex_);
@@ -57,7 +58,7 @@ void NamespaceImpl::report_damage(InodeNumber number, const Log& log) {
       pool_.name(), number, log.damage(), log.readable_size());
 }
 
-// A further mlog for a log: recorded first, then committed, durable on return.
+// Adds an mlog to a log: recorded first, then committed, durable on return.
 ObjectRecord NamespaceImpl::add_mlog(InodeNumber number, std::uint64_t size) {
   MediaClass media_class;
   {
@@ -72,7 +73,7 @@ ObjectRecord NamespaceImpl::add_mlog(InodeNumber number, std::uint64_t size) {
     const Nanoseconds time = now();
     const ContentRecord content{
         number, false, {FileKind::log, size, {{.file_offset = size, .object = mlog.id}}}};
-    // The name of an open log may be gone; then only its end must be remembered.
+    // The name of an open log may be gone; then only the end of its mlogs must be recorded.
     const Record record =
         inode.on_media() ? Record{time, content} : Record{time, OrphanRecord{{mlog.id}}};
     ticket = journal_->add({.record = encode(record), .mblocks = {}, .mlog = mlog, .deletes = {}});
@@ -120,8 +121,8 @@ void NamespaceImpl::sync_log(InodeNumber number, OpenState& state) {
   check_online();
 }
 
-// The name keeps an empty log; the mlogs go as if a file had been deleted, so that a crash leaves
-// either all of the content or none.
+// The name keeps an empty log; the mlogs are deleted like those of a deleted file, so that a crash
+// leaves either all of the content or none.
 void NamespaceImpl::erase_log(InodeNumber number, OpenState& state) {
   Journal::Ticket ticket = 0;
   {
@@ -149,7 +150,7 @@ void NamespaceImpl::erase_log(InodeNumber number, OpenState& state) {
   if (options_.sync) journal_->wait(ticket);
 }
 
-// The size of a log is where its records end: it takes a look at them where nobody has it open.
+// The size of a log is the end of its records: they must be read unless the log is open.
 std::uint64_t NamespaceImpl::log_size(InodeNumber number) {
   State state;
   {
@@ -174,8 +175,8 @@ std::uint64_t NamespaceImpl::log_size(InodeNumber number) {
   return size;
 }
 
-// The last handle of a log was closed: it stays open for the next one, and the oldest that are
-// durable go. With the locks of a change.
+// The last handle of a log was closed: it stays open for the next one, and the oldest durable ones
+// are closed. Called with the locks of a change.
 void NamespaceImpl::keep_idle_log(Inode& inode) {
   record_log_size(inode);
   std::erase(idle_logs_, inode.number);
@@ -188,7 +189,7 @@ void NamespaceImpl::trim_idle_logs() {
   close_clean_logs();
 }
 
-// With the tree's lock.
+// Called with the tree's lock.
 void NamespaceImpl::close_clean_logs() {
   std::size_t left = idle_logs_.size();
   std::erase_if(idle_logs_, [&](InodeNumber number) {
@@ -203,7 +204,7 @@ void NamespaceImpl::close_clean_logs() {
   });
 }
 
-// What the tree knows of a log's size is what it is, if nothing is appended.
+// The tree's size of a log is its present size, if nothing is appended.
 bool NamespaceImpl::is_size_recorded(const Inode& inode) const {
   if (!inode.extents) return true;
   if (!inode.open || !inode.open->log) return inode.size_exact;
@@ -211,8 +212,8 @@ bool NamespaceImpl::is_size_recorded(const Inode& inode) const {
   return log.damage().empty() && log.size() == inode.size;
 }
 
-// With the locks of a change, while nobody appends. Nothing where the root MDC has no room: the
-// size is then found when the log is opened.
+// Called with the locks of a change, while no thread appends. No effect where the root MDC has no
+// room: the size is then found when the log is opened.
 void NamespaceImpl::record_log_size(Inode& inode) {
   if (!journal_ || !inode.on_media() || !inode.open->log || is_size_recorded(inode)) return;
   const std::shared_ptr<Log>& log = inode.open->log;
@@ -227,7 +228,7 @@ void NamespaceImpl::record_log_size(Inode& inode) {
                  .log_size = std::make_unique<LogSize>(inode.number, log, log->appends())});
 }
 
-// A lower bound that always holds.
+// A lower bound that is always valid.
 void NamespaceImpl::forget_log_size(InodeNumber number) {
   const TreeLock lock(tree_mutex_);
   Inode* inode = tree_.find(number);
@@ -236,7 +237,7 @@ void NamespaceImpl::forget_log_size(InodeNumber number) {
   inode->size_exact = false;
 }
 
-// At the end of a mount, of the logs that are still open.
+// At the end of a mount, for logs that are still open.
 void NamespaceImpl::record_open_log_sizes() {
   const ChangeLock lock = lock_for_change();
   std::vector<InodeNumber> open;
@@ -247,7 +248,7 @@ void NamespaceImpl::record_open_log_sizes() {
     record_log_size(tree_.get(number));
 }
 
-// The last record of a mount that ended well: which sizes of logs are not exact.
+// The last record of a cleanly ended mount: the logs whose sizes are not exact.
 void NamespaceImpl::mark_log_sizes() {
   LogSizesRecord record;
   for (const auto& [number, inode] : tree_.inodes()) {

@@ -13,7 +13,8 @@ namespace mpool::names {
 
 MdcEnd end_of(const Mdc::State& state);
 
-// What is lost since the record was written, a sentence for each MDC; `now`: MDC0..N as they are.
+// Describes the loss since the record was written, one sentence for each MDC; `now`: the present
+// ends of MDC0..N.
 std::vector<std::string> lost_since(const MdcEndsRecord& record, std::span<const MdcEnd> now);
 
 }  // namespace mpool::names

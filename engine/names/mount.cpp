@@ -20,8 +20,8 @@ std::unique_ptr<Namespace> Namespace::mount(Pool& pool, const NamespaceOptions& 
 
 namespace mpool::names {
 
-// What is wrong with the records on the media. A mount that may write ends with it, before anything
-// is written; a read-only one shows the rest.
+// Faults of the records on the media. A writing mount fails with them before anything is written; a
+// read-only one shows the rest.
 class Damage {
  public:
   Damage(const Pool& pool, bool read_only) : pool_(pool), read_only_(read_only) {}
@@ -34,9 +34,9 @@ class Damage {
     add(code, std::move(text));
     if (!read_only_) refuse();
   }
-  // All that are found are logged before refuse_if_any().
+  // All faults are logged before refuse_if_any().
   void in_file(const Tree& tree, InodeNumber inode, std::string_view detail) {
-    // Looking for the name takes long.
+    // Searching for the name takes long.
     const std::string path = count_ < kMaxMessages ? tree.path_of(inode) : std::string();
     add(ENOTRECOVERABLE, fmt::format("file '{}' (inode {}): {}", path, inode, detail));
   }
@@ -110,7 +110,8 @@ NamespaceImpl::NamespaceImpl(Pool& pool, const NamespaceOptions& options)
   load();
 }
 
-// Applies what the log has. Returns how many records of the last batch hold, nullopt: all.
+// Applies the records of the log. Returns the number of valid records of the last batch, nullopt:
+// all.
 std::optional<std::size_t> NamespaceImpl::replay_log(Replay& replay, Damage& damage) {
   MlogReader reader = mdc_->reader();
   foreign_ = belongs_to_another_client(reader);
@@ -150,7 +151,7 @@ std::optional<std::size_t> NamespaceImpl::replay_log(Replay& replay, Damage& dam
   return rolled_back ? std::optional(complete) : std::nullopt;
 }
 
-// Every object that the tree names is there, whole.
+// Checks that every object named by the tree exists completely.
 void NamespaceImpl::check_tree(Damage& damage) {
   const auto find = [this](ObjectId id) {
     auto record = pool_.find(id);
@@ -173,7 +174,8 @@ void NamespaceImpl::load() {
   const std::optional<std::size_t> kept = replay_log(replay, damage);
   check_tree(damage);
   if (replay.log_sizes()) tree_.set_exact_sizes(replay.log_sizes()->inexact);
-  // Every other record wants the root: without one the MDC is new, or a crash cut its first flush.
+  // Every other record requires the root: without one the MDC is new, or a crash cut its first
+  // flush.
   const bool fresh = tree_.find(kRootInode) == nullptr;
   if (fresh && !foreign_ && !is_unused(*mdc_, replay)) {
     damage.in_log(ENOTRECOVERABLE,
@@ -189,11 +191,11 @@ void NamespaceImpl::load() {
     mdc_->append(encode({now(), RollbackRecord{static_cast<std::uint32_t>(*kept)}}));
   }
   record_mdc_ends(kPageSize);
-  // The last batch is settled: from here on its objects may go. And no inode number that is handed
-  // out from now on will be again, whatever comes of its file.
+  // The last batch is complete: its objects may be deleted from here on. And no inode number handed
+  // out from now on is reused, whatever happens to its file.
   const std::uint64_t batch = replay.last_batch() + 1;
   mdc_->sync(mdc_->append(encode({now(), BatchRecord{batch, promised_inode(tree_.next_inode())}})));
-  // Most were deleted before: what is left is what a crash kept from it.
+  // Most were deleted before: the rest are deletions that a crash interrupted.
   std::vector<ObjectId> dead;
   for (const ObjectId object : replay.dead()) {
     if (pool_.find(object)) dead.push_back(object);
@@ -228,19 +230,19 @@ void NamespaceImpl::load() {
                      .written = [this](Journal::Ticket last) { tell_durable(last); }});
 }
 
-// `padding`: bytes by which the record is made longer, so that what is in the log before it and
-// what comes after it are on different pages. Left out where the log is nearly full.
+// `padding`: bytes by which the record is made longer, so that the log before it and after it is on
+// different pages. Omitted where the log is nearly full.
 void NamespaceImpl::record_mdc_ends(std::uint32_t padding) {
   constexpr std::uint64_t kFillPercent = 95;
   const Record record{now(), MdcEndsRecord{ends_of(pool_), padding}};
   const std::vector<std::byte> bytes = encode(record);
   if (mdc_->used() + 2 * bytes.size() > mdc_->capacity() / 100 * kFillPercent) return;
-  // What it says must not be on the media before what it tells of.
+  // The record must not be on the media before the state it describes.
   pool_.device(MediaClass::capacity).flush();
   mdc_->sync(mdc_->append(bytes));
 }
 
-// An empty tree: the root directory, owned as the pool's configuration says.
+// Creates an empty tree: the root directory, with the owner in the pool's configuration.
 void NamespaceImpl::take_possession() {
   const ConfigRecord config = pool_.config();
   const Nanoseconds time = now();
@@ -281,13 +283,13 @@ NamespaceImpl::~NamespaceImpl() {
     spdlog::error("pool {}: ending the mount: {}", pool_.name(), error.what());
   }
   journal_.reset();
-  // Where the journal failed, logs may still be written.
+  // If the journal failed, logs may still be written.
   dirty_logs_.sync();
   if (!synced) return;
   mark_log_sizes();
   try {
-    // Two, the first of them with the padding: the second one proves that what is before it was
-    // whole.
+    // Two records, the first with the padding: the second one proves that the log before it was
+    // complete.
     record_mdc_ends(kPageSize);
     record_mdc_ends(0);
   } catch (const std::exception& error) {

@@ -82,7 +82,7 @@ NamespaceImpl::ChangeLock NamespaceImpl::begin_change(std::size_t record_size, R
   for (;;) {
     journal_->make_room(record_size, room_for, counted);
     ChangeLock lock = lock_for_change();
-    // Others may have taken it meanwhile.
+    // Other threads may have taken the room meanwhile.
     if (journal_->has_room(record_size, room_for, counted)) return lock;
   }
 }
@@ -196,8 +196,8 @@ Attributes NamespaceImpl::describe(const Inode& inode) const {
   return result;
 }
 
-// Completes what describe() said, with the tree's lock held; false when the size of a log is not
-// known, or not exact.
+// Completes the result of describe(), with the tree's lock held; false when the size of a log is
+// unknown, or not exact.
 bool NamespaceImpl::set_log_size_now(const Inode& inode, Attributes& attributes) const {
   if (inode.kind != FileKind::log) return true;
   if (!inode.extents) {
@@ -205,7 +205,7 @@ bool NamespaceImpl::set_log_size_now(const Inode& inode, Attributes& attributes)
     return true;
   }
   if (!inode.open) return inode.size_exact;
-  // log_lock comes before the tree's: it must be free. The inode cannot be let go of meanwhile.
+  // log_lock comes before the tree's: it must be free. The inode cannot be dropped meanwhile.
   const LogLook log(inode.open->log_lock, std::try_to_lock);
   if (!log) return false;
   if (!inode.open->log) return inode.size_exact;
@@ -213,7 +213,7 @@ bool NamespaceImpl::set_log_size_now(const Inode& inode, Attributes& attributes)
   return true;
 }
 
-// What describe() said, with the size of a log, for which the tree's lock must not be held.
+// The result of describe(), with the size of a log; the tree's lock must not be held for that.
 Attributes NamespaceImpl::with_log_size(Attributes attributes) {
   if (attributes.kind == FileKind::log) attributes.size = log_size(attributes.inode);
   return attributes;
@@ -251,7 +251,7 @@ Attributes NamespaceImpl::lookup(InodeNumber parent, std::string_view name,
     if (reference == LookupReference::none) return found;
     InodeNumber inode = found.inode;
     ref({&inode, 1});
-    // Otherwise it is gone, and the name with it.
+    // Otherwise the inode is gone, and its name too.
     if (inode != 0) return found;
   }
 }
@@ -446,7 +446,7 @@ void NamespaceImpl::unlink(InodeNumber parent, std::string_view name) {
     finish(lock, change(record));
     return;
   }
-  // Not on the media yet: only what it shadows has to go from there.
+  // Not on the media yet: only the inode it shadows must be removed there.
   unshadow(inode, false);
   tree_.apply(record);
   finish(lock, record_attributes(tree_.get(parent)));
@@ -456,7 +456,7 @@ bool NamespaceImpl::unlink_now(InodeNumber parent, std::string_view name) {
   std::optional<ChangeLock> lock = begin_change_now(kSmallRecord, RoomFor::release);
   if (!lock) return false;
   const Inode& inode = file_to_remove(parent, name);
-  // A log writes when it ends.
+  // A log writes when it is closed.
   if (!inode.recorded || inode.kind == FileKind::log) return false;
   if (inode.extents && inode.extents->size() > kMaxExtentsAtOnce) return false;
   finish(*lock, change({now(), UnlinkRecord{parent, std::string(name)}}));
@@ -514,7 +514,7 @@ InodeNumber NamespaceImpl::try_rename(InodeNumber parent, std::string_view name,
   Inode* target = tree_.find(to.directory->find(new_name));
   if (target == nullptr) check_new_name(to, new_name);
   if (target == &inode && mode != RenameMode::no_replace)
-    return 0;  // two names of one file: nothing to do
+    return 0;  // two names of one file: no effect
   check_rename(inode, target, new_parent, mode);
   if (target != nullptr && mode == RenameMode::exchange && target->is_directory() &&
       tree_.is_below(parent, target->number)) {
@@ -534,12 +534,12 @@ InodeNumber NamespaceImpl::try_rename(InodeNumber parent, std::string_view name,
 Journal::Ticket NamespaceImpl::rename_recorded(const RenameRecord& record, Inode* target) {
   const bool replaces_pending = !record.exchange && target != nullptr && !target->recorded;
   const Journal::Ticket ticket = change({now(), record});
-  // On the media the record replaces what the pending file shadowed.
+  // On the media the record replaces the file that the pending file shadowed.
   if (replaces_pending) unshadow(*target, true);
   return ticket;
 }
 
-// The media hear of the new name when the file is recorded. Until then what the file replaces stays
+// The new name reaches the media when the file is recorded. Until then the replaced file stays
 // there.
 Journal::Ticket NamespaceImpl::rename_pending(const RenameRecord& record, Inode& inode,
                                               Inode* target) {

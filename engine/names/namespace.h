@@ -111,28 +111,28 @@ class NamespaceImpl final : public Namespace {
   bool plan_content(InodeNumber inode, OpenState& state, std::uint64_t offset, std::size_t length,
                     ByteSpan memory, ReadPlan& plan);
   // Writes everything so far to the device and records it; `last`: the file is complete. Returns
-  // when it is queued; the ticket is for Journal::wait.
+  // when the record is queued; the ticket is for Journal::wait.
   Journal::Ticket persist(InodeNumber inode, OpenState& state, bool last);
   void fsync_content(InodeNumber inode, OpenState& state);
-  // Forgets what was written, also what was made durable.
+  // Discards the written content, also the durable part.
   void discard_content(InodeNumber inode, OpenState& state);
   // As OpenFile::truncate of a write-once file.
   void truncate_content(InodeNumber inode, OpenState& state, std::uint64_t size);
-  // What close() or flush() of a file being written has to tell.
+  // Throws the pending errors of a file being written, for close() and flush().
   void check_lost(OpenState& state);
-  // The same without waiting; false where that cannot be told now.
+  // As check_lost(), but non-blocking; false where the state is unknown at the moment.
   bool check_lost_now(OpenState& state);
-  // fsync of a handle that only reads: what others did to the file is durable on return.
+  // fsync of a read-only handle: changes of the file by other handles are durable on return.
   void sync_others(InodeNumber inode, OpenState& state);
   void close_handle(InodeNumber inode, const State& state, bool writer) noexcept;
-  // False when somebody has to wait: close_handle() does that.
+  // Non-blocking; returns false if closing would block: then call close_handle().
   bool close_reader_now(InodeNumber inode, const State& state) noexcept;
   bool close_writer_now(InodeNumber inode, const State& state) noexcept;
   FileKind kind_of(InodeNumber inode);
   bool sync_always() const { return options_.sync; }
-  // What is put off finds room (Device::room_is_certain of all devices).
+  // Deferred writes will find room (Device::room_is_certain of all devices).
   bool room_is_certain() const;
-  // EIO once a device failed for writing.
+  // Throws EIO after a device failed for writing.
   void check_online() const;
 
   std::size_t read_log(InodeNumber inode, OpenState& state, std::uint64_t offset, ByteSpan into);
@@ -145,7 +145,7 @@ class NamespaceImpl final : public Namespace {
   using TreeLock = std::unique_lock<FairMutex>;
   using TreeLook = std::shared_lock<FairMutex>;
   using LogLook = std::shared_lock<FairMutex>;
-  // What every change of the tree holds: the gate first, then the tree alone.
+  // The locks of every change of the tree: first the gate, then the tree exclusively.
   struct ChangeLock {
     Journal::Gate gate;
     TreeLock tree;
@@ -155,16 +155,17 @@ class NamespaceImpl final : public Namespace {
   void check_writable() const;
   // As Journal::make_room().
   ChangeLock begin_change(std::size_t record_size, RoomFor room_for, std::size_t counted = 0);
-  // Nothing where that would have to wait, or finish() would.
+  // Non-blocking; returns nothing where this call or finish() would block.
   std::optional<ChangeLock> begin_change_now(std::size_t record_size, RoomFor room_for,
                                              std::size_t counted = 0);
-  // For what a user makes.
+  // The purpose of room for names that a user creates.
   static RoomFor room_for_names(mpool::Owner owner);
   std::uint64_t files_with_room(std::uint64_t files) const;
   ChangeLock lock_for_change();
   // Applies a record to the tree and queues it; disposes of the inode that lost its last name.
   Journal::Ticket change(const Record& record);
-  // The same for a change of the inode itself; records nothing of an inode that is on no media.
+  // The same for a change of the inode itself; records nothing for an inode that is not on the
+  // media.
   Journal::Ticket change_if_on_media(const Inode& inode, const Record& record);
   Journal::Ticket record_only(const Record& record);
   Journal::Ticket record_attributes(const Inode& inode);
@@ -174,7 +175,7 @@ class NamespaceImpl final : public Namespace {
   Attributes with_log_size(Attributes attributes);
   InodeNumber find_or_none(const Inode& directory, std::string_view name) const;  // 0: absent
   InodeNumber find_name(const Inode& directory, std::string_view name) const;
-  // What unlink() and remove_directory() take away; their errors.
+  // Find the inode that unlink() and remove_directory() remove; throw their errors.
   Inode& file_to_remove(InodeNumber parent, std::string_view name);
   Inode& directory_to_remove(InodeNumber parent, std::string_view name);
   void check_new_name(const Inode& directory, std::string_view name) const;
@@ -186,25 +187,26 @@ class NamespaceImpl final : public Namespace {
   void check_link(InodeNumber inode, InodeNumber parent, std::string_view name);
   void check_rename(const Inode& inode, const Inode* target, InodeNumber new_parent,
                     RenameMode mode);
-  // Returns an inode that has to be recorded first; 0: renamed.
+  // Returns an inode that must be recorded first; 0: renamed.
   InodeNumber try_rename(InodeNumber parent, std::string_view name, InodeNumber new_parent,
                          std::string_view new_name, RenameMode mode);
   Journal::Ticket rename_recorded(const RenameRecord& record, Inode* target);
   Journal::Ticket rename_pending(const RenameRecord& record, Inode& inode, Inode* target);
 
   // references.cpp
-  // Keeping inodes: hold() before anything may take the last name away, drop_hold() after.
+  // Keeping inodes: hold() before a step that may remove the last name, drop_hold() after it.
   State hold(Inode& inode);
   void drop_hold(InodeNumber inode);
   void dispose(Inode& inode);
-  // The inode has neither a name nor an open file: it is disposed of unless it is referred to.
+  // The inode has neither a name nor an open file: disposes of it unless it has references.
   void dispose_unless_referenced(Inode& inode);
   void drop_references(std::span<const InodeReferences> references);
   bool may_dispose_slowly(const InodeReferences& references);
-  // Disposes of the content that only references keep.
+  // Disposes of content that only references keep.
   void dispose_unnamed();
 
-  // An inode that is not recorded leaves its name: what it shadowed goes from the media, too.
+  // An inode that is not recorded leaves its name: removes the inode it shadowed from the media,
+  // too.
   Journal::Ticket unshadow(Inode& inode, bool recorded_by_caller);
 
   // mount.cpp
@@ -229,14 +231,14 @@ class NamespaceImpl final : public Namespace {
   template <typename Allocate>
   auto with_room(Allocate allocate);
   std::optional<ObjectRecord> find_object(ObjectId id);
-  // With the tree's lock: what of a committed file is in memory only, and whether it is committed
-  // and nothing is.
+  // Called with the tree's lock. The parts of a committed file that are in memory only; and whether
+  // the file is committed without such parts.
   std::vector<std::shared_ptr<DeferredWrite>> deferred_writes_of(const Inode& inode);
   bool is_on_device(const Inode& inode);
   std::unique_ptr<const ReadMap> make_read_map(const Inode& inode);
   ReadMap::Piece make_piece(const Extent& extent, const ObjectRecord& mblock) const;
-  // The map of a file that cannot change any more; null: it is none. What of the content is in
-  // memory only is written out first.
+  // The map of a file that can no longer change; null for other files. First writes out content
+  // that is in memory only.
   const ReadMap* need_read_map(InodeNumber inode, OpenState& state);
   std::size_t read_mapped(const ReadMap& map, std::uint64_t offset, ByteSpan into) const;
 
@@ -278,8 +280,7 @@ class NamespaceImpl final : public Namespace {
   void forget_log_size(InodeNumber inode);
   void mark_log_sizes();
   void record_log_times(InodeNumber inode, OpenState& state);
-  // Closes a log, and with that unpins its mlogs. The caller has log_lock, or disposes of the
-  // inode.
+  // Closes a log, which unpins its mlogs. The caller holds log_lock, or disposes of the inode.
   void drop_log(InodeNumber inode, OpenState& state);
   void trim_idle_logs();
   void close_clean_logs();
@@ -293,10 +294,11 @@ class NamespaceImpl final : public Namespace {
 
   mutable FairMutex tree_mutex_;
   Tree tree_;
-  // Without a name or an open file: kept by references alone, or about to be opened or disposed of.
+  // Inodes without a name or an open file: kept by references alone, or about to be opened or
+  // disposed of.
   std::unordered_set<InodeNumber> unnamed_;
-  std::condition_variable_any
-      commits_;                        // with tree_mutex_: a commit ended, a descriptor was closed
+  // used with tree_mutex_: a commit ended, a descriptor was closed
+  std::condition_variable_any commits_;
   std::deque<InodeNumber> idle_logs_;  // open logs without handles, oldest first
 
   std::mutex pending_mutex_;
@@ -307,7 +309,7 @@ class NamespaceImpl final : public Namespace {
   };
   std::unordered_map<ObjectId, PendingObject> pending_objects_;
 
-  // Files whose commit failed with a device.
+  // The number of files whose commit failed with a device.
   std::atomic<std::uint64_t> lost_files_ = 0;
 
   DirtyLogs dirty_logs_;
@@ -325,19 +327,20 @@ class NamespaceImpl final : public Namespace {
   std::vector<std::pair<Journal::Ticket, InodeNumber>> not_durable_;
 };
 
-// Somebody writes a write-once file, or its commit is not done. As the next, with the tree's lock.
+// True if a handle is open for writing a write-once file, or its commit is in progress. Called with
+// the tree's lock, as is the next function.
 inline bool is_being_written(const Inode& inode) {
   return inode.open && inode.open->writer;
 }
-// A write-once file whose content cannot change any more.
+// True for a write-once file whose content can no longer change.
 inline bool is_committed(const Inode& inode) {
   return inode.kind == FileKind::write_once && !is_being_written(inode);
 }
 
-// Throws what a call with `name` is refused with.
+// Throws the error that refuses a call with `name`.
 [[noreturn]] void refuse(int code, std::string_view name, std::string_view why);
 
-// The most extents of an inode that a thread which must not wait disposes of.
+// The maximum number of extents of an inode that a non-blocking thread disposes of.
 inline constexpr std::size_t kMaxExtentsAtOnce = 1024;
 
 // Bytes: room for any record without extents, of names, attributes and one short string.

@@ -10,14 +10,14 @@
 
 namespace mpool::names {
 
-// Empty when every field of the record is in its range and they fit each other; else what is
-// wrong.
+// Empty when every field of the record is in its range and the fields are consistent; otherwise the
+// fault.
 std::string fault_of(const Record& record);
 
-// The same for the name of an entry of a directory.
+// The same for the name of a directory entry.
 std::string fault_of_name(std::string_view name);
 
-// True for the mlogs of MDC0..255 and of the root MDC: no file's content.
+// True for the mlogs of MDC0..255 and of the root MDC: they are never the content of a file.
 constexpr bool is_metadata_log(ObjectId id) {
   return id.slot() == 0 || id == root_log_id(0) || id == root_log_id(1);
 }

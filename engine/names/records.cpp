@@ -72,7 +72,7 @@ class Writer {
   std::vector<std::byte>& into_;
 };
 
-// Thrown by Reader where the record ends too early or a flag is none; caught in decode().
+// Thrown by Reader where the record ends too early or a flag is invalid; caught in decode().
 struct Malformed : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
@@ -112,7 +112,7 @@ class Reader {
     if (value > 1) throw Malformed(fmt::format("a flag is {}", value));
     return value == 1;
   }
-  // A count of elements of `element_size` bytes that must still be there.
+  // A count of elements of `element_size` bytes; the record must still contain them.
   std::uint32_t count(std::size_t element_size) {
     const auto count = integer<std::uint32_t>();
     if (count > from_.size() / element_size) throw Malformed("it ends inside a list");
@@ -347,7 +347,7 @@ std::uint32_t checksum(ConstByteSpan record) {
   return crc32c(copy);
 }
 
-// Programs that do not know special files refuse the tree as one of a later version.
+// Programs without support for special files refuse the tree as one of a later version.
 std::uint8_t version_of(const Record& record) {
   const auto* create = std::get_if<CreateRecord>(&record.body);
   return create != nullptr && is_special(create->content.kind) ? kSpecialFileVersion : kVersion;

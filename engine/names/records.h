@@ -33,7 +33,7 @@ struct Content {
   bool operator==(const Content&) const = default;
 };
 
-// What the rules of its directory decided for a file.
+// The decision of the directory's rules for a file.
 enum class Choice : std::uint8_t { none = 0, mblock = 1, mlog = 2 };
 
 struct OwnerRecord {
@@ -106,7 +106,7 @@ struct LogSizesRecord {
   bool operator==(const LogSizesRecord&) const = default;
 };
 
-// Where the active log of an MDC ended.
+// The end of the active log of an MDC.
 struct MdcEnd {
   std::uint64_t generation = 0;
   std::uint32_t blocks = 0;
@@ -115,7 +115,7 @@ struct MdcEnd {
 };
 struct MdcEndsRecord {
   std::vector<MdcEnd> mdcs;   // MDC0..N
-  std::uint32_t padding = 0;  // bytes that mean nothing
+  std::uint32_t padding = 0;  // bytes without meaning
   bool operator==(const MdcEndsRecord&) const = default;
 };
 
@@ -131,18 +131,18 @@ struct Record {
 
 // EINVAL for a record that decode() would refuse (record_faults.h).
 std::vector<std::byte> encode(const Record& record);
-// The same for any record: for tests of what is refused.
+// The same without validation: for tests of refused records.
 std::vector<std::byte> encode_unchecked(const Record& record);
 
 struct DecodeFault {
-  // The record is whole but of a version or type this program does not know.
+  // The record is complete but of a version or type that this program does not know.
   bool later_version = false;
   std::string detail;
 };
-// The record is valid by itself (record_faults.h); whether it fits the tree Replay tells.
+// The record is valid by itself (record_faults.h); Replay determines whether it fits the tree.
 std::expected<Record, DecodeFault> decode(ConstByteSpan from);
 
-// True when the bytes are an OWNER record, of whatever version.
+// True when the bytes are an OWNER record of any version.
 bool is_owner_record(ConstByteSpan from);
 
 }  // namespace mpool::names

@@ -1,4 +1,4 @@
-// How long inodes live: as long as they have a name, an open file or a reference.
+// The lifetime of inodes: as long as they have a name, an open file or a reference.
 #include <algorithm>
 
 #include "engine/names/namespace.h"
@@ -34,7 +34,7 @@ void NamespaceImpl::dispose_unless_referenced(Inode& inode) {
   }
 }
 
-// Nothing can reach the inode any more: its objects go.
+// The inode is unreachable: its objects are deleted.
 void NamespaceImpl::dispose(Inode& inode) {
   std::vector<ObjectId> objects = inode.objects();
   const InodeNumber number = inode.number;
@@ -61,7 +61,7 @@ void NamespaceImpl::ref(std::span<InodeNumber> inodes) {
   }
 }
 
-// With the tree's lock: alone where an inode may have no name.
+// Called with the tree's lock; exclusively if an inode may have no name.
 void NamespaceImpl::drop_references(std::span<const InodeReferences> references) {
   for (const auto& [number, count] : references) {
     Inode* const inode = tree_.find(number);
@@ -78,7 +78,7 @@ void NamespaceImpl::unref(std::span<const InodeReferences> references) {
   drop_references(references);
 }
 
-// With the tree's lock: a log writes when it ends, many objects take long.
+// Called with the tree's lock: closing a log writes, many objects take long.
 bool NamespaceImpl::may_dispose_slowly(const InodeReferences& references) {
   const Inode* const inode = tree_.find(references.inode);
   if (inode == nullptr || inode->links > 0) return false;

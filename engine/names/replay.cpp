@@ -32,7 +32,7 @@ void Replay::attempt(std::uint64_t number, const Step& step) {
   }
 }
 
-// No inode number is used that the last BATCH had not promised.
+// An inode number must have been promised by the last BATCH.
 void Replay::check_inode(const Record& record) const {
   const auto* create = std::get_if<CreateRecord>(&record.body);
   if (create == nullptr || inode_limit_ == 0 || create->inode < inode_limit_) return;
@@ -40,7 +40,7 @@ void Replay::check_inode(const Record& record) const {
                 inode_limit_);
 }
 
-// The objects can become those of the inode.
+// The objects may be assigned to the inode.
 void Replay::check_free(const std::vector<Extent>& extents, InodeNumber inode) const {
   for (const Extent& extent : extents) {
     const ObjectId object = extent.object;
@@ -61,7 +61,7 @@ void Replay::own(const std::vector<Extent>& extents, InodeNumber inode) {
     owners_.insert_or_assign(extent.object, inode);
 }
 
-// No file has the object any more.
+// No file uses the object any more.
 void Replay::bury(ObjectId object) {
   owners_.erase(object);
   dead_.insert(object);
@@ -130,7 +130,7 @@ void Replay::apply(const Record& record) {
   bury_unnamed(unnamed);
 }
 
-// A record that never happened: what there is of its objects goes.
+// A record that did not take effect: its existing objects are deleted.
 void Replay::give_up(const Record& record) {
   for (const Extent& extent : new_extents(record)) {
     const auto owner = owners_.find(extent.object);
@@ -181,11 +181,11 @@ void Replay::take(Record record) {
   if (const auto* mark = std::get_if<BatchRecord>(&record.body)) {
     begin_batch(*mark);
   } else if (auto* ends = std::get_if<MdcEndsRecord>(&record.body)) {
-    // It is written when the last batch is complete.
+    // It is written only when the last batch is complete.
     settle(batch_.size());
     mdc_ends_ = std::move(*ends);
   } else if (auto* sizes = std::get_if<LogSizesRecord>(&record.body)) {
-    // As the one before.
+    // As the previous case.
     settle(batch_.size());
     log_sizes_ = std::move(*sizes);
   } else if (const auto* rollback = std::get_if<RollbackRecord>(&record.body)) {
@@ -224,7 +224,8 @@ std::vector<ObjectId> Replay::objects_after(std::size_t keep) const {
 }
 
 bool belongs_to_another_client(MlogReader& reader) {
-  constexpr unsigned kEnough = 64;  // records: an error in all of ours among them is no accident
+  // records: damage of a log of mpoolfs does not make all of them invalid
+  constexpr unsigned kEnough = 64;
   std::vector<std::byte> bytes;
   bool other = reader.next(bytes) && !is_owner_record(bytes);
   for (unsigned i = 0; other && i < kEnough && reader.next(bytes); ++i)

@@ -22,12 +22,12 @@ namespace mpool::names {
 const std::vector<Extent>& new_extents(const Record& record);
 
 // Applies records to a tree batch by batch. Every reference of a record is checked before the
-// record is applied: an object belongs to one file, once it lost its name it never gets one again,
-// and numbers only grow. Not thread-safe.
+// record is applied: an object belongs to one file, an object that lost its name never gets one
+// again, and numbers only grow. Not thread-safe.
 class Replay {
  public:
-  // Told of a record that does not fit those before it: its number in the log (from 0) and why.
-  // Throws, or returns: then the record is passed over.
+  // Called with a record that does not fit those before it: its number in the log (from 0) and the
+  // reason. Throws, or returns: then the record is skipped.
   using Misfit = std::function<void(std::uint64_t number, const Error& why)>;
 
   // `tree` is empty and must outlive it.
@@ -35,25 +35,26 @@ class Replay {
 
   // The next record of the log.
   void take(Record record);
-  // The next record of the log is not to be had.
+  // The next record of the log cannot be read.
   void skip() { ++taken_; }
   std::uint64_t taken() const { return taken_; }
 
-  // After the last record: those of the last batch, which perhaps did not happen.
+  // After the last record: the number of records of the last batch, which may be incomplete.
   std::size_t pending() const { return batch_.size(); }
-  // How many of them did: those before the first that names an object that does not exist.
+  // The number of them that took effect: those before the first that names an object that does not
+  // exist.
   std::size_t complete_records(const std::function<bool(ObjectId)>& exists) const;
-  // The objects that those from number `keep` on name.
+  // The objects named by the records from number `keep` on.
   std::vector<ObjectId> objects_after(std::size_t keep) const;
-  // Applies the first `keep` of them and gives up the others.
+  // Applies the first `keep` of them and drops the rest.
   void settle(std::size_t keep);
 
   std::uint64_t last_batch() const { return last_batch_; }
-  // The last record of where the MDCs ended.
+  // The last record of the ends of the MDCs.
   const std::optional<MdcEndsRecord>& mdc_ends() const { return mdc_ends_; }
-  // Set where the last mount ended well.
+  // Set if the last mount ended cleanly.
   const std::optional<LogSizesRecord>& log_sizes() const { return log_sizes_; }
-  // Objects whose names are gone, deleted or not; none of them is that of a file in the tree.
+  // Objects whose names are gone, deleted or not; none of them belongs to a file in the tree.
   const std::unordered_set<ObjectId>& dead() const { return dead_; }
 
  private:
@@ -73,7 +74,7 @@ class Replay {
   void bury(ObjectId object);
   void bury_unnamed(InodeNumber inode);
   void give_up(const Record& record);
-  // Runs a step for record `number`; what does not fit goes to misfit_.
+  // Runs a step for record `number`; a record that does not fit goes to misfit_.
   template <typename Step>
   void attempt(std::uint64_t number, const Step& step);
 
@@ -89,19 +90,19 @@ class Replay {
   std::unordered_set<ObjectId> dead_;
 };
 
-// True when the first record shows another client's log: it is no OWNER, and none of those that
-// follow is one of ours. `reader` starts over.
+// True when the first record shows another client's log: it is not an OWNER, and no later record is
+// one of mpoolfs. Rewinds `reader`.
 bool belongs_to_another_client(MlogReader& reader);
 
-// What is known of an object that a file names. Without a record: it may exist, and nothing more
-// is known (its MDC cannot be read).
+// The known state of an object that a file names. Without a record: it may exist, but its MDC
+// cannot be read.
 struct KnownObject {
   bool may_exist = false;
   std::optional<ObjectRecord> record;
 };
 
-// Calls `fault` with what is wrong with the objects of an inode: missing, or shorter than the file
-// says.
+// Calls `fault` for each fault of the objects of an inode: missing, or shorter than the file
+// requires.
 void check_objects(const Inode& inode, const std::function<KnownObject(ObjectId)>& find,
                    const std::function<void(const std::string&)>& fault);
 

@@ -12,12 +12,12 @@
 namespace mpool::names {
 namespace {
 
-// After a compaction live records fill no more than this part of a log that could grow: so a byte
-// of them is written again only when at least as many were appended.
+// After a compaction live records fill at most this part of a log that could grow: so a byte of
+// them is written again only after at least as many bytes were appended.
 constexpr std::uint64_t kLiveDivisor = 2;
-// Growth by less than this part of the capacity is not worth the compaction.
+// Growth by less than this part of the capacity does not pay for the compaction.
 constexpr std::uint64_t kLeastGrowthDivisor = 8;
-// How long growth waits for space that is being discarded.
+// Maximum wait of growth for space that is being discarded.
 constexpr std::chrono::seconds kDiscardWait{2};
 
 }  // namespace
@@ -32,7 +32,7 @@ std::uint64_t RootLog::free_bytes() const {
   return zones * pool_.zone_size(MediaClass::capacity);
 }
 
-// The capacity below which growth is not tried.
+// The capacity below which growth is not attempted.
 std::uint64_t RootLog::least_growth() const {
   const std::uint64_t capacity = this->capacity();
   return capacity + std::max(pool_.zone_size(MediaClass::capacity), capacity / kLeastGrowthDivisor);
@@ -51,7 +51,7 @@ void RootLog::note_refused() {
 }
 
 std::uint64_t RootLog::possible_capacity() const {
-  // The old logs are given back only when the new ones are there.
+  // The old logs are freed only after the new ones exist.
   return can_grow() ? free_bytes() / 2 : capacity();
 }
 

@@ -1,4 +1,4 @@
-// What statfs(2) and the status tell of room: of the content's class and of the root MDC.
+// The room shown by statfs(2) and the status: of the content's class and of the root MDC.
 #include <algorithm>
 
 #include "engine/names/namespace.h"
@@ -6,7 +6,7 @@
 namespace mpool::names {
 namespace {
 
-// Bytes that a small file takes in the root MDC.
+// Bytes of a small file in the root MDC.
 constexpr std::uint64_t kLeastFileFootprint = 160;
 
 }  // namespace
@@ -30,11 +30,12 @@ SpaceFacts NamespaceImpl::space(InodeNumber number) {
           .available_files = std::min(free, files_with_room(files))};
 }
 
-// How many more of those that the tree has on average users can make, as far as the root MDC goes.
+// The number of further files of the present average size that users can create, limited by the
+// root MDC.
 std::uint64_t NamespaceImpl::files_with_room(std::uint64_t files) const {
   if (!journal_ || files == 0) return 0;
   const std::uint64_t room = journal_->free_for(RoomFor::names);
-  // Less than that makes no file.
+  // Too little for any file.
   if (room < size_in_log(kSmallRecord)) return 0;
   return room / std::max(tree_.footprint() / files, kLeastFileFootprint);
 }

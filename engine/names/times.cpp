@@ -9,8 +9,8 @@ namespace mpool::names {
 namespace {
 
 constexpr std::int64_t kSecond = 1'000'000'000;  // nanoseconds
-// Values up to this many seconds before and after 1970 are nanoseconds. Those beyond, which leave
-// as much again of the 64 bits as 11 years have nanoseconds, go on in steps of a second.
+// Values up to this many seconds before and after 1970 are nanoseconds. Values beyond continue in
+// steps of a second: kCoarseSeconds fit in the rest of the 64 bits.
 constexpr std::int64_t kFineSeconds = 9'145'000'000;
 constexpr std::int64_t kFine = kFineSeconds * kSecond;
 constexpr std::int64_t kCoarseSeconds = std::numeric_limits<std::int64_t>::max() - kFine;

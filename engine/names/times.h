@@ -7,8 +7,8 @@
 
 namespace mpool::names {
 
-// Any time to the nearest one that a record can keep, never wrapped: to the nanosecond from 1680 to
-// 2259, before and after that to the second, over more than 10^10 years. Keeps the order of times.
+// Converts to the nearest time that a record can store, without wrapping: to the nanosecond from
+// 1680 to 2259, before and after that to the second, over more than 10^10 years. Monotonic.
 Nanoseconds to_nanoseconds(const std::timespec& time);
 // The inverse, for any value.
 std::timespec to_timespec(Nanoseconds time);

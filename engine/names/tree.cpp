@@ -29,14 +29,14 @@ void check_pieces(const ContentRecord& record, const std::vector<Extent>& extent
   if (end > record.content.size) misfit("CONTENT", record.inode, "would have bytes past its end");
 }
 
-// What lies behind the end of the file goes.
+// Removes the extents behind the end of the file.
 void cut(std::vector<Extent>& extents, std::uint64_t size) {
   std::erase_if(extents, [&](const Extent& extent) { return extent.file_offset >= size; });
   for (Extent& extent : extents)
     extent.length = std::min(extent.length, size - extent.file_offset);
 }
 
-// The extents that the record gives an inode.
+// The extents of an inode after the record.
 std::vector<Extent> extents_after(const Inode& inode, const ContentRecord& record) {
   std::vector<Extent> extents;
   if (!record.replace && inode.extents) {
@@ -223,7 +223,7 @@ InodeNumber Tree::apply_body(const CreateRecord& record, Nanoseconds when) {
     if (old != nullptr && old->is_directory()) {
       misfit("CREATE", record.inode, "would replace a directory");
     }
-    // Only a file takes a name over when it is recorded.
+    // Only a file replaces an existing name when it is recorded.
     if (old != nullptr && !is_regular(record.content.kind)) {
       misfit("CREATE", record.inode, "has a name in its way");
     }
@@ -257,7 +257,7 @@ InodeNumber Tree::apply_body(const ContentRecord& record, Nanoseconds when) {
     misfit("CONTENT", record.inode, "would be no regular file any more");
   }
   if (inode.kind == FileKind::log && !record.replace && record.content.extents.empty()) {
-    // Only its size was found: that is no change of it.
+    // Only its size was found: that is no modification.
     inode.size = record.content.size;
     return 0;
   }

@@ -110,7 +110,8 @@ std::string NamespaceImpl::get_xattr(InodeNumber number, std::string_view name) 
 std::vector<std::string> NamespaceImpl::list_xattrs(InodeNumber number) {
   const TreeLook lock(tree_mutex_);
   const Inode& inode = tree_.get(number);
-  // Facts about files are found by name but not listed, so that copies do not try to set them.
+  // Facts about files can be read by name but are not listed, so that copies do not try to set
+  // them.
   std::vector<std::string> names;
   if (inode.is_directory() && inode.media_class != MediaClass::capacity) {
     names.emplace_back(kClassXattr);
@@ -126,7 +127,7 @@ Journal::Ticket NamespaceImpl::change_xattr(Inode& inode, XattrRecord record) {
   return change_if_on_media(inode, {now(), std::move(record)});
 }
 
-// An inode that has more, from a time without this limit, may replace values by shorter ones.
+// An inode that exceeds the limit, from before it existed, may replace values by shorter ones.
 void NamespaceImpl::check_xattr_room(const Inode& inode, std::string_view name,
                                      std::size_t value_size) {
   std::size_t before = 0;

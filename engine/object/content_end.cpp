@@ -1,4 +1,4 @@
-// Sealing, truncating and discarding what was written.
+// Sealing, truncating and discarding written content.
 #include <cassert>
 #include <cerrno>
 #include <cstring>
@@ -20,7 +20,8 @@ void ContentWriter::Impl::drain(Lock& lock) {
   });
 }
 
-// What is not on the device is the end of the file, small, and whole pages but for its last byte.
+// True if the part not on the device is the end of the file, small, and whole pages except for its
+// last byte.
 bool ContentWriter::Impl::is_deferrable() const {
   const auto run = held_.only_dirty_run();
   return run && run->end - run->begin <= kDeferSize &&
@@ -43,8 +44,8 @@ void ContentWriter::Impl::defer_end(Lock& lock) {
   held_.mark_clean(run);
 }
 
-// False, and nothing done, unless all that was written is in memory, or nothing was, and seal() has
-// no I/O to do after it.
+// Returns false and does nothing unless all written content is in memory, or none was written, and
+// seal() has no I/O to do after it.
 bool ContentWriter::Impl::defer_all_now() {
   if (!held_.has_dirty()) return windows_.empty() && fresh_.empty();
   if (!is_deferrable() || windows_.size() != 1) return false;
@@ -64,7 +65,7 @@ ContentWriter::Sealed ContentWriter::Impl::seal(Lock& lock, bool last) {
     soft_.clear();
     account();
     if (auto unused = take_unused_windows(last); !unused.empty()) {
-      const Unlocked unlocked(lock);  // giving up mblocks may wait for locks of the pool
+      const Unlocked unlocked(lock);  // releasing mblocks may block on locks of the pool
       unused.clear();
     }
     Sealed sealed;
@@ -94,7 +95,7 @@ ContentWriter::Sealed ContentWriter::Impl::seal(Lock& lock, bool last) {
   });
 }
 
-// Where no other mblock has, or may later have, a part of the window, its gaps are part of the one
+// If no other mblock has, or may later have, a part of the window, its gaps are part of the one
 // extent.
 void ContentWriter::Impl::add_extents(const Windows::value_type& window, bool last,
                                       std::vector<Extent>& extents) const {
@@ -177,7 +178,7 @@ void ContentWriter::Impl::discard(Lock& lock) {
   failure_ = nullptr;
   next_zone_.reset();
   auto windows = std::exchange(windows_, {});
-  const Unlocked unlocked(lock);  // giving up the mblocks may wait for locks of the pool
+  const Unlocked unlocked(lock);  // releasing mblocks may block on locks of the pool
   windows.clear();
 }
 

@@ -1,4 +1,4 @@
-// Pages of a file being written that are in memory.
+// The pages in memory of a file being written.
 #include <utility>
 
 #include "engine/object/content_writer_impl.h"
@@ -15,12 +15,12 @@ bool ContentWriter::Impl::needs_read_back(Range range) const {
   return needs_read_back(page_of(range.begin)) || needs_read_back(page_of(range.end - 1));
 }
 
-// A file that is written from its beginning on goes on.
+// A file that is written sequentially from its beginning will continue.
 bool ContentWriter::Impl::wants_whole_piece(std::uint64_t offset) const {
   return offset == last_end_ && offset >= HeldPages::kPieceSize / 2;
 }
 
-// There is room, and no page has to be read back.
+// Precondition: there is room, and no page must be read back.
 void ContentWriter::Impl::hold(std::uint64_t offset, ConstByteSpan data) {
   held_.put(offset, data);
   note_written(offset, data.size());
@@ -31,7 +31,8 @@ void ContentWriter::Impl::hold(std::uint64_t offset, ConstByteSpan data) {
   entered_ = true;
 }
 
-// Room in held_ for the range, whose pages are busy or which comes alone. The lock may be released.
+// Makes room in held_ for the range. Its pages are busy, or access is exclusive. The lock may be
+// released.
 void ContentWriter::Impl::make_room(Lock& lock, Range range) {
   bool relieved = false;
   for (;;) {
@@ -41,7 +42,7 @@ void ContentWriter::Impl::make_room(Lock& lock, Range range) {
     if (held_.bytes() + growth > memory_.max_per_file() && evict_oldest(lock, range)) continue;
     if (take_room(range, whole)) return;
     if (relieved) {
-      // Everything is in use: this write is not to wait for other files.
+      // All memory is in use: this write must not wait for other files.
       held_.make_room(range, whole);
       return account();
     }
@@ -51,7 +52,7 @@ void ContentWriter::Impl::make_room(Lock& lock, Range range) {
   }
 }
 
-// A page that is busy, or of a file that is alone, and for which there is room.
+// Precondition: the page is busy, or access is exclusive; there is room for it.
 void ContentWriter::Impl::read_back(Lock& lock, std::uint64_t page) {
   const auto& [base, window] = window_of(lock, page);
   AlignedBuffer content(kPageSize);
@@ -62,14 +63,14 @@ void ContentWriter::Impl::read_back(Lock& lock, std::uint64_t page) {
   held_.load(page, content.span());
 }
 
-// The piece is idle and has nothing of `needed`. The first piece stays: programs patch the
+// True if the piece is idle and outside `needed`. The first piece stays: programs patch the
 // beginning.
 bool ContentWriter::Impl::can_leave(Range piece, Range needed) const {
   const bool is_needed = piece.begin < needed.end && needed.begin < piece.end;
   return piece.begin != 0 && !is_needed && !is_busy(piece);
 }
 
-// Writes out and forgets the oldest piece that can leave.
+// Writes out and drops the oldest piece that can leave.
 bool ContentWriter::Impl::evict_oldest(Lock& lock, Range needed) {
   const auto oldest = held_.oldest([&](Range piece) { return can_leave(piece, needed); });
   if (!oldest) return false;
@@ -79,7 +80,7 @@ bool ContentWriter::Impl::evict_oldest(Lock& lock, Range needed) {
   return true;
 }
 
-// Dirty pages of the range become clean. They are busy, or the file is alone.
+// Writes the dirty pages of the range; they become clean. They are busy, or access is exclusive.
 void ContentWriter::Impl::write_out(Lock& lock, Range pages) {
   while (const auto run = held_.next_dirty(pages.begin, pages.end)) {
     write_pages(lock, run->begin, held_.span(*run));

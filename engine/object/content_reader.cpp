@@ -28,7 +28,7 @@ std::size_t ContentWriter::Impl::read(std::uint64_t offset, ByteSpan into) {
   return into.size();
 }
 
-// Copies what is in memory.
+// Copies the content in memory.
 void ContentWriter::Impl::collect_fresh(std::uint64_t offset, ByteSpan into,
                                         std::vector<DeviceRead>& reads) {
   fresh_.for_each_range(offset, offset + into.size(), [&](std::uint64_t begin, std::uint64_t end) {
@@ -56,7 +56,7 @@ void ContentWriter::Impl::collect_unheld(std::uint64_t offset, ByteSpan into,
     const std::uint64_t position = window == nullptr ? 0 : offset - window->first;
     const std::size_t length =
         window == nullptr ? 0 : std::min<std::uint64_t>(into.size(), window->second.limit - offset);
-    // A zone shows what it held before where nothing was written to it.
+    // An unwritten part of a zone shows its earlier content.
     if (window == nullptr || !window->second.writer->has(position, length)) {
       raise(EIO, "file", "{} bytes at {} of what was written are nowhere", into.size(), offset);
     }

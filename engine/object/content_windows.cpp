@@ -1,4 +1,4 @@
-// The mblocks that a file being written goes to.
+// The mblocks of a file being written.
 #include <utility>
 #include <vector>
 
@@ -7,8 +7,8 @@
 namespace mpool {
 namespace {
 
-// After a seal, so many bytes before the first page written get room in its mblock too: neighbours
-// that are written a little later, by other threads, need none of their own then.
+// After a seal, this many bytes before the first written page get room in its mblock, too:
+// neighbouring pages written a little later, by other threads, then need no mblock of their own.
 constexpr std::uint64_t kLead = 4u << 20;
 
 }  // namespace
@@ -63,7 +63,7 @@ void ContentWriter::Impl::set_aside(std::uint64_t offset, std::uint64_t length) 
       unused.push_back(std::move(window->second.writer));
       windows_.erase(window);
     }
-    const Unlocked unlocked(lock);  // giving up mblocks may wait for locks of the pool
+    const Unlocked unlocked(lock);  // releasing mblocks may block on locks of the pool
     unused.clear();
     throw;
   }
@@ -105,14 +105,14 @@ ContentWriter::Impl::Windows::value_type& ContentWriter::Impl::open_window(Lock&
   return *it;
 }
 
-// Where a new window for `page`, which is in none, begins.
+// The start of a new window for `page`, which is in none.
 std::uint64_t ContentWriter::Impl::base_for(std::uint64_t page) const {
   std::uint64_t base = page - page % zone_size_;
   const auto next = windows_.upper_bound(page);
   if (next != windows_.begin()) base = std::max(base, std::prev(next)->second.limit);
   if (!sealed_.overlaps(base, base + zone_size_)) return base;
   if (page - base > kLead) base = page - kLead;
-  // What is sealed solidly will not be written again.
+  // A range that is sealed without gaps is not written again.
   std::uint64_t unsealed = base;
   sealed_.for_each_range(base, page, [&](std::uint64_t begin, std::uint64_t end) {
     if (begin == unsealed) unsealed = end;
@@ -120,7 +120,7 @@ std::uint64_t ContentWriter::Impl::base_for(std::uint64_t page) const {
   return std::max(base, page_of(unsealed));
 }
 
-// The window of a page if it can be written to without waiting, or null.
+// The window of a page if it can be written to without blocking, or null.
 ContentWriter::Impl::Windows::value_type* ContentWriter::Impl::open_window_at(std::uint64_t page) {
   auto it = windows_.upper_bound(page);
   if (it == windows_.begin() || page >= (--it)->second.limit) return nullptr;
@@ -137,13 +137,13 @@ bool ContentWriter::Impl::windows_open(std::uint64_t offset, std::size_t length)
   return true;
 }
 
-// Something was written to it, or is about to be.
+// True if it was written to, or is about to be.
 bool ContentWriter::Impl::is_used(const Windows::value_type& window) const {
   return fresh_.overlaps(window.first, window.second.limit) ||
          busy_.overlaps(window.first, window.second.limit);
 }
 
-// What was reserved and not written.
+// Reserved windows that were not written.
 std::vector<std::unique_ptr<MblockWriter>> ContentWriter::Impl::take_unused_windows(bool last) {
   std::vector<std::unique_ptr<MblockWriter>> unused;
   for (auto window = windows_.begin(); window != windows_.end();) {

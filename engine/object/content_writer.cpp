@@ -9,12 +9,12 @@
 namespace mpool {
 namespace {
 
-// Page-aligned writes of at least so many bytes are not held.
+// Page-aligned writes of at least this size are not held.
 constexpr std::size_t kDirectSize = 128u << 10;
 
 }  // namespace
 
-// What a write is refused for without looking at what was written.
+// Checks of a write that do not depend on written content.
 void ContentWriter::Impl::check_range(std::uint64_t offset, std::size_t length) const {
   check_failure();
   if (ended_) raise(EALREADY, "file", "write after its content was sealed");
@@ -43,13 +43,13 @@ void ContentWriter::Impl::note_written(std::uint64_t offset, std::size_t length)
   last_end_ = offset + length;
 }
 
-// More may follow: the write begins where the last one or all others end.
+// More writes may follow: the write begins at the end of the last one, or at the end of the file.
 bool ContentWriter::Impl::is_sequential(std::uint64_t offset) const {
   return offset == last_end_ || offset == std::max(fresh_.end(), sealed_.end());
 }
 
-// Whether the whole pages of what is at hand go straight to the device. Single pages that come in
-// no order do when there is no room for them: they need not wait for each other.
+// True if the whole pages of this write go straight to the device. Single pages out of order do if
+// there is no memory for them: they can be written in parallel.
 bool ContentWriter::Impl::is_direct(std::uint64_t offset, std::size_t length,
                                     bool sequential) const {
   if (!is_aligned(offset, kPageSize)) return false;
@@ -80,8 +80,8 @@ void ContentWriter::Impl::write(std::uint64_t offset, ConstByteSpan data) {
   const Busy busy(*this, pages);
   const bool sequential = is_sequential(offset);
   guarded([&] {
-    // Bytes that are only held have their place already: a pool that is full is told to the
-    // writer, not to the commit.
+    // Bytes that are only held have their place already: a full pool fails the write, not the
+    // commit.
     open_windows(lock, offset, data.size());
     while (!data.empty()) {
       const std::size_t length = put(lock, offset, data, sequential);
@@ -91,8 +91,8 @@ void ContentWriter::Impl::write(std::uint64_t offset, ConstByteSpan data) {
   });
 }
 
-// Takes the first bytes of `data`, as many as go the same way; returns how many. Their pages are
-// busy.
+// Takes the first bytes of `data`, as many as have the same destination; returns their number.
+// Their pages are busy.
 std::size_t ContentWriter::Impl::put(Lock& lock, std::uint64_t offset, ConstByteSpan data,
                                      bool sequential) {
   if (is_direct(offset, data.size(), sequential)) {

@@ -27,22 +27,21 @@ inline std::uint64_t page_of(std::uint64_t offset) {
   return round_down(offset, kPageSize);
 }
 
-// Every byte of the file that was written is in one of three places:
-// - held_: pages in memory. Small writes go there; whole pieces leave for the device when the file
-//   has more than memory_ allows it (the oldest first, but for the first one), and when memory is
-//   short;
-// - an mblock of windows_: large aligned writes go there at once. A page of which only a part was
-//   written is written out with zeros for the rest, and read back into held_ for further bytes;
+// Every written byte of the file is in one of three places:
+// - held_: pages in memory. Small writes go there. Whole pieces leave for the device when the file
+//   exceeds its share of memory_ (oldest first, except the first piece), and when memory is short;
+// - an mblock of windows_: large aligned writes go there at once. A partly written page is written
+//   out with zeros for the rest, and read back into held_ for further bytes;
 // - sealed_places_: mblocks of earlier seals.
 //
 // mutex_ guards everything; it is released during I/O and allocation (Unlocked). Meanwhile
-// - users_ counts the reads, writes and write-outs under way; drain, seal, truncate and discard
-//   (Exclusive) wait until there are none and hold off new ones;
-// - the pages of busy_ belong to one thread or transfer: all others wait until they are free. A
+// - users_ counts the reads, writes and write-outs in progress; drain, seal, truncate and discard
+//   (Exclusive) block until it is 0 and block new ones;
+// - the pages of busy_ belong to one thread or transfer: other threads block until they are free. A
 //   byte is entered in fresh_ when it is in its place, or its page is busy;
 // - a window without a writer is being allocated.
-// A thread with busy pages waits for nothing but I/O, an allocation and memory; a relief of memory
-// passes over busy pieces. So no two threads wait for each other.
+// A thread that marked a page busy blocks only on I/O, an allocation and memory; a relief of memory
+// skips busy pieces. So no two threads wait for each other (no deadlock).
 struct ContentWriter::Impl final : WriteMemory::Holder,
                                    std::enable_shared_from_this<ContentWriter::Impl> {
   using Lock = std::unique_lock<std::mutex>;
@@ -52,7 +51,7 @@ struct ContentWriter::Impl final : WriteMemory::Holder,
       : zone_size_(zone_size), allocate_(std::move(allocate)), memory_(memory) {}
   ~Impl() override { memory_.give(accounted_); }
 
-  // Where the pages of [base, limit) of the file go: to byte (page - base) of the mblock.
+  // The destination of the pages of [base, limit) of the file: byte (page - base) of the mblock.
   struct Window {
     std::uint64_t limit = 0;
     std::unique_ptr<MblockWriter> writer;
@@ -60,7 +59,7 @@ struct ContentWriter::Impl final : WriteMemory::Holder,
   };
   using Windows = std::map<std::uint64_t, Window>;  // base -> window; disjoint
 
-  // Where sealed bytes lie.
+  // The location of sealed bytes.
   struct Place {
     std::uint64_t length = 0;
     Device* device = nullptr;
@@ -68,7 +67,7 @@ struct ContentWriter::Impl final : WriteMemory::Holder,
     std::shared_ptr<DeferredWrite> deferred;
   };
 
-  // Releases the lock while it lives.
+  // Releases the lock during its lifetime.
   class Unlocked {
    public:
     explicit Unlocked(Lock& lock) : lock_(lock) { lock_.unlock(); }
@@ -80,7 +79,7 @@ struct ContentWriter::Impl final : WriteMemory::Holder,
     Lock& lock_;
   };
 
-  // Counts a read or write under way. The lock is held at both ends.
+  // Counts a read or write in progress. The lock is held at both ends.
   class User {
    public:
     explicit User(Impl& impl) : impl_(impl) { ++impl_.users_; }
@@ -94,7 +93,7 @@ struct ContentWriter::Impl final : WriteMemory::Holder,
     Impl& impl_;
   };
 
-  // Pages that were not busy are. The lock is held at both ends.
+  // Marks pages busy; they must not be busy before. The lock is held at both ends.
   class Busy {
    public:
     Busy(Impl& impl, Range pages) : impl_(impl), pages_(pages) {
@@ -109,7 +108,8 @@ struct ContentWriter::Impl final : WriteMemory::Holder,
     const Range pages_;
   };
 
-  // Alone: no read or write under way, none begins. The lock is held at both ends.
+  // Exclusive access: no read or write is in progress, and none begins. The lock is held at both
+  // ends.
   class Exclusive {
    public:
     Exclusive(Impl& impl, Lock& lock) : impl_(impl) {
@@ -138,7 +138,7 @@ struct ContentWriter::Impl final : WriteMemory::Holder,
   }
   void wait_until_idle(Lock& lock, Range pages);
 
-  // Runs `body`; its failure is kept.
+  // Runs `body`; its failure becomes sticky.
   template <typename Body>
   auto guarded(Body&& body) {
     check_failure();
@@ -235,24 +235,25 @@ struct ContentWriter::Impl final : WriteMemory::Holder,
   WriteMemory& memory_;
 
   std::mutex mutex_;
-  std::condition_variable changed_;  // users_, exclusive_, failure_, busy_, a window
+  // signals changes of users_, exclusive_, failure_, busy_, a window
+  std::condition_variable changed_;
   std::size_t users_ = 0;
-  std::size_t waiting_ = 0;  // threads that wait for busy pages
+  std::size_t waiting_ = 0;  // threads blocked on busy pages
   bool exclusive_ = false;
-  bool ended_ = false;  // seal(true) was there
+  bool ended_ = false;  // seal(true) was called
   std::exception_ptr failure_;
 
   RangeSet busy_;    // pages
   RangeSet fresh_;   // bytes written since the last seal
-  RangeSet soft_;    // of them, those that never left the memory: they can be overwritten
+  RangeSet soft_;    // of them, bytes that never left the memory: they can be overwritten
   RangeSet sealed_;  // bytes of earlier seals
-  RangeSet cut_;     // bytes that were cut off when they were on the device
+  RangeSet cut_;     // cut-off bytes that were on the device
   std::uint64_t declared_length_ = 0;
-  std::uint64_t last_end_ = 0;  // where the last write ended
+  std::uint64_t last_end_ = 0;  // end of the last write
 
   HeldPages held_;
-  std::size_t accounted_ = 0;  // bytes of memory_ that were taken for held_
-  bool entered_ = false;       // in memory_
+  std::size_t accounted_ = 0;  // bytes of memory_ taken for held_
+  bool entered_ = false;       // registered with memory_
 
   Windows windows_;
   std::optional<std::uint64_t> next_zone_;        // after the last mblock

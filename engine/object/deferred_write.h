@@ -12,31 +12,32 @@
 
 namespace mpool {
 
-// Whole pages in memory that go to a device when somebody needs them there: who writes small files
-// does not wait for the device, and who makes many of them durable writes them together.
+// Whole pages in memory, written to a device when they are needed there. A thread that writes small
+// files does not block on the device; a thread that makes many of them durable writes them
+// together.
 //
 // Threads: all functions may be called at the same time.
 class DeferredWrite {
  public:
-  // The most bytes that are deferred at a time, of all files; and how many call for being written.
+  // The maximum number of deferred bytes, of all files; and the number that requests writing.
   static constexpr std::size_t kMaxBytes = 16u << 20;
   static constexpr std::size_t kManyBytes = 4u << 20;
 
-  // The device outlives it. Null, and `pages` left alone, when too much is deferred already or the
-  // device may have no room for it later.
+  // The device must outlive it. Returns null, and does not touch `pages`, when too much is deferred
+  // already or the device may lack room later.
   static std::shared_ptr<DeferredWrite> make(Device& device, std::uint64_t offset,
                                              AlignedBuffer& pages);
   ~DeferredWrite();
   DeferredWrite(const DeferredWrite&) = delete;
   DeferredWrite& operator=(const DeferredWrite&) = delete;
 
-  // Returns when the pages are written, by whomever. Throws Error of the device; the next call
-  // tries again.
+  // Returns when the pages are written, by any thread. Throws Error of the device; the next call
+  // retries.
   void write_out();
-  // They are written. Waits for nothing.
+  // The pages are written. Non-blocking.
   bool done() const { return done_.load(std::memory_order_acquire); }
 
-  // kManyBytes are deferred, or more.
+  // At least kManyBytes are deferred.
   static bool many();
 
  private:

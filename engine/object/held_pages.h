@@ -1,4 +1,4 @@
-// The pages of a write-once file that are in memory while it is being written.
+// The pages in memory of a write-once file that is being written.
 #pragma once
 
 #include <bitset>
@@ -12,13 +12,13 @@
 
 namespace mpool {
 
-// Buffers of HeldPages::kPieceSize that are not in use, of all files: fresh memory costs more than
-// filling it. Thread-safe; the lock is a leaf.
+// Unused buffers of HeldPages::kPieceSize, shared by all files: allocating fresh memory costs more
+// than filling it. Thread-safe; the lock is a leaf.
 AlignedBuffer take_piece_buffer();
 void give_piece_buffer(AlignedBuffer buffer) noexcept;
 
-// Pages by their offset in the file, in pieces of kPieceSize, each with one buffer that grows. A
-// page is held whole: what was not put there is zeros. A page is dirty until mark_clean().
+// Pages by their offset in the file, in pieces of kPieceSize, each with one buffer that grows.
+// Pages are held completely; bytes without a put() are zeros. A page is dirty until mark_clean().
 //
 // All offsets and lengths are bytes; a page range is aligned to kPageSize. Not thread-safe.
 class HeldPages {
@@ -37,37 +37,38 @@ class HeldPages {
   HeldPages(const HeldPages&) = delete;
   HeldPages& operator=(const HeldPages&) = delete;
 
-  // The size of all buffers.
+  // The total size of the buffers.
   std::size_t bytes() const { return bytes_; }
   bool empty() const { return pieces_.empty(); }
   bool holds(std::uint64_t page) const;
   bool holds_any(Range pages) const;
 
-  // What bytes() grows by when room for the range is made; and making it. `whole`: pieces that are
-  // new get their full size at once. Throws std::bad_alloc with nothing changed but bytes().
+  // growth(): the increase of bytes() when room for the range is made; and the call that makes it.
+  // `whole`: new pieces get their full size at once. Throws std::bad_alloc with nothing changed
+  // except bytes().
   std::size_t growth(Range range, bool whole) const;
   void make_room(Range range, bool whole);
 
-  // There is room, and each page that is held only in part of the range is held already, or is to
-  // be zeros elsewhere.
+  // There must be room. A page that the range covers partly must be held already; otherwise its
+  // rest becomes zeros.
   void put(std::uint64_t offset, ConstByteSpan data);
-  // A page as the device has it: clean.
+  // Stores a page as read from the device: clean.
   void load(std::uint64_t page, ConstByteSpan content);
-  // Zeros from here to the end of the page, which is held.
+  // Zeroes from here to the end of the page, which must be held.
   void zero_rest_of_page(std::uint64_t offset);
-  // The range lies in pages that are held.
+  // The range must lie in held pages.
   void copy(std::uint64_t offset, ByteSpan into) const;
 
-  // The first run of dirty pages inside one piece at or behind `from`, before `limit`.
+  // The first run of dirty pages inside one piece at or after `from`, before `limit`.
   std::optional<Range> next_dirty(std::uint64_t from, std::uint64_t limit) const;
   bool has_dirty() const;
-  // The one run that all dirty pages are; nullopt: none or several.
+  // The single run of all dirty pages; nullopt: none or several.
   std::optional<Range> only_dirty_run() const;
-  // Of a run inside one piece; valid until room is made in that piece, or it is dropped.
+  // The memory of a run inside one piece; valid until the piece is dropped or gets more room.
   ConstByteSpan span(Range run) const;
   void mark_clean(Range run);
 
-  // The piece, of those for which `suits(piece)`, whose last put was the longest time ago.
+  // The piece with the least recent put(), among those for which `suits(piece)`.
   template <typename Suits>
   std::optional<Range> oldest(Suits&& suits) const {
     const Piece* oldest = nullptr;
@@ -83,11 +84,10 @@ class HeldPages {
   // All pieces, in order of the file.
   std::vector<Range> pieces() const;
 
-  // Forgets the piece that begins there, if there is one; take() returns its buffer instead of
-  // freeing it.
+  // Drops the piece that begins there, if any; take() returns its buffer instead of freeing it.
   void drop(std::uint64_t piece);
   AlignedBuffer take(std::uint64_t piece);
-  // Forgets the pages from there on.
+  // Drops the pages from there on.
   void drop_from(std::uint64_t page);
   void clear();
 
@@ -110,7 +110,7 @@ class HeldPages {
   static const std::byte* at(const Piece& piece, std::uint64_t offset) {
     return piece.buffer.data() + (offset - piece.start);
   }
-  // What the buffer of a piece has to span for the part of it, beside what it spans already.
+  // The range that the buffer of a piece must cover for `part`, including its present range.
   static Range wanted_buffer(const Piece* piece, Range part, bool whole);
   template <typename Visit>
   static void for_each_part(Range range, Visit&& visit);

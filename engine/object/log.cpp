@@ -16,9 +16,9 @@
 namespace mpool {
 namespace {
 
-// A place in an mlog is known for about so many bytes of payload.
+// The index has a position in an mlog for about every this many bytes of payload.
 constexpr std::uint64_t kIndexInterval = 64u << 10;
-// Readers kept for reads that go on where an earlier one ended.
+// Readers kept for reads that continue where an earlier one ended.
 constexpr std::size_t kMaxCursors = 8;
 
 // Keeps an object from being deleted.
@@ -105,7 +105,7 @@ class Part {
     std::uint64_t payload = 0;
     MlogPosition position;
   };
-  // The last known place at or before `payload`.
+  // The last known position at or before `payload`.
   Place place_before(std::uint64_t payload) const {
     const std::lock_guard lock(index_mutex_);
     auto it = std::upper_bound(
@@ -113,7 +113,7 @@ class Part {
         [](std::uint64_t value, const Place& place) { return value < place.payload; });
     return it == index_.begin() ? Place{} : *std::prev(it);
   }
-  // Tells the index of a place a reader came to. It need not be told of all of them.
+  // Adds a position of a reader to the index. Not every position must be added.
   void learn(std::uint64_t payload, MlogPosition position) const {
     const std::lock_guard lock(index_mutex_);
     const std::uint64_t last = index_.empty() ? 0 : index_.back().payload;
@@ -147,11 +147,11 @@ class Cursor {
   }
 
   const Part& part() const { return part_; }
-  // The first byte of payload that this cursor can still give.
+  // The first byte of payload that this cursor can still return.
   std::uint64_t start() const { return start_; }
 
   // Payload bytes [from, from + length); start() <= from, and all of them were appended. Moves
-  // `into` behind what was read, also when it throws.
+  // `into` behind the bytes read, also when it throws.
   void read(std::uint64_t from, std::size_t length, ByteSpan& into) {
     while (length > 0) {
       if (from >= start_ + record_.size()) {
@@ -231,7 +231,7 @@ struct Log::Impl {
   std::optional<ObjectId> added_;  // by add_mlog_, but could not be opened yet
 
   std::mutex cursors_mutex_;
-  std::list<Cursor> cursors_;  // not in use now; the one used last comes first
+  std::list<Cursor> cursors_;  // unused cursors, the most recently used first
 
   std::atomic<std::uint64_t> size_ = 0;  // bytes of content
   // Numbers of appends. Only the last mlog has appends that are not durable.
@@ -262,7 +262,7 @@ void Log::Impl::load(std::span<const Extent> mlogs, std::uint64_t least_size) {
   check_end(least_size);
 }
 
-// The mlogs up to here held so much; false when they do not.
+// The mlogs up to here must hold this many bytes; false when they do not.
 bool Log::Impl::check_end(std::uint64_t least_size) {
   if (size_ >= least_size) return true;
   if (parts_.empty()) {
@@ -323,7 +323,7 @@ Part& Log::Impl::add_part(ObjectId id, std::optional<std::uint64_t> length) {
 
 // The mlog of the last part, or a new one when that has no room. append_mutex_ is held.
 Mlog& Log::Impl::mlog_with_room(std::size_t length) {
-  // Where the content of one that was added begins is recorded: no more goes before it.
+  // The start of the content of the added mlog is recorded: no more content may go before it.
   if (!parts_.empty() && !added_) {
     Mlog& last = parts_.back()->mlog();
     if (last.fits(length)) return last;
@@ -363,7 +363,7 @@ void Log::Impl::sync() {
 }
 
 std::optional<Log::Written> Log::Impl::write() {
-  // Before the part is looked up: what was appended to one before it is durable by then.
+  // Read before the part is looked up: appends to an earlier part are durable by then.
   const std::uint64_t appended = appended_.load();
   const Part* last = last_part();
   if (last == nullptr) return std::nullopt;
@@ -409,7 +409,7 @@ std::size_t Log::Impl::read(std::uint64_t offset, ByteSpan into) {
       read_part(*part, at - part->start, std::min<std::uint64_t>(rest.size(), end - at), rest);
     }
   } catch (const Error& error) {
-    // A block became unreadable since the log was opened. What lies before it is given first.
+    // A block became unreadable since the log was opened. The content before it is returned first.
     if (rest.size() == wanted) raise(EIO, "append-only file", "{}", error.what());
   }
   return wanted - rest.size();
@@ -440,7 +440,7 @@ void Log::Impl::check_part(const Part& part, std::uint64_t payload) const {
   if (payload >= readable) raise(EIO, part.name(), "{}", damage);
 }
 
-// A list of one: the cursor that has the shortest way to `payload`.
+// A list of one: the cursor closest before `payload`.
 std::list<Cursor> Log::Impl::take_cursor(const Part& part, std::uint64_t payload) {
   const Part::Place place = part.place_before(payload);
   std::list<Cursor> taken;

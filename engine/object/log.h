@@ -15,15 +15,14 @@
 
 namespace mpool {
 
-// The mlogs of one append-only file, open. Content = the payloads of all records, one after the
-// other.
+// The open mlogs of one append-only file. Content = the payloads of all records, concatenated.
 //
 // Threads: all functions may be called at the same time; appends are ordered among themselves.
 class Log {
  public:
-  // Asked for another mlog when the last one is full (or there is none): allocates and commits it
-  // and makes the owner's record of it durable. Called by append() with no lock of readers held.
-  // size: bytes of the content, all of which are durable.
+  // Called when the last mlog is full (or none exists): allocates and commits another mlog and
+  // makes the owner's record of it durable. append() calls it with no lock of readers held. size:
+  // bytes of the content, all of which are durable.
   using AddMlog = std::function<ObjectRecord(std::uint64_t size)>;
 
   // Opens the chain; the objects are pinned in the pool until the Log ends. Of an extent counts the
@@ -32,7 +31,7 @@ class Log {
   // is not recorded; the others when they are read first. A chain that is damaged (a block or an
   // mlog cannot be read or is missing, or content is shorter than it was) is opened up to there.
   Log(Pool& pool, std::span<const Extent> mlogs, std::uint64_t least_size, AddMlog add_mlog);
-  ~Log();  // what was not synced is lost
+  ~Log();  // unsynced records are lost
 
   // Empty: no damage was found up to now. Otherwise which mlog and block are damaged, and where;
   // nothing can be appended. readable_size(): the bytes of content before that place.
@@ -41,15 +40,16 @@ class Log {
   // EIO for a damaged log.
   void check_undamaged() const;
 
-  // Appends one record (all or nothing); returns the size of the content after it. EFBIG when it
-  // would not fit in an empty mlog; EIO when the log is damaged.
+  // Appends one record (all or nothing); returns the new size of the content. EFBIG when it would
+  // not fit in an empty mlog; EIO when the log is damaged.
   std::uint64_t append(ConstByteSpan record);
-  // Makes everything appended before durable. Concurrent calls share a flush.
+  // Makes all earlier appends durable. Concurrent calls share a flush.
   void sync();
 
-  // sync() in two steps, so that several logs share a flush of each device. write() hands what was
-  // appended before the call to the device; nullopt when it is durable already. When the device was
-  // flushed after that, flushed() notes that what was written is durable. Errors: those of sync().
+  // sync() in two steps, so that several logs share a flush of each device. write() hands
+  // everything appended before the call to the device; nullopt when it is durable already. After
+  // the caller flushed the device, flushed() marks the written data durable. Errors: those of
+  // sync().
   struct Written {
     Mlog* mlog;
     Mlog::Written in_mlog;
@@ -58,15 +58,16 @@ class Log {
   };
   std::optional<Written> write();
   void flushed(const Written& written);
-  bool dirty() const;  // something was appended since the last sync, or found by opening
-  // Counts appends, what opening found as one; and tells whether the first so many are durable.
+  bool dirty() const;  // appends since the last sync, or content found by opening
+  // The number of appends, where content found by opening counts as one; and whether the first so
+  // many are durable.
   std::uint64_t appends() const;
   bool are_durable(std::uint64_t appends) const;
 
   std::uint64_t size() const;  // bytes of content; of a chain that was opened in part, of that
-  // The same, but of a damaged log no less than it once had.
+  // The same, but for a damaged log at least its size before the damage.
   std::uint64_t known_size() const;
-  // Reads content at any offset; returns the bytes read, fewer than asked only at the end, or
+  // Reads content at any offset; returns the bytes read, fewer than requested only at the end, or
   // before a damaged place. EIO at a damaged place.
   std::size_t read(std::uint64_t offset, ByteSpan into) const;
 

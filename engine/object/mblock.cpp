@@ -25,7 +25,7 @@ bool page_aligned(const void* memory) {
   return is_aligned(reinterpret_cast<std::uintptr_t>(memory), kPageSize);
 }
 
-// Reads [offset, offset + into.size()) of the device through pages of our own.
+// Reads [offset, offset + into.size()) of the device through a bounce buffer.
 void read_bounced(Device& device, std::uint64_t offset, ByteSpan into) {
   if (into.empty()) return;
   const std::uint64_t whole =
@@ -144,7 +144,7 @@ void read_mblock(const Pool& pool, const ObjectRecord& mblock, std::uint64_t off
   if (!pool.has_class(mblock.media_class)) {
     raise(EIO, subject(pool, mblock), "the {} device is missing", to_string(mblock.media_class));
   }
-  // The written length comes from the media: never past the zone, whatever it says.
+  // The written length comes from the media: never read past the zone.
   const std::uint64_t length = std::min(mblock.written_length, pool.capacity_of(mblock));
   if (offset > length || into.size() > length - offset) {
     raise(EINVAL, subject(pool, mblock), "read of {} bytes at {}: not inside its {} bytes",
@@ -154,8 +154,8 @@ void read_mblock(const Pool& pool, const ObjectRecord& mblock, std::uint64_t off
 }
 
 void read_bytes(Device& device, std::uint64_t offset, ByteSpan into) {
-  // Whole pages go straight to the caller's memory where they fall on pages of it; else all is
-  // bounced.
+  // Whole pages are read straight into the caller's memory where they are aligned with pages of it;
+  // otherwise everything is bounced.
   const std::size_t head =
       std::min<std::uint64_t>(round_up(offset, kPageSize) - offset, into.size());
   const std::size_t middle = round_down(into.size() - head, kPageSize);

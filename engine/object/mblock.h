@@ -12,15 +12,15 @@
 
 namespace mpool {
 
-// An mblock that is allocated and being written. Aborted by the destructor unless released (by
-// commit).
+// An mblock that is allocated and being written. The destructor aborts it unless it was released
+// (by commit).
 //
-// Pages may be written in any order, and again until finish(): the file system promises its users
-// writes in any order, and holding back what comes early would take memory without bound. Gaps
-// below the written length are filled with zeros by finish().
+// Pages may be written in any order, and again until finish(): the file system permits writes in
+// any order, and buffering early data would take unbounded memory. finish() fills gaps below the
+// written length with zeros.
 //
 // Threads: write() (or its halves) and read() may be called at the same time for different pages;
-// the rest wants to be alone. No lock is held during I/O.
+// all other functions need exclusive access. No lock is held during I/O.
 class MblockWriter {
  public:
   // Allocates. ENOSPC and others as Pool::allocate.
@@ -32,37 +32,37 @@ class MblockWriter {
   ObjectId id() const { return object_.id; }
   std::uint64_t first_zone() const { return object_.layout.first_zone; }
   std::uint64_t capacity() const { return capacity_; }
-  // Where its first byte lies on device().
+  // The location of its first byte on device().
   std::uint64_t device_offset() const { return pool_.offset_of(object_); }
 
   // Writes whole pages at a page-aligned offset. EINVAL when the range is not aligned or not inside
   // the capacity; EIO and others from the device.
   void write(std::uint64_t offset, ConstByteSpan pages);
-  // The two halves of write() for who transfers the pages without waiting: where they go on
-  // device() (errors as write(), but for those of the device), and that they are there. Between the
-  // two the writer must not be finished. They wait for nothing.
+  // The two halves of write() for a caller that transfers the pages asynchronously: the destination
+  // on device() (errors as write(), except those of the device), and the completion. Between the
+  // two the writer must not be finished. Non-blocking.
   Device& device() const;
   std::uint64_t place(std::uint64_t offset, std::size_t length) const;
   void wrote(std::uint64_t offset, std::size_t length);
-  // As write(), but the pages may stay in memory until deferred()->write_out(), which the owner
-  // calls before it flushes the device, and before anybody reads them. Once, after all writes.
+  // As write(), but the pages may stay in memory until deferred()->write_out(). The owner calls
+  // that before it flushes the device and before any read of the pages. Once, after all writes.
   void defer(std::uint64_t offset, AlignedBuffer pages);
-  // The same without I/O: false, and `pages` left alone, when too much is deferred already.
+  // The same without I/O: returns false, and does not touch `pages`, when too much is deferred
+  // already.
   bool defer_now(std::uint64_t offset, AlignedBuffer& pages);
   // Null: nothing is deferred.
   const std::shared_ptr<DeferredWrite>& deferred() const { return deferred_; }
-  // Whether all of these bytes were written.
+  // True if all of these bytes were written.
   bool has(std::uint64_t offset, std::uint64_t length) const;
   // Reads back whole pages that were written.
   void read(std::uint64_t offset, ByteSpan pages) const;
-  // The pages from there on count as not written.
+  // Marks the pages from there on as not written.
   void forget_from(std::uint64_t offset);
 
-  // Fills the gaps and fixes the written length. Returns the object for Pool::commit, which the
-  // caller calls after flushing the device (several mblocks share both). Nothing can be written
-  // after it.
+  // Fills the gaps and fixes the written length. Returns the object for Pool::commit; the caller
+  // flushes the device first (several mblocks share both calls). No writes are allowed afterwards.
   const ObjectRecord& finish();
-  // The object was committed: nothing is aborted by the destructor.
+  // The object was committed: the destructor must not abort it.
   void release() { released_ = true; }
 
  private:
@@ -76,12 +76,12 @@ class MblockWriter {
   bool released_ = false;
 };
 
-// Reads from a committed mblock into memory of the caller: any offset and length inside the written
-// length (EINVAL outside it; EIO without its device); what is not page-aligned goes through a
-// bounce buffer. Thread-safe.
+// Reads from a committed mblock into memory of the caller, at any offset and length inside the
+// written length (EINVAL outside it; EIO without its device). Ranges that are not page-aligned use
+// a bounce buffer. Thread-safe.
 void read_mblock(const Pool& pool, const ObjectRecord& mblock, std::uint64_t offset, ByteSpan into);
 
-// Reads any bytes of a device; what is not page-aligned goes through a bounce buffer.
+// Reads any bytes of a device; ranges that are not page-aligned use a bounce buffer.
 void read_bytes(Device& device, std::uint64_t offset, ByteSpan into);
 
 // Writes, flushes and commits a whole mblock from memory (tests, tools): returns its id.

@@ -12,12 +12,12 @@ namespace mpool {
 // logarithmic.
 class RangeSet {
  public:
-  // Adds [begin, end), which must be empty or not overlap the set; false (set unchanged) when it
-  // overlaps.
+  // Adds [begin, end), which must be empty or not overlap the set; returns false (set unchanged)
+  // when it overlaps.
   bool insert(std::uint64_t begin, std::uint64_t end);
-  // Adds [begin, end) whatever is there already.
+  // Adds [begin, end), overlapping or not.
   void unite(std::uint64_t begin, std::uint64_t end);
-  // Takes [begin, end) out.
+  // Removes [begin, end).
   void erase(std::uint64_t begin, std::uint64_t end);
   void clear() { ranges_.clear(); }
 

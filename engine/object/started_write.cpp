@@ -1,4 +1,4 @@
-// Writes that do not wait.
+// Non-blocking writes.
 #include <cstdint>
 #include <utility>
 
@@ -27,7 +27,7 @@ StartedWrite ContentWriter::Impl::start_write(std::uint64_t offset, ConstByteSpa
   return write;
 }
 
-// The transfer of whole pages that lie in one window; must_wait when they do not.
+// The transfer of whole pages that lie in one window; otherwise must_wait.
 StartedWrite ContentWriter::Impl::transfer_of(std::uint64_t offset, ConstByteSpan pages) {
   const auto* window = open_window_at(offset);
   if (window == nullptr || pages.size() > window->second.limit - offset) return {};
@@ -58,7 +58,7 @@ StartedWrite ContentWriter::Impl::start_direct(std::uint64_t offset, ConstByteSp
   return write;
 }
 
-// Room for the pages of the range; false: memory is short.
+// Takes room for the pages of the range; false: memory is short.
 bool ContentWriter::Impl::take_room(Range range, bool whole) {
   const std::size_t growth = held_.growth(range, whole);
   if (growth == 0) return true;
@@ -73,7 +73,7 @@ bool ContentWriter::Impl::take_room(Range range, bool whole) {
   return true;
 }
 
-// A piece that has to leave for it is the transfer.
+// If a piece must leave the memory for it, that piece is the transfer.
 StartedWrite ContentWriter::Impl::start_holding(std::uint64_t offset, ConstByteSpan data) {
   const Range range{offset, offset + data.size()};
   const std::size_t before = held_.bytes();
@@ -87,7 +87,7 @@ StartedWrite ContentWriter::Impl::start_holding(std::uint64_t offset, ConstByteS
   return write;
 }
 
-// The oldest piece that can leave does so if it is one run in one window.
+// Evicts the oldest piece that can leave, if it is one run in one window.
 StartedWrite ContentWriter::Impl::evict_as_transfer(Range needed) {
   const auto piece = held_.oldest([&](Range range) { return can_leave(range, needed); });
   if (!piece) return {};
@@ -96,7 +96,7 @@ StartedWrite ContentWriter::Impl::evict_as_transfer(Range needed) {
   StartedWrite write = transfer_of(run->begin, held_.span(*run));
   if (write.kind == StartedWrite::Kind::must_wait) return write;
   write.gathered = held_.take(piece->begin);
-  accounted_ -= write.gathered.size();  // given back at the end of the transfer
+  accounted_ -= write.gathered.size();  // freed at the end of the transfer
   soft_.erase(piece->begin, piece->end);
   return write;
 }

@@ -9,7 +9,7 @@ namespace mpool {
 
 namespace {
 
-// A relief makes room for this part of the bound, so that the next one is some time off.
+// A relief makes room for this part of the bound, so that the next one is not needed soon.
 constexpr std::size_t kReliefPart = 16;
 
 }  // namespace
@@ -59,16 +59,16 @@ std::vector<std::shared_ptr<WriteMemory::Holder>> WriteMemory::oldest_first() {
 }
 
 void WriteMemory::relieve(std::size_t bytes) {
-  std::vector<std::shared_ptr<Holder>> holders;  // may end their files: without the lock
+  std::vector<std::shared_ptr<Holder>> holders;  // may end their files: destroyed without the lock
   const std::lock_guard relief(relief_mutex_);
-  if (has_room(bytes)) return;  // another thread's relief made it
+  if (has_room(bytes)) return;  // another thread's relief made room
   const std::size_t wanted = bytes + max_bytes_ / kReliefPart;
   holders = oldest_first();
   for (const auto& holder : holders) {
     if (has_room(wanted)) break;
     holder->write_out_idle();
   }
-  // The heap keeps what was freed: a bound on what is in use is none on what the process has.
+  // The heap keeps freed memory: a bound on memory in use does not bound the memory of the process.
   malloc_trim(0);
 }
 

@@ -21,7 +21,7 @@ class WriteMemory {
   class Holder {
    public:
     virtual ~Holder() = default;
-    // Writes out and frees what nothing is using at the moment. Called without locks.
+    // Writes out and frees pages that are not in use at the moment. Called without locks.
     virtual void write_out_idle() noexcept = 0;
     std::uint64_t last_use() const { return last_use_.load(std::memory_order_relaxed); }
 
@@ -31,15 +31,15 @@ class WriteMemory {
 
   explicit WriteMemory(std::size_t max_bytes = kMaxBytes, std::size_t max_per_file = kMaxPerFile)
       : max_bytes_(max_bytes), max_per_file_(max_per_file) {}
-  // That of this process.
+  // The instance of this process.
   static WriteMemory& shared();
 
-  // False, and nothing taken, beyond the bound.
+  // Returns false and takes nothing beyond the bound.
   bool try_take(std::size_t bytes);
-  // Beyond the bound, too: for a thread that has relieved it in vain.
+  // Takes beyond the bound, too: for a thread that called relieve() without success.
   void take(std::size_t bytes) { bytes_ += bytes; }
   void give(std::size_t bytes) noexcept;
-  // Bytes that one file keeps while it goes on; a single write may exceed it.
+  // The number of bytes that one file keeps while it is written; a single write may exceed it.
   std::size_t max_per_file() const { return max_per_file_; }
   bool has_room(std::size_t bytes) const { return bytes_ + bytes <= max_bytes_; }
   std::size_t bytes() const { return bytes_; }
@@ -47,8 +47,8 @@ class WriteMemory {
   std::uint64_t next_use() { return uses_.fetch_add(1, std::memory_order_relaxed); }
   void enter(std::weak_ptr<Holder> holder);
 
-  // Has the holders that were not used for the longest time write out, until there is room for
-  // `bytes` and some more. One thread at a time; the caller holds no lock of a holder.
+  // Lets the least recently used holders write out until `bytes` and a reserve are free. One thread
+  // at a time; the caller holds no lock of a holder.
   void relieve(std::size_t bytes);
 
  private:
@@ -61,7 +61,7 @@ class WriteMemory {
   std::mutex relief_mutex_;  // held while holders write out; comes before their locks
   std::mutex mutex_;         // a leaf: guards holders_
   std::vector<std::weak_ptr<Holder>> holders_;
-  std::size_t sweep_at_ = 64;  // when expired ones are next taken out
+  std::size_t sweep_at_ = 64;  // size at which expired holders are next removed
 };
 
 }  // namespace mpool

@@ -18,7 +18,8 @@ namespace {
 struct Member {
   Device* device = nullptr;
   Superblock superblock;
-  // The first copy is no superblock while the second is good: adding the device writes it last.
+  // The first copy is no superblock while the second is valid: adding a device writes the first
+  // last.
   bool first_copy_missing = false;
   // In the name or the device's parameters: writing them was interrupted.
   bool copies_differ = false;
@@ -125,8 +126,8 @@ bool has_grown(const DeviceParams& before, const DeviceParams& after) {
         recorded.zone_count, recorded.zone_size(), recorded.sector_size());
 }
 
-// What MDC0 and the superblock of a device say must be the same, or one of them not know yet that
-// the device grew: grow() tells MDC0 first; another program may do it the other way round.
+// MDC0 and the superblock of a device must agree, except that one of them may not show yet that the
+// device grew: grow() updates MDC0 first; another program may update the superblock first.
 void check_recorded(const PoolState& pool, const Member& member, const DeviceParams& recorded) {
   const DeviceParams& params = member.superblock.device;
   const bool grown = has_grown(params, recorded) || has_grown(recorded, params);
@@ -140,8 +141,9 @@ void check_recorded(const PoolState& pool, const Member& member, const DevicePar
   }
 }
 
-// A device with a superblock of the pool that MDC0 does not know. Ours writes the first copy only
-// after MDC0's record; what others leave cannot be told from a device that was taken out.
+// A device with a superblock of the pool that MDC0 does not know. mpoolfs writes the first copy
+// only after MDC0's record; a device from an interrupted addition by another program cannot be
+// distinguished from a removed device.
 void check_half_added(const PoolState& pool, const Member& member) {
   const MediaClass media_class = member.superblock.device.media_class;
   if (media_class == MediaClass::staging && member.first_copy_missing) return;
@@ -151,8 +153,8 @@ void check_half_added(const PoolState& pool, const Member& member) {
         to_string(media_class), member.device->name());
 }
 
-// Compares what MDC0 says about the devices with what their superblocks say. Nothing is written;
-// the properties are what they will be when what is unfinished is finished.
+// Compares the device parameters in MDC0 with those in the superblocks. Writes nothing; the
+// properties get the values that are valid after unfinished changes are finished.
 UnfinishedChanges check_devices(PoolState& pool, const Members& members, bool force) {
   UnfinishedChanges unfinished;
   const std::string& name = members[index_of(MediaClass::capacity)]->superblock.pool_name;
@@ -193,7 +195,7 @@ void open_and_load(PoolState& pool, std::size_t number, PairUse use) {
   load_slot(pool, slot);
 }
 
-// Opens and reads MDC1..N, several at a time. The first error is thrown.
+// Opens and reads MDC1..N, several at a time. Throws the first error.
 void load_slots(PoolState& pool, unsigned jobs) {
   std::atomic<std::size_t> next = 1;
   // Creating a pool ends with MPCONFIG and the root mlogs. Without both, the last MDC may be new.
@@ -227,7 +229,7 @@ void load_slots(PoolState& pool, unsigned jobs) {
   if (failure != nullptr) std::rethrow_exception(failure);
 }
 
-// Reads MDC0..N; nothing is written. `lone`: as of count_pairs().
+// Reads MDC0..N; writes nothing. `lone`: as of count_pairs().
 void load_all(PoolState& pool, unsigned jobs, std::optional<ObjectRecord>& lone) {
   try {
     load_slot(pool, *pool.slots.front());
@@ -243,8 +245,8 @@ void load_all(PoolState& pool, unsigned jobs, std::optional<ObjectRecord>& lone)
   pool.check_creation();
 }
 
-// What was written by a program that was killed may be in the cache of a device only; what is found
-// must not go again after decisions were based on it.
+// Data written by a killed program may be in the cache of a device only; content on which decisions
+// are based must not disappear later.
 void make_durable(const PoolState& pool) {
   for (std::size_t i = 0; i < kMediaClassCount; ++i) {
     if (pool.classes[i] == nullptr) continue;
@@ -311,7 +313,7 @@ std::unique_ptr<Pool> Pool::activate(std::vector<std::unique_ptr<Device>> device
 
   std::optional<ObjectRecord> lone;
   load_all(*pool, options.load_jobs, lone);
-  // Until here nothing was written.
+  // Nothing was written so far.
   if (pool->damage.empty()) {
     for (const auto& slot : pool->slots)
       slot->finish();

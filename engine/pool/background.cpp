@@ -14,19 +14,19 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr unsigned kLowPercent = 50;  // of free space: from here on down the log is told
-constexpr unsigned kUsagePoints = 5;  // and told again when it changed by so much
+constexpr unsigned kLowPercent = 50;  // of free space: logged from here on down
+constexpr unsigned kUsagePoints = 5;  // and logged again when it changed by this much
 
-// So many MDCs have the zones that MDC1 has, the next so many twice as many, and so on.
+// This many MDCs have the zones of MDC1, the next as many have twice the zones, and so on.
 constexpr std::size_t kMdcsOfASize = 32;
 
-// Something done again and again.
+// A periodic action.
 class Timer {
  public:
   explicit Timer(std::chrono::milliseconds period) : period_(period) { start(); }
 
   Clock::time_point due() const { return due_; }
-  // True when it is time; begins the next period.
+  // True when the period has passed; begins the next one.
   bool expired() {
     if (Clock::now() < due_) return false;
     start();
@@ -131,8 +131,8 @@ bool Background::filling_up() const {
          (records - live) * 100 < records * options_.grow_garbage;
 }
 
-// Adds one, of more zones the more there are, so that their number is no limit of the objects;
-// where there is no room for that, of fewer, but not of fewer than MDC1 has.
+// Adds one MDC, with more zones the more there are, so that the number of MDCs does not limit the
+// objects; without room for that, with fewer zones, but not fewer than MDC1 has.
 void Background::add_mdc() {
   const std::size_t doublings = (pool_.slots.size() - 1) / kMdcsOfASize;
   const auto model = pool_.slots.front()->table().find_committed(mdc_log_id(1, 0));
@@ -175,7 +175,7 @@ bool Background::grow(const std::stop_token& stop) {
   return pool_.slots.size() > before;
 }
 
-// What an MDC that could not be added has left.
+// Deletes the remains of an MDC that could not be added.
 void Background::delete_lone_mlog() {
   const ObjectTable& table = pool_.slots.front()->table();
   const auto next = static_cast<unsigned>(pool_.slots.size());

@@ -16,38 +16,37 @@ namespace mpool {
 
 struct PoolState;
 
-// Whether a share of free space is worth a line in the log.
+// Decides when a share of free space is logged.
 class UsageWatch {
  public:
-  // Free usable space in percent. True when it is below a half and the last share told of is not
-  // about the same.
+  // free_percent: free usable space in percent. True when it is below a half and differs enough
+  // from the last share logged.
   bool tell(unsigned free_percent);
 
  private:
   std::optional<unsigned> told_;
 };
 
-// Compacts MDCs before a commit has to, adds MDCs before there is no room for more objects, and
-// tells the log of space running out.
+// Compacts MDCs before a commit must, adds MDCs before all are full, and logs when space runs out.
 //
 // Threads: owns one, unless none of its periods is set or the capacity device keeps nothing or is
-// read-only. The destructor ends it: at once when it waits, else after the MDC at hand. maintain()
-// may be called by any other thread meanwhile.
-// Errors: logged. Once the capacity device is offline the MDCs are left alone.
+// read-only. The destructor ends it: at once when it sleeps, otherwise after the current MDC. Any
+// other thread may call maintain() meanwhile.
+// Errors: logged. Once the capacity device is offline the MDCs are left unchanged.
 class Background {
  public:
-  // The pool is active and outlives it.
+  // The pool must be active and outlive it.
   Background(PoolState& pool, const Maintenance& options);
 
-  // One round: compactions, then growth.
+  // One pass: compactions, then growth.
   void maintain() { maintain(std::stop_token()); }
-  // For an allocation that finds all MDCs full: adds some, unless that happened meanwhile. False
-  // when there is no room for more. Not under a lock.
+  // Called by an allocation that finds all MDCs full: adds MDCs, unless another thread did so
+  // meanwhile. False when there is no room for more. Must be called without locks.
   bool add_room();
 
  private:
   void run(const std::stop_token& stop);
-  // False when nothing can be done any more.
+  // False when no further work is possible.
   bool maintain(const std::stop_token& stop);
   void compact(const std::stop_token& stop);
   bool filling_up() const;
@@ -60,11 +59,11 @@ class Background {
   const Maintenance options_;
   // One maintain() at a time; first of the lock order (engine/pool/locking.md).
   std::mutex round_;
-  bool cannot_grow_ = false;                        // and the log was told; under round_
+  bool cannot_grow_ = false;                        // logged once; under round_
   std::array<UsageWatch, kMediaClassCount> usage_;  // the thread's
   std::mutex sleep_;                                // leaf
-  std::condition_variable_any wake_;                // by the request to stop
-  std::jthread thread_;                             // last: ends before what it uses
+  std::condition_variable_any wake_;                // notified by the request to stop
+  std::jthread thread_;                             // last: ends before the members it uses
 };
 
 }  // namespace mpool

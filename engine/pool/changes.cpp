@@ -1,8 +1,8 @@
 // Changes of an active pool itself: its name, its devices, its settings.
 //
-// A record in MDC0 decides whether a change was made; what has to be in the superblocks, too,
-// follows it (rename: the superblock of the capacity device decides, as it holds the name). A crash
-// in between is found by activation, which finishes the change (activate.cpp, check_devices).
+// A record in MDC0 decides whether a change was made; the superblocks, where affected, are written
+// after it (rename: the superblock of the capacity device decides, as it holds the name).
+// Activation detects a crash in between and finishes the change (activate.cpp, check_devices).
 #include <cerrno>
 
 #include <spdlog/spdlog.h>
@@ -19,7 +19,7 @@ void PoolState::change_properties(PoolProperties changed, const MetadataRecord& 
     const std::lock_guard lock(properties_mutex);
     std::swap(properties, other);
   };
-  // First in memory: when logging compacts MDC0, it is written from there.
+  // First in memory: if logging compacts MDC0, the compaction writes that state.
   exchange(changed);
   try {
     log_property(record);
@@ -85,8 +85,8 @@ void Pool::add_staging(std::unique_ptr<Device> device, std::optional<std::uint64
   const Superblock superblock{
       .pool_name = name(), .pool_uuid = uuid(), .device = params, .mdc0 = {}};
 
-  // The first copy, by which a device is known, comes last: a device without it that MDC0 does not
-  // know can only be one whose adding was interrupted.
+  // The first copy, which identifies a device, is written last: a device without it that MDC0 does
+  // not know can only come from an interrupted addition.
   wipe_superblocks(*device);
   write_superblock_copy(*device, superblock, 1);
   recorded = params;

@@ -42,15 +42,15 @@ void set_states(MdcSlot& slot, std::span<const ObjectId> ids, ObjectState state)
     slot.table().set_state(id, state);
 }
 
-// Objects of one MDC whose change is logged and not known to be durable.
+// Objects of one MDC whose change is logged and may not be durable.
 struct Logged {
   MdcSlot* slot;
   std::vector<ObjectId> ids;
   MdcSlot::Pending pending;
 };
 
-// Waits until the changes are durable, with one flush for all MDCs. Those that failed are taken out
-// of `changes`, their objects get the state `failed`, and the failure is returned.
+// Waits until the changes are durable, with one flush for all MDCs. Failed ones are removed from
+// `changes`, their objects get the state `failed`, and the failure is returned.
 std::exception_ptr wait_for(std::vector<Logged>& changes, ObjectState failed) {
   try {
     std::vector<MdcSlot::Change> waiting;
@@ -73,7 +73,7 @@ std::exception_ptr wait_for(std::vector<Logged>& changes, ObjectState failed) {
   }
 }
 
-// Logs the creation of objects of one MDC as far as it goes; what stopped it goes to `failure`.
+// Logs the creation of objects of one MDC until the first failure, which goes to `failure`.
 Logged log_creates(const PoolState& pool, MdcSlot& slot, std::span<const ObjectRecord> objects,
                    std::exception_ptr& failure) {
   Logged change{.slot = &slot, .ids = {}, .pending = {}};
@@ -98,7 +98,7 @@ Logged log_creates(const PoolState& pool, MdcSlot& slot, std::span<const ObjectR
   return change;
 }
 
-// The same for the deletion of doomed objects; those whose deletion was not logged are spared.
+// The same for the deletion of doomed objects; objects whose deletion was not logged are kept.
 Logged log_deletes(MdcSlot& slot, std::span<const ObjectId> ids, std::exception_ptr& failure) {
   Logged change{.slot = &slot, .ids = {}, .pending = {}};
   change.ids.reserve(ids.size());
@@ -115,7 +115,7 @@ Logged log_deletes(MdcSlot& slot, std::span<const ObjectId> ids, std::exception_
   return change;
 }
 
-// In the order of the MDCs, so that a run can be repeated write by write.
+// Ordered by MDC, so that a run can be reproduced write by write.
 struct InOrder {
   bool operator()(const MdcSlot* a, const MdcSlot* b) const { return a->slot() < b->slot(); }
 };
@@ -186,7 +186,7 @@ void spare(const IdsBySlot& doomed) {
     set_states(*slot, ids, ObjectState::committed);
 }
 
-// Chooses all objects for deletion, or none.
+// Marks all objects for deletion, or none.
 IdsBySlot doom_all(const PoolState& pool, std::span<const ObjectId> objects) {
   IdsBySlot doomed;
   for (const ObjectId id : objects) {

@@ -26,8 +26,7 @@ void check_options(const CreateOptions& options) {
   check_mode(subject, options.mode);
 }
 
-// What goes where on the capacity device. Counts in zones; 64 bits wide, so that sums do not
-// overflow.
+// The layout of the capacity device. Counts in zones; 64 bits wide, so that sums do not overflow.
 struct Plan {
   DeviceParams capacity;
   unsigned mdc_count = 0;
@@ -38,7 +37,7 @@ struct Plan {
   std::uint64_t zones() const {
     return capacity.superblock_zones() + 2 * (mdc0_zones + mdc_count * mdc_zones + root_zones);
   }
-  // Whether the pool, and an object beside it, has room on a device of that many zones.
+  // True if the pool, and one object, fit on a device of that many zones.
   bool fits(std::uint64_t zone_count) const;
 };
 
@@ -103,7 +102,7 @@ ConfigRecord make_config(const Plan& plan, const CreateOptions& options) {
   return config;
 }
 
-// MCCONFIG, and MCSPARE when it is not the default.
+// Logs MCCONFIG, and MCSPARE when it is not the default.
 void log_device(PoolState& pool, const DeviceParams& params, unsigned spare_percent) {
   const std::size_t index = index_of(params.media_class);
   pool.properties.devices[index] = params;

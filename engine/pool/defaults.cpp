@@ -10,8 +10,8 @@ constexpr std::uint64_t kGiB = 1ull << 30;
 constexpr std::uint64_t kLeastZones = 4096;
 constexpr std::uint64_t kLeastZoneSize = kMiB;
 constexpr std::uint64_t kLeastMdcCapacity = 256 * 1024;
-// On small devices, where an mlog of one zone is more than its share, the MDCs take no more than
-// this part.
+// On small devices, where an mlog of one zone is more than its share, the MDCs take at most this
+// part.
 constexpr std::uint64_t kMdcDivisor = 8;
 constexpr std::uint32_t kReadaheadPages = 32;
 constexpr std::uint32_t kMapShift = 30;

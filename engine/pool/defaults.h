@@ -11,11 +11,11 @@
 
 namespace mpool {
 
-// Zone size for a device of that size, in bytes.
+// Zone size in bytes for a device of that size.
 std::uint64_t default_zone_size(std::uint64_t device_size);
-// MDCs beside MDC0, where the device is not too small for them.
+// MDCs besides MDC0, on devices large enough for them.
 inline constexpr unsigned kDefaultMdcCount = 16;
-// The number for a device.
+// The default number for a device.
 unsigned default_mdc_count(const DeviceParams& capacity);
 // Bytes of each mlog of MDC1..count.
 std::uint64_t default_mdc_capacity(const DeviceParams& capacity, unsigned count);
@@ -24,7 +24,7 @@ std::uint64_t default_root_capacity(std::uint64_t device_size);
 // Bytes of each mlog of MDC0.
 inline constexpr std::uint64_t kDefaultMdc0Capacity = 1ull << 20;
 
-// The settings of a pool whose maker gave none. root_capacity: bytes of each mlog of the root MDC.
+// The default settings of a pool. root_capacity: bytes of each mlog of the root MDC.
 ConfigRecord default_config(std::uint64_t root_capacity);
 
 }  // namespace mpool

@@ -39,8 +39,8 @@ void read_copy(Device& device, std::size_t index, SuperblockPair& pair) {
   }
 }
 
-// Two good copies of one superblock: settles which place of MDC0 is right, and takes the greater
-// generations.
+// Two valid copies of one superblock: determines which location of MDC0 is right, and takes the
+// greater generations.
 void choose_mdc0(const DecodedSuperblock& first, const DecodedSuperblock& second,
                  SuperblockPair& pair) {
   const auto& a = *first.superblock.mdc0;
@@ -74,18 +74,18 @@ bool is_locked(const std::string& path) {
 }
 
 bool names_a_file(const std::string& path) {
-  std::error_code ignored;  // a path that cannot be looked at is none
+  std::error_code ignored;  // an inaccessible path is no device
   return std::filesystem::exists(path, ignored);
 }
 
 bool is_block_device(const std::string& path) {
-  std::error_code ignored;  // a path that cannot be looked at is none
+  std::error_code ignored;  // an inaccessible path is no device
   return std::filesystem::is_block_file(path, ignored);
 }
 
 using Unreadable = std::function<void(const std::string& path, const std::string& reason)>;
 
-// As scan_devices(), without looking whether they are active.
+// As scan_devices(), without checking whether they are active.
 std::vector<FoundDevice> peek_devices(std::span<const std::string> paths,
                                       const Unreadable& unreadable) {
   std::vector<FoundDevice> found;
@@ -104,8 +104,8 @@ void note_passed_over(const std::string& path, const std::string& reason) {
   spdlog::debug("{}: passed over: {}", path, reason);
 }
 
-// Adds the devices of the same pool on block devices. A copy of a device that is there has its
-// UUID: it is none of them. Of two copies of another device none is right for sure.
+// Adds the devices of the same pool on block devices. Excluded: copies of a present device (same
+// UUID); of two copies of another device neither is known to be right.
 void add_other_devices(std::vector<std::string>& paths) {
   if (!std::ranges::all_of(paths, is_block_device)) return;
   const auto named = peek_devices(paths, note_passed_over);
@@ -143,7 +143,7 @@ std::vector<std::string> find_devices(const std::string& pool,
       list += fmt::format(" UUID={}", uuid.to_string());
     raise(ENOTUNIQ, "pool " + pool, "several pools have this name:{}", list);
   }
-  // With those whose name an interrupted renaming has not reached yet.
+  // Includes devices whose name an interrupted renaming has not reached yet.
   std::vector<std::string> paths;
   std::set<Uuid> members;
   for (const FoundDevice& device : found) {
@@ -159,8 +159,8 @@ std::vector<std::string> find_devices(const std::string& pool,
   return paths;
 }
 
-// A copy of a pool has other devices and the same UUID: what is written to one of them, believing
-// that it is the other, is lost.
+// A copy of a pool has other devices and the same UUID: data written to one in the belief that it
+// is the other would be lost.
 void lock_pool(FileDevice& device, const Superblock& superblock) {
   const std::string name = "pool-" + superblock.pool_uuid.to_string();
   MediaLock lock;
@@ -177,7 +177,7 @@ void lock_pool(FileDevice& device, const Superblock& superblock) {
   device.keep(std::move(lock));
 }
 
-// The pools to which the devices belong, as far as their superblocks can be read.
+// The pools of the devices, as far as their superblocks can be read.
 void lock_pools(std::span<const std::unique_ptr<Device>> devices) {
   std::set<Uuid> locked;
   for (const auto& device : devices) {
@@ -201,7 +201,7 @@ SuperblockPair read_superblocks(Device& device) {
   const DecodedSuperblock& leading = first ? *first : *second;
   pair.chosen = leading.superblock;
   pair.needs_repair = !first || !second || first->superblock != second->superblock;
-  // A second copy that is of another pool or device says nothing about this one.
+  // A second copy of another pool or device is no information about this one.
   const bool both = first && second &&
                     first->superblock.pool_uuid == second->superblock.pool_uuid &&
                     first->superblock.device.uuid == second->superblock.device.uuid;
@@ -232,7 +232,7 @@ std::vector<std::string> resolve_pool(const std::string& pool, OtherDevices othe
     if (!uuid) raise(EINVAL, pool, "not a UUID");
     return find_devices(pool, [&](const Superblock& sb) { return sb.pool_uuid == *uuid; });
   }
-  // Commas of a path that exists join nothing.
+  // A comma in an existing path is not a separator.
   std::vector<std::string> paths =
       names_a_file(pool) ? std::vector<std::string>{pool} : split_paths(pool);
   if (paths.empty()) raise(EINVAL, "pool", "neither a name nor a device was given");

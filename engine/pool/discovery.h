@@ -19,43 +19,42 @@ namespace mpool {
 // "Superblock").
 struct SuperblockPair {
   std::array<std::optional<DecodedSuperblock>, 2> copies;  // absent: not readable as a superblock
-  std::array<std::string, 2> faults;                       // why not
-  std::optional<Superblock> chosen;                        // absent: neither copy is good
-  // Set when the copies (or a copy and its extension checksum) disagree about where MDC0 is and the
-  // right one cannot be told from the superblocks alone.
+  std::array<std::string, 2> faults;                       // the reason of absence
+  std::optional<Superblock> chosen;                        // absent: neither copy is valid
+  // Set when the copies (or a copy and its extension checksum) disagree about the location of MDC0
+  // and the superblocks alone do not show the right one.
   bool mdc0_ambiguous = false;
-  bool needs_repair = false;  // a copy is bad or older: written again at the next update
+  bool needs_repair = false;  // a copy is bad or older: the next update writes it again
 };
 SuperblockPair read_superblocks(Device& device);
 
-// A device that carries a superblock.
+// A device with a superblock.
 struct FoundDevice {
   std::string path;
   Superblock superblock;
   bool active = false;  // locked by an activation
 };
 
-// The devices among `paths` that belong to a pool; others are passed over silently, those that
-// cannot be read are told to `unreadable` (path, reason) when given.
+// The devices among `paths` that belong to a pool. Other devices are skipped silently; devices that
+// cannot be read are passed to `unreadable` (path, reason) when given.
 std::vector<FoundDevice> scan_devices(
     std::span<const std::string> paths,
     const std::function<void(const std::string&, const std::string&)>& unreadable = nullptr);
 
-// Whether resolve_pool() looks for devices of the pool that were not named.
+// Whether resolve_pool() searches for devices of the pool that were not named.
 enum class OtherDevices { find, leave };
 
-// Turns what a user calls a pool into its device paths: a name or `UUID=…` is looked for on all
-// block devices; anything with a '/' (or naming an existing file) is taken as a device path, or as
-// several (path_list.h). When those named are block devices, the other devices of their pool are
-// looked for on all block devices and come after them: mount(8) knows one device only. ENODEV when
-// no pool of that name or UUID is found, ENOTUNIQ when several pools have the name (the message
-// lists their UUIDs).
+// Resolves a user's name of a pool to its device paths. A name or `UUID=…` is searched on all block
+// devices; text with a '/' (or naming an existing file) is a device path, or several (path_list.h).
+// When the named paths are block devices, the other devices of their pool are searched on all block
+// devices and come after them: mount(8) passes one device only. ENODEV when no pool of that name or
+// UUID is found, ENOTUNIQ when several pools have the name (the message lists their UUIDs).
 std::vector<std::string> resolve_pool(const std::string& pool,
                                       OtherDevices others = OtherDevices::find);
 
 // Opens the devices of a pool; see open_device for mode, holders and errors. `activate` also locks
-// the pool's UUID until the devices end: EBUSY, which names the holder, while a copy of the pool is
-// active.
+// the pool's UUID until the devices are closed: while a copy of the pool is active, EBUSY with a
+// message that names the holder.
 std::vector<std::unique_ptr<Device>> open_pool_devices(const std::vector<std::string>& paths,
                                                        OpenMode mode,
                                                        const TolerateHolder& tolerate = nullptr);

@@ -46,7 +46,7 @@ struct PropertyReader {
   void operator()(const Other&) const {}
 };
 
-// Reads the records of an MDC as far as they go.
+// Reads the records of an MDC as far as possible.
 void read_records(PoolState& pool, MdcSlot& slot, const std::function<void(ConstByteSpan)>& take) {
   try {
     slot.load(take);
@@ -63,7 +63,7 @@ void mark_zones(PoolState& pool, const MdcSlot& slot) {
     try {
       space->map().insert(object.layout.first_zone, object.layout.zone_count);
     } catch (const Error& error) {
-      // Refusing, activation names the other object, too.
+      // When damage is refused, the error of activation also names the other object.
       if (pool.on_damage == OnDamage::refuse) throw;
       pool.report_damage(pool.describe(object.id), error.detail());
     }

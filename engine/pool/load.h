@@ -7,20 +7,20 @@
 
 namespace mpool {
 
-// What MDC0, which is open, says about the pool. Errors: ENOTRECOVERABLE corrupt records, ENXIO it
-// does not describe the capacity device (never finished, or the superblock points to a wrong
-// place), ENOTSUP a later version.
+// Reads the state of the pool from MDC0, which must be open. Errors: ENOTRECOVERABLE corrupt
+// records, ENXIO it does not describe the capacity device (creation never finished, or the
+// superblock points to a wrong place), ENOTSUP a later version.
 PoolProperties read_properties(PoolState& pool);
 
-// Reads the records of objects of an open MDC into its table and marks their zones used; reports
+// Reads the object records of an open MDC into its table and marks their zones used; reports
 // damage. Threads: different slots at the same time.
 void load_slot(PoolState& pool, MdcSlot& slot);
 
-// Whether anything was ever kept in a mlog of the pool's own. The first thing that is done with a
-// new pair of them is to write to it.
+// True if a record was ever stored in an mlog of the pool's own. The first operation on a new pair
+// of them is a write.
 bool was_used(const MlogPlace& mlog);
 
-// Two objects whose zones overlap, named, or an empty string.
+// Describes two objects whose zones overlap; empty: none.
 std::string find_overlap(const PoolState& pool);
 
 }  // namespace mpool

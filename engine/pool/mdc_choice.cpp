@@ -8,7 +8,7 @@ namespace {
 
 // Credits of the MDC with the most room.
 constexpr std::uint64_t kCredits = 16;
-// Room an MDC must have to be chosen: the largest record of an object with its descriptor.
+// Minimum room of an MDC to be chosen: the largest record of an object with its descriptor.
 constexpr std::uint64_t kLeastRoom = 64;
 
 }  // namespace
@@ -39,7 +39,7 @@ bool MdcChoice::deal() {
 
 std::optional<std::size_t> MdcChoice::choose() {
   const std::lock_guard lock(mutex_);
-  // What was dealt may be out of date: an MDC found full now gives its credits up.
+  // The credits may be out of date: an MDC found full now loses its credits.
   for (bool dealt = false;;) {
     if (left_ == 0) {
       if (dealt || !deal()) return std::nullopt;

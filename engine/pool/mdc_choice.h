@@ -1,4 +1,4 @@
-// Which MDC a new object goes to.
+// Chooses the MDC of a new object.
 #pragma once
 
 #include <cstdint>
@@ -9,19 +9,19 @@
 
 namespace mpool {
 
-// Spreads objects over MDCs in proportion to the room in each, so that all fill at the same time:
-// every MDC has credits in that proportion, each choice in turn takes one, and when all are gone
-// they are dealt again.
+// Distributes objects over MDCs in proportion to the room in each, so that all become full at the
+// same time. Each MDC has credits in that proportion; each choice in turn uses one; when all are
+// used up, new credits are distributed.
 //
 // Threads: all functions may be called at the same time; the lock is a leaf.
-// Cost: the room of each MDC is asked for once in a round of at least as many choices as MDCs have
-// the most room.
+// Cost: one query of the room of each MDC per round; a round has at least as many choices as there
+// are MDCs with the most room.
 class MdcChoice {
  public:
-  // `room` tells the room in bytes of MDC `index`, 0..count-1; it takes no lock.
+  // `room` returns the room in bytes of MDC `index`, 0..count-1; it takes no lock.
   MdcChoice(std::size_t count, std::function<std::uint64_t(std::size_t)> room);
 
-  // There are more MDCs now, `count` in all; their share is dealt at once.
+  // MDCs were added, `count` is the new total; the new MDCs get their credits at once.
   void grow(std::size_t count);
 
   // The index of an MDC with room for at least one object; nullopt when all are full.

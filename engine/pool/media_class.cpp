@@ -9,7 +9,7 @@
 namespace mpool {
 namespace {
 
-// How long an allocation that finds no room waits for zones being discarded.
+// Maximum wait of an allocation without room for zones being discarded.
 constexpr std::chrono::seconds kDiscardWait{10};
 
 }  // namespace

@@ -22,22 +22,23 @@ class MediaClassSpace {
   MediaClassSpace(Device& device, const DeviceParams& params, unsigned spare_percent);
 
   Device& device() const { return device_; }
-  DeviceParams params() const;  // zone count and size as of now: the device may grow
+  DeviceParams params() const;  // present zone count and size: the device may grow
   std::uint64_t zone_size() const { return zone_size_; }
   std::uint64_t features() const { return features_; }
   SpaceMap& map() { return map_; }
 
-  // Zones that a capacity of `bytes` takes: at least one. ENOSPC when no device could have so many.
+  // The number of zones for a capacity of `bytes`: at least one. ENOSPC when no device could have
+  // so many.
   std::uint32_t zones_for(std::uint64_t bytes) const;
 
-  // Allocates zones; when there is no room, waits a bounded time for pending discards. Throws
+  // Allocates zones; when there is no room, blocks a bounded time for pending discards. Throws
   // ENOSPC with `pool` as the subject.
   Layout allocate(const std::string& pool, std::uint32_t zones, const Placement& placement);
-  // The zones are discarded in the background and free again.
+  // Frees zones: they are discarded in the background, then free again.
   void give_back(const Layout& layout) { discards_.add(layout.first_zone, layout.zone_count); }
   bool wait_for_discards(std::chrono::milliseconds timeout) { return discards_.drain(timeout); }
 
-  // The device grew: `params` are those of before but for its size and the number of its zones.
+  // The device grew: `params` differ from the previous ones only in its size and zone count.
   void grow(const DeviceParams& params);
 
   Pool::ClassFacts facts() const;

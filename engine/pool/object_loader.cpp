@@ -43,7 +43,7 @@ void ObjectLoader::take(ConstByteSpan bytes) {
 
 void ObjectLoader::finish() {
   if (slot_ == 0) return;
-  // Before the first checkpoint ids are handed out up to the first that needs one.
+  // Before the first checkpoint, ids are handed out up to the first that needs one.
   const std::uint64_t limit = last_checkpoint_ + ObjectId::kCheckpointInterval;
   for (const ObjectRecord& object : table_.live()) {
     const std::string id = object.id.to_string();

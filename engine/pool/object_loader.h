@@ -17,8 +17,8 @@ namespace mpool {
 // in MDC0..255". Not thread-safe.
 class ObjectLoader {
  public:
-  // Told what is wrong with a record ("record 7: …"). Throws, or returns: then the record is passed
-  // over.
+  // Called with the fault of a record ("record 7: …"). Throws, or returns: then the record is
+  // skipped.
   using Fault = std::function<void(const std::string&)>;
   using Checkpoint = std::function<void(ObjectId)>;
 
@@ -27,7 +27,7 @@ class ObjectLoader {
                Checkpoint checkpoint, Fault fault);
 
   void take(ConstByteSpan record);
-  // After the last record: judges what they say together.
+  // After the last record: checks the consistency of all records.
   void finish();
   std::uint64_t taken() const { return number_; }
 

@@ -12,14 +12,14 @@
 
 namespace mpool {
 
-// Where an object is in its life. "Live" objects are those that a compaction of the MDC writes.
+// The life-cycle state of an object. A compaction of the MDC writes the "live" objects.
 enum class ObjectState : std::uint8_t {
-  allocated,   // has an id and zones; nothing on the media
+  allocated,   // has an id and zones; not on the media
   committing,  // live; its OCREATE is in the log, perhaps not durable
-  committed,   // live; found by users
-  doomed,      // live; found by users, chosen for deletion: cannot be pinned any more
+  committed,   // live; visible to users
+  doomed,      // live; visible to users, chosen for deletion: can no longer be pinned
   deleting,    // its ODELETE is in the log, perhaps not durable
-  uncertain,   // a failed write left open whether its record is on the media: never touched again
+  uncertain,  // a failed write left unknown whether its record is on the media: never changed again
 };
 
 // Threads: all functions may be called at the same time. The lock inside is held briefly, never
@@ -30,11 +30,11 @@ class ObjectTable {
  public:
   void reserve(std::size_t objects);
 
-  // False (nothing changed) when the id is there already.
+  // Returns false (nothing changed) when the id is present already.
   bool insert(const ObjectRecord& object, ObjectState state);
-  // Replaces a committed object (OUPDATE), pins stay; false when there is none.
+  // Replaces a committed object (OUPDATE), keeping its pins; false when there is none.
   bool replace(const ObjectRecord& object);
-  // Takes the object out; nullopt when there is none.
+  // Removes the object; nullopt when there is none.
   std::optional<ObjectRecord> erase(ObjectId id);
   // The same if it is in the state `expected`.
   std::optional<ObjectRecord> erase_if(ObjectId id, ObjectState expected);
@@ -42,13 +42,13 @@ class ObjectTable {
   std::optional<ObjectRecord> find_committed(ObjectId id) const;  // committed or doomed
   std::optional<ObjectState> state(ObjectId id) const;
 
-  // The object must be there.
+  // The object must exist.
   void set_state(ObjectId id, ObjectState state);
   // allocated -> committing, with the written length of `object`. False when it is not allocated.
   bool begin_commit(const ObjectRecord& object);
   // committed -> doomed. 0, ENOENT, or EBUSY when it is pinned.
   int doom(ObjectId id);
-  // Returns the generation it had; nullopt when no such object is live.
+  // Returns the previous generation; nullopt when no such object is live.
   std::optional<std::uint64_t> set_generation(ObjectId id, std::uint64_t generation);
 
   bool pin(ObjectId id);  // false: not committed
@@ -56,13 +56,13 @@ class ObjectTable {
 
   // Live objects in the order of their ids; a snapshot.
   std::vector<ObjectRecord> live() const;
-  // Appends what find_committed() would find to `into`, in no order.
+  // Appends all objects that find_committed() finds to `into`, unordered.
   void collect_committed(std::vector<ObjectRecord>& into) const;
 
   std::size_t live_count() const { return live_count_.load(std::memory_order_relaxed); }
-  // Those of them that are mlogs.
+  // The number of live objects that are mlogs.
   std::size_t live_mlog_count() const { return live_mlog_count_.load(std::memory_order_relaxed); }
-  // Bytes of the records of all objects, allocated ones too, with their descriptors.
+  // Bytes of the records of all objects, allocated ones included, with their descriptors.
   std::uint64_t record_bytes() const { return record_bytes_.load(std::memory_order_relaxed); }
 
  private:

@@ -1,4 +1,4 @@
-// Several device paths as one text, as commands and the table of mounts have them.
+// Several device paths as one text, as commands and the mount table store them.
 #pragma once
 
 #include <span>
@@ -8,9 +8,9 @@
 
 namespace mpool {
 
-// Paths joined with ','. A comma or backslash inside of a path is preceded by a backslash.
+// Joins paths with ','. A comma or backslash inside a path is preceded by a backslash.
 std::string join_paths(std::span<const std::string> paths);
-// The inverse; empty parts are left out. A backslash before another character stands for itself.
+// The inverse; empty parts are omitted. A backslash before another character stands for itself.
 std::vector<std::string> split_paths(std::string_view joined);
 
 }  // namespace mpool

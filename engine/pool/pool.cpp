@@ -128,7 +128,7 @@ std::uint64_t Pool::capacity_of(const ObjectRecord& object) const {
 
 MlogPlace Pool::mlog_place(const ObjectRecord& object) const {
   MlogPlace place = impl_->place_of(object);
-  // Activation flushed what it found; since then a log is synced before it is closed.
+  // Activation flushed the content it found; since then a log is synced before it is closed.
   place.flushed = true;
   return place;
 }
@@ -152,7 +152,7 @@ ObjectRecord allocate_zones(PoolState& pool, ObjectType type, std::uint64_t capa
                             .id = {},
                             .uuid = is_mlog ? Uuid::random() : Uuid{}};
   if (!is_mlog) return object;
-  // A log cannot go on after a write that failed.
+  // A log cannot continue after a failed write.
   try {
     const std::uint64_t zone_size = space.zone_size();
     space.device().reserve(object.layout.first_zone * zone_size, zones * zone_size);
@@ -170,7 +170,7 @@ bool insert(PoolState& pool, ObjectType type, ObjectRecord& object) {
     object.id = slot.next_id(type);
     slot.table().insert(object, ObjectState::allocated);
     if (!slot.overfull()) return true;
-    // Others took the last room at the same time.
+    // Other threads took the last room at the same time.
     slot.table().erase(object.id);
   }
   return false;
@@ -268,7 +268,8 @@ std::unique_ptr<Mdc> Pool::open_mdc(ObjectId first, ObjectId second) {
       first == root_log_id(0)
           ? fmt::format("root MDC of pool {}", name())
           : fmt::format("MDC {}/{} of pool {}", first.to_string(), second.to_string(), name());
-  // A damaged pool may lack the records of what was done to the pair: nothing is finished there.
+  // The records of operations on the pair may be missing in a damaged pool: nothing is finished
+  // there.
   using Finish = Mdc::OpenOptions::Finish;
   const Mdc::OpenOptions options{.finish = damage().empty() ? Finish::at_once : Finish::later};
   return impl_->open_pair(

@@ -82,7 +82,7 @@ MlogPlace PoolState::place_of(const ObjectRecord& mlog) const {
 }
 
 void PoolState::give_back(const ObjectRecord& object) noexcept {
-  // Without its device (forced activation) there is no space to give back to.
+  // Without its device (forced activation) the zones cannot be returned.
   MediaClassSpace* space = classes[index_of(object.media_class)];
   if (space == nullptr) return;
   try {

@@ -1,4 +1,4 @@
-// What an active pool consists of. Internal to engine/pool.
+// The parts of an active pool. Internal to engine/pool.
 #pragma once
 
 #include <array>
@@ -19,7 +19,7 @@
 
 namespace mpool {
 
-// What MDC0 says beside the objects.
+// The content of MDC0 except the objects.
 struct PoolProperties {
   std::array<std::optional<DeviceParams>, kMediaClassCount> devices;
   std::array<std::optional<std::uint8_t>, kMediaClassCount> spares;
@@ -30,16 +30,16 @@ constexpr std::size_t index_of(MediaClass media_class) {
   return static_cast<std::size_t>(media_class);
 }
 
-// The space of each media class. A class appears once, when its device is there, and stays.
+// The space of each media class. A class appears once, when its device is present, and stays.
 //
-// Threads: one at a time may add; all others may look without a lock.
+// Threads: one thread at a time may add; other threads may read without a lock.
 class ClassTable {
  public:
   // nullptr: no such class (yet).
   MediaClassSpace* operator[](std::size_t index) const {
     return published_[index].load(std::memory_order_acquire);
   }
-  // The class is that of the device's parameters; there must be none.
+  // The class is that of the device's parameters; it must not exist yet.
   MediaClassSpace& add(std::unique_ptr<MediaClassSpace> space);
 
  private:
@@ -47,36 +47,37 @@ class ClassTable {
   std::array<std::atomic<MediaClassSpace*>, kMediaClassCount> published_{};
 };
 
-// What a crash left of a change of the pool itself (changes.cpp), as activation found it. What
-// there is to finish is harmless until it is finished.
+// An interrupted change of the pool itself (changes.cpp), as activation found it. The unfinished
+// parts are harmless until they are finished.
 struct UnfinishedChanges {
-  // MDC0 has to be told these parameters.
+  // These parameters must be recorded in MDC0.
   std::array<std::optional<DeviceParams>, kMediaClassCount> records;
-  // The device's superblocks have to be written with the name and parameters that count.
+  // The device's superblocks must be written with the valid name and parameters.
   std::array<bool, kMediaClassCount> superblocks{};
 };
 
-// The state that creation, activation and use of a pool share. The order of the members matters:
-// what uses a device or a class ends before it.
+// The state shared by creation, activation and use of a pool. The order of the members matters:
+// users of a device or a class are destroyed before it.
 struct PoolState {
   // `superblock` is the capacity device's.
   PoolState(Device& capacity, const Superblock& superblock, bool superblock_on_media);
 
-  const std::string name;     // as it was when it was activated: for messages
-  const std::string subject;  // "pool NAME": the same
+  const std::string name;     // at activation: for messages
+  const std::string subject;  // "pool NAME", at activation
   Uuid uuid;
-  std::vector<std::unique_ptr<Device>> owned;  // the devices, when they are the pool's own
+  std::vector<std::unique_ptr<Device>> owned;  // the devices, if the pool owns them
   ClassTable classes;
   SuperblockStore superblocks;
   std::mutex changes_mutex;             // one change of the pool itself at a time
   mutable std::mutex properties_mutex;  // leaf
   PoolProperties properties;
-  SlotList slots;  // MDC0..N; the background may add some
+  SlotList slots;  // MDC0..N; the background thread may add some
   OnDamage on_damage = OnDamage::refuse;
-  mutable std::mutex damage_mutex;         // leaf
-  std::vector<std::string> damage;         // with OnDamage::report
-  std::optional<MdcChoice> choice;         // index 0 is MDC1
-  std::unique_ptr<Background> background;  // of an active pool; ends before all that it uses
+  mutable std::mutex damage_mutex;  // leaf
+  std::vector<std::string> damage;  // with OnDamage::report
+  std::optional<MdcChoice> choice;  // index 0 is MDC1
+  // of an active pool; ends before all members that it uses
+  std::unique_ptr<Background> background;
 
   // ENODEV without such a device.
   MediaClassSpace& media_class(MediaClass media_class) const;
@@ -84,7 +85,7 @@ struct PoolState {
   MdcSlot* slot_of(ObjectId id) const;
   MlogPlace place_of(const ObjectRecord& mlog) const;
   std::string describe(ObjectId id) const;  // "mlog 0x201 of pool p"
-  // Throws ENOTRECOVERABLE with what the user can do, or notes it (OnDamage::report).
+  // Throws ENOTRECOVERABLE with advice for the user, or records the damage (OnDamage::report).
   void report_damage(const std::string& subject, const std::string& what);
   // Mdc::open(), with damage reported.
   std::unique_ptr<Mdc> open_pair(const std::string& mdc_name,
@@ -95,40 +96,41 @@ struct PoolState {
   // --- activate.cpp: start-up ---
   std::unique_ptr<MdcSlot> make_slot(unsigned slot);
   MdcSlot& add_slot() { return slots.add(make_slot(static_cast<unsigned>(slots.size()))); }
-  // Opens MDC0, whose mlogs are where the superblock says, without reading it. ENXIO: there is
-  // nothing of it. Writes nothing before finish().
+  // Opens MDC0 at the location in the superblock, without reading it. ENXIO: no block of it exists.
+  // Writes nothing before finish().
   void open_mdc0(PairUse use);
-  // Opens the pair of an MDC; the same.
+  // Opens the pair of an MDC; as open_mdc0().
   void open_slot(MdcSlot& slot, PairUse use);
-  // Appends a record of MDC0 beside those of objects; durable on return.
+  // Appends a record of MDC0 other than those of objects; durable on return.
   void log_property(const MetadataRecord& record);
 
-  // --- recovery.cpp: steps of creation that are repeated when they were interrupted ---
-  // Creates the next MDC, each mlog with `mdc_zones` zones, also when it was begun before. Of a
-  // running pool too; by one thread at a time.
+  // --- recovery.cpp: steps of creation that are repeated if they were interrupted ---
+  // Creates the next MDC, each mlog with `mdc_zones` zones, also if an earlier attempt was
+  // interrupted. Also on a running pool; by one thread at a time.
   void add_mdc(std::uint32_t mdc_zones);
   // Creates MDCs up to `mdc_count`.
   void add_mdcs(unsigned mdc_count, std::uint32_t mdc_zones);
-  // Creates the root mlogs that are missing.
+  // Creates missing root mlogs.
   void add_root_mlogs(std::uint32_t zones);
-  // The number of MDCs that MDC0 has both mlogs of. Reports damage where the rest was not left by
-  // an interrupted creation; else `lone` is the only mlog of the last pair. Writes nothing.
+  // The number of MDCs of which MDC0 has both mlogs. Reports damage where the rest does not come
+  // from an interrupted creation; otherwise `lone` is the only mlog of the last pair. Writes
+  // nothing.
   unsigned count_pairs(std::optional<ObjectRecord>& lone);
   // Deletes that mlog.
   void delete_lone_mlog(const ObjectRecord& lone);
   bool has_root_mlogs() const;
   // Reports damage when root mlogs are missing and the pool was in use. MDC0..N are loaded.
   void check_creation();
-  // Finishes an interrupted creation; nothing when it was not.
+  // Finishes an interrupted creation; no effect otherwise.
   void complete_creation(std::optional<unsigned> mdc_count);
 
-  // --- changes.cpp; all but finish_changes under changes_mutex ---
-  // Changes what MDC0 says beside the objects, and logs it; durable on return. After an error it is
-  // as before (in memory; on the media it may be either).
+  // --- changes.cpp; all except finish_changes under changes_mutex ---
+  // Changes the content of MDC0 except the objects, and logs it; durable on return. After an error
+  // the content in memory is as before; on the media it may be either.
   void change_properties(PoolProperties changed, const MetadataRecord& record);
-  // Writes the superblocks of a device that is there.
+  // Writes the superblocks of a present device.
   void write_superblocks(const std::string& pool_name, const DeviceParams& params);
-  // Activation: before anybody else uses the pool.
+  // Called by activation before any other use of the pool.
   void finish_changes(const UnfinishedChanges& unfinished);
 
   // --- commit.cpp ---
@@ -137,18 +139,18 @@ struct PoolState {
   void record_generation(MdcSlot& slot, ObjectId mlog, std::uint64_t generation);
 
   // --- successor.cpp ---
-  // Records (OUPDATE) that a committed mlog of `slot` lies elsewhere from here on, and gives its
-  // old zones back; durable on return. ENOSPC: nothing has changed.
+  // Records (OUPDATE) that a committed mlog of `slot` lies elsewhere from now on, and frees its old
+  // zones; durable on return. ENOSPC: nothing has changed.
   void succeed(MdcSlot& slot, const ObjectRecord& successor);
-  // Zones for it: the same id, another UUID. Nothing is recorded. nullopt: no room.
+  // Allocates its zones: the same id, another UUID. Records nothing. nullopt: no room.
   std::optional<ObjectRecord> allocate_successor(const ObjectRecord& mlog, std::uint32_t zones);
 
  private:
   std::vector<MetadataRecord> mdc0_preamble() const;
 };
 
-// Makes sure, as far as possible, that a log of metadata never lacks room on the file system of an
-// image file: the blocks of all of it are allocated. Logs what it fails with.
+// Allocates all blocks of a metadata log on the file system of an image file, as far as possible,
+// so that the log never lacks room there. Logs a failure.
 void reserve_mlog(const MlogPlace& place);
 
 struct Pool::Impl : PoolState {

@@ -135,7 +135,8 @@ void PoolState::check_creation() {
 void PoolState::complete_creation(std::optional<unsigned> mdc_count) {
   if (has_root_mlogs()) return;
   const DeviceParams params = media_class(MediaClass::capacity).params();
-  // Ours are not found half made (create.cpp): the others' number is the format's default.
+  // Creation by mpoolfs is never found half done (create.cpp); for other implementations the number
+  // is the format's default.
   const unsigned wanted = mdc_count.value_or(kDefaultMdcCount);
   if (wanted < 1 || wanted > kMaxMdcs) {
     raise(EINVAL, subject, "MDC count {} is not between 1 and {}", wanted, kMaxMdcs);

@@ -1,5 +1,5 @@
-// What a pool may be called and how it and its devices may be set. Internal to engine/pool; all
-// functions are pure. `subject` is what messages are about ("pool NAME").
+// Valid names and settings of a pool and its devices. Internal to engine/pool; all functions are
+// pure. `subject`: the subject of messages ("pool NAME").
 #pragma once
 
 #include <cstdint>
@@ -16,14 +16,14 @@ void check_pool_name(const std::string& name);
 void check_spare_percent(const std::string& subject, unsigned percent);
 void check_label(const std::string& subject, const std::string& label);
 void check_mode(const std::string& subject, std::uint32_t mode);
-// log2 of the greatest size of a mapping in bytes: at least a page.
+// log2 of the maximum mapping size in bytes: at least a page.
 void check_map_shift(const std::string& subject, std::uint32_t shift);
 // Bytes: a power of two in the range that CreateOptions states.
 void check_zone_size(const std::string& subject, std::uint64_t zone_size);
 
-// A new device of a pool with zones of `zone_size`, or what fits its size. Errors: ENOTSUP a
-// host-managed device, EINVAL more zones than can be numbered, ENOSPC too small for one zone beside
-// the superblocks.
+// Parameters of a new device of a pool with zones of `zone_size`, or by default according to its
+// size. Errors: ENOTSUP a host-managed device, EINVAL more zones than can be numbered, ENOSPC too
+// small for one zone besides the superblocks.
 DeviceParams make_device_params(const Device& device, MediaClass media_class,
                                 std::optional<std::uint64_t> zone_size);
 // Zones of that size on `size` bytes of the device; EINVAL when there are more than can be

@@ -12,10 +12,10 @@
 
 namespace mpool {
 
-// MDC0..size()-1; none ever leaves or moves.
+// MDC0..size()-1; an MDC is never removed or moved.
 //
-// Threads: one at a time may add; all others may look at those that were added, without a lock. An
-// MDC is complete when it is added to an active pool.
+// Threads: one thread at a time may add; other threads may read the MDCs added so far, without a
+// lock. An MDC is complete when it is added to an active pool.
 class SlotList {
  public:
   using Slots = std::array<std::unique_ptr<MdcSlot>, std::size_t{kMaxMdcs} + 1>;
@@ -26,7 +26,7 @@ class SlotList {
     return slots_[slot];
   }
   const std::unique_ptr<MdcSlot>& front() const { return (*this)[0]; }
-  // Those that were there when end() was asked for.
+  // The MDCs that were present when end() was called.
   Slots::const_iterator begin() const { return slots_.begin(); }
   Slots::const_iterator end() const {
     return begin() + static_cast<Slots::difference_type>(size());

@@ -47,7 +47,7 @@ std::string SuperblockStore::pool_name() const {
   return superblock_.pool_name;
 }
 
-// Under the lock.
+// Called with the lock held.
 void SuperblockStore::write_updated(Superblock updated) {
   if (on_media_) write_superblock(device_, updated);
   superblock_ = std::move(updated);

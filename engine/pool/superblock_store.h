@@ -1,5 +1,5 @@
-// The superblocks of the capacity device while the pool is active: where MDC0's generations and the
-// pool's name are kept.
+// The superblocks of the capacity device while the pool is active: they store MDC0's generations
+// and the pool's name.
 #pragma once
 
 #include <mutex>
@@ -18,7 +18,8 @@ void write_superblock_copy(Device& device, const Superblock& superblock, std::si
 // Overwrites both copies with zeros; durable on return.
 void wipe_superblocks(Device& device);
 
-// Threads: all functions may be called at the same time. The lock is a leaf but for the device I/O.
+// Threads: all functions may be called at the same time. The lock is a leaf, except that device I/O
+// is done under it.
 class SuperblockStore {
  public:
   // `superblock` has an MDC0 part. With `on_media` false nothing is written before publish().

@@ -11,7 +11,8 @@ namespace mpool {
 
 namespace {
 
-// The most that is discarded by one request: what the rate limit and the end of the queue wait for.
+// Maximum size of one discard request: the unit of the rate limit and of the wait at the end of the
+// queue.
 constexpr std::uint64_t kDiscardSize = std::uint64_t{256} << 20;
 
 }  // namespace
@@ -89,12 +90,12 @@ void DiscardQueue::run() {
   }
 }
 
-// At the end of the queue. Where the device is not claimed another program may have taken it over.
+// At the end of the queue. If the device is not claimed, another program may have taken it over.
 bool DiscardQueue::may_go_on() const {
   return Clock::now() < end_ && !device_.offline() && device_.claim() == 0;
 }
 
-// The next zones to discard, in ascending order and around, so that none waits for ever.
+// The next zones to discard, in ascending order and around, so that none waits forever.
 DiscardQueue::Range DiscardQueue::take() {
   auto found = queue_.lower_bound(cursor_);
   if (found == queue_.end()) found = queue_.begin();
@@ -122,7 +123,7 @@ void DiscardQueue::release(const Range& range) {
   try {
     map_.release(range.first_zone, range.count);
   } catch (const Error& error) {
-    // Somebody else released zones of the queue: a defect, but no reason to end the process.
+    // Another caller released zones of the queue: a defect, but no reason to end the process.
     spdlog::error("{}", error.what());
   }
 }

@@ -13,14 +13,14 @@
 
 namespace mpool {
 
-// Takes zones that objects gave up, discards them (rate-limited), and releases them to the space
-// map: a zone is never allocated again before its discard was issued. Neighbouring zones are
-// discarded together. A discard is advisory: one that fails is logged (the first of the queue's
-// life) and its zones are released all the same.
+// Takes zones that objects freed, discards them (rate-limited), and releases them to the space map:
+// a zone is never allocated again before its discard was issued. Neighbouring zones are discarded
+// together. A discard is advisory: a failed one is logged (only the first of the queue's life) and
+// its zones are released nevertheless.
 //
-// Threads: all functions may be called at the same time. Owns one thread, ended by the destructor,
-// which discards what is left, without the rate limit, for kEndingTime; what is left then is
-// released without.
+// Threads: all functions may be called at the same time. Owns one thread. The destructor ends it:
+// the thread discards the remaining zones without the rate limit for at most kEndingTime, then
+// releases the rest without a discard.
 class DiscardQueue {
  public:
   static constexpr std::uint64_t kDefaultBytesPerSecond = 4ull << 30;
@@ -37,8 +37,8 @@ class DiscardQueue {
   // them. Does not wait for the device.
   void add(std::uint64_t first_zone, std::uint32_t count);
 
-  // Waits until the queue is empty, at most `timeout`; true when it is. While somebody waits the
-  // rate limit is lifted.
+  // Blocks until the queue is empty, at most `timeout`; true when it is. The rate limit is
+  // suspended while a thread blocks here.
   bool drain(std::chrono::milliseconds timeout);
 
  private:
@@ -60,17 +60,18 @@ class DiscardQueue {
   const std::uint64_t zone_size_;
   const std::uint64_t bytes_per_second_;
   const std::uint32_t zones_per_discard_;
-  std::mutex mutex_;                              // of all below but failed_
-  std::condition_variable work_;                  // something to do, or somebody waits, or stopping
-  std::condition_variable idle_;                  // the queue is empty and nothing in hand
+  std::mutex mutex_;  // guards all members below except failed_
+  // work was added, a thread called drain(), or the queue is stopping
+  std::condition_variable work_;
+  std::condition_variable idle_;  // the queue is empty and no discard is in progress
   std::map<std::uint64_t, std::uint32_t> queue_;  // count by first zone; no two are neighbours
   std::uint64_t cursor_ = 0;                      // ranges are taken in ascending order from here
   bool busy_ = false;
   unsigned waiters_ = 0;
   bool stopping_ = false;
-  Clock::time_point end_ =
-      Clock::time_point::max();  // when stopping: the latest to begin a discard
-  bool failed_ = false;          // a discard failed before; only the thread uses it
+  // when stopping: the latest time to begin a discard
+  Clock::time_point end_ = Clock::time_point::max();
+  bool failed_ = false;  // a discard failed before; used only by the queue's thread
   std::thread thread_;
 };
 

@@ -124,7 +124,7 @@ std::optional<std::uint32_t> RunTree::find(std::uint32_t count, std::uint32_t fr
   return search.found;
 }
 
-// True when the run is found; it may begin in the bits carried along. Otherwise carries on. A node
+// True when the run is found; it may begin in the carried bits. Otherwise updates the carry. A node
 // after `from` is entered only if the run is in it, so that the way down is one path on either side
 // of `from`.
 bool RunTree::visit(Search& search, std::size_t node, std::uint64_t start,
@@ -146,7 +146,7 @@ bool RunTree::visit(Search& search, std::size_t node, std::uint64_t start,
   return visit(search, 2 * node, start, half) || visit(search, 2 * node + 1, start + half, half);
 }
 
-// The word holds the run, or `from` lies inside it (and nothing is carried then).
+// True if the word holds the run, or `from` lies inside it (nothing is then carried).
 bool RunTree::visit_word(Search& search, std::uint32_t start) const {
   std::uint64_t word = words_[start / kWordBits];
   if (search.from > start) word &= ~std::uint64_t{0} << (search.from - start);

@@ -8,11 +8,11 @@
 
 namespace mpool {
 
-// Bits 0..size()-1, set = free. Over the 64-bit words of the bitmap stands a complete binary tree
-// (a segment tree) in which every node knows, of the bits under it, the length of the free run they
-// begin with, of the one they end with, and of the longest one. A query descends to the first place
-// that fits; a change updates the words it touches and their ancestors. Both are logarithmic in
-// size() (a change of n bits: + n / 64).
+// Bits 0..size()-1, set = free. A complete binary tree (a segment tree) over the 64-bit words of
+// the bitmap: every node stores, for the bits under it, the length of the leading free run, of the
+// trailing one, and of the longest one. A query descends to the first place that fits; a change
+// updates the words it touches and their ancestors. Both are logarithmic in size() (a change of n
+// bits: + n / 64).
 //
 // Not thread-safe.
 class RunTree {
@@ -21,7 +21,7 @@ class RunTree {
   explicit RunTree(std::uint32_t size);
 
   std::uint32_t size() const { return size_; }
-  // More bits, clear, at the end; `size` is not below the present one.
+  // Adds clear bits at the end; `size` is not below the present one.
   void resize(std::uint32_t size);
 
   // Ranges [first, last) inside 0..size().
@@ -53,7 +53,7 @@ class RunTree {
   bool visit_word(Search& search, std::uint32_t start) const;
 
   std::uint32_t size_ = 0;
-  std::uint32_t leaves_ = 1;          // a power of two; those after the last word have no bit set
+  std::uint32_t leaves_ = 1;          // a power of two; leaves after the last word have no bit set
   std::vector<std::uint64_t> words_;  // bits after size_ are clear
   std::vector<Node> nodes_;           // root 1, children 2n and 2n+1, words at leaves_ + word
 };

@@ -9,8 +9,8 @@
 namespace mpool {
 
 // The zone counts of a SpaceMap. Used and pending zones are charged to usable or to spare space;
-// what is given back is given back to spare first. A few additions under one lock, so that a
-// snapshot is always consistent and the percentage can change at any time.
+// returned zones are credited to spare space first. Each operation is a few additions under one
+// lock, so a snapshot is always consistent and the percentage can change at any time.
 //
 // Threads: all functions may be called at the same time. The lock is a leaf.
 class SpaceAccount {
@@ -19,9 +19,9 @@ class SpaceAccount {
 
   // True when `count` zones can be charged under `policy` now.
   bool has_room(std::uint32_t count, SpacePolicy policy) const;
-  // free -> used under `policy`; false, and nothing is changed, when there is no room.
+  // free -> used under `policy`; returns false with nothing changed when there is no room.
   bool charge(std::uint32_t count, SpacePolicy policy);
-  // free -> used, charged to usable space whether it has room or not. The zones must be free.
+  // free -> used, charged to usable space even without room. The zones must be free.
   void charge_loaded(std::uint32_t count);
   // used -> pending.
   void retire(std::uint32_t count);
@@ -38,7 +38,7 @@ class SpaceAccount {
     std::uint32_t usable, spare;
   };
   Free free() const;
-  // How many of `count` zones are to be charged to spare space.
+  // The number of zones, of `count`, that are charged to spare space.
   static std::uint32_t spare_part(std::uint32_t count, SpacePolicy policy, Free free);
   static bool fits(std::uint32_t count, SpacePolicy policy, Free free);
   void divide();

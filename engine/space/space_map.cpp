@@ -165,8 +165,8 @@ struct SpaceMap::Impl {
   std::atomic<std::uint32_t> next_region = 0;
 };
 
-// The charge is made while the run found cannot be lost to anybody else, so that it never has to be
-// taken back and no other allocation fails for a charge that comes to nothing.
+// The charge is made while other threads cannot take the run found. So it never has to be undone,
+// and no other allocation fails because of a charge that is later undone.
 std::optional<std::uint64_t> SpaceMap::Impl::allocate_in(std::size_t index, std::uint32_t count,
                                                          SpacePolicy policy,
                                                          std::uint32_t alignment,
@@ -192,7 +192,7 @@ std::optional<std::uint64_t> SpaceMap::Impl::allocate_anywhere(std::uint32_t cou
 // First fit over all regions as one, whose locks are held.
 std::optional<std::uint64_t> SpaceMap::Impl::find_anywhere(std::uint32_t count,
                                                            std::uint32_t alignment) const {
-  std::uint64_t run = 0;  // where the free run begins that the regions before end with
+  std::uint64_t run = 0;  // start of the free run at the end of the regions so far
   for (const auto& region : regions) {
     const std::uint64_t across = round_up(run, alignment);
     if (across + count <= region->base + region->free.prefix()) return across;

@@ -25,7 +25,7 @@ struct SpaceUsage {
 // Free and used zones of one device, in regions that are searched first fit and round robin.
 //
 // Threads: all functions may be called at the same time; regions have locks of their own. The locks
-// are leaves of the lock order (engine/pool/locking.md): nothing else is taken under them. Cost:
+// are leaves of the lock order (engine/pool/locking.md): no other lock is taken under them. Cost:
 // logarithmic in the number of zones for allocate, release and insert; an alignment adds one search
 // per free run that is long enough but not aligned.
 class SpaceMap {
@@ -39,25 +39,26 @@ class SpaceMap {
            unsigned regions = kDefaultRegions);
   ~SpaceMap();
 
-  // Marks zones used that an object on the media owns (counts as usable). Throws Error
-  // ENOTRECOVERABLE, nothing changed, when they are none, out of range or partly owned already.
+  // Marks zones used that an object on the media owns (charged to usable space). Throws Error
+  // ENOTRECOVERABLE, nothing changed, when the range is empty, out of range or partly owned
+  // already.
   void insert(std::uint64_t first_zone, std::uint32_t count);
 
-  // Allocates `count` (≥ 1) contiguous zones, the first a multiple of `alignment` (a power of two),
-  // or nullopt when there is no room under `policy`. A run lies inside one region, or across their
-  // boundaries when no region has room for it. usable_then_spare and spare_then_usable may charge a
-  // part to each. With `near`, the first place at or after that zone in its region is tried first
-  // (so that a file's zones lie next to each other); then the regions after it in turn. Throws
+  // Allocates `count` (≥ 1) contiguous zones, the first a multiple of `alignment` (a power of two).
+  // Returns nullopt when there is no room under `policy`. A run lies inside one region, or crosses
+  // their boundaries when no region has room for it. usable_then_spare and spare_then_usable may
+  // charge a part to each. With `near`, the first place at or after that zone in its region is
+  // tried first (so that a file's zones are adjacent); then the following regions in turn. Throws
   // Error EINVAL for a count of 0 or another alignment.
   std::optional<std::uint64_t> allocate(std::uint32_t count, SpacePolicy policy,
                                         std::uint32_t alignment = 1,
                                         std::optional<std::uint64_t> near = std::nullopt);
 
-  // used -> pending: the zones are no longer an object's but must be discarded before they are
-  // allocated again. Throws Error EINVAL, nothing changed, when they are not all used.
+  // used -> pending: no object owns the zones any more, but they must be discarded before they are
+  // allocated again. Throws Error EINVAL, nothing changed, when not all of them are used.
   void retire(std::uint64_t first_zone, std::uint32_t count);
-  // pending -> free; goes back to spare first. Throws Error EINVAL, nothing changed, when they are
-  // not all pending.
+  // pending -> free; credited to spare space first. Throws Error EINVAL, nothing changed, when not
+  // all of them are pending.
   void release(std::uint64_t first_zone, std::uint32_t count);
 
   // 0..100 (more counts as 100). Never fails; used may then exceed usable.
