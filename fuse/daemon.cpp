@@ -28,11 +28,11 @@ constexpr char kSuccess = 1;
   do {
     got = ::read(pipe, &told, 1);
   } while (got < 0 && errno == EINTR);
-  // Nothing of this process's copy of the parent's state is to be flushed or destroyed twice.
+  // State copied from the parent must not be flushed or destroyed twice.
   ::_exit(got == 1 && told == kSuccess ? EXIT_SUCCESS : EXIT_FAILURE);
 }
 
-// Where the default logger's messages go. It can be changed while other threads log.
+// The destination of the default logger's messages. It can be changed while other threads log.
 std::shared_ptr<mpool::PrintableSink>& target_sink() {
   static auto sink = std::make_shared<mpool::PrintableSink>();
   return sink;
@@ -79,7 +79,7 @@ Startup::Startup(bool foreground) {
   pipe_ = ends[1];
   ::setsid();
   ::umask(0);
-  // The directory the command was given in must not be kept from being unmounted.
+  // The working directory of the command must remain unmountable.
   if (::chdir("/") != 0) mpool::raise_system(errno, "/", "chdir");
 }
 

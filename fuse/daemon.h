@@ -1,4 +1,4 @@
-// Going to the background, and where messages go.
+// Daemonizing, and the destination of log messages.
 #pragma once
 
 #include <sys/types.h>
@@ -8,21 +8,21 @@ namespace mpoolfs {
 // Logs to standard error until leave_terminal().
 void log_to_stderr(bool debug);
 
-// The background process's side of the start: the parent waits until it is told how it went.
+// The background process's side of the start: the parent waits for its report.
 //
 // Not thread-safe.
 class Startup {
  public:
-  // Forks, unless `foreground`; to be called before any thread exists. Returns in the child. The
-  // parent never returns: it exits with 0 after the child's succeeded(), otherwise, when the child
-  // has ended, with 1 (the child has written why to standard error).
+  // Forks, unless `foreground`; must be called before any thread exists. Returns in the child. The
+  // parent never returns: it exits with 0 after the child's succeeded(), or with 1 when the child
+  // has ended (the child has written the reason to standard error).
   explicit Startup(bool foreground);
   ~Startup();
   Startup(const Startup&) = delete;
   Startup& operator=(const Startup&) = delete;
 
-  // The mount is usable. In the background: messages go to syslog from here on, the standard
-  // streams to /dev/null, and the parent is let go. Later calls do nothing.
+  // Reports that the mount is usable. In the background: from now on messages go to syslog and the
+  // standard streams to /dev/null, and the parent exits. Later calls have no effect.
   void succeeded();
 
  private:

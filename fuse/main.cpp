@@ -20,7 +20,7 @@ namespace {
 // Exit statuses.
 constexpr int kSuccess = 0;
 constexpr int kFailure = 1;  // the pool could not be mounted, or the mount ended with an error
-constexpr int kUsage = 2;    // the command line is wrong; nothing was touched
+constexpr int kUsage = 2;    // the command line is invalid; nothing was changed
 
 int run(mpoolfs::Options options) {
   if (options.remount) {

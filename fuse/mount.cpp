@@ -40,12 +40,11 @@ namespace {
 
 using Devices = std::vector<std::unique_ptr<mpool::Device>>;
 
-// A daemon whose mount is gone already may still be writing: it is waited for.
+// Maximum wait for a daemon whose mount is gone already but which may still be writing.
 constexpr std::chrono::seconds kEndingTime{15};
 constexpr std::chrono::milliseconds kRetryTime{20};
 
-// Bytes. Each mlog of a log must take a record as large as a request can carry, with its
-// descriptors.
+// Bytes. Each mlog of a log must hold a record of the maximum request size, with its descriptors.
 constexpr std::uint64_t kLeastMlogSize = 2u << 20;
 
 // The mount of a pool with one of the UUIDs, by devices: the original of a copy, or another copy.
@@ -62,7 +61,7 @@ std::optional<MountEntry> find_copy_mount(std::span<const MountEntry> mounts,
 
 // Throws EBUSY when the pool is mounted, here or in another mount namespace.
 void refuse_mounted(const Options& options, const mpool::Error& busy) {
-  // What the table of mounts may call the pool.
+  // The possible names of the pool in the mount table.
   std::vector<std::string> names{options.pool};
   std::set<mpool::Uuid> uuids;
   for (const mpool::FoundDevice& found : mpool::scan_devices(options.device_paths)) {
@@ -86,7 +85,7 @@ void refuse_mounted(const Options& options, const mpool::Error& busy) {
   }
 }
 
-// A device that can be read but not written to: says how it can be mounted.
+// For a device that can be read but not written: the message says how to mount it.
 [[noreturn]] void refuse_write_protected(const mpool::Error& error) {
   const mpool::FileDescriptor readable(::open(error.subject().c_str(), O_RDONLY | O_CLOEXEC));
   if (!readable) throw error;
@@ -111,8 +110,8 @@ Devices open_devices(const Options& options) {
   return overlaid;
 }
 
-// umount(8) returns before the daemon has finished, so a busy pool that is mounted nowhere is given
-// time.
+// umount(8) returns before the daemon has finished, so opening a busy pool that is not mounted is
+// retried for a while.
 Devices open_devices_patiently(const Options& options) {
   const auto deadline = std::chrono::steady_clock::now() + kEndingTime;
   while (true) {
@@ -131,7 +130,7 @@ Devices open_devices_patiently(const Options& options) {
   }
 }
 
-// A missing device can be done without when it is the staging device; the message says how.
+// The pool can be used without a missing staging device; the message says how.
 std::unique_ptr<mpool::Pool> activate(const Options& options, Devices devices) {
   try {
     mpool::ActivateOptions activation;
@@ -164,8 +163,8 @@ void warn_of_damage(const mpool::Pool& pool) {
       pool.name(), damages);
 }
 
-// Makes everything durable. Throws Error when that is not possible: the mount did not end well, and
-// what users were told to be done is not.
+// Makes everything durable. Throws Error when that is impossible: the mount did not end cleanly,
+// and acknowledged changes are lost.
 void finish(mpool::Namespace& names) {
   std::string why = "a device failed for writing";
   try {
@@ -187,7 +186,7 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
   namespace_options.sync = options.sync;
   namespace_options.log_mlog_size = kLeastMlogSize;
   ViewDevices devices(pool);
-  // A mount that changes nothing need not mind them.
+  // A mount without changes does not affect them.
   namespace_options.hold_deletes = !options.read_only && devices.has_other_readers();
   const auto names = mpool::Namespace::mount(pool, namespace_options);
   warn_if_foreign(*names, pool);
@@ -227,7 +226,7 @@ std::vector<std::string> absolute_paths(std::vector<std::string> paths) {
   for (std::string& path : paths) {
     std::error_code error;
     const auto real = std::filesystem::canonical(path, error);
-    // What cannot be resolved cannot be opened either, and opening says why.
+    // A path that cannot be resolved cannot be opened either; opening reports the reason.
     path = (error ? std::filesystem::absolute(path) : real).string();
   }
   return paths;
@@ -238,10 +237,10 @@ std::vector<std::string> absolute_paths(std::vector<std::string> paths) {
 void resolve(Options& options) {
   try {
     options.device_paths = absolute_paths(mpool::resolve_pool(options.pool));
-    std::error_code ignored;  // what cannot be looked at is no file
+    std::error_code ignored;  // an inaccessible path is no file
     const bool by_devices = options.pool.find('/') != std::string::npos ||
                             std::filesystem::exists(options.pool, ignored);
-    // The devices that were named: mount(8) compares them with fstab.
+    // The devices as they were named: mount(8) compares them with fstab.
     options.source = by_devices ? mpool::join_paths(absolute_paths(mpool::resolve_pool(
                                       options.pool, mpool::OtherDevices::leave)))
                                 : options.pool;
@@ -254,12 +253,12 @@ void check_mount_point(Options& options) {
   struct stat point {};
   const std::string given = options.mount_point;
   struct statvfs facts {};
-  // The kernel may know the attributes of a dead mount's root; the facts it has to ask for.
+  // The kernel may have the attributes of a dead mount's root in its cache; it must query statvfs.
   if (::stat(given.c_str(), &point) != 0 || ::statvfs(given.c_str(), &facts) != 0) {
     const int code = errno;
     const char* advice = "";
     if (code == ENOENT) advice = ": make the directory first";
-    // For a moment after the daemon's end the kernel says one of the other two.
+    // Shortly after the daemon's end the kernel returns one of the other two.
     if (code == ENOTCONN || code == ECONNABORTED || code == ECANCELED)
       advice = ": the mount of a daemon that died, umount it first";
     mpool::raise(code, "mount point " + given, "{}{}", mpool::errno_text(code), advice);

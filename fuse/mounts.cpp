@@ -42,7 +42,7 @@ std::string resolved(const std::string& path) {
   return error ? path : real.string();
 }
 
-// The mount namespace of a process; empty when this process may not know it.
+// The mount namespace of a process; empty when this process may not read it.
 std::string mount_namespace(const std::filesystem::path& process) {
   std::error_code ignored;
   return std::filesystem::read_symlink(process / "ns/mnt", ignored).string();
@@ -55,7 +55,7 @@ std::string first_line(const std::filesystem::path& path) {
   return line;
 }
 
-// The processes that /proc shows.
+// The processes in /proc.
 std::vector<std::filesystem::path> processes() {
   std::vector<std::filesystem::path> found;
   std::error_code ignored;  // without /proc there are none

@@ -1,4 +1,4 @@
-// The system's table of mounts.
+// The mount table of the system.
 #pragma once
 
 #include <cstdint>
@@ -18,18 +18,19 @@ struct MountEntry {
   std::string device;  // "MAJOR:MINOR"
   std::string mount_point;
   std::string type;      // kMountType: of mpoolfs
-  std::string source;    // the pool as the mounting user called it
-  std::uint64_t id = 0;  // of the mount, as descriptors have it
+  std::string source;    // the pool as the mounting user named it
+  std::uint64_t id = 0;  // the mount id, as in fdinfo of descriptors
 };
 
-// Parses a line of /proc/PID/mountinfo (proc(5)), octal escapes undone; nullopt when it is none.
+// Parses a line of /proc/PID/mountinfo (proc(5)) and decodes octal escapes; nullopt for an invalid
+// line.
 std::optional<MountEntry> parse_mount_line(std::string_view line);
 
 // The mounts of this process's namespace, or of another table of that form; empty when it cannot be
 // read.
 std::vector<MountEntry> read_mounts(const std::string& table = "/proc/self/mountinfo");
 
-// Whether a source lists one of `device_paths` (resolved symbolic links), or the same device or
+// True if a source lists one of `device_paths` (resolved symbolic links), or the same device or
 // file by another path, node or loop device.
 bool lists_device(const std::string& source, std::span<const std::string> device_paths);
 
@@ -39,9 +40,9 @@ std::optional<MountEntry> find_pool_mount(std::span<const MountEntry> mounts,
                                           std::span<const std::string> device_paths);
 
 // The same in the mount namespaces of other processes (containers, services), as far as this
-// process may look into them.
+// process may read them.
 struct MountElsewhere {
-  pid_t process = 0;    // one of those that keep the mount
+  pid_t process = 0;    // one of the processes in that namespace
   std::string program;  // its name
   MountEntry mount;
 };

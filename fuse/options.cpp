@@ -19,7 +19,7 @@ namespace po = boost::program_options;
 
 namespace {
 
-// The hidden option that collects the operands. A name that cannot be typed as an option.
+// The hidden option that collects the operands. Its name cannot be typed as an option.
 constexpr const char* kOperands = " operands";
 
 constexpr const char* kMountOptions = R"(Mount options (-o):
@@ -41,8 +41,8 @@ constexpr const char* kMountOptions = R"(Mount options (-o):
                         are the default unless mount(8) is used
 )";
 
-// Options that are kept as they are, or ask for nothing: those of fstab for mount(8) itself, what
-// is the case anyway, and what allows but does not demand.
+// Options that are stored unchanged, or have no effect: those of fstab for mount(8) itself, those
+// that state the default, and those that permit but do not require.
 constexpr auto kAcceptedOptions = std::to_array<std::string_view>(
     {"defaults",         "auto",          "noauto",     "user",
      "nouser",           "users",         "nousers",    "owner",
@@ -53,7 +53,7 @@ constexpr auto kAcceptedOptions = std::to_array<std::string_view>(
      "user_xattr",       "discard",       "loop",       "default_permissions",
      "errors=remount-ro"});
 
-// Options that cannot be kept, and why.
+// Unsupported options, and why.
 struct Refusal {
   std::string_view option;
   std::string_view why;
@@ -63,15 +63,15 @@ constexpr std::array kRefusals = {
     Refusal{"errors=continue", "after a failed write the device is not written to any more"},
     Refusal{"errors=panic", "after a failed write the device is not written to any more"}};
 
-// mount(8) passes on only those that differ from these, also where the user typed them.
+// mount(8) passes on only flags that differ from these, even if the user typed them.
 constexpr auto kFlagsOfMount8 =
     std::to_array<std::string_view>({"suid", "dev", "exec", "atime", "symfollow"});
 
-// Names of options with values that are for others: mount(8) and programs that read fstab.
+// Names of options with values for other programs: mount(8) and programs that read fstab.
 constexpr auto kValuesForOthers = std::to_array<std::string_view>({"comment", "user", "loop"});
-// What mount(8) has done before it calls a helper.
+// Handled by mount(8) before it calls a helper.
 constexpr auto kValuesOfLoops = std::to_array<std::string_view>({"offset", "sizelimit"});
-// What the table of mounts has, and mount(8) passes on for a remount.
+// Values in the mount table that mount(8) passes on for a remount.
 constexpr auto kValuesOfTable = std::to_array<std::string_view>(
     {"user_id", "group_id", "max_read", "blksize", "fsname", "subtype"});
 
@@ -80,7 +80,7 @@ bool contains(const std::array<std::string_view, N>& list, std::string_view name
   return std::ranges::find(list, name) != list.end();
 }
 
-// A user or group number; the greatest one means "none" to the system.
+// A user or group number; the system uses the greatest one for "none".
 uid_t parse_id(std::string_view name, std::string_view text) {
   uid_t value = 0;
   const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -117,14 +117,13 @@ unsigned parse_workers(std::string_view text) {
   return value;
 }
 
-// What calls the program, and how: as a helper of mount(8), told to pass over what it does not
-// know.
+// The way the program is called: as a helper of mount(8), and whether it must skip unknown options.
 struct Caller {
   bool helper = false;
   bool sloppy = false;
 };
 
-// An option that may have a value; false: there is none of that name.
+// An option that may have a value; false: no option has that name.
 bool apply_flag(Options& options, std::string_view name) {
   if (is_mount_flag(name)) options.mount_flags.emplace_back(name);
   if (name == "ro") {
@@ -164,7 +163,7 @@ bool apply_value(Options& options, std::string_view name, std::string_view value
   return true;
 }
 
-// Whether the option asks the program for nothing.
+// True if the option has no effect on this program.
 bool is_for_others(const Options& options, const Caller& caller, std::string_view option) {
   if (option.empty() || option.starts_with("x-") || option.starts_with("X-")) return true;
   if (contains(kAcceptedOptions, option)) return true;
@@ -212,7 +211,7 @@ po::options_description own_switches() {
   return switches;
 }
 
-// What mount(8) may call a helper with.
+// The switches that mount(8) may pass to a helper.
 po::options_description helper_switches() {
   po::options_description switches;
   auto add = switches.add_options();
@@ -233,7 +232,7 @@ po::variables_map parse_switches(std::span<const std::string> arguments, bool he
   all.add_options()(kOperands, po::value<std::vector<std::string>>());
   po::positional_options_description positional;
   positional.add(kOperands, -1);
-  // Abbreviated options would turn into others when new ones are added.
+  // The meaning of abbreviated options would change when new options are added.
   const int style = po::command_line_style::unix_style & ~po::command_line_style::allow_guessing;
   po::variables_map values;
   try {

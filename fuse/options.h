@@ -11,31 +11,31 @@
 
 namespace mpoolfs {
 
-// The command line is wrong; what() says how.
+// The command line is invalid; what() gives the reason.
 class UsageError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-// How requests come from the kernel.
+// The transport of requests from the kernel.
 enum class TransportChoice {
-  automatic,  // over io_uring where the kernel has that switched on, otherwise /dev/fuse
-  uring,      // over io_uring, or mounting fails
+  automatic,  // over io_uring where the kernel has that enabled, otherwise /dev/fuse
+  uring,      // over io_uring; otherwise mounting fails
   dev,        // /dev/fuse
 };
 
-// Whether the kernel reads committed files by itself.
+// Whether the kernel reads committed files natively.
 enum class NativeChoice {
   automatic,  // where that is possible
-  on,         // or mounting fails
+  on,         // always; otherwise mounting fails
   off,
 };
 
 struct Options {
-  std::string pool;  // as the user calls it: name, UUID=…, or device paths
+  std::string pool;  // as the user named it: name, UUID=…, or device paths
   // The pool's device paths, absolute; found by resolve() (mount.h).
   std::vector<std::string> device_paths;
-  std::string source;       // what the table of mounts shows
+  std::string source;       // as shown in the mount table
   std::string mount_point;  // as given
   bool foreground = false;  // -f
   bool debug = false;       // -d: every request on stderr, implies foreground
@@ -54,16 +54,15 @@ struct Options {
   unsigned workers = 32;  // threads for requests that may block, 1..kMaxWorkers
 
   bool remount = false;  // of the mount on mount_point; see remount.h
-  bool fake = false;     // mount(8) -f: everything but mounting
+  bool fake = false;     // mount(8) -f: everything except mounting
   bool help = false;
   bool version = false;
 };
 
 // Parses the arguments after the program's name. `helper`: called by mount(8) as mount.mpoolfs,
-// with the switches of a mount helper (mount(8), "External helpers"). Mount options are accepted
-// when they are kept, or when they ask for nothing; others are refused, but with the helper's
-// switch -s ("sloppy") passed over. A helper's mount_flags begin with mount(8)'s defaults. Throws
-// UsageError.
+// with the switches of a mount helper (mount(8), "External helpers"). Mount options are accepted if
+// they are implemented or have no effect. Other options are refused, or skipped with the helper's
+// switch -s ("sloppy"). A helper's mount_flags begin with mount(8)'s defaults. Throws UsageError.
 Options parse_options(std::span<const std::string> arguments, bool helper);
 
 // For --help.

@@ -42,8 +42,8 @@ Json status_of(const std::string& point) {
   return status;
 }
 
-// Options that the daemon was started with cannot change: those given must be what the mount has.
-// mount(8) adds those of fstab to what the user typed.
+// Options fixed at the daemon's start cannot change: given ones must equal those of the mount.
+// mount(8) adds the options of fstab to those that the user typed.
 void refuse_changes(const Options& options, const Json& status, const std::string& point) {
   const Json wanted = options_json(options);
   const Json not_given = options_json(Options{});
@@ -60,7 +60,7 @@ void refuse_writing(unsigned long flags, const Json& status, const std::string& 
                "remount: the pool was mounted read-only; umount and mount again to write");
 }
 
-// Changes go through the daemon in order: what this finds there is all.
+// The daemon handles changes in order: all earlier ones are included.
 void make_durable(const std::string& point) {
   const mpool::FileDescriptor root(::open(point.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!root) mpool::raise_system(errno, point, "open");
@@ -76,7 +76,7 @@ void remount(const Options& options) {
   const Json status = status_of(point);
   refuse_changes(options, status, point);
   unsigned long flags = apply_mount_flags(mount_flags_of(point), options.mount_flags);
-  // Without any flag of access times the kernel keeps those that it has.
+  // Without any flag of access times the kernel keeps the present ones.
   if ((flags & MS_NOATIME) == 0) flags |= MS_RELATIME;
   refuse_writing(flags, status, point);
   if (options.fake) return;

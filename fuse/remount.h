@@ -1,4 +1,4 @@
-// mount -o remount: other flags for a mount that goes on.
+// mount -o remount: changes the flags of a running mount.
 #pragma once
 
 #include <string>
@@ -7,11 +7,11 @@
 
 namespace mpoolfs {
 
-// Gives the mount on options.mount_point the flags of options.mount_flags; those not named stay. On
-// return everything written before is durable when the mount has become read-only.
-// Errors: EINVAL no mount of mpoolfs is there, or an option is given that can only be chosen when
-// mounting and differs from what the mount has; EROFS read-write is asked for of a mount that was
-// made read-only; EBUSY files are open for writing; EPERM without privilege; those of the daemon.
+// Gives the mount on options.mount_point the flags of options.mount_flags; other flags stay. If the
+// mount has become read-only, everything written before is durable on return.
+// Errors: EINVAL no mount of mpoolfs is there, or an option that can only be chosen at mounting
+// differs from the mount's; EROFS read-write was requested for a mount that was made read-only;
+// EBUSY files are open for writing; EPERM without privilege; those of the daemon.
 void remount(const Options& options);
 
 }  // namespace mpoolfs

@@ -39,7 +39,7 @@ struct DestroySession {
 };
 using SessionPointer = std::unique_ptr<fuse_session, DestroySession>;
 
-// While mounting, what the library complains of becomes part of the exception.
+// While mounting, messages of the library become part of the exception.
 thread_local bool collecting_messages = false;
 thread_local std::string last_library_message;
 
@@ -68,8 +68,8 @@ bool is_symlink_flag(std::string_view option) {
   return option == "nosymfollow" || option == "symfollow";
 }
 
-// Not to be called before the mount is there, nor when requests are answered: the kernel asks
-// nothing.
+// Must not be called before the mount exists, nor while requests are answered: the kernel sends no
+// request for this.
 void apply_symlink_flags(const Options& options) {
   const unsigned long flags = apply_mount_flags(default_mount_flags(), options.mount_flags);
   if ((flags & kNoSymbolicLinks) == 0) return;
@@ -79,7 +79,7 @@ void apply_symlink_flags(const Options& options) {
   }
 }
 
-// The library's own form of mount options. A comma inside of a value is escaped.
+// The library's own form of mount options. A comma inside a value is escaped.
 std::string mount_arguments(const Options& options) {
   char* joined = nullptr;
   auto add = [&](const std::string& option) {
@@ -120,15 +120,15 @@ void mount_session(fuse_session* session, const std::string& mount_point) {
                last_library_message.empty() ? mpool::errno_text(code) : last_library_message);
 }
 
-// "MAJOR:MINOR" of the mount just made. Taken from the table of mounts: a request to our own mount
-// would hang when the daemon is killed while it waits for its own answer.
+// "MAJOR:MINOR" of the mount just made. Read from the mount table: a request of the daemon to its
+// own mount would hang if the daemon is killed while it waits for its own answer.
 std::string device_of(const std::string& mount_point) {
   const auto entry = find_mount(read_mounts(), mount_point);
   return entry ? entry->device : std::string();
 }
 
-// Large sequential reads are to be requested long before they are needed. Only possible once the
-// kernel has taken our answer to INIT.
+// Large sequential reads must be requested long before they are needed. Only possible once the
+// kernel has processed the answer to INIT.
 void raise_read_ahead(const std::string& device) {
   const std::string path = "/sys/class/bdi/" + device + "/read_ahead_kb";
   std::ofstream file(path);
@@ -144,7 +144,7 @@ sigset_t end_signals() {
   return signals;
 }
 
-// The way a mount ends: one of the signals, or what the transport says.
+// The end of a mount: by one of the signals, or by the transport.
 class Ending {
  public:
   Ending() {
@@ -153,14 +153,14 @@ class Ending {
     if (!signals_) mpool::raise_system(errno, "signals", "cannot be waited for");
   }
 
-  // `why`: empty when it is as it should be. The first reason counts.
+  // `why`: empty for a normal end. The first reason is kept.
   void end(const std::string& why) {
     const std::lock_guard lock(mutex_);
     if (why_.empty()) why_ = why;
     event_.raise();
   }
 
-  // Waits; returns the reason.
+  // Blocks until end(); returns the reason.
   std::string wait() {
     pollfd watched[] = {{.fd = event_.descriptor(), .events = POLLIN, .revents = 0},
                         {.fd = signals_.get(), .events = POLLIN, .revents = 0}};
@@ -194,7 +194,7 @@ struct Session::Impl {
   const Options& options;
   SessionPointer session;
   std::string device;  // of the mount, "MAJOR:MINOR"
-  // Shared with the engine's callbacks, which may come after the end of the session.
+  // Shared with the engine's callbacks, which may arrive after the end of the session.
   std::shared_ptr<Notifier> notifier;
 
   Impl(FileSystem& files, const Options& mount_options)

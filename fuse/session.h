@@ -11,28 +11,28 @@
 
 namespace mpoolfs {
 
-// SIGTERM, SIGINT and SIGHUP end the mount. They must reach the main thread alone, so they are
-// blocked before any thread starts; Session::run looks for them.
+// SIGTERM, SIGINT and SIGHUP end the mount. Only the main thread must receive them, so they are
+// blocked before any thread starts; Session::run handles them.
 void block_end_signals();
 
-// What a call fails with must not end the process too: SIGPIPE (the reader of the messages is gone:
-// they are dropped) and SIGXFSZ (a file size limit below that of the pool's file: ENOSPC).
+// Signals of failed calls that must not end the process: SIGPIPE (the reader of the messages ended:
+// they are dropped) and SIGXFSZ (a file size limit below the size of the pool's file: ENOSPC).
 void ignore_write_signals();
 
 class Session {
  public:
-  // Mounts on options.mount_point (an absolute path). `file_system` must outlive the session; the
-  // callbacks of its names are set, and its transport once that runs. Errors: ENODEV without FUSE,
-  // ENOTSUP when options.transport cannot be had, those of mount(2).
+  // Mounts on options.mount_point (an absolute path). `file_system` must outlive the session. Sets
+  // the callbacks of its names and, once the transport runs, its transport. Errors: ENODEV without
+  // FUSE, ENOTSUP when options.transport is not available, those of mount(2).
   Session(FileSystem& file_system, const Options& options);
-  // Unmounts, if that has not happened yet.
+  // Unmounts, unless unmounted already.
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  // Answers requests until the mount ends: by umount(8) or by one of the signals above. `ready` is
-  // called once, on another thread, when the mount is usable. Throws when requests cannot be
-  // answered any more, or never could (ENOTSUP for transport=uring).
+  // Answers requests until the mount ends: by umount(8) or by one of the signals above. Calls
+  // `ready` once, on another thread, when the mount is usable. Throws when requests can no longer
+  // be answered, or never could (ENOTSUP for transport=uring).
   void run(const std::function<void()>& ready);
 
  private:

@@ -37,7 +37,7 @@ CommandLine command_line() {
   return line;
 }
 
-// The devices of the pool without the one to be added, which a lookup may have found, too.
+// The devices of the pool without the device to be added, which a lookup may have found, too.
 std::vector<std::string> paths_without(const std::string& operand, const std::string& added) {
   std::vector<std::string> paths = resolve_pool(operand);
   std::erase_if(paths, [&](const std::string& path) { return same_file(path, added); });
@@ -45,7 +45,7 @@ std::vector<std::string> paths_without(const std::string& operand, const std::st
   return paths;
 }
 
-// Whether the device has been added to the pool, but the pool does not know it.
+// True if the device has a superblock of the pool, but the pool does not know it.
 bool was_half_added(const Pool& pool, const std::string& path) {
   const auto superblocks = peek_superblocks({path});
   const auto& chosen = superblocks.front().pair.chosen;

@@ -17,7 +17,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// The reader sends its identity and the file, and ends with this: cut short is not complete.
+// The reading process sends its identity and the file, then this end mark: without it the data is
+// incomplete.
 constexpr char kComplete = '\n';
 
 bool send(int pipe, const void* data, std::size_t length) {
@@ -32,9 +33,9 @@ bool send(int pipe, const void* data, std::size_t length) {
   return true;
 }
 
-// In the process that reads; only system calls.
+// Runs in the reading process; only system calls.
 [[noreturn]] void read_and_send(const char* path, int pipe) {
-  // It may stay for long: a reader of the command's output must not wait for it.
+  // It may live long: readers of the command's output must not wait for it.
   const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
   if (null < 0) ::_exit(1);
   for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
@@ -54,7 +55,7 @@ bool send(int pipe, const void* data, std::size_t length) {
   ::_exit(send(pipe, &kComplete, 1) ? 0 : 1);
 }
 
-// Everything that comes through the pipe; empty when its end does not come in time.
+// All data from the pipe; empty when its end does not arrive in time.
 std::string receive(int pipe, std::chrono::milliseconds limit, std::string& received) {
   const auto deadline = Clock::now() + limit;
   std::array<char, 4096> part;
@@ -85,7 +86,7 @@ std::optional<std::string> read_within(const std::string& path, std::chrono::mil
     const pid_t child = ::fork();
     if (child < 0) return std::nullopt;
     if (child == 0) {
-      // The reader is no child of the command: nothing waits for it.
+      // The reading process is not a child of the command, so that nothing waits for it.
       const pid_t reader = ::fork();
       if (reader == 0) read_and_send(path.c_str(), to.get());
       ::_exit(reader < 0 ? 1 : 0);

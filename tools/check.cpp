@@ -1,5 +1,5 @@
-// mpool check: finds what is wrong with a pool without activating it, and repairs what can be
-// repaired safely.
+// mpool check: finds faults of a pool without activating it, and repairs what can be repaired
+// safely.
 #include "engine/check/check.h"
 
 #include <algorithm>
@@ -23,7 +23,8 @@ namespace {
 
 using Devices = std::vector<std::unique_ptr<Device>>;
 
-// What an activation in memory logs is no news: the findings say the same, and nothing is done.
+// Suppresses the log of an activation in memory: the findings contain the same, and nothing is
+// changed.
 class QuietLog {
  public:
   QuietLog() { spdlog::set_level(spdlog::level::off); }
@@ -44,7 +45,7 @@ Json to_json(const check::Finding& finding) {
           {"repairable", finding.repairable}};
 }
 
-// One run of the checker: prints findings as they come, or keeps them for JSON.
+// One run of the checker: prints findings as they arrive, or collects them for JSON.
 class Run {
  public:
   Run(Context& context, bool json)
@@ -116,7 +117,7 @@ std::vector<std::string> resolve(const std::vector<std::string>& operands) {
   std::vector<std::string> paths;
   for (const std::string& operand : operands) {
     for (std::string& path : resolve_pool(operand)) {
-      // Each of two devices named finds the other one.
+      // Each of two named devices finds the other one.
       const bool known = std::ranges::any_of(
           paths, [&](const std::string& other) { return same_file(path, other); });
       if (!known) paths.push_back(std::move(path));

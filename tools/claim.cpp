@@ -25,8 +25,8 @@ namespace {
 
 constexpr const char* kForceHint = "use --force to overwrite it";
 
-// A device has a few signatures at the most (a GPT has three); a device on which wiping has no
-// effect must not keep us for ever.
+// A device has a few signatures (a GPT has three); a device on which wiping has no effect must not
+// cause an endless loop.
 constexpr int kMaxSignatures = 100;
 
 struct FreeProbe {
@@ -40,12 +40,12 @@ bool is_below_dev(const std::string& path) {
   return absolute.starts_with("/dev/") && !absolute.starts_with("/dev/shm/");
 }
 
-// What is on the device, or empty. Throws what probe_signature throws.
+// The known content of the device, or empty. Throws what probe_signature throws.
 std::string known_content(const std::string& path, Device& device) {
   const auto signature = probe_signature(path);
   const SuperblockPair pair = read_superblocks(device);
-  // Written before the superblocks of the capacity device, which come last: it may be all that an
-  // interrupted creation has left, or belong to a pool that is whole.
+  // Written before the superblocks of the capacity device, which come last: it may be the remains
+  // of an interrupted creation, or belong to an intact pool.
   if (pair.chosen && !pair.chosen->mdc0) {
     return fmt::format(
         "the staging device of pool {} (UUID {}), perhaps of a creation that was "

@@ -15,7 +15,7 @@ namespace po = boost::program_options;
 
 namespace {
 
-// The hidden option that collects the operands. A name that cannot be typed as an option.
+// The hidden option that collects the operands. Its name cannot be typed as an option.
 constexpr const char* kOperands = " operands";
 
 }  // namespace
@@ -41,7 +41,7 @@ bool CommandLine::parse(Context& context, Arguments arguments) {
   all.add(options_).add_options()(kOperands, po::value<std::vector<std::string>>());
   po::positional_options_description positional;
   positional.add(kOperands, -1);
-  // Abbreviated options would turn into others when new ones are added.
+  // The meaning of abbreviated options would change when new options are added.
   const int style = po::command_line_style::unix_style & ~po::command_line_style::allow_guessing;
   try {
     po::store(po::command_line_parser({arguments.begin(), arguments.end()})

@@ -13,14 +13,14 @@
 
 namespace mpool::tools {
 
-// The command line is wrong; what() says how.
+// The command line is invalid; what() gives the reason.
 class UsageError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-// The operands of a sub-command: at least `least` and at most `most` of them. `names` is how
-// messages call them.
+// The operands of a sub-command: at least `least` and at most `most` of them. `names`: their names
+// in messages.
 struct Operands {
   std::string names;
   std::size_t least = 0;
@@ -37,7 +37,7 @@ class CommandLine {
   void add_switch(const std::string& name, const std::string& help);
   void add_value(const std::string& name, const std::string& value_name, const std::string& help);
 
-  // Parses. False when --help was asked for, which was printed then. UsageError for an unknown
+  // Parses. False when --help was given; the help was then printed. UsageError for an unknown
   // option, a missing value, too few or too many operands.
   bool parse(Context& context, Arguments arguments);
 

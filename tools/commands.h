@@ -36,7 +36,7 @@ struct SubCommand {
 };
 std::span<const SubCommand> sub_commands();
 
-// `mpool ARGUMENTS`. Never throws but for lack of memory.
+// `mpool ARGUMENTS`. Never throws except std::bad_alloc.
 int run_mpool(Context& context, Arguments arguments);
 
 }  // namespace mpool::tools

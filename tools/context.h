@@ -1,5 +1,4 @@
-// What a sub-command of mpool works with: its streams, so that it is a function that tests can
-// call.
+// The environment of a sub-command of mpool: its streams, so that tests can call it as a function.
 #pragma once
 
 #include <iosfwd>
@@ -10,16 +9,16 @@ struct Context {
   std::istream& in;
   std::ostream& out;             // results
   std::ostream& err;             // messages, questions, progress
-  bool in_is_terminal = false;   // questions can be asked
+  bool in_is_terminal = false;   // questions are possible
   bool err_is_terminal = false;  // progress is shown
 };
 
 // Exit statuses.
 inline constexpr int kSuccess = 0;
-inline constexpr int kFailure = 1;  // what was asked for could not be done
-inline constexpr int kUsage = 2;    // the command line is wrong; nothing was touched
+inline constexpr int kFailure = 1;  // the requested operation failed
+inline constexpr int kUsage = 2;    // the command line is invalid; nothing was changed
 
-// Those of mpool check, which follows fsck(8); the sum of those that apply.
+// Exit statuses of mpool check, as of fsck(8); the sum of those that apply.
 inline constexpr int kCorrected = 1;
 inline constexpr int kErrorsLeft = 4;
 inline constexpr int kCheckFailure = 8;

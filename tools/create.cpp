@@ -22,7 +22,7 @@ namespace {
 // A device or file of the new pool.
 struct Place {
   std::string path;
-  std::optional<std::uint64_t> new_size;  // bytes: the file is to be made
+  std::optional<std::uint64_t> new_size;  // bytes: the file must be created
 };
 
 struct Request {
@@ -96,7 +96,7 @@ Request request_from(const CommandLine& line) {
   return request;
 }
 
-// Makes the pool and reads it back. Images made for it are removed when it fails.
+// Makes the pool and reads it back. Removes created images on failure.
 std::unique_ptr<Pool> make_pool(const Request& request) {
   std::vector<std::unique_ptr<NewImage>> images;
   for (const Place& place : request.places) {

@@ -22,7 +22,7 @@ struct Target {
   std::vector<std::string> paths;
 };
 
-// What would be lost, as far as it can be known.
+// The content that would be lost, as far as it is known.
 std::string content_of(const Target& target, bool force) {
   try {
     const auto pool = inspect_pool(target.paths);
@@ -36,7 +36,7 @@ std::string content_of(const Target& target, bool force) {
   }
 }
 
-// Asks on the terminal. UsageError when there is nobody to ask.
+// Asks on the terminal. UsageError without a terminal.
 bool confirmed(Context& context, const Target& target, const std::string& content) {
   if (!context.in_is_terminal) {
     throw UsageError("give --yes to confirm that the pool and all its data are to be destroyed");
@@ -51,7 +51,7 @@ bool confirmed(Context& context, const Target& target, const std::string& conten
   return answer == target.name;
 }
 
-// The devices may have changed while the user thought.
+// The devices may have changed before the answer.
 void check_unchanged(const Target& target, std::span<const std::unique_ptr<Device>> devices) {
   for (const auto& device : devices) {
     const SuperblockPair pair = read_superblocks(*device);
@@ -74,7 +74,7 @@ int run_destroy(Context& context, Arguments arguments) {
   line.add_switch("yes", "do not ask");
   if (!line.parse(context, arguments)) return kSuccess;
 
-  // --force destroys what is on the devices named, and on no other.
+  // --force destroys the content of the named devices, and of no other.
   const auto others = line.has("force") ? OtherDevices::leave : OtherDevices::find;
   Target target{.name = {}, .uuid = {}, .paths = resolve_pool(line.operands().front(), others)};
   const auto superblocks = peek_superblocks(target.paths);

@@ -1,4 +1,4 @@
-// mpool df: how full pools are, each class and in all, mounted or not.
+// mpool df: usage of pools, each class and in total, mounted or not.
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -24,7 +24,7 @@ namespace mpool::tools {
 
 namespace {
 
-// What is asked for: a pool, and how messages call it.
+// A pool to show, and its name in messages.
 struct Target {
   std::string name;
   std::vector<std::string> paths;
@@ -35,7 +35,7 @@ constexpr std::array kSizes = {std::pair("total_bytes", "zones"), std::pair("use
                                std::pair("free_bytes", "free"),
                                std::pair("spare_bytes", "free_spare")};
 
-// A class's zones, with the bytes that status.json has beside them.
+// A class's zones, with the bytes that status.json has in addition.
 Json with_bytes(Json row) {
   const std::uint64_t zone_size = row.at("zone_size");
   for (const auto& [bytes, zones] : kSizes)
@@ -82,7 +82,7 @@ Json usage_of(const Target& target) {
   return usage;
 }
 
-// Of what users can have, as df(1) has it: rounded up.
+// Of the space available to users, as in df(1): rounded up.
 std::string percent_used(const Json& row) {
   const std::uint64_t used = row.at("used_bytes");
   const std::uint64_t all = used + row.at("free_bytes").get<std::uint64_t>();

@@ -24,7 +24,7 @@ namespace {
 
 constexpr std::size_t kChunkSize = 1u << 20;
 
-// The content of one object.
+// The digest of one object's content.
 struct Digest {
   std::uint64_t records = 0;  // mlogs only
   std::string sha256;         // empty when it could not be read
@@ -44,8 +44,8 @@ Digest digest_mblock(const Pool& pool, const ObjectRecord& object, AlignedBuffer
   return {.sha256 = hash.finish(), .error = {}};
 }
 
-// Whether a log belongs to an MDC is its owner's knowledge: one with compaction markers is opened
-// as such.
+// Only the owner knows whether a log belongs to an MDC: one with compaction markers is opened as
+// such.
 std::unique_ptr<Mlog> open_either_way(const MlogPlace& place) {
   try {
     return Mlog::open(place, CompactionSemantics::off);
@@ -56,7 +56,7 @@ std::unique_ptr<Mlog> open_either_way(const MlogPlace& place) {
     } catch (const Error& second) {
       if (second.code() == EMSGSIZE) throw;
     }
-    throw;  // the first one: of a plain log it says more
+    throw;  // the first error: of a plain log it has more information
   }
 }
 
@@ -70,7 +70,7 @@ Digest digest_mlog(const Pool& pool, const ObjectRecord& object) {
   return {.records = hash.count(), .sha256 = hash.finish(), .error = {}};
 }
 
-// A damaged object does not keep the others from being shown.
+// A damaged object must not prevent the others from being shown.
 Digest digest(const Pool& pool, const ObjectRecord& object, AlignedBuffer& buffer) {
   try {
     return object.id.is_mblock() ? digest_mblock(pool, object, buffer) : digest_mlog(pool, object);
@@ -115,8 +115,8 @@ Json mdc_json(const Pool& pool, const Pool::MdcFacts& facts) {
           {"sha256", hash.finish()}};
 }
 
-// Takes the parts of a dump as they are found: a pool may have more objects than fit in memory as
-// JSON.
+// Takes the parts of a dump as they are found: the JSON of all objects of a pool may exceed the
+// memory.
 class Writer {
  public:
   Writer(std::ostream& out, bool json) : out_(out), json_(json) {}

@@ -1,4 +1,4 @@
-// mpool grow: takes the room by which the devices of a pool grew.
+// mpool grow: uses the room by which the devices of a pool grew.
 #include <ostream>
 
 #include "engine/base/size.h"

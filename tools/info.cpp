@@ -1,4 +1,4 @@
-// mpool info: what a pool is made of and how full it is.
+// mpool info: the parts of a pool and their usage.
 #include <algorithm>
 #include <cerrno>
 #include <memory>
@@ -36,8 +36,7 @@ Counts count_objects(const Pool& pool) {
   return {.mblocks = mblocks, .mlogs = objects.size() - mblocks};
 }
 
-// What could be found out. Without `pool` the superblocks are all there is: the pool is active or
-// damaged.
+// The available information. Without `pool` only the superblocks: the pool is active or damaged.
 struct Findings {
   std::vector<DeviceSuperblocks> devices;
   std::unique_ptr<Pool> pool;

@@ -28,7 +28,7 @@ missing_packages() {
     done
 }
 
-# Installs what is missing; leaves a machine that has everything alone.
+# Installs missing packages; does nothing on a machine that has all.
 install_packages() {
   local missing
   command -v apt-get >/dev/null ||
@@ -45,12 +45,12 @@ install_packages() {
     fail "apt-get install failed"
 }
 
-# Without the option apt-get update succeeds when it could not fetch a list.
+# Without the option apt-get update succeeds even if it could not fetch a list.
 apt_update() {
   apt-get update -qq -o APT::Update::Error-Mode=any
 }
 
-# configure DIRECTORY OPTION...: a build directory below the source root, new or as it is.
+# configure DIRECTORY OPTION...: a build directory below the source root, new or existing.
 configure() {
   local directory=$source_root/$1
   shift
@@ -62,8 +62,8 @@ require_fuse() {
   [ -c /dev/fuse ] || fail "no /dev/fuse: the kernel has no FUSE"
 }
 
-# Unmounts everything below a directory, detaches its loop devices, ends the daemons that serve it, and
-# deletes it. Prints what it found besides the files: a clean run prints nothing.
+# Unmounts everything below a directory, detaches its loop devices, ends the daemons that serve it,
+# and deletes it. Prints what it found besides the files: a clean run prints nothing.
 remove_work_directory() {
   local directory=$1 target loop pid
   while read -r target; do
@@ -82,7 +82,7 @@ remove_work_directory() {
   rm -rf --one-file-system -- "$directory"
 }
 
-# The mpoolfs daemons that were started for something in a directory.
+# The mpoolfs daemons that were started for a path in a directory.
 daemons_of() {
   local pid
   for pid in $(pgrep -f -- "$1" || true); do

@@ -47,7 +47,7 @@ void print_table(std::ostream& out, const std::vector<FoundDevice>& devices) {
   table.print(out);
 }
 
-// A device that the user named must have a pool: says what is wrong where there is none.
+// Reports the fault of each named device without a pool.
 bool complain_about_missing(Context& context, const std::vector<std::string>& paths,
                             const std::vector<FoundDevice>& found,
                             const std::vector<std::string>& unreadable) {

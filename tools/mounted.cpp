@@ -13,7 +13,7 @@ namespace mpool::tools {
 
 namespace {
 
-// A daemon that is busy answers within this; one that is stopped never does.
+// A busy daemon answers within this time; a stopped one never does.
 constexpr std::chrono::seconds kPatience{5};
 
 Json status_of(const mpoolfs::MountEntry& mount) {

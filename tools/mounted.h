@@ -1,4 +1,4 @@
-// Pools that are mounted: what the table of mounts and their daemons say of them.
+// Mounted pools: the state in the mount table and from their daemons.
 #pragma once
 
 #include <optional>
@@ -12,13 +12,14 @@ namespace mpool::tools {
 
 struct MountedPool {
   std::string mount_point;
-  // Of `.mpool/status.json` (mpoolfs(8), "STATUS"); null when its daemon does not answer.
+  // The content of `.mpool/status.json` (mpoolfs(8), "STATUS"); null when its daemon does not
+  // answer.
   Json status;
 };
 
-// The mount, of those that this process sees, of the pool on the devices `paths`, of which
-// `superblock` is one's; nullopt when there is none. A copy of the pool on other devices is another
-// pool. Only the daemon concerned is asked, and waited for a few seconds at most.
+// The mount of the pool on the devices `paths`, among the mounts visible to this process;
+// `superblock`: of one of the devices. nullopt when there is none. A copy of the pool on other
+// devices is another pool. Queries the daemon of that mount only, for a few seconds at most.
 std::optional<MountedPool> find_mounted(const std::vector<std::string>& paths,
                                         const Superblock& superblock);
 

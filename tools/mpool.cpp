@@ -49,7 +49,7 @@ void print_help(Context& context) {
              "  -V [ --version ]      show the version and exit\n");
 }
 
-// What a user can do about a failure of this kind; empty when that is not known.
+// The remedy for a failure of this kind; empty when there is none.
 std::string_view advice(int code) {
   switch (code) {
     case EBUSY:

@@ -1,4 +1,4 @@
-// How the sub-commands get at pools.
+// Access of the sub-commands to pools.
 #pragma once
 
 #include <memory>
@@ -10,28 +10,28 @@
 
 namespace mpool::tools {
 
-// Activates the pool on `paths` so that nothing is ever written to them: recovery, if it is needed,
+// Activates the pool on `paths` such that nothing is ever written to them: recovery, if needed,
 // happens in memory. Errors: EBUSY when the pool is active, those of Pool::activate.
 std::unique_ptr<Pool> inspect_pool(const std::vector<std::string>& paths,
                                    OnDamage on_damage = OnDamage::refuse);
 
-// open_pool_devices(), whose EBUSY says where the pool is mounted if it is.
+// open_pool_devices(); its EBUSY message names the mount point of a mounted pool.
 std::vector<std::unique_ptr<Device>> open_idle_devices(const std::vector<std::string>& paths,
                                                        OpenMode mode);
 
-// inspect_pool(), and EBUSY says where the pool is mounted if it is.
+// inspect_pool(); its EBUSY message names the mount point of a mounted pool.
 std::unique_ptr<Pool> inspect_idle_pool(const std::vector<std::string>& paths);
 // Activates the pool to change it. EBUSY as of inspect_idle_pool.
 std::unique_ptr<Pool> activate_for_change(const std::vector<std::string>& paths);
 
-// The superblocks of a device, which may be active.
+// The superblocks of a device that may be active.
 struct DeviceSuperblocks {
   std::string path;
   SuperblockPair pair;
 };
 std::vector<DeviceSuperblocks> peek_superblocks(const std::vector<std::string>& paths);
 
-// The superblock that counts. EBADMSG with what is wrong with both copies when there is none.
+// The valid superblock. EBADMSG with the faults of both copies when there is none.
 const Superblock& require_superblock(const DeviceSuperblocks& device);
 
 // Throws EINVAL unless all devices belong to one pool.

@@ -1,4 +1,4 @@
-// Output for people: names from the media and from users are made printable.
+// Output for terminals: names from the media and from users are made printable.
 #pragma once
 
 #include <concepts>
@@ -11,7 +11,7 @@
 
 namespace mpool::tools {
 
-// An argument as print_escaped() shows it: text is made printable (engine/base/printable.h).
+// An argument of print_escaped(): text is made printable (engine/base/printable.h).
 template <typename T>
 auto escaped(const T& value) {
   if constexpr (std::convertible_to<const T&, std::string_view>) {
@@ -21,7 +21,8 @@ auto escaped(const T& value) {
   }
 }
 
-// fmt::print() with every text argument made printable. The format itself is printed as it is.
+// fmt::print() with every text argument made printable. The format string itself is printed
+// unchanged.
 template <typename... Args>
 void print_escaped(std::ostream& out, fmt::format_string<const Args&...> format,
                    const Args&... args) {

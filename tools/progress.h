@@ -1,4 +1,4 @@
-// How far a long sub-command is, on the terminal.
+// Progress of a long sub-command, on the terminal.
 #pragma once
 
 #include <chrono>
@@ -10,7 +10,7 @@
 
 namespace mpool::tools {
 
-// One line on standard error, written again and again; nothing where that is no terminal.
+// One line on standard error, rewritten repeatedly; no output where that is no terminal.
 class Progress {
  public:
   // command: "mpool dump".
@@ -20,9 +20,9 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  // "mpool dump: 3 of 10 objects". Often enough to be called for every single one.
+  // "mpool dump: 3 of 10 objects". Cheap enough to be called for every object.
   void show(std::uint64_t done, std::uint64_t total, std::string_view unit);
-  // Takes the line away, before something else is printed.
+  // Erases the line, before other output.
   void clear();
 
  private:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds mpoolfs and shows it at work: a pool in a file, mounted, filled, read, unmounted and found again.
-# Every command is shown before it runs. Leaves the build in build/, nothing else.
+# Builds mpoolfs and shows it at work: a pool in a file, mounted, filled, read, unmounted and found
+# again. Every command is shown before it runs. Leaves the build in build/, nothing else.
 set -euo pipefail
 # shellcheck source=tools/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -34,8 +34,8 @@ build() {
   PATH=$source_root/build/tools:$source_root/build/fuse:$PATH
 }
 
-# What is copied: the compiler's largest program, repeated until it is larger than 200 MB, a tar of
-# /usr/include, and about a hundred of its files.
+# The data to copy: the compiler's largest program, repeated until it is larger than 200 MB, a tar
+# of /usr/include, and about a hundred of its files.
 prepare_data() {
   local compiler file
   say "Preparing data"

@@ -18,7 +18,7 @@ int run_set(Context& context, Arguments arguments) {
           describe_settings(),
       {.names = "POOL KEY=VALUE...", .least = 2, .most = std::numeric_limits<std::size_t>::max()});
   if (!line.parse(context, arguments)) return kSuccess;
-  // All are understood before the pool is touched.
+  // All are parsed before the pool is changed.
   SettingChanges changes;
   for (const std::string& assignment : Arguments(line.operands()).subspan(1))
     parse_setting(assignment, changes);
@@ -28,7 +28,7 @@ int run_set(Context& context, Arguments arguments) {
   for (const MediaClass media_class : {MediaClass::capacity, MediaClass::staging}) {
     const auto& percent = changes.spares[static_cast<std::size_t>(media_class)];
     if (!percent) continue;
-    pool->class_facts(media_class);  // ENODEV before anything is changed
+    pool->class_facts(media_class);  // ENODEV before any change
     spares.emplace_back(media_class, *percent);
   }
   for (const auto& [media_class, percent] : spares)

@@ -19,7 +19,7 @@ namespace mpool::tools {
 
 namespace {
 
-// What "value" of "key" has to be.
+// The valid form of "value" of "key".
 [[noreturn]] void refuse_value(std::string_view key, std::string_view value,
                                std::string_view wanted) {
   throw UsageError(fmt::format("{}: \"{}\" is not {}", key, value, wanted));
@@ -84,7 +84,7 @@ std::uint64_t readahead_of(const ConfigRecord& config) {
   return config.max_readahead_pages * std::uint64_t{kPageSize};
 }
 
-// 0 for what no 64-bit number can express.
+// 0 for a size beyond 64 bits.
 std::uint64_t map_size_of(const ConfigRecord& config) {
   return config.max_map_shift < 64 ? std::uint64_t{1} << config.max_map_shift : 0;
 }
@@ -177,14 +177,14 @@ ConfigRecord recorded_config(const Pool& pool, std::string_view key) {
   return config;
 }
 
-// The number of an account, or what the system's database has for the name.
+// The number of an account, or the entry of the system's database for the name.
 template <typename Find>
 std::uint32_t parse_account(std::string_view key, std::string_view value, std::string_view kind,
                             Find find) {
   std::uint32_t number = 0;
   const char* end = value.data() + value.size();
   const auto [rest, error] = std::from_chars(value.data(), end, number);
-  // The greatest one means "no account" to the system.
+  // The system uses the greatest one for "no account".
   constexpr std::uint32_t kNone = std::numeric_limits<std::uint32_t>::max();
   if (error == std::errc{} && rest == end && number != kNone) return number;
   const std::optional<std::uint32_t> found = find(std::string(value));

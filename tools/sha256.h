@@ -1,4 +1,4 @@
-// SHA-256, by libcrypto (no other library of ours has it).
+// SHA-256, by libcrypto (no other library in use has it).
 #pragma once
 
 #include <string>
@@ -9,7 +9,7 @@ typedef struct evp_md_ctx_st EVP_MD_CTX;
 
 namespace mpool::tools {
 
-// Hashes what update() is given, piece by piece. Errors: Error EIO when libcrypto fails.
+// Hashes the concatenation of all update() arguments. Errors: Error EIO when libcrypto fails.
 class Sha256 {
  public:
   Sha256();
@@ -18,15 +18,15 @@ class Sha256 {
   Sha256& operator=(const Sha256&) = delete;
 
   void update(ConstByteSpan data);
-  // 64 hexadecimal digits; nothing can be added after it.
+  // 64 hexadecimal digits; no update() may follow.
   std::string finish();
 
  private:
   EVP_MD_CTX* context_;
 };
 
-// Hashes log records the way that the digest depends on where each of them ends: the length as 32
-// bits little-endian, then the bytes.
+// Hashes log records such that the digest depends on the end of each: the length as 32 bits
+// little-endian, then the bytes.
 class RecordHash {
  public:
   void add(ConstByteSpan record);

@@ -1,21 +1,22 @@
 #!/usr/bin/env bash
-# Builds mpoolfs and runs all its tests. The last line is "N passed, N failed"; the exit status is 1 when
-# anything failed or nothing ran.
-#   tools/test.sh [--long]     --long: the same tests with more rounds, each in every build that it can run in
+# Builds mpoolfs and runs all its tests. The last line is "N passed, N failed"; the exit status is 1
+# when a test failed or none ran.
+#   tools/test.sh [--long]     --long: more rounds, each test in every build that it can run in
 set -euo pipefail
 # shellcheck source=tools/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 parallel=2  # test programs at a time
-# Tests run in the release build or with the address and undefined-behaviour sanitizers, by the suite they are in: the
-# mounts over io_uring are "released", those over /dev/fuse are "sanitized", with a sanitized mpool and mpoolfs, and so
-# are all unit tests; simulated crashes are in both. What "measures" costs is for the release build alone. --long runs
-# everything in both, and what is "long".
+# Tests run in the release build or with the address and undefined-behaviour sanitizers, by the
+# suite they are in: the mounts over io_uring are "released", those over /dev/fuse are "sanitized",
+# with a sanitized mpool and mpoolfs, and so are all unit tests; simulated crashes are in both. The
+# costs in "measures" are for the release build alone. --long runs everything in both, and the suite
+# "long".
 not_released=(--no-suite sanitized --no-suite long)
 not_sanitized=(--no-suite released --no-suite measures --no-suite long)
 timeout_factor=2
 work=
-sanitized_builds=  # process id of the builds in the background
+sanitized_builds=  # process ids of the builds in the background
 
 parse_options() {
   while [ $# -gt 0 ]; do
@@ -36,8 +37,8 @@ parse_options() {
   done
 }
 
-# run_tests DIRECTORY LOG OPTION...: tests of a build directory. The counts are taken from the log of this name,
-# not from the exit status.
+# run_tests DIRECTORY LOG OPTION...: tests of a build directory. The counts are taken from the log
+# of this name, not from the exit status.
 run_tests() {
   local directory=$1 log=$2
   shift 2
@@ -47,22 +48,23 @@ run_tests() {
     --timeout-multiplier "$timeout_factor" --print-errorlogs "$@" || true
 }
 
-# Every sanitized program, whoever started it and wherever its standard error goes, writes what it has to say into a
-# file of its own below this directory: programs that ran as another user, too.
+# Every sanitized program, in any process and with any standard error, writes its reports into a
+# file of its own below this directory: also programs that ran as another user.
 watch_sanitizers() {
   local into=log_exe_name=1:log_path=$work/reports
   mkdir -m 1777 "$work/reports"
-  # g++'s runtime of undefined behaviour writes to standard error whatever it is told, which a daemon does not have: it
-  # ends with abort(), of which the other runtime makes a report, with the stack. The last: a test preloads a library.
+  # g++'s runtime of undefined behaviour always writes to standard error, which a daemon does not
+  # have. Therefore it ends with abort(), of which the other runtime makes a report, with the stack.
+  # The last option: a test preloads a library.
   export ASAN_OPTIONS=abort_on_error=1:handle_abort=1:detect_leaks=1:verify_asan_link_order=0:$into/address
   export UBSAN_OPTIONS=halt_on_error=1:abort_on_error=1:print_stacktrace=1:$into/undefined
   export TSAN_OPTIONS=halt_on_error=1:$into/thread
 }
 
-# Shows what they reported; each report is a failure.
+# Shows the reports; each is a failure.
 show_reports() {
   local report
-  wait_for_daemons "$work"  # what leaks is reported at the end
+  wait_for_daemons "$work"  # leaks are reported at the end
   for report in "$work"/reports/*; do
     [ -e "$report" ] || continue
     printf '\nFAILED: a sanitizer reported, in %s:\n' "${report##*/}"
@@ -71,9 +73,9 @@ show_reports() {
   done
 }
 
-# Counts the test cases of the logs given, after a number of failures to add. Test programs are GoogleTests
-# and Python unit tests; others count as one case, and so does one that failed otherwise than by its cases (a
-# crash, a time-out). Skipped is failed: everything here must run.
+# Counts the test cases of the logs given, after a number of failures to add. Test programs are
+# GoogleTests and Python unit tests; others count as one case, and so does one that failed otherwise
+# than by its cases (a crash, a time-out). Skipped is failed: everything here must run.
 count() {
   python3 - "$@" <<'EOF'
 import json
@@ -156,7 +158,7 @@ wait_for_programs() {
   done
 }
 
-# Waits for them; shows what they said when they failed.
+# Waits for them; shows their output when they failed.
 finish_sanitized_builds() {
   local failed=0
   [ -n "$sanitized_builds" ] || return 1
@@ -184,7 +186,7 @@ main() {
   install_packages
   require_fuse
   work=$(mktemp -d "${TMPDIR:-/var/tmp}/mpoolfs-test.XXXXXX")
-  chmod 755 "$work"  # tests as another user must get through
+  chmod 755 "$work"  # accessible to tests as another user
   export TMPDIR=$work TEST_TMPDIR=$work
 
   if ! build_release; then
@@ -205,7 +207,7 @@ main() {
     count 1
   fi
   say "Running the other tests with address and undefined-behaviour sanitizers"
-  # The least that reaches all of its checks, unless something was asked for.
+  # The minimum that reaches all of its checks, unless a value is given.
   [ -n "${MPOOLFS_TEST_LONG:-}" ] || export MPOOLFS_CRASH_STATES="${MPOOLFS_CRASH_STATES:-9000}"
   run_tests build-asan testlog --no-rebuild --no-suite mount "${not_sanitized[@]}"
   say "Running the tests of many threads with the thread sanitizer"

@@ -22,7 +22,7 @@ namespace {
 
 using Ops = fuse_lowlevel_ops;
 
-// Runs `handler(file_system, tree)`, which answers the request as the last thing it does.
+// Runs `handler(file_system, tree)`, which answers the request as its last action.
 template <typename Handler>
 void answer_control(fuse_req_t request, std::string_view operation, fuse_ino_t inode,
                     Handler&& handler) noexcept {
@@ -31,7 +31,7 @@ void answer_control(fuse_req_t request, std::string_view operation, fuse_ino_t i
   });
 }
 
-// --- what cannot be done to the control directory ---
+// --- operations that the control directory does not support ---
 
 // Operations on an inode: answered with the errno when it is the control directory's.
 template <auto Op, int kErrno>
@@ -62,7 +62,7 @@ struct Name<Op, kErrno> {
   }
 };
 
-// An operation that the table lacks is left to the library, which answers ENOSYS.
+// An operation missing in the table is left to the library, which answers ENOSYS.
 template <template <auto, int> typename Guard, auto Op, int kErrno>
 void guard(Ops& ops) {
   if (ops.*Op != nullptr) ops.*Op = Guard<Op, kErrno>::call;
@@ -143,14 +143,14 @@ void control_listxattr(fuse_req_t request, fuse_ino_t inode, size_t size) {
 void control_open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
   if (!ControlTree::is_control(inode)) return operations().open(request, inode, info);
   answer_control(request, "open", inode, [&](FileSystem&, ControlTree& tree) {
-    // What the status is made of may be at work for long.
+    // Generating the status may block for long.
     RequestContext& context = RequestContext::current();
     if (!context.may_wait()) return context.hand_over(request);
     const bool writes = (info->flags & O_ACCMODE) != O_RDONLY;
     info->fh =
         tree.open(inode, {.read = true, .write = writes, .truncate = (info->flags & O_TRUNC) != 0});
     info->direct_io = 1;
-    // The kernel has given the request up and will not release the handle.
+    // The kernel has dropped the request and will not release the handle.
     if (fuse_reply_open(request, info) == -ENOENT) tree.close(info->fh);
   });
 }
@@ -223,8 +223,8 @@ void guard_names(Ops& ops) {
   ops.rename = guard_rename;
 }
 
-// Nothing can be written or changed; what a close and fsync ask for is done. opendir and
-// releasedir are passed on: whether directories are opened at all is agreed on for the whole mount.
+// Writes and changes are refused; close and fsync succeed. opendir and releasedir are passed on:
+// whether directories are opened at all is negotiated for the whole mount.
 void guard_inodes(Ops& ops) {
   guard<Inode, &Ops::readlink, EINVAL>(ops);
   guard<Inode, &Ops::setattr, EPERM>(ops);

@@ -5,12 +5,12 @@
 
 namespace mpoolfs {
 
-// operations(), with requests that concern the control directory answered from the session's
-// FileSystem::control, which must be set. All others are passed on as they come.
+// operations(), except that requests for the control directory are answered from the session's
+// FileSystem::control, which must be set. All other requests are passed on unchanged.
 //
-// Whatever an operation of the table is about, it never sees an inode or handle of the control
-// directory; nor can a name of it be made, changed or taken away. Answers are given on the calling
-// thread; only opening a file of the control directory may wait (ControlTree::open).
+// The operations of the table never see an inode or handle of the control directory; a name in it
+// can be neither made, changed nor removed. Requests are answered on the calling thread; only
+// opening a file of the control directory may block (ControlTree::open).
 const fuse_lowlevel_ops& operations_with_control();
 
 }  // namespace mpoolfs

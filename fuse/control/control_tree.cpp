@@ -56,7 +56,7 @@ mpool::Attributes ControlTree::attributes(mpool::InodeNumber inode) const {
           .atime = now_,
           .mtime = now_,
           .ctime = now_,
-          .committed = true};  // what is shown of it never changes
+          .committed = true};  // its shown attributes never change
 }
 
 void ControlTree::read_directory(

@@ -86,7 +86,7 @@ Json device_json(const Pool& pool, MediaClass media_class) {
           {"errors", counters.errors}};
 }
 
-// Zones by the names that `mpool info --json` has for them, and what df(1) would show in bytes.
+// Zones by the names of `mpool info --json`, and the values of df(1) in bytes.
 Json class_json(const Pool& pool, MediaClass media_class) {
   const Pool::ClassFacts facts = pool.class_facts(media_class);
   const mpool::SpaceUsage& space = facts.space;

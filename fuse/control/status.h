@@ -15,7 +15,7 @@
 
 namespace mpoolfs {
 
-// What the mount knows beside its pool.
+// The state of the mount that its pool does not know.
 struct MountFacts {
   Options options;
   bool foreign = false;  // mpool::Namespace::foreign()
@@ -27,11 +27,11 @@ struct MountFacts {
   std::uint64_t reads = 0;        // READ requests so far
 };
 
-// Those options that last as long as the mount, by their names.
+// The options that last as long as the mount, by name.
 nlohmann::ordered_json options_json(const Options& options);
 
-// One JSON object, indented, with a newline at the end. Numbers are of the moment, but not all of
-// the same: nothing is stopped for it. Waits for a compaction of an MDC that is under way.
+// One JSON object, indented, with a newline at the end. Numbers are not a consistent snapshot: no
+// operation is stopped for them. Blocks on a compaction of an MDC in progress.
 std::string status_text(const mpool::Pool& pool, const MountFacts& mount);
 
 }  // namespace mpoolfs

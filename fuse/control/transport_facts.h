@@ -1,4 +1,4 @@
-// What the status file says about the way requests reach the file system.
+// The transport of requests as the status file shows it.
 #pragma once
 
 #include <cstddef>
@@ -11,11 +11,11 @@ namespace mpoolfs {
 struct TransportFacts {
   // "uring" or "dev" (mpoolfs(8), "TRANSPORTS"); empty before it is known.
   std::string name;
-  std::string reason;         // why "dev" where "uring" would have been taken; else empty
-  unsigned queues = 0;        // queues requests arrive on
-  unsigned threads = 0;       // threads with a ring; workers come as they are needed
-  std::size_t max_write = 0;  // bytes, the largest write one request carries
-  bool passthrough = false;   // the kernel can be given backing files
+  std::string reason;         // why "dev" is used although "uring" was preferred; else empty
+  unsigned queues = 0;        // queues on which requests arrive
+  unsigned threads = 0;       // threads with a ring; workers are started on demand
+  std::size_t max_write = 0;  // bytes, the largest write in one request
+  bool passthrough = false;   // the kernel accepts backing files
 };
 
 // The facts of a running transport. Empty before it runs; they change when it falls back to

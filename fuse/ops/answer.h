@@ -1,4 +1,4 @@
-// Turns what a request's handler throws into the answer.
+// Converts the exception of a request's handler into the answer.
 #pragma once
 
 #include <string_view>
@@ -10,8 +10,8 @@
 
 namespace mpoolfs {
 
-// Runs `handler(file_system)`, which answers the request as the last thing it does; answers with an
-// errno when it throws.
+// Runs `handler(file_system)`, which answers the request as its last action; answers with an errno
+// when it throws.
 template <typename Handler>
 void answer(fuse_req_t request, std::string_view operation, fuse_ino_t inode,
             Handler&& handler) noexcept {
@@ -22,8 +22,9 @@ void answer(fuse_req_t request, std::string_view operation, fuse_ino_t inode,
   }
 }
 
-// The same for requests that change something: it comes after all closes that its caller may have
-// seen return. Where it would have to wait for them and must not, it is handed over.
+// The same for requests that change something: the change comes after all closes that the caller
+// may have seen return. If that would block on a thread that must not block, the request is handed
+// over.
 template <typename Handler>
 void answer_change(fuse_req_t request, std::string_view operation, fuse_ino_t inode,
                    Handler&& handler) noexcept {

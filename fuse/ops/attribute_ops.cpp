@@ -21,8 +21,8 @@ void reply_attributes(fuse_req_t request, const FileSystem& file_system,
   fuse_reply_attr(request, &shown, attribute_timeout(attributes));
 }
 
-// Answers a request for a value of unknown size: with the size when none was offered, otherwise
-// with the value.
+// Answers a request for a value of unknown size: with the size if the kernel offered no room,
+// otherwise with the value.
 void reply_value(fuse_req_t request, std::string_view value, size_t room) {
   if (room == 0) {
     fuse_reply_xattr(request, value.size());
@@ -81,7 +81,7 @@ void op_setattr(fuse_req_t request, fuse_ino_t inode, struct stat* wanted, int t
 
 void op_statfs(fuse_req_t request, fuse_ino_t inode) {
   answer(request, "statfs", inode, [&](FileSystem& file_system) {
-    // The kernel asks with inode 0 when it does not know which.
+    // The kernel uses inode 0 when it does not know the inode.
     const mpool::SpaceFacts space = file_system.names.space(inode == 0 ? mpool::kRootInode : inode);
     struct statvfs facts {};
     facts.f_bsize = space.block_size;
@@ -89,7 +89,7 @@ void op_statfs(fuse_req_t request, fuse_ino_t inode) {
     facts.f_blocks = space.blocks;
     facts.f_bfree = space.free;
     facts.f_bavail = space.available;
-    // The kernel knows one number of free inodes: that of users.
+    // The kernel has one number of free inodes: that of users.
     facts.f_files = space.files + space.available_files;
     facts.f_ffree = space.available_files;
     facts.f_favail = space.available_files;
@@ -109,7 +109,7 @@ void op_setxattr(fuse_req_t request, fuse_ino_t inode, const char* name, const c
 void op_getxattr(fuse_req_t request, fuse_ino_t inode, const char* name, size_t size) {
   answer(request, "getxattr", inode, [&](FileSystem& file_system) {
     const std::string_view wanted = name;
-    // Facts about the content are those after a close that the caller has seen return.
+    // Facts about the content must reflect every close that the caller has seen return.
     if (wanted.starts_with("user.mpool.")) file_system.open_files.settle(inode);
     reply_value(request, file_system.names.get_xattr(inode, wanted), size);
   });

@@ -119,8 +119,8 @@ mpool::OpenIntent to_intent(int flags) {
           .truncate = truncate};
 }
 
-// As the kernel has it for file systems whose writes it sees. A set-group-ID bit without execution
-// by the group gives no rights: it stays for those of the group.
+// As in the kernel for file systems whose writes it handles. A set-group-ID bit without group
+// execute permission grants no rights: it stays for members of the group.
 std::uint32_t mode_after_write(const mpool::Attributes& attributes, const fuse_ctx& caller) {
   if (caller.uid == 0) return attributes.mode;
   std::uint32_t mode = attributes.mode & ~static_cast<std::uint32_t>(S_ISUID);

@@ -1,4 +1,4 @@
-// How the engine's attributes appear to the kernel, and how long it may trust them.
+// Conversion of the engine's attributes for the kernel, and their cache lifetimes.
 #pragma once
 
 #include <cstdint>
@@ -13,12 +13,11 @@
 
 namespace mpoolfs {
 
-// Seconds the kernel may answer from its cache: for ever, as whatever changes tells it, or not at
-// all.
+// Cache lifetimes for the kernel, in seconds: forever (changes invalidate the cache), or none.
 inline constexpr double kForever = 1e9;
 inline constexpr double kNever = 0;
 
-// Preferred I/O size shown for regular files, in bytes: what one request carries.
+// Preferred I/O size of regular files, in bytes: the maximum of one request.
 inline constexpr blksize_t kPreferredIoSize = kMaxRequestSize;
 
 // Mount options that change what is shown of every file (mpoolfs(8), "MOUNT OPTIONS": uid=, gid=).
@@ -36,19 +35,19 @@ std::uint64_t device_number(dev_t device);
 
 struct stat to_stat(const mpool::Attributes& attributes, const Presentation& presentation);
 
-// The size and times of files being written and of logs change without the kernel being able to
-// tell; everything else changes by requests alone, the opening of an empty file for writing among
-// them.
+// None for files being written and logs: their size and times change without the kernel's
+// knowledge. All other attributes change through requests only, including the opening of an empty
+// file for writing.
 double attribute_timeout(const mpool::Attributes& attributes);
-// A file whose content is not committed may vanish (its commit may fail); other names go by
-// requests alone.
+// A file with uncommitted content may be removed (its commit may fail); other names are removed
+// through requests only.
 double entry_timeout(const mpool::Attributes& attributes);
 
 fuse_entry_param to_entry(const mpool::Attributes& attributes, const Presentation& presentation);
-// "There is no such name", to be remembered.
+// A cacheable answer that the name does not exist.
 fuse_entry_param negative_entry();
 
-// Owner and mode bits of something made in `parent`: in a set-group-ID directory the group is the
+// Owner and mode bits of an inode created in `parent`: in a set-group-ID directory the group is the
 // directory's, and new directories inherit the bit.
 struct Ownership {
   mpool::Owner owner;
@@ -56,17 +55,17 @@ struct Ownership {
 };
 Ownership ownership_in(const mpool::Attributes& parent, const fuse_ctx& caller, mode_t mode);
 
-// From the flags of open(2). O_TRUNC writes, whatever else is wanted.
+// From the flags of open(2). O_TRUNC implies writing, regardless of the access mode.
 mpool::OpenIntent to_intent(int flags);
 
-// The mode that a write by `caller` leaves a file with: without the bits that would give the file's
-// owner's rights to the content of others, unless root writes.
+// The mode of a file after a write by `caller`: cleared of the bits that would grant the file
+// owner's rights to content written by another user, unless root writes.
 std::uint32_t mode_after_write(const mpool::Attributes& attributes, const fuse_ctx& caller);
 inline constexpr std::uint32_t kPrivilegeBits = S_ISUID | S_ISGID;
 
 std::timespec time_now();
 
-// From the arguments of a SETATTR request; `now` stands for FUSE_SET_ATTR_ATIME_NOW and MTIME_NOW.
+// From the arguments of a SETATTR request; `now` is used for FUSE_SET_ATTR_ATIME_NOW and MTIME_NOW.
 mpool::AttributeChange to_change(const struct stat& wanted, int to_set, const std::timespec& now);
 
 }  // namespace mpoolfs

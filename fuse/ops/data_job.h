@@ -1,4 +1,4 @@
-// The device I/O of one READ or WRITE that is answered when it is done.
+// The device I/O of one READ or WRITE that is answered on completion.
 #pragma once
 
 #include <cstddef>
@@ -14,24 +14,25 @@ namespace mpoolfs {
 
 class RequestContext;
 
-// Belongs to a request context, on whose ring and thread everything but wake() happens.
+// Belongs to a request context. All functions except wake() run on the ring and thread of that
+// context.
 class DataJob final : private ReadAhead::Reader {
  public:
   explicit DataJob(RequestContext& context);
   DataJob(const DataJob&) = delete;
   DataJob& operator=(const DataJob&) = delete;
 
-  // Reads as planned (at least one transfer) into the payload, then answers with it. Throws Error
-  // when nothing can be started; then nothing was answered.
+  // Performs the planned read (at least one transfer) into the payload, then answers with it.
+  // Throws Error when no transfer can be started; the request is then unanswered.
   void start_read(fuse_req_t request, const mpool::ReadPlan& plan);
-  // Answers a direct read with what was fetched ahead, now or when it is there. False: nothing of
-  // it was, and nothing was answered.
+  // Answers a direct read from prefetched data, now or on its arrival. Returns false, without an
+  // answer, when none of the data was prefetched.
   bool read_ahead(fuse_req_t request, mpool::OpenFile& file, std::uint64_t offset,
                   std::size_t size);
-  // Transfers what OpenFile::start_write() said, then answers that `size` bytes were written. As
-  // start_read; the write is ended when it throws.
+  // Performs the transfer of OpenFile::start_write(), then answers that `size` bytes were written.
+  // Throws as start_read(); the write is then ended.
   void start_write(fuse_req_t request, mpool::StartedWrite write, std::size_t size);
-  // The ring completes nothing any more: a write under way has failed with `error`. It is not
+  // The ring completes no more operations: a write in progress has failed with `error`. It is not
   // answered.
   void abandon(int error) noexcept;
 
@@ -47,7 +48,7 @@ class DataJob final : private ReadAhead::Reader {
     DataJob& job;
   };
 
-  // Fetched by another ring.
+  // Completion of a prefetch by another ring.
   struct Arrival final : mpool::RingOperation {
     explicit Arrival(DataJob& owner) : job(owner) {}
     void completed(std::int32_t) noexcept override;
@@ -57,7 +58,7 @@ class DataJob final : private ReadAhead::Reader {
   void fetched(mpool::ConstByteSpan data, int error) noexcept override;
   void wake() noexcept override;
   void written(int error) noexcept;
-  // Answers with an error, or by `reply`.
+  // Answers with an error, or through `reply`.
   template <typename Reply>
   void finish(int error, const Reply& reply) noexcept;
 
@@ -67,7 +68,7 @@ class DataJob final : private ReadAhead::Reader {
   Arrival arrival_{*this};
   fuse_req_t request_ = nullptr;
   std::size_t size_ = 0;       // bytes of the answer
-  mpool::StartedWrite write_;  // while it is under way
+  mpool::StartedWrite write_;  // while it is in progress
 };
 
 }  // namespace mpoolfs

@@ -17,7 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// More would take longer to look at than it gains.
+// Examining more would take longer than it saves.
 constexpr unsigned kMostDescriptors = 1024;
 
 struct Descriptor {
@@ -42,7 +42,7 @@ Descriptor read_descriptor(const fs::path& path) {
   return descriptor;
 }
 
-// The mounts by which the process has the inode number open for writing.
+// The mounts through which the process has the inode number open for writing.
 std::vector<std::uint64_t> mounts_of_writing(const fs::path& process, std::uint64_t inode) {
   std::vector<std::uint64_t> mounts;
   unsigned count = 0;

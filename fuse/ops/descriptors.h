@@ -1,4 +1,4 @@
-// What descriptors other processes have open, as proc(5) tells.
+// Descriptors that other processes have open, from proc(5).
 #pragma once
 
 #include <cstdint>
@@ -8,12 +8,12 @@
 
 namespace mpoolfs {
 
-// Whether a process has an inode open for writing. False also where that is not to be found out:
-// the process is gone, must not be looked at, or has very many descriptors. Asks no file system but
-// proc, so that one may ask about itself.
+// True if a process has an inode open for writing. Returns false also where that cannot be
+// determined: the process ended, access is denied, or it has very many descriptors. Accesses no
+// file system but proc, so the daemon may ask about its own mount.
 //
 // process: its number, or that of one of its threads. device: "MAJOR:MINOR" of the file system, as
-// MountEntry has it.
+// in MountEntry.
 bool has_writing_descriptor(pid_t process, const std::string& device, std::uint64_t inode);
 
 }  // namespace mpoolfs

@@ -12,12 +12,12 @@ namespace mpoolfs {
 
 namespace {
 
-// Offsets of directory entries as the kernel sees them: 0 is the start, 1 is after ".", 2 after
-// "..", and what follows are the engine's cookies.
+// Offsets of directory entries in the kernel: 0 is the start, 1 is after ".", 2 after "..", then
+// follow the engine's cookies.
 constexpr std::uint64_t kAfterDot = 1;
 constexpr std::uint64_t kAfterDotDot = 2;
 
-// An entry chosen for an answer; `offset` is where reading goes on after it.
+// An entry chosen for an answer; reading continues at `offset` after it.
 struct ListedEntry {
   std::string name;
   mpool::InodeNumber inode = 0;
@@ -27,7 +27,7 @@ struct ListedEntry {
   bool is_dots() const { return offset <= kAfterDotDot; }
 };
 
-// Bytes that an entry takes in an answer. The library computes it when given no memory.
+// Bytes of an entry in an answer. The library computes it when given no memory.
 std::size_t entry_size(const std::string& name, bool plus) {
   return plus ? fuse_add_direntry_plus(nullptr, nullptr, 0, name.c_str(), nullptr, 0)
               : fuse_add_direntry(nullptr, nullptr, 0, name.c_str(), nullptr, 0);
@@ -54,8 +54,8 @@ std::vector<ListedEntry> list_entries(const DirectorySource& source, std::uint64
   return entries;
 }
 
-// What READDIR says of an entry, the inode number and the type; and what READDIRPLUS says where it
-// can say no more: with inode 0 the kernel takes these alone.
+// The READDIR data of an entry: inode number and type. Also for READDIRPLUS where the attributes
+// are unknown: with inode 0 the kernel uses these alone.
 fuse_entry_param briefly(const ListedEntry& entry) {
   fuse_entry_param brief{};
   brief.attr.st_ino = entry.inode;
@@ -73,7 +73,7 @@ std::optional<fuse_entry_param> fully(const DirectorySource& source, const Liste
   }
 }
 
-// Nullopt where that cannot be told of one of them.
+// Nullopt if describing one of them would block.
 std::optional<std::vector<fuse_entry_param>> describe_entries(
     const DirectorySource& source, const std::vector<ListedEntry>& entries, bool plus) {
   std::vector<fuse_entry_param> all;
@@ -86,8 +86,8 @@ std::optional<std::vector<fuse_entry_param>> describe_entries(
   return all;
 }
 
-// The kernel takes each entry that has an inode for looked up. Of one that went away meanwhile the
-// answer says no more than its name.
+// The kernel treats each entry that has an inode as looked up. For an entry that was removed
+// meanwhile the answer contains only its name.
 void refer_to(const DirectorySource& source, const std::vector<ListedEntry>& entries,
               std::vector<fuse_entry_param>& shown) {
   std::vector<mpool::InodeNumber> inodes;

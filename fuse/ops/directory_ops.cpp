@@ -12,7 +12,7 @@ namespace mpoolfs {
 
 namespace {
 
-// Longer answers would keep others waiting that the same thread is to answer.
+// Longer answers would delay other requests of the same thread.
 constexpr size_t kMostListedAtOnce = 64u << 10;  // bytes
 
 void list(fuse_req_t request, std::string_view operation, fuse_ino_t inode, size_t size,
@@ -45,7 +45,7 @@ void list(fuse_req_t request, std::string_view operation, fuse_ino_t inode, size
 
 }  // namespace
 
-// There is no state of an open directory: the kernel is told not to ask again, and to cache
+// An open directory has no state: the kernel is told not to send opendir again, and to cache
 // listings until the directory changes.
 void op_opendir(fuse_req_t request, fuse_ino_t, fuse_file_info*) {
   fuse_reply_err(request, ENOSYS);

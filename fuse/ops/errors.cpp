@@ -12,8 +12,7 @@ namespace mpoolfs {
 
 namespace {
 
-// Codes by which the engine says that the media are damaged or do not answer: POSIX callers know
-// EIO only.
+// Error codes of the engine for damaged or failing media: POSIX callers know EIO only.
 bool is_media_failure(int code) {
   switch (code) {
     case EIO:
@@ -51,7 +50,7 @@ int errno_of_current_exception(const RequestName& request) noexcept {
       log_failure(request, error.what());
     }
   } catch (...) {
-    // Logging failed, or something that is no exception of ours was thrown: the answer is the same.
+    // Logging failed, or the exception has an unknown type: the answer is the same.
   }
   return EIO;
 }

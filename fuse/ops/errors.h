@@ -1,4 +1,4 @@
-// From what the engine throws to what the kernel is told.
+// Translates the engine's exceptions for the kernel.
 #pragma once
 
 #include <cstdint>
@@ -6,18 +6,18 @@
 
 namespace mpoolfs {
 
-// What a request was about, for messages.
+// The subject of a request, for messages.
 struct RequestName {
   std::string_view operation;  // "read"
   std::uint64_t inode = 0;
 };
 
-// The errno value (positive) to answer with for one that the engine gave.
+// The errno value (positive) of the answer for an errno value of the engine.
 int errno_for_caller(int code) noexcept;
 
-// The errno value (positive) to answer with for the exception being handled; call it inside a catch
-// block. Failures of the media or of this program become EIO and are logged; everything else is the
-// caller's own doing and is not.
+// The errno value (positive) of the answer for the exception being handled; call it inside a catch
+// block. Failures of the media or of this program become EIO and are logged; errors caused by the
+// caller are not logged.
 int errno_of_current_exception(const RequestName& request) noexcept;
 
 }  // namespace mpoolfs

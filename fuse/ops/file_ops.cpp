@@ -19,7 +19,7 @@ namespace mpoolfs {
 
 namespace {
 
-// An open file on its way to OpenFiles: closed by what goes wrong before.
+// An open file on its way to OpenFiles: closed if a later step fails.
 class OpenedFile {
  public:
   explicit OpenedFile(std::unique_ptr<mpool::OpenFile> file) : file_(std::move(file)) {}
@@ -36,8 +36,8 @@ class OpenedFile {
   std::unique_ptr<mpool::OpenFile> file_;
 };
 
-// Committed content is cached for ever, by the kernel's own file where it has one, and can be
-// mapped; of everything else each read and write is a request, and a shared mapping fails with
+// Committed content is cached forever, by the kernel's own file where it has one, and can be
+// mapped. For other files every read and write is a request, and a shared mapping fails with
 // ENODEV.
 void set_caching(const mpool::OpenFile& file, bool native, fuse_file_info& info) {
   const bool cached = file.cacheable();
@@ -45,7 +45,7 @@ void set_caching(const mpool::OpenFile& file, bool native, fuse_file_info& info)
   info.keep_cache = cached && !native ? 1 : 0;
 }
 
-// Takes mode bits away that the caller's writing ends (mode_after_write()).
+// Clears the mode bits that a write of the caller must clear (mode_after_write()).
 void drop_privileges(fuse_req_t request, FileSystem& file_system, fuse_ino_t inode) {
   const mpool::Attributes attributes = file_system.names.attributes(inode);
   mpool::AttributeChange change;
@@ -55,9 +55,9 @@ void drop_privileges(fuse_req_t request, FileSystem& file_system, fuse_ino_t ino
   file_system.notifier->attributes_changed(inode);
 }
 
-// Before a write of a file that may have such bits.
+// Called before a write of a file that may have such bits.
 void drop_privileges(fuse_req_t request, FileSystem& file_system, Handle& handle) {
-  // First: a chmod meanwhile sets the flag again, after the mode.
+  // Cleared first: a concurrent chmod sets the flag again, after the mode.
   handle.set_may_have_privileges(false);
   try {
     drop_privileges(request, file_system, handle.file().inode());
@@ -67,11 +67,11 @@ void drop_privileges(fuse_req_t request, FileSystem& file_system, Handle& handle
   }
 }
 
-// Whether a file may have mode bits that a write has to clear.
+// Whether a file may have mode bits that a write must clear.
 enum class Privileges { none, possible };
 
-// Registers an open file; `reply` gives the answer. -ENOENT from the library says that the kernel
-// has given the request up and will not release the handle.
+// Registers an open file; `reply` gives the answer. -ENOENT from the library means that the kernel
+// has dropped the request and will not release the handle.
 template <typename Reply>
 void reply_open_file(fuse_req_t request, OpenedFile& file, Privileges privileges,
                      const mpool::OpenIntent& intent, NativeEntry& native, fuse_file_info& info,
@@ -82,7 +82,7 @@ void reply_open_file(fuse_req_t request, OpenedFile& file, Privileges privileges
   if (intent.read && !(*file).cacheable() && (*file).kind() == mpool::FileKind::write_once) {
     file_system.notifier->note_early_reader((*file).inode());
   }
-  // Closing a descriptor that only reads tells us nothing.
+  // The close of a read-only descriptor carries no information.
   info.noflush = intent.write ? 0 : 1;
   RequestContext::current().set_backing_id(native.backing_id());
   Handle& handle = open_files.add(file.take(), intent, fuse_req_ctx(request)->pid);
@@ -98,12 +98,12 @@ NativeEntry enter(FileSystem& file_system, const mpool::OpenFile& file,
   return file_system.native.enter(file.inode(), file.cacheable() && !intent.write);
 }
 
-// An open of a committed file for reading that need not wait. False: nothing was done.
+// Opens a committed file for reading without blocking. False: nothing was done.
 bool open_without_waiting(fuse_req_t request, FileSystem& file_system, fuse_ino_t inode,
                           fuse_file_info& info) {
   const mpool::OpenIntent intent = to_intent(info.flags);
   if (intent.write || intent.truncate) return false;
-  // Before the file is open: to close it again might take waiting.
+  // Before the file is open: closing it again might block.
   std::optional<NativeEntry> native = file_system.native.enter_now(inode);
   if (!native) return false;
   auto opened = file_system.names.open_now(inode);
@@ -127,7 +127,7 @@ Created to_created(std::pair<mpool::Attributes, std::unique_ptr<mpool::OpenFile>
           .privileges = has_bits ? Privileges::possible : Privileges::none};
 }
 
-// An existing file that open(2) with O_CREAT and without O_EXCL met.
+// An existing file found by open(2) with O_CREAT and without O_EXCL.
 Created open_existing(fuse_req_t request, FileSystem& file_system, fuse_ino_t parent,
                       const char* name, const mpool::OpenIntent& intent) {
   const mpool::InodeNumber inode = file_system.names.lookup(parent, name).inode;
@@ -137,8 +137,8 @@ Created open_existing(fuse_req_t request, FileSystem& file_system, fuse_ino_t pa
   return {.attributes = attributes, .file = file.take(), .privileges = Privileges::possible};
 }
 
-// Nullopt, and nothing done, where it is not to wait and would have to: an existing file is opened
-// by who may.
+// Returns nullopt and does nothing if it must not block and would have to: a thread that may block
+// opens an existing file.
 std::optional<Created> create_or_open(fuse_req_t request, FileSystem& file_system,
                                       fuse_ino_t parent, const char* name, const Ownership& made,
                                       const fuse_file_info& info) {
@@ -157,13 +157,13 @@ std::optional<Created> create_or_open(fuse_req_t request, FileSystem& file_syste
   return open_existing(request, file_system, parent, name, intent);
 }
 
-// How many writes may be answered before they are on the device.
+// The number of writes that may be answered before they are on the device.
 std::size_t writes_behind(FileSystem& file_system) {
   return file_system.readers.somebody_reads() ? WriteBehind::kPlacesBesideReaders
                                               : WriteBehind::kPlaces;
 }
 
-// Negative offsets do not reach a file system; this keeps one from becoming a huge number.
+// The kernel passes no negative offsets; this prevents a conversion of one to a huge number.
 std::uint64_t checked_offset(off_t offset) {
   if (offset < 0) mpool::raise(EINVAL, "request", "negative offset {}", offset);
   return static_cast<std::uint64_t>(offset);
@@ -199,7 +199,7 @@ void op_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t m
     OpenedFile file(std::move(created->file));
     file_system.notifier->entries_changed(parent);
     mpool::InodeNumber referred_to = created->attributes.inode;
-    file_system.names.ref({&referred_to, 1});  // the open file keeps it from going before
+    file_system.names.ref({&referred_to, 1});  // the open file keeps it until here
     const fuse_entry_param entry = to_entry(created->attributes, file_system.presentation);
     NativeEntry native = enter(file_system, *file, intent);
     reply_open_file(request, file, created->privileges, intent, native, *info,
@@ -211,7 +211,7 @@ void op_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
              fuse_file_info* info) {
   answer(request, "read", inode, [&](FileSystem& file_system) {
     RequestContext& context = RequestContext::current();
-    // Each comes here first.
+    // Every READ is first handled on a thread that must not block: count it there.
     if (!context.may_wait()) file_system.readers.note_request();
     mpool::OpenFile& file = handle_of(*info).file();
     const std::uint64_t from = checked_offset(offset);
@@ -242,7 +242,7 @@ void op_write(fuse_req_t request, fuse_ino_t inode, const char* data, size_t siz
     mpool::OpenFile& file = handle.file();
     const std::uint64_t from = checked_offset(offset);
     const mpool::ConstByteSpan payload = mpool::as_bytes(data, size);
-    // For descriptors opened so, and writes that ask for it, the kernel leaves this to us.
+    // The kernel leaves the sync to the daemon for O_DSYNC descriptors and writes.
     const bool sync = (info->flags & O_DSYNC) != 0;
     file_system.open_files.note_write(handle, info->lock_owner);
     const bool drops = handle.may_have_privileges() && fuse_req_ctx(request)->uid != 0;
@@ -304,8 +304,8 @@ void op_fsync(fuse_req_t request, fuse_ino_t inode, int, fuse_file_info* info) {
   });
 }
 
-// Sets space aside. posix_fallocate(3) writes zeros all over the file where this is refused with
-// EOPNOTSUPP, so mode 0 is not, but for logs.
+// Allocates space. If mode 0 were refused with EOPNOTSUPP, posix_fallocate(3) would write zeros
+// over the whole file; so it is accepted, except for logs.
 void op_fallocate(fuse_req_t request, fuse_ino_t inode, int mode, off_t offset, off_t length,
                   fuse_file_info* info) {
   answer(request, "fallocate", inode, [&](FileSystem&) {

@@ -1,4 +1,4 @@
-// What the requests of one mount work on.
+// The state shared by all requests of one mount.
 #pragma once
 
 #include "engine/names/names.h"
@@ -14,22 +14,23 @@ class ControlTree;
 class NativeReads;
 class ReaderWatch;
 
-// The user data of the session. Lives longer than it.
+// The user data of the session; outlives it.
 struct FileSystem {
   mpool::Namespace& names;
   Presentation presentation;
   OpenFiles open_files;
-  Notifier* notifier = nullptr;  // the session's, as long as that lives
-  // Answers what concerns `.mpool`; see operations_with_control().
+  Notifier* notifier = nullptr;  // the session's, valid during its lifetime
+  // Answers requests for `.mpool`; see operations_with_control().
   ControlTree* control = nullptr;
   SharedTransportFacts transport;
-  NativeReads& native;  // files that the kernel reads by itself
+  NativeReads& native;  // files that the kernel reads natively
   ReaderWatch& readers;
 };
 
-// The last close of the file has returned, which its attributes do not show yet: the size is right,
-// but the commit sets its time. A FLUSH alone says nothing: programs look at what the shell has
-// opened, duplicated and closed for them, and at what others wrote there before them.
+// True if the last close of the file has returned, but its attributes do not show the commit yet:
+// the size is right, but the commit sets the time. A FLUSH alone is no evidence: programs inspect
+// descriptors that the shell opened, duplicated and closed for them, and content that other
+// processes wrote before them.
 inline bool is_committing(const FileSystem& file_system, const mpool::Attributes& attributes) {
   return attributes.being_written && file_system.open_files.committing(attributes.inode);
 }

@@ -11,8 +11,8 @@ namespace mpoolfs {
 
 static_assert(sizeof(Handle*) <= sizeof(std::uint64_t));
 
-// The kernel hands back what open and create gave it, so the number is always of a handle that is
-// open.
+// The kernel returns the number that open and create gave it, so the number always belongs to an
+// open handle.
 inline Handle& handle_of(const fuse_file_info& info) {
   return *std::bit_cast<Handle*>(static_cast<std::uintptr_t>(info.fh));
 }

@@ -18,15 +18,15 @@ namespace mpoolfs {
 
 namespace {
 
-// Answers with an entry to which a reference was taken. An answer that does not reach the kernel
-// comes after the end of the connection, and so of all references.
+// Answers with an entry to which a reference was taken. If the answer does not reach the kernel,
+// the connection has ended, and with it all references.
 void reply_entry(fuse_req_t request, const FileSystem& file_system,
                  const mpool::Attributes& attributes) {
   const fuse_entry_param entry = to_entry(attributes, file_system.presentation);
   fuse_reply_entry(request, &entry);
 }
 
-// False: the inode does not exist any more.
+// False: the inode no longer exists.
 bool take_reference(FileSystem& file_system, mpool::InodeNumber inode) {
   file_system.names.ref({&inode, 1});
   return inode != 0;
@@ -51,8 +51,8 @@ Ownership ownership_of_new(FileSystem& file_system, fuse_req_t request, fuse_ino
   return ownership_in(file_system.names.attributes(parent), *fuse_req_ctx(request), mode);
 }
 
-// What "." and ".." of a directory stand for; asked for only by the kernel's NFS server, which
-// knows inodes by number alone.
+// The inodes of "." and ".." of a directory; requested only by the kernel's NFS server, which knows
+// inodes by number alone.
 mpool::Attributes lookup_dots(FileSystem& file_system, fuse_ino_t parent, std::string_view name) {
   mpool::Namespace& names = file_system.names;
   const mpool::Attributes found = names.attributes(name == "." ? parent : names.parent_of(parent));
@@ -62,12 +62,12 @@ mpool::Attributes lookup_dots(FileSystem& file_system, fuse_ino_t parent, std::s
   return found;
 }
 
-// False: what is being written has to be looked up again, by a thread that may wait.
+// False: a file being written must be looked up again, by a thread that may block.
 bool refer_to_written(FileSystem& file_system, const mpool::Attributes& found) {
   return !is_committing(file_system, found) && take_reference(file_system, found.inode);
 }
 
-// A FORGET has no answer, not even that it failed.
+// A FORGET has no answer, not even on failure.
 void forget(fuse_req_t request, std::span<const mpool::InodeReferences> references) noexcept {
   try {
     mpool::Namespace& names = file_system_of(request).names;
@@ -137,7 +137,7 @@ void op_forget_multi(fuse_req_t request, size_t count, fuse_forget_data* forgets
     for (const fuse_forget_data& forgotten : std::span(forgets, count))
       references.push_back({.inode = forgotten.ino, .count = forgotten.nlookup});
   } catch (const std::bad_alloc&) {
-    // What was forgotten is kept until the end of the mount.
+    // On failure the forgotten inodes are kept until the end of the mount.
     return fuse_reply_none(request);
   }
   forget(request, references);

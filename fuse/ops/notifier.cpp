@@ -16,14 +16,14 @@ namespace {
 
 constexpr std::chrono::seconds kFinishTime{1};
 
-// ENOENT: the kernel does not know the inode or name, so there is nothing stale. EBADF and ENODEV:
-// the mount is gone.
+// ENOENT: the kernel does not know the inode or name, so no cache is stale. EBADF and ENODEV: the
+// mount has ended.
 void log_unexpected(const char* what, std::uint64_t inode, int result) {
   if (result == 0 || result == -ENOENT || result == -EBADF || result == -ENODEV) return;
   spdlog::warn("{} of inode {}: the kernel refused: {}", what, inode, mpool::errno_text(-result));
 }
 
-// From which byte of the file on pages go, too; a negative offset leaves them alone.
+// Offset of the first page to invalidate; a negative offset keeps all pages.
 constexpr off_t kNoPages = -1;
 constexpr off_t kAllPages = 0;
 
@@ -50,7 +50,7 @@ void Notifier::post(std::function<void()> task) {
     if (finished_) return;
     queue_.push_back(std::move(task));
   }
-  // Without the lock, which the one woken takes first of all.
+  // Without the lock, which the woken thread takes first.
   changed_.notify_all();
 }
 
@@ -83,7 +83,7 @@ void Notifier::entries_changed(std::uint64_t directory) noexcept {
     if (!first) return;
     directories_due_ = Clock::now() + kDirectoryTime;
   } catch (const std::bad_alloc&) {
-    return;  // the change itself is done, and hardly ever is anything to be told
+    return;  // the change itself is done, and the notification is rarely needed
   }
   changed_.notify_all();
 }
@@ -103,7 +103,7 @@ void Notifier::finish() {
   changed_.wait_for(lock, kFinishTime, [this] { return !busy_; });
 }
 
-// Until there is something to do, or it is the end.
+// Blocks until there is work, or the thread must end.
 void Notifier::wait_for_work(Lock& lock) {
   while (!finished_ && queue_.empty()) {
     if (directories_.empty()) {

@@ -1,4 +1,4 @@
-// Telling the kernel that what it caches is no longer true.
+// Invalidates caches of the kernel.
 #pragma once
 
 #include <chrono>
@@ -15,40 +15,41 @@
 
 namespace mpoolfs {
 
-// One thread with a queue. Invalidation waits inside the kernel for locks and pages that requests
-// under way hold, so it never happens on a thread that answers requests, nor under a lock of ours.
+// One thread with a queue. An invalidation blocks inside the kernel on locks and pages held by
+// requests in progress, so it never runs on a thread that answers requests, nor under a lock of
+// this program.
 //
-// Threads: all other functions may be called at the same time; those that queue never wait for the
+// Threads: all other functions may be called at the same time; those that queue never block on the
 // kernel.
 class Notifier {
  public:
   static constexpr std::chrono::milliseconds kDirectoryTime{20};
 
-  // The session must be mounted, and stay so until finish().
+  // The session must be mounted, and stay mounted until finish().
   explicit Notifier(fuse_session* session);
   ~Notifier();
 
   // Attributes of the inode are stale.
   void attributes_changed(std::uint64_t inode);
-  // The content of the inode was committed: its attributes are stale, and pages if it had readers
-  // before.
+  // The content of the inode was committed: its attributes are stale, and also its pages if it had
+  // readers before.
   void content_committed(std::uint64_t inode);
-  // A file that is being written is opened for reading. A mapping keeps a page that was read while
-  // a write to it was under way.
+  // A file that is being written is opened for reading. A mapping may keep a page that was read
+  // during a write to it.
   void note_early_reader(std::uint64_t inode);
-  // Entries of a directory were changed by a request. The kernel knows, but takes an answer about
-  // the directory for true that was on its way before: it is told kDirectoryTime later, once for
-  // all changes of that time.
+  // A request changed entries of a directory. The kernel knows, but accepts an answer about the
+  // directory that was already in transit: it is notified after kDirectoryTime, once for all
+  // changes of that period.
   void entries_changed(std::uint64_t directory) noexcept;
-  // The name is gone, without a request having removed it.
+  // The name was removed, but not by a request.
   void name_vanished(std::uint64_t parent, const std::string& name, std::uint64_t inode);
-  // Any other thing that may wait for the kernel.
+  // Queues any other task that may block on the kernel.
   void post(std::function<void()> task);
 
-  // Drops what is queued, takes nothing more, and waits a moment for the notification under way.
-  // After it the session may be unmounted, which ends a notification that hangs in the kernel.
+  // Drops the queue, accepts no new entries, and waits briefly for the notification in progress.
+  // Afterwards the session may be unmounted, which ends a notification blocked in the kernel.
   void finish();
-  // Waits for the thread to end; after finish(). Not to be called from two threads at a time.
+  // Waits for the thread to end; after finish(). Must not be called by two threads at a time.
   void join();
 
  private:
@@ -62,9 +63,9 @@ class Notifier {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<std::function<void()>> queue_;
-  std::unordered_set<std::uint64_t> directories_;  // whose entries changed
+  std::unordered_set<std::uint64_t> directories_;  // directories with changed entries
   std::unordered_set<std::uint64_t> early_read_;   // inodes that had readers before their commit
-  Clock::time_point directories_due_;              // when there are any
+  Clock::time_point directories_due_;              // valid if there are any
   bool finished_ = false;
   bool busy_ = false;
   std::thread thread_;

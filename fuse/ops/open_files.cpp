@@ -19,7 +19,7 @@ Handle& OpenFiles::add(std::unique_ptr<mpool::OpenFile> file, const mpool::OpenI
     handle.self_ = std::prev(handles_.end());
     handle.file_ = std::move(file);
     handle.opener_ = process;
-    // What readers of a log see does not depend on closes.
+    // The content that readers of a log see does not depend on closes.
     handle.writes_ = intent.write && handle.file_->kind() != mpool::FileKind::log;
     handle.append_ = intent.append;
     return handle;
@@ -58,10 +58,10 @@ bool OpenFiles::between_notes(Handle& handle, std::uint64_t owner, pid_t process
 void OpenFiles::flush_arrived(Handle& handle, std::uint64_t owner, pid_t process) {
   if (!handle.writes_) return;
   std::uint64_t writer = owner;
-  // Somebody else's close, while who wrote has the file open.
+  // Another process's close, while the writing process has the file open.
   if (!handle.writer_.compare_exchange_strong(writer, 0) && writer != 0) return;
   const std::lock_guard lock(mutex_);
-  // An earlier FLUSH was answered: that close was not the last one.
+  // The earlier FLUSH was answered: that close was not the last one.
   if (handle.closing_ != 0 && handle.flushed_) {
     handle.shared_ = true;
     stop_closing(handle);
@@ -117,7 +117,7 @@ void OpenFiles::release_arrived(Handle& handle) noexcept {
   try {
     start_closing(handle);
   } catch (const std::bad_alloc&) {
-    // There was no FLUSH, or it was waited for in vain: nobody waits for this one.
+    // There was no FLUSH, or waiting for it timed out: no request waits for this RELEASE.
   }
 }
 
@@ -162,8 +162,8 @@ void OpenFiles::close_all() noexcept {
   }
 }
 
-// Under the lock the handle cannot go away unless it is taken out of closing_; it may while this
-// waits.
+// With the lock held, the handle stays valid unless it is taken out of closing_; during the wait it
+// may be.
 void OpenFiles::wait_for(std::unique_lock<std::mutex>& lock, Handle& handle) {
   const std::uint64_t number = handle.closing_;
   const WorkerPool::Waiting waiting;
@@ -189,7 +189,7 @@ void OpenFiles::wait_for(std::unique_lock<std::mutex>& lock, Handle& handle) {
   }
 }
 
-// Once after each FLUSH. The handle may go meanwhile, or be closed again.
+// Once after each FLUSH. The handle may be removed meanwhile, or be closed again.
 void OpenFiles::ask(std::unique_lock<std::mutex>& lock, Handle& handle) {
   handle.asked_ = true;
   if (!has_open_) return;
@@ -225,7 +225,7 @@ void OpenFiles::settle(mpool::InodeNumber inode) {
   }
 }
 
-// The first of them.
+// Returns the first one.
 Handle* OpenFiles::find_closing(mpool::InodeNumber inode, bool released) const {
   const auto found = std::ranges::find_if(closing_, [&](const auto& entry) {
     return entry.second->file_->inode() == inode && (entry.second->released_ || !released);

@@ -1,4 +1,4 @@
-// The files that the kernel holds open.
+// The open files of the kernel.
 #pragma once
 
 #include <atomic>
@@ -19,12 +19,12 @@
 
 namespace mpoolfs {
 
-// One open file as the kernel knows it; its address is the file handle of requests.
+// One open file of the kernel; its address is the file handle of requests.
 class Handle {
  public:
   mpool::OpenFile& file() { return *file_; }
   bool append() const { return append_; }
-  // The file may have mode bits that a write has to clear (mode_after_write()).
+  // The file may have mode bits that a write must clear (mode_after_write()).
   bool may_have_privileges() const { return privileges_.load(std::memory_order_relaxed); }
   void set_may_have_privileges(bool may) { privileges_ = may; }
 
@@ -33,47 +33,49 @@ class Handle {
   using Clock = std::chrono::steady_clock;
 
   std::unique_ptr<mpool::OpenFile> file_;
-  pid_t opener_ = 0;  // 0: not known
+  pid_t opener_ = 0;  // 0: unknown
   bool writes_ = false;
   bool append_ = false;
   std::atomic<bool> privileges_ = false;
-  // Who wrote, and has not closed since; 0: nobody is known to have.
+  // The lock owner that wrote and has not closed since; 0: none is known.
   std::atomic<std::uint64_t> writer_ = 0;
-  // Its number in OpenFiles::closing_; 0 when it is not there. Changed under OpenFiles::mutex_, as
-  // are the members that follow.
+  // Its number in OpenFiles::closing_; 0 when it is not in there. Changed under OpenFiles::mutex_,
+  // as are the following members.
   std::atomic<std::uint64_t> closing_ = 0;
-  // While it is closing: when the FLUSH was answered, after which a RELEASE may be on its way.
-  // None: it has come, or the FLUSH has not been answered.
+  // While it is closing: the time of the answer to the FLUSH, after which a RELEASE may follow.
+  // Empty: the RELEASE has arrived, or the FLUSH is unanswered.
   std::optional<Clock::time_point> flushed_;
-  pid_t flusher_ = 0;      // whose FLUSH it was
-  bool asked_ = false;     // whether he has other descriptors
-  bool released_ = false;  // the RELEASE has come
-  bool shared_ = false;    // a close was not the last one: there are other descriptors
+  pid_t flusher_ = 0;      // the process that sent the FLUSH
+  bool asked_ = false;     // it was checked whether that process has other descriptors
+  bool released_ = false;  // the RELEASE has arrived
+  bool shared_ = false;    // a close was not the last one: other descriptors exist
   std::list<Handle>::iterator self_;
 };
 
 // All handles, in the order they were opened.
 //
-// close(2) returns before the kernel has sent the RELEASE that commits the file, and what the
-// caller does next may overtake it on another thread. So from the FLUSH of a close on, a writing
-// handle counts as closing until it is released or written to again. What depends on the file waits
-// for that with settle(), and changes wait for all closes before them with settle_earlier(), so
-// that changes stay in the order their callers made them. However long the device takes for the
-// FLUSH, and for the commit once the RELEASE is here, they wait.
+// close(2) returns before the kernel has sent the RELEASE that commits the file, and the caller's
+// next request may overtake it on another thread. Therefore a writing handle counts as closing from
+// the FLUSH of a close until it is released or written to again. Requests that depend on the file
+// wait for that with settle(), and changes wait for all closes before them with settle_earlier(),
+// so that changes stay in the order of their callers. They wait as long as the device takes for the
+// FLUSH and, once the RELEASE has arrived, for the commit.
 //
-// A close of an inherited or duplicated descriptor is followed by no RELEASE. While one who wrote
-// has the file open, closes of others are known to be such ones: each process that writes starts
-// others, which close what they inherit. A FLUSH after a FLUSH shows that the first was such a one:
-// what waits for the first waits no longer. Who waits for another RELEASE for kAskTime asks whether
-// the process that closes, or the one that opened the file, has it open. The rest is waited for in
-// vain for kSettleTime from the answer to the FLUSH, and a kSharedPart of that from the second time
-// on.
+// The close of an inherited or duplicated descriptor has no RELEASE. Such closes are recognized as
+// follows:
+// - While the process that wrote has the file open, every close by another process is one:
+//   processes that write start other processes, which close inherited descriptors.
+// - A FLUSH after a FLUSH shows that the first one was: requests stop waiting for it.
+// - If no RELEASE arrives within kAskTime, the waiting thread checks whether the closing process,
+//   or the process that opened the file, still has it open.
+// - Otherwise requests wait in vain until kSettleTime after the answer to the FLUSH, and from the
+//   second time on for a kSharedPart of that.
 //
-// Threads: all functions may be called at the same time, but for on_doubt(), which comes before; no
-// lock is held while a file is closed, nor while asking.
+// Threads: all functions may be called at the same time, except on_doubt(), which must be called
+// before them; no lock is held while a file is closed, nor during the check.
 class OpenFiles {
  public:
-  // After the answer to a FLUSH the RELEASE follows at once, but a busy machine may take its time.
+  // The RELEASE follows the answer to a FLUSH at once, but may be delayed on a busy machine.
   static constexpr std::chrono::milliseconds kSettleTime{1000};
   static constexpr int kSharedPart = 20;
   static constexpr std::chrono::milliseconds kAskTime{5};
@@ -82,38 +84,39 @@ class OpenFiles {
   explicit OpenFiles(std::chrono::milliseconds settle_time) : settle_time_(settle_time) {}
   ~OpenFiles() { close_all(); }
 
-  // Whether a process has the file open for writing.
+  // True if a process has the file open for writing.
   using HasOpen = std::function<bool(pid_t process, mpool::InodeNumber inode)>;
   void on_doubt(HasOpen has_open) { has_open_ = std::move(has_open); }
 
-  // Takes over `file`, opened as `intent` says. `process`: by whom; 0: not known.
+  // Takes ownership of `file`, opened with `intent`. `process`: the opener; 0: unknown.
   Handle& add(std::unique_ptr<mpool::OpenFile> file, const mpool::OpenIntent& intent,
               pid_t process = 0);
-  // The handle is being written to. `owner`: the lock owner of the request, which stands for a
-  // process's table of descriptors; 0: not known.
+  // A request writes to the handle. `owner`: the lock owner of the request, which represents a
+  // process's table of descriptors; 0: unknown.
   void note_write(Handle& handle, std::uint64_t owner);
-  // The file was given mode bits that its writers have to clear.
+  // The file got mode bits that its writers must clear.
   void note_privileges(mpool::InodeNumber inode);
-  // A descriptor of the handle is being closed: OpenFile::flush(), to be called before the answer.
-  // `process`: as add().
+  // A descriptor of the handle is being closed: calls OpenFile::flush(); to be called before the
+  // answer. `process`: as add().
   void flush(Handle& handle, std::uint64_t owner, pid_t process = 0);
-  // The same with OpenFile::flush_now(); false: flush() is to follow.
+  // The same with OpenFile::flush_now(); if false, the caller must call flush().
   bool flush_now(Handle& handle, std::uint64_t owner, pid_t process = 0);
-  // Closes the file, after those that began closing before it, and forgets the handle.
+  // Closes the file, after those that began closing before it, and removes the handle.
   void close(Handle& handle) noexcept;
-  // The same without waiting; false where it might have to: close() is to follow.
+  // As close(), but non-blocking; returns false if it may block: the caller must call close().
   bool close_now(Handle& handle) noexcept;
-  // Closes what is left, in the order of opening: the mount ended with files open.
+  // Closes all remaining files in the order of opening: the mount ended with files open.
   void close_all() noexcept;
 
-  // Waits while the file is closing.
+  // Blocks while the file is closing.
   void settle(mpool::InodeNumber inode);
-  // Waits for everything that is closing now.
+  // Blocks until all files that are closing now are closed.
   void settle_earlier();
-  // settle_earlier() would not wait.
+  // True if settle_earlier() would not block.
   bool settled() const;
 
-  // Whether a RELEASE of a writing handle of the file has come and is not done; waits for that.
+  // True if a RELEASE of a writing handle of the file has arrived and is not finished; blocks on
+  // that.
   bool committing(mpool::InodeNumber inode) const;
   void wait_for_commit(mpool::InodeNumber inode);
 
@@ -122,21 +125,21 @@ class OpenFiles {
  private:
   using Clock = Handle::Clock;
 
-  // Notes that a FLUSH has come, and its end unless flush() says that it has not ended.
+  // Records the arrival of a FLUSH, and its end unless flush() returns false.
   template <typename Flush>
   bool between_notes(Handle& handle, std::uint64_t owner, pid_t process, const Flush& flush);
   void flush_arrived(Handle& handle, std::uint64_t owner, pid_t process);
   void flush_ends(Handle& handle) noexcept;
   void release_arrived(Handle& handle) noexcept;
-  // Under mutex_: the handle is closing, behind all that are, or is not.
+  // Called under mutex_: marks the handle as closing, after all others that are; or as not closing.
   void start_closing(Handle& handle);
   void stop_closing(Handle& handle);
-  // Waits for those closing with smaller numbers.
+  // Blocks until the closing handles with smaller numbers are done.
   void wait_for_numbers_below(std::unique_lock<std::mutex>& lock, std::uint64_t limit);
   void wait_for(std::unique_lock<std::mutex>& lock, Handle& handle);
   void ask(std::unique_lock<std::mutex>& lock, Handle& handle);
-  // Under mutex_: a handle of the file that is closing, or of which the RELEASE has come; null:
-  // there is none.
+  // Called under mutex_: a handle of the file that is closing, or whose RELEASE has arrived; null:
+  // none.
   Handle* find_closing(mpool::InodeNumber inode, bool released = false) const;
   void forget(Handle& handle) noexcept;
 

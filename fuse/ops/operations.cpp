@@ -15,7 +15,7 @@ constexpr unsigned kMaxReadAhead =
 constexpr unsigned kMaxBackground = 512;
 constexpr unsigned kCongestion = 384;
 
-// Wanted when the kernel has it.
+// Enabled if the kernel supports it.
 constexpr unsigned kWanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP_ATOMIC_O_TRUNC |
                              FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_PARALLEL_DIROPS |
                              FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
@@ -28,8 +28,8 @@ void op_init(void*, fuse_conn_info* connection) {
   connection->max_readahead = kMaxReadAhead;
   connection->max_background = kMaxBackground;
   connection->congestion_threshold = kCongestion;
-  // Nothing else, whatever the library's defaults are: no write-back cache (each write is a
-  // request), no splicing (payloads are wanted in memory), no dropping of pages when a file's times
+  // No other features, regardless of the library's defaults: no write-back cache (each write is a
+  // request), no splicing (payloads must be in memory), no dropping of pages when a file's times
   // change, and the kernel clears set-user-ID bits itself.
   connection->want = connection->capable & kWanted;
   spdlog::debug("FUSE protocol {}.{}, max_write {}, capabilities {:#x} of {:#x}",

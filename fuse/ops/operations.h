@@ -1,6 +1,6 @@
-// What each request of the kernel means. The functions know nothing of how requests arrive: they
-// take a request of libfuse's low-level interface whose session has a FileSystem as user data, do
-// the work on the calling thread, and answer. All may be called at the same time.
+// The handlers of the kernel's requests. They are independent of the transport: they take a request
+// of libfuse's low-level interface whose session has a FileSystem as user data, do the work on the
+// calling thread, and answer. All may be called at the same time.
 #pragma once
 
 #include "fuse/ops/fuse_api.h"
@@ -13,10 +13,10 @@ inline constexpr unsigned kMaxRequestSize = 1u << 20;
 // The table for fuse_session_new().
 const fuse_lowlevel_ops& operations();
 
-// operations.cpp: what is agreed on with the kernel.
+// operations.cpp: negotiation with the kernel.
 void op_init(void* file_system, fuse_conn_info* connection);
 
-// name_ops.cpp: names and what they stand for.
+// name_ops.cpp: names and their inodes.
 void op_lookup(fuse_req_t request, fuse_ino_t parent, const char* name);
 void op_forget(fuse_req_t request, fuse_ino_t inode, uint64_t lookups);
 void op_forget_multi(fuse_req_t request, size_t count, fuse_forget_data* forgets);

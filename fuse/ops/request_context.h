@@ -1,4 +1,4 @@
-// What a request's handler can use while it answers, whoever brought the request.
+// The environment of a request's handler while it answers, independent of the transport.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,8 @@
 
 namespace mpoolfs {
 
-// A request is first tried on a thread that must not wait; a handler that would have to wait gives
-// it back with hand_over(), and is called again on a thread that may.
+// A request is first handled on a thread that must not block. A handler that would block gives the
+// request back with hand_over(), and is called again on a thread that may block.
 //
 // Threads: a context has one user at a time.
 class RequestContext {
@@ -21,54 +21,54 @@ class RequestContext {
   RequestContext(const RequestContext&) = delete;
   RequestContext& operator=(const RequestContext&) = delete;
 
-  // That of the request which the calling thread is answering.
+  // The context of the request that the calling thread answers.
   static RequestContext& current() noexcept { return *current_; }
-  // Null on threads that answer none.
+  // Null on threads that answer no request.
   static RequestContext* current_or_none() noexcept { return current_; }
 
-  // Whether the handler may wait: for locks held during I/O, for the device, for other requests.
+  // Whether the handler may block on locks held during I/O, on the device, or on other requests.
   bool may_wait() const noexcept { return may_wait_; }
 
-  // Page-aligned memory for data: whole pages, as much as any request carries or asks for. Data of
-  // a WRITE lies there.
+  // Page-aligned memory for data: whole pages, enough for the largest request. The data of a WRITE
+  // is there.
   virtual mpool::ByteSpan payload() noexcept = 0;
   // !may_wait(): the ring of the calling thread.
   virtual mpool::IoRing& ring() noexcept = 0;
 
   // !may_wait(): gives the request back; the handler returns without an answer and without having
-  // changed anything.
+  // changed any state.
   void hand_over(fuse_req_t request) noexcept {
     handed_over_ = true;
     fuse_reply_none(request);
   }
 
-  // may_wait(): the handler has made sure that it need not wait any more; the request is answered
-  // again, from its beginning, on the thread that must not. Once only: tried_again() then.
+  // may_wait(): the handler has removed the reason to block; the request is handled again, from its
+  // beginning, on the thread that must not block. Only once: tried_again() then returns true.
   void try_again(fuse_req_t request) noexcept {
     try_again_ = true;
     fuse_reply_none(request);
   }
   bool tried_again() const noexcept { return tried_again_; }
 
-  // What the answer to OPEN or CREATE is to say beside what libfuse knows: the backing file of
+  // Adds to the answer to OPEN or CREATE a field that libfuse does not know: the backing file from
   // which the kernel serves the file; 0: none.
   void set_backing_id(std::uint32_t id) noexcept { backing_id_ = id; }
 
-  // !may_wait(): device I/O that answers the request when it is done.
+  // !may_wait(): device I/O that answers the request on completion.
   DataJob& data_job() noexcept { return data_job_; }
-  // !may_wait(): writes that are answered at once.
+  // !may_wait(): writes that are answered before completion.
   virtual WriteBehind& write_behind() noexcept = 0;
   // !may_wait(): no other request of this thread waits for the device.
   virtual bool alone() const noexcept = 0;
-  // Completes the operation on the thread that must not wait, from any other.
+  // Completes the operation on the thread that must not block. Called on any other thread.
   virtual void post(mpool::RingOperation& operation) = 0;
-  // !may_wait(): data of sequential reads.
+  // !may_wait(): prefetched data of sequential reads.
   virtual ReadAhead& read_ahead() noexcept = 0;
-  // Bracket the time in which an answer is to come by data_job().
+  // Bracket the time during which data_job() is to answer.
   virtual void suspend() noexcept = 0;
   virtual void resume() noexcept = 0;
 
-  // Makes `context` that of the calling thread.
+  // Makes `context` the current one of the calling thread.
   class Scope {
    public:
     explicit Scope(RequestContext& context) noexcept : before_(current_) { current_ = &context; }

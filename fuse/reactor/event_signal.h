@@ -1,4 +1,4 @@
-// Waking a thread that waits for a descriptor.
+// Wakes a thread that waits for a descriptor.
 #pragma once
 
 #include <cerrno>
@@ -13,7 +13,7 @@
 
 namespace mpoolfs {
 
-// An eventfd. Threads: raise() from any.
+// An eventfd. Threads: raise() may be called on any.
 class EventSignal {
  public:
   // Error with the errno of eventfd(2).

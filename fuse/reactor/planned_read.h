@@ -1,4 +1,4 @@
-// The device I/O of a read that was planned.
+// The device I/O of a planned read.
 #pragma once
 
 #include <array>
@@ -11,8 +11,8 @@
 
 namespace mpoolfs {
 
-// All transfers of a plan at a time. It must stay where it is, as must the memory, until done() is
-// called, and can be used again from then on, in done() already.
+// Performs all transfers of one plan at a time. This object and the memory must not move until
+// done() is called; it can be reused from then on, even in done().
 //
 // Threads: the ring's.
 class PlannedRead {
@@ -21,16 +21,16 @@ class PlannedRead {
   PlannedRead(const PlannedRead&) = delete;
   PlannedRead& operator=(const PlannedRead&) = delete;
 
-  // Starts what is planned (at least one transfer) into `memory`, which is that of the plan. Throws
-  // Error when nothing can be started: done() is not called then.
+  // Starts the plan (at least one transfer) into `memory`, the memory of the plan. Throws Error
+  // when no transfer can be started: done() is then not called.
   void start(mpool::IoRing& ring, const mpool::ReadPlan& plan, mpool::ByteSpan memory);
   bool under_way() const noexcept { return pending_ > 0; }
 
  protected:
   ~PlannedRead() = default;
 
-  // Everything is there (0), or the errno of the first failure. Called once for each start(), from
-  // IoRing::run_completions().
+  // error: 0 when all data is present, or the errno of the first failure. Called once for each
+  // start(), from IoRing::run_completions().
   virtual void done(int error) noexcept = 0;
 
  private:
@@ -42,8 +42,8 @@ class PlannedRead {
   void part_done(int error) noexcept;
 
   std::array<Part, mpool::ReadPlan::kMaxTransfers> parts_;
-  std::size_t pending_ = 0;  // parts under way
-  int error_ = 0;            // of the first part that failed
+  std::size_t pending_ = 0;  // transfers in progress
+  int error_ = 0;            // of the first failed transfer
 };
 
 }  // namespace mpoolfs

@@ -15,16 +15,17 @@ namespace mpoolfs {
 
 namespace {
 
-// Completions per round, averaged over about so many rounds.
+// Completions per round, averaged over about this many rounds.
 constexpr unsigned kLoadWeight = 16;
 // Bytes that take about as long to copy as a completion to handle.
 constexpr std::size_t kCopiedPerCompletion = 16u << 10;
-// From more than so many per round on the reactor has much to do, until there are less than that.
+// Above this many completions per round the load of the reactor is high, until it falls below the
+// second number.
 constexpr unsigned kMuchLoad = 4;
 constexpr unsigned kLittleLoad = 2;
 
-// With more requests in flight than this something completes soon anyway, and the CPU is better
-// left to who reads what has completed.
+// With more requests in flight than this, one completes soon anyway, and the CPU is better used by
+// the reader of completed requests.
 constexpr unsigned kMostToSpinFor = 2;
 
 // A driver's thread needs less than that to pass a request on.
@@ -80,12 +81,12 @@ void Reactor::fail(const std::exception& error) noexcept {
   try {
     failure_ = error.what();
   } catch (const std::bad_alloc&) {
-    // It failed all the same.
+    // It failed nevertheless.
   }
 }
 
-// What the device has been given may still reach it, on zones that come free with the failure: its
-// end is waited for as long as the ring tells of it.
+// Submitted I/O may still reach the device, on zones that become free with the failure: wait for
+// its end as long as the ring delivers completions.
 void Reactor::end_failed() noexcept {
   const auto end = SpinBudget::Clock::now() + kFailureTime;
   while (transfers_ + write_behind_.pending() > 0 && SpinBudget::Clock::now() < end) {
@@ -93,7 +94,7 @@ void Reactor::end_failed() noexcept {
       ring_.poll();
       if (ring_.run_completions() > 0) continue;
     } catch (const std::exception&) {
-      // The next completions may come without what cannot be submitted.
+      // The next completions may arrive even if submission fails.
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
@@ -125,7 +126,7 @@ void Reactor::Wakeup::arm() {
                      sizeof value, 0);
 }
 
-// The last one is cancelled by the kernel when the thread ends.
+// The kernel cancels the last one when the thread ends.
 void Reactor::Wakeup::completed(std::int32_t) noexcept {
   try {
     arm();
@@ -193,9 +194,9 @@ void Reactor::set_loaded(bool loaded) {
   }
 }
 
-// A driver that works in a thread of the kernel, as those of loop devices and of encrypted ones do,
-// may have that thread on this CPU: it would wait until the spinning ends. Whoever else is there
-// keeps the CPU for long.
+// A driver that works in a kernel thread, such as those of loop devices and encrypted devices, may
+// have that thread on this CPU: it would be delayed until the polling ends. Other threads on this
+// CPU keep it for long.
 void Reactor::yield() {
   if (!yield_budget_.worth_trying()) return;
   const auto begin = SpinBudget::Clock::now();
@@ -203,7 +204,7 @@ void Reactor::yield() {
   yield_budget_.tried(SpinBudget::Clock::now() - begin < kShortYield);
 }
 
-// True when there is something to do.
+// True when there is work.
 bool Reactor::spin() {
   if (transfers_ == 0 || transfers_ > kMostToSpinFor || !budget_.worth_trying()) return false;
   const auto end = SpinBudget::Clock::now() + SpinBudget::kLongest;

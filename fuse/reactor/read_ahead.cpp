@@ -10,7 +10,7 @@
 
 namespace mpoolfs {
 
-// The transfers belong to the ring that fetches; everything else is guarded by the store's mutex.
+// The transfers belong to the ring that prefetches; the store's mutex guards everything else.
 struct ReadAhead::Place final : PlannedRead {
   enum class State : std::uint8_t { empty, coming, full, lent };
 
@@ -34,7 +34,7 @@ struct ReadAhead::Place final : PlannedRead {
       error = code;
       waiting = reader;
       here = reader_ring == &ring;
-      // Who asks later for what failed meets the error himself.
+      // A reader that requests failed data later meets the error itself.
       state = waiting != nullptr ? State::lent : code == 0 ? State::full : State::empty;
     }
     if (waiting == nullptr) return;
@@ -42,7 +42,7 @@ struct ReadAhead::Place final : PlannedRead {
     deliver();
   }
 
-  // On the thread of the reader's ring.
+  // Called on the thread of the reader's ring.
   void deliver() noexcept {
     reader->fetched(data(), error);
     give_back();
@@ -59,12 +59,12 @@ struct ReadAhead::Place final : PlannedRead {
   State state = State::empty;
   mpool::InodeNumber inode = 0;
   std::uint64_t offset = 0;          // bytes
-  std::size_t size = 0;              // bytes asked for
-  std::size_t length = 0;            // bytes that there are
+  std::size_t size = 0;              // bytes requested
+  std::size_t length = 0;            // bytes present
   int error = 0;                     // 0 or an errno, once it is done
-  ReadAhead* fetcher = nullptr;      // coming: by this one
-  Reader* reader = nullptr;          // waits for it
-  ReadAhead* reader_ring = nullptr;  // where he does
+  ReadAhead* fetcher = nullptr;      // coming: the ring that prefetches
+  Reader* reader = nullptr;          // waits for the data
+  ReadAhead* reader_ring = nullptr;  // the ring of the reader
 };
 
 void ReadAhead::GiveBack::operator()(Place* place) const noexcept {
@@ -91,14 +91,14 @@ ReadAhead::Fetched ReadAhead::fetch(mpool::OpenFile& file, std::uint64_t offset,
       place->reader_ring = this;
       answer.state = Fetched::State::coming;
     }
-    // Now: the device is to work while the caller copies.
+    // Now, so that the device works while the kernel copies.
     if (stream.alone >= kAlone) started = store_.fetch_next(*this, file, offset + size, size);
   }
   if (started) submit();
   return answer;
 }
 
-// A ring that fails is for its thread, which meets the error again: the caller has its answer, or
+// A failure of the ring is left to its thread, which meets it again: the caller has its answer, or
 // will be called with it.
 void ReadAhead::submit() noexcept {
   try {
@@ -137,7 +137,7 @@ ReadAhead::Store::Store(std::size_t rings) : streams_(rings * kStreams) {
 
 ReadAhead::Store::~Store() = default;
 
-// That which the read goes on, or begins.
+// The stream that the read continues, or begins.
 ReadAhead::Store::Stream& ReadAhead::Store::follow(mpool::InodeNumber inode, std::uint64_t offset,
                                                    std::size_t size) {
   Stream* found = nullptr;
@@ -160,7 +160,7 @@ ReadAhead::Place* ReadAhead::Store::find(mpool::InodeNumber inode, std::uint64_t
   return found == places_.end() ? nullptr : found->get();
 }
 
-// One that holds nothing, or nothing that a reader who is followed will ask for.
+// A place without data, or without data that a followed reader will request.
 ReadAhead::Place* ReadAhead::Store::free_place() {
   const auto wanted = [&](const Place& place) {
     return std::ranges::any_of(streams_, [&](const Stream& stream) {
@@ -187,8 +187,8 @@ bool ReadAhead::Store::fetch_next(ReadAhead& fetcher, mpool::OpenFile& file, std
   return started;
 }
 
-// What goes wrong here is for who asks for it, if anybody does: that is another request than the
-// one that is being answered.
+// Errors here are not returned: the present request does not depend on this data. A later request
+// for it meets the error itself.
 bool ReadAhead::Store::start(ReadAhead& fetcher, Place& place, mpool::OpenFile& file,
                              std::uint64_t offset, std::size_t size) noexcept {
   place.state = Place::State::empty;
@@ -196,7 +196,7 @@ bool ReadAhead::Store::start(ReadAhead& fetcher, Place& place, mpool::OpenFile& 
     if (memory_.empty()) memory_ = mpool::HugeMemory(places_.size() * kMost);
     mpool::ReadPlan plan;
     if (!file.plan_read(offset, size, place.buffer(), plan) || plan.count == 0) return false;
-    // A copy more is all that would come of it.
+    // A prefetch would only add a copy.
     if (plan.transfers[0].device->properties().in_memory) return false;
     place.start(fetcher.ring_, plan, place.buffer());
     place.length = plan.length;

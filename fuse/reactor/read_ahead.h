@@ -1,4 +1,4 @@
-// Data of sequential direct reads that is fetched before it is asked for.
+// Prefetch for sequential direct reads.
 #pragma once
 
 #include <cstddef>
@@ -14,39 +14,41 @@
 
 namespace mpoolfs {
 
-// Who reads with O_DIRECT, one request at a time, has the device wait while the kernel copies the
-// data to him, and waits for the device afterwards. The kernel reads ahead for its page cache only;
-// this does it for the others. What is committed does not change, so nothing that was fetched goes
-// stale: it belongs to the inode, whose number is never given again.
+// A single-threaded O_DIRECT reader leaves the device idle while the kernel copies the data.
+// Prefetch overlaps the two. The kernel prefetches only into its page cache; this class does it for
+// O_DIRECT reads. Committed content does not change, so prefetched data never becomes stale: it
+// belongs to the inode, whose number is never reused.
 //
-// A reader whom the system moves to another CPU comes by another ring from then on: what was
-// fetched is in a Store that all rings share.
+// A reader that the system moves to another CPU uses another ring from then on: prefetched data is
+// in a Store that all rings share.
 //
-// Bounded: for each ring kStreams readers are followed, and kPlaces reads are under way or kept,
-// whatever the number of files.
+// Bounded: each ring follows kStreams readers; kPlaces reads are in progress or kept for each,
+// regardless of the number of files.
 //
 // Threads: those of one ring.
 class ReadAhead {
  public:
   static constexpr std::size_t kStreams = 2;
-  static constexpr std::size_t kAhead = 3;  // reads before the reader
-  // So many reads in a row were alone: at depth, the first of those that come together is, too.
+  static constexpr std::size_t kAhead = 3;  // reads ahead of the reader
+  // Number of consecutive reads that were alone before prefetch starts: with several reads in
+  // flight, the first of a group is alone, too.
   static constexpr unsigned kAlone = 2;
-  // The data of one is with the caller.
+  // One of them has its data in use by the caller.
   static constexpr std::size_t kPlaces = kStreams * kAhead + 1;
-  // Sizes of reads that are followed, bytes: smaller ones cost more than they gain.
+  // Sizes of reads that are followed, bytes: prefetching smaller ones costs more than it gains.
   static constexpr std::size_t kLeast = 64u << 10;
   static constexpr std::size_t kMost = 1u << 20;
 
   class Store;
 
-  // Waits for what is being fetched.
+  // Waits for a prefetch in progress.
   class Reader {
    public:
-    // On the thread of the reader's ring. data: as Fetched, valid until it returns; error: 0 or an
-    // errno.
+    // Called on the thread of the reader's ring. data: as Fetched, valid until it returns; error: 0
+    // or an errno.
     virtual void fetched(mpool::ConstByteSpan data, int error) noexcept = 0;
-    // On the thread of another ring, by which it was fetched: has collect() called on its own.
+    // Called on the thread of another ring, which made the prefetch: must have collect() called on
+    // the reader's thread.
     virtual void wake() noexcept = 0;
 
    protected:
@@ -70,26 +72,26 @@ class ReadAhead {
       coming,  // Reader::fetched() will be called, once
     };
     State state = State::absent;
-    mpool::ConstByteSpan data;              // here: what OpenFile::read() gives
-    std::unique_ptr<Place, GiveBack> loan;  // as long as the data is used
+    mpool::ConstByteSpan data;              // here: the data that OpenFile::read() would return
+    std::unique_ptr<Place, GiveBack> loan;  // kept as long as the data is used
   };
 
-  // Both outlive it.
+  // `ring` and `store` must outlive it.
   ReadAhead(mpool::IoRing& ring, Store& store) : ring_(ring), store_(store) {}
   ReadAhead(const ReadAhead&) = delete;
   ReadAhead& operator=(const ReadAhead&) = delete;
 
-  // A direct read of `file` has arrived. When the last ones have followed one another and were
-  // `alone`, what comes next is fetched, too: who has several reads under way keeps the device busy
-  // himself.
+  // A direct read of `file` has arrived. If the last reads were sequential and `alone`, the
+  // following data is prefetched, too. A reader with several reads in flight keeps the device busy
+  // without prefetch.
   Fetched fetch(mpool::OpenFile& file, std::uint64_t offset, std::size_t size, bool alone,
                 Reader& reader);
-  // After Reader::wake().
+  // Called after Reader::wake().
   void collect(Reader& reader) noexcept;
 
-  // Reads of this ring under way.
+  // Reads of this ring in progress.
   std::size_t pending() const noexcept { return pending_; }
-  // Forgets what nobody has asked for, and gives the memory back when nothing is under way.
+  // Drops unrequested data, and frees the memory when no read is in progress.
   void trim() noexcept;
 
  private:
@@ -100,10 +102,10 @@ class ReadAhead {
   std::size_t pending_ = 0;
 };
 
-// Threads: what it has is guarded by its mutex, under which nothing waits for a device.
+// Threads: the members are guarded by its mutex; no device I/O is waited for under it.
 class ReadAhead::Store {
  public:
-  // rings: how many share it.
+  // rings: the number of rings that share it.
   explicit Store(std::size_t rings);
   ~Store();
   Store(const Store&) = delete;
@@ -113,26 +115,26 @@ class ReadAhead::Store {
   friend class ReadAhead;
   struct Stream {
     mpool::InodeNumber inode = 0;  // 0: none
-    std::uint64_t next = 0;        // bytes: where the next read of it begins
-    std::uint64_t used = 0;        // the greater the later
-    unsigned alone = 0;            // how many of its last reads were
+    std::uint64_t next = 0;        // bytes: expected offset of the next read
+    std::uint64_t used = 0;        // a greater value means later use
+    unsigned alone = 0;            // number of its last reads that were alone
   };
 
-  // Under the mutex:
+  // Called with the mutex held:
   Stream& follow(mpool::InodeNumber inode, std::uint64_t offset, std::size_t size);
   Place* find(mpool::InodeNumber inode, std::uint64_t offset, std::size_t size);
   Place* free_place();
-  // For a ring; whether anything was prepared on it.
+  // Prefetches for a ring; true if an operation was prepared on it.
   bool fetch_next(ReadAhead& fetcher, mpool::OpenFile& file, std::uint64_t offset,
                   std::size_t size);
-  // False: there is nothing more to be fetched there.
+  // False: no more data to prefetch there.
   bool start(ReadAhead& fetcher, Place& place, mpool::OpenFile& file, std::uint64_t offset,
              std::size_t size) noexcept;
 
   std::mutex mutex_;
   std::vector<Stream> streams_;
   std::uint64_t clock_ = 0;
-  mpool::HugeMemory memory_;  // of all places, made when it is needed first
+  mpool::HugeMemory memory_;  // of all places, allocated on first use
   std::vector<std::unique_ptr<Place>> places_;
 };
 

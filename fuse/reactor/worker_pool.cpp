@@ -21,8 +21,8 @@ WorkerPool::Waiting::Waiting() noexcept : pool_(pool_of_thread) {
   pool_->changed_.notify_one();
 }
 
-// The thread goes on at once, although another may have taken its place: there may be more than
-// `limit` for a moment.
+// The thread continues at once, although another may have taken its place: more than `limit` may
+// work for a moment.
 WorkerPool::Waiting::~Waiting() {
   if (pool_ == nullptr) return;
   const std::lock_guard lock(pool_->mutex_);
@@ -40,7 +40,7 @@ void WorkerPool::finish() {
     ended_ = true;
     changed_.notify_all();
   }
-  // Jobs under way may still add threads.
+  // Running jobs may still add threads.
   for (std::size_t next = 0;;) {
     std::thread thread;
     {
@@ -59,17 +59,17 @@ void WorkerPool::post(Job& job) {
     queue_.push_back(&job);
     add_thread_if_needed();
   }
-  // Without the lock, which the one woken takes first of all.
+  // Without the lock, which the woken thread takes first.
   changed_.notify_one();
 }
 
-// Under mutex_.
+// Called under mutex_.
 void WorkerPool::add_thread() {
   threads_.emplace_back([this] { work(); });
   ++idle_;
 }
 
-// Under mutex_. Where the system has no more threads the others do the work.
+// Called under mutex_. If the system has no more threads, the existing ones do the work.
 void WorkerPool::add_thread_if_needed() noexcept {
   if (queue_.size() <= idle_ || running_ + idle_ >= limit_) return;
   try {

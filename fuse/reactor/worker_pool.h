@@ -9,17 +9,18 @@
 
 namespace mpoolfs {
 
-// At most `limit` threads work at a time; all but the first start when there is work for them. The
-// queue is bounded by its users: a job is a request, and a transport has a bounded number of those.
+// At most `limit` threads work at a time; all except the first are started when there is work for
+// them. The users bound the queue: a job is a request, and a transport has a bounded number of
+// requests.
 //
-// Some jobs wait for another one that comes later (a change for the close before it). They say so
-// with Waiting, and while they wait they do not count, so that even a limit of 1 never leaves
-// everybody waiting for a job that nobody does.
+// Some jobs wait for a job that arrives later (a change waits for the close before it). They
+// declare that with Waiting, and do not count while they wait: so even with a limit of 1, a job
+// that other jobs wait for always gets a thread.
 //
 // Threads: all functions may be called at the same time.
 class WorkerPool {
  public:
-  // What a worker does; must stay where it is until run() returned.
+  // The work of a worker; must not move until run() returned.
   class Job {
    public:
     virtual void run() noexcept = 0;
@@ -28,8 +29,8 @@ class WorkerPool {
     ~Job() = default;
   };
 
-  // While it lives, the calling thread waits for what other jobs do. On other threads than a pool's
-  // it means nothing.
+  // During its lifetime the calling thread waits for the effect of other jobs. No effect on threads
+  // that belong to no pool.
   class Waiting {
    public:
     Waiting() noexcept;
@@ -48,7 +49,7 @@ class WorkerPool {
   WorkerPool& operator=(const WorkerPool&) = delete;
 
   void post(Job& job);
-  // Does what is queued, then ends the threads; nothing is posted after it.
+  // Performs the queued jobs, then ends the threads; no job may be posted afterwards.
   void finish();
 
  private:
@@ -61,7 +62,8 @@ class WorkerPool {
   std::condition_variable changed_;
   std::deque<Job*> queue_;
   std::vector<std::thread> threads_;
-  unsigned idle_ = 0;     // threads that start, or wait for a job or for another to stop working
+  // threads that start, or wait for a job or for another thread to stop working
+  unsigned idle_ = 0;
   unsigned running_ = 0;  // threads with a job and not inside Waiting
   bool ended_ = false;
 };

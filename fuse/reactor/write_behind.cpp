@@ -36,7 +36,7 @@ WriteBehind::~WriteBehind() = default;
 bool WriteBehind::take(mpool::StartedWrite& write, std::size_t most) {
   if (pending_ >= most || free_.empty() || write.memory.size() > kMaxSize) return false;
   Place& place = *free_.back();
-  // What was gathered is a copy already, and goes with the write.
+  // Gathered data is a copy already, and belongs to the write.
   if (write.gathered.empty()) {
     if (!have_memory()) return false;
     const mpool::ByteSpan copy = memory_.span(place.number * kMaxSize, write.memory.size());

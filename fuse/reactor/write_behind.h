@@ -11,20 +11,19 @@
 
 namespace mpoolfs {
 
-// One writer at a time (cp, dd, cat) would leave the device idle between its writes, and itself
-// while the device works. So the data is copied, the writer goes on, and what fails is told by
-// later writes, fsync and close, which wait for the transfers of their file (as with the page cache
-// of other file systems). O_DIRECT makes no difference: until its commit nothing of a write-once
-// file is to be found after a crash anyway.
+// A single sequential writer (cp, dd, cat) leaves the device idle between its writes, and idles
+// itself during the I/O. Therefore the data is copied and the write is answered at once. A failure
+// is sticky: it is returned by later writes, fsync and close, which wait for the transfers of their
+// file (as with the page cache of other file systems). O_DIRECT makes no difference: before its
+// commit, no content of a write-once file survives a crash anyway.
 //
-// Bounded: at most kPlaces transfers of kMaxSize bytes, whatever the number of files.
+// Bounded: at most kPlaces transfers of kMaxSize bytes, regardless of the number of files.
 //
 // Threads: those of one ring.
 class WriteBehind {
  public:
   static constexpr std::size_t kPlaces = 8;
-  // The same while others read from the device: each of their reads waits for what is queued before
-  // it.
+  // The limit while the device is also read: each read waits for the writes queued before it.
   static constexpr std::size_t kPlacesBesideReaders = 1;
   static constexpr std::size_t kMaxSize = 1u << 20;  // bytes
 
@@ -33,16 +32,16 @@ class WriteBehind {
   WriteBehind(const WriteBehind&) = delete;
   WriteBehind& operator=(const WriteBehind&) = delete;
 
-  // Takes over the transfer that OpenFile::start_write() said, with its data; false when it has no
-  // room for it, or `most` transfers under way. The file may be closed meanwhile. Throws Error when
-  // the transfer cannot be started: it has been ended then.
+  // Takes over the transfer of OpenFile::start_write(), with its data. Returns false without room
+  // for it, or with `most` transfers in progress. The file may be closed meanwhile. Throws Error
+  // when the transfer cannot be started; the write has then been ended.
   bool take(mpool::StartedWrite& write, std::size_t most = kPlaces);
 
-  // Transfers under way.
+  // Transfers in progress.
   std::size_t pending() const noexcept { return pending_; }
-  // The ring completes nothing any more: what is under way has failed with `error`.
+  // The ring completes no more operations: transfers in progress have failed with `error`.
   void abandon(int error) noexcept;
-  // Gives memory back when none is.
+  // Frees memory when no transfer is in progress.
   void trim() noexcept;
 
  private:
@@ -51,7 +50,7 @@ class WriteBehind {
   bool have_memory() noexcept;
 
   mpool::IoRing& ring_;
-  mpool::HugeMemory memory_;  // of all places, made when it is needed first
+  mpool::HugeMemory memory_;  // of all places, allocated on first use
   std::vector<std::unique_ptr<Place>> places_;
   std::vector<Place*> free_;
   std::size_t pending_ = 0;

@@ -10,7 +10,7 @@ namespace mpoolfs {
 
 namespace {
 
-// More than any kernel is built for; keeps a list that makes no sense from filling the memory.
+// More than any kernel supports; an invalid list must not fill the memory.
 constexpr unsigned kMaxCpus = 1u << 16;
 
 }  // namespace

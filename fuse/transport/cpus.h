@@ -6,7 +6,7 @@
 
 namespace mpoolfs {
 
-// The numbers in a list as the kernel writes it: "0-3,8". What cannot be understood ends the list.
+// Parses a list of numbers in the kernel's notation: "0-3,8". Stops at the first invalid part.
 std::vector<unsigned> parse_cpu_list(std::string_view text);
 
 // CPUs that exist or may be added while the system runs; the kernel's FUSE has a queue for each.

@@ -18,10 +18,10 @@ namespace mpoolfs {
 
 namespace {
 
-// The data of a WRITE comes after these: read so, it lies at the start of the payload.
+// The data of a WRITE follows these: this read puts it at the start of the payload.
 constexpr std::size_t kFixedSize = sizeof(fuse_in_header) + sizeof(fuse_write_in);
 
-// Read before the ring has its turn again.
+// Requests read before the ring is served again.
 constexpr unsigned kBatch = 8;
 
 }  // namespace
@@ -42,7 +42,7 @@ class DevQueue::Place final : public Request {
         mpool::ByteSpan payload)
       : Request(dispatcher, reactor, head, payload), queue_(queue) {}
 
-  // One request from the descriptor: the number of bytes, or -1 with errno.
+  // Reads one request from the descriptor: the number of bytes, or -1 with errno.
   ssize_t read() noexcept {
     return ::read(queue_.config_.fd, payload().data() - kFixedSize, kFixedSize + payload().size());
   }
@@ -105,7 +105,7 @@ void DevQueue::readable(std::int32_t) noexcept {
   watch();
 }
 
-// False when there is nothing more to read now.
+// False when nothing more can be read now.
 bool DevQueue::read_one() noexcept {
   Place* const place = free_.back();
   const ssize_t length = place->read();
@@ -115,9 +115,9 @@ bool DevQueue::read_one() noexcept {
     return true;
   }
   const int code = length < 0 ? errno : EIO;
-  // ENOENT: the request was given up before it was read.
+  // ENOENT: the request was dropped before it was read.
   if (code == ENOENT || code == EINTR) return true;
-  // The mount is gone; ECONNABORTED when it went while a request was on its way to us.
+  // The mount has ended; ECONNABORTED if it ended while a request was being read.
   const bool gone = code == ENODEV || code == ECONNABORTED;
   if (code != EAGAIN) end(gone ? 0 : code);
   return false;

@@ -1,5 +1,5 @@
-// Requests read from /dev/fuse: all of them, or those that FUSE-over-io_uring does not carry (INIT,
-// FORGET, INTERRUPT).
+// Requests read from /dev/fuse: all of them, or only those that FUSE-over-io_uring does not carry
+// (INIT, FORGET, INTERRUPT).
 #pragma once
 
 #include <cstddef>
@@ -11,8 +11,8 @@
 
 namespace mpoolfs {
 
-// A new descriptor of the mount that `fd` belongs to, with its own list of requests under way.
-// Error with the errno of the kernel.
+// A new descriptor of the mount of `fd`, with its own list of requests in progress. Error with the
+// errno of the kernel.
 mpool::FileDescriptor clone_fuse(int fd);
 
 // Threads: the reactor's, except for construction.
@@ -20,23 +20,23 @@ class DevQueue {
  public:
   struct Config {
     int fd = -1;                   // not closed by the queue; it must not block
-    unsigned places = 0;           // requests at a time; further ones wait in the kernel
+    unsigned places = 0;           // concurrent requests; further ones wait in the kernel
     std::size_t payload_size = 0;  // bytes: at least the largest request's
   };
-  // `ended` is called, once, when the mount is gone (0), or when reading fails (errno).
+  // `ended` is called, once, when the mount has ended (0), or when reading fails (errno).
   DevQueue(Dispatcher& dispatcher, Reactor& reactor, const Config& config,
            std::function<void(int error)> ended);
   ~DevQueue();
 
   void start();
-  // No request is read any more.
+  // Stops reading requests.
   void close() noexcept { closed_ = true; }
   void abandon() noexcept;  // Request::abandon()
   void trim() noexcept;
 
  private:
   class Place;
-  // The descriptor has something to read.
+  // The descriptor is readable.
   struct Readable final : mpool::RingOperation {
     explicit Readable(DevQueue& owner) : queue(owner) {}
     void completed(std::int32_t result) noexcept override { queue.readable(result); }

@@ -19,7 +19,7 @@ namespace {
 // The largest answer that is completed (replies.h), in bytes.
 constexpr std::size_t kCompletedSize = 256;
 
-// Requests that are answered, or tried, where they arrive; all others may wait.
+// Requests that are answered, or first handled, on the reactor; all others may block.
 bool starts_on_reactor(std::uint32_t opcode) {
   switch (opcode) {
     case FUSE_READ:
@@ -95,8 +95,8 @@ void Dispatcher::process(Request& request, bool may_wait) noexcept {
   fuse_session_process_buf(session_, &buffer);
 }
 
-// What libfuse writes: answers, and messages of our own accord, which have no number. An INTERRUPT
-// may be answered while another request is; it came through /dev/fuse whatever the others do.
+// Output of libfuse: answers, and notifications, which have no number. An INTERRUPT may be answered
+// during another request; it came through /dev/fuse, whatever the transport of other requests.
 ssize_t Dispatcher::write_reply(int fd, iovec* parts, int count, void*) {
   auto* const request = static_cast<Request*>(RequestContext::current_or_none());
   if (request == nullptr || header_of(parts[0]).unique != request->unique()) {

@@ -1,5 +1,5 @@
-// From a request that has arrived to libfuse, which parses it and calls fuse/ops, and from
-// libfuse's answer back to the request.
+// Passes an arrived request to libfuse, which parses it and calls fuse/ops, and libfuse's answer
+// back to the request.
 #pragma once
 
 #include <functional>
@@ -16,19 +16,19 @@ namespace mpoolfs {
 // Threads: handle() on the thread of the request's reactor; the rest on any.
 class Dispatcher {
  public:
-  // Takes over the session's input and output; `fd`: its /dev/fuse. Both must outlive it. `workers`
-  // as WorkerPool.
+  // Takes over the session's input and output; `fd`: its /dev/fuse. Both must outlive it.
+  // `workers`: as WorkerPool.
   Dispatcher(fuse_session* session, int fd, unsigned workers);
 
-  // Before the first request: what the answer to INIT is to ask for, and what to call, on the
-  // thread that gave it, when the kernel has the answer; with what was asked for, because it was
-  // offered.
+  // Called before the first request. `wanted`: the extensions to request in the answer to INIT.
+  // `answered` is called when the kernel has the answer, on the thread that gave it, with the
+  // extensions that were offered and requested.
   void on_init(Extensions wanted, std::function<void(Extensions taken)> answered);
 
-  // Answers the request, now or later, here or on a worker.
+  // Answers the request, now or later, on this thread or a worker.
   void handle(Request& request) noexcept;
 
-  // Waits for the workers to answer what they have; nothing is handled after it.
+  // Waits for the workers to answer their requests; no request may be handled afterwards.
   void finish() { workers_.finish(); }
 
  private:

@@ -15,7 +15,7 @@ namespace {
 // flags2 of INIT are bits 32 to 63.
 constexpr std::uint32_t kOverIoUring2 = abi::kInitOverIoUring >> 32;
 constexpr std::uint32_t kPassthrough2 = abi::kInitPassthrough >> 32;
-// Backing files lie on a file system that lies on no other.
+// Backing files are on a file system that is stacked on no other.
 constexpr std::uint32_t kMaxStackDepth = 1;
 
 void complete_open(mpool::ByteSpan body, std::uint32_t backing_id) {

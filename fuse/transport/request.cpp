@@ -18,7 +18,7 @@ namespace {
 using mpool::HugeMemory;
 using mpool::kPageSize;
 
-// Bytes from the beginning of a request's memory to its payload, which goes on in the next huge
+// Bytes from the beginning of a request's memory to its payload, which continues in the next huge
 // page.
 constexpr std::size_t kPayloadAt = HugeMemory::kHugePageSize - RequestMemory::kSmall;
 constexpr std::size_t kHeadAt = kPayloadAt - kPageSize;
@@ -35,7 +35,7 @@ RequestMemory::RequestMemory(unsigned count, std::size_t payload_size)
       stride_(HugeMemory::kHugePageSize + huge_part(payload_size)),
       memory_(count * stride_) {
   for (unsigned number = 0; number < count; ++number) {
-    // Refused by kernels without huge pages, which does not matter.
+    // Kernels without huge pages refuse this; ordinary pages are then used.
     ::madvise(memory_.span(number * stride_, HugeMemory::kHugePageSize).data(),
               HugeMemory::kHugePageSize, MADV_NOHUGEPAGE);
   }

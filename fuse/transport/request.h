@@ -1,4 +1,4 @@
-// A place for one request of the kernel, from its arrival to its answer.
+// The memory and state of one request of the kernel, from its arrival to its answer.
 #pragma once
 
 #include <cstddef>
@@ -17,12 +17,12 @@ namespace mpoolfs {
 
 class Dispatcher;
 
-// Memory of `count` requests, mapped at once; the system gives pages as they are touched.
+// Memory of `count` requests, mapped at once; the system allocates pages when they are touched.
 //
-// A request has one page and, after it, the payload. The fixed part of a message ends where the
-// payload begins, so that header, arguments and payload are one piece while the payload lies on a
-// page boundary. The payload's first kSmall bytes are in ordinary pages, so that a small request
-// does not cost a huge one; the rest is in huge pages of its own.
+// A request has one page, followed by the payload. The fixed part of a message ends where the
+// payload begins, so that header, arguments and payload are contiguous while the payload is
+// page-aligned. The payload's first kSmall bytes are in ordinary pages, so that a small request
+// does not use a huge page; the rest is in huge pages of its own.
 class RequestMemory {
  public:
   static constexpr std::size_t kSmall = 128u << 10;  // bytes
@@ -34,7 +34,7 @@ class RequestMemory {
   mpool::ByteSpan head(unsigned number);
   mpool::ByteSpan payload(unsigned number);
 
-  // Gives back what one of its payloads has beyond kSmall, which becomes zeros.
+  // Frees the part of a payload beyond kSmall, which becomes zeros.
   static void give_back(mpool::ByteSpan payload) noexcept;
 
  private:
@@ -43,8 +43,8 @@ class RequestMemory {
   mpool::HugeMemory memory_;
 };
 
-// Threads: of the reactor, but for answer(), which is called on the thread that answers; a request
-// is never in two hands.
+// Threads: of the reactor, except answer(), which is called on the thread that answers; only one
+// thread uses a request at a time.
 class Request : public RequestContext, private WorkerPool::Job {
  public:
   mpool::ByteSpan payload() noexcept final { return payload_; }
@@ -61,17 +61,17 @@ class Request : public RequestContext, private WorkerPool::Job {
   std::uint32_t opcode() const noexcept { return opcode_; }
   std::uint64_t unique() const noexcept { return unique_; }
 
-  // Takes the answer: a fuse_out_header and what follows. Returns the number of bytes, or -1 with
+  // Takes the answer: a fuse_out_header and its body. Returns the number of bytes, or -1 with
   // errno.
   virtual ssize_t answer(const iovec* parts, int count) noexcept = 0;
 
   // Answers the request of that number with an errno, without a handler.
   void refuse(std::uint64_t unique, int error) noexcept;
 
-  // The reactor's ring completes nothing any more.
+  // The reactor's ring completes no more operations.
   void abandon() noexcept;
 
-  // Gives pages back that a large request touched and a small one will not.
+  // Frees pages that a large request touched and a small one will not.
   void trim() noexcept;
 
  protected:
@@ -82,13 +82,13 @@ class Request : public RequestContext, private WorkerPool::Job {
   Reactor& reactor() noexcept { return reactor_; }
   mpool::ByteSpan head() noexcept { return head_; }
 
-  // A message has arrived: it starts in the head and may go on in the payload.
+  // A message has arrived: it starts in the head and may continue in the payload.
   void arrived(mpool::ByteSpan message) noexcept;
   void note_touched(std::size_t bytes) noexcept {
     if (bytes > touched_) touched_ = bytes;
   }
 
-  // The request is answered, or needs no answer: its place is free. On the reactor's thread.
+  // The request is answered, or needs no answer: its memory is free. On the reactor's thread.
   virtual void completed() noexcept = 0;
 
  private:
@@ -99,7 +99,7 @@ class Request : public RequestContext, private WorkerPool::Job {
     completed();
   }
 
-  // Brings a request that a worker has answered back to the reactor.
+  // Returns a request that a worker has answered to the reactor.
   struct Return final : mpool::RingOperation {
     explicit Return(Request& owner) : request(owner) {}
     void completed(std::int32_t) noexcept override { request.returned(); }

@@ -29,13 +29,13 @@ namespace {
 
 constexpr const char* kUringSwitch = "/sys/module/fuse/parameters/enable_uring";
 
-// Requests at a time: of a CPU that has a thread of its own, and of others (offline, or not allowed
-// to us).
+// Concurrent requests: of a CPU with a thread of its own, and of other CPUs (offline, or not
+// allowed to this process).
 constexpr unsigned kEntries = 64;
 constexpr unsigned kEntriesElsewhere = 4;
 // A CPU's thread, with the queues it serves.
 struct Core {
-  // Something to run on the thread.
+  // A function to run on the thread.
   struct Call final : mpool::RingOperation {
     Call(Reactor& owner, std::function<void()> what) : reactor(owner), run(std::move(what)) {}
     void completed(std::int32_t) noexcept override {
@@ -73,7 +73,7 @@ struct Core {
       queue->close();
   }
 
-  // On the thread: the queue becomes its own and starts.
+  // On the thread: the core takes over the queue and starts it.
   void take(std::shared_ptr<DevQueue> queue) {
     call([this, taken = std::move(queue)] {
       dev = taken;
@@ -87,7 +87,7 @@ struct Core {
   mpool::FileDescriptor fuse;  // a clone, when the core reads /dev/fuse and is not the first
   std::shared_ptr<DevQueue> dev;
   std::vector<std::unique_ptr<UringQueue>> uring;
-  Reactor reactor;  // the first to go: what it has in flight points to the rest
+  Reactor reactor;  // destroyed first: its operations in flight point to the other members
 };
 
 }  // namespace
@@ -121,7 +121,7 @@ struct Transport::Impl {
     }
     dispatcher.on_init({.uring = uring_queues > 0, .passthrough = want_passthrough},
                        [this](Extensions taken) { try_init_answered(taken); });
-    // The first core reads /dev/fuse in any case. What needs memory comes before the threads.
+    // The first core reads /dev/fuse in any case. Allocations come before the threads.
     set_non_blocking();
     std::shared_ptr<DevQueue> first = make_dev_queue(*cores.front(), fd);
     for (const auto& core : cores)
@@ -160,8 +160,8 @@ struct Transport::Impl {
   Dispatcher dispatcher;
   std::vector<std::unique_ptr<Core>> cores;
   unsigned uring_queues = 0;
-  std::string not_uring;                    // why not, unless it is used or dev was asked for
-  std::atomic<bool> passthrough = false;    // agreed
+  std::string not_uring;                    // the reason, unless it is used or dev was requested
+  std::atomic<bool> passthrough = false;    // accepted by the kernel
   std::atomic<std::size_t> registered = 0;  // cores whose queues the kernel has
   std::atomic<bool> was_refused = false;
 };
@@ -178,7 +178,7 @@ void Transport::Impl::make_cores() {
   }
 }
 
-// A queue for each CPU the machine may have, on that CPU's thread where there is one.
+// Makes a queue for each possible CPU, on that CPU's thread where there is one.
 void Transport::Impl::make_uring_queues() {
   const std::size_t count = possible_cpus().size();
   for (std::size_t number = 0; number < count; ++number) {
@@ -209,7 +209,8 @@ std::shared_ptr<DevQueue> Transport::Impl::make_dev_queue(Core& core, int descri
   });
 }
 
-// On a reactor's thread, which must not end by an exception: the mount does, in order.
+// Called on a reactor's thread, which must not end by an exception: the mount ends in order
+// instead.
 void Transport::Impl::try_init_answered(Extensions taken) noexcept {
   try {
     init_answered(taken);
@@ -241,8 +242,8 @@ void Transport::Impl::register_queues(Core& core) {
   if (!was_refused && ++registered == cores.size()) tell_ready("uring", uring_queues);
 }
 
-// From the first refusal on the kernel uses /dev/fuse, unless each queue had been given an entry
-// before: those are served in any case.
+// After the first refusal the kernel uses /dev/fuse, unless each queue had an entry before: such
+// entries are served in any case.
 void Transport::Impl::refused(int error) {
   if (was_refused.exchange(true)) return;
   const std::string why = "the kernel refuses FUSE-over-io_uring (its log may say more: dmesg): " +

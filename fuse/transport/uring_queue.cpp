@@ -17,7 +17,7 @@ namespace mpoolfs {
 
 namespace {
 
-// Bytes of an answer that takes so long to copy that nothing else is to wait for it.
+// Bytes of an answer whose copy takes so long that other requests must not wait for it.
 constexpr std::size_t kLargePayload = 64u << 10;
 
 }  // namespace
@@ -36,14 +36,14 @@ class UringQueue::Entry final : public Request, public mpool::RingOperation {
   // A command ended: with a request, or with an error.
   void completed(std::int32_t result) noexcept override { queue_.fetched(*this, result); }
 
-  // Whether the kernel has ever sent something with it, so that it must have accepted it.
+  // True if the kernel has ever sent a request with it, so it must have accepted it.
   bool was_used() const noexcept { return was_used_; }
 
   void take_request() noexcept;
   ssize_t answer(const iovec* parts, int count) noexcept override;
 
  private:
-  // The answer goes to the kernel, and the next request is asked for.
+  // Sends the answer to the kernel, and fetches the next request.
   void completed() noexcept override;
 
   UringQueue& queue_;
@@ -53,7 +53,7 @@ class UringQueue::Entry final : public Request, public mpool::RingOperation {
   bool was_used_ = false;
 };
 
-// Puts the parts of the request together as the protocol of /dev/fuse has them.
+// Assembles the request in the form of the /dev/fuse protocol.
 void UringQueue::Entry::take_request() noexcept {
   was_used_ = true;
   fuse_in_header header{};
@@ -81,7 +81,7 @@ ssize_t UringQueue::Entry::answer(const iovec* parts, int count) noexcept {
       errno = EINVAL;
       return -1;
     }
-    // Data that was read into the payload is where it belongs.
+    // Data that was read into the payload is in place already.
     std::byte* const place = payload().data() + length;
     if (parts[i].iov_base != place) std::memmove(place, parts[i].iov_base, parts[i].iov_len);
     length += parts[i].iov_len;
@@ -100,7 +100,7 @@ void UringQueue::Entry::completed() noexcept {
     return reactor().fail(error);
   }
   reactor().note_copied(headers_->ring.payload_size);
-  // The kernel copies it to its reader, who can go on meanwhile with what it has.
+  // The kernel copies it to the reader, which can continue with that data meanwhile.
   if (headers_->ring.payload_size >= kLargePayload) reactor().ring().hurry();
 }
 
@@ -136,7 +136,7 @@ void UringQueue::prepare(Entry& entry, std::uint32_t command, std::uint64_t comm
 void UringQueue::fetched(Entry& entry, std::int32_t result) noexcept {
   if (closed_) return;
   if (result >= 0) return entry.take_request();
-  // The mount is gone.
+  // The mount has ended.
   if (result == -ENOTCONN || result == -ECONNABORTED || result == -ECANCELED) return;
   if (!entry.was_used()) {
     refused_(-result);

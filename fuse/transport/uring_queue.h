@@ -10,8 +10,8 @@
 
 namespace mpoolfs {
 
-// The kernel sends requests of a CPU to the queue of that number, as long as the queue has entries
-// that wait for one; further requests wait in the kernel.
+// The kernel sends requests of a CPU to the queue of that number, as long as the queue has waiting
+// entries; further requests wait in the kernel.
 //
 // Threads: the reactor's, except for construction.
 class UringQueue {
@@ -19,18 +19,19 @@ class UringQueue {
   struct Config {
     int fd = -1;                   // /dev/fuse of the mount
     std::uint16_t number = 0;      // of the CPU
-    unsigned entries = 0;          // requests at a time
+    unsigned entries = 0;          // concurrent requests
     std::size_t payload_size = 0;  // bytes: at least the largest request's
   };
   UringQueue(Dispatcher& dispatcher, Reactor& reactor, const Config& config);
   ~UringQueue();
 
   // Offers all entries to the kernel, after the answer to INIT. `refused` is called with the errno
-  // for each that the kernel does not want; what is not refused by the time submit() returns is
-  // accepted, and is served whatever happens to others: the kernel may go on to use it.
+  // for each entry that the kernel refuses. Entries that are not refused by the time submit()
+  // returns are accepted, and are served even if other entries are refused: the kernel may use
+  // them.
   void register_entries(std::function<void(int error)> refused);
-  // What is in hand is answered; what comes from now on is left to the kernel, which fails it when
-  // the connection ends: it has not been done.
+  // Answers requests in progress; later requests are left to the kernel, which fails them when the
+  // connection ends: they have not been performed.
   void close() noexcept { closed_ = true; }
   void abandon() noexcept;  // Request::abandon()
   void trim() noexcept;

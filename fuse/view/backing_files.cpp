@@ -13,7 +13,7 @@
 
 namespace mpoolfs {
 
-// A write lease is given only to who alone has the file open.
+// The kernel grants a write lease only if no other descriptor has the file open.
 int try_alone(int fd) {
   if (::fcntl(fd, F_SETLEASE, F_WRLCK) != 0) return errno;
   ::fcntl(fd, F_SETLEASE, F_UNLCK);
@@ -34,7 +34,7 @@ void NativeEntry::count() noexcept {
 
 BackingFiles::BackingFiles(mpool::Namespace& names, const ViewSet& views, int fuse)
     : names_(names), views_(views), fuse_(fuse) {
-  // Comes when somebody opens a file in the moment of try_alone().
+  // Sent when a process opens a file during try_alone().
   std::signal(SIGIO, SIG_IGN);
 }
 
@@ -42,7 +42,7 @@ BackingFiles::~BackingFiles() {
   for (const auto& [inode, entry] : entries_) {
     if (entry.id == 0) continue;
     unregister(entry.id);
-    // Who was just given an id opens its file in a moment, or not.
+    // A process that was just given an id may open its file in a moment.
     if (entry.opens > 0 || is_used_by_others(entry)) names_.hold_deletes(true);
     entry.pin->close();
   }
@@ -70,7 +70,7 @@ std::optional<NativeEntry> BackingFiles::enter_now(mpool::InodeNumber inode) {
   return std::optional<NativeEntry>(std::in_place, *this, inode, entry.id, true);
 }
 
-// Before the entry may get a backing file: one that has no file yet is not idle.
+// Called before the entry may get a backing file: an entry without one is not idle.
 void BackingFiles::note_open(Entry& entry) {
   if (entry.opens++ == 0 && entry.id != 0) --idle_entries_;
 }

@@ -1,4 +1,4 @@
-// Which open files the kernel reads by itself: FUSE passthrough to files of views.
+// Open files that the kernel reads natively: FUSE passthrough to files of views.
 #pragma once
 
 #include <atomic>
@@ -16,19 +16,19 @@
 
 namespace mpoolfs {
 
-// 0 when nobody else has the file of a view open or mapped (a mapping keeps it open), EAGAIN when
-// somebody has, or why that cannot be told. The process ignores SIGIO.
+// 0 when no other process has the file of a view open or mapped (a mapping keeps it open), EAGAIN
+// when one has, or the errno that prevents the check. The process ignores SIGIO.
 int try_alone(int fd);
 
 class BackingFiles;
 
-// The open of an inode that is being answered, entered in BackingFiles. Unless it is kept it ends
-// as not made: left, and not counted.
+// The open of an inode in BackingFiles while the open is being answered. Unless kept, it is undone:
+// left, and not counted.
 //
 // Threads: one at a time.
 class NativeEntry {
  public:
-  // Entered nowhere: we serve the file.
+  // Not entered: the daemon serves the file.
   NativeEntry() = default;
   // Of BackingFiles::enter().
   NativeEntry(BackingFiles& files, mpool::InodeNumber inode, std::uint32_t backing_id,
@@ -38,11 +38,11 @@ class NativeEntry {
   NativeEntry(const NativeEntry&) = delete;
   NativeEntry& operator=(const NativeEntry&) = delete;
 
-  // For the answer; 0: we serve the file.
+  // For the answer; 0: the daemon serves the file.
   std::uint32_t backing_id() const noexcept { return backing_id_; }
-  // Counts the open: just before the answer, as who gets it may look at the counts at once.
+  // Counts the open. Called just before the answer, since its receiver may read the counts at once.
   void count() noexcept;
-  // The kernel has the file: BackingFiles::leave() is for the release.
+  // The kernel has the file: the release must call BackingFiles::leave().
   void keep() noexcept { files_ = nullptr; }
 
  private:
@@ -53,46 +53,47 @@ class NativeEntry {
   std::atomic<std::uint64_t>* counted_ = nullptr;
 };
 
-// The kernel takes either the same backing file for all opens of an inode at a time, or none. So
-// every open is counted here: what the first one gets the others get, too, until the last is
+// The kernel accepts the same backing file for all concurrent opens of an inode, or none. Therefore
+// every open is counted here: later opens get the backing file of the first one until the last is
 // released.
 //
-// A mapping of a backing file outlives the release of the file it was made from. As long as anybody
-// has the backing file open or mapped, a handle of the engine keeps the inode's objects, and with
-// them the zones, from being deleted; sweep() finds out. A backing file that was let go of is kept
-// for a moment, too, for who opens it again.
+// A mapping of a backing file outlives the release of the file it was made from. As long as a
+// process has the backing file open or mapped, a handle of the engine keeps the inode's objects,
+// and with them the zones, from being deleted; sweep() checks that. A released backing file is kept
+// for a moment for the next open.
 //
 // Threads: all functions may be called at the same time.
 class BackingFiles {
  public:
-  // Both outlive it. `fuse`: the mount's descriptor of /dev/fuse, open as long as this.
+  // `names` and `views` must outlive it. `fuse`: the mount's descriptor of /dev/fuse, open during
+  // its lifetime.
   BackingFiles(mpool::Namespace& names, const ViewSet& views, int fuse);
-  // The mount is gone, or going: lets go of all. When somebody still uses one, deletes are held
+  // The mount has ended, or is ending: releases all files. If one is still in use, deletes are held
   // from then on.
   ~BackingFiles();
 
-  // An inode is being opened. `committed`: for reading, its content committed.
+  // An inode is being opened. `committed`: for reading, its content is committed.
   NativeEntry enter(mpool::InodeNumber inode, bool committed);
-  // The same for reading, without waiting, while it is not known whether the content is committed.
-  // When it is not, the entry must be neither counted nor kept; it has no backing file then, as
-  // views show nothing else. Nullopt, and nothing entered, where a backing file has to be opened.
+  // As enter() for reading, but non-blocking, before it is known whether the content is committed.
+  // If it is not, the entry must be neither counted nor kept; it then has no backing file, because
+  // views show committed files only. Returns nullopt, with nothing entered, where a backing file
+  // must be opened.
   std::optional<NativeEntry> enter_now(mpool::InodeNumber inode);
-  // An inode whose entry was kept was released.
+  // The kernel released an inode with a kept entry.
   void leave(mpool::InodeNumber inode);
 
-  // Lets go of the backing files that nobody uses any more; those of files without a name are
-  // deleted by it. May wait for the journal's gate. Returns how many are left that only a sweep
-  // will find free.
+  // Releases unused backing files; the engine then deletes those without a name. May block on the
+  // journal's gate. Returns the number of remaining files that only a sweep can find unused.
   std::size_t sweep();
 
   struct Counts {
-    std::uint64_t native = 0;  // opens so far that got a backing file
-    std::uint64_t served = 0;  // opens so far of committed files for reading that got none
-    std::size_t kept = 0;      // backing files at the moment
+    std::uint64_t native = 0;  // opens so far with a backing file
+    std::uint64_t served = 0;  // opens so far of committed files for reading without one
+    std::size_t kept = 0;      // present number of backing files
   };
   Counts counts() const;
 
-  // Called, under a lock, when the next sweep() has something to do.
+  // Called, under a lock, when the next sweep() has work.
   void on_idle(std::function<void()> callback) { idle_ = std::move(callback); }
 
  private:
@@ -100,7 +101,7 @@ class BackingFiles {
 
   struct Entry {
     unsigned opens = 0;
-    std::uint32_t id = 0;  // 0: served; then nothing of what follows
+    std::uint32_t id = 0;  // 0: served; the following members are then unused
     std::shared_ptr<const View> view;
     mpool::FileDescriptor file;
     std::unique_ptr<mpool::OpenFile> pin;
@@ -117,8 +118,8 @@ class BackingFiles {
   std::function<void()> idle_;
   mutable std::mutex mutex_;
   std::unordered_map<mpool::InodeNumber, Entry> entries_;
-  std::size_t idle_entries_ = 0;  // with a backing file, without opens
-  bool told_idle_ = false;        // since the last sweep
+  std::size_t idle_entries_ = 0;  // entries with a backing file, without opens
+  bool told_idle_ = false;        // notified since the last sweep
   std::atomic<std::uint64_t> native_ = 0;
   std::atomic<std::uint64_t> served_ = 0;
 };

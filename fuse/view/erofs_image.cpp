@@ -21,7 +21,7 @@ using mpool::store_le;
 
 constexpr unsigned kBlockBits = 12;
 constexpr std::uint64_t kBlockSize = 1u << kBlockBits;
-// Larger chunks would save nothing that counts, and all kernels and tools can shift by this.
+// Larger chunks would save nothing of importance, and all kernels and tools can shift by this.
 constexpr unsigned kMaxChunkBits = 30;
 constexpr std::uint64_t kMaxChunks = 1u << 20;
 constexpr std::uint64_t kMaxFileSize = kMaxChunks << kMaxChunkBits;
@@ -37,12 +37,12 @@ constexpr std::uint32_t kDeviceTable = 0x8;
 constexpr std::uint16_t kDeviceSlot = 16;  // of the first device
 constexpr std::size_t kDeviceSlotSize = 128;
 
-// Inodes are numbered by their place, in units of 32 bytes from here on.
+// An inode number is its position, in units of 32 bytes from here on.
 constexpr std::uint64_t kInodeBlock = 1;
 constexpr std::uint64_t kInodeUnit = 32;
 constexpr std::uint64_t kInodeSize = 64;
 constexpr std::uint64_t kRootNid = 0;
-// i_format: bit 0 says 64 bytes, those above how the data is kept.
+// i_format: bit 0 means 64 bytes, the bits above select the data layout.
 constexpr std::uint16_t kContiguousInode = 1 | 0 << 1;
 constexpr std::uint16_t kChunkInode = 1 | 4 << 1;
 constexpr std::uint16_t kChunkIndexes = 0x20;  // 8 bytes a chunk, not 4
@@ -56,7 +56,7 @@ constexpr std::uint8_t kDirectoryEntry = 2;
   mpool::raise(EINVAL, fmt::format("native view, file '{}'", file.name), "{}", why);
 }
 
-// Bytes [begin, end) of a file, all in a hole or one after the other on a device.
+// Bytes [begin, end) of a file, all in a hole or contiguous on a device.
 struct Run {
   std::uint64_t begin = 0;
   std::uint64_t end = 0;
@@ -118,7 +118,7 @@ class Runs {
   std::size_t next_ = 0;  // piece
 };
 
-// Whether block numbers can say where the run lies. device_size: bytes.
+// True if block numbers can address the run. device_size: bytes.
 bool addressable(const Run& run, std::uint64_t device_size) {
   const std::uint64_t limit =
       std::min(mpool::round_down(device_size, kBlockSize), kHole * kBlockSize);
@@ -127,15 +127,15 @@ bool addressable(const Run& run, std::uint64_t device_size) {
          length <= limit - run.device_offset;
 }
 
-// Linux (6.18 at least) goes on with a read-ahead request where the next run of the file, with or
-// without a hole between, begins at the sector where the last ended, and does not look whether that
-// is on the same device: it takes all of the data from the first.
+// Linux (6.18 at least) continues a read-ahead request where the next run of the file, with or
+// without a hole between, begins at the sector where the last ended, without checking that it is on
+// the same device: it reads all of the data from the first.
 bool misread(const Run& before, const Run& run) {
   return run.device != before.device &&
          run.device_offset == before.device_offset + (before.end - before.begin);
 }
 
-// A name's characters come after '.', so that "." and ".." are the first of the directory.
+// The characters of a name sort after '.', so that "." and ".." are the first of the directory.
 bool is_name(std::string_view name) {
   return !name.empty() && name.size() <= kMaxNameLength &&
          std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '~'; });
@@ -174,7 +174,7 @@ class ImageWriter {
   void write_file(std::size_t index);
   void write_directory();
 
-  // An inode of 64 bytes; returns where it is.
+  // Writes an inode of 64 bytes; returns its position.
   std::size_t write_inode(std::uint64_t nid, std::uint16_t format, std::uint16_t mode,
                           std::uint64_t size, std::uint32_t links);
 
@@ -203,7 +203,7 @@ class ImageWriter {
 
 void ImageWriter::place_inodes() {
   image_.places.resize(files_.size());
-  std::uint64_t end = kInodeSize;  // of those placed, the root's being first; bytes
+  std::uint64_t end = kInodeSize;  // of the inodes placed so far, the root's being first; bytes
   for (std::size_t i = 0; i < files_.size(); ++i) {
     const ErofsFile& file = files_[i];
     if (!is_name(file.name)) refuse(file, "the name is not 1 to 64 characters from '0' to '~'");
@@ -211,7 +211,7 @@ void ImageWriter::place_inodes() {
     const auto chunk_bits = erofs_chunk_bits(file, device_sizes_);
     if (!chunk_bits) continue;
     end = mpool::round_up(end, kInodeUnit);
-    // No inode lies in two blocks; the index behind it may.
+    // No inode crosses a block boundary; the index behind it may.
     if (kBlockSize - end % kBlockSize < kInodeSize) end = mpool::round_up(end, kBlockSize);
     image_.places[i] = {end / kInodeUnit, *chunk_bits};
     end += kInodeSize + mpool::ceil_div(file.size, std::uint64_t{1} << *chunk_bits) * kIndexSize;
@@ -279,7 +279,7 @@ void ImageWriter::write_file(std::size_t index) {
   Runs runs(file);
   for (Run run; runs.next(run);) {
     for (std::uint64_t chunk = run.begin; chunk < run.end; chunk += chunk_size, at += kIndexSize) {
-      // The first 16 bits would continue the block number; that takes a newer kernel.
+      // The first 16 bits would extend the block number; that takes a newer kernel.
       const std::uint64_t block = (run.device_offset + (chunk - run.begin)) / kBlockSize;
       store_le(bytes, at + 2, static_cast<std::uint16_t>(run.hole ? 0 : run.device + 1));
       store_le(bytes, at + 4, run.hole ? kHole : static_cast<std::uint32_t>(block));
@@ -329,7 +329,7 @@ void ImageWriter::write_directory() {
 std::optional<std::uint8_t> erofs_chunk_bits(const ErofsFile& file,
                                              std::span<const std::uint64_t> device_sizes) {
   if (file.size == 0 || file.size > kMaxFileSize) return std::nullopt;
-  // One chunk is enough as long as nothing divides the file.
+  // One chunk suffices as long as nothing divides the file.
   auto bits = static_cast<unsigned>(std::bit_width(file.size - 1));
   bits = std::clamp(bits, kBlockBits, kMaxChunkBits);
   std::optional<Run> before;  // the last with data

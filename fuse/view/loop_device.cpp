@@ -19,7 +19,7 @@ using mpool::FileDescriptor;
 
 constexpr const char* kControl = "/dev/loop-control";
 constexpr unsigned long kSectorSize = 512;  // what BLKRASET counts in
-// Others may take the device that was found free.
+// Another process may take the device that was found free.
 constexpr int kAttempts = 64;
 
 std::optional<loop_info64> status_of(int fd) {

@@ -1,4 +1,4 @@
-// What the status file says about kernel-native reads.
+// Kernel-native reads as the status file shows them.
 #pragma once
 
 #include <cstddef>
@@ -13,8 +13,9 @@ struct NativeFacts {
   std::size_t files = 0;  // files that views show, or will once one of them is opened
   std::size_t views = 0;
   std::uint64_t opens = 0;   // opens of committed files so far that the kernel serves
-  std::uint64_t served = 0;  // and those that the daemon does
-  std::size_t kept = 0;      // files that the kernel has open or mapped at the moment, or just had
+  std::uint64_t served = 0;  // opens that the daemon serves
+  // files that the kernel has open or mapped at the moment, or had until recently
+  std::size_t kept = 0;
 };
 
 }  // namespace mpoolfs

@@ -19,23 +19,23 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// Between a view and the next: what is committed meanwhile shares one.
+// Minimum interval between views: files committed meanwhile share one.
 constexpr auto kViewInterval = 50ms;
-// From so many files on their view is made before one of them is opened: it takes 17 to 34 ms for
-// 100,000 files, 0.3 ms for up to some hundreds.
+// From this number of files on, their view is made before one of them is opened: it takes 17 to 34
+// ms for 100,000 files, 0.3 ms for up to some hundreds.
 constexpr std::size_t kManyPending = 1024;
-// How long no view is made after one could not be, doubled with each failure, and where there are
-// too many already.
+// Pause after a failure to make a view, doubled with each failure, and where there are too many
+// views already.
 constexpr auto kFirstPause = 1s;
 constexpr unsigned kMaxDoublings = 6;
 constexpr auto kFullPause = 1s;
-// How long a backing file is kept for who opens it again, and how often those are looked at whose
-// readers have mapped them.
+// How long a backing file is kept for the next open, and the interval of checks of files that
+// readers have mapped.
 constexpr auto kIdleTime = 100ms;
 constexpr auto kMappedInterval = 1s;
 constexpr auto kReadersInterval = 1s;
 
-// Each file that the kernel reads by itself is open here, too.
+// Each file that the kernel reads natively is also open here.
 void allow_many_files() {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
@@ -101,7 +101,7 @@ void NativeReads::check_views() {
   if (!waiting_) claim_by_view();
 }
 
-// Before the view that claims them is gone another is there.
+// The next view exists before the view that claims the devices is dropped.
 void NativeReads::claim_by_view() {
   if (devices_.only_files()) return;
   devices_.release_claims();
@@ -181,7 +181,7 @@ void NativeReads::Queue::remove(mpool::InodeNumber inode) {
   if (!collecting) return;
   pending.erase(inode);
   pending_count = pending.size();
-  // A view may just be made of it.
+  // A view of it may be in the making.
   removed.push_back(inode);
   if (removed.size() == 1) changed.notify_one();
 }
@@ -206,7 +206,7 @@ bool NativeReads::Queue::many_pending() const {
   return pending.size() >= kManyPending && can_show();
 }
 
-// False when it is time to end.
+// False when the thread must end.
 bool NativeReads::wait_for_work() {
   std::unique_lock lock(queue_->mutex);
   const auto work = [this] {
@@ -246,7 +246,7 @@ void NativeReads::run() {
   }
 }
 
-// Looks whether the readers of an earlier mount are gone.
+// Checks whether the readers of an earlier mount have ended.
 void NativeReads::wait_for_readers() {
   if (devices_.has_other_readers()) return;
   spdlog::info("the readers of an earlier mount are gone");
@@ -262,7 +262,7 @@ void NativeReads::wait_for_readers() {
   waiting_ = false;
 }
 
-// From here on no file is missed.
+// No file is missed from here on.
 void NativeReads::collect() {
   const std::lock_guard lock(queue_->mutex);
   queue_->collecting = true;
@@ -271,7 +271,7 @@ void NativeReads::collect() {
 void NativeReads::show_all() {
   collect();
   const std::vector<mpool::InodeNumber> committed = names_.committed_files();
-  // A crash must not undo what a view shows.
+  // A crash must not undo the content of a view.
   names_.sync();
   const std::lock_guard one(show_mutex_);
   show(committed);
@@ -288,13 +288,13 @@ void NativeReads::show_pending() {
   if (!inodes.empty()) show(std::move(inodes));
 }
 
-// With show_mutex_.
+// Called with show_mutex_.
 void NativeReads::show(std::vector<mpool::InodeNumber> inodes) {
   const std::vector<mpool::InodeNumber> tried = inodes;
   Queue::Clock::duration pause{};
   try {
     const std::size_t views = views_.views();
-    // What is merged makes a view more as long as its old ones are in use.
+    // Merging adds a view as long as the old ones are in use.
     if (views >= ViewSet::kMergeThreshold && views < ViewSet::kMaxViews) views_.merge();
     if (views_.views() >= ViewSet::kMaxViews) {
       pause = kFullPause;

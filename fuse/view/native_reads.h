@@ -27,38 +27,39 @@
 namespace mpoolfs {
 
 // The first open of a file that was committed since the last view makes a view of all such files:
-// what is never read costs none. One thread makes views of many files before one is opened, drops
-// those whose files are gone, and lets go of files that are read no more.
+// files that are never read cost nothing. One thread makes views of many files before one is
+// opened, drops views whose files are deleted, and releases files that are no longer read.
 //
-// Readers of an earlier daemon that was killed may live on, and read zones that it kept for them.
-// While there are any nothing is deleted (NamespaceOptions::hold_deletes) and no views are made: it
-// would no longer be possible to tell when they are gone.
+// Readers of an earlier daemon that was killed may still exist, and read zones that it kept for
+// them. While there are any, no object is deleted (NamespaceOptions::hold_deletes) and no views are
+// made: otherwise the end of these readers could not be detected.
 //
-// Threads: all functions but prepare(), start() and stop() may be called at the same time.
+// Threads: all functions except prepare(), start() and stop() may be called at the same time.
 class NativeReads {
  public:
-  // `other_readers`: ViewDevices::has_other_readers() before the namespace was mounted, which was
-  // told to hold deletes then. `watch`: told of the devices that are read natively. Both outlive
-  // this. Tries a view; throws Error when that fails and `choice` is on.
+  // `other_readers`: the result of ViewDevices::has_other_readers() before the namespace was
+  // mounted, which was then told to hold deletes. `watch`: gets the devices that are read natively.
+  // Both must outlive this. Tries to make a view; throws Error when that fails and `choice` is on.
   NativeReads(mpool::Namespace& names, ViewDevices devices, NativeChoice choice, bool other_readers,
               ReaderWatch& watch);
   ~NativeReads();
   NativeReads(const NativeReads&) = delete;
   NativeReads& operator=(const NativeReads&) = delete;
 
-  // Whether FUSE passthrough is to be asked for.
+  // Whether FUSE passthrough should be requested.
   bool wanted() const { return !off_; }
 
-  // Before the first request: from then on all opens are counted. `fuse`: the mount's descriptor of
-  // /dev/fuse.
+  // Called before the first request: all opens are counted from then on. `fuse`: the mount's
+  // descriptor of /dev/fuse.
   void prepare(int fuse);
-  // The mount is there, and may be in use. `passthrough`: the kernel has agreed to it; Error
-  // ENOTSUP when it has not and the choice is on. Makes the first view, of all committed files.
+  // Called when the mount exists, and may be in use. `passthrough`: the kernel has accepted it;
+  // Error ENOTSUP when it has not and the choice is on. Makes the first view, of all committed
+  // files.
   void start(bool passthrough);
-  // Before the descriptor is closed; nothing is entered after it.
+  // Called before the descriptor is closed; no entries are made afterwards.
   void stop();
 
-  // As those of BackingFiles, for every file that is opened.
+  // As the functions of BackingFiles, for every file that is opened.
   NativeEntry enter(mpool::InodeNumber inode, bool committed);
   std::optional<NativeEntry> enter_now(mpool::InodeNumber inode);
   void leave(mpool::InodeNumber inode);
@@ -66,28 +67,28 @@ class NativeReads {
   NativeFacts facts() const;
 
  private:
-  // What the engine tells of files. Shared with its callbacks, which may come later than the end of
-  // this.
+  // Events of the engine about files. Shared with its callbacks, which may arrive after the end of
+  // this object.
   struct Queue {
     using Clock = std::chrono::steady_clock;
 
     void add(std::span<const mpool::InodeNumber> durable);
     void remove(mpool::InodeNumber inode);
-    // Some of `tried` may be left to be tried again, not before a while has passed.
+    // `left`: a part of `tried` to be retried, after a delay.
     void tried(std::span<const mpool::InodeNumber> tried, std::span<const mpool::InodeNumber> left,
                Clock::duration pause);
     bool is_due(mpool::InodeNumber inode);
-    // With the mutex:
+    // Called with the mutex held:
     bool can_show() const { return Clock::now() >= blocked_until; }
     bool many_pending() const;
 
     std::mutex mutex;
     std::condition_variable changed;
-    bool collecting = false;                         // otherwise nothing comes to the next two
+    bool collecting = false;                         // otherwise nothing is added to the next two
     std::unordered_set<mpool::InodeNumber> pending;  // committed, in no view
     std::vector<mpool::InodeNumber> removed;         // a view may show them
-    std::atomic<std::size_t> pending_count = 0;      // to be read without the mutex
-    Clock::time_point blocked_until;                 // no view is made before
+    std::atomic<std::size_t> pending_count = 0;      // may be read without the mutex
+    Clock::time_point blocked_until;                 // no view is made before this time
     bool idle_files = false;
     bool stopping = false;
   };
@@ -118,13 +119,13 @@ class NativeReads {
   mutable std::mutex reason_mutex_;
   std::string reason_;
 
-  // A view of no file that has the pool's block devices claimed as long as views can be made.
+  // A view without files that keeps the pool's block devices claimed as long as views can be made.
   std::optional<View> claim_;
 
-  std::mutex show_mutex_;  // one changes the views at a time; comes before the queue's
-  unsigned failures_ = 0;  // to make a view, since the last; with show_mutex_
+  std::mutex show_mutex_;  // one thread changes the views at a time; taken before the queue's
+  unsigned failures_ = 0;  // consecutive failures to make a view; with show_mutex_
 
-  // Of the thread:
+  // Used by the thread only:
   std::size_t swept_left_ = 0;
   std::thread thread_;
 };

@@ -1,5 +1,5 @@
-// Whether somebody reads the pool's files: by requests, or natively, which the kernel's counters of
-// the devices tell.
+// Detects reads of the pool's files: by requests, or natively, from the kernel's counters of the
+// devices.
 #pragma once
 
 #include <atomic>
@@ -11,19 +11,19 @@
 
 namespace mpoolfs {
 
-// Threads: watch() before somebody_reads(); all others from any.
+// Threads: watch() before somebody_reads(); all other functions from any.
 class ReaderWatch {
  public:
-  // Block devices; those whose counters cannot be read are left out.
+  // Adds block devices; those with unreadable counters are omitted.
   void watch(const std::vector<std::string>& devices);
 
-  // A READ request has come.
+  // A READ request has arrived.
   void note_request() noexcept { requests_.fetch_add(1, std::memory_order_relaxed); }
-  // How many have.
+  // The number of READ requests so far.
   std::uint64_t requests() const noexcept { return requests_.load(std::memory_order_relaxed); }
 
-  // There were reads within the last hundredth of a second or two. Looks at the counters that often
-  // at most, and waits for nothing.
+  // True if there were reads within the last 10 to 20 ms. Reads the counters at most once per 10
+  // ms. Non-blocking.
   bool somebody_reads() noexcept;
 
  private:

@@ -18,8 +18,8 @@ namespace {
 using mpool::FileDescriptor;
 
 constexpr const char* kSubject = "view";
-// Bytes that the kernel reads ahead in files of a view. Less than where requests have to reach a
-// daemon: more was slower (cold sequential reading of 128 KiB and mapped, loop device).
+// Bytes of the kernel's read-ahead in files of a view. Less than for requests to a daemon: more was
+// slower (cold sequential reading of 128 KiB and mapped, loop device).
 constexpr unsigned long kReadAhead = 1ul << 20;
 
 FileDescriptor to_memory_file(mpool::ConstByteSpan bytes) {
@@ -34,7 +34,7 @@ FileDescriptor to_memory_file(mpool::ConstByteSpan bytes) {
   return fd;
 }
 
-// What the kernel says of a failed step, each message with a letter and a space before it.
+// The kernel's messages of a failed step; each begins with a letter and a space.
 std::string kernel_messages(int context) {
   std::string messages;
   std::array<char, 512> text;

@@ -67,7 +67,7 @@ std::uint32_t ViewDevices::index_of(mpool::MediaClass media_class) const {
 
 bool is_held_by_views(const std::string& path) {
   try {
-    // Views share a device with each other and with nobody else.
+    // Views share a device with other views only.
     const std::array<std::uint64_t, 1> sizes{mpool::kPageSize};
     const View view(build_erofs_image({}, sizes).bytes, std::span(&path, 1));
     return true;

@@ -12,7 +12,7 @@ namespace mpoolfs {
 
 namespace {
 
-// The files of an image, with what its descriptions point to.
+// The files of an image, with the memory that its descriptions refer to.
 class Contents {
  public:
   void add(const mpool::FileLayout& layout, const ViewDevices& devices) {
@@ -63,7 +63,7 @@ std::shared_ptr<const View> ViewSet::add(std::vector<mpool::InodeNumber>& inodes
   std::erase_if(inodes, [&](mpool::InodeNumber) { return !image.places[next++].shown(); });
   if (inodes.empty()) return nullptr;
   auto view = std::make_shared<const View>(image.bytes, devices_.paths());
-  std::vector<std::shared_ptr<const View>> replaced;  // end without the lock
+  std::vector<std::shared_ptr<const View>> replaced;  // destroyed without the lock
   const std::lock_guard lock(mutex_);
   for (const mpool::InodeNumber inode : inodes) {
     if (auto before = std::exchange(shown_[inode], view)) replaced.push_back(std::move(before));
@@ -73,13 +73,13 @@ std::shared_ptr<const View> ViewSet::add(std::vector<mpool::InodeNumber>& inodes
   return view;
 }
 
-// With the lock.
+// Called with the lock.
 void ViewSet::drop_ended() {
   std::erase_if(members_, [](const Member& member) { return member.view.expired(); });
 }
 
-// With the lock: the smaller half of the views that have files to be opened, and those that are not
-// larger than these together; empty where few have.
+// Called with the lock: the smaller half of the views that have files to be opened, and views that
+// are not larger than these together; empty where few have.
 std::vector<ViewSet::Member> ViewSet::choose_to_merge() const {
   std::vector<Member> members;
   std::ranges::copy_if(members_, std::back_inserter(members),
@@ -110,7 +110,7 @@ void ViewSet::merge() {
   if (inodes.empty()) return;
   std::vector<mpool::InodeNumber> shown = inodes;
   const auto merged = add(shown);
-  // Those that the new view does not show are gone.
+  // Files that the new view does not show are deleted.
   forget_unless_shown_by(merged, inodes);
   const std::lock_guard lock(mutex_);
   for (Member& member : members_) {
@@ -127,7 +127,7 @@ void ViewSet::forget(std::span<const mpool::InodeNumber> inodes) {
 
 void ViewSet::forget_unless_shown_by(const std::shared_ptr<const View>& kept,
                                      std::span<const mpool::InodeNumber> inodes) {
-  std::vector<std::shared_ptr<const View>> dropped;  // end without the lock
+  std::vector<std::shared_ptr<const View>> dropped;  // destroyed without the lock
   const std::lock_guard lock(mutex_);
   for (const mpool::InodeNumber inode : inodes) {
     const auto found = shown_.find(inode);
