@@ -72,7 +72,7 @@ def parse_arguments():
 
 
 def choose(everything, patterns, what):
-    """Those whose name matches one of the patterns; each pattern has to match something."""
+    """The items whose name matches one of the patterns; each pattern must match at least one."""
     chosen = []
     for pattern in patterns.split(","):
         found = [one for one in everything if fnmatch.fnmatch(one.name, pattern)]
@@ -98,7 +98,7 @@ def programs_of(build):
 
 
 def engine_of(options):
-    """On tmpfs, libaio does each request while it is submitted: the depth would be 1, whatever is asked for."""
+    """On tmpfs, libaio performs each request during its submission: the depth would always be 1."""
     return options.engine or ("io_uring" if options.on == "memory" else "libaio")
 
 
@@ -139,7 +139,7 @@ def check_programs(chosen):
 
 
 def prepare(stack, options, settings):
-    """The directory of this run, below the one asked for, and a tmpfs for what is copied."""
+    """The directory of this run, below the requested one, and a tmpfs for data to copy."""
     settings.work = pathlib.Path(tempfile.mkdtemp(prefix="mpoolfs-bench-", dir=options.directory)).resolve()
     stack.callback(shutil.rmtree, settings.work)
     settings.memory = settings.work / "copies"
@@ -156,7 +156,8 @@ def check_room(options, settings, chosen):
 
 
 def start(stack, place, settings, chosen, progress):
-    """Makes all targets with their data. One that cannot be made is told and gives its reason in each line."""
+    """Makes all targets with their data. If that fails for one, it is reported, with the reason in
+    each line."""
     failed = {}
     for target in chosen:
         progress.step(f"making {target.name}")
@@ -171,7 +172,8 @@ def start(stack, place, settings, chosen, progress):
 
 
 def measure(results, settings, repeats, failed, progress):
-    """All repeats: in each, the targets of a workload one after the other, beginning with another one each time."""
+    """All repeats: in each, the targets of a workload one after the other, beginning with a
+    different one each time."""
     for repeat in range(repeats):
         shift = repeat % len(results.targets)
         order = results.targets[shift:] + results.targets[:shift]

@@ -7,8 +7,8 @@ import resource
 import time
 
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
-# Fields of /proc/stat: user, nice, system, irq, softirq. The others are idle, waiting, stolen by other machines, or
-# counted in these already.
+# Fields of /proc/stat: user, nice, system, irq, softirq. The others are idle, waiting, stolen by
+# other machines, or included in these already.
 _BUSY_FIELDS = (1, 2, 3, 6, 7)
 
 
@@ -20,13 +20,13 @@ def machine_seconds():
 
 
 def process_seconds(pid):
-    """CPU time of a process and its threads, those that have ended included."""
+    """CPU time of a process and its threads, including ended threads."""
     fields = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) * _TICK
 
 
 def children_seconds():
-    """CPU time of all programs that this one has started and that have ended."""
+    """CPU time of all ended child processes."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
@@ -47,7 +47,7 @@ def memory_bytes(pid):
 
 
 def busy_share(seconds):
-    """The share of all CPUs that is busy now, while the bench does nothing."""
+    """The present busy share of all CPUs, while the bench does nothing."""
     before = machine_seconds()
     time.sleep(seconds)
     return (machine_seconds() - before) / seconds / os.cpu_count()
@@ -61,7 +61,7 @@ class Usage:
 
 
 class Meter:
-    """Measures what is inside the with block."""
+    """Measures the code inside the with block."""
 
     def __init__(self, daemon):
         self._pid = daemon.pid if daemon else None

@@ -27,7 +27,7 @@ double median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
-// Every repeat begins with another case.
+// Every repeat begins with a different case.
 Samples measure(const Group& group, unsigned repeats) {
   Samples samples;
   for (unsigned repeat = 0; repeat < repeats; ++repeat) {
@@ -74,7 +74,7 @@ nlohmann::json report_bars(const Group& group, const Samples& samples) {
   return bars;
 }
 
-// A directory of its own, removed at the end.
+// A directory of its own, removed by the destructor.
 class WorkDirectory {
  public:
   explicit WorkDirectory(const std::string& parent) {

@@ -31,8 +31,8 @@ using Duration = std::chrono::duration<double>;
 constexpr std::uint64_t kMiB = 1u << 20;
 constexpr std::size_t kRecordSize = 128;
 
-// Calls `step(thread)` in so many threads for about so long, once at least; returns calls per
-// second. What a thread throws ends the run.
+// Calls `step(thread)` in this many threads for about this time, at least once; returns calls per
+// second. An exception of a thread ends the run.
 double rate(unsigned threads, double seconds, const std::function<void(unsigned)>& step) {
   std::atomic<std::uint64_t> calls = 0;
   std::atomic<bool> failed = false;
@@ -80,7 +80,7 @@ std::string row_of(const char* what, unsigned threads) {
 
 // --- pools in a file ---
 
-// A file all of whose blocks are allocated and written, as those of a file system's image.
+// A file with all blocks allocated and written, like those of a file system's image.
 std::filesystem::path make_image(const Settings& settings) {
   const std::filesystem::path path = settings.directory / "pool";
   if (std::filesystem::exists(path)) return path;
@@ -93,7 +93,7 @@ std::filesystem::path make_image(const Settings& settings) {
   return path;
 }
 
-// A new pool in it. The zones are small, so that there are many.
+// A new pool in it. Zones are small, so that there are many.
 std::unique_ptr<Pool> fresh_pool(const Settings& settings) {
   CreateOptions options;
   options.name = "bench";
@@ -158,7 +158,7 @@ double file_append_rate(const Settings& settings, unsigned threads) {
 
 // --- activation ---
 
-// A pool with so many mblocks, on a file that has room for nothing but their zones and metadata.
+// A pool with this many mblocks, on a file with room for their zones and metadata only.
 std::filesystem::path make_pool_with(const Settings& settings, std::uint64_t objects) {
   constexpr std::uint64_t kZone = 4096;
   constexpr std::uint64_t kRecord = 48;
@@ -176,7 +176,7 @@ std::filesystem::path make_pool_with(const Settings& settings, std::uint64_t obj
   std::vector<std::unique_ptr<Device>> devices;
   devices.push_back(open_device(path, OpenMode::activate));
   Pool::create(*devices.front(), nullptr, options);
-  // The MDCs, which are filling up, are to stay as they are.
+  // The MDCs, which are filling up, must not be changed.
   const auto pool = Pool::activate(
       std::move(devices), {.mdc_count = {}, .maintenance = {.period = std::chrono::seconds(0)}});
   for (std::uint64_t made = 0; made < objects;) {
@@ -212,7 +212,7 @@ std::vector<double> activation(const std::filesystem::path& path, std::uint64_t 
 
 // --- space ---
 
-// Allocations and frees per second in a map half of whose zones are used, at random.
+// Allocations and frees per second in a map with half of its zones used, at random.
 double allocation_rate(std::uint32_t zones, double seconds) {
   SpaceMap map("bench", zones, 0);
   std::mt19937 random(zones);
@@ -222,7 +222,7 @@ double allocation_rate(std::uint32_t zones, double seconds) {
     map.insert(zone, 1);
     used.push_back(zone);
   }
-  // One step: half a thousand zones of the used ones are freed, others allocated for them.
+  // One step: half a thousand of the used zones are freed, and as many allocated.
   constexpr unsigned kOperations = 1000;
   const double steps = rate(1, seconds, [&](unsigned) {
     for (unsigned i = 0; i < kOperations / 2; ++i) {
@@ -241,7 +241,7 @@ namespace {
 
 using Rate = double (*)(const Settings& settings, unsigned threads);
 
-// The same demand on an object of ours and on a file, which must not be faster.
+// The same bar for an object of the engine and for a file, which must not be faster.
 void compare(Group& group, const Settings& settings, unsigned threads, const char* object,
              Rate object_rate, const char* file, Rate file_rate) {
   const auto add = [&](const char* what, Rate rate) {
@@ -305,8 +305,8 @@ Group allocations(const Settings& settings) {
                            }});
   }
   group.bars.push_back({row(kMany), "", true, 1e6});
-  // As logarithms are to each other, by half of that: memory is slower than caches. A search that
-  // is linear in the fragments would be at a hundredth.
+  // Logarithmic in the fragments, with half of the ratio as tolerance: memory is slower than
+  // caches. A search linear in the fragments would reach a hundredth.
   group.bars.push_back(
       {row(kMany), row(kFew), true, 0.5 * std::bit_width(kFew) / std::bit_width(kMany)});
   return group;

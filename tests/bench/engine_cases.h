@@ -1,4 +1,4 @@
-// What engine_bench measures.
+// The measurements of engine_bench.
 #pragma once
 
 #include <cstdint>
@@ -10,13 +10,13 @@
 
 namespace mpool::bench {
 
-// One thing measured: each run gives a value for each row.
+// One measurement: each run gives a value for each row.
 struct Case {
   std::vector<std::string> rows;
   std::function<std::vector<double>()> run;
 };
 
-// A demand on medians: row / by (1 when empty), at least or at most `bound`.
+// A bar on medians: row / by (1 when empty), at least or at most `bound`.
 struct Bar {
   std::string row;
   std::string by;
@@ -24,7 +24,7 @@ struct Bar {
   double bound;
 };
 
-// Cases that are run in turn, so that slow changes of the machine meet all of them.
+// Cases that are run alternately, so that slow changes of the machine affect all of them.
 struct Group {
   std::string name;
   std::string unit;
@@ -35,10 +35,10 @@ struct Group {
 struct Settings {
   std::filesystem::path directory;  // exists, empty
   double seconds = 1;               // of each timed run
-  bool tiny = false;                // far less data: shows that the bench works
+  bool tiny = false;                // far less data: to test the bench itself
 };
 
-// Each makes what it needs below the directory. Throw Error.
+// Each creates its data below the directory. Throw Error.
 Group commits(const Settings& settings);
 Group appends(const Settings& settings);
 Group activations(const Settings& settings);

@@ -1,4 +1,4 @@
-"""What a mounted pool costs that nobody uses."""
+"""The cost of a mounted pool without users."""
 
 import os
 import time

@@ -1,6 +1,7 @@
-"""What the bench does to the machine: programs, mounts, loop devices, kernel settings; and undoing it.
+"""The bench's changes of the machine: programs, mounts, loop devices, kernel settings; and undoing
+them.
 
-Everything that has to be undone is registered with a contextlib.ExitStack before it is done.
+The undo of every change is registered with a contextlib.ExitStack before the change.
 """
 
 import ctypes
@@ -26,7 +27,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class BenchError(Exception):
-    """Something that cannot be done; the text says what to do about it where something can be done."""
+    """An impossible operation; the text names the remedy, if there is one."""
 
 
 def _die_with_parent():
@@ -34,7 +35,7 @@ def _die_with_parent():
 
 
 def run(*command, seconds=PROGRAM_SECONDS):
-    """Runs a program and returns what it printed; a failure raises with its messages."""
+    """Runs a program and returns its output; a failure raises with its messages."""
     words = [str(part) for part in command]
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=seconds, check=False,
@@ -50,7 +51,7 @@ def run(*command, seconds=PROGRAM_SECONDS):
 
 
 def end_on_signals():
-    """SIGTERM, SIGINT and SIGHUP end the program by an exception, so that all is undone."""
+    """SIGTERM, SIGINT and SIGHUP end the program by an exception, so that everything is undone."""
 
     def end(number, _frame):
         sys.exit(128 + number)
@@ -60,7 +61,7 @@ def end_on_signals():
 
 
 def ignore_signals():
-    """While undoing: a second ctrl-C must not leave half of it."""
+    """While undoing: a second ctrl-C must not interrupt it."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
 
@@ -77,12 +78,12 @@ def sync_file_system(path):
 
 
 def drop_caches():
-    """Clean pages, inodes and dentries go; the caller has synced what it made dirty."""
+    """Drops clean pages, inodes and dentries; the caller has synced dirty data."""
     DROP_CACHES.write_text("3\n", encoding="ascii")
 
 
 def write_file(path, size, flags=0):
-    """Creates a file, or fills one that is there, with bytes that do not compress; durable on return."""
+    """Creates a file, or fills an existing one, with incompressible bytes; durable on return."""
     piece = memoryview(random.Random(1).randbytes(MIB))
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | flags, 0o644)
     try:
@@ -112,7 +113,8 @@ def mounted(mount_point):
 
 
 def unmount(mount_point):
-    """Unmounts, lazily when somebody (an indexer, a shell) keeps it busy; nothing when it is not mounted."""
+    """Unmounts, lazily when a process (an indexer, a shell) keeps it busy; no effect when it is not
+    mounted."""
     for _ in range(20):
         if not mounted(mount_point):
             return
@@ -204,8 +206,8 @@ os.read(0, 1)
 class HeldFile:
     """A new file of a given length that stays open for writing until close().
 
-    By another process: were it open in this one, each program that is started would inherit it and close it, and a
-    file system in user space is told of every close.
+    Another process holds it: if this process did, each program that it starts would inherit and
+    close it, and a file system in user space receives every close.
     """
 
     def __init__(self, path, size):
@@ -223,7 +225,7 @@ class HeldFile:
 
 
 class Background:
-    """A program that runs, without an end of its own, while what is inside the with block does."""
+    """An endless program that runs during the with block."""
 
     def __init__(self, *command):
         self._command = [str(word) for word in command]
@@ -243,7 +245,7 @@ class Background:
 
 
 class Watchdog:
-    """Kills a daemon that does not answer, so that whoever waits for it gets an error instead of waiting on."""
+    """Kills a daemon that does not answer, so that processes waiting for it get an error."""
 
     def __init__(self, daemon, seconds):
         self._timer = threading.Timer(seconds, daemon.kill) if daemon else None

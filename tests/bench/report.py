@@ -9,7 +9,7 @@ import targets
 
 @dataclasses.dataclass
 class Cell:
-    """The repeats of one workload on one target. error: why there are none, or no more."""
+    """The repeats of one workload on one target. error: the reason why repeats are missing."""
 
     samples: list = dataclasses.field(default_factory=list)
     error: str | None = None
@@ -38,7 +38,7 @@ class Cell:
     def _median(self, field):
         values = [getattr(sample, field) for sample in self.samples]
         values = [value for value in values if value is not None]
-        # After an error there is no result: what was measured before it does not stand for five repeats.
+        # After an error there is no result: the values before it are fewer than five repeats.
         return statistics.median(values) if values and self.error is None else None
 
 
@@ -65,7 +65,8 @@ class Results:
         return mine.median / other.median
 
     def bar(self, workload, target):
-        """(least, aim) where the project demands something of this workload and target on this kind of device."""
+        """(least, aim) if the project has a bar for this workload and target on this kind of
+        device."""
         if target == targets.JUDGED:
             return workload.memory_bar if self._on == "memory" else workload.bar
         if target == targets.JUDGED_NATIVE and self._on != "memory":
@@ -81,7 +82,7 @@ class Results:
         return "OK" if ratio >= bar[0] else "MISS"
 
     def faster_peers(self, workload):
-        """Other FUSE file systems that are not slower than the target that is judged."""
+        """Other FUSE file systems that are not slower than the judged target."""
         return [peer for peer in targets.PEERS
                 if (ratio := self.ratio(workload, targets.JUDGED, peer)) is not None and ratio <= 1]
 
@@ -126,7 +127,7 @@ def table(results):
 
 
 def summary(results):
-    """What the table means for the project's bars, in words."""
+    """The table compared with the project's bars, in words."""
     lines = []
     for target in (targets.JUDGED, targets.JUDGED_NATIVE):
         verdicts = {workload.name: results.verdict(workload, target) for workload in results.workloads}
@@ -153,7 +154,7 @@ def summary(results):
 
 
 def write_json(path, results, conditions):
-    """conditions: what was asked for and on what machine; any JSON."""
+    """conditions: the requested measurements and the machine; any JSON."""
     rows = []
     for workload in results.workloads:
         for target in results.targets:

@@ -1,4 +1,4 @@
-"""The bench itself: measures everything on tiny files, judges, and leaves nothing behind.
+"""The bench itself: measures everything on tiny files, judges, and leaves no changes behind.
 
 Needs root, /dev/fuse, loop devices and fio; fails without them.
 """
@@ -42,7 +42,7 @@ class Run(unittest.TestCase):
         self.assertNotIn(str(self.directory), pathlib.Path("/proc/self/mountinfo").read_text(encoding="utf-8"))
 
     def test_measures_everything(self):
-        """--smoke gives a number for every workload on ext4 and our mount, as a table and as JSON"""
+        """--smoke gives a number for every workload on ext4 and mpoolfs, as a table and as JSON"""
         with tempfile.TemporaryDirectory() as outside:
             path = pathlib.Path(outside) / "results.json"
             done = subprocess.run(self.command + ["--json", str(path)], capture_output=True, text=True,
@@ -59,7 +59,7 @@ class Run(unittest.TestCase):
         self.assert_clean()
 
     def test_signal(self):
-        """SIGTERM in the middle: everything is removed, and the exit status says so"""
+        """SIGTERM in the middle: everything is removed, and the exit status shows it"""
         process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         self.addCleanup(process.stderr.close)
         self.addCleanup(process.wait)
@@ -75,7 +75,7 @@ class Run(unittest.TestCase):
         self.assert_clean()
 
     def test_failing_target(self):
-        """A file system that cannot be made is told, in each of its lines too; the others are measured"""
+        """a file system that cannot be made is reported, also in its lines; others are measured"""
         environment = dict(os.environ, MPOOLFS="/bin/false")
         done = subprocess.run(self.command + ["--workloads", "randread-4k-qd1"], capture_output=True, text=True,
                               timeout=SECONDS, check=False, env=environment)

@@ -1,4 +1,4 @@
-"""What is measured: the device itself, file systems of the kernel, file systems in user space."""
+"""The targets of measurements: the device itself, file systems of the kernel and in user space."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import time
 import machine
 from machine import MIB, BenchError
 
-# Longest time until what was written is read by the kernel itself.
+# Longest time until the kernel reads written files natively.
 NATIVE_SECONDS = 30
 
 PACKAGES = {
@@ -33,7 +33,7 @@ def require_programs(*names):
 
 
 class Place:
-    """Where the images of all targets lie: in files, on loop devices over files, or in memory."""
+    """The location of all images: in files, on loop devices over files, or in memory."""
 
     def __init__(self, stack, kind, directory, image_size):
         self.kind = kind
@@ -46,7 +46,8 @@ class Place:
             machine.mount(stack, "-t", "tmpfs", "-o", "size=90%", "mpoolfs-bench", mount_point=self.directory)
 
     def image(self, name):
-        """A file of the size of all images. On a disk every block is allocated and has been written once."""
+        """A file of the size of all images. On a disk every block is allocated and was written
+        once."""
         path = self.directory / f"{name}.img"
         self._stack.callback(path.unlink, missing_ok=True)
         with open(path, "wb") as file:
@@ -58,12 +59,12 @@ class Place:
         return path
 
     def device(self, name):
-        """What a program in user space opens: the image, or a loop device over it."""
+        """The file or device for programs in user space: the image, or a loop device over it."""
         image = self.image(name)
         return machine.loop_device(self._stack, image) if self.kind == "loop" else image
 
     def block_device(self, name):
-        """What the kernel mounts."""
+        """The block device that the kernel mounts."""
         return machine.loop_device(self._stack, self.image(name))
 
 
@@ -86,7 +87,7 @@ class Target:
         self.backing = None
 
     def start(self, stack, place, settings):
-        """Makes everything; what has to be undone goes to the stack."""
+        """Makes everything; the undo is registered with the stack."""
         raise NotImplementedError
 
     def _mount_point(self, settings):
@@ -99,7 +100,7 @@ class Target:
         machine.write_file(self.data, settings.size)
 
     def settle(self):
-        """What is in memory goes to the device, so that it is not written during a measurement."""
+        """Writes data in memory to the device, so that it is not written during a measurement."""
         if self.root:
             machine.sync_file_system(self.root)
         descriptor = os.open(self.backing, os.O_RDONLY)
@@ -109,7 +110,7 @@ class Target:
             os.close(descriptor)
 
     def read_requests(self):
-        """READ requests that the daemon has had so far; None where that is not known."""
+        """The daemon's READ requests so far; None where that is unknown."""
         return None
 
     def _serve(self, stack, settings, *command):
@@ -192,7 +193,7 @@ class Mpoolfs(Target):
             self._wait_until_shown()
 
     def _wait_until_shown(self):
-        """The kernel reads files by itself a moment after they are on the device."""
+        """The kernel reads files natively a moment after they are on the device."""
         deadline = time.monotonic() + NATIVE_SECONDS
         last = None
         while (files := self._status()["native"]["files"]) != last:
@@ -203,7 +204,7 @@ class Mpoolfs(Target):
 
 
 class Passthrough(Target):
-    """An example of libfuse over a directory: what /dev/fuse gives with hardly anything behind it.
+    """An example of libfuse over a directory: /dev/fuse with minimal work behind it.
 
     programs: the compiler first
     """
@@ -263,7 +264,8 @@ class PassthroughHp(Passthrough):
     programs = ("c++", "pkg-config")
     VARIABLE = "PASSTHROUGH_HP"
     HEADER = "cxxopts.hpp"
-    # What libfuse's own build finds: without the first, times of files cannot be stored, so that syncfs(2) fails.
+    # The configuration of libfuse's own build: without the first, times of files cannot be stored,
+    # so that syncfs(2) fails.
     definitions = ("-DHAVE_UTIMENSAT", "-DHAVE_POSIX_FALLOCATE", "-DHAVE_SETXATTR")
 
     def _source(self):
@@ -280,13 +282,13 @@ class PassthroughHp(Passthrough):
         return source
 
     def _command(self, program, behind, mount_point):
-        # Later versions leave reading and writing to the kernel unless told otherwise.
+        # By default later versions leave reading and writing to the kernel.
         known = machine.run(program, "--help")
         plain = ["--nopassthrough"] if "--nopassthrough" in known else []
         return [program, "--foreground", *plain, behind, mount_point]
 
 
-# Nothing is left to be initialised in the background while others are measured.
+# No initialisation may run in the background while other targets are measured.
 MAKE_EXT4 = ("mkfs.ext4", "-q", "-F", "-m", "0", "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0")
 MAKE_XFS = ("mkfs.xfs", "-q", "-f", "-K")
 
@@ -313,10 +315,11 @@ DEFAULT_TARGETS = ("raw", "ext4", "xfs", "fuse2fs", "ntfs-3g", "mpoolfs-native",
 SMOKE_TARGETS = ("ext4", "mpoolfs")
 PEERS = ("fuse2fs", "ntfs-3g")
 JUDGED = "mpoolfs-uring"  # against the raw device
-JUDGED_NATIVE = "mpoolfs-native"  # against ext4
+JUDGED_NATIVE = "mpoolfs-native"  # compared with ext4
 
 
 def image_size(settings):
-    """Room for the data, and beside it for new files of that size, or for small files, each in a zone."""
+    """Room for the data, and also for new files of that size, or for small files, each in a zone.
+    """
     small_files = settings.files * MIB * 11 // 10  # a pool keeps spare zones
     return settings.size + max(settings.size * 5 // 4, small_files) + 512 * MIB

@@ -1,7 +1,7 @@
-"""What is measured on each target.
+"""The workloads measured on each target.
 
-A workload has three parts: prepare (not measured), run (measured, with the CPU time of machine and daemon), and
-clean (not measured, also after a failure).
+A workload has three parts: prepare (not measured), run (measured, with the CPU time of machine and
+daemon), and clean (not measured, also after a failure).
 """
 
 import contextlib
@@ -21,15 +21,16 @@ from machine import MIB, BenchError
 LIMIT_SECONDS = 180
 SMALL_FILE = b"mpoolfs bench..." * 256
 SPACE_SECONDS = 30
-# Writing a file once takes as long as it takes, but for this many times the time of a read.
+# The time to write a file once is not bounded except by this multiple of the time of a read.
 WRITE_FACTOR = 3
 
 
 @dataclasses.dataclass
 class Sample:
-    """rate: operations (or MiB) a second; machine_us, daemon_us: CPU time for each, None without a daemon.
+    """rate: operations (or MiB) a second; machine_us, daemon_us: CPU time for each, None without a
+    daemon.
 
-    reads: READ requests that the daemon had; None where that is not known.
+    reads: the daemon's READ requests; None where that is unknown.
     """
 
     rate: float
@@ -40,10 +41,10 @@ class Sample:
 
 @dataclasses.dataclass
 class Settings:
-    """What the command line asked for; sizes in bytes.
+    """The options of the command line; sizes in bytes.
 
-    work: a directory for mount points and logs. memory: one that is no disk, for what is copied from and to.
-    fio_seconds: CPU time of a fio that does nothing, see calibrate_fio.
+    work: a directory for mount points and logs. memory: a directory in memory, for data to copy
+    from and to. fio_seconds: CPU time of an idle fio, see calibrate_fio.
     """
 
     mpool: str
@@ -77,7 +78,7 @@ def fio(path, **parameters):
 
 
 def calibrate_fio(settings):
-    """fio takes CPU time to start, which has nothing to do with what is measured. Of fio alone: others may run."""
+    """The CPU time of an idle fio, to be subtracted. Of fio alone: other programs may run."""
     path = settings.work / "calibration"
     machine.write_file(path, MIB)
     times = []
@@ -90,10 +91,10 @@ def calibrate_fio(settings):
 
 
 class Workload:
-    """unit: of the rate. needs_files: cannot be done on the raw device.
+    """unit: of the rate. needs_files: impossible on the raw device.
 
-    bar, memory_bar: (least, aim) of the ratio to the raw device that the project demands, on a disk and in memory.
-    native_bar: the same of kernel-native reads, of the ratio to ext4.
+    bar, memory_bar: (least, aim) of the project for the ratio to the raw device, on a disk and in
+    memory. native_bar: the same for kernel-native reads, for the ratio to ext4.
     """
 
     needs_files = False
@@ -107,17 +108,17 @@ class Workload:
         self.memory_bar = memory_bar
 
     def prepare(self, target, settings, repeat):
-        """What comes before, unmeasured."""
+        """Preparation, not measured."""
 
     def run(self, target, settings, repeat):
-        """Returns how many operations were done and in how many seconds (None: the time of the whole call)."""
+        """Returns the number of operations and their seconds (None: the time of the whole call)."""
         raise NotImplementedError
 
     def clean(self, target, settings):
-        """Removes what prepare and run left."""
+        """Removes the files of prepare and run."""
 
     def overhead_seconds(self, _settings):
-        """CPU time of the programs used here that is not the workload's."""
+        """CPU time of the programs used here that is not part of the workload."""
         return 0.0
 
     def measure(self, target, settings, repeat):
@@ -146,10 +147,11 @@ def make_cold(target):
 
 
 def make_cold_for_cache(target, size):
-    """Before so many bytes of the data are read into the page cache.
+    """Called before this many bytes of the data are read into the page cache.
 
-    The host of a virtual machine takes free memory back after a moment (free page reporting of virtio-balloon) and gives
-    it page by page, which takes longer than the device. So memory for the cache is there, just freed, when it starts.
+    The host of a virtual machine takes free memory back after a moment (free page reporting of
+    virtio-balloon) and returns it page by page, which takes longer than the device. Therefore
+    memory for the cache is touched and freed just before the start.
     """
     make_cold(target)
     machine.read_file(target.data, size)
@@ -157,7 +159,8 @@ def make_cold_for_cache(target, size):
 
 
 class FioRead(Workload):
-    """Reads of the data. cold: each byte once at most, and not from a cache; warm: all from the cache."""
+    """Reads of the data. cold: each byte at most once, and not from a cache; warm: all from the
+    cache."""
 
     native_bar = (0.95, 1.0)
 
@@ -170,7 +173,7 @@ class FioRead(Workload):
 
     def prepare(self, target, settings, repeat):
         if self._kind == "warm":
-            # Of a block device nothing stays in the cache after the last close.
+            # The cache of a block device is dropped at its last close.
             self._held_open = os.open(target.data, os.O_RDONLY)
             machine.read_file(target.data, settings.size)
         elif self._kind == "cold":
@@ -200,7 +203,7 @@ class FioRead(Workload):
 
 
 class FioReadBesideWriter(FioRead):
-    """The same while a writer makes new files as fast as it can, one after the other."""
+    """The same while a writer makes new files at full speed, one after the other."""
 
     needs_files = True
     native_bar = (0.80, 1.0)
@@ -227,7 +230,7 @@ class FioReadBesideWriter(FioRead):
 
 
 class OpenClose(Workload):
-    """The data is opened and closed, again and again."""
+    """Opens and closes the data repeatedly."""
 
     needs_files = True
 
@@ -280,7 +283,8 @@ def _fio_result(result, unit):
 class FioWrite(Workload):
     """Each byte of a new file once, O_DIRECT; the raw device is overwritten.
 
-    sized: the file gets its length before it is written, so that requests are not serialised by its growth.
+    sized: the file gets its length before it is written, so that its growth does not serialise
+    requests.
     """
 
     def __init__(self, name, what, unit, sized, bar=None, **parameters):
@@ -297,7 +301,8 @@ class FioWrite(Workload):
             wait_for_space(target, settings.size * 5 // 4)
         make_cold(target)
         if self._sized and target.root:
-            # Kept open over the run: the last close commits a write-once file, with the length it has then.
+            # Kept open over the run: the last close commits a write-once file, with the length it
+            # has then.
             self._held = machine.HeldFile(self._path(target), self._size(settings))
 
     def _size(self, settings):
@@ -328,7 +333,7 @@ class FioWrite(Workload):
 
 
 def wait_for_space(target, size):
-    """Space of deleted files comes back after a while, in most file systems."""
+    """In most file systems the space of deleted files becomes free after a while."""
     deadline = time.monotonic() + SPACE_SECONDS
     while True:
         status = os.statvfs(target.root)
@@ -340,7 +345,8 @@ def wait_for_space(target, size):
 
 
 class CopyIn(Workload):
-    """cp from memory, and fsync of the copy: the data is on the device at the end for all targets."""
+    """cp from memory, and fsync of the copy: at the end the data is on the device for all targets.
+    """
 
     needs_files = True
 
@@ -363,7 +369,7 @@ class CopyIn(Workload):
 
 
 class CopyOut(Workload):
-    """cp of the data, which is in no cache, to memory."""
+    """cp of the data, which is not in a cache, to memory."""
 
     needs_files = True
 
@@ -391,7 +397,7 @@ def make_small_files(directory, count):
 
 
 class SmallFiles(Workload):
-    """Creating is timed, or removing, of the same files."""
+    """Creating files is timed, or removing the same files."""
 
     needs_files = True
 
@@ -422,7 +428,7 @@ FILES_IN_DIRECTORY = 100
 
 
 class Stat(Workload):
-    """find looks at every file of a tree of empty files. The tree is made when it is first needed."""
+    """find stats every file of a tree of empty files. The tree is made on first use."""
 
     needs_files = True
 
@@ -451,7 +457,7 @@ class Stat(Workload):
 
     @staticmethod
     def _make_tree(tree, count):
-        # Under another name until it is whole.
+        # Under another name until it is complete.
         parts = tree.with_name("tree.part")
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(parts)

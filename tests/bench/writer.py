@@ -1,4 +1,4 @@
-"""Makes a file of a size over and over, with O_DIRECT, until it is killed: writer.py FILE BYTES"""
+"""Repeatedly makes a file of a size, with O_DIRECT, until it is killed: writer.py FILE BYTES"""
 
 import mmap
 import os

@@ -11,8 +11,8 @@ namespace {
 constexpr std::uint64_t kZone = 4096;
 constexpr std::uint64_t kStagingSize = 64 * kZone;
 
-// Activates with the second device when it says that it is the pool's, as `mpool activate NAME`
-// does; else it is one that may be added.
+// Activates with the second device if that has a superblock of the pool, as `mpool activate NAME`
+// does; otherwise the second device may be added.
 class ChangingSession : public PoolSession {
  public:
   ChangingSession(Machine& machine, std::size_t devices)
@@ -105,7 +105,7 @@ class Changes : public Workload {
     work.add_mblocks(2, MediaClass::staging);
     changing.grow(model, MediaClass::capacity);
     changing.rename(model, "third");
-    // So many records that MDC0 is compacted.
+    // Enough records for a compaction of MDC0.
     for (unsigned i = 0; i < (brief ? 3 : 24); ++i) {
       changing.configure(model, i, fmt::format("label {}", i));
       changing.set_spare_percent(model, i % 2 == 0 ? MediaClass::capacity : MediaClass::staging,
@@ -117,8 +117,8 @@ class Changes : public Workload {
   }
 };
 
-// MDCs fill and others are added; then there is garbage, and they are compacted: what the
-// background does.
+// MDCs fill and MDCs are added; then garbage is produced, and they are compacted: the work of the
+// background thread.
 class BackgroundWork : public Workload {
  public:
   std::string name() const override { return "background"; }

@@ -37,15 +37,15 @@ std::size_t wanted_damages() {
   return std::getenv("MPOOLFS_TEST_LONG") != nullptr ? kManyDamages : kDamages;
 }
 
-// What became of a damaged pool.
+// The result for a damaged pool.
 enum class Outcome : std::uint8_t {
   intact,   // all content is there
   refused,  // and nothing was written
   file_lost,
-  // What the format cannot show: the end of a log, after a power failure, looks like a flush that
-  // was cut short.
+  // Undetectable by the format: after a power failure the end of a log looks like an interrupted
+  // flush.
   shorter_log,
-  // And it has no checksum over the records of MDC0..N, nor over the content of logs.
+  // Nor are there checksums over the records of MDC0..N or the content of logs.
   changed_record,
 };
 
@@ -71,7 +71,7 @@ NamespaceOptions lazy() {
   return options;
 }
 
-// As TestTree::dump(), with kLost for a file that gives EIO.
+// As TestTree::dump(), with kLost for a file that returns EIO.
 void look_at(TestTree& tree, const std::string& path, TreeState& state) {
   for (const std::string& name : tree.list(path)) {
     const std::string child = path.empty() ? name : path + "/" + name;
@@ -123,7 +123,7 @@ std::set<std::string> differing_paths(const TreeState& expected, const TreeState
   return paths;
 }
 
-// The tree alone: what is appended to logs has its own end.
+// The tree alone: appends to logs have an end of their own.
 TreeState without_logs(TreeState state) {
   for (auto& [path, line] : state) {
     if (line.starts_with("kind 5 ")) line = "a log";
@@ -147,7 +147,7 @@ class Trial {
       damaged_[0]->set_page(at, page);
   }
 
-  // Empty, or what is wrong.
+  // Empty, or the failure.
   std::string run() {
     const std::string failure = use();
     if (!failure.empty()) return failure;
@@ -224,7 +224,7 @@ class Trial {
     return true;
   }
 
-  // All are names of one file: they look the same.
+  // All are names of one file: they have the same content.
   bool is_one_file(const std::set<std::string>& paths) const {
     std::set<std::string> lines;
     for (const std::string& path : paths) {
@@ -249,7 +249,7 @@ class Trial {
     if (outcome_ > Outcome::file_lost) return {};
     const std::size_t steps = check::repair(devices, result.plan, [](const std::string&) {});
     if (steps == 0) return {};
-    // The damaged pages come back, but for those that the repair wrote itself.
+    // Restores the damaged pages, except those that the repair wrote itself.
     for (const auto& [at, page] : damage_.pages) {
       if (machine.media[0]->page(at) == page) {
         machine.media[0]->set_page(at, pool_.media[0]->page(at));

@@ -22,7 +22,7 @@ namespace {
 constexpr std::uint64_t kZone = 16u << 10;
 constexpr std::uint32_t kSector = 512;
 
-// Works on a tree and remembers what it was after each sync.
+// Changes a tree and records its state after each sync.
 class Script {
  public:
   Script(Machine& machine, SamplePool& sample)
@@ -103,13 +103,13 @@ void finish(Script& script, std::uint64_t seed) {
   }
   tree.rename("c", "d/c");
   tree.unlink("d/e/late 2");
-  // Its mlog becomes durable by itself: no other change may be in between.
+  // Its mlog becomes durable automatically: no other change may be in between.
   script.sync();
   tree.append("second log", pattern(100, 5));
   script.sync();
 }
 
-// Where the logs of the pool lie.
+// The locations of the pool's logs.
 std::vector<LogArea> find_logs(const MediaSet& media, const TreeState& state) {
   Machine machine(copy_of(media));
   TestTree tree([&machine] { return machine.devices(); }, {.read_only = true});
@@ -175,7 +175,7 @@ std::optional<LogBlockHeader> header_of(const LogArea& log, ConstByteSpan area,
   return header;
 }
 
-// Blocks in an unbroken chain from the first.
+// Length of the unbroken chain of blocks from the first.
 std::uint32_t chain_length(const LogArea& log, ConstByteSpan area) {
   std::uint32_t blocks = 0;
   for (std::uint32_t last = 0; blocks < area.size() / kSector; ++blocks) {
@@ -248,13 +248,13 @@ class DamageMaker {
     for (const std::uint64_t at : kSuperblockOffsets)
       areas_.push_back({nullptr, at, kPageSize});
     for (const LogArea& log : pool.logs) {
-      // One page more than it has: what lies there belongs to no block.
+      // One page more than it has: that page belongs to no block.
       const std::uint64_t used = round_up(std::uint64_t{log.blocks} * kSector, kPageSize);
       areas_.push_back({&log, log.place.offset, std::min(used + kPageSize, log.place.capacity)});
     }
   }
 
-  // Those that are not chosen at random.
+  // The damages that are not random.
   void add_all() {
     for (const Area& area : areas_) {
       for (std::uint64_t at = area.offset; at < area.offset + area.length; at += kPageSize) {

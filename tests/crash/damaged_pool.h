@@ -1,4 +1,4 @@
-// Pools with content, and single damages of the blocks that they cannot do without.
+// Pools with content, and single damages of the blocks that they require.
 #pragma once
 
 #include <cstdint>
@@ -13,10 +13,10 @@
 
 namespace mpool::test {
 
-// All that a user sees of a tree: a line for each path.
+// The user-visible state of a tree: a line for each path.
 using TreeState = std::map<std::string, std::string>;
 
-// A log of a pool, as it lies on the media.
+// A log of a pool on the media.
 struct LogArea {
   enum class Owner : std::uint8_t { mdc, root_mdc, user };
   Owner owner = Owner::mdc;
@@ -32,15 +32,15 @@ struct SamplePool {
   TreeState state;
   std::vector<TreeState> earlier;  // after each sync
   std::vector<LogArea> logs;
-  // What the page at a byte offset held, from the oldest on; the last one is what it holds.
+  // The contents of the page at a byte offset, oldest first; the last one is the present content.
   std::map<std::uint64_t, std::vector<SimulatedMedia::SharedPage>> versions;
 };
 
-// Files, directories, logs, several mounts, compactions of the root MDC and of the others; then an
-// unmount, or a power failure when everything was on the media.
+// Files, directories, logs, several mounts, compactions of the root MDC and of the other MDCs; then
+// an unmount, or a power failure when everything was on the media.
 SamplePool make_sample(bool ended_cleanly, std::uint64_t seed);
 
-// One damage: pages of the media and what they hold instead.
+// One damage: pages of the media and their new content.
 struct PageDamage {
   std::string what;              // "log block 7 of mlog 0x201: byte 5 ^ 0x10"
   const LogArea* log = nullptr;  // null: a superblock
@@ -48,7 +48,7 @@ struct PageDamage {
 };
 
 // At least `count` damages of every kind and every block: bits, sectors, pages that read as zeros,
-// older versions of pages, pages that changed places.
+// older versions of pages, exchanged pages.
 std::vector<PageDamage> make_damages(const SamplePool& pool, std::size_t count, std::uint64_t seed);
 
 // Whether what is left of a log shows that something of it is lost (engine/mlog/README.md, "Flush

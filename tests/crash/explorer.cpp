@@ -16,9 +16,9 @@ namespace mpool::test {
 namespace {
 
 constexpr Moment kEnd = ~Moment{0} - 1;  // after all operations
-// Of so many states one is cut again during its recovery and the work after it.
+// One of this many states is cut again during its recovery and the work after it.
 constexpr std::uint64_t kSecondCut = 3;
-constexpr std::uint64_t kCleanUp = 4;  // of so many states one is emptied
+constexpr std::uint64_t kCleanUp = 4;  // one of this many states is emptied
 constexpr std::uint64_t kMostStatesPerMoment = 40;
 constexpr unsigned kMostFailures = 3;
 
@@ -55,8 +55,8 @@ Survivals random_survivals(const CrashImages& images, Random& random) {
   return survivals;
 }
 
-// What may survive at the moment of `images`: all, none, all but one each, the last one torn, and
-// random choices up to `count`.
+// The survivals to try at the moment of `images`: all, none, all but one each, the last one torn,
+// and random choices up to `count`.
 std::vector<Survivals> choose_survivals(const CrashImages& images, std::size_t count,
                                         Random& random) {
   const std::size_t pending = images.pending_count();
@@ -91,7 +91,7 @@ class Exploration {
  public:
   Exploration(const Workload& workload, std::uint64_t seed) : workload_(workload), seed_(seed) {}
 
-  // Checks about so many states. Throws what the workload throws without a power failure.
+  // Checks about this many states. Throws the workload's exceptions without a power failure.
   std::uint64_t run(std::uint64_t states);
 
  private:
@@ -124,7 +124,7 @@ std::uint64_t Exploration::run(std::uint64_t states) {
   std::vector<CrashImages> walkers;
   for (const auto effect : {DiscardEffect::zeros, DiscardEffect::keeps, DiscardEffect::random})
     walkers.emplace_back(start, history, effect);
-  // Discards are made by another thread: a state is known by the writes and flushes before it.
+  // Another thread makes the discards: the writes and flushes before a state identify it.
   std::uint64_t number = 0;
   for (std::size_t moment = 0; moment <= history.size() && failures_ < kMostFailures; ++moment) {
     const std::uint64_t left = states > checked_ ? states - checked_ : 0;
@@ -140,8 +140,8 @@ std::uint64_t Exploration::run(std::uint64_t states) {
 
 void Exploration::check_moment(const std::vector<CrashImages>& walkers, const Model& model,
                                std::uint64_t number, std::uint64_t states) {
-  // The first states are the same however many there are to be, so that more of them include the
-  // one that failed.
+  // The first states do not depend on the number of states, so that a larger number includes the
+  // failed one.
   const std::uint64_t moment_seed = seed_ * 1'000'003 + number * kMostStatesPerMoment;
   Random choices(moment_seed);
   const std::vector<Survivals> chosen = choose_survivals(walkers.front(), states, choices);
@@ -232,7 +232,7 @@ const char* to_string(Target target) {
   return "";
 }
 
-// One run of a workload on devices that fail.
+// One run of a workload on failing devices.
 class FaultRun {
  public:
   FaultRun(const Workload& workload, std::uint64_t seed, const MediaSet& start, const Facts& facts,
@@ -304,10 +304,10 @@ std::string FaultRun::work() {
   return session == nullptr ? std::string() : check_live(*session);
 }
 
-// What was durable is read all the same, also from a device that is offline for writing. Changes go
-// on, where there is room, or fail on such a device. (With two devices some of them may go on, as
-// the content of a log has no order with changes of the tree: of that the model knows nothing. So
-// they may after a write that found no room: the logs that it concerned take no more.)
+// Durable content must be readable, also from a device that is offline for writing. Changes
+// continue where there is room, or fail on such a device. (With two devices some of them may
+// continue, as the content of a log is not ordered with changes of the tree: the model does not
+// cover that. The same after a write without room: the affected logs accept no more.)
 std::string FaultRun::check_live(Session& session) {
   machine_.faults->disarm();
   const bool no_room = plan_.target == Target::write && plan_.code == ENOSPC;

@@ -1,4 +1,4 @@
-// What must be found after a power failure.
+// The permitted states after a power failure.
 #pragma once
 
 #include <cstddef>
@@ -12,39 +12,39 @@
 
 namespace mpool::test {
 
-// What can be found on media: a value for each thing that is there ("mblock 0x1101": its length and
-// checksum). Nothing else may be there.
+// The possible content of media: a value for each object ("mblock 0x1101": its length and
+// checksum). No other object may exist.
 using Facts = std::map<std::string, std::string>;
 
-// Moments are numbers of operations that have happened.
+// A moment is the number of operations performed.
 using Moment = std::size_t;
 
-// The versions of each fact, with the moments at which each began to be made and was durable. A
-// workload keeps it, a check asks it what could be there at a moment: the last version that was
-// durable, or one that had been begun after it.
+// The versions of each fact, with the moments at which each was begun and became durable. A
+// workload maintains it; a check queries the possible state at a moment: the last durable version,
+// or one begun after it.
 class Model {
  public:
   explicit Model(std::shared_ptr<const SimulatedHistory> clock) : clock_(std::move(clock)) {}
 
   Moment now() const { return clock_->size(); }
-  // What is there, durable, at moment 0.
+  // The durable state at moment 0.
   void start(const Facts& facts);
-  // A change begins; nullopt: the fact goes away. The changes of one fact are versions in order.
+  // A change begins; nullopt: the fact is removed. The changes of one fact are versions in order.
   void begin(const std::string& fact, std::optional<std::string> value) {
     begin_at(now(), fact, std::move(value));
   }
   // The same for a change that began earlier.
   void begin_at(Moment moment, const std::string& fact, std::optional<std::string> value);
-  // All that has begun of a fact is durable.
+  // All versions of the fact begun so far are durable.
   void durable(const std::string& fact);
-  // A name that must never come into use again, though nothing of it is on the media.
+  // A name that must never be used again, although it is not on the media.
   void reserve(const std::string& fact);
   // True when it was in use, or reserved, at that moment or before.
   bool used(const std::string& fact, Moment moment) const;
-  // All names in use at that moment or before are so here, from the start.
+  // Names in use in `other` at that moment or before are in use here from the start.
   void inherit_names(const Model& other, Moment moment);
 
-  // Empty when `found` could be there at that moment, else what is wrong.
+  // Empty when `found` is possible at that moment, otherwise the difference.
   std::string mismatch(const Facts& found, Moment moment) const;
 
  private:

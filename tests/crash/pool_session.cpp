@@ -162,7 +162,7 @@ std::vector<ObjectId> PoolWork::add_mblocks(unsigned count, MediaClass media_cla
     pool_.device(media_class).flush();
     pool_.commit(objects);
   } catch (const Error&) {
-    // As a client does; what may be committed on the media must not be given up by it.
+    // As a client does; it must not abort objects that may be committed on the media.
     for (const ObjectRecord& object : objects)
       pool_.abort(object);
     throw;

@@ -12,18 +12,17 @@
 
 namespace mpool::test {
 
-// Everything is small, so that logs are soon full.
+// Small sizes, so that logs fill quickly.
 CreateOptions small_pool(std::uint64_t zone_size, unsigned mdc_count);
 
 // Creates a pool on the first device, the second being its staging device.
 void create_pool(Machine& machine, const CreateOptions& options);
-// A device of that many bytes with a pool, and a staging device, when it is to have one. With an
-// odd seed the device is not new: it had another pool of the same layout, whose blocks are still
-// there.
+// A device of that many bytes with a pool, and a staging device, if requested. With an odd seed the
+// device is not new: it had another pool of the same layout, whose blocks are still there.
 MediaSet make_pool(const CreateOptions& options, std::uint64_t size, std::uint32_t sector_size,
                    std::uint64_t seed, std::uint64_t staging_size = 0);
 
-// Changes objects of a pool and tells a model. Each call is durable on return.
+// Changes objects of a pool and updates a model. Each call is durable on return.
 class PoolWork {
  public:
   PoolWork(Pool& pool, Model& model, std::uint64_t seed);
@@ -31,15 +30,15 @@ class PoolWork {
   // Allocates, writes and commits mblocks.
   std::vector<ObjectId> add_mblocks(unsigned count, MediaClass media_class = MediaClass::capacity);
   void remove(const std::vector<ObjectId>& objects);
-  // Deletes one of the mblocks that are there; nothing without any.
+  // Deletes one of the mblocks; no effect without any.
   void remove_any();
-  // An allocation that never becomes an object; given up, or simply forgotten.
+  // An allocation that never becomes an object; aborted, or abandoned.
   void allocate_in_vain(bool give_up);
-  // Waits for the discards, so that they come at the same moment in every run.
+  // Waits for the discards, so that they happen at the same moment in every run.
   void settle() { pool_.wait_for_discards(std::chrono::seconds(10)); }
 
   ObjectId add_mlog(std::uint64_t capacity);
-  // A few appends to all mlogs but the root MDC's.
+  // A few appends to all mlogs except the root MDC's.
   void append_to_mlogs();
 
   Pool& pool() { return pool_; }
@@ -99,8 +98,8 @@ class PoolSession : public Session {
   std::unique_ptr<Pool> pool_;
 };
 
-// Activates what is on the machine's media, all of them or the first ones. The pool does nothing by
-// itself; maintenance: thresholds for Pool::maintain().
+// Activates the pool on the machine's media, all of them or the first ones. Background work is off;
+// maintenance: thresholds for Pool::maintain().
 std::unique_ptr<Pool> activate(Machine& machine, std::size_t devices = ~std::size_t{0},
                                Maintenance maintenance = {});
 
@@ -111,10 +110,10 @@ std::string fact_of(MediaClass media_class);
 std::string value_of(const ConfigRecord& config);
 std::string value_of(std::uint32_t zones, unsigned spare_percent);
 
-// The facts of the pool itself and of its objects. settled: check_zones() finds nothing, else Error
-// is thrown.
+// The facts of the pool itself and of its objects. settled: throws Error when check_zones() finds a
+// fault.
 Facts facts_of(Pool& pool, bool settled);
-// Empty when each zone in use has exactly one owner, else what is wrong.
+// Empty when each zone in use has exactly one owner, otherwise the fault.
 std::string check_zones(Pool& pool);
 
 }  // namespace mpool::test

@@ -23,7 +23,7 @@ class PoolWorkload : public Workload {
   virtual void change(PoolWork& work, bool brief) const = 0;
 };
 
-// Objects come and go in several MDCs, which are compacted now and then.
+// Objects are created and deleted in several MDCs, which are compacted from time to time.
 class ObjectLife : public PoolWorkload {
  public:
   explicit ObjectLife(std::uint32_t sector_size) : sector_size_(sector_size) {}
@@ -94,7 +94,7 @@ class Compactions : public PoolWorkload {
   }
 };
 
-// Logs with appends that are synced and others that are not, erased now and then.
+// Logs with appends, some of them synced, erased from time to time.
 class Logs : public PoolWorkload {
  public:
   Logs(std::uint32_t sector_size, std::size_t record_size, std::uint64_t capacity)
@@ -133,7 +133,7 @@ class Logs : public PoolWorkload {
   const std::uint64_t capacity_;
 };
 
-// A session that finds no pool, or one whose creation was just done.
+// A session that finds no pool, or one whose creation just finished.
 class CreationSession : public Session {
  public:
   explicit CreationSession(Machine& machine) : machine_(machine) { look(); }
@@ -156,7 +156,7 @@ class CreationSession : public Session {
 
  private:
   Facts expected() const {
-    // Creation on media of the same size, without anything in its way.
+    // Creation on media of the same size, without failures.
     Machine other({});
     for (const auto& media : machine_.media) {
       other.media.push_back(std::make_shared<SimulatedMedia>(media->size(), media->sector_size()));
@@ -169,7 +169,7 @@ class CreationSession : public Session {
     try {
       pool_ = std::make_unique<PoolSession>(activate(machine_));
     } catch (const Error& error) {
-      // What a crash of Pool::create leaves is no pool, but never half of one.
+      // An interrupted Pool::create leaves no pool, never a part of one.
       if (error.code() != EBADMSG) throw;
     }
   }
@@ -187,7 +187,7 @@ class Creation : public Workload {
     MediaSet media;
     if (seed % 2 != 0) {
       media = make_pool(small_pool(4096, 2), kSize, 512, seed);
-      // What mpool destroy leaves.
+      // The result of mpool destroy.
       const AlignedBuffer zeros = AlignedBuffer::zeroed(4 * kPageSize);
       media[0]->write(0, zeros.span());
     }

@@ -1,5 +1,5 @@
 // Workloads on the named tree. After a power failure it must be a state that the tree had, not
-// older than what was synced before.
+// older than the last synced state.
 #include <functional>
 #include <map>
 #include <optional>
@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::uint64_t kZone = 16u << 10;
 constexpr const char* kTree = "tree";
-// A name that comes and goes inside a step: it may be found or not.
+// A name that is created and removed inside a step: it may be found or not.
 constexpr const char* kPassing = "passing";
 
 using State = std::map<std::string, std::string>;
@@ -60,7 +60,7 @@ class TreeSession : public Session {
     sync(model);
   }
   bool online() const override { return all_online(tree_.pool()); }
-  // With everything gone no object and no zone is left behind.
+  // After deleting everything no object and no zone may be left.
   std::string clean_up() override {
     tree_.remove_all();
     tree_.names().sync();
@@ -81,7 +81,7 @@ class TreeSession : public Session {
       throw;
     }
   }
-  // A failed change may be there in part; what is in memory now is what may come to the media.
+  // A failed change may be present in part; the state in memory may reach the media.
   void note_failed(Model& model, Moment begun) {
     machine_.faults->disarm();
     model.begin_at(begun, kTree, text_of(state_after_failure()));
@@ -90,15 +90,15 @@ class TreeSession : public Session {
     tree_.names().sync();
     durable(model, state());
   }
-  // All that the model knows of is durable; the tree is like this.
+  // All versions in the model are durable; the tree has this state.
   void durable(Model& model, State state) {
     model.durable(kTree);
     durable_ = std::move(state);
   }
 
  private:
-  // Content that never was on the media may be gone with the device; then it never comes there, and
-  // so does its file. What is durable must be readable.
+  // Content that never was on the media may be lost with the device; then neither it nor its file
+  // ever gets there. Durable content must be readable.
   State state_after_failure() {
     State state = tree_.dump(true);
     state.erase(kPassing);
@@ -119,10 +119,11 @@ class TreeSession : public Session {
 
 using Step = std::function<void(TestTree&)>;
 
-// Steps, of which each one with a number that is a multiple of `sync_every` is synced.
+// Steps; every `sync_every`-th one is synced.
 class TreeWorkload : public Workload {
  public:
-  // Makes the steps: those of one run may share state, and for many more seeds there are others.
+  // Makes the steps: the steps of one run may share state, and different seeds give different
+  // steps.
   using MakeSteps = std::function<std::vector<Step>(std::uint64_t seed, bool brief)>;
 
   TreeWorkload(std::string name, unsigned sync_every, MakeSteps make_steps, unsigned weight = 1,
@@ -193,8 +194,8 @@ std::vector<Step> every_change(std::uint64_t seed, bool) {
   };
 }
 
-// Files on the staging device, the tree on the other. To be synced each: the content of logs has no
-// order with changes of the tree.
+// Files on the staging device, the tree on the other. Every step must be synced: the content of
+// logs is not ordered with changes of the tree.
 std::vector<Step> on_staging(std::uint64_t seed, bool brief) {
   std::vector<Step> steps = {
       [](TestTree& tree) { tree.names().set_xattr(kRootInode, "user.mpool.class", "staging", 0); }};
@@ -209,7 +210,7 @@ std::vector<Step> on_staging(std::uint64_t seed, bool brief) {
   return steps;
 }
 
-// What editors do: a new file, still being written, takes the name of the old one.
+// As editors do: a new file, still being written, takes the name of the old one.
 std::vector<Step> replacements(std::uint64_t seed, bool brief) {
   std::vector<Step> steps;
   for (std::uint64_t round = 0; round < (brief ? 2 : 8); ++round) {
@@ -222,7 +223,7 @@ std::vector<Step> replacements(std::uint64_t seed, bool brief) {
   return steps;
 }
 
-// So many changes that the root MDC is compacted a few times.
+// Enough changes for a few compactions of the root MDC.
 std::vector<Step> compactions(std::uint64_t seed, bool brief) {
   std::vector<Step> steps;
   for (std::uint64_t i = 0; i < (brief ? 2 : 6); ++i) {
@@ -238,7 +239,8 @@ std::vector<Step> compactions(std::uint64_t seed, bool brief) {
   return steps;
 }
 
-// So large a tree that the root MDC grows twice, three times when there is time. Each a record.
+// A tree large enough for the root MDC to grow twice, or three times if there is time. Each step is
+// a record.
 std::vector<Step> growth(std::uint64_t seed, bool brief) {
   std::vector<Step> steps;
   for (std::uint64_t i = 0; i < (brief ? 20 : 36); ++i) {
@@ -265,8 +267,8 @@ std::vector<Step> log_life(std::uint64_t seed, bool brief) {
   return steps;
 }
 
-// Appends, and then changes of names: never the later without the earlier. (An append may be there
-// without a change before it, so each round ends with a sync.)
+// Appends, and then changes of names: never the later without the earlier. (An append may be
+// present without a change before it, so each round ends with a sync.)
 std::vector<Step> appends_before_names(std::uint64_t seed, bool brief) {
   std::vector<Step> steps = {[](TestTree& tree) { tree.mkdir("d"); }};
   for (std::uint64_t round = 0; round < (brief ? 2 : 8); ++round) {
@@ -281,7 +283,7 @@ std::vector<Step> appends_before_names(std::uint64_t seed, bool brief) {
 }
 constexpr unsigned kRoundOfAppends = 4;
 
-// Files unlinked while they are open go with their last close: what came with them stays.
+// Files unlinked while open are removed with their last close: files created with them stay.
 std::vector<Step> unlinked_while_open(std::uint64_t, bool) {
   const auto held = std::make_shared<std::optional<ScopedFile>>();
   return {
@@ -298,8 +300,8 @@ std::vector<Step> unlinked_while_open(std::uint64_t, bool) {
   };
 }
 
-// A file, already under the name of another one, is fsynced while it is being written: from then on
-// it has at least what was fsynced.
+// A file that already has the name of another one is fsynced while it is being written: from then
+// on it has at least the fsynced content.
 class FsyncedFile : public TreeWorkload {
  public:
   FsyncedFile() : TreeWorkload("tree_fsynced_file", 1, {}, 1) {}

@@ -131,13 +131,13 @@ TEST(Intent, OfOpenFlags) {
   EXPECT_TRUE(both.read && both.write && both.truncate && !both.append);
 }
 
-// The engine counts it as a writer, and so must those that wait for its close.
+// The engine counts it as a writer, and requests that wait for its close must do so, too.
 TEST(Intent, TruncatingWrites) {
   const auto intent = to_intent(O_RDONLY | O_TRUNC);
   EXPECT_TRUE(intent.read && intent.write && intent.truncate);
 }
 
-// As the kernel has it elsewhere.
+// As the kernel handles it for other file systems.
 TEST(Privileges, EndWithWhatOthersWrite) {
   Attributes file = sample(FileKind::write_once);
   const fuse_ctx root{.uid = 0, .gid = 0, .pid = 1, .umask = 0};

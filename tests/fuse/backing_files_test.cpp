@@ -1,4 +1,4 @@
-// Which opens count as made. What the kernel does with them is tested with mounts.
+// Which opens are counted as made. The kernel's use of them is tested with mounts.
 #include "fuse/view/backing_files.h"
 
 #include <gtest/gtest.h>
@@ -10,7 +10,7 @@
 namespace mpoolfs {
 namespace {
 
-// Of a tree that no view shows: all files are served.
+// A tree that no view shows: all files are served.
 class BackingFilesTest : public testing::Test {
  protected:
   BackingFilesTest() { tree_.put("f", "text"); }

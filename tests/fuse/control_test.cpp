@@ -29,7 +29,7 @@ using testing::ElementsAre;
 constexpr mpool::OpenIntent kReading{.read = true};
 constexpr mpool::InodeNumber kNoInode = ControlTree::kDirectory + 100;
 
-// A tree of two files, the first of which counts how often it was opened.
+// A tree of two files, the first of which counts its opens.
 class ControlTreeTest : public testing::Test {
  protected:
   ControlTreeTest() {
@@ -156,7 +156,8 @@ TEST(PartOf, IsWhatReadGives) {
   EXPECT_EQ(part_of("", 0, 3), "");
 }
 
-// What the table lacks, the library answers for the whole mount with ENOSYS: that must stay so.
+// For operations missing in the table the library answers ENOSYS for the whole mount: that must
+// stay so.
 TEST(OperationsWithControl, HasWhatTheTableHas) {
   const fuse_lowlevel_ops& inner = operations();
   const fuse_lowlevel_ops& outer = operations_with_control();

@@ -42,7 +42,7 @@ constexpr std::uint64_t kTiB = kGiB << 10;
 
 using Bytes = std::vector<std::byte>;
 
-// Files that own what ErofsFile refers to, by name.
+// Files that own the memory that ErofsFile refers to, by name.
 struct Content {
   std::uint64_t size = 0;
   std::vector<ErofsPiece> pieces;
@@ -89,7 +89,7 @@ std::vector<std::uint64_t> sizes_of(const std::vector<Bytes>& devices) {
   return sizes;
 }
 
-// What a file must read as.
+// The expected content of a file.
 Bytes model(const Content& content, const std::vector<Bytes>& devices) {
   Bytes bytes(content.size);
   for (const ErofsPiece& piece : content.pieces) {
@@ -179,8 +179,8 @@ void expect_same(const Bytes& bytes, const Bytes& expected, const std::string& n
   ASSERT_EQ(static_cast<std::size_t>(at), bytes.size()) << name << ": the first byte that differs";
 }
 
-// Mounts the files, looks at all of them and compares the contents of some with the model,
-// with and without the page cache.
+// Mounts the files, stats all of them and compares the contents of some with the model, with and
+// without the page cache.
 void expect_mounted_as_model(const Files& files, const std::vector<Bytes>& devices) {
   const DataLoops loops(devices);
   const ErofsImage image = build(files, sizes_of(devices));
@@ -205,15 +205,15 @@ void expect_mounted_as_model(const Files& files, const std::vector<Bytes>& devic
   EXPECT_EQ(mounted.status_of(".").st_mode, S_IFDIR | 0555);
 }
 
-// Whether a run from there on would start where the last run ends on the other device.
+// True if a run from there on would start where the last run ends on the other device.
 bool misread(const Content& content, std::uint32_t device, std::uint64_t offset) {
   if (content.pieces.empty()) return false;
   const ErofsPiece& last = content.pieces.back();
   return last.device != device && last.device_offset + last.length == offset;
 }
 
-// A file made at random: runs of blocks from both devices and holes, the last block incomplete more
-// often than not. It has data.
+// A random file: runs of blocks from both devices and holes, the last block usually incomplete. It
+// has data.
 Content random_content(std::mt19937_64& random, const std::vector<Bytes>& devices) {
   const auto below = [&random](std::uint64_t limit) { return random() % limit; };
   const std::uint64_t unit = kBlock << below(4);
@@ -239,7 +239,7 @@ Content random_content(std::mt19937_64& random, const std::vector<Bytes>& device
   return content;
 }
 
-// Where the block of a file lies: device and block there. nullopt: a hole.
+// The location of a block of a file: device and block there. nullopt: a hole.
 std::optional<std::pair<std::uint32_t, std::uint64_t>> block_of(const Content& content,
                                                                 std::uint64_t offset) {
   for (const ErofsPiece& piece : content.pieces) {
@@ -249,7 +249,7 @@ std::optional<std::pair<std::uint32_t, std::uint64_t>> block_of(const Content& c
   return std::nullopt;
 }
 
-// Whether every chunk of 2^bits bytes is in one place.
+// True if every chunk of 2^bits bytes is contiguous.
 bool chunks_fit(const Content& content, unsigned bits) {
   for (std::uint64_t offset = kBlock; offset < content.size; offset += kBlock) {
     if (offset % (std::uint64_t{1} << bits) == 0) continue;
@@ -276,7 +276,7 @@ TEST(ErofsImage, Superblock) {
   EXPECT_EQ(u32(1024 + 84), 2 << 16);  // devices
   EXPECT_EQ(u32(1024 + 88), 16);       // slot of the first
   EXPECT_EQ(u32(2048 + 64), 7);
-  EXPECT_EQ(u32(2176 + 64), 0xFFFFFFFF);  // as many as can be said
+  EXPECT_EQ(u32(2176 + 64), 0xFFFFFFFF);  // the maximum value of the field
 }
 
 TEST(ErofsImage, InodeAndChunks) {
@@ -310,7 +310,8 @@ TEST(ErofsImage, ChunkSizes) {
   EXPECT_EQ(chunk_bits({kBlock, {{0, kBlock, 0, 0}}}, sizes), 12);
   EXPECT_EQ(chunk_bits({kBlock + 1, {{0, kBlock + 1, 0, 0}}}, sizes), 13);
   EXPECT_EQ(chunk_bits({5 * kGiB, {{0, 5 * kGiB, 0, kBlock}}}, sizes), 30);
-  // Adjacent pieces are one, wherever they are cut; so do what is behind the size, and its lack.
+  // Adjacent pieces are merged, wherever they are cut; pieces behind the size, or missing ones,
+  // make no difference.
   EXPECT_EQ(chunk_bits({kMiB, {{0, 5, 0, 0}, {5, kMiB - 5, 0, 5}}}, sizes), 20);
   EXPECT_EQ(chunk_bits({kMiB, {{0, 9 * kMiB, 0, 0}, {9 * kMiB, 5, 1, 7}}}, sizes), 20);
   EXPECT_EQ(chunk_bits({kMiB - 5, {{0, kMiB, 0, 0}}}, sizes), 20);
@@ -339,7 +340,7 @@ TEST(ErofsImage, FilesThatCannotBeShown) {
   EXPECT_EQ(chunk_bits({5, {{0, 5, 1, 2 * kMiB}}}, sizes), 0);
   EXPECT_EQ(chunk_bits({kBlock, {{0, kBlock, 0, 16 * kTiB - 2 * kBlock}}}, sizes), 12);
   EXPECT_EQ(chunk_bits({kBlock, {{0, kBlock, 0, 16 * kTiB - kBlock}}}, sizes), 0);
-  // The kernel would read on from the first device; a hole between or the order change nothing.
+  // The kernel would continue on the first device; a hole between or the order makes no difference.
   const std::vector<std::uint64_t> two{2 * kMiB, 2 * kMiB};
   EXPECT_EQ(chunk_bits({2 * kMiB, {{0, kMiB, 0, 0}, {kMiB, kMiB, 1, kMiB}}}, two), 0);
   EXPECT_EQ(chunk_bits({2 * kMiB, {{0, kMiB, 1, 0}, {kMiB, kMiB, 0, kMiB}}}, two), 0);
@@ -498,7 +499,8 @@ TEST(ErofsImage, FilesThatCannotBeShownAreLeftOut) {
 }
 
 TEST(ErofsImage, FarBlocksAndLargeFilesTheKernelReads) {
-  // Block numbers of more than 31 bits, chunks of the greatest size: a device mostly of nothing.
+  // Block numbers of more than 31 bits, chunks of the greatest size: a device that is mostly a
+  // hole.
   const LoopDevice data(12 * kTiB);
   const FileDescriptor device(::open(data.path().c_str(), O_RDWR | O_DIRECT | O_CLOEXEC));
   ASSERT_TRUE(device);
@@ -520,7 +522,7 @@ TEST(ErofsImage, FarBlocksAndLargeFilesTheKernelReads) {
   }
 }
 
-// An image and its data devices as files, and what the programs of erofs-utils say of them.
+// An image and its data devices as files, and the output of the programs of erofs-utils.
 class Programs {
  public:
   Programs(const Files& files, const std::vector<Bytes>& devices) {
@@ -532,7 +534,7 @@ class Programs {
     }
   }
 
-  // Runs it with the image; fails unless it succeeds without a complaint. Returns its output.
+  // Runs it with the image; fails unless it succeeds without a message. Returns its output.
   std::string run(const std::string& command) const {
     const std::string output = directory_ / "output";
     mpool::test::run(
@@ -558,7 +560,7 @@ class Programs {
 TEST(ErofsImage, ErofsUtilsAgree) {
   const std::vector<Bytes> devices = random_devices({8 * kMiB, 2 * kMiB});
   Files files = some_files();
-  // fsck.erofs 1.5 leaves holes out of what it extracts.
+  // fsck.erofs 1.5 omits holes in extracted files.
   std::erase_if(files, [](const auto& file) { return file.first.starts_with("hole"); });
   const Programs programs(files, devices);
   const std::string super = programs.run("dump.erofs -s");

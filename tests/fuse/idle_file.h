@@ -1,4 +1,4 @@
-// An open file that does nothing, for tests that need some of it.
+// An open file without functions, for tests that need some of them.
 #pragma once
 
 #include <cstddef>

@@ -38,7 +38,7 @@ TEST(MountFlags, OtherOptionsChangeNothing) {
 }
 
 TEST(MountFlags, OfAMount) {
-  // The table of mounts has the options as text.
+  // The mount table has the options as text.
   std::string options;
   std::ifstream mounts("/proc/self/mounts");
   for (std::string source, target, type, rest; mounts >> source >> target >> type >> options;) {

@@ -18,7 +18,7 @@
 namespace mpoolfs {
 namespace {
 
-// A session that knows the kernel's INIT, and keeps what is written to the kernel.
+// A session that knows the kernel's INIT, and records the messages to the kernel.
 class FakeMount {
  public:
   FakeMount() {
@@ -54,7 +54,7 @@ class FakeMount {
   FakeMount& operator=(const FakeMount&) = delete;
 
   fuse_session* session() { return session_; }
-  // Inodes whose attributes the kernel was told to forget, once all of these are among them.
+  // Inodes whose attributes the kernel was told to drop, once all of these are among them.
   std::vector<std::uint64_t> forgotten_with(std::initializer_list<std::uint64_t> inodes) {
     std::unique_lock lock(mutex_);
     const auto all_told = [&] {
@@ -146,7 +146,7 @@ TEST(Notifier, DropsWhatIsQueuedAtTheEnd) {
     entered.get_future().get();
     notifier.post([&] { ran = true; });
     std::thread ending([&] { notifier.finish(); });
-    ending.join();  // gives up waiting for the task under way
+    ending.join();  // stops waiting for the task in progress
     leave.set_value();
   }
   EXPECT_FALSE(ran);

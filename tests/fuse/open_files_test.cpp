@@ -22,14 +22,14 @@ using mpool::FileKind;
 using testing::ElementsAre;
 using namespace std::chrono_literals;
 
-// Longer than any test should take: what waits comes back because of what it waits for.
+// Longer than any test should take: waits end because of their condition.
 constexpr std::chrono::milliseconds kLong{60'000};
 
 // Processes that have a file open.
 constexpr std::uint64_t kOwner = 7;
 constexpr std::uint64_t kChild = 8;
 
-// Something that waits, on a thread of its own.
+// A blocking call on a thread of its own.
 class Waiting {
  public:
   explicit Waiting(std::function<void()> work)
@@ -39,7 +39,7 @@ class Waiting {
         }) {}
   ~Waiting() { join(); }
 
-  // It came back, in a time that is enough for it to do so.
+  // True if the call returned within a time that suffices for it.
   bool soon() const {
     std::this_thread::sleep_for(20ms);
     return done_;
@@ -53,7 +53,7 @@ class Waiting {
   std::thread thread_;
 };
 
-// A device that does nothing until it is told to.
+// A device that blocks until the test releases it.
 class Device {
  public:
   void stall() {
@@ -80,7 +80,7 @@ class Device {
   bool stalled_ = false;
 };
 
-// Tells when it is closed. Closes and flushes wait for the device.
+// Reports its close. Closes and flushes wait for the device.
 class FakeFile final : public test::IdleFile {
  public:
   FakeFile(mpool::InodeNumber inode, FileKind kind, std::vector<mpool::InodeNumber>& closed,
@@ -161,14 +161,14 @@ TEST_F(OpenFilesTest, ChildrenOfTheWriterCloseWhatTheyInherited) {
   Handle& handle = open(1, true);
   files_.note_write(handle, kOwner);
   files_.flush(handle, kChild);
-  files_.note_write(handle, kChild);  // another one, who writes, too
+  files_.note_write(handle, kChild);  // another process that also writes
   files_.flush(handle, kChild);
   files_.settle(1);
   EXPECT_TRUE(files_.settled());
 
   files_.flush(handle, kOwner);
   EXPECT_FALSE(files_.settled());
-  files_.note_write(handle, kChild);  // who wrote first was not the last one
+  files_.note_write(handle, kChild);  // the first writer was not the last one
   files_.settle(1);
   files_.flush(handle, kOwner);
   EXPECT_TRUE(files_.settled());
@@ -245,7 +245,8 @@ TEST_F(OpenFilesTest, CloseNowKeepsTheOrderOfFlushes) {
   EXPECT_THAT(closed_, ElementsAre(2, 1));
 }
 
-// What waits for the first close does not wait for the next one, however often that happens.
+// A request that waits for the first close does not wait for the next one, however often that
+// happens.
 TEST(OpenFilesShared, AnotherFlushShowsThatTheFirstWasNotOfTheLastClose) {
   const std::vector<std::function<void(OpenFiles&)>> ways{
       [](OpenFiles& files) { files.settle_earlier(); }, [](OpenFiles& files) { files.settle(1); }};
@@ -278,7 +279,7 @@ TEST_F(OpenFilesTest, AFlushAloneIsNoCommit) {
   files_.wait_for_commit(1);
 }
 
-// Who closed a descriptor and has another one: known after a moment, not after kLong.
+// A process that closed a descriptor and has another one: detected after a moment, not after kLong.
 TEST_F(OpenFilesTest, ADuplicateOfTheSameProcessIsFound) {
   std::atomic<int> asked = 0;
   files_.on_doubt([&](pid_t process, mpool::InodeNumber inode) {
@@ -296,7 +297,7 @@ TEST_F(OpenFilesTest, ADuplicateOfTheSameProcessIsFound) {
   }
 }
 
-// A shell that has started somebody who wrote and ended.
+// A shell that has started a process that wrote and ended.
 TEST_F(OpenFilesTest, ADescriptorOfWhoOpenedItIsFound) {
   files_.on_doubt([&](pid_t process, mpool::InodeNumber) { return process == 41; });
   Handle& handle = open(1, true, FileKind::write_once, 41);
@@ -333,7 +334,7 @@ TEST_F(OpenFilesTest, ACloseWhileOneAsksCounts) {
     return true;
   });
   files_.flush(handle, kOwner, 42);
-  files_.settle(1);  // only for what was closed before
+  files_.settle(1);  // only for earlier closes
   EXPECT_FALSE(files_.settled()) << "the answer was about an earlier close";
   Waiting opened([&] { files_.settle(1); });
   while (asked < 2)
@@ -353,7 +354,7 @@ TEST_F(OpenFilesTest, AReleaseWhileOneAsksIsNoDuplicate) {
   EXPECT_THAT(closed_, ElementsAre(1));
 }
 
-// Descriptors are taken for shared at once.
+// Descriptors are treated as shared at once.
 class ImpatientOpenFilesTest : public testing::Test {
  protected:
   Handle& open(mpool::InodeNumber inode) {
@@ -401,7 +402,7 @@ TEST_F(ImpatientOpenFilesTest, AFlushMayTakeLong) {
   Waiting flushed([&] { files_.flush(handle, kOwner); });
   EXPECT_FALSE(change.soon());
   device_.go_on();
-  change.join();  // no RELEASE came
+  change.join();  // no RELEASE arrived
 }
 
 TEST_F(ImpatientOpenFilesTest, ACommitMayTakeLong) {
@@ -446,7 +447,7 @@ TEST_F(ImpatientOpenFilesTest, WhatFailsToFlushIsClosingNevertheless) {
   EXPECT_FALSE(files_.settled());
   EXPECT_THROW(files_.flush(handle, kOwner), mpool::Error);
   EXPECT_FALSE(files_.settled());
-  files_.settle(1);  // for a while
+  files_.settle(1);  // for a limited time
   EXPECT_TRUE(files_.settled());
 }
 

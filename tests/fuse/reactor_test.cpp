@@ -104,11 +104,12 @@ TEST_F(ReactorTest, EndsOnlyWhenTransfersAreDone) {
   started.get_future().wait();
   reactor_.stop();
   reactor_.post(end, 0);
-  // Never, if the thread had ended with the stop.
+  // Never ready if the thread had ended with the stop.
   ended.get_future().wait();
 }
 
-// What a completion cannot throw ends the thread, which would serve nothing any more.
+// An exception that a completion cannot throw ends the thread, which could serve no request any
+// more.
 TEST(ReactorFailure, EndsTheThreadWithItsReason) {
   Reactor reactor(
       {.name = "test", .home = std::nullopt, .group = std::make_shared<ReactorGroup>(1)});
@@ -122,7 +123,7 @@ TEST(ReactorFailure, EndsTheThreadWithItsReason) {
   reactor.join();
 }
 
-// Transfers that never complete do not keep it.
+// Transfers that never complete do not delay it.
 TEST(ReactorFailure, IsToldAlthoughATransferIsUnderWay) {
   Reactor reactor(
       {.name = "test", .home = std::nullopt, .group = std::make_shared<ReactorGroup>(1)});
@@ -158,7 +159,7 @@ TEST(SpinBudget, GivesUpWhatNeverPays) {
     ++tries;
     budget.tried(false);
   }
-  // Now and then it looks whether that has changed.
+  // It checks occasionally whether that has changed.
   EXPECT_LT(tries, 300);
   EXPECT_GT(tries, 32);
 }

@@ -58,7 +58,7 @@ class PatternDevice final : public mpool::Device {
   }
 };
 
-// A committed file that is all of a device.
+// A committed file that covers a whole device.
 class WholeDevice final : public test::IdleFile {
  public:
   WholeDevice(mpool::InodeNumber inode, std::uint64_t size, bool in_memory = false)
@@ -105,7 +105,7 @@ class ReadAheadTest : public testing::Test {
     return ahead_.fetch(file, offset, size, alone, reader_);
   }
   void complete() { ring_.run_completions(); }
-  // The reads so far: that of the start and the one after it.
+  // The first reads: that of the start and the one after it.
   void begin(WholeDevice& file) {
     EXPECT_EQ(fetch(file, 0).state, State::absent);
     EXPECT_EQ(fetch(file, kRead).state, State::absent);
@@ -172,13 +172,13 @@ TEST_F(ReadAheadTest, WhoHasOtherReadsUnderWayFetchesNothing) {
   for (std::uint64_t i = 0; i < 4; ++i)
     EXPECT_EQ(fetch(file_, i * kRead, kRead, false).state, State::absent);
   EXPECT_EQ(ahead_.pending(), 0u);
-  // One that is alone may be the first of several.
+  // A single lone read may be the first of several.
   EXPECT_EQ(fetch(file_, 4 * kRead).state, State::absent);
   EXPECT_EQ(ahead_.pending(), 0u);
   EXPECT_EQ(fetch(file_, 5 * kRead).state, State::absent);
   EXPECT_EQ(ahead_.pending(), ReadAhead::kAhead);
   complete();
-  // What was fetched before is taken.
+  // Data prefetched before is used.
   EXPECT_EQ(fetch(file_, 6 * kRead, kRead, false).state, State::here);
   EXPECT_EQ(ahead_.pending(), 0u);
 }
@@ -216,7 +216,7 @@ TEST_F(ReadAheadTest, AFailureIsTheWaitersOrNobodys) {
   complete();
   EXPECT_EQ(reader_.calls, 1);
   EXPECT_EQ(reader_.error, EIO);
-  // What failed without anybody waiting: the caller reads himself.
+  // A prefetch that failed without a waiting reader: the caller reads the data itself.
   EXPECT_EQ(fetch(file_, 3 * kRead).state, State::absent);
   complete();
   EXPECT_EQ(reader_.calls, 1);
@@ -230,7 +230,7 @@ TEST_F(ReadAheadTest, IsBoundedWhateverTheNumberOfFiles) {
     EXPECT_LE(ahead_.pending(), ReadAhead::kPlaces);
   }
   complete();
-  // The last ones are followed, and take the places of those that are not any more.
+  // The most recent ones are followed, and take the places of those that are no longer followed.
   for (std::uint64_t offset = 2 * kRead; offset < 6 * kRead; offset += kRead) {
     fetch(*files.back(), offset);
     complete();
@@ -246,7 +246,7 @@ TEST_F(ReadAheadTest, AnotherFileDoesNotGetIt) {
   EXPECT_EQ(fetch(other, 2 * kRead).state, State::absent);
 }
 
-// The request that is being answered is none of those that are fetched for later ones.
+// The request being answered does not depend on prefetches for later ones.
 TEST_F(ReadAheadTest, WhatCannotBePlannedDoesNotHarmWhoWaits) {
   begin(file_);
   file_.unplannable_from = (2 + ReadAhead::kAhead) * kRead;
@@ -274,7 +274,7 @@ TEST_F(ReadAheadTest, MemoryIsReadByWhoAsks) {
   EXPECT_EQ(file.device.counters().reads, 0u);
 }
 
-// A reader whom the system moves between two CPUs.
+// A reader that the system moves between two CPUs.
 class MovedReaderTest : public ReadAheadTest {
  protected:
   MovedReaderTest() { other_ring_.enable(); }
@@ -309,7 +309,7 @@ TEST_F(MovedReaderTest, IsWokenWhereHeIs) {
   complete();
   EXPECT_EQ(reader_.wakes, 1);
   EXPECT_EQ(reader_.calls, 0);
-  // Until then nobody else gets the place.
+  // Until then no other read gets the place.
   other_ring_.run_completions();
   ahead_.trim();
   there_.collect(reader_);
@@ -329,7 +329,7 @@ TEST_F(MovedReaderTest, IsToldOfAFailure) {
   EXPECT_EQ(reader_.error, EIO);
 }
 
-// Each with a reader of his own of the same file, and both with one that changes sides.
+// Each ring has a reader of its own on the same file, and both share one that changes rings.
 TEST(ReadAheadThreads, EachGetsWhatHeAskedFor) {
   constexpr std::uint64_t kReads = 400;
   constexpr int kThreads = 2;

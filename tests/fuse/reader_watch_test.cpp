@@ -12,7 +12,8 @@
 namespace mpoolfs {
 namespace {
 
-// Asks until the answer is `expected`; what else reads the device, such as udev, ends some time.
+// Queries until the answer is `expected`; reads of the device by other programs, such as udev, end
+// at some time.
 bool comes_to(ReaderWatch& watch, bool expected) {
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
   while (watch.somebody_reads() != expected) {
@@ -22,8 +23,8 @@ bool comes_to(ReaderWatch& watch, bool expected) {
   return true;
 }
 
-// Whether fifty writes pass without being taken for reads; others may read meanwhile, but not for
-// ever, while a write that is taken for a read is so each time.
+// True if fifty writes pass without being counted as reads. Other programs may read meanwhile, but
+// not forever, while a write that is counted as a read is so each time.
 bool writes_are_none(mpool::Device& device, ReaderWatch& watch) {
   const mpool::AlignedBuffer page = mpool::AlignedBuffer::zeroed(mpool::kPageSize);
   for (int round = 0; round < 20 && comes_to(watch, false); ++round) {

@@ -40,7 +40,7 @@ TEST(Replies, InitIsLeftAloneOtherwise) {
   init.flags = FUSE_INIT_EXT;
   complete_reply(FUSE_INIT, bytes_of(init), kNone, 0);
   EXPECT_EQ(init.flags2, 0u);
-  // Without FUSE_INIT_EXT the kernel does not look at the upper half.
+  // Without FUSE_INIT_EXT the kernel ignores the upper half.
   init.flags = 0;
   complete_reply(FUSE_INIT, bytes_of(init), kUring, 0);
   EXPECT_EQ(init.flags2, 0u);

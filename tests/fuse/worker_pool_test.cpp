@@ -62,7 +62,7 @@ TEST(WorkerPool, NeverWorksWithMoreThreadsThanAllowed) {
 }
 
 TEST(WorkerPool, WorksWithSeveralThreads) {
-  // Each waits for the others: one thread alone would never end.
+  // Each waits for the others: a single thread would never finish.
   constexpr unsigned kJobs = 4;
   std::mutex mutex;
   std::condition_variable changed;

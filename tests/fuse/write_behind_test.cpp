@@ -35,7 +35,7 @@ class WriteBehindTest : public testing::Test {
     write.writer = writer_;
     return write;
   }
-  // What the file says of its writes so far.
+  // The result of the file's writes so far.
   int outcome() {
     return mpool::test::error_of([this] { writer_->drain(); });
   }
@@ -70,7 +70,7 @@ class WriteBehindTest : public testing::Test {
   mpool::test::MemoryDevice* const device_ = new mpool::test::MemoryDevice(
       "device0", mpool::test::create(options(), 64 * mpool::test::kMiB));
   std::unique_ptr<mpool::Pool> pool_ = mpool::Pool::activate(one(device_), {.mdc_count = 2});
-  // Pages that come in no order are transferred.
+  // Pages out of order are transferred.
   mpool::WriteMemory no_memory_{64 * mpool::test::kMiB, 0};
   mpool::WriteMemory little_memory_{64 * mpool::test::kMiB, 2 * mpool::HeldPages::kPieceSize};
   std::shared_ptr<mpool::ContentWriter> writer_ = make_writer(no_memory_);
@@ -139,7 +139,7 @@ TEST_F(WriteBehindTest, WhatCannotBeStartedIsEndedAndThrown) {
   write.offset = device_->properties().size;
   EXPECT_EQ(mpool::test::error_of([&] { behind_.take(write); }), EINVAL);
   EXPECT_EQ(behind_.pending(), 0u);
-  // It is over: a drain would wait for it otherwise.
+  // It has ended: otherwise a drain would wait for it.
   EXPECT_EQ(outcome(), EINVAL);
 }
 
@@ -153,7 +153,7 @@ TEST_F(WriteBehindTest, OutlivesTheHandlesOfTheFile) {
   EXPECT_TRUE(writer.expired());
 }
 
-// The ring has failed: nothing may wait for what it had under way.
+// The ring has failed: no caller may wait for transfers in progress.
 TEST_F(WriteBehindTest, WhatIsAbandonedHasFailed) {
   mpool::StartedWrite write = start(kPageSize, data_.span(0, kPageSize));
   ASSERT_TRUE(behind_.take(write));
@@ -165,7 +165,7 @@ TEST_F(WriteBehindTest, WhatIsAbandonedHasFailed) {
 }
 
 TEST_F(WriteBehindTest, WhatWasGatheredIsNotCopied) {
-  // Small ones are held; a piece that has to leave for the last one is the transfer.
+  // Small ones are held; a piece that must leave for the last one is the transfer.
   constexpr std::size_t kPart = 64u << 10;
   writer_ = make_writer(little_memory_);
   writer_->reserve(0, kZoneSize);

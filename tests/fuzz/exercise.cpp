@@ -22,8 +22,8 @@ std::string attempt(const std::function<void()>& step) {
   }
 }
 
-// Looks at everything below a directory, and reads from files at both ends: what a damaged inode
-// calls its size may be anything.
+// Visits everything below a directory, and reads from files at both ends: the size of a damaged
+// inode may be anything.
 class Walk {
  public:
   explicit Walk(Namespace& names) : names_(names) {}
@@ -98,7 +98,7 @@ void change(Namespace& names) {
   attempt([&] { names.sync(); });
 }
 
-// What it ended with: nothing when the pool was activated and mounted.
+// The error of its end: empty when the pool was activated and mounted.
 std::string use(const MediaSet& media, Tally& tally) {
   std::unique_ptr<Pool> pool;
   const std::string failure = attempt([&] { pool = Pool::activate(open_media(media)); });

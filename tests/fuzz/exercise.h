@@ -1,5 +1,5 @@
-// Doing with a damaged pool what a user does: checking it, activating and mounting it, reading and
-// changing what is there, repairing it.
+// Uses a damaged pool as users do: checks, activates and mounts it, reads and changes its content,
+// repairs it.
 #pragma once
 
 #include <string>
@@ -8,7 +8,7 @@
 
 namespace mpool::fuzz {
 
-// How far pools came.
+// Counts how far pools could be used.
 struct Tally {
   std::size_t pools = 0;
   std::size_t activated = 0;
@@ -16,8 +16,8 @@ struct Tally {
   std::size_t with_errors = 0;  // found by check
 };
 
-// Returns what went wrong beyond an Error, which any step may end with; empty: nothing did.
-// Everything else that is thrown goes through.
+// Returns faults other than an Error, with which any step may end; empty: none. Other exceptions
+// are passed on.
 std::string exercise(const MediaSet& media, Tally& tally);
 
 }  // namespace mpool::fuzz

@@ -1,9 +1,8 @@
-// Damages pools, seed by seed, and uses them: no crash, no hang, no exception but Error, no more
-// memory than the devices justify. The seeds of corpus/seeds, those that once found something, come
-// first.
+// Damages pools, seed by seed, and uses them: no crash, no hang, no exception except Error, no more
+// memory than the devices justify. The seeds of corpus/seeds, which once found a fault, come first.
 //
 // MPOOLFS_TEST_LONG=1 runs many more; MPOOLFS_FUZZ_SEED=N begins with that seed (a failure prints
-// its own), and MPOOLFS_FUZZ_COUNT=N says how many.
+// its own), and MPOOLFS_FUZZ_COUNT=N sets their number.
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
@@ -31,12 +30,12 @@ namespace {
 constexpr bool kSanitized = MPOOLFS_SANITIZED != 0;
 constexpr std::uint64_t kCount = kSanitized ? 100 : 800;
 constexpr std::uint64_t kLongCount = 100'000;
-// Seconds for one seed; it takes a hundredth of one.
+// Time limit in seconds for one seed; it takes a hundredth of a second.
 constexpr unsigned kPatience = kSanitized ? 240 : 60;
-// Beside what is written to media in memory: threads, buffers, what is fixed.
+// In addition to data written to media in memory: threads, buffers, constant parts.
 constexpr std::size_t kFixedMemory = 64u << 20;
 
-// The seed under way, as text: for signal handlers.
+// The present seed, as text: for signal handlers.
 char current[64] = "none\n";
 
 void tell_seed() {
@@ -51,7 +50,7 @@ extern "C" void on_signal(int signal) {
   std::raise(signal);
 }
 
-// So that whatever ends the process names the seed.
+// Any end of the process names the seed.
 void install_handlers() {
 #if MPOOLFS_SANITIZED
   __sanitizer_set_death_callback(tell_seed);
@@ -97,7 +96,7 @@ class FuzzTest : public ::testing::Test {
   static void SetUpTestSuite() {
     spdlog::set_level(spdlog::level::off);
     install_handlers();
-    ::alarm(kPatience);  // making the images, too
+    ::alarm(kPatience);  // includes making the images
     ASSERT_FALSE(images().empty());
   }
 };
@@ -131,7 +130,7 @@ TEST_F(FuzzTest, Seeds) {
   Tally tally;
   for (std::uint64_t seed = first; seed < first + count; ++seed)
     run(seed, tally);
-  // The damage neither goes unnoticed nor keeps all from getting anywhere.
+  // Damage is detected, but does not prevent all progress.
   constexpr std::uint64_t kEnough = 50;
   if (count < kEnough) return;
   EXPECT_GT(tally.with_errors, count / 5);

@@ -65,12 +65,12 @@ Image own_pool(const std::string& name, std::uint32_t sector_size, bool staging,
   const auto names = Namespace::mount(*pool, {});
   if (staging) names->set_xattr(kRootInode, "user.mpool.class", "staging", 0);
   fill(*names);
-  // The originals are used no more: the mount goes on with them.
+  // The originals are no longer used: the mount continues with them.
   if (crash) image.media = image.copy();
   return image;
 }
 
-// Reads what is not a hole.
+// Reads all data outside of holes.
 std::shared_ptr<SimulatedMedia> load_file(const std::string& path, std::uint32_t sector_size) {
   auto media = std::make_shared<SimulatedMedia>(std::filesystem::file_size(path), sector_size);
   test::for_each_page_of_data(

@@ -1,4 +1,4 @@
-// The pools that are mutated: small ones of our own, and reference pools, in memory.
+// The pools that are mutated: small ones of mpoolfs, and reference pools, in memory.
 #pragma once
 
 #include <memory>
@@ -12,7 +12,7 @@ namespace mpool::fuzz {
 
 using MediaSet = std::vector<std::shared_ptr<SimulatedMedia>>;  // one for each device
 
-// A log of a pool, wherever it lies. Its place's `device` is null: who uses it makes one.
+// A log of a pool in an image. Its place's `device` is null: the caller makes one.
 struct LogInImage {
   enum class Kind { metadata, root, user };
   Kind kind = Kind::metadata;
@@ -25,7 +25,7 @@ struct Image {
   MediaSet media;
   std::vector<LogInImage> logs;
 
-  // The media as they are; what is done to the copy leaves them alone.
+  // A copy of the media; changes of the copy do not affect them.
   MediaSet copy() const;
   std::uint64_t size() const;  // bytes of all devices
 };

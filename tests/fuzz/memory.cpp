@@ -12,7 +12,7 @@ std::atomic<std::size_t> live = 0;
 std::atomic<std::size_t> peak = 0;
 
 void* allocate(std::size_t size, std::size_t alignment) {
-  // aligned_alloc wants whole alignments.
+  // aligned_alloc requires a size that is a multiple of the alignment.
   void* memory =
       alignment <= alignof(std::max_align_t)
           ? std::malloc(size)

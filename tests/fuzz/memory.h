@@ -1,11 +1,11 @@
-// How much memory operator new has given out.
+// The memory handed out by operator new.
 #pragma once
 
 #include <cstddef>
 
 namespace mpool::fuzz {
 
-// Bytes now, and the most since the last reset_peak().
+// Present bytes, and the maximum since the last reset_peak().
 std::size_t live_memory();
 std::size_t peak_memory();
 void reset_peak();

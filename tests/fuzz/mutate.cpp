@@ -105,7 +105,7 @@ void Mutator::superblock() {
   AlignedBuffer block(kSuperblockSize);
   media.read(kSuperblockOffsets[copy], block.span());
   const ByteSpan used = block.span(0, kSuperblockUsed);
-  // The parts that lead on: device parameters and the place of MDC0.
+  // The fields that lead to other structures: device parameters and the location of MDC0.
   for (std::size_t count = 1 + pick(3); count > 0; --count)
     bytes(coin() ? used : used.subspan(72));
   if (repaired) {
@@ -156,7 +156,7 @@ void Mutator::chunk() {
   note(fmt::format("chunk of {}", log.place.name));
 }
 
-// A page of a log: lost, noise, or what belongs elsewhere.
+// A page of a log: lost, noise, or content of another place.
 void Mutator::page() {
   const LogInImage& log = one_of(image_.logs);
   const LogInImage& other = one_of(image_.logs);
@@ -210,7 +210,7 @@ void Mutator::change_records(test::LogRecords& records, bool names) {
   }
 }
 
-// Records of a log, decoded from it, changed, and written as a log without fault.
+// Records of a log, decoded from it, changed, and written as a valid log.
 void Mutator::records() {
   const LogInImage& log = one_of(image_.logs);
   SimulatedDevice device("device", media_[log.device]);
@@ -223,7 +223,7 @@ void Mutator::records() {
     test::write_log(place, records);
     note(fmt::format("records of {}", place.name));
   } catch (const Error&) {
-    // Another mutation has damaged the log, or it is none with compaction: nothing to change.
+    // Another mutation has damaged the log, or it has no compaction semantics: nothing to change.
     note(fmt::format("no records of {}", place.name));
   }
 }

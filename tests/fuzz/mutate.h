@@ -1,6 +1,5 @@
-// Damaging an image on purpose, more cleverly than at random: structures are decoded, changed and
-// put back with right checksums in about half of the cases, so that the code behind the checksums
-// is reached.
+// Damages an image in a structured way: structures are decoded, changed and written back, in about
+// half of the cases with right checksums, so that the code behind the checksums is reached.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +12,7 @@ namespace mpool::fuzz {
 
 using Random = std::mt19937_64;
 
-// Changes `media`, a copy of the image's, in one to four ways. Returns what was done, for messages.
+// Changes `media`, a copy of the image's, in one to four ways. Returns a description for messages.
 std::string mutate(const Image& image, const MediaSet& media, Random& random);
 
 }  // namespace mpool::fuzz

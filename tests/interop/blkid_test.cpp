@@ -1,5 +1,4 @@
-// New pools, and pools of another implementation that were changed, are recognised by libblkid's
-// command.
+// libblkid's command recognises new pools, and changed pools of another implementation.
 #include <array>
 #include <cstdio>
 #include <filesystem>
@@ -56,7 +55,7 @@ TEST(Blkid, RecognisesPoolsOfOneAndTwoClasses) {
   }
 }
 
-// Each change of a pool itself, one after the other, with a look at the pool after each.
+// Each change of a pool itself, one after the other, with a check of the pool after each.
 TEST(Blkid, RecognisesReferencePoolsAfterChangesOfThem) {
   for (const std::string name : {"a1-fresh-core", "c-cap4096", "d-twoclass", "e1-compacted",
                                  "f20-no-deactivate", "g-renamed"}) {

@@ -1,4 +1,4 @@
-// Reference pools are changed through the real file device and found again as they were left.
+// Reference pools are changed through the real file device and found again unchanged afterwards.
 #include <random>
 
 #include <gtest/gtest.h>
@@ -72,7 +72,7 @@ void create_and_delete(Pool& pool) {
     }
   }
   pool.remove(doomed);
-  // Neither committed nor aborted: gone after the next activation.
+  // Neither committed nor aborted: removed by the next activation.
   pool.allocate(ObjectType::mblock, 0, {});
   ObjectRecord aborted = pool.allocate(ObjectType::mblock, 0, {});
   pool.abort(aborted);
@@ -103,8 +103,8 @@ std::vector<std::vector<std::byte>> records_of(const Mdc& mdc) {
   return records;
 }
 
-// The root MDC moves to larger logs, as that of a growing tree does. The small pools may
-// have no free zones next to each other for that.
+// The root MDC moves to larger logs, as for a growing tree. The small pools may lack adjacent free
+// zones for that.
 void grow_root_mdc(Pool& pool) {
   const auto root = pool.open_root_mdc();
   const auto records = records_of(*root);
@@ -135,7 +135,7 @@ class Change : public testing::TestWithParam<std::string> {};
 
 TEST_P(Change, IsFoundAgain) {
   const RefPool reference(GetParam());
-  // Where the first implementation fails: what was there before the damage.
+  // Where the first implementation fails: the content before the damage.
   const auto& manifest = reference.manifest();
   const nlohmann::json found =
       reference.expected().contains("pool")      ? reference.expected().at("pool")

@@ -1,4 +1,4 @@
-// Every reference pool is checked without a write to it, with the verdict that its README asks for.
+// Every reference pool is checked without a write to it, with the verdict in its README.
 #include "engine/check/check.h"
 
 #include <set>
@@ -10,14 +10,14 @@
 namespace mpool::interop {
 namespace {
 
-// A superblock copy is bad, or the wrong one: the other is good.
+// A superblock copy is bad, or the wrong one: the other is valid.
 const std::set<std::string> kRepairable = {"f22-sb0-badmagic",  "f23-sb0-badcksum1",
                                            "f24-sb0-badcksum2", "f25-sb1-badmagic",
                                            "f26-sb1-badcksum2", "f27-sb0-mdc0uuid-flipped"};
 // Interrupted before there was anything to complete.
 const std::set<std::string> kRefused = {"f16-create-no-mcconfig", "f19-driveadd-no-mcconfig"};
 
-// The pair of a client has a compaction that did not finish: not a matter of the activation.
+// The pair of a client has an unfinished compaction, which activation does not handle.
 const std::set<std::string> kUnfinished = {"f01-usermdc-cstart-nocend",
                                            "f02-usermdc-cstart-nocend-4k"};
 

@@ -60,7 +60,7 @@ void compare_device(const Pool& pool, const json& expected, Strictness strictnes
   EXPECT_EQ(facts.space.usable, zones.at("usable"));
   EXPECT_EQ(facts.space.spare, zones.at("spare"));
   EXPECT_EQ(facts.space.free_spare, zones.at("fspare"));
-  // What recovery freed may still be pending.
+  // Zones freed by recovery may still be pending.
   EXPECT_EQ(facts.space.used, zones.at("used"));
   if (strictness == Strictness::exact) {
     EXPECT_EQ(facts.space.free_usable, zones.at("fusable"));

@@ -12,8 +12,7 @@ namespace mpool::interop {
 
 enum class Strictness {
   exact,
-  // Parts of the pool were made by recovery: their zones, UUIDs and flush sets are not those of the
-  // manifest.
+  // Recovery made parts of the pool: their zones, UUIDs and flush sets differ from the manifest.
   remade,
 };
 
@@ -23,7 +22,7 @@ void compare_pool(Pool& pool, const nlohmann::json& expected, Strictness strictn
 std::string mblock_digest(const Pool& pool, const ObjectRecord& mblock);
 std::string records_digest(MlogReader& reader, std::uint64_t& count);
 
-// Opens a mlog whichever way its content asks for.
+// Opens an mlog with the semantics that its content requires.
 std::unique_ptr<Mlog> open_any(const Pool& pool, const ObjectRecord& mlog);
 
 // Content of every object, by id.

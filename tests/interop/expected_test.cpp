@@ -1,4 +1,4 @@
-// Every reference pool activates with exactly what its manifest says, or fails as it should.
+// Every reference pool activates with exactly the content of its manifest, or fails as expected.
 #include <cerrno>
 #include <set>
 
@@ -12,12 +12,12 @@
 namespace mpool::interop {
 namespace {
 
-// Damaged superblocks, where the manifest shows what the first implementation makes of them: ours
-// recovers with what was there before the damage.
+// Damaged superblocks, where the manifest shows the result of the first implementation: mpoolfs
+// recovers the content before the damage.
 const std::set<std::string> kRecovered = {"f22-sb0-badmagic", "f23-sb0-badcksum1",
                                           "f24-sb0-badcksum2", "f25-sb1-badmagic"};
 const std::set<std::string> kRefused = {"f27-sb0-mdc0uuid-flipped"};
-// Interrupted creation: parts of the pool are made by the activation.
+// Interrupted creation: the activation makes parts of the pool.
 const std::set<std::string> kRemade = {"f14-create-half-mdc3", "f15-create-mdc3-nopairerase",
                                        "f17-create-half-root"};
 
@@ -130,7 +130,7 @@ TEST(RefPoolVariants, StagingAddedHalfwayIsIgnoredWhenNotGiven) {
             found.at("n_mblocks").get<std::size_t>() + found.at("n_mlogs").get<std::size_t>());
 }
 
-// The pool has as many MDCs as it was made with, whatever the default is.
+// The pool keeps the number of MDCs of its creation, regardless of the default.
 TEST(RefPoolVariants, CompleteCreationIsLeftAlone) {
   const RefPool reference("e1-compacted");
   const auto pool = Pool::activate(reference.overlays());

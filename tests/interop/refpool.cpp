@@ -34,7 +34,7 @@ class CountingOverlay : public OverlayDevice {
 
 std::vector<std::string> refpool_names() {
   std::vector<std::string> names;
-  std::error_code missing;  // then there are no names, and a test says so
+  std::error_code missing;  // then there are no names, and a test reports that
   for (const auto& entry : fs::directory_iterator(test::reference_pools(), missing)) {
     if (entry.path().extension() == ".json") names.push_back(entry.path().stem());
   }

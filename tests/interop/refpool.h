@@ -39,8 +39,8 @@ class RefPool {
   unsigned mdc_count() const { return manifest_.at("mdcnum_at_create"); }
   // Image files, in the manifest's order: capacity first.
   std::vector<std::string> images() const;
-  // The images below overlays: whatever is written stays in memory and is counted by writes().
-  // `count`: only the first ones.
+  // Overlays over the images: writes stay in memory and are counted by writes(). `count`: only the
+  // first ones.
   std::vector<std::unique_ptr<Device>> overlays(std::size_t count = SIZE_MAX) const;
 
   // Writes to all overlays so far, also those that ended.

@@ -1,4 +1,4 @@
-"""The programs of every day on a mount."""
+"""Everyday programs on a mount."""
 
 import errno
 import os
@@ -64,7 +64,7 @@ class Programs(harness.MountTest):
             run("cmp", target, self.outside / "out")
 
     def test_tail_follow(self):
-        """tail -f shows what is appended"""
+        """tail -f shows appended lines"""
         log = self.append_file("log", b"first\n")
         with subprocess.Popen(["tail", "-s", "0.1", "-n", "+1", "-f", log], stdout=subprocess.PIPE,
                               bufsize=0) as tail:
@@ -92,7 +92,7 @@ class Programs(harness.MountTest):
         self.assertEqual(os.listdir(self.root), [])
 
     def test_ls_find_stat_df(self):
-        """ls -la, find, stat and df show what there is"""
+        """ls -la, find, stat and df show the present state"""
         (self.root / "directory").mkdir()
         self.write_file("file", b"12345")
         self.append_file("log", b"123")
@@ -154,7 +154,7 @@ class Programs(harness.MountTest):
         self.assertEqual(os.listdir(self.root), ["f"])
 
     def test_touch_decides_nothing(self):
-        """what touch makes becomes a log or a write-once file by its first writer"""
+        """a file made by touch becomes a log or a write-once file by its first writer"""
         run("touch", self.root / "a", self.root / "b")
         shell(f"echo one >> {self.root / 'a'}; echo two >> {self.root / 'a'}")
         self.assertEqual((self.root / "a").read_text(), "one\ntwo\n")
@@ -179,7 +179,7 @@ class Files(harness.MountTest):
         self.assertEqual(path.read_bytes(), b"data")
 
     def test_close_then_open(self):
-        """what was closed can be read at once, by everybody"""
+        """a closed file can be read at once, by every user"""
         for number in range(300):
             path = self.write_file(f"{number}", content(number, 100))
             self.assertEqual(path.read_bytes(), content(number, 100))
@@ -202,7 +202,7 @@ class Files(harness.MountTest):
         self.mnt.wait_for_free_blocks(free)
 
     def test_unlink_while_written(self):
-        """an unlinked file that is still written to leaves nothing behind"""
+        """an unlinked file that is still written to leaves no space in use"""
         free = self.mnt.free_blocks()
         with open(self.root / "f", "wb", buffering=0) as file:
             file.write(content(1, 2 * MIB))
@@ -316,7 +316,7 @@ class Files(harness.MountTest):
                 expected = {"pipe": stat.S_IFIFO, "socket": stat.S_IFSOCK, "disk": stat.S_IFBLK,
                             "null": stat.S_IFCHR, "linked": stat.S_IFBLK}
                 if root == f"{self.root}-tar":
-                    del expected["socket"]  # tar(1) leaves sockets out
+                    del expected["socket"]  # tar(1) omits sockets
                 self.assertEqual(kinds, expected)
                 links = 1 if root.endswith("-tar") else 2  # nor does it keep links to devices
                 for name in ("disk", "linked"):
@@ -330,7 +330,7 @@ class Files(harness.MountTest):
         (self.root / "pipe").unlink()
 
     def test_far_times(self):
-        """times far in the past and in the future are kept, over remounting"""
+        """times far in the past and in the future are kept over remounts"""
         path = self.write_file("f", b"data")
         far = {"y1": -62_135_596_800, "y1600": -11_644_473_600, "y2300": 10_413_792_000, "y9999": 253_402_300_799}
         for name, seconds in far.items():
@@ -347,7 +347,7 @@ class Files(harness.MountTest):
                              (-5_000_000_001, 1_700_000_000_123_456_789))
 
     def test_temporary_file_without_a_name(self):
-        """O_TMPFILE is refused as where a file system has none, so that programs fall back"""
+        """O_TMPFILE is refused as by file systems without it, so that programs fall back"""
         with self.fails_with(errno.EOPNOTSUPP):
             os.open(self.root, os.O_TMPFILE | os.O_RDWR)
 
@@ -368,7 +368,7 @@ class OtherUsers(harness.MountTest):
         return shell(script, check=False, user=NOBODY, group=NOBODY, extra_groups=[])
 
     def test_permissions(self):
-        """what another user may not read, write, list or delete"""
+        """reads, writes, listings and deletions that another user is not permitted"""
         secret = self.write_file("secret", b"1", 0o600)
         public = self.write_file("public", b"public", 0o644)
         (self.root / "closed").mkdir(0o700)
@@ -381,7 +381,7 @@ class OtherUsers(harness.MountTest):
             self.assertRegex(done.stderr, "denied|not permitted|cannot create", script)
 
     def test_own_files(self):
-        """another user makes files that are theirs, within umask, in a sticky directory"""
+        """another user makes files that they own, within umask, in a sticky directory"""
         self.root.chmod(0o1777)
         mine = self.write_file("mine", b"1")
         done = self.as_nobody(f"umask 027; cd {self.root}; echo hello > f; mkdir d; cat f; rm -f mine")
@@ -422,7 +422,7 @@ class Directories(harness.MountTest):
         self.assertEqual(os.listdir(self.root), [])
 
     def test_changes_while_listing(self):
-        """entries made and removed during a listing do not hide or repeat others"""
+        """entries made and removed during a listing do not hide or repeat other entries"""
         kept = {f"kept-{number}" for number in range(1000)}
         for name in kept:
             os.mknod(self.root / name)
@@ -450,7 +450,7 @@ class Directories(harness.MountTest):
         self.assertEqual(os.listdir(self.root), [])
 
     def test_working_directory(self):
-        """a shell whose directory is removed notices, and nothing else happens"""
+        """a shell whose directory is removed notices; no other effect"""
         (self.root / "d").mkdir()
         done = shell(f"cd {self.root / 'd'} && rmdir ../d && echo x > f", check=False)
         self.assertNotEqual(done.returncode, 0)

@@ -1,4 +1,4 @@
-"""Write-once files while they are open for writing: read, mapped, synced, patched, cut, named, reserved."""
+"""Write-once files open for writing: read, mapped, synced, patched, cut, named, reserved."""
 
 import errno
 import mmap
@@ -13,7 +13,7 @@ import zipfile
 import harness
 from harness import MIB, content, run
 
-# Everything that this process keeps in memory may be less than that; a file each of 1 MiB would be more.
+# Bound on the memory of this process; one file of 1 MiB each would exceed it.
 MEMORY_LIMIT = 250 * MIB
 # Fsyncs a file that it opens for reading, as sync(1) does.
 SYNC = "import os, sys; os.fsync(os.open(sys.argv[1], os.O_RDONLY))"
@@ -33,7 +33,7 @@ class BeingWritten(harness.MountTest):
         return (self.root / name).read_bytes()
 
     def test_read(self):
-        """what was written so far is read through any descriptor, and holes as zeros"""
+        """content written so far is read through any descriptor, and holes as zeros"""
         data = content("read", 3 * MIB + 5)
         file = self.open_new()
         reader = os.open(self.root / "f", os.O_RDONLY)
@@ -87,7 +87,7 @@ class BeingWritten(harness.MountTest):
             self.assertEqual(self.read(name), data, name)
 
     def test_map(self):
-        """a private mapping shows what was written, and after the commit what is there then"""
+        """a private mapping shows written content, and after the commit the content then"""
         data = content("map", MIB)
         file = self.open_new()
         os.write(file, data)
@@ -107,7 +107,7 @@ class BeingWritten(harness.MountTest):
             self.assertEqual(shared[-3:], b"new")
 
     def test_readers_beside_a_writer(self):
-        """readers of a growing file see its bytes and nothing else"""
+        """readers of a growing file see its bytes and no others"""
         data = content("beside", 12 * MIB)
         choice = random.Random(harness.seed())
         file = self.open_new()
@@ -139,7 +139,7 @@ class BeingWritten(harness.MountTest):
         self.assertEqual(wrong, [])
 
     def test_fsync_by_another(self):
-        """fsync through another descriptor, of another process, makes durable what was written"""
+        """fsync through a descriptor of another process makes the written content durable"""
         data = content("another", 2 * MIB + 9)
         file = self.open_new()
         os.write(file, data)
@@ -152,7 +152,7 @@ class BeingWritten(harness.MountTest):
         self.assertEqual(self.read(), data + b"more")
 
     def test_declared_length(self):
-        """a length alone seals nothing: the next opening for writing decides"""
+        """a length alone seals nothing: the next open for writing decides the kind"""
         for name, declare in (("a", ("truncate", "-s", "3M")), ("b", ("fallocate", "-l", "3M"))):
             run(*declare, self.root / name)
             self.assertEqual(self.read(name), bytes(3 * MIB))
@@ -195,7 +195,7 @@ class BeingWritten(harness.MountTest):
         self.assertEqual(self.read("g"), data[:MIB + 7] + bytes(2 * MIB - 7))
 
     def test_patching(self):
-        """programs that go back to what they wrote: a compiler's linker, zip files, in-place editors"""
+        """programs that rewrite earlier bytes: a compiler's linker, zip, in-place editors"""
         data = bytearray(content("patch", 5 * MIB))
         file = self.open_new()
         for at in range(0, len(data), 8192):
@@ -235,7 +235,7 @@ class BeingWritten(harness.MountTest):
             self.mnt.remount()
 
     def test_reserved_space(self):
-        """posix_fallocate sets space aside until the close, or fails at once"""
+        """posix_fallocate reserves space until the close, or fails at once"""
         free = self.mnt.free_blocks()
         file = self.open_new()
         with self.fails_with(errno.ENOSPC):

@@ -1,5 +1,5 @@
-"""A pool on loop devices gets a second device, room, a name and settings between mounts, and is checked; while it is
-mounted it is left alone, and `mpool df` asks the mount."""
+"""A pool on loop devices gets a second device, room, a name and settings between mounts, and is
+checked. While it is mounted it is not changed, and `mpool df` queries the mount."""
 
 import json
 import os
@@ -34,7 +34,7 @@ class Changes(harness.MountTest):
         cls.mnt = harness.Mount(pool="changing", directory=cls.directory)
 
     def test_a_life(self):
-        """each change is refused while the pool is mounted, made between mounts, and found by the next"""
+        """each change is refused while mounted, made between mounts, and visible in the next"""
         self.write_file("f", content(1, 5 * MIB + 1))
         staging = loop_device_of(self.directory / "staging", 128 * MIB)
         changes = (("add", "changing", staging), ("grow", "changing"), ("set", "changing", "label=mine"),
@@ -67,7 +67,8 @@ class Changes(harness.MountTest):
         self.df_of_both()
 
     def interrupted_rename(self, staging):
-        """the name has not reached the staging device: both names find the pool, and it gets the new one"""
+        """the name has not reached the staging device: both names find the pool, which gets the new
+        one"""
         self.mnt.umount()
         with open(staging, "r+b") as device:
             before = device.read(SUPERBLOCKS)
@@ -90,7 +91,7 @@ class Changes(harness.MountTest):
                            "discards done")
         mounted = usage_of("again")
         self.assertEqual(mounted["mounted_on"], str(self.mnt.point))
-        # Other pools of the machine may be in use by others.
+        # Other programs may use other pools of the machine.
         self.assertIn(str(self.mnt.point), run(MPOOL, "df", check=False).stdout)
         self.mnt.umount()
         idle = usage_of("again")
@@ -99,10 +100,10 @@ class Changes(harness.MountTest):
         self.mnt.mount()
 
     def test_check(self):
-        """mpool check leaves a mounted pool alone, whichever way it is named; between mounts it is clean"""
+        """mpool check refuses a mounted pool by any name; between mounts it is clean"""
         pool = usage_of(self.mnt.pool)["pool"]
         data = {}
-        # Each waits a moment for whoever has the pool to come to an end.
+        # Each waits a moment for the present holder of the pool to end.
         for number, words in enumerate(((pool["name"],), ("--data", "--json", "UUID=" + pool["uuid"]),
                                         ("--repair", self.capacity))):
             data[f"f{number}"] = content(number, MIB + number)

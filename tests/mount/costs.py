@@ -1,4 +1,5 @@
-"""What a mount costs that nobody uses. Of the release build alone: programs with sanitizers take more of everything."""
+"""The cost of a mount without users. Of the release build alone: programs with sanitizers take more
+of everything."""
 
 import os
 import pathlib
@@ -24,7 +25,7 @@ class Costs(harness.PoolTest):
         return int(fields[11]) + int(fields[12])
 
     def test_idle_cpu(self):
-        """after some load, a mount that nobody uses takes no CPU time"""
+        """after some load, an unused mount takes no CPU time"""
         mnt = self.mount()
         with Load([mnt]) as workers:
             for kind in ("churn", "append", "mixed"):
@@ -33,7 +34,7 @@ class Costs(harness.PoolTest):
                 workers.start("read", self.point, mode)
             workers.watch_until(MIXED_STEPS)
             workers.stop()
-        for _ in range(IDLE_ATTEMPTS):  # until what is done in the background has ended
+        for _ in range(IDLE_ATTEMPTS):  # until background work has ended
             before = self.used_ticks(mnt.daemon.pid)
             time.sleep(IDLE_SECONDS)
             used = self.used_ticks(mnt.daemon.pid) - before

@@ -13,12 +13,14 @@ from harness import MIB, content, run
 
 ROUNDS = 200 if harness.LONG else 4
 FEW_ROUNDS = max(2, ROUNDS // 4)
-# What is closed this long before a crash is on the media, on a disk that does nothing else. On a busy one the flushes
-# of the batch that is under way and of the next take longer: two and one for each of 16 MDCs, in both.
+# A file closed this long before a crash is on the media, on a disk that does nothing else. On a
+# busy one the flushes of the current and of the next batch take longer: two, and one for each of 16
+# MDCs, in both.
 DURABLE_SECONDS = 1.0
 FLUSHES = 2 * (2 + 16)
 
-# Writes blocks of 1 MiB that tell their number, with an fsync after each `every` blocks; tells each fsync.
+# Writes blocks of 1 MiB that contain their number, with an fsync after each `every` blocks; reports
+# each fsync.
 SYNCING_WRITER = """
 import os, sys
 path, every = sys.argv[1], int(sys.argv[2])
@@ -30,8 +32,8 @@ for number in range(1, 1 << 30):
         print(number, flush=True)
 """
 
-# Makes files one after the other and tells when each was closed. As fast as it goes would be so many that looking
-# at them takes minutes.
+# Makes files one after the other and reports each close. At full speed there would be so many that
+# checking them takes minutes.
 FILE_MAKER = """
 import os, sys, time
 directory = sys.argv[1]
@@ -43,7 +45,7 @@ for number in range(20000):
     time.sleep(0.0003)
 """
 
-# Appends numbered records and tells when each was written.
+# Appends numbered records and reports each write.
 LOG_WRITER = """
 import os, sys, time
 file = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -69,14 +71,15 @@ class CrashTest(unittest.TestCase):
         self.mnt.umount()
 
     def kill_daemon_and_writer(self, writer):
-        """kill -9 now; returns what the writer told since it was last asked. It fails, or has ended."""
+        """kill -9 now; returns the writer's new output. The writer fails, or has ended."""
         self.mnt.kill_daemon()
         told, _ = writer.communicate(timeout=60)
         self.mnt.crash()
         return [line.split() for line in (told or "").splitlines()]
 
     def run_and_kill(self, script, argument):
-        """Kills the daemon while the script works; returns what it told in time to be durable, and all."""
+        """Kills the daemon while the script works; returns its output early enough to be durable,
+        and all."""
         told_path = self.mnt.directory / "told"
         with harness.DiskWatch(self.mnt.directory) as disk, open(told_path, "wb") as output:
             writer = start(script, argument, output=output)
@@ -91,7 +94,7 @@ class CrashTest(unittest.TestCase):
 
 class LargeZones(CrashTest):
     def test_copy(self):
-        """a copy of a large file is interrupted many times: it is absent, its space free, the rest whole"""
+        """a copy of a large file is interrupted repeatedly: absent, space free, the rest intact"""
         directory = harness.temporary_directory()
         source = directory / "large"
         with open(source, "wb") as file:
@@ -133,7 +136,7 @@ class LargeZones(CrashTest):
                 free = self.mnt.free_blocks()
 
     def test_fsynced_then_interrupted(self):
-        """a file that was fsynced before the crash is there with at least what was fsynced"""
+        """a file that was fsynced before the crash has at least the fsynced content"""
         for number in range(FEW_ROUNDS):
             path = self.mnt.path(f"f{number}")
             writer = start(SYNCING_WRITER, path, self.choice.randrange(1, 8))
@@ -150,7 +153,7 @@ class LargeZones(CrashTest):
             path.unlink()
 
     def test_log(self):
-        """of a log's records a prefix is there, whole, with all that were written in time"""
+        """a prefix of a log's records is present, complete, with all written early enough"""
         for number in range(FEW_ROUNDS):
             log = self.mnt.path(f"log{number}")
             durable, _ = self.run_and_kill(LOG_WRITER, log)
@@ -160,7 +163,7 @@ class LargeZones(CrashTest):
             self.assertGreaterEqual(len(records), len(durable))
 
     def test_changes_in_order(self):
-        """of changes made one after the other a prefix is there"""
+        """a prefix of successive changes is present"""
         for number in range(FEW_ROUNDS):
             directory = self.mnt.path(f"d{number}")
             directory.mkdir()
@@ -179,12 +182,12 @@ class LargeZones(CrashTest):
 
 
 class SmallZones(CrashTest):
-    """Every file takes a zone at least: small ones make room for many files."""
+    """Every file takes at least one zone: small ones make room for many files."""
 
     mount_arguments = {"size": "2G", "create_options": ("--zone-size", "64K")}
 
     def test_many_files(self):
-        """of files made one after the other a prefix is there, with all that were closed in time"""
+        """a prefix of successive files is present, with all closed early enough"""
         for number in range(FEW_ROUNDS):
             directory = self.mnt.path(f"d{number}")
             directory.mkdir()
@@ -201,7 +204,7 @@ class SmallZones(CrashTest):
                 for name in there:
                     (directory / name).unlink()
                 directory.rmdir()
-            self.mnt.remount()  # what is deleted is not to hold up the next round
+            self.mnt.remount()  # deleted files must not delay the next round
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-"""Damaged metadata logs: mounting refuses and writes nothing, ro shows what can be read, and with the block put back
-all is there again."""
+"""Damaged metadata logs: mounting refuses and writes nothing, ro shows the readable part, and with
+the block restored everything is present."""
 
 import harness
 from harness import MIB, MPOOL, MPOOLFS, run
@@ -10,7 +10,7 @@ ZONE = MIB
 
 
 def first_block_of_log(image, number):
-    """Where the log begins whose first block is the one of that number: those of MDC0, MDC1 and so on."""
+    """The offset of the log whose first block has this index: those of MDC0, MDC1 and so on."""
     found = []
     with open(image, "rb") as file:
         for zone in range(1, image.stat().st_size // ZONE):
@@ -22,7 +22,7 @@ def first_block_of_log(image, number):
 
 
 def root_log(image):
-    """Where the first log of the root MDC begins."""
+    """The offset of the first log of the root MDC."""
     for line in run(MPOOL, "dump", image).stdout.splitlines():
         if "objid=0x201 " in line:
             return int(line.split(" zone=")[1].split()[0]) * ZONE
@@ -50,8 +50,8 @@ class Damage(harness.PoolTest):
         return [path.name for path in self.point.iterdir() if path.name.startswith("f")]
 
     def refused(self, offset, change, found=None):
-        """Changes the block at `offset`; what the block was. `found`: what the refusal names, by default
-        the block."""
+        """Changes the block at `offset`; returns its old content. `found`: the text in the refusal,
+        by default the block."""
         named = ("log block ", f"(byte {offset} of {self.image})") if found is None else (found,)
         with open(self.image, "r+b") as file:
             file.seek(offset)
@@ -78,7 +78,7 @@ class Damage(harness.PoolTest):
         self.umount()
 
     def shown_read_only(self):
-        """How many names a mount with ro shows, which says that there is damage."""
+        """The number of names in a read-only mount, which reports damage."""
         before = harness.sha256(self.image)
         self.mount_pool("ro")
         count = len(self.names())
@@ -97,7 +97,7 @@ class Damage(harness.PoolTest):
     def test_zeroed_mdc1(self):
         """a zeroed sector, and page, at the beginning of MDC1"""
         offset = first_block_of_log(self.image, 1)
-        # The page is all that the log has.
+        # The log consists of this page only.
         for size, found in ((BLOCK, None), (4096, f"its first block (at byte {offset} of ")):
             good = self.refused(offset, lambda block, size=size: bytes(size) + block[size:], found)
             dump = run(MPOOL, "dump", self.image, check=False)

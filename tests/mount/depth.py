@@ -1,4 +1,4 @@
-"""Many requests at a time, odd sizes, and one worker thread: what is read is what was written.
+"""Many concurrent requests, odd sizes, and one worker thread: reads return the written content.
 
 Native reads are off, or the daemon would get no READ; native.py reads at depth with them.
 """
@@ -34,7 +34,7 @@ def write_by_fio(path, engine, *options):
 
 
 def run_threads(functions):
-    """Runs them at the same time; raises what one raised."""
+    """Runs them at the same time; raises an exception of one."""
     failures = []
 
     def call(function):
@@ -56,7 +56,7 @@ class Depth(harness.MountTest):
     mount_arguments = {"native": "off"}
 
     def test_libaio(self):
-        """written once at random and read at depth, direct, with libaio: every block is what it was"""
+        """written once at random and read at depth, direct, with libaio: every block is intact"""
         self.write_and_read("libaio")
 
     def test_io_uring(self):
@@ -75,7 +75,7 @@ class Depth(harness.MountTest):
             self.mnt.remount()
 
     def test_fio_notices(self):
-        """fio would notice other content"""
+        """fio detects other content"""
         path = self.write_file("f", pages_of_file(1, 6144))
         done = fio(path, "--ioengine=libaio", "--rw=randread", "--bs=4k", "--size=24M", check=False)
         self.assertNotEqual(done.returncode, 0)
@@ -183,7 +183,7 @@ class Sizes(harness.MountTest):
             os.close(descriptor)
 
     def test_end_of_file(self):
-        """reads at, across and behind the end, and of nothing"""
+        """reads at, across and behind the end, and of 0 bytes"""
         size = len(self.data)
         for flags in (os.O_RDONLY, os.O_RDONLY | os.O_DIRECT):
             descriptor = os.open(self.path, flags)
@@ -239,7 +239,7 @@ class Sizes(harness.MountTest):
 
 
 class StalledDevice(harness.MountTest):
-    """The pool is in a file of a file system that can be frozen: then what the daemon writes waits."""
+    """The pool is in a file of a file system that can be frozen: the daemon's writes then block."""
 
     STALL_SECONDS = 2
 
@@ -258,7 +258,8 @@ class StalledDevice(harness.MountTest):
 
     @contextlib.contextmanager
     def frozen(self):
-        # Not by a program: starting one closes copies of files of the mount, which would wait, too.
+        # Not by a program: starting one closes inherited descriptors of the mount, which would
+        # wait, too.
         disk = os.open(self.disk, os.O_RDONLY)
         try:
             fcntl.ioctl(disk, FIFREEZE, 0)
@@ -270,7 +271,7 @@ class StalledDevice(harness.MountTest):
             os.close(disk)
 
     def test_writes(self):
-        """writes, of every kind and in every order, that wait for the device for seconds lose nothing"""
+        """all kinds of writes that wait for the device for seconds lose nothing"""
         data = {number: content(number, 3 * MIB) for number in range(8)}
         started = threading.Barrier(len(data) + 1)
 
@@ -305,7 +306,7 @@ class OneWorker(harness.MountTest):
     mount_arguments = {"size": "1G", "mount_options": "workers=1", "native": "off"}
 
     def test_mixed(self):
-        """many processes create, sync, close, rename, read and append while one thread does what may wait"""
+        """many processes create, sync, close, rename, read and append; one thread may block"""
         log, seed = self.root / SHARED_LOG, harness.seed()
         with Load([self.mnt]) as workers:
             for _ in range(8):
@@ -324,7 +325,7 @@ class OneWorker(harness.MountTest):
             self.mnt.remount()
 
     def test_close_waits_for_nobody(self):
-        """files committed by closing while others wait for commits: none waits for one that waits for it"""
+        """files committed by closing while other requests wait for commits: no deadlock"""
         def make(number):
             for version in range(10):
                 path = self.write_file(f"f{number}-{version}", content(version, 50_000))

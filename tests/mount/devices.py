@@ -1,4 +1,4 @@
-"""Devices that are full, fail, are shared, or are taken by others."""
+"""Devices that are full, fail, are shared, or are in use by other programs."""
 
 import errno
 import os
@@ -14,12 +14,12 @@ from harness import MIB, MPOOL, MPOOLFS, content, run
 
 SMALL = 4096
 
-# As long as a mount waits for a daemon whose mount is gone.
+# The time that a mount waits for a daemon without a mount.
 DAEMON_ENDING_SECONDS = 15
 
 
 def errno_of(call, *arguments):
-    """What a call fails with; 0 when it does not."""
+    """The errno of a call; 0 when it succeeds."""
     try:
         call(*arguments)
     except OSError as error:
@@ -57,21 +57,21 @@ class FullHost(unittest.TestCase):
             self.mnt.umount()
 
     def fill(self, size):
-        """Files of `size` bytes until one fails: its errno, and how many there are."""
+        """Writes files of `size` bytes until one fails: its errno, and their number."""
         for number in range(100_000):
             if code := errno_of(write_file, self.mnt.path(f"full{number}"), content(number, size)):
                 return code, number
         raise AssertionError("it is never full")
 
     def test_it_is_no_room_and_passes(self):
-        """ENOSPC for who writes, nothing lost, and everything works again when there is room"""
+        """the writer gets ENOSPC, nothing is lost, and everything works once there is room"""
         write_file(self.mnt.path("kept"), content("kept", SMALL))
         with open(self.mnt.path("log"), "ab", buffering=0) as log:
             log.write(b"first\n")
         code, count = self.fill(MIB)
         self.assertEqual(code, errno.ENOSPC)
         self.assertGreater(count, 3)
-        # What needs no more room of the host works on: metadata has its own.
+        # Operations that need no more room of the host continue: metadata has its own.
         with open(self.mnt.path("log"), "ab", buffering=0) as log:
             log.write(b"second\n")
             os.fsync(log.fileno())
@@ -79,7 +79,7 @@ class FullHost(unittest.TestCase):
         os.rename(self.mnt.path("kept"), self.mnt.path("directory/kept"))
         for number in range(count):
             os.unlink(self.mnt.path(f"full{number}"))
-        # Zones of deleted files are given back to the host in the background.
+        # Zones of deleted files are returned to the host in the background.
         harness.wait_until(lambda: errno_of(write_file, self.mnt.path("again"), content("again", 3 * MIB)) == 0,
                            "room again")
         self.mnt.remount()
@@ -90,7 +90,7 @@ class FullHost(unittest.TestCase):
         self.assertNotIn("offline", self.mnt.log())
 
     def test_small_files(self):
-        """a small file that was closed without an error is there, also when the host is full"""
+        """a small file that was closed without an error is present, also when the host is full"""
         with open(self.host / "other", "wb") as other:
             free = os.statvfs(self.host).f_bavail * os.statvfs(self.host).f_bsize
             other.write(bytes(free - 2 * MIB))
@@ -127,7 +127,7 @@ class FailedDevice(unittest.TestCase):
         self.assertEqual(errno_of(write_file, self.mnt.path("first"), content(1, 4 * MIB)), errno.EIO)
 
     def test_changes_fail_at_once(self):
-        """every change is refused with EIO, umount works, and the daemon ends with 1 and says what is lost"""
+        """every change fails with EIO, umount works, the daemon exits with 1 and reports losses"""
         write_file(self.mnt.path("victim"), b"keep")
         with open(self.mnt.path("log"), "ab", buffering=0) as log:
             log.write(b"line\n")
@@ -167,12 +167,12 @@ class FailedDevice(unittest.TestCase):
 
 
 class TakenDevices(unittest.TestCase):
-    """A pool that is mounted is out of the reach of everything else, by whatever path."""
+    """A mounted pool is protected from all other programs, by any path."""
 
     def setUp(self):
         self.directory = harness.temporary_directory()
         self.image = self.directory / "pool.img"
-        # Loop devices over the images of the tests before are still there.
+        # Loop devices over the images of earlier tests still exist.
         self.name = "taken-" + self._testMethodName[-20:]
         harness.create_image(self.image, self.name, "256M")
         self.point = self.directory / "other"
@@ -186,7 +186,8 @@ class TakenDevices(unittest.TestCase):
         return mnt
 
     def refused(self, *command, says=("in use", "mounted on")):
-        """By what is there, at once: without the time that a daemon gets to end after its mount."""
+        """Refused by the present state, at once: without the wait for a daemon to end after its
+        mount."""
         done = run(*command, check=False, timeout=DAEMON_ENDING_SECONDS)
         print("  " + done.stderr.strip().replace("\n", "\n  "), file=sys.stderr)
         self.assertNotEqual(done.returncode, 0, command)
@@ -247,7 +248,8 @@ class TakenDevices(unittest.TestCase):
         other.umount()
 
     def test_readers_of_a_killed_daemon(self):
-        """who outlived a killed daemon keeps his zones when the pool is opened by a loop device over its file"""
+        """readers of a killed daemon's mount keep their zones when the pool is opened by a loop
+        device over its file"""
         mnt = self.mount(self.image, "on")
         old = os.open(mnt.path("file"), os.O_RDONLY | os.O_DIRECT)
         os.unlink(mnt.path("file"))
@@ -274,7 +276,7 @@ class TakenDevices(unittest.TestCase):
 
 class Discards(unittest.TestCase):
     def test_at_unmount(self):
-        """what was deleted just before the unmount is a hole in the image afterwards"""
+        """files deleted just before the unmount are holes in the image afterwards"""
         directory = harness.temporary_directory()
         image = directory / "pool.img"
         harness.create_image(image, "discards", "512M")
@@ -291,7 +293,7 @@ class Discards(unittest.TestCase):
 
 class OtherDaemons(unittest.TestCase):
     def test_a_stopped_daemon_keeps_nobody_waiting(self):
-        """the tools work while the daemon of another pool is stopped, and say so of that one"""
+        """the tools work while the daemon of another pool is stopped, and report that pool so"""
         directory = harness.temporary_directory()
         stopped = harness.Mount(directory=directory)
         other = directory / "other.img"
@@ -311,7 +313,7 @@ class OtherDaemons(unittest.TestCase):
 
 class Signals(unittest.TestCase):
     def test_messages_to_a_closed_pipe(self):
-        """a daemon whose messages are read by a program that ends goes on"""
+        """the daemon continues when the program that reads its messages ends"""
         directory = harness.temporary_directory()
         image, point = directory / "pool.img", directory / "mnt"
         harness.create_image(image, "signals", "64M")
@@ -321,7 +323,7 @@ class Signals(unittest.TestCase):
         harness.on_exit(daemon.kill)
         self.assertIn(b"mounted on", daemon.stderr.readline())
         daemon.stderr.close()
-        # Files are lost for lack of room, which is told.
+        # Files are lost for lack of room, and the loss is reported.
         codes = {errno_of(write_file, point / f"file{number}", content(number, 2 * MIB)) for number in range(60)}
         self.assertEqual(codes, {0, errno.ENOSPC})
         self.assertIn("file0", os.listdir(point))
@@ -329,8 +331,8 @@ class Signals(unittest.TestCase):
         self.assertEqual(daemon.wait(harness.END_SECONDS), 0)
 
     def test_file_size_limit(self):
-        """beyond a file size limit there is no room; the daemon goes on"""
-        # The metadata lies before it: beginning in the middle of the image.
+        """beyond a file size limit there is no room; the daemon continues"""
+        # The metadata lies before it: from the middle of the image on.
         limit = 300 * MIB
         mnt = harness.Mount(start_with=["prlimit", f"--fsize={limit}"])
         self.assertEqual(errno_of(write_file, mnt.path("first"), content("first", MIB)), 0)

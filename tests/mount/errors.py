@@ -1,4 +1,4 @@
-"""What goes wrong gives a clear message or errno, and nothing is lost."""
+"""Failures give a clear message or errno, and nothing is lost."""
 
 import errno
 import os
@@ -11,7 +11,7 @@ from harness import MIB, MPOOL, MPOOLFS, content, run
 
 
 class StartErrors(unittest.TestCase):
-    """mpoolfs that does not come up: exit status, message, no mount left."""
+    """mpoolfs fails to start: exit status, message, no mount left."""
 
     @classmethod
     def setUpClass(cls):
@@ -79,7 +79,7 @@ class StartErrors(unittest.TestCase):
         self.refused(path, self.point, says=["short.img"])
 
     def test_both_superblocks_damaged(self):
-        """two bad superblocks are refused and left as they are; one is not a problem"""
+        """two bad superblocks are refused and not changed; one is not a problem"""
         path = self.copy_of_image("damaged.img")
         with open(path, "r+b") as file:
             file.seek(20)
@@ -106,7 +106,7 @@ class StartErrors(unittest.TestCase):
             mnt.umount()
 
     def test_missing_staging(self):
-        """without its staging device a pool mounts with force only, then shows what is on capacity"""
+        """without its staging device a pool mounts with force only, and shows the capacity files"""
         capacity, staging = self.directory / "cap.img", self.directory / "stg.img"
         with open(staging, "wb") as file:
             file.truncate(128 * MIB)
@@ -132,7 +132,7 @@ class StartErrors(unittest.TestCase):
         mnt.umount()
 
     def test_non_empty_device(self):
-        """mpool create refuses a device that holds something and says what"""
+        """mpool create refuses a device with content and names it"""
         path = self.directory / "ext4.img"
         with open(path, "wb") as file:
             file.truncate(64 * MIB)
@@ -147,7 +147,7 @@ class StartErrors(unittest.TestCase):
         self.assertIn("mpool", done.stderr)
 
     def test_stale_mount(self):
-        """the mount of a killed daemon is in the way until it is unmounted"""
+        """the mount of a killed daemon blocks the mount point until it is unmounted"""
         directory = harness.temporary_directory()
         mnt = harness.Mount(pool=self.image, directory=directory)
         mnt.kill_daemon()
@@ -204,7 +204,7 @@ class FullPool(harness.MountTest):
         self.mnt.wait_for_free_blocks(free)
 
     def test_full_log(self):
-        """appending to a log fails with ENOSPC and what is there stays; after a delete it goes on"""
+        """appending fails with ENOSPC and keeps the content; after a delete it works again"""
         filler = self.write_file("filler", bytes(50 * MIB))
         log = self.append_file("log", b"start\n")
         file = os.open(log, os.O_WRONLY | os.O_APPEND)
@@ -225,7 +225,7 @@ class FullPool(harness.MountTest):
         log.unlink()
 
     def test_small_files_until_full(self):
-        """a small file for which there is no room: write or close says so; what they did not say is there"""
+        """a small file without room: write or close fails; if neither does, it is present"""
         kept = 0
         with self.fails_with(errno.ENOSPC):
             while True:

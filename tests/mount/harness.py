@@ -1,10 +1,10 @@
-"""Pools and real mounts for the tests: made, unmounted, killed and cleaned up, whatever happens.
+"""Pools and real mounts for the tests: made, unmounted, killed and cleaned up in any case.
 
-The programs come from the environment: MPOOL and MPOOLFS (set by meson), and so does what all mounts use that do not
-choose themselves: MPOOLFS_TEST_TRANSPORT, uring or dev, and MPOOLFS_TEST_NATIVE, on or off. FUSE over io_uring is
-switched on for the test and put back at its end. Tests need root, /dev/fuse, for uring kernel 6.14 or later and for
-native reads 6.9, and fail without them.
-MPOOLFS_TEST_LONG=1 makes those tests that repeat something do it for longer.
+The programs come from the environment: MPOOL and MPOOLFS (set by meson). So do the defaults of all
+mounts: MPOOLFS_TEST_TRANSPORT, uring or dev, and MPOOLFS_TEST_NATIVE, on or off. FUSE over io_uring
+is switched on for the test and restored at its end. Tests need root, /dev/fuse, for uring kernel
+6.14 or later and for native reads 6.9, and fail without them. MPOOLFS_TEST_LONG=1 makes repeating
+tests run longer.
 """
 
 import atexit
@@ -33,7 +33,7 @@ TRANSPORT = os.environ["MPOOLFS_TEST_TRANSPORT"]
 NATIVE = os.environ["MPOOLFS_TEST_NATIVE"]
 LONG = os.environ.get("MPOOLFS_TEST_LONG") == "1"
 
-# A whole test program; a hanging daemon is killed then, so that what waits for it fails.
+# For a whole test program; a hanging daemon is then killed, so that programs waiting for it fail.
 LIMIT_SECONDS = 3 * 3600 if LONG else 540
 START_SECONDS = 60
 END_SECONDS = 120
@@ -70,7 +70,7 @@ def _clean_up():
         function, arguments = _cleanups.pop()
         try:
             function(*arguments)
-        except Exception as error:  # the rest has to be cleaned up all the same
+        except Exception as error:  # the other steps must clean up nevertheless
             print(f"cleaning up: {error}", file=sys.stderr)
 
 
@@ -115,7 +115,7 @@ def content(key, size):
 
 
 def differences(expected, found):
-    """Where two contents differ, for a message."""
+    """The first difference of two contents, for a message."""
     block = 512
     parts = []
     for at in range(0, max(len(expected), len(found)), block):
@@ -159,7 +159,7 @@ def wait_until(condition, what, seconds=30):
 
 
 def sync_directory(path):
-    """All that was done before is on the media."""
+    """Everything done before is on the media on return."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -177,19 +177,20 @@ def rename(old, new, flags):
 
 def temporary_directory():
     path = pathlib.Path(tempfile.mkdtemp(prefix="mpoolfs-test-"))
-    path.chmod(0o755)  # other users come by
+    path.chmod(0o755)  # accessible to other users
     on_exit(_start_to_remove, path)
     return path
 
 
 def _start_to_remove(directory):
-    """A busy file system that discards takes a minute and more to remove images: nobody has to wait for that."""
+    """A busy file system that discards takes a minute and more to remove images: do it in the
+    background."""
     subprocess.Popen(["rm", "-rf", "--one-file-system", directory], start_new_session=True, stdin=subprocess.DEVNULL,
                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 class DiskWatch:
-    """Measures how long the disk takes for an fsync meanwhile: the machine may be busy with other things."""
+    """Measures the duration of an fsync on the disk meanwhile: the machine may be busy."""
 
     def __init__(self, directory):
         self._path = directory / "disk-watch"
@@ -247,12 +248,12 @@ def pool_of_two_devices(directory):
 
 
 def drop_caches():
-    """Empties the kernel's caches: of pages that nobody has mapped, and of names."""
+    """Empties the kernel's caches: unmapped pages, and names."""
     pathlib.Path("/proc/sys/vm/drop_caches").write_text("3")
 
 
 def as_nobody():
-    """What to start a program with so that it runs as a user without privilege, who may mount."""
+    """The prefix of a command that runs it as an unprivileged user, who may mount."""
     fuse = pathlib.Path("/dev/fuse")
     mode = fuse.stat().st_mode & 0o777
     if mode != 0o666:
@@ -295,7 +296,7 @@ def _put_uring_back():
 
 
 def data_path_options(transport=TRANSPORT, native=NATIVE):
-    """What makes mpoolfs use the transport, which is made possible, and native reads or not."""
+    """The options that select the transport, which is made available, and native reads or not."""
     if transport == "uring":
         switch_uring(True)
     return ["-o", f"transport={transport},native={native}"]
@@ -306,30 +307,30 @@ def status_of(mount_point):
 
 
 def daemon_of(mount_point):
-    """The process id of the background daemon that serves the mount point, None when there is none."""
+    """The process id of the background daemon of the mount point, None without one."""
     for entry in pathlib.Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         with contextlib.suppress(OSError):
             words = (entry / "cmdline").read_bytes().split(b"\0")
-            # Not by its name: mount(8) has another one for it.
+            # Not by its name: mount(8) runs it under another one.
             if os.fsencode(str(mount_point)) in words and os.path.samefile(entry / "exe", MPOOLFS):
                 return int(entry.name)
     return None
 
 
 def close_after_kill(descriptor):
-    """Closes a file whose daemon was killed, which fails or not."""
+    """Closes a file of a killed daemon; the close may fail."""
     try:
         os.close(descriptor)
     except OSError as error:
-        # The last: the kernel had the request for the ring of the process that was ending.
+        # The last one: the kernel had the request for the ring of the ending process.
         if error.errno not in (errno.ENOTCONN, errno.ECONNABORTED, errno.ECANCELED):
             raise
 
 
 def resident_pages(mapping, length):
-    """How many pages of a mapping are in the page cache (mincore(2))."""
+    """The number of pages of a mapping in the page cache (mincore(2))."""
     pages = (length + mmap.PAGESIZE - 1) // mmap.PAGESIZE
     flags = (ctypes.c_ubyte * pages)()
     start = ctypes.c_char.from_buffer(mapping)
@@ -354,8 +355,9 @@ class Mount:
 
     def __init__(self, size="512M", create_options=(), mount_options="", pool=None, directory=None,
                  transport=TRANSPORT, used_transport=None, native=NATIVE, start_with=()):
-        """pool: what to mount; without it a pool is created in a file of `size`. used_transport: where another one
-        has to come of it than was asked for. start_with: a program that starts the daemon."""
+        """pool: the pool to mount; without it a pool is created in a file of `size`.
+        used_transport: the expected transport, if it differs from the requested one. start_with: a
+        program that starts the daemon."""
         self.directory = directory or temporary_directory()
         self.point = self.directory / "mnt"
         self.point.mkdir(exist_ok=True)
@@ -393,7 +395,7 @@ class Mount:
             raise AssertionError(f"transport {used} is used instead of {self.used_transport}:\n{self.log()}")
 
     def _transports_since(self, log_size):
-        """What the log says since it had this size: one transport for each mount."""
+        """The log since it had this size must show one transport for each mount."""
         return re.findall(r": mounted on .*, transport (\w+)", self.log()[log_size:])
 
     def _started(self):
@@ -405,7 +407,7 @@ class Mount:
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
     def umount(self):
-        """Unmounts and waits for the daemon, which must end well."""
+        """Unmounts and waits for the daemon, which must exit with success."""
         run("umount", self.point)
         self.wait_for_end()
 
@@ -417,19 +419,19 @@ class Mount:
             raise AssertionError(f"mpoolfs ended with {status}:\n{self.log()}")
 
     def kill(self):
-        """kill -9 of the daemon, and removal of what is left of the mount."""
+        """kill -9 of the daemon, and removal of the remaining mount."""
         self.kill_daemon()
         if mounted_type(self.point) is not None:
             run("umount", self.point)
 
     def kill_daemon(self):
-        """kill -9; the mount stays, without anybody serving it."""
+        """kill -9; the mount stays, without a daemon."""
         if self.daemon is not None:
             self.daemon.kill()
             self.daemon.wait(END_SECONDS)
             _daemons.remove(self.daemon)
             self.daemon = None
-            # The kernel takes down a process's rings a moment after its end.
+            # The kernel removes a process's rings a moment after its end.
             wait_until(self._is_dead, f"{self.point} has no connection")
 
     def _is_dead(self):
@@ -456,7 +458,8 @@ class Mount:
         return status_of(self.point)
 
     def open_counted(self, path, flags=os.O_RDONLY):
-        """A descriptor, and whether the kernel serves it by itself; nobody else may open files meanwhile."""
+        """A descriptor, and whether the kernel serves it natively; no other file may be opened
+        meanwhile."""
         before = self.status()["native"]["opens"]
         descriptor = os.open(path, flags)
         return descriptor, self.status()["native"]["opens"] > before
@@ -474,7 +477,7 @@ class Mount:
         return os.statvfs(self.point).f_bfree
 
     def wait_for_free_blocks(self, blocks, what="freed space is back"):
-        """Space is given back shortly after the last close of an unlinked file."""
+        """Space becomes free shortly after the last close of an unlinked file."""
         wait_until(lambda: self.free_blocks() >= blocks, f"{what} ({blocks} free blocks)")
 
     def _end(self):
@@ -525,7 +528,7 @@ class MountTest(unittest.TestCase):
 
     def setUp(self):
         if self.mnt.daemon is None or self.mnt.daemon.poll() is not None:
-            self.mnt.crash()  # what a failed test left
+            self.mnt.crash()  # remains of a failed test
         # Each test has a directory of its own.
         self.root = self.mnt.path(self.id().rpartition(".")[2])
         self.root.mkdir()

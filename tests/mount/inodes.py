@@ -1,4 +1,4 @@
-"""Inodes live as long as the kernel knows them: names that go while they are used."""
+"""Inodes live as long as the kernel knows them: names that are removed while in use."""
 
 import errno
 import os
@@ -24,7 +24,7 @@ for _ in range(count):
 
 class Inodes(harness.MountTest):
     def test_replaced_all_the_time(self):
-        """a name that is replaced all the time is always there: no open of it fails, each reads whole content"""
+        """a repeatedly replaced name always exists: no open fails, each reads complete content"""
         path = self.root / "name"
         path.write_text("0")
         replacers = [subprocess.Popen([sys.executable, "-c", REPLACE, self.root, str(number), str(REPLACEMENTS)])
@@ -37,7 +37,7 @@ class Inodes(harness.MountTest):
             self.assertEqual(replacer.wait(), 0)
 
     def test_removed_open_directory(self):
-        """a directory that is removed while open: no names, no links, attributes that can be changed"""
+        """a directory that is removed while open: no names, no links, changeable attributes"""
         for end in ("removed", "replaced"):
             with self.subTest(end):
                 path, other = self.root / "d", self.root / "e"
@@ -61,7 +61,7 @@ class Inodes(harness.MountTest):
                         os.stat("f", dir_fd=directory)
                 finally:
                     os.close(directory)
-        # Nothing of it is on the media.
+        # No part of it is on the media.
         self.mnt.remount()
         self.assertEqual(os.listdir(self.root), ["d"])
 
@@ -81,7 +81,7 @@ class Inodes(harness.MountTest):
         self.mnt.wait_for_free_blocks(before + 1)
 
     def test_listed(self):
-        """names of a listing that are gone when they are opened, and listed again: no leak keeps their space"""
+        """listed names that are gone when opened, and listed again: no leak keeps their space"""
         free = self.mnt.free_blocks()
         for number in range(100):
             (self.root / f"f{number}").write_bytes(b"x" * 100)

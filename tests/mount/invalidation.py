@@ -1,8 +1,9 @@
-"""Reads race what makes the kernel forget: commits, replacing, removing, growing logs. Nobody may hang.
+"""Reads race operations that invalidate kernel caches: commits, replacing, removing, growing logs.
+No hang.
 
-The daemon tells the kernel to forget attributes and names while requests for the same files are under way, which
-hangs when it is done by a thread, or with a lock held, that those requests need. Both transports run at a time, one
-with native reads.
+The daemon invalidates attributes and names in the kernel during requests for the same files. That
+deadlocks if the thread, or a lock it holds, is needed by those requests. Both transports run at a
+time, one with native reads.
 """
 
 import sys
@@ -38,7 +39,7 @@ class Invalidation(unittest.TestCase):
             workers.start("read", directory, mode, seed=self.seed)
 
     def test_race(self):
-        """readers cold and warm while files are made, replaced, removed, and logs grow"""
+        """cold and warm readers while files are made, replaced, removed, and logs grow"""
         with load.Load(self.mounts) as workers:
             for mnt in self.mounts:
                 self.start(workers, mnt.point)

@@ -1,4 +1,4 @@
-"""How a mount begins and ends."""
+"""The beginning and end of a mount."""
 
 import errno
 import os
@@ -23,7 +23,7 @@ class Lifecycle(harness.PoolTest):
         return harness.Mount(pool=self.image, directory=self.directory, mount_options=",".join(arguments))
 
     def test_background(self):
-        """mpoolfs returns when the mount is usable; umount ends the daemon; the image can be mounted again"""
+        """mpoolfs returns when the mount is usable; umount ends it; the image mounts again"""
         for number in range(5):
             done = run(MPOOLFS, *harness.data_path_options(), self.image, self.point, timeout=60)
             self.assertEqual((done.stdout, done.stderr), ("", ""))
@@ -58,7 +58,7 @@ class Lifecycle(harness.PoolTest):
         mnt.umount()
 
     def test_end_with_open_files(self):
-        """SIGTERM with open files ends the daemon; its users get errors; committed files are whole"""
+        """SIGTERM with open files ends the daemon; users get errors; committed files are intact"""
         mnt = self.mount()
         (self.point / "whole").write_bytes(content(1, MIB))
         reader = os.open(self.point / "whole", os.O_RDONLY)
@@ -93,7 +93,7 @@ class Lifecycle(harness.PoolTest):
         mnt.umount()
 
     def test_busy_umount(self):
-        """umount with open files is refused, and nothing happens to the mount"""
+        """umount with open files is refused, without effect on the mount"""
         mnt = self.mount()
         (self.point / "f").write_bytes(b"data")
         with open(self.point / "f", "rb"):
@@ -102,7 +102,7 @@ class Lifecycle(harness.PoolTest):
         mnt.umount()
 
     def test_kill(self):
-        """a killed daemon leaves a mount that umount removes; the pool mounts again without repair"""
+        """umount removes the mount of a killed daemon; the pool mounts again without repair"""
         mnt = self.mount()
         (self.point / "f").write_bytes(content(1, MIB))
         harness.sync_directory(self.point)
@@ -129,7 +129,7 @@ class Lifecycle(harness.PoolTest):
             run("umount", self.point)
 
     def test_read_only(self):
-        """-o ro: everything can be read, nothing changed, and not a byte of the image is written"""
+        """-o ro: everything can be read, nothing changed, and no byte of the image is written"""
         mnt = self.mount()
         (self.point / "d").mkdir()
         (self.point / "d/f").write_bytes(content(1, MIB))
@@ -151,7 +151,7 @@ class Lifecycle(harness.PoolTest):
         self.assertEqual(harness.sha256(self.image), before)
 
     def test_read_only_after_crash(self):
-        """-o ro after a crash recovers in memory alone"""
+        """-o ro after a crash recovers in memory only"""
         mnt = self.mount()
         (self.point / "f").write_bytes(content(1, MIB))
         harness.sync_directory(self.point)
@@ -168,7 +168,7 @@ class Lifecycle(harness.PoolTest):
         self.assertEqual(harness.sha256(self.image), before)
 
     def test_sync(self):
-        """-o sync: what was closed or changed survives kill -9 at once"""
+        """-o sync: closed files and changes survive kill -9 at once"""
         mnt = self.mount("sync")
         for number in range(5):
             (self.point / f"d{number}").mkdir()

@@ -1,8 +1,9 @@
-"""Processes that work on a mount and check what they read; a watch over their progress.
+"""Processes that work on a mount and check the content they read; a watch over their progress.
 
-A test makes a Load, starts workers of the kinds below, watches them for a while, and stops them. The workers run this
-file as a program, one process each. Files they write say in every page what it is, so that any process can check any
-page of any file: PAGE bytes, a multiple of the record (key of the file, number of the page, pages of the file).
+A test makes a Load, starts workers of the kinds below, watches them for a while, and stops them.
+The workers run this file as a program, one process each. Every page that they write identifies
+itself, so that any process can check any page of any file: PAGE bytes, a multiple of the record
+(key of the file, number of the page, pages of the file).
 """
 
 import errno
@@ -26,11 +27,12 @@ _COUNTER = struct.Struct("<Q")
 
 # A log consists of units of this many bytes, each made of one number.
 LOG_UNIT = 64
-# The log that all Mixed workers of a directory append to; a unit is the worker's number << 32 | how manieth of it.
+# The log that all Mixed workers of a directory append to; a unit is the worker's number << 32 | the
+# count of its units.
 SHARED_LOG = "shared-log"
 _LOG_COPIES = LOG_UNIT // _COUNTER.size
 
-# A worker that does nothing for so long hangs.
+# A worker without progress for this time hangs.
 STALL_SECONDS = 20
 STOP_SECONDS = 30
 MOST_WORKERS = 64
@@ -45,7 +47,7 @@ def pages_of_file(key, pages):
 
 
 def check_page(data, number, path):
-    """The page is that of this number of some file, whole; returns the file's key and pages."""
+    """The page has this number in some file, and is complete; returns the file's key and pages."""
     record = data[:_PAGE_RECORD.size]
     if len(data) != PAGE or data != record * _COPIES:
         raise AssertionError(f"{path}, page {number}: mixed or short ({len(data)} bytes), begins with {record.hex()}")
@@ -56,7 +58,7 @@ def check_page(data, number, path):
 
 
 def check_pages(data, first, path):
-    """All of the pages are of one file."""
+    """All of the pages belong to one file."""
     found = {check_page(data[at:at + PAGE], first + at // PAGE, path) for at in range(0, len(data), PAGE)}
     if len(found) > 1:
         raise AssertionError(f"{path}, page {first} and following: of several files {found}")
@@ -84,7 +86,7 @@ def log_units(first, count):
 
 
 def numbers_of_log(data, path):
-    """The numbers of a log's units; each is whole."""
+    """The numbers of a log's units; each is complete."""
     if len(data) % LOG_UNIT != 0:
         raise AssertionError(f"{path}: {len(data)} bytes are not whole units")
     numbers = []
@@ -97,7 +99,7 @@ def numbers_of_log(data, path):
 
 
 def describe_threads(pid):
-    """Where the threads of a process are, as far as the system tells."""
+    """The kernel stacks of a process's threads, as far as the system shows them."""
     lines = []
     for task in sorted(pathlib.Path(f"/proc/{pid}/task").glob("*")):
         try:
@@ -110,7 +112,8 @@ def describe_threads(pid):
 
 
 class Load:
-    """Workers on mounts. `mounts`: their daemons are killed when a worker hangs, so that it can be ended."""
+    """Workers on mounts. `mounts`: their daemons are killed when a worker hangs, so that it can be
+    ended."""
 
     def __init__(self, mounts):
         self.mounts = mounts
@@ -134,7 +137,7 @@ class Load:
         os.close(self._descriptor)
 
     def start(self, kind, directory, *arguments, seed=0, cpu=None):
-        number = len(self.workers) + 1  # counter 0 tells to stop
+        number = len(self.workers) + 1  # counter 0 requests the end
         assert number < MOST_WORKERS
         command = [sys.executable, __file__, kind, str(directory), str(self._descriptor), str(number),
                    str(seed + number), "-" if cpu is None else str(cpu), *map(str, arguments)]
@@ -143,12 +146,12 @@ class Load:
         self.workers.append((process, " ".join([kind, *map(str, arguments), str(directory)])))
 
     def progress(self):
-        """How many steps each worker has done."""
+        """The number of steps of each worker."""
         return [_COUNTER.unpack_from(self._counters, _COUNTER.size * (number + 1))[0]
                 for number in range(len(self.workers))]
 
     def watch(self, seconds):
-        """Lets the workers work; fails when one ends, or does nothing for STALL_SECONDS."""
+        """Lets the workers work; fails when one ends, or makes no progress for STALL_SECONDS."""
         end = time.monotonic() + seconds
         last = self.progress()
         moved = [time.monotonic()] * len(last)
@@ -165,11 +168,11 @@ class Load:
             last = now
 
     def watch_until(self, steps, seconds=240):
-        """Lets the workers work until each has done so many steps."""
+        """Lets the workers work until each has made this many steps."""
         self._watch_until(lambda: min(self.progress()) >= steps, f"did {steps} steps", seconds)
 
     def watch_more(self, steps, seconds=240):
-        """Lets the workers work until each has done so many steps from now on."""
+        """Lets the workers work until each has made this many further steps."""
         wanted = [done + steps for done in self.progress()]
         self._watch_until(lambda: all(done >= goal for done, goal in zip(self.progress(), wanted, strict=True)),
                           f"did {steps} more steps", seconds)
@@ -191,7 +194,7 @@ class Load:
         raise AssertionError(text)
 
     def stop(self):
-        """Tells the workers to end, which all must do without an error."""
+        """Tells the workers to end; all must end without an error."""
         _COUNTER.pack_into(self._counters, 0, 1)
         for number, (process, name) in enumerate(self.workers):
             try:
@@ -202,7 +205,8 @@ class Load:
                 raise AssertionError(f"{name}: ended with {process.returncode}: {errors}")
 
     def wait_for_errors(self):
-        """All workers end because of what the system or the daemon's end does to them, not for what they read."""
+        """All workers end because of the system or the daemon's end, not because of content they
+        read."""
         for number, (process, name) in enumerate(self.workers):
             try:
                 _, errors = process.communicate(timeout=STOP_SECONDS)
@@ -215,7 +219,8 @@ class Load:
 # --- in the worker processes ---
 
 class Worker:
-    """One process: its step is called until it is told to stop. A step that returns False is not progress."""
+    """One process: repeats its step until it is told to stop. A step that returns False is not
+    progress."""
 
     def __init__(self, directory, number, seed, *arguments):
         self.directory = pathlib.Path(directory)
@@ -239,7 +244,8 @@ class Worker:
             raise AssertionError(f"worker {self.number}: {what}")
 
     def expect_content(self, file, expected, path):
-        """The whole content, from a file that is open without a buffer. Not to be readable yet is wrong, too."""
+        """The whole content, from a file that is open without a buffer. Being unreadable is a
+        failure, too."""
         found = bytearray()
         try:
             while part := os.pread(file.fileno(), len(expected) + PAGE, len(found)):
@@ -251,7 +257,7 @@ class Worker:
 
 
 class Replace(Worker):
-    """Replaces files by others: writes a new one, renames it over the old one, and looks at what is there then."""
+    """Replaces files: writes a new one, renames it over the old one, and checks the result."""
 
     def begin(self, name_prefix, files):
         self.names = [f"{name_prefix}{index}" for index in range(int(files))]
@@ -287,7 +293,7 @@ class Churn(Worker):
 
 
 class Append(Worker):
-    """Appends to a log of its own; now and then erases it or makes it anew."""
+    """Appends to a log of its own; from time to time erases it or makes it anew."""
 
     def step(self):
         path = self.directory / f"log-{self.number}"
@@ -332,7 +338,7 @@ class Read(Worker):
                 return self.read_shared_log(descriptor, path)
             return (self.read_log if path.name.startswith("log-") else self.read_file)(descriptor, path)
         except OSError as error:
-            # Not committed yet, or opened when it was not, which cannot be mapped.
+            # Not committed yet, or opened before the commit, and so not mappable.
             if error.errno not in (errno.EAGAIN, errno.ENODEV):
                 raise
             return False
@@ -360,7 +366,7 @@ class Read(Worker):
         return True
 
     def read_file(self, descriptor, path):
-        # Before that it may be read, too: what was written so far.
+        # Before the commit the content written so far may be read, too.
         if os.getxattr(descriptor, "user.mpool.committed") != b"1":
             return False
         with memoryview(self.buffer)[:PAGE] as part:
@@ -383,7 +389,8 @@ class Read(Worker):
         with memoryview(self.buffer)[:count * PAGE] as part:
             length = os.preadv(descriptor, [part], first * PAGE)
             if 0 < length < count * PAGE:
-                # When the mount ends in the middle of a read it gives what it has; the next one has the error.
+                # When the mount ends in the middle of a read, the read returns the part it has; the
+                # next one returns the error.
                 with part[length:] as rest:
                     length += os.preadv(descriptor, [rest], first * PAGE + length)
             self.expect(length == count * PAGE, f"{path}: {length} bytes of {count} pages at page {first} of {pages}")
@@ -396,7 +403,8 @@ class Read(Worker):
 
 
 class Mixed(Worker):
-    """All that may block, in one directory shared by all: create, write, fsync, close, rename, read, append."""
+    """All operations that may block, in one shared directory: create, write, fsync, close, rename,
+    read, append."""
 
     def begin(self):
         self.units = 0

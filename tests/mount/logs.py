@@ -53,7 +53,7 @@ class Logs(harness.MountTest):
                              letter.encode() * (number * 37 % 3000) + b"\n")
 
     def test_reader_sees_appends(self):
-        """what is appended is visible at once to readers that are open, at any offset"""
+        """appended bytes are visible at once to open readers, at any offset"""
         log = self.append_file("log", b"0123456789")
         with open(log, "rb", buffering=0) as reader:
             self.assertEqual(reader.read(100), b"0123456789")
@@ -190,7 +190,7 @@ class Logs(harness.MountTest):
         self.mnt.wait_for_free_blocks(free)
 
     def test_order(self):
-        """a rename, and an fsync of another file, are never there without the appends before them"""
+        """a rename, and an fsync of another file, are never present without earlier appends"""
         for number in range(10):
             self.append_file("new", b"line %d" % number)
             os.rename(self.root / "new", self.root / f"log{number}")
@@ -217,7 +217,7 @@ class Logs(harness.MountTest):
 
 
 class DamagedLogs(harness.MountTest):
-    """One flipped bit in a block of an append-only file, beside files that are sound."""
+    """One flipped bit in a block of an append-only file, beside intact files."""
 
     LINES = 100
     BLOCK = 30
@@ -231,7 +231,7 @@ class DamagedLogs(harness.MountTest):
         self.data = self.log.read_bytes()
         self.mlog = self.xattr(self.log, "user.mpool.objects").split()[0]
         self.mnt.umount()
-        # What another test damaged makes it end with 1.
+        # Damage made by another test makes it end with 1.
         dump = run(harness.MPOOL, "dump", self.mnt.pool, check=False).stdout
         line = next(line for line in dump.splitlines() if f"objid={self.mlog} " in line)
         self.start = int(line.split(" zone=")[1].split()[0]) * MIB
@@ -246,7 +246,7 @@ class DamagedLogs(harness.MountTest):
             image.write(bytes([old ^ 1]))
 
     def readable(self):
-        """What can be read of the log, up to the error that must come."""
+        """The readable content of the log, up to the error that must follow."""
         data = b""
         with open(self.log, "rb", buffering=0) as file, self.fails_with(errno.EIO):
             while part := os.pread(file.fileno(), 1000, len(data)):
@@ -272,7 +272,7 @@ class DamagedLogs(harness.MountTest):
         self.mnt.log_path.write_text("")
 
     def test_whole_when_the_block_is_back(self):
-        """reading ends with EIO at the damage, nothing is overwritten, check tells of it"""
+        """reading ends with EIO at the damage, nothing is overwritten, check reports it"""
         self.clear_log()
         self.flip(5)  # its magic
         check = run(harness.MPOOL, "check", "--data", self.mnt.pool, check=False)
@@ -292,7 +292,7 @@ class DamagedLogs(harness.MountTest):
         self.assertEqual(self.log.read_bytes(), self.data + b"more")
 
     def test_lost_end(self):
-        """an end that is lost is no flush that was torn"""
+        """a lost end is not treated as a torn flush"""
         with open(self.mnt.pool, "rb") as image:
             image.seek(self.start)
             blocks = image.read(MIB)
@@ -346,7 +346,7 @@ class MissingStaging(harness.MountTest):
     @classmethod
     def setUpClass(cls):
         directory = harness.temporary_directory()
-        # In files: of block devices the other one would be found.
+        # In files: of block devices the second one would be found automatically.
         cls.capacity, staging = directory / "capacity", directory / "staging"
         for path in (cls.capacity, staging):
             with open(path, "wb") as file:
@@ -355,7 +355,7 @@ class MissingStaging(harness.MountTest):
         cls.mnt = harness.Mount(pool=f"{cls.capacity},{staging}", directory=directory)
 
     def test_names(self):
-        """what lies on it is listed, gives EIO when it is read, and can be removed"""
+        """a log on it is listed, gives EIO when it is read, and can be removed"""
         os.setxattr(self.root, "user.mpool.class", b"staging")
         log = self.append_file("log", content(1, 5000))
         file = self.write_file("file", content(2, 5000))

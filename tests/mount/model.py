@@ -1,4 +1,5 @@
-"""Random operations on a mount, compared with a model in memory after every few of them and every remount."""
+"""Random operations on a mount, compared with a model in memory after every few operations and
+every remount."""
 
 import errno
 import os
@@ -16,7 +17,7 @@ COMPARE_EVERY = 60
 
 
 class File:
-    """What a regular file should be; shared by its hard links."""
+    """The expected state of a regular file; shared by its hard links."""
 
     def __init__(self, log):
         self.log = log
@@ -234,11 +235,11 @@ class Model(unittest.TestCase):
             return
         if isinstance(target, dict) and path.is_relative_to(new):
             if new != old:
-                # The kernel finds this before it looks at the kinds.
+                # The kernel detects this before it compares the kinds.
                 self.fails_with(errno.ENOTEMPTY, os.rename, old, new)
             return
         if node is target:
-            os.rename(old, new)  # two links of one file: nothing happens
+            os.rename(old, new)  # two links of one file: no effect
         elif isinstance(target, dict) and not isinstance(node, dict):
             self.fails_with(errno.EISDIR, os.rename, old, new)
         elif target is not None and isinstance(node, dict) and not isinstance(target, dict):
@@ -319,7 +320,7 @@ class Model(unittest.TestCase):
         self.assertEqual(facts.st_mode & 0o7777, node.mode, path)
         data = path.read_bytes()
         if data != node.data:
-            with open(path, "rb") as file:  # is it wrong in the page cache only?
+            with open(path, "rb") as file:  # is only the page cache wrong?
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
                 again = file.read()
             self.fail(f"{path}, log: {node.log}, {len(node.data)} bytes: {harness.differences(node.data, data)}; "
@@ -330,7 +331,7 @@ class Model(unittest.TestCase):
             self.assertEqual(os.getxattr(path, key), value, path)
 
     def test_random_operations(self):
-        """random operations give what the model says, also after remounts; deleting all frees all"""
+        """random operations match the model, also after remounts; deleting all frees all"""
         operations = [getattr(self, name) for name in dir(self) if name.startswith("op_")]
         operations += [self.op_write, self.op_append, self.op_write, self.op_unlink]
         free = self.mnt.free_blocks()

@@ -1,6 +1,8 @@
-"""mount(8) and the table of mounts: helpers, remounting, options that users write, fstab, other mount namespaces.
+"""mount(8) and the mount table: helpers, remounting, options of users, fstab, other mount
+namespaces.
 
-The program runs in a mount namespace of its own, in which the directory of mount(8)'s helpers is overlaid.
+The program runs in a mount namespace of its own, in which the directory of mount(8)'s helpers is
+overlaid.
 """
 
 import contextlib
@@ -23,7 +25,7 @@ HELPERS = ("mount.mpoolfs", "mount.mpool", "mount.fuse.mpoolfs")
 
 
 def overlay(target, directory):
-    """Makes changes of `target` visible in this namespace only; returns where they are kept."""
+    """Makes changes of `target` visible in this namespace only; returns their directory."""
     for name in ("upper", "work"):
         (directory / name).mkdir(parents=True)
     run("mount", "-t", "overlay", "overlay", "-o",
@@ -78,7 +80,7 @@ class Mount8(harness.PoolTest):
         return run("mount", "-o", f"remount,{options}", self.point, check=check)
 
     def umount(self, point=None):
-        """Of all mounts there, waiting for the daemons' end."""
+        """Unmounts all mounts there, and waits for the daemons to end."""
         point = point or self.point
         daemon = harness.daemon_of(point)
         while harness.mounted_type(point) is not None:
@@ -97,7 +99,7 @@ class Mount8(harness.PoolTest):
 
 class Types(Mount8):
     def test_types(self):
-        """the helper is found by mpoolfs, by mpool, and by what blkid says of a device"""
+        """the helper is found by mpoolfs, by mpool, and by the type that blkid reports"""
         device = self.loop_device(self.image)
         for pool_type, source in (("mpoolfs", self.image), ("mpool", self.image), (None, device)):
             with self.subTest(pool_type):
@@ -106,7 +108,7 @@ class Types(Mount8):
                 self.umount()
 
     def test_installed_helpers(self):
-        """meson install puts the helpers where mount(8) looks, for the installed program"""
+        """meson install puts the helpers into mount(8)'s directory, for the installed program"""
         place = self.directory / "installed"
         run("meson", "install", "-C", os.environ["MPOOLFS_BUILD_ROOT"], "--no-rebuild", "--quiet", "--destdir", place)
         for name in HELPERS:
@@ -127,7 +129,7 @@ class Types(Mount8):
 
 class Options(Mount8):
     def test_set_user_id_and_devices_are_off(self):
-        """nosuid and nodev are the default of the program, suid and dev of mount(8), as its manual says"""
+        """nosuid and nodev are defaults of the program, suid and dev of mount(8), as documented"""
         for options, off in (("", True), ("suid,dev", False), ("rw,suid", None)):
             run(MPOOLFS, *harness.data_path_options(), "-o", options or "rw", self.image, self.point)
             shown = {"nosuid", "nodev"} & self.options()
@@ -145,12 +147,12 @@ class Options(Mount8):
         (self.point / "f").write_bytes(b"data")
 
     def test_sloppy(self):
-        """an unknown option is refused, and passed over with -s"""
+        """an unknown option is refused, and skipped with -s"""
         self.assert_refused(self.mount(options="data=ordered", check=False), "data=ordered")
         self.mount("-s", options="data=ordered")
 
     def test_what_cannot_be_kept(self):
-        """options that would not be true are refused, saying why"""
+        """options without effect are refused, with the reason"""
         self.assert_refused(self.mount(options="strictatime", check=False), "reading does not change")
         self.assert_refused(self.mount(options="errors=panic", check=False), "not written to")
 
@@ -183,13 +185,13 @@ class Options(Mount8):
 
 class Remount(Mount8):
     def test_read_only(self):
-        """remount,ro refuses changes, and what was written before is durable; remount,rw goes on"""
+        """remount,ro refuses changes and makes earlier writes durable; remount,rw permits them"""
         self.mount()
         daemon = harness.daemon_of(self.point)
         (self.point / "f").write_bytes(content(1, 3 * MIB))
         shell(f"echo line >> {self.point / 'log'}")
         self.remount("ro")
-        os.kill(daemon, signal.SIGSTOP)  # nothing happens after the remount any more
+        os.kill(daemon, signal.SIGSTOP)  # no operation follows the remount
         self.assertIn("ro", self.options("FS-OPTIONS"))
         os.kill(daemon, signal.SIGKILL)
         harness.wait_until(lambda: not pathlib.Path(f"/proc/{daemon}").exists(), "the daemon is gone")
@@ -205,7 +207,7 @@ class Remount(Mount8):
         (self.point / "g").write_bytes(b"data")
 
     def test_busy(self):
-        """remount,ro while a file is open for writing fails, and nothing changes"""
+        """remount,ro while a file is open for writing fails, without effect"""
         self.mount()
         with open(self.point / "f", "wb") as file:
             self.assert_refused(self.remount("ro", check=False), "open for writing")
@@ -226,7 +228,7 @@ class Remount(Mount8):
         self.assertFalse({"noexec", "noatime"} & self.options())
 
     def test_what_cannot_change(self):
-        """options of the daemon are refused unless they are what the mount has"""
+        """options of the daemon are refused unless they equal those of the mount"""
         self.mount(options="workers=7")
         for option in ("sync", "workers=8", "uid=5", "force"):
             self.assert_refused(self.remount(option, check=False), option.split("=")[0], "umount and mount again")
@@ -234,7 +236,7 @@ class Remount(Mount8):
         self.assertIn("ro", self.options("FS-OPTIONS"))
 
     def test_mounted_read_only(self):
-        """a mount that was made read-only does not become writable"""
+        """a read-only mount cannot be remounted for writing"""
         self.mount(options="ro")
         self.assert_refused(self.remount("rw", check=False), "read-only", "umount and mount again")
         self.remount("noatime,ro")
@@ -267,7 +269,7 @@ class Table(Mount8):
         harness.wait_until(lambda: not pathlib.Path(f"/proc/{daemon}").exists(), "the daemon ended", 60)
 
     def test_fstab(self):
-        """lines of fstab: mounting by the directory, all of them, twice, remounting, umounting by the device"""
+        """fstab: mounting by directory, all, twice, remounting, umounting by device"""
         device = self.loop_device(self.image)
         uuid = run("blkid", "-o", "value", "-s", "UUID", device).stdout.strip()
         with self.fstab(f"UUID={uuid} {self.point} mpool {harness.data_path_options()[1]},noatime 0 0\n"):
@@ -293,7 +295,7 @@ class Table(Mount8):
             run("umount", "/etc/fstab")
 
     def test_other_namespace(self):
-        """a mount that another mount namespace keeps is named, with a process there"""
+        """a mount kept by another mount namespace is named, with a process there"""
         self.mount()
         keeper = subprocess.Popen(["unshare", "--mount", "--propagation", "private", "sh", "-c",
                                    "echo ready; exec sleep 1000"], stdout=subprocess.PIPE, text=True)
@@ -326,7 +328,7 @@ class Devices(Mount8):
         run(MPOOL, "check", *devices)
 
     def test_write_protected(self):
-        """of a device or image that cannot be written to the message says how to mount it"""
+        """the message for a write-protected device or image names the way to mount it"""
         device = self.loop_device(self.image, "--read-only")
         self.assert_refused(self.mount(source=device, check=False), "write-protected", "-o ro")
         self.mount(source=device, options="ro")
@@ -338,7 +340,7 @@ class Devices(Mount8):
             run("umount", self.directory)
 
     def test_image_in_the_mount(self):
-        """an image that lies committed in the mount is mounted read-only without asking for it"""
+        """an image committed in the mount is mounted read-only automatically"""
         self.mount()
         image, inner = self.directory / "ext4", self.directory / "inner"
         inner.mkdir()

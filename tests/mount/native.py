@@ -1,4 +1,5 @@
-"""Kernel-native reads: what the kernel reads by itself, without asking the daemon, is right; when they are possible."""
+"""Kernel-native reads: content that the kernel reads without the daemon is right; and where they
+are possible."""
 
 import contextlib
 import ctypes
@@ -22,7 +23,7 @@ CONCURRENT_STEPS = 400 if harness.LONG else 40
 
 
 class NativeTest(harness.MountTest):
-    """Mounts with native=on, whatever the tests of this run do otherwise."""
+    """Mounts with native=on, regardless of the defaults of this run."""
 
     # Each file takes a zone, but few pages of it.
     mount_arguments = {"native": "on", "size": "4G"}
@@ -74,7 +75,8 @@ def read_in_blocks(path, flags, block):
 
 
 def read_mapped(path, flags, protection):
-    """What a mapping holds; behind the end of the file, up to the end of the page, it must hold zeros."""
+    """The content of a mapping; from the end of the file to the end of the page it must be zeros.
+    """
     with open(path, "rb") as file:
         mapping = mmap.mmap(file.fileno(), 0, flags, protection)
     with mapping:
@@ -141,7 +143,7 @@ class InFile(NativeTest):
         return [self.root]
 
     def make_files(self):
-        """Files of every size and kind that the kernel can read by itself; returns path: content."""
+        """Files of every size and kind that the kernel can read natively; returns path: content."""
         files = {}
         for directory in self.directories():
             for name, size in SIZES.items():
@@ -191,7 +193,7 @@ class InFile(NativeTest):
             depth.fio(path, "--ioengine=io_uring", "--rw=read", "--bs=256k", "--direct=1", "--verify_interval=4k")
 
     def test_served(self):
-        """files that no page of a device can show as they are: the daemon reads them"""
+        """files whose pages are not aligned with those of a device: the daemon reads them"""
         files = {}
         for name, cuts in (("odd", [0, 1, 5000, MIB + 123, 2 * MIB]), ("end", [0, MIB, MIB + 1, MIB + 2])):
             data = content(name, cuts[-1])
@@ -207,7 +209,7 @@ class InFile(NativeTest):
             self.assertEqual("none", harness.differences(expected, path.read_bytes()), path)
 
     def test_open_flags(self):
-        """O_CREAT, O_NONBLOCK, O_NOATIME, O_SYNC, O_APPEND for reading, and a second name: as good as without"""
+        """O_CREAT, O_NONBLOCK, O_NOATIME, O_SYNC, O_APPEND for reading, and a second name"""
         path = self.write_file("f", content(1, 100_000))
         os.link(path, self.root / "second")
         self.mnt.wait_for_native(path)
@@ -249,7 +251,7 @@ class InFile(NativeTest):
         run("cmp", path, self.root / "copied")
 
     def test_open_before(self):
-        """a file opened before the kernel could read it stays with the daemon, for all, until its last close"""
+        """a file opened before a view shows it is read by the daemon until its last close"""
         for number in range(20):
             path = self.write_file(f"f{number}", content(number, 2 * MIB + number))
             first, native = self.mnt.open_counted(path)
@@ -292,7 +294,8 @@ class OnDevices(InFile):
 
 class Concurrent(NativeTest):
     def test_views_come_and_go(self):
-        """processes write, replace, remove, open, read and map the same files while views are made of them"""
+        """processes write, replace, remove, open, read and map files while views are made of them
+        """
         seed = harness.seed()
         with Load([self.mnt]) as workers:
             workers.start("replace", self.root, "s", 4, seed=seed)
@@ -325,7 +328,7 @@ class Concurrent(NativeTest):
 
 class Ends(unittest.TestCase):
     def test_nothing_is_left(self):
-        """after umount and after kill -9 no loop device is left; views are in no table of mounts"""
+        """after umount and after kill -9 no loop device is left; views are in no mount table"""
         def no_erofs():
             return "erofs" not in pathlib.Path(f"/proc/{mnt.daemon.pid}/mountinfo").read_text()
 
@@ -338,7 +341,7 @@ class Ends(unittest.TestCase):
                 self.assertEqual(file.read(), content(number, MIB))
                 self.assertGreaterEqual(len(loops() - before), 2)
                 self.assertTrue(no_erofs())
-                # The devices through which the kernel reads are no places to find a pool on.
+                # The devices through which the kernel reads must not be found as devices of a pool.
                 uuid = mnt.status()["pool"]["uuid"]
                 self.assertIn("not found", run(MPOOL, "dump", f"UUID={uuid}", check=False).stderr)
             end()
@@ -349,14 +352,14 @@ class Ends(unittest.TestCase):
 
 
 class Possible(harness.PoolTest):
-    """Where native reads are possible and where not, and what -o native= says then."""
+    """Where native reads are possible and where not, and the messages of -o native=."""
 
     def tearDown(self):
         self.remove_mount()
         self.daemons_ended()
 
     def native_of(self, native, as_user=()):
-        """Mounts, and returns what the status says about native reads."""
+        """Mounts, and returns the part of the status about native reads."""
         options = harness.data_path_options(native=native)
         run(*as_user, MPOOLFS, *options, self.image, self.point, timeout=60)
         run(*as_user, "dd", "if=/dev/zero", f"of={self.point / native}", "bs=1M", "count=1")
@@ -392,7 +395,8 @@ class Possible(harness.PoolTest):
         self.assertIn("auto, on and off", message)
 
     def test_without_privilege(self):
-        """a user without CAP_SYS_ADMIN: on says what is missing, auto and off work and the status says why"""
+        """without CAP_SYS_ADMIN: on fails with a message, auto and off work, the status has the
+        reason"""
         nobody = harness.as_nobody()
         mnt = harness.Mount(pool=self.image, directory=self.directory)
         self.point.chmod(0o777)
@@ -409,7 +413,7 @@ class Possible(harness.PoolTest):
         self.assertEqual(self.native_of("off", nobody)["reason"], "native=off")
 
     def test_without_leases(self):
-        """where the system gives no leases, by which the daemon sees who reads"""
+        """the system grants no leases, by which the daemon detects readers"""
         leases = pathlib.Path("/proc/sys/fs/leases-enable")
         harness.on_exit(leases.write_text, leases.read_text())
         leases.write_text("0")
@@ -422,7 +426,7 @@ class Possible(harness.PoolTest):
             leases.write_text("1")
 
     def test_read_only_twice(self):
-        """two mounts that change nothing have native reads at the same time"""
+        """two read-only mounts have native reads at the same time"""
         data = content(1, 3 * MIB)
         first = harness.Mount(pool=self.image, directory=self.directory, native="on")
         first.path("f").write_bytes(data)
@@ -452,7 +456,7 @@ class Possible(harness.PoolTest):
             run("umount", memory)
 
     def test_few_descriptors(self):
-        """where the daemon may open few files the rest is read by the daemon, and nothing fails"""
+        """with few descriptors for the daemon it reads the rest of the files, and nothing fails"""
         mnt = harness.Mount(pool=self.image, directory=self.directory, native="on",
                             start_with=["prlimit", "--nofile=80:80"])
         for number in range(200):
@@ -465,7 +469,7 @@ class Possible(harness.PoolTest):
             native = mnt.status()["native"]
             self.assertGreater(native["opens"], 0)
             self.assertGreater(native["served_opens"], 0)
-            # A view of these cannot be made as long as all descriptors are taken.
+            # A view of these cannot be made as long as all descriptors are in use.
             mnt.path("late").write_bytes(content("late", 5000))
             self.assertEqual(mnt.path("late").read_bytes(), content("late", 5000))
         mnt.umount()

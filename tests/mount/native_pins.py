@@ -1,8 +1,10 @@
-"""What the kernel reads by itself is nobody else's: no zone of a file that somebody still reads is given to another.
+"""Zones that the kernel reads natively belong to one file: no zone of a file with a reader is
+reused.
 
-Readers hold a committed file open, open for direct reads, or mapped with nothing open, while the file is removed or
-replaced, the pool filled with other data, and the daemon killed, ended and started again, in many orders. A reader must
-find the old bytes, or get an error where the daemon that served it is gone. After the last reader the space comes back.
+Readers hold a committed file open, open for direct reads, or mapped only, while the file is removed
+or replaced, the pool filled with other data, and the daemon killed, ended and restarted, in many
+orders. A reader must find the old bytes, or get an error where the daemon that served it is gone.
+After the last reader the space becomes free.
 """
 
 import contextlib
@@ -23,8 +25,9 @@ KINDS = ("open", "direct", "map")
 RANDOM_ROUNDS = 30 if harness.LONG else 1
 RANDOM_STEPS = 25
 
-# Holds a file in one of three ways. Whenever it is told to it reads all of it, and says "old" when that has the digest
-# expected, "error", or what it found. Python's own mappings keep the file open, too.
+# Holds a file in one of three ways. On each request it reads all of the file and prints "old" when
+# that has the expected digest, "error", or the content it found. Python's own mappings keep the
+# file open, too.
 READER = """
 import ctypes, hashlib, mmap, os, sys
 path, kind, digest = sys.argv[1:]
@@ -65,11 +68,11 @@ class Reader:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout.readline() == "ready\n", self.name
         self.native = mnt.status()["native"]["opens"] > before
-        # Only the kernel serves for longer than the daemon.
+        # Only the kernel serves beyond the end of the daemon.
         self.daemon = None if self.native else mnt.daemon
 
     def look(self):
-        with contextlib.suppress(BrokenPipeError):  # it has ended by a signal
+        with contextlib.suppress(BrokenPipeError):  # a signal ended it
             print("look", file=self._process.stdin, flush=True)
         answer = self._process.stdout.readline().strip()
         if not answer and self._process.wait() == -signal.SIGBUS:
@@ -86,7 +89,7 @@ class Reader:
 
 
 class PinTest(unittest.TestCase):
-    """A mount whose changes are all durable at once: a killed daemon takes back nothing."""
+    """A mount whose changes are all durable at once: a killed daemon loses none."""
 
     on_device = False
 
@@ -121,7 +124,7 @@ class PinTest(unittest.TestCase):
     def free(self):
         return self.mnt.status()["classes"][0]["free"]
 
-    # Steps. Those that a file or a reader is chosen for take any when none is given.
+    # Steps. A step for a file or a reader chooses any if none is given.
 
     def write(self, name=None):
         self.made += 1
@@ -147,7 +150,7 @@ class PinTest(unittest.TestCase):
         del self.files[name]
 
     def fill(self):
-        """Takes every zone there is for other data."""
+        """Fills all free zones with other data."""
         self.made += 1
         number = 0
         for size in (16 * MIB, MIB):
@@ -183,7 +186,7 @@ class PinTest(unittest.TestCase):
         self.mnt.mount()
 
     def check(self):
-        """Readers find the old bytes, past the caches, and files what they hold."""
+        """Readers find the old bytes, past the caches, and files their present content."""
         harness.drop_caches()
         for reader in self.readers:
             answer = reader.look()
@@ -202,7 +205,7 @@ class PinTest(unittest.TestCase):
             self.release(0)
 
     def back_to(self, free):
-        """Without readers and files all space comes back, and native reads go on."""
+        """Without readers and files all space becomes free, and native reads continue."""
         self.release_all()
         self.empty()
         for name in list(self.files):
@@ -242,11 +245,11 @@ class Orders(PinTest):
     """A pool in a file, a reader of each kind, and steps in an order that each test chooses."""
 
     def test_unlink(self):
-        """removed, then all other zones are taken, given back and taken again"""
+        """removed, then all other zones are filled, freed and filled again"""
         self.take("unlink", "fill", "empty", "fill")
 
     def test_mapped(self):
-        """the same where nobody has the file open: it is only mapped"""
+        """the same without an open descriptor: the file is only mapped"""
         self.take("unlink", "fill", "empty", "fill", kinds=["map"])
         self.take("unlink", "fill", "terminate", "start", "empty", "fill", kinds=["map"])
 
@@ -295,7 +298,7 @@ class Orders(PinTest):
 
 class OtherUser(PinTest):
     def test_other_user(self):
-        """the next daemon is of a user who may not even open the devices that the reader reads"""
+        """the next daemon's user may not even open the devices that the reader reads"""
         name = self.write()
         path = self.mnt.path(name)
         self.mnt.wait_for_native(path)

@@ -1,4 +1,4 @@
-"""What writing by other users does to mode bits, and which attributes are refused: as another user."""
+"""The effect of writes by other users on mode bits, and refused attributes: as another user."""
 
 import errno
 import os
@@ -52,7 +52,7 @@ class Privileges(harness.MountTest):
         return path
 
     def test_writes_of_others(self):
-        """set-user-ID and set-group-ID end with what another user writes, O_TRUNC and truncate included"""
+        """a write by another user clears set-user-ID and set-group-ID, also O_TRUNC and truncate"""
         for number, what in enumerate(WRITES):
             for mode, left in ((0o6777, 0o777), (0o4766, 0o766), (0o666, 0o666), (0o1777, 0o1777)):
                 with self.subTest(what, mode=oct(mode)):
@@ -64,7 +64,7 @@ class Privileges(harness.MountTest):
             self.assertEqual(self.mode(self.root / f"f{number}-{0o6777:o}"), 0o777, what)
 
     def test_reading(self):
-        """reading leaves the bits"""
+        """reading keeps the bits"""
         path = self.empty("f", 0o6777)
         self.as_user(SCRIPT, "nothing", path)
         self.assertEqual(self.mode(path), 0o6777)
@@ -95,7 +95,7 @@ for line in sys.stdin:
                 self.assertEqual(self.mode(path), 0o777)
 
     def test_writes_of_root(self):
-        """root's writes leave the bits; those of the owner do not"""
+        """root's writes keep the bits; those of the owner do not"""
         path = self.empty("f", 0o6777)
         path.write_bytes(b"x")
         self.assertEqual(self.mode(path), 0o6777)
@@ -116,7 +116,7 @@ for line in sys.stdin:
         self.assertEqual(self.mode(path), 0o755)
 
     def test_chown(self):
-        """a change of the owner ends the bits, also root's and also of committed files"""
+        """a change of the owner clears the bits, also by root and also of committed files"""
         path = self.write_file("f", b"x")
         for owner in ((1, -1), (-1, 1)):
             path.chmod(0o6755)
@@ -129,7 +129,7 @@ for line in sys.stdin:
         self.assertEqual(self.mode(own), 0o755)
 
     def test_refused_attributes(self):
-        """ACLs, security.* and trusted.*: EOPNOTSUPP for root, never seen; a user may not ask for the latter two"""
+        """ACLs, security.* and trusted.*: EOPNOTSUPP for root; a user may not use the latter two"""
         path = self.write_file("f", b"x")
         path.chmod(0o777)
         names = ("system.posix_acl_access", "system.posix_acl_default", "security.capability", "security.x",

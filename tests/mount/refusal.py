@@ -1,6 +1,6 @@
-"""FUSE over io_uring that the kernel refuses although it is switched on when the daemon looks.
+"""FUSE over io_uring that the kernel refuses although it is enabled when the daemon checks.
 
-A library preloaded into the daemon (refuse_uring.cpp, in REFUSE_URING) brings that about.
+A library preloaded into the daemon (refuse_uring.cpp, in REFUSE_URING) causes that.
 """
 
 import errno
@@ -20,7 +20,7 @@ FILES = 300
 STEPS = 20
 
 REFUSED = "the kernel refuses FUSE-over-io_uring (its log may say more: dmesg)"
-# What the library can do, and what the daemon says then.
+# The capabilities of the library, and the daemon's messages for them.
 WAYS = {
     "mount": "the kernel does not offer FUSE-over-io_uring for this mount",
     "answer": f"{REFUSED}: {os.strerror(errno.EOPNOTSUPP)}",
@@ -30,7 +30,7 @@ WAYS = {
 
 
 def with_library(way):
-    """What to start the daemon with; FUSE over io_uring is on."""
+    """The arguments that start the daemon with it; FUSE over io_uring is on."""
     harness.switch_uring(True)
     if way == "size":
         limit = PAGES_LIMIT.read_text()
@@ -91,7 +91,7 @@ class Refusal(harness.PoolTest):
         self.assertNotIn("error:", mnt.log())
 
     def test_not_offered(self):
-        """auto, not offered after all: the mount works over /dev/fuse; log and status say so and why"""
+        """auto, not offered after all: the mount uses /dev/fuse; log and status have the reason"""
         self.fall_back("mount")
 
     def test_switched_off(self):
@@ -99,15 +99,15 @@ class Refusal(harness.PoolTest):
         self.fall_back("answer")
 
     def test_too_small(self):
-        """auto, too small entries for the kernel, which has begun to wait for them: the same"""
+        """auto, entries too small for the kernel, which has begun to wait for them: the same"""
         self.fall_back("size")
 
     def test_one_queue(self):
-        """auto, one queue refused and the others not: the same"""
+        """auto, one queue refused and the rest not: the same"""
         self.fall_back("count")
 
     def test_fails(self):
-        """uring: mounting fails and says why; nothing is mounted, and the pool mounts again"""
+        """uring: mounting fails with the reason; nothing is mounted, and the pool mounts again"""
         for way, why in WAYS.items():
             for more in ([], ["-f"]):
                 with self.subTest(way, more=more):

@@ -1,11 +1,11 @@
-// Preloaded into mpoolfs, makes the kernel refuse FUSE over io_uring where the daemon expects that
-// it may have it. MPOOLFS_TEST_REFUSE says how:
-// - mount: it is switched off while the mount is made: the kernel does not offer it;
-// - answer: it is switched off before the answer to INIT: the kernel takes no entry;
+// Preloaded into mpoolfs, makes the kernel refuse FUSE over io_uring where the daemon expects it to
+// be available. MPOOLFS_TEST_REFUSE selects the way:
+// - mount: it is switched off during mounting: the kernel does not offer it;
+// - answer: it is switched off before the answer to INIT: the kernel accepts no entry;
 // - size: the answer to INIT allows requests of more pages than an entry has room for: the kernel
-//   takes no entry. fs.fuse.max_pages_limit must allow that many;
-// - count: the system seems to have one CPU more than it may have: the kernel takes the entries of
-//   all queues but the last, which it does not have.
+//   accepts no entry. fs.fuse.max_pages_limit must allow that many;
+// - count: the system seems to have one CPU more than possible: the kernel accepts the entries of
+//   all queues except the last, which it does not have.
 // Threads: any.
 
 #include <atomic>
@@ -58,7 +58,7 @@ bool is_fuse(int fd) {
          std::string_view(target) == "/dev/fuse";
 }
 
-// The answer to INIT is the first thing that is written there.
+// The answer to INIT is the first message written there.
 bool is_init_answer(int fd) {
   static std::atomic<bool> was_answered = false;
   return is_fuse(fd) && !was_answered.exchange(true);
@@ -72,7 +72,7 @@ void allow_many_pages(const iovec* parts, int count) {
   std::memcpy(parts[1].iov_base, &init, sizeof init);
 }
 
-// In place of the list of CPUs, which it closes: "0-3" becomes "0-4".
+// Replaces the list of CPUs, which it closes: "0-3" becomes "0-4".
 std::FILE* one_more_cpu(std::FILE* list) {
   char text[64] = {};
   if (list == nullptr || std::fgets(text, sizeof text, list) == nullptr) give_up("list of CPUs");
@@ -92,7 +92,7 @@ extern "C" int mount(const char* source, const char* target, const char* type, u
   static const auto next = real<decltype(::mount)>("mount");
   if (data == nullptr) give_up("mount without options");
   std::string options(static_cast<const char*>(data));
-  // Nothing larger is to come through /dev/fuse all the same.
+  // Larger requests must not come through /dev/fuse either.
   if (asked("size")) options += ",max_read=1048576";
   if (asked("mount")) set_switch("N");
   const int result = next(source, target, type, flags, options.c_str());

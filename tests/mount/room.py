@@ -1,4 +1,5 @@
-"""The metadata of names is full, or grows: what is told of it, who gets the last room, and how there is more."""
+"""The metadata of names is full, or grows: the reported room, the last room reserved for root, and
+new room."""
 
 import contextlib
 import errno
@@ -40,7 +41,8 @@ class RoomTest(harness.MountTest):
         self.mnt.mount()
 
     def fill(self, names, value=VALUE):
-        """Files with an extended attribute of a user, until there is no room; paths of those that have it."""
+        """Makes files with an extended attribute as a user until there is no room; returns their
+        paths."""
         made = []
         for name in names:
             path = self.root / name
@@ -58,7 +60,7 @@ class Growth(RoomTest):
     mount_arguments = {"size": "512M", "create_options": ("--zone-size", "4K")}
 
     def test_grows_with_the_tree(self):
-        """what would fill the root metadata several times is there, in a pool without a fault, after a remount, too"""
+        """a tree several times as large as the root metadata is intact, also after a remount"""
         self.assertEqual(self.root_mdc()["capacity"], ROOT_MDC)
         for i in range(200):
             make_empty(self.root / str(i))
@@ -71,7 +73,7 @@ class Growth(RoomTest):
         self.assertGreaterEqual(self.root_mdc()["capacity"], 2 * ROOT_MDC)
 
     def test_attributes_of_one_file(self):
-        """one file cannot take the room of all"""
+        """the attributes of one file cannot use up all room"""
         path = self.write_file("f", b"text")
         os.setxattr(path, "user.large", VALUE)
         with self.fails_with(errno.ENOSPC):
@@ -86,7 +88,7 @@ class Growth(RoomTest):
 
 
 class Full(RoomTest):
-    # Room for the root metadata once, not for a larger one.
+    # Room for the root metadata once, but not for a larger one.
     mount_arguments = {"size": "38M", "create_options": ("--zone-size", "4K")}
 
     def test_full(self):

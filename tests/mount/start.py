@@ -1,4 +1,5 @@
-"""Starting with little memory: the program serves, or ends with a message and no mount. It never hangs."""
+"""Starting with little memory: the program serves, or ends with a message and no mount. It never
+hangs."""
 
 import os
 import signal
@@ -10,7 +11,7 @@ from harness import MIB, MPOOLFS, run
 
 STEP = 16 * MIB if harness.LONG else 48 * MIB
 MOST = 2048 * MIB
-# Longer than a start takes on a machine that is busy.
+# Longer than a start takes on a busy machine.
 PATIENCE = 60
 
 
@@ -29,7 +30,7 @@ class LittleMemory(unittest.TestCase):
                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         harness.on_exit(daemon.kill)
         lines = []
-        # One of the two comes, or the stream ends with the program.
+        # One of the two arrives, or the stream ends with the program.
         for line in daemon.stderr:
             lines.append(line)
             if b"mounted on" in line:
@@ -67,7 +68,7 @@ class LittleMemory(unittest.TestCase):
         self.check_limits("uring", "on")
 
     def test_a_signal_ends_a_start(self):
-        """SIGTERM while it starts ends it, whatever it is at"""
+        """SIGTERM during the start ends it, at any step"""
         for _ in range(5):
             daemon = subprocess.Popen([MPOOLFS, "-f", *harness.data_path_options(), self.image, self.point],
                                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -28,7 +28,7 @@ class ControlTest(harness.MountTest):
 
 class ControlDirectory(ControlTest):
     def test_hidden(self):
-        """ls, find, tar, cp and rm of the mount do not meet .mpool; by name it is there"""
+        """ls, find, tar, cp and rm of the mount do not find .mpool; by name it exists"""
         self.write_file("f", b"data")
         self.assertNotIn(".mpool", os.listdir(self.mnt.point))
         self.assertNotIn(".mpool", run("ls", "-la", self.mnt.point).stdout)
@@ -54,7 +54,7 @@ class ControlDirectory(ControlTest):
         (self.root / ".mpool").rmdir()
 
     def test_listing(self):
-        """ls shows what is in it, with and without attributes; .. is the root of the mount"""
+        """ls shows its entries, with and without attributes; .. is the root of the mount"""
         self.assertEqual(run("ls", self.control).stdout, "status.json\n")
         self.assertIn("-r--r--r-- 1 root root 0", run("ls", "-l", self.control).stdout)
         with os.scandir(self.control) as entries:
@@ -66,7 +66,7 @@ class ControlDirectory(ControlTest):
             os.stat(self.control / "nothing")
 
     def test_attributes(self):
-        """readable by everybody, owned by root, the same after a remount"""
+        """readable by every user, owned by root, the same after a remount"""
         for path, mode in ((self.control, stat.S_IFDIR | 0o555),
                            (self.status_file, stat.S_IFREG | 0o444)):
             facts = path.lstat()
@@ -95,7 +95,7 @@ class ControlDirectory(ControlTest):
             self.assertTrue(os.access(path, os.R_OK))
 
     def test_remove_and_rename(self):
-        """nothing of it can be removed, renamed, linked or replaced"""
+        """its files cannot be removed, renamed, linked or replaced"""
         mine, directory = self.write_file("mine", b"1"), self.root / "d"
         directory.mkdir()
         changes = (
@@ -149,7 +149,7 @@ class ControlDirectory(ControlTest):
             os.truncate(self.status_file, 0)
 
     def test_other_users(self):
-        """everybody may read the status, nobody else may change anything"""
+        """every user may read the status, and none but root may change anything"""
         def as_nobody(script):
             return shell(script, check=False, user=NOBODY, group=NOBODY, extra_groups=[])
         self.assertEqual(json.loads(as_nobody(f"cat {self.status_file}").stdout)["pool"]["name"],
@@ -162,7 +162,7 @@ class ControlDirectory(ControlTest):
 
 
 class Status(ControlTest):
-    # The counters of devices tell of what the daemon transfers, not of what the kernel reads by itself.
+    # The counters of devices include the daemon's transfers, but not the kernel's native reads.
     mount_arguments = {"size": "256M", "native": "off"}
 
     def test_programs(self):
@@ -195,7 +195,7 @@ class Status(ControlTest):
         self.assertGreater(len(status["mdcs"]), 1)
 
     def test_follows_changes(self):
-        """space, objects and transfers follow what is written and read"""
+        """space, objects and transfers follow writes and reads"""
         before = self.status()
         size = 4 * MIB
         path = self.write_file("f", content(1, size))
@@ -216,11 +216,11 @@ class Status(ControlTest):
                                 after["devices"][0]["read_bytes"] + size)
 
     def wait_for_closes(self):
-        """The kernel tells of the last close of a file shortly after close(2)."""
+        """The kernel sends the last close of a file shortly after close(2)."""
         harness.wait_until(lambda: self.status()["open_files"] == 0, "no file is open")
 
     def test_snapshot(self):
-        """an open file keeps what it was when it was opened; each opening looks anew"""
+        """an open file keeps the content from its open; each open generates it again"""
         path = self.write_file("f", content(1, MIB))
         self.wait_for_closes()
         with open(self.status_file, "rb", buffering=0) as file:
@@ -234,7 +234,7 @@ class Status(ControlTest):
         self.wait_for_closes()
 
     def test_many_readers(self):
-        """threads that read it all the time while files come and go see valid JSON"""
+        """threads that read it permanently while files are made and removed see valid JSON"""
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
             readers = [pool.submit(lambda: [self.status() for _ in range(100)]) for _ in range(4)]
             for number in range(100):

@@ -1,4 +1,4 @@
-"""How requests come in: choosing it, CPUs, and ends of all kinds."""
+"""The transport of requests: its choice, CPUs, and ends of all kinds."""
 
 import collections
 import os
@@ -24,7 +24,7 @@ FIO_READERS = ("fio", "--name=read", "--rw=randread", "--bs=4k", "--direct=1", "
                "--size=16M", "--time_based", "--runtime=300", "--minimal")
 FIO_WRITERS = ("fio", "--name=write", "--rw=randwrite", "--bs=4k", "--direct=1", "--iodepth=32", "--size=300M",
                "--fallocate=none", "--rate=20m", "--minimal")
-# Makes and renames directories until one of the two fails; then says how far it came.
+# Makes and renames directories until one of the two fails; then prints how far it came.
 NAMER = """
 import itertools, os, sys
 for number in itertools.count():
@@ -40,7 +40,8 @@ for number in itertools.count():
 
 class TransportTest(harness.PoolTest):
     def mount(self, options="", **more):
-        # Native reads would keep READ requests from the transport, and go on when the daemon is killed.
+        # Native reads would bypass the transport with READ requests, and continue when the daemon
+        # is killed.
         return harness.Mount(pool=self.image, directory=self.directory, mount_options=options, native="off", **more)
 
 
@@ -51,7 +52,8 @@ class Choice(TransportTest):
         self.daemons_ended()
 
     def transport_with(self, *options):
-        """Mounts in the background, and returns what the status says: the name, and why not uring."""
+        """Mounts in the background, and returns from the status: the name, and the reason for not
+        uring."""
         run(MPOOLFS, *options, self.image, self.point, timeout=60)
         transport = harness.status_of(self.point)["transport"]
         (self.point / "f").write_bytes(content(1, MIB))
@@ -62,7 +64,7 @@ class Choice(TransportTest):
         return transport["name"], transport["reason"]
 
     def test_asked_for(self):
-        """a transport that is asked for is used"""
+        """a requested transport is used"""
         self.assertEqual(self.transport_with(*harness.data_path_options()), (harness.TRANSPORT, ""))
 
     def test_automatic(self):
@@ -81,7 +83,7 @@ class Choice(TransportTest):
             self.assertEqual(self.transport_with("-o", "transport=dev"), ("dev", ""))
 
     def test_uring_switched_off(self):
-        """uring asked for where it is switched off: says how to switch it on; nothing is mounted"""
+        """uring requested where it is switched off: the message names the switch; no mount"""
         harness.switch_uring(False)
         for more in ([], ["-f"]):
             done = run(MPOOLFS, *more, "-o", "transport=uring", self.image, self.point, check=False, timeout=60)
@@ -93,7 +95,7 @@ class Choice(TransportTest):
             self.daemons_ended()
 
     def test_switch_while_mounted(self):
-        """switching FUSE over io_uring on or off changes nothing for a mount that is there"""
+        """switching FUSE over io_uring on or off does not affect an existing mount"""
         mnt = self.mount()
         for on in (False, True):
             harness.switch_uring(on)
@@ -127,7 +129,7 @@ class Cpus(TransportTest):
             mnt.umount()
 
     def hot_plugged(self):
-        """The CPU that goes offline: the last that can; and all CPUs. It is online again at the end."""
+        """The last CPU that can go offline; and all CPUs. It is online again at the end."""
         switches = [path for path in sorted(pathlib.Path("/sys/devices/system/cpu").glob("cpu[0-9]*/online"))
                     if path.read_text().strip() == "1"]
         cpus = sorted(os.sched_getaffinity(0))
@@ -154,7 +156,7 @@ class Cpus(TransportTest):
         mnt.umount()
 
     def test_changing(self):
-        """a CPU goes offline and comes back while requests are under way, those of programs bound to it too"""
+        """a CPU goes offline and online during requests, also of programs bound to it"""
         switch, cpus = self.hot_plugged()
         bound = int(switch.parent.name.removeprefix("cpu"))
         for number, start_with in enumerate(([], ["taskset", "-c", str(bound)])):
@@ -178,7 +180,7 @@ class Cpus(TransportTest):
 
 
 class Ends(TransportTest):
-    """However a mount ends, nobody hangs and the pool mounts again."""
+    """However a mount ends, no process hangs and the pool mounts again."""
 
     def start_load(self, mnt, workers):
         """Everything at depth; returns the programs besides the workers."""
@@ -198,7 +200,8 @@ class Ends(TransportTest):
                                       (FIO_WRITERS, self.point / f"written-{engine}"))]
 
     def end_under_load(self, end):
-        """Calls end(mount) while all kinds of requests are under way; checks the pool after it. Returns the mount."""
+        """Calls end(mount) during requests of all kinds; checks the pool after it. Returns the
+        mount."""
         mnt = self.mount()
         kept = self.point / "kept"
         if not kept.exists():
@@ -234,7 +237,8 @@ class Ends(TransportTest):
         mnt.umount()
 
     def remove_parts(self, directory):
-        """Removes what was being written when the daemon ended: what there was of it may have been committed."""
+        """Removes files that were being written when the daemon ended: a part may have been
+        committed."""
         for path in directory.glob("mixed-*"):  # written in two pieces
             path.unlink()
         for path in (*directory.glob("churn-*"), *directory.glob("new-*")):
@@ -243,12 +247,12 @@ class Ends(TransportTest):
                 path.unlink()
 
     def test_kill_under_load(self):
-        """kill -9 with requests of all kinds under way: errors, no hanging; the mount can be removed"""
+        """kill -9 during requests of all kinds: errors, no hang; the mount can be removed"""
         for _ in range(KILLS):
             self.end_under_load(lambda mnt: mnt.kill_daemon())
 
     def test_terminate_under_load(self):
-        """SIGTERM with requests of all kinds under way: the daemon ends by itself, its users get errors"""
+        """SIGTERM during requests of all kinds: the daemon ends by itself, users get errors"""
         def terminate(mnt):
             mnt.daemon.terminate()
             mnt.wait_for_end(0)
@@ -262,7 +266,7 @@ class Ends(TransportTest):
         return len(done) == namers and min(done.values()) >= 2
 
     def test_what_fails_was_not_done(self):
-        """SIGTERM while names are changed: what was told to have failed has not happened, all else has"""
+        """SIGTERM while names are changed: failed changes did not happen, all others did"""
         namers = 4
         for number in range(TERMINATIONS):
             mnt = self.mount()
@@ -286,7 +290,7 @@ class Ends(TransportTest):
             mnt.umount()
 
     def test_idle(self):
-        """umount and SIGTERM when nothing is under way, with and without requests before"""
+        """umount and SIGTERM without requests in progress, with and without requests before"""
         mnt = self.mount()
         for number in range(6):
             if number % 3:
@@ -304,7 +308,7 @@ class Ends(TransportTest):
         mnt.umount()
 
     def test_cycles(self):
-        """mounted and unmounted many times, as fast as it goes: no process stays, nothing fails"""
+        """mounted and unmounted repeatedly at full speed: no process stays, nothing fails"""
         for number in range(CYCLES):
             run(MPOOLFS, *harness.data_path_options(), self.image, self.point, timeout=60)
             self.assertEqual(harness.mounted_type(self.point), "fuse.mpoolfs")
@@ -316,7 +320,7 @@ class Ends(TransportTest):
             self.daemons_ended()
 
     def test_killed_users(self):
-        """users killed while their requests are under way: the daemon goes on"""
+        """users killed during their requests: the daemon continues"""
         mnt = self.mount()
         directory = self.point / "d"
         for _ in range(5):

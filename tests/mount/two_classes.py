@@ -66,7 +66,7 @@ class TwoClasses(harness.MountTest):
             os.setxattr(self.root / "d", "user.mpool.class", b"gold")
 
     def test_full_staging(self):
-        """a full class gives ENOSPC while the other one still takes files"""
+        """a full class gives ENOSPC while the other one still accepts files"""
         fast = self.policy("fast", "staging")
         free = os.statvfs(fast).f_bfree
         with self.fails_with(errno.ENOSPC):

@@ -1,4 +1,4 @@
-"""How many views there are of committed files, and when they come and go."""
+"""The number of views of committed files, and when they are made and dropped."""
 
 import contextlib
 import pathlib
@@ -9,21 +9,22 @@ import harness
 from harness import content
 from native import NativeTest, loops
 
-# The daemon merges views when there are so many, and makes no more than the latter.
+# The daemon merges views from this number on, and makes no more than the latter.
 MERGED_VIEWS = 16
 MAX_VIEWS = 64
 
 
 class Views(NativeTest):
     def grow(self, count, prefix="f"):
-        """Writes files, each of which is in a view before the next one is written; yields path and content."""
+        """Writes files, each of which is in a view before the next one is written; yields path and
+        content."""
         for number in range(count):
             path = self.write_file(f"{prefix}{number}", content(number, 5000))
             self.mnt.wait_for_native(path)
             yield path, content(number, 5000)
 
     def test_many_views(self):
-        """a view for each of many files: views are merged, and all read as before, without the daemon"""
+        """a view for each of many files: views are merged, and all files are still read natively"""
         kept, most = {}, 0
         for path, expected in self.grow(60):
             kept[path] = expected
@@ -36,7 +37,7 @@ class Views(NativeTest):
                 self.assertEqual(path.read_bytes(), expected)
 
     def test_no_view_before_an_open(self):
-        """files that are not read cost no view; the first open shows them all"""
+        """files that are not read cost no view; the first open shows all of them"""
         self.mnt.remount()
         views = self.native()["views"]
         paths = []
@@ -48,7 +49,7 @@ class Views(NativeTest):
         self.assertLessEqual(self.native()["views"], views + 2)
 
     def test_views_whose_files_are_open(self):
-        """files that stay open keep their views: no more than a certain number, and the daemon reads the rest"""
+        """open files keep their views: up to a maximum; the daemon reads the rest"""
         with contextlib.ExitStack() as stack:
             files = []
             for number in range(MAX_VIEWS + 10):
@@ -65,7 +66,7 @@ class Views(NativeTest):
         harness.wait_until(lambda: self.native()["views"] <= MERGED_VIEWS, "views end with their readers")
 
     def test_removed(self):
-        """views and their loop devices go with their files"""
+        """views and their loop devices are removed with their files"""
         self.mnt.remount()
         before = len(loops())
         paths = [path for path, _ in self.grow(5)]
@@ -77,7 +78,7 @@ class Views(NativeTest):
         harness.wait_until(lambda: len(loops()) <= before, "loop devices are gone")
 
     def test_idle(self):
-        """after a native read the thread that looks after native reads sleeps until there is something to do"""
+        """after a native read the thread of native reads sleeps until there is work"""
         path = self.write_file("f", content(1, 5000))
         self.mnt.wait_for_native(path)
         harness.wait_until(lambda: self.native()["kept"] == 0, "all are let go of")
@@ -91,7 +92,7 @@ class Views(NativeTest):
 
         def asleep():
             before = wakeups()
-            time.sleep(3)  # it looked once a second
+            time.sleep(3)  # the daemon checked once a second
             return wakeups() == before
 
         harness.wait_until(asleep, "it sleeps")

@@ -13,7 +13,7 @@ import time
 import harness
 from harness import MIB, content, run
 
-# Makes a file and gives its descriptor to who has the other end of a socket.
+# Makes a file and sends its descriptor over a socket.
 OPEN_AND_SEND = """
 import os, socket, sys
 file = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
@@ -70,7 +70,7 @@ class Writing(harness.MountTest):
         self.write_pieces([(0, len(data))], data)
 
     def test_overlap(self):
-        """a byte that is on the device cannot be written again, and nothing of that write is there"""
+        """a byte on the device cannot be written again, and no part of that write is present"""
         file = self.open_new()
         os.pwrite(file, b"a" * 5000, 1000)
         os.fsync(file)
@@ -116,7 +116,8 @@ class Writing(harness.MountTest):
                          b"b" * 10 + bytes(40) + b"c" * 10 + bytes(40))
 
     def test_unlinked_before_commit(self):
-        """who has a file open reads what was written to it although its name went before the last close"""
+        """an open descriptor reads the written content although the name was removed before the
+        last close"""
         for synced in (False, True):
             with self.subTest(synced=synced):
                 data = content("unlinked", 2 * MIB + 5)
@@ -140,12 +141,12 @@ class Writing(harness.MountTest):
         return True
 
     def test_times_after_close(self):
-        """what stat(2) says after close(2) has returned stays, however long the commit takes"""
+        """stat(2) after the return of close(2) is final, however long the commit takes"""
         for number, size in enumerate((1000, MIB, 100 * MIB)):
             file = self.open_new(f"f{number}")
             for _ in range(max(size // MIB, 1)):
                 os.write(file, bytes(min(size, MIB)))
-            time.sleep(0.05)  # the time of the commit is another one than that of the last write
+            time.sleep(0.05)  # the commit must get another time than the last write
             os.close(file)
             first = os.stat(self.root / f"f{number}")
             time.sleep(0.3)
@@ -173,7 +174,8 @@ class Writing(harness.MountTest):
         self.assertEqual((self.root / "f").read_bytes(), b"one two")
 
     def test_changes_after_a_duplicate(self):
-        """what follows the close of a duplicate does not wait for the last close, where another is known of"""
+        """requests after the close of a duplicate do not wait for the last close, if another
+        descriptor is known"""
         def seconds_of_mkdir(name):
             begin = time.monotonic()
             os.mkdir(self.root / name)
@@ -197,7 +199,8 @@ class Writing(harness.MountTest):
             self.assertEqual((self.root / f"inherited{number}").read_bytes(), b"data\n")
             return seconds
 
-        # Who opened this one and who wrote to it are gone: that we have it is not found out.
+        # The process that opened this one and the process that wrote to it are gone: the daemon
+        # does not detect that this process has it.
         here, there = socket.socketpair()
         with here, there:
             run(sys.executable, "-c", OPEN_AND_SEND, self.root / "sent", there.fileno(), pass_fds=[there.fileno()])
@@ -305,7 +308,7 @@ class Reading(harness.MountTest):
             self.assertEqual(mapping[:], self.data)
 
     def test_map_private(self):
-        """a private mapping can be changed without the file noticing"""
+        """a private mapping can be changed without an effect on the file"""
         with open(self.path, "rb") as file, \
                 mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE,
                           mmap.PROT_READ | mmap.PROT_WRITE) as mapping:
@@ -361,7 +364,7 @@ class Reading(harness.MountTest):
 
     def test_cached_over_open(self):
         """pages stay in the page cache over close and open, also when times and mode change"""
-        if self.mnt.native == "on":  # what the daemon served until then is cached apart
+        if self.mnt.native == "on":  # data served by the daemon so far is cached separately
             self.mnt.wait_for_native(self.path)
         self.path.read_bytes()
         self.path.chmod(0o600)

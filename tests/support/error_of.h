@@ -1,4 +1,4 @@
-// What tests of errors share.
+// Shared by tests of errors.
 #pragma once
 
 #include <string>
@@ -9,8 +9,8 @@
 
 namespace mpool::test {
 
-// The errno of the Error that `call` throws, which must say what it concerns and what happened; 0
-// when it throws none. `text`: what the message must contain.
+// The errno of the Error that `call` throws, which must have a subject and a detail; 0 when it
+// throws none. `text`: a required part of the message.
 template <typename Call>
 int error_of(Call&& call, const std::string& text = "") {
   try {

@@ -1,4 +1,4 @@
-// Writing logs with other records than the engine would write, all else being right.
+// Writes logs with records that the engine would not write, valid in all other respects.
 #pragma once
 
 #include <vector>

@@ -1,4 +1,4 @@
-// Looking at, and changing, bytes of media in memory beneath the engine.
+// Reads and changes bytes of media in memory beneath the engine.
 #pragma once
 
 #include <algorithm>
@@ -10,7 +10,7 @@
 
 namespace mpool::test {
 
-// Where `bytes` begin the first time at or after byte `from`, if they do so inside one page.
+// The first position of `bytes` at or after byte `from`, if they lie inside one page.
 inline std::optional<std::uint64_t> find_bytes(const SimulatedMedia& media, ConstByteSpan bytes,
                                                std::uint64_t from = 0) {
   for (std::uint64_t at = round_down(from, kPageSize); at < media.size(); at += kPageSize) {

@@ -6,7 +6,7 @@
 
 namespace mpool::test {
 
-// $MPOOLFS_REFPOOLS, to try others of the same form; otherwise those of the repository.
+// $MPOOLFS_REFPOOLS, to use other pools of the same form; otherwise those of the repository.
 inline std::filesystem::path reference_pools() {
   const char* directory = std::getenv("MPOOLFS_REFPOOLS");
   return directory != nullptr ? directory : MPOOLFS_REFPOOLS;

@@ -14,8 +14,8 @@
 
 namespace mpool::test {
 
-// Calls visit(offset, bytes) for each page of the file that is in no hole, in order; the last may
-// be short. Returns the length of the file. Errors: of open, lseek and read.
+// Calls visit(offset, bytes) for each page of the file that is not in a hole, in order; the last
+// may be short. Returns the length of the file. Errors: of open, lseek and read.
 template <typename Visit>
 std::uint64_t for_each_page_of_data(const std::string& path, Visit&& visit) {
   const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));

@@ -1,4 +1,4 @@
-// A directory that goes away with the test.
+// A directory that is removed with the test.
 #pragma once
 
 #include <cerrno>
@@ -15,7 +15,7 @@ namespace mpool::test {
 class TemporaryDirectory {
  public:
   TemporaryDirectory() {
-    // mkdtemp(3) wants the six letters.
+    // mkdtemp(3) requires the six letters.
     std::string name = (std::filesystem::temp_directory_path() / "mpool-test-XXXXXX").string();
     if (::mkdtemp(name.data()) == nullptr) raise_system(errno, name, "mkdtemp");
     path_ = name;

@@ -1,4 +1,4 @@
-// The sub-commands that change a pool, and those that show what they changed.
+// The sub-commands that change a pool, and those that show the changes.
 #include <regex>
 
 #include <gmock/gmock.h>
@@ -89,7 +89,8 @@ TEST_F(ChangesTest, AddRefusesADeviceThatCannotBe) {
   EXPECT_EQ(mpool_json({"info", "--json", image_})["devices"].size(), 1u);
 }
 
-// As another program leaves it (refpools: f19): known by its superblocks, unknown to MDC0.
+// As an interrupted addition by another program leaves it (refpools: f19): known by its
+// superblocks, unknown to MDC0.
 TEST_F(ChangesTest, AddTakesItsOwnDeviceAgain) {
   const std::string before = directory_ / "before.img";
   std::filesystem::copy_file(image_, before);

@@ -1,4 +1,4 @@
-// What every sub-command does with its command line.
+// The handling of the command line by every sub-command.
 #include <algorithm>
 
 #include <gmock/gmock.h>
@@ -72,7 +72,7 @@ TEST_P(EverySubCommand, RefusesAnEmptyArgument) {
 }
 
 TEST_P(EverySubCommand, WantsItsArguments) {
-  if (GetParam() == "list" || GetParam() == "df") return;  // have optional ones only
+  if (GetParam() == "list" || GetParam() == "df") return;  // have only optional ones
   const Result result = mpool_command({GetParam()});
   EXPECT_EQ(result.status, usage());
   EXPECT_THAT(result.err, StartsWith("mpool " + GetParam() + ": missing argument: "));

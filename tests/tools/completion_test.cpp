@@ -16,7 +16,7 @@ namespace {
 
 using ::testing::ElementsAre;
 
-// What bash offers for the last of `words`. compopt works in a running completion only.
+// The completions of bash for the last of `words`. compopt works in a running completion only.
 std::vector<std::string> completions(const std::vector<std::string>& words) {
   std::string line = "bash -c 'compopt() { :; }; . " MPOOLFS_SOURCE_ROOT "/tools/completion/" +
                      words.front() + "; COMP_WORDS=(";

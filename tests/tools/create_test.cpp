@@ -21,7 +21,7 @@ class CreateTest : public ::testing::Test {
   const std::string image_ = directory_ / "pool.img";
   const std::string staging_ = directory_ / "staging.img";
 
-  // Expects a refusal that leaves the image as it is.
+  // Expects a refusal that leaves the image unchanged.
   void expect_refused(const std::vector<std::string>& arguments, const std::string& message) {
     const std::string before = file_digest(image_);
     const Result result = mpool_command(arguments);
@@ -182,7 +182,8 @@ TEST_F(CreateTest, ChangesNothingWhenTheStagingDeviceIsRefused) {
   EXPECT_EQ(file_digest(image_), before);
 }
 
-// Everything is written but what comes last: the superblocks of the capacity device, or the second.
+// Everything is written except the last step: the superblocks of the capacity device, or the
+// second.
 TEST_F(CreateTest, AnInterruptedCreationIsNamedAndMadeAnew) {
   const std::vector<std::string> arguments{"--staging", staging_, "two", image_};
   const auto create = [&](const char* option) {
@@ -197,7 +198,7 @@ TEST_F(CreateTest, AnInterruptedCreationIsNamedAndMadeAnew) {
   ASSERT_EQ(create("").status, kSuccess);
   const std::string zeros(4096, '\0');
   write_bytes(image_, 8192, zeros);
-  // The pool is whole: its second superblock is written again.
+  // The pool is intact: its second superblock is written again.
   EXPECT_EQ(mpool_command({"check", "--repair", both}).status, kCorrected);
   EXPECT_EQ(mpool_command({"check", both}).status, kSuccess);
 

@@ -1,4 +1,4 @@
-// mpool dump, against pools of the format's first implementation (the reference pools) and our own.
+// mpool dump, for pools of the format's first implementation (the reference pools) and of mpoolfs.
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
@@ -25,12 +25,12 @@ std::string lower(std::string text) {
   return text;
 }
 
-// How a reference pool must be found.
+// The expected state of a reference pool.
 enum class State {
   sound,    // as its manifest says
   refused,  // it cannot be activated
-  damaged,  // a superblock is bad: as before it was damaged
-  remade,   // its creation was interrupted: what was missing is made by the activation, somewhere
+  damaged,  // a superblock is bad: content as before the damage
+  remade,   // its creation was interrupted: the activation makes the missing parts, somewhere
 };
 
 struct Reference {
@@ -66,7 +66,7 @@ class ReferencePool : public ::testing::TestWithParam<Reference> {
     return state() == State::damaged ? manifest_["live_before_the_end"]
                                      : manifest_["expected"]["pool"];
   }
-  // The metadata is now what it was when the manifest was written.
+  // The metadata is in the state of the manifest.
   bool metadata_is_as_written() const {
     return state() == State::sound && manifest_["expected"]["activate"]["writes"] == 0;
   }
@@ -97,7 +97,7 @@ void expect_object(Json found, const Json& wanted, State state) {
   EXPECT_EQ(found["generation"], wanted["gen"]);
   EXPECT_FALSE(found.contains("error"));
   if (!wanted.contains("sha256")) {
-    // A client's MDC whose compaction did not finish.
+    // A client's MDC with an unfinished compaction.
     EXPECT_EQ(wanted["open_csem"], "EMSGSIZE");
     EXPECT_EQ(found.value("unfinished_compaction", false), true);
     EXPECT_FALSE(found.contains("sha256"));
@@ -172,7 +172,7 @@ TEST_P(ReferencePool, IsDumpedAsItsManifestSaysAndNotChanged) {
   if (state() == State::refused) {
     EXPECT_EQ(result.status, kFailure);
     EXPECT_THAT(result.err, StartsWith("mpool dump: "));
-    // What can be read is shown, unless nothing can.
+    // The readable part is shown, unless there is none.
     if (!result.out.empty()) {
       EXPECT_FALSE(Json::parse(result.out)["damage"].empty());
     }
@@ -274,7 +274,7 @@ TEST_F(DumpTest, RefusesAMissingStagingDevice) {
   EXPECT_THAT(result.err, HasSubstr("staging device"));
 }
 
-// One log is corrupt: the others are shown all the same.
+// One log is corrupt: the other objects are shown nevertheless.
 TEST_F(DumpTest, ShowsWhichObjectIsCorrupt) {
   const std::string archive = (test::reference_pools() / "b-cap512.tar.xz").string();
   shell("tar -xJSf '" + archive + "' -C '" + (directory_ / ".") + "'");

@@ -8,12 +8,12 @@ namespace mpool::tools {
 
 namespace {
 
-// Boost.Program_options explains an option on a line that begins with two spaces and it.
+// Boost.Program_options explains an option on a line that begins with two spaces and the option.
 bool explains_an_option(const std::string& line) {
   return line.starts_with("  -");
 }
 
-// The first column of a line: what stands before a gap of two spaces.
+// The first column of a line: the text before a gap of two spaces.
 std::string first_column(const std::string& line) {
   return line.substr(2, line.find("  ", 2) - 2);
 }

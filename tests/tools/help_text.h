@@ -10,8 +10,7 @@ namespace mpool::tools {
 std::vector<std::string> dashed_options(const std::string& help);
 // Those of them that begin with "--".
 std::vector<std::string> long_options(const std::string& help);
-// What `mpoolfs --help` lists under "Mount options", without "=" and what
-// follows it, sorted.
+// The options that `mpoolfs --help` lists under "Mount options", without "=" and the value, sorted.
 std::vector<std::string> mount_options(const std::string& help);
 
 }  // namespace mpool::tools

@@ -37,8 +37,7 @@ std::vector<std::string> section(const std::string& page, const std::string& hea
   return lines;
 }
 
-// The words in bold on the lines of a section that begin with one: the options that it explains.
-// Sorted.
+// The words in bold at the beginning of lines of a section: the options that it explains. Sorted.
 std::vector<std::string> explained(const std::string& page, const std::string& heading) {
   static const std::regex kBold(R"(\*([^* ]+)\*)");
   std::set<std::string> found;
@@ -89,7 +88,7 @@ TEST(ManPage, OfMpoolfsNamesItsOptions) {
 TEST(ManPage, OfMpoolfsNamesItsMountOptions) {
   const auto options = mount_options(shell(MPOOLFS_DAEMON " --help"));
   EXPECT_THAT(options, Not(IsEmpty()));
-  // Those that are taken for the sake of /etc/fstab alone are explained, too.
+  // Options accepted for the sake of /etc/fstab only are explained, too.
   const auto documented = explained("mpoolfs", "# MOUNT OPTIONS");
   EXPECT_TRUE(std::ranges::includes(documented, options)) << testing::PrintToString(documented);
 }

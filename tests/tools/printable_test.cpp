@@ -1,4 +1,4 @@
-// Names that want to control a terminal do not come through, in any output.
+// Names with terminal control sequences are made harmless in any output.
 #include <algorithm>
 
 #include <gmock/gmock.h>
@@ -15,7 +15,7 @@ using ::testing::HasSubstr;
 constexpr const char* kHostile = "a\nb\x1b[31m\x7f\xc2\x9b\xff";
 constexpr const char* kShown = "a\\nb\\x1b[31m\\x7f\\xc2\\x9b\\xff";
 
-// Of output for people, which has lines.
+// For output with several lines.
 bool is_printable(const std::string& text) {
   return std::ranges::all_of(text, [](char character) {
     const auto byte = static_cast<unsigned char>(character);

@@ -1,4 +1,4 @@
-// What the tests of the mpool command share.
+// Shared by the tests of the mpool command.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,7 @@ struct Result {
 
 // `mpool ARGUMENTS` without a terminal.
 Result mpool_command(const std::vector<std::string>& arguments);
-// The same on a terminal on which `typed` is typed.
+// The same on a terminal with `typed` as input.
 Result mpool_on_terminal(const std::vector<std::string>& arguments, const std::string& typed);
 // Runs it, expects success and JSON.
 Json mpool_json(const std::vector<std::string>& arguments);
@@ -31,8 +31,8 @@ void write_bytes(const std::string& path, std::uint64_t offset, const std::strin
 std::string read_bytes(const std::string& path, std::uint64_t offset, std::size_t count);
 // A sparse file of zeros.
 void make_empty_file(const std::string& path, std::uint64_t size);
-// Tells apart contents of a file: a SHA-256 of its length and of its pages that are not zero, with
-// where they are. Holes are not read, so that a sparse image of many GiB takes no time.
+// Identifies the content of a file: a SHA-256 of its length and of its non-zero pages with their
+// positions. Holes are not read, so a sparse image of many GiB takes no time.
 std::string file_digest(const std::string& path);
 // Runs a shell command; its output, standard error included. Fails the test when it fails.
 std::string shell(const std::string& command);

@@ -27,7 +27,7 @@ struct Checked {
   std::vector<Finding> findings;
 
   bool clean() const { return result.errors == 0 && result.unfinished == 0; }
-  // Whether a finding says `text` about something whose name contains `where`.
+  // True if a finding contains `text` about a subject whose name contains `where`.
   bool says(Severity severity, const std::string& where, const std::string& text) const {
     return std::ranges::any_of(findings, [&](const Finding& finding) {
       return finding.severity == severity && finding.where.find(where) != std::string::npos &&
@@ -78,7 +78,7 @@ class CheckTest : public ::testing::Test {
   Checked run(bool data = false) const { return check_media(tree_.media(), data); }
   SimulatedMedia& media() const { return *tree_.media(); }
 
-  // Does what a check plans; the texts announced.
+  // Performs the plan of a check; returns the announced texts.
   std::vector<std::string> repair_it() const {
     const Checked checked = run();
     std::vector<std::string> announced;
@@ -122,7 +122,7 @@ class CheckTest : public ::testing::Test {
     return *std::ranges::find_if(all, [](const ObjectRecord& o) { return o.id.is_mblock(); });
   }
 
-  // Passes the CREATE record of a name to `change` and puts back what that makes of it.
+  // Passes the CREATE record of a name to `change` and writes the result back.
   void forge_name(std::string_view name, const std::function<void(names::CreateRecord&)>& change) {
     tree_.mount();  // settles the last batch
     tree_.unmount();
@@ -157,7 +157,7 @@ TEST_F(CheckTest, SoundPoolIsClean) {
 // --- superblocks ---
 
 TEST_F(CheckTest, DamagedSuperblockCopyIsRestored) {
-  // magic, header, device parameters, place of MDC0 (under the extension checksum only)
+  // magic, header, device parameters, location of MDC0 (under the extension checksum only)
   for (const std::uint64_t copy : kSuperblockOffsets) {
     for (const std::uint64_t at : {0, 45, 62, 75, 100, 121, 140, 175, 200, 250}) {
       test::flip(media(), copy + at, 0x11);
@@ -227,7 +227,7 @@ TEST_F(CheckTest, CopyOfADeviceIsReported) {
 
 // --- MDCs ---
 
-// The bytes that begin the log block at or before `offset`: 512-byte sectors.
+// The start of the log block at or before `offset`: 512-byte sectors.
 std::uint64_t block_of(std::uint64_t offset) {
   return round_down(offset, 512);
 }
@@ -256,8 +256,7 @@ TEST_F(CheckTest, DamagedChunkIsReported) {
   expect_not_repairable();
 }
 
-// A damaged header in the middle looks like the end of the log: what follows would be lost
-// silently.
+// A damaged header in the middle looks like the end of the log: the rest would be lost silently.
 TEST_F(CheckTest, LogCutInTheMiddleIsReported) {
   const auto at = test::find_bytes(media(), encode_record(an_mblock()).span());
   ASSERT_TRUE(at);
@@ -427,7 +426,7 @@ TEST_F(CheckTest, ObjectThatWasNeverNamedIsANote) {
       << checked.text();
 }
 
-// After every write of a workload a check finds at the most steps to finish, and repair does so.
+// After every write of a workload a check finds only steps to finish, and repair finishes them.
 TEST_F(CheckTest, CrashesLeaveUnfinishedStepsAndNoDamage) {
   std::vector<Media> moments;
   const auto make_device = [&](std::shared_ptr<Media> media) {
@@ -481,7 +480,7 @@ TEST(CheckCreation, CrashesLeaveUnfinishedStepsAndNoDamage) {
   EXPECT_TRUE(check_media(media).clean()) << check_media(media).text();
 }
 
-// And for changes of the pool itself.
+// The same for changes of the pool itself.
 TEST(CheckChanges, CrashesLeaveUnfinishedStepsAndNoDamage) {
   const auto capacity = std::make_shared<Media>(8u << 20);
   const auto staging = std::make_shared<Media>(4u << 20);
@@ -528,7 +527,7 @@ TEST(CheckChanges, CrashesLeaveUnfinishedStepsAndNoDamage) {
       return checked;
     };
     const Checked before = check_both();
-    // A device that has a first sign of the pool only, and one that lacks the last one, look
+    // A device with only the first superblock of the pool, and one without the last one, look
     // damaged.
     EXPECT_EQ(before.result.errors, before.result.repairable_errors) << "after write " << i << '\n'
                                                                      << before.text();

@@ -1,6 +1,5 @@
-// Trees whose records have right checksums and say what cannot be: a mount that may write refuses
-// them and writes nothing, a read-only one shows the rest, a check reports them and repairs
-// nothing.
+// Trees whose records have right checksums and impossible content: a writing mount refuses them and
+// writes nothing, a read-only one shows the rest, a check reports them and repairs nothing.
 #include <functional>
 #include <string>
 #include <vector>
@@ -48,7 +47,7 @@ class CraftedTree {
     log2 = known("log2");
     link = tree_.stat("link").inode;
     next = log2.inode + 1000;
-    // One that no name stands for.
+    // An object without a name.
     const auto free = store_mblock(tree_.pool(), {}, AlignedBuffer::zeroed(2 * kPageSize).span());
     stray = free;
     tree_.unmount();
@@ -69,7 +68,7 @@ class CraftedTree {
     mdc->sync(mdc->append(encode_unchecked({1, AttributesRecord{1, {0755, 0, 0, 0, 0, 0}}})));
   }
   std::unique_ptr<Pool> activate() const { return Pool::activate(devices(false)); }
-  // in_memory: what is written is not on the media.
+  // in_memory: writes do not reach the media.
   std::vector<std::unique_ptr<Device>> devices(bool in_memory) const {
     std::unique_ptr<Device> device = std::make_unique<MemoryDevice>("memory", media());
     if (in_memory) device = std::make_unique<OverlayDevice>(std::move(device));
@@ -403,7 +402,7 @@ std::vector<Case> cases() {
 
 class CraftedTrees : public testing::TestWithParam<Case> {};
 
-// The message that `call` fails with; empty when it does not.
+// The error message of `call`; empty on success.
 std::string failure_of(const std::function<void()>& call) {
   try {
     call();
@@ -448,7 +447,7 @@ TEST_P(CraftedTrees, AreRefusedShownAndReported) {
 INSTANTIATE_TEST_SUITE_P(Records, CraftedTrees, testing::ValuesIn(cases()),
                          [](const auto& tested) { return tested.param.name; });
 
-// What the cases are made of is itself in order.
+// The base records of the cases are valid.
 TEST(CraftedTree, SoundRecordsAreTaken) {
   CraftedTree tree;
   Content content = of(tree.stray, 2 * kPageSize);

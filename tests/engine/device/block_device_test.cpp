@@ -141,7 +141,7 @@ TEST_F(BlockDeviceTest, AnotherNodeIsTheSameDevice) {
   const auto tolerant = [](const std::string&) { return true; };
   {
     const auto active = open_device(loop.path(), OpenMode::activate);
-    active->release_claim();  // as where views claim it
+    active->release_claim();  // as when views claim it
     for (const OpenMode mode : {OpenMode::activate, OpenMode::inspect}) {
       EXPECT_EQ(error_of([&] { open_device(node, mode); },
                          node + ": in use by another mpool activation: process"),
@@ -160,7 +160,7 @@ TEST_F(BlockDeviceTest, AClaimCanBeGivenUpAndTakenAgain) {
   FileDescriptor view(::open(loop.path().c_str(), O_RDONLY | O_EXCL | O_CLOEXEC));
   ASSERT_TRUE(view);
   EXPECT_EQ(device->claim(), EBUSY);
-  // Beside an exclusive holder (a native view) it is written and discarded.
+  // It is written and discarded while an exclusive holder (a native view) exists.
   const auto data = pattern(2, 5);
   device->write(0, data.span());
   device->flush();

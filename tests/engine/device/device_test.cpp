@@ -22,7 +22,7 @@ namespace {
 
 constexpr std::uint64_t kSize = 16 * kPageSize;
 
-// Counts what reaches it and fails on demand.
+// Counts the operations that reach it and fails on demand.
 class FailingDevice : public Device {
  public:
   explicit FailingDevice(bool read_only = false) : Device("failing", make(read_only)) {}
@@ -37,7 +37,7 @@ class FailingDevice : public Device {
   void flush_impl() override {
     act();
     if (offline_during_flush) {
-      // As if a write on another thread failed while this flush was under way.
+      // As if a write on another thread failed during this flush.
       fail_with = EIO;
       EXPECT_THROW(write(0, pattern(1, 1).span()), Error);
     }
@@ -58,7 +58,7 @@ class FailingDevice : public Device {
   }
 };
 
-// Collects what the default logger says.
+// Collects the messages of the default logger.
 class LogCapture {
  public:
   LogCapture() : before_(spdlog::default_logger()) {
@@ -163,7 +163,7 @@ TEST(Device, AWriteWithoutRoomFailsAloneAndPasses) {
   EXPECT_EQ(error_of([&] { device.write(0, page.span()); }), ENOSPC);
   EXPECT_EQ(log.lines_with("no room"), 1u);
   EXPECT_EQ(device.counters().errors, 4u);
-  // What a flush fails with leaves open which writes are durable.
+  // After a failed flush it is unknown which writes are durable.
   EXPECT_EQ(error_of([&] { device.flush(); }), ENOSPC);
   EXPECT_TRUE(device.offline());
 }
@@ -181,7 +181,7 @@ TEST(Device, AFlushDoesNotVouchForAWriteThatFailedMeanwhile) {
   EXPECT_EQ(error_of([&] { device.flush(); }, "offline"), EIO);
 }
 
-// The first flush waits until it is let go on.
+// The first flush blocks until the test releases it.
 class SlowFlushDevice : public OverlayDevice {
  public:
   SlowFlushDevice() : OverlayDevice("slow", kSize) {}

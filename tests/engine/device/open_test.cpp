@@ -35,7 +35,7 @@ TEST(CreateImageFile, RefusesWhatCannotBe) {
   const std::string path = directory / "image";
   EXPECT_EQ(error_of([&] { create_image_file(path, 0); }), EINVAL);
   EXPECT_EQ(error_of([&] { create_image_file(path, UINT64_MAX); }, path), EFBIG);
-  // Within what an offset can say, but beyond what the file system can: nothing is left behind.
+  // A valid offset, but beyond the limit of the file system: no file may be left.
   EXPECT_NE(error_of([&] { create_image_file(path, std::uint64_t{INT64_MAX} - 4095); }, path), 0);
   EXPECT_FALSE(std::filesystem::exists(path));
   create_image_file(path, kSize);
@@ -148,7 +148,8 @@ TEST(OpenDevice, AnImageAndALoopDeviceOverItExcludeEachOther) {
     EXPECT_EQ(error_of([&] { open_device(image, OpenMode::activate); }), EBUSY);
   }
   EXPECT_EQ(error_of([&] { open_device(loop, OpenMode::activate); }), 0);
-  // Who reads a pool in a file through a loop device, as views do, keeps it from being overwritten.
+  // A process that reads a pool in a file through a loop device, as views do, prevents it from
+  // being overwritten.
   {
     const FileDescriptor holder(::open(loop.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC));
     ASSERT_TRUE(holder);

@@ -27,7 +27,7 @@ class ProbeTest : public testing::Test {
     ASSERT_TRUE(file.flush());
   }
 
-  // A superblock of ours, without what comes after its 288 bytes.
+  // A superblock of mpoolfs, without the area after its 288 bytes.
   void write_superblock(const Uuid& uuid) const {
     Superblock superblock;
     superblock.pool_name = "tank";
@@ -131,7 +131,7 @@ TEST(ListBlockDevices, ListsThoseWithAMedium) {
 
 TEST(ListBlockDevices, LeavesOutThoseWithoutAMedium) {
   for (const std::string& path : list_block_devices()) {
-    // Another's loop device may be detached meanwhile.
+    // A loop device of another process may be detached meanwhile.
     const FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
     if (!fd || path.starts_with("/dev/loop")) continue;
     EXPECT_GT(::lseek(fd.get(), 0, SEEK_END), 0) << path;

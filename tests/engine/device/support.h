@@ -1,5 +1,5 @@
-// What the tests of devices share: directories, mounts and loop devices that go away with the test,
-// filled buffers.
+// Shared by the tests of devices: directories, mounts and loop devices that are removed with the
+// test, filled buffers.
 #pragma once
 
 #include <cerrno>
@@ -28,7 +28,7 @@
 namespace mpool::test {
 
 // A loop device with direct I/O over a file that has no name any more. The kernel detaches it when
-// the last descriptor is closed (autoclear), so it goes away however the test ends. Needs root.
+// the last descriptor is closed (autoclear), so it is removed however the test ends. Needs root.
 class LoopDevice {
  public:
   explicit LoopDevice(std::uint64_t size, std::uint32_t sector_size = 512) {
@@ -39,7 +39,7 @@ class LoopDevice {
     if (::ftruncate(backing_.get(), static_cast<off_t>(size)) != 0) {
       raise_system(errno, file, "ftruncate");
     }
-    // Others may take the free device before us: try again then.
+    // Another process may take the free device first: retry then.
     constexpr int kAttempts = 50;
     for (int attempt = 0; !attach(sector_size); ++attempt) {
       if (attempt == kAttempts) raise(EBUSY, "loop-control", "no free loop device to be had");
@@ -77,7 +77,7 @@ class LoopDevice {
   std::string path_;
 };
 
-// A mount in a mount namespace of its own: gone with the process at the latest. Makes the
+// A mount in a mount namespace of its own: removed with the process at the latest. Makes the
 // directory. Needs root.
 class PrivateMount {
  public:

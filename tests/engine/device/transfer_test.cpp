@@ -21,7 +21,7 @@ namespace {
 
 constexpr std::uint64_t kSize = 16 << 20;
 
-// Remembers how it ended.
+// Records its result.
 class Transfer : public DeviceTransfer {
  public:
   void done(int error) noexcept override {
@@ -37,7 +37,7 @@ class EnabledRing : public IoRing {
  public:
   EnabledRing() : IoRing(8, 256) { enable(); }
 
-  // The outcome of a transfer, which must end.
+  // The result of a transfer, which must end.
   int result_of(Transfer& transfer) {
     constexpr int kRounds = 100;
     for (int round = 0; round < kRounds && !transfer.result; ++round)
@@ -170,7 +170,8 @@ TEST_F(TransferTest, ManyAtATime) {
   EXPECT_TRUE(same(read.span(), data.span()));
 }
 
-// Reads page after page, each from the end of the one before, and then goes away.
+// Reads page after page, each started by the completion of the one before, and then destroys
+// itself.
 class Chain final : public DeviceTransfer {
  public:
   static constexpr std::size_t kPages = 20;
@@ -258,7 +259,7 @@ TEST_F(TransferTest, TheRealEndOfATruncatedFileIsAnError) {
   Transfer over, beyond, before;
   device->start_read(ring, over, 0, read.span());
   EXPECT_EQ(ring.result_of(over), EIO);
-  // The short transfer before was made.
+  // The first, short transfer was made.
   EXPECT_TRUE(same(read.span(0, 2 * kPageSize), data.span(0, 2 * kPageSize)));
   device->start_read(ring, beyond, 3 * kPageSize, read.span(0, kPageSize));
   EXPECT_EQ(ring.result_of(beyond), EIO);
@@ -269,7 +270,7 @@ TEST_F(TransferTest, TheRealEndOfATruncatedFileIsAnError) {
 }
 
 TEST_F(TransferTest, AFailedWriteTakesTheDeviceOfflineForWriting) {
-  const auto device = open_file(O_RDONLY | O_DIRECT);  // the device does not know
+  const auto device = open_file(O_RDONLY | O_DIRECT);  // the Device object does not know that
   const auto data = pattern(1, 5);
   AlignedBuffer read(kPageSize);
   EnabledRing ring;

@@ -1,4 +1,4 @@
-// A device in memory that shows its writes and fails on demand.
+// A device in memory that records its writes and fails on demand.
 #pragma once
 
 #include <algorithm>
@@ -27,7 +27,7 @@ class FakeDevice : public Device {
   explicit FakeDevice(Image image)
       : Device("fake", properties_of_size(image.size())), image_(std::move(image)) {}
 
-  // Called before each write or flush takes effect, without a lock; may throw, or wait.
+  // Called before each write or flush takes effect, without a lock; may throw, or block.
   std::function<void(const Write&)> before_write = [](const Write&) {};
   std::function<void()> before_flush = [] {};
   // Called after each write with the new content.

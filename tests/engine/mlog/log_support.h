@@ -1,4 +1,4 @@
-// What the log tests share.
+// Shared by the log tests.
 #pragma once
 
 #include <memory>
@@ -35,7 +35,7 @@ inline MlogPlace place_on(Device& device, std::uint32_t sector_size, std::uint64
           .name = "test log"};
 }
 
-// Record `number` with `length` bytes, told apart by its content.
+// Record `number` with `length` bytes, identified by its content.
 inline Record make_record(std::uint64_t number, std::size_t length) {
   Record record(length);
   std::uint64_t state = number * 0x9e3779b97f4a7c15ull + length;

@@ -40,7 +40,7 @@ struct Pair {
         },
         options);
   }
-  // Makes a half by hand: CSTART, the records, CEND, as far as wanted.
+  // Makes a half by hand: CSTART, the records, and CEND if `finished`.
   void write_half(unsigned half, const Records& records, bool finished) {
     const auto log = Mlog::open(place(half), CompactionSemantics::on);
     log->append_compaction_start();
@@ -223,7 +223,7 @@ TEST_P(MdcTest, ACompactionWhileSeveralShareAFlush) {
   const auto points = group.append(0);
   bool compacted = false;
   group.device.before_write = [&](const FakeDevice::Write& write) {
-    // The first is written, not flushed, when the last is.
+    // The first is written but not flushed when the last is written.
     if (write.offset < 4 * kHalf || std::exchange(compacted, true)) return;
     group.mdcs[0]->compact([](const Mdc::Append& append) { append(make_record(5, 60)); });
     group.mdcs[0]->append(make_record(6, 60));
@@ -346,15 +346,15 @@ TEST_P(MdcTest, DiscardIsAdvisory) {
   EXPECT_EQ(content(*mdc), records);
 }
 
-// Each state of a pair: what its generations and logs prove. In doubt it is refused, and nothing is
-// written.
+// Each state of a pair: the conclusion from its generations and logs. In doubt it is refused, and
+// nothing is written.
 struct State {
   const char* name;
   Generations generations;
   // e: empty, s: only the start marker of a first use, u: unfinished compaction, v: valid,
   // w: valid and in use after its compaction, c: corrupt
   std::array<char, 2> halves;
-  bool unused;  // its owner knows that it was never used
+  bool unused;  // the owner knows that it was never used
   int error;
   unsigned active = 0;
   Generations after = {};
@@ -472,7 +472,7 @@ TEST_P(MdcTest, StateIsWhatTheNextOpenFinds) {
 }
 
 // The device's content and the owner's generations after every write and every record, through
-// appends and compactions: each must open with the content before or after the step under way.
+// appends and compactions: each must open with the content before or after the current step.
 TEST_P(MdcTest, CrashAtEveryWrite) {
   struct Moment {
     Image image;

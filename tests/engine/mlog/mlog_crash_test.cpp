@@ -1,5 +1,5 @@
-// Crashes and failures: what was synced is there, records are whole and in order, and nothing that
-// a crash left behind the end of the log comes back.
+// Crashes and failures: synced records are present, records are complete and in order, and blocks
+// behind the end of the log never reappear.
 #include <cstring>
 #include <optional>
 
@@ -45,8 +45,8 @@ class MlogCrash : public testing::TestWithParam<std::uint32_t> {
     return place_on(device, GetParam(), kCapacity, generation);
   }
 
-  // `image` must open with at least the first `durable` of `records` and with none but them; then
-  // it must take more.
+  // `image` must open with at least the first `durable` of `records` and with no others; then it
+  // must accept appends.
   void check(Image image, const Records& records, std::size_t durable) {
     FakeDevice device(std::move(image));
     Records found;
@@ -99,8 +99,8 @@ TEST_P(MlogCrash, EveryTornFlush) {
   }
 }
 
-// A log's whole life with crashes: random appends, syncs, resets and re-opens, each life ended by
-// the loss of any subset of what was not flushed.
+// Random appends, syncs, resets and re-opens of a log; each life ends with the loss of any subset
+// of the unflushed data.
 class Life {
  public:
   Life(std::uint32_t sector_size, std::uint64_t seed)
@@ -195,7 +195,7 @@ class Life {
 
   std::uint32_t sector_size_;
   std::mt19937_64 random_;
-  Image media_;  // what survives a crash
+  Image media_;  // the content that survives a crash
   Records records_;
   std::size_t durable_ = 0;
   std::uint64_t number_ = 0;
@@ -314,7 +314,7 @@ TEST_P(MlogCrash, ErrorsOfReadingAreThrown) {
   EXPECT_EQ(record, make_record(0, 5000));
 }
 
-// Whatever stands on the media: an answer, and no more memory than the log is large.
+// Any content of the media: an answer, and no more memory than the size of the log.
 TEST_P(MlogCrash, MutatedImages) {
   FakeDevice device(kLogOffset + kCapacity);
   {

@@ -1,5 +1,5 @@
-// Damage of single blocks and pages of a log: it is told from what a crash leaves, never taken for
-// the end of the log where a later flush set follows.
+// Damage of single blocks and pages of a log: it is distinguished from the result of a crash, never
+// treated as the end of the log where a later flush set follows.
 #include <gtest/gtest.h>
 
 #include "engine/device/simulated_device.h"
@@ -17,7 +17,7 @@ class MlogDamage : public testing::TestWithParam<std::uint32_t> {
   ConstByteSpan block(const Image& image, std::uint32_t index) {
     return ConstByteSpan(image).subspan(kLogOffset + std::size_t{index} * GetParam(), GetParam());
   }
-  // Many flush sets: of a block, of several, and such as rewrite the last block.
+  // Many flush sets: of a block, of several, and some that rewrite the last block.
   Records fill(Mlog& log) {
     Records records;
     for (std::uint64_t number = 0; number < 40; ++number) {
@@ -93,8 +93,8 @@ TEST_P(MlogDamage, EveryDamagedBlockBeforeTheLastFlushSet) {
   EXPECT_EQ(read_all(*open_plain(place(device_))), records) << "the blocks were put back";
 }
 
-// Nothing but damage makes a block that is the log's next but for a bit, also of the last one; what
-// is in it can be read.
+// A block that is the log's next one except for a bit can only come from damage, also as the last
+// one; its content can be read.
 TEST_P(MlogDamage, AFlippedBitOfAMagicIsReadOver) {
   Records records;
   {
@@ -180,13 +180,13 @@ TEST_P(MlogDamage, ABlockOfAFlushSetThatForgetsTheRecordBeforeIt) {
     log->append(make_record(1, 3 * GetParam()));
     log->sync();
   }
-  // Its second block is put over the third: both are of the set, but a piece is missing.
+  // Its second block overwrites the third: both are of the set, but a piece is missing.
   const Image good = device_.image();
   device_.put(kLogOffset + 2ull * GetParam(), block(good, 3));
   EXPECT_EQ(error_of([&] { open_plain(place(device_)); }), ENODATA);
 }
 
-// What open() found may be in the device's cache only, left by a program that was killed.
+// Blocks found by open() may be in the device's cache only, left by a killed program.
 TEST_P(MlogDamage, WhatOpenFoundIsDurableAfterSync) {
   const auto media = std::make_shared<SimulatedMedia>(kLogOffset + kCapacity, GetParam());
   const auto history = std::make_shared<SimulatedHistory>();

@@ -1,4 +1,4 @@
-// Appending, reading and re-opening a log on a device that behaves.
+// Appending, reading and re-opening a log on a device without failures.
 #include "engine/mlog/mlog.h"
 
 #include <gtest/gtest.h>
@@ -58,7 +58,7 @@ TEST_P(MlogTest, RoundTripOfEveryAwkwardLength) {
   EXPECT_EQ(again->used(), log->used());
 }
 
-// Every amount of room at the end of a block meets records of every small length and some larger
+// Every amount of room at the end of a block with records of every small length and some larger
 // ones.
 TEST_P(MlogTest, EveryRoomLeftInABlock) {
   const std::size_t full = sector() - kOverhead;

@@ -23,7 +23,7 @@ Record signed_record(unsigned who, std::uint64_t number) {
   return record;
 }
 
-// Takes records in log order and checks that each appender's come complete and in order.
+// Takes records in log order and checks that those of each appender are complete and in order.
 class OrderCheck {
  public:
   void take(const Record& record) {
@@ -99,7 +99,7 @@ TEST_P(MlogThreads, ReadersBesideRecordsLargerThanTheBuffer) {
   }
 }
 
-// Stops the device inside flush() until it is opened.
+// Blocks the device inside flush() until it is opened.
 class Gate {
  public:
   explicit Gate(FakeDevice& device) {
@@ -135,7 +135,7 @@ TEST_P(MlogThreads, SyncsShareTheNextFlush) {
   Gate gate(device_);
   std::jthread first([&] { log->sync(log->append(make_record(0, 10))); });
   gate.wait_until_reached();
-  // While the first flush is under way others append: they are served by one further flush.
+  // During the first flush further threads append: one more flush serves all of them.
   std::vector<Mlog::Ticket> tickets;
   for (std::uint64_t number = 1; number <= 20; ++number) {
     tickets.push_back(log->append(make_record(number, 10 * number)));

@@ -1,5 +1,5 @@
-// What open() and readers say of logs built by hand: the order of chunks, markers, the end of the
-// log.
+// The results of open() and readers for logs built by hand: the order of chunks, markers, the end
+// of the log.
 #include <gtest/gtest.h>
 
 #include "engine/format/log_block.h"

@@ -1,5 +1,5 @@
-// Logs and MDCs of the reference pools, found by the manifests' addresses: what another
-// implementation wrote is read as it says.
+// Logs and MDCs of the reference pools, found by the manifests' addresses: logs of another
+// implementation are read with the expected content.
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -196,7 +196,7 @@ TEST_P(RefpoolLogs, UserMdcs) {
                   [&](ObjectId half, std::uint64_t generation) { recorded[half] = generation; });
     for (const auto& [name, on] : devices_)
       writes += on.device->counters().writes;
-    // Recording a generation is a write of the reference implementation.
+    // Recording a generation counts as a write in the reference implementation.
     EXPECT_EQ(writes + recorded.size(), mdc["writes_during_open"]);
     const Mdc::Facts facts = opened->facts();
     EXPECT_EQ(facts.ids[facts.active].to_string(), mdc["active"]);

@@ -21,7 +21,7 @@ using test::Media;
 using test::pattern;
 using test::TestTree;
 
-// What a mount finds that comes now.
+// The state that a mount would find now.
 std::map<std::string, std::string> dump_after_crash(TestTree& tree) {
   TestTree crashed(std::make_shared<Media>(*tree.media()), {});
   return crashed.dump();
@@ -232,7 +232,8 @@ TEST(Allocation, IsThereUntilTheClose) {
   EXPECT_EQ(tree.stat("f").size, 100 * kZoneSize);
 }
 
-// Readers beside a writer that syncs, cuts and starts anew never see what the zones held before.
+// Readers concurrent with a writer that syncs, cuts and restarts never see the earlier content of
+// zones.
 TEST(BeingWritten, ReadersBesideEverythingAWriterDoes) {
   TestTree tree;
   const std::string secret(kZoneSize, '\x7f');

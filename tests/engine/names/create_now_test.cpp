@@ -1,4 +1,4 @@
-// Making small files without waiting.
+// Creating small files without blocking.
 #include <cerrno>
 #include <chrono>
 #include <memory>
@@ -126,7 +126,7 @@ TEST(CloseNow, TellsThatItIsCommitted) {
   EXPECT_EQ(committed, inode);
 }
 
-// What commits where it may wait is closed by close().
+// A commit that may block is made by close().
 void closes_later(TestTree& tree, std::unique_ptr<OpenFile> file, const char* what) {
   EXPECT_FALSE(file->close_now()) << what;
   file->close();
@@ -202,7 +202,7 @@ TEST(CloseNow, NotMoreInMemoryThanMayBe) {
   EXPECT_EQ(tree.get("f"), "text");
 }
 
-// The journal can take nothing any more when the small file is closed.
+// The journal accepts nothing any more when the small file is closed.
 TEST(CloseNow, AfterAFailureTheFileVanishes) {
   TestTree tree;
   auto file = written(tree, "f", "text");

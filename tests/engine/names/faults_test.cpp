@@ -1,4 +1,4 @@
-// Devices that fail, space that runs out, and what a failure must not take along.
+// Failing devices, lack of space, and the content that a failure must not affect.
 #include <atomic>
 #include <cerrno>
 #include <thread>
@@ -68,7 +68,7 @@ TEST(Faults, ADeviceThatFailsWakesWhoeverWaits) {
   }
 }
 
-// Sessions of deletions alone (the last close of files without a name) leave no debt.
+// Sessions with deletions only (the last close of files without a name) use up no room.
 TEST(Faults, ClosingUnlinkedFilesTakesNoRoomOfTheRootMdc) {
   TestTree tree({}, {.zones = 512, .root_capacity = kZoneSize});
   for (int i = 0; i < 1500; ++i) {
@@ -102,7 +102,7 @@ TEST(Faults, AFullRootMdcStaysFullUntilSomethingIsDeleted) {
     EXPECT_EQ(make(), 0) << i;
 }
 
-// As many extents as there are pieces with gaps between them.
+// Makes as many extents as there are pieces with gaps between them.
 void write_pieces(OpenFile& file, int pieces) {
   for (int i = 0; i < pieces; ++i)
     file.write(std::uint64_t{2} * i * kPageSize, bytes_of("text"), false);
@@ -277,7 +277,7 @@ TEST(Faults, OpenersAndTruncatersOfALogDoNotMeet) {
   tree.names().sync();
 }
 
-// touch(1) and shells do this; whoever is closing meanwhile must not make it fail.
+// touch(1) and shells do this; a concurrent close must not make it fail.
 TEST(Faults, AnEmptyFileCanBeOpenedByManyAtOnce) {
   TestTree tree;
   tree.put("f", "");

@@ -1,4 +1,4 @@
-// The life of files: writing, committing, appending, and names that change meanwhile.
+// The life of files: writing, committing, appending, and concurrent changes of names.
 #include <atomic>
 #include <cerrno>
 #include <string_view>
@@ -155,7 +155,7 @@ TEST(WriteOnce, UnlinkedWhileOpenStaysReadable) {
   EXPECT_GT(used_zones(tree), used);
   EXPECT_EQ(TestTree::read_all(*file), pattern(5 * kZoneSize));
   {
-    // A crash now: nobody will ever close it.
+    // A crash now: the file is never closed.
     TestTree crashed(std::make_shared<Media>(*tree.media()), {});
     EXPECT_TRUE(crashed.list("").empty());
     EXPECT_EQ(used_zones(crashed), used);
@@ -182,7 +182,7 @@ enum class Fsync { none, with_name, without_name };
 
 class NameLostWhileWritten : public testing::TestWithParam<std::tuple<Loss, Fsync>> {};
 
-// The writer is not the last who has it open: what it wrote goes with the reader alone.
+// The writer's handle is not the last one: the content is removed with the reader's handle only.
 TEST_P(NameLostWhileWritten, LeavesAllOfTheContentToItsReader) {
   const auto [loss, synced] = GetParam();
   TestTree tree;
@@ -208,7 +208,7 @@ TEST_P(NameLostWhileWritten, LeavesAllOfTheContentToItsReader) {
   EXPECT_GT(used_zones(tree), used);
   EXPECT_TRUE(TestTree::read_all(*reader) == text) << "after that";
   {
-    // A crash now: nobody will ever close it.
+    // A crash now: the file is never closed.
     TestTree crashed(std::make_shared<Media>(*tree.media()), {});
     EXPECT_EQ(crashed.dump(), tree.dump());
     EXPECT_EQ(used_zones(crashed), used);
@@ -227,16 +227,16 @@ INSTANTIATE_TEST_SUITE_P(WriteOnce, NameLostWhileWritten,
                                           testing::Values(Fsync::none, Fsync::with_name,
                                                           Fsync::without_name)));
 
-// Who looked the name up before another file took it waits for the commit. Nobody else has the file
-// open, so that the commit gives its content up: it must not be found as an empty file.
+// A thread that looked the name up before another file took it waits for the commit. No other
+// handle is open, so the commit drops the content: the thread must not find an empty file.
 TEST(WriteOnce, AnOpenThatWaitsForTheCommitOfAReplacedFileIsRefused) {
   NamespaceOptions options;
-  options.commit_interval = std::chrono::hours(1);  // no writes but those of the commit
+  options.commit_interval = std::chrono::hours(1);  // no writes except those of the commit
   TestTree tree(options);
   tree.put("other", "other");
   const auto file = tree.create("f");
   const InodeNumber inode = file->inode();
-  // The commit cannot leave so much in memory.
+  // Too much content for the commit to leave in memory.
   file->write(0, bytes_of(pattern(100'000)), false);
   tree.names().sync();
   tree.rename("other", "f");
@@ -252,7 +252,7 @@ TEST(WriteOnce, AnOpenThatWaitsForTheCommitOfAReplacedFileIsRefused) {
       });
     });
   });
-  // Keeps what may be left of the close from coming before the open.
+  // Prevents the rest of the close from running before the open.
   tree.names().on_committed([&](InodeNumber) {
     if (opener.joinable()) opener.join();
   });
@@ -261,7 +261,7 @@ TEST(WriteOnce, AnOpenThatWaitsForTheCommitOfAReplacedFileIsRefused) {
   EXPECT_EQ(code, ESTALE) << "found '" << found << "'";
 }
 
-// As editors and rsync save files: write beside, rename over.
+// As editors and rsync save files: write a temporary file, rename it over the old one.
 TEST(WriteOnce, RenamedOverAnotherBeforeItsCommit) {
   NamespaceOptions options;
   TestTree tree(options);
@@ -348,7 +348,7 @@ TEST(WriteOnce, AFailedCommitVanishesAndRestoresWhatItReplaced) {
   const InodeNumber inode = file->inode();
   int code = 0;
   std::uint64_t offset = 0;
-  // More than the pool holds.
+  // More than the capacity of the pool.
   for (; code == 0; offset += kZoneSize) {
     code = errno_of([&] { file->write(offset, bytes_of(pattern(kZoneSize)), false); });
   }
@@ -359,7 +359,7 @@ TEST(WriteOnce, AFailedCommitVanishesAndRestoresWhatItReplaced) {
   EXPECT_EQ(vanished, inode);
   EXPECT_EQ(tree.list(""), std::vector<std::string>{"target"});
   EXPECT_EQ(tree.get("target"), "old");
-  // Nothing of it is left: as much fits as before.
+  // No zone of it is left in use: as much fits as before.
   tree.put("again", pattern(offset / 2));
   tree.remount();
   EXPECT_EQ(tree.get("target"), "old");

@@ -1,4 +1,4 @@
-// The journal without a tree: moments that a tree passes too fast for a test.
+// The journal without a tree: states that a tree passes too quickly for a test.
 #include "engine/names/journal.h"
 
 #include <atomic>
@@ -39,8 +39,8 @@ std::unordered_set<ObjectId> dead_objects(const Mdc& mdc) {
   return replay.dead();
 }
 
-// What was held is then to be deleted, but is not yet: a compaction that takes its records in
-// between knows of neither, and a crash after it would leave the objects for ever.
+// The held objects must then be deleted, but are not yet: a compaction in between must include
+// their records; otherwise a crash after it would leave the objects forever.
 TEST(Journal, AHoldEndsBeforeOrAfterTheSnapshotOfACompaction) {
   const auto pool = activate({create(small_options())});
   const auto mdc = pool->open_root_mdc();
@@ -86,8 +86,8 @@ TEST(Journal, AHoldEndsBeforeOrAfterTheSnapshotOfACompaction) {
   EXPECT_FALSE(pool->find(object));
 }
 
-// A batch whose objects find no room fails whoever waits for it, and is tried again. Deletions,
-// which may make the room, are taken meanwhile.
+// A batch whose objects find no room fails all waiting callers, and is retried. Deletions, which
+// may make the room, are accepted meanwhile.
 TEST(Journal, WhatFindsNoRoomIsTriedAgain) {
   const auto pool = activate({create(small_options())});
   const auto mdc = pool->open_root_mdc();
@@ -125,7 +125,7 @@ TEST(Journal, WhatFindsNoRoomIsTriedAgain) {
   journal.wait(journal.add({.record = record, .mblocks = {}, .mlog = {}, .deletes = {}}));
 }
 
-// At its end it tries once more, and then says what is lost.
+// At its end the journal retries once more, and then reports the lost changes.
 TEST(Journal, EndsWhileABatchFindsNoRoom) {
   const auto pool = activate({create(small_options())});
   const auto mdc = pool->open_root_mdc();

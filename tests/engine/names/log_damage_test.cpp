@@ -1,4 +1,4 @@
-// Append-only files of which a part is damaged or missing.
+// Append-only files with a damaged or missing part.
 #include <algorithm>
 #include <cerrno>
 
@@ -17,7 +17,7 @@ std::string line(int number) {
   return fmt::format("{:0999}\n", number);
 }
 
-// A tree with a file and a log, unmounted; where the log lies on the device.
+// A tree with a file and a log, unmounted; and the location of the log on the device.
 class DamagedLog : public testing::Test {
  protected:
   DamagedLog() {
@@ -53,7 +53,7 @@ class DamagedLog : public testing::Test {
     }
     return (start.size() - 1) * kBlocksOfAnMlog + last;
   }
-  // What can be read of the log, up to the error that must come.
+  // The readable content of the log, up to the error that must follow.
   std::string readable() {
     const ScopedFile file(tree.open("log", {.read = true}));
     std::string text;
@@ -100,7 +100,7 @@ TEST_F(DamagedLog, IsReadUpToTheDamageAndIsWholeWhenTheBlockIsBack) {
   EXPECT_TRUE(tree.get("log") == content + "more");
 }
 
-// Also after a crash, and however often it is looked at.
+// Also after a crash, and on every later examination.
 TEST_F(DamagedLog, ALostEndIsNoTornFlush) {
   flip(last_block(), 5);
   tree.mount();

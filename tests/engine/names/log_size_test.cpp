@@ -64,14 +64,14 @@ TEST(LogSize, IsKnownOfALogThatWasOpenToTheEnd) {
   tree.append(log_name(0), "one ");
   auto file = tree.open(log_name(0), {.write = true, .append = true});
   file->write(0, bytes_of("two"), true);
-  file.reset();  // without close(), as the kernel leaves files at a forced end
+  file.reset();  // without close(), as after a forced end of the mount
   tree.unmount();
   tree.mount();
   expect_sizes_without_reading(tree, {7});
   EXPECT_EQ(tree.get(log_name(0)), "one two");
 }
 
-// What was appended after the size was recorded counts.
+// Appends after the size was recorded are included.
 TEST(LogSize, IsFoundAfterACrash) {
   TestTree tree(lazy());
   tree.append("log", "recorded ");
@@ -84,7 +84,7 @@ TEST(LogSize, IsFoundAfterACrash) {
   EXPECT_EQ(crashed->get("log"), "recorded more ");
 }
 
-// Nobody opened the log between the crash and the end of the next mount.
+// The log was not opened between the crash and the end of the next mount.
 TEST(LogSize, ALowerBoundStaysOneUntilTheLogIsOpened) {
   TestTree tree(lazy());
   tree.append("log", "recorded ");
@@ -103,8 +103,8 @@ TEST(LogSize, ALowerBoundStaysOneUntilTheLogIsOpened) {
   EXPECT_EQ(crashed->device().counters().reads, before);
 }
 
-// The record of the size is queued before the log is deleted, and written after: what is not on the
-// media is not counted.
+// The record of the size is queued before the log is deleted, and written after: appends that are
+// not on the media are not included.
 TEST(LogSize, OfADeletedLogIsNotRecorded) {
   TestTree tree(lazy());
   const std::uint64_t used = tree.used_zones();
@@ -142,8 +142,8 @@ TEST(LogSize, IsKeptByACompactionOfTheTree) {
   expect_sizes_without_reading(tree, {5 * kZoneSize / 2});
 }
 
-// Appends, closes, syncs, mounts that end well and crashes in any order: a crash keeps what was
-// durable, and nothing that was never appended.
+// Appends, closes, syncs, clean unmounts and crashes in any order: a crash keeps the durable
+// content, and adds nothing that was never appended.
 TEST(LogSize, IsRightAfterAnyHistory) {
   for (unsigned seed = 1; seed <= 5; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);

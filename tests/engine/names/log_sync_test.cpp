@@ -1,4 +1,4 @@
-// What makes appends durable: how many flushes that takes, and its order with changes of names.
+// Durability of appends: the number of flushes, and the order with changes of names.
 #include <cerrno>
 
 #include <gtest/gtest.h>
@@ -12,7 +12,7 @@ constexpr int kLogs = 200;
 // Of a batch with one small file: its content, the records of the tree, those of the objects.
 constexpr std::uint64_t kFlushesOfABatch = 3;
 
-// A tree with logs that have an mlog and nothing to be synced.
+// A tree with logs that have an mlog and no unsynced appends.
 std::unique_ptr<TestTree> tree_with_logs() {
   auto tree = std::make_unique<TestTree>(
       lazy(), TestTree::Sizes{.zones = 1024, .root_capacity = 8 * kZoneSize});
@@ -22,7 +22,7 @@ std::unique_ptr<TestTree> tree_with_logs() {
   return tree;
 }
 
-// Appends through handles that stay open, so that nothing else is recorded.
+// Appends through handles that stay open, so that no other record is made.
 void append_to_all(TestTree& tree, std::vector<std::unique_ptr<ScopedFile>>& files) {
   for (int i = 0; i < kLogs; ++i) {
     files.push_back(
@@ -107,7 +107,8 @@ TEST(LogSync, NoChangeIsDurableWithoutTheAppendsToADeletedOpenLog) {
   EXPECT_EQ(TestTree::read_all(*log), "one two three");
 }
 
-// The first log whose write fails takes the device along; the tree must hear of the others, too.
+// The first failed write of a log takes the device offline; the failure of the other logs must be
+// reported, too.
 TEST(LogSync, ALogThatFailsIsReportedBySync) {
   TestTree tree(lazy());
   tree.append("log", "text");
@@ -147,7 +148,7 @@ TEST(LogSync, ALogWithoutRoomIsTriedAgain) {
   EXPECT_EQ(crashed->get("other"), "text more ");
 }
 
-// More logs than are kept open for nothing: those that became clean are closed, and open again.
+// More logs than are kept open without handles: durable ones are closed, and can be opened again.
 TEST(LogSync, LogsAreClosedOnceTheyAreDurable) {
   const auto tree = tree_with_logs();
   for (int round = 0; round < 3; ++round) {

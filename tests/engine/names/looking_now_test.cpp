@@ -1,4 +1,4 @@
-// Looking at the tree, and using it, while others wait for the device.
+// Lookups and other uses of the tree while other threads wait for the device.
 #include <atomic>
 #include <barrier>
 #include <cerrno>
@@ -64,7 +64,7 @@ TEST(Now, TheSizeOfALogIsKnownWithoutReadingIt) {
   EXPECT_EQ(tree.names().attributes_now(log)->size, 5u);
 }
 
-// Holds up reads or writes until it is told to go on.
+// Blocks reads or writes until the test releases them.
 class HeldDevice : public MemoryDevice {
  public:
   explicit HeldDevice(std::shared_ptr<Media> media) : MemoryDevice("held", std::move(media)) {
@@ -89,7 +89,7 @@ class HeldDevice : public MemoryDevice {
   }
 };
 
-// Nothing is written but for whom the test lets write.
+// A tree on a device that writes only when the test permits it.
 class HeldTree {
  public:
   HeldTree()
@@ -136,7 +136,7 @@ TEST(Now, OthersDoNotWaitForAWriteAFsyncAndACommit) {
     EXPECT_EQ(tree.names().lookup_now(kRootInode, "none").kind, LookupAnswer::Kind::absent);
     EXPECT_TRUE(planned_read(*reader, 0, kPage) == pattern(kPage));
   };
-  // So much is not held in memory.
+  // Too much to be held in memory.
   const AlignedBuffer data = aligned(pattern(32 * kPage));
 
   held.device->holds_writes_ = true;
@@ -184,8 +184,8 @@ TEST(Now, OthersDoNotWaitForTheJournal) {
   syncer.join();
 }
 
-// A reader that opened the file before its commit may meet that at any moment of a read. The commit
-// is done while small contents are still on their way to the device.
+// A reader that opened the file before its commit may meet the commit at any moment of a read. The
+// commit completes while small contents are still on their way to the device.
 TEST(Reads, ThatMeetTheCommitGetWhatWasWritten) {
   constexpr int kFiles = 2000;
   constexpr int kReaders = 3;

@@ -1,4 +1,4 @@
-// Where MDCs end, written down by a mount and compared by the next one.
+// The ends of MDCs, recorded by a mount and compared by the next one.
 #include "engine/names/mdc_ends.h"
 
 #include <cerrno>
@@ -46,7 +46,7 @@ TEST(MdcEnds, MoreMdcsThanThereCanBeAreRefused) {
   EXPECT_TRUE(fault_of({0, MdcEndsRecord{std::vector<MdcEnd>(kMaxMdcs + 1), 0}}).empty());
 }
 
-// The last records of an MDC are on its last page; an older version of that page is sound by
+// The last records of an MDC are on its last page; an older version of that page is valid by
 // itself.
 TEST(MdcEnds, AnOlderLastPageOfAnMdcIsFoundAfterACleanEnd) {
   TestTree tree;

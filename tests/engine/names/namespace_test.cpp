@@ -14,7 +14,7 @@ namespace {
 
 using Strings = std::vector<std::string>;
 
-// What remains after ending the mount in order, and what remains after a crash right after sync().
+// The state after ending the mount in order, and the state after a crash right after sync().
 void expect_same_after_remount(TestTree& tree) {
   const auto before = tree.dump();
   tree.names().sync();
@@ -181,7 +181,7 @@ TEST(Namespace, DirectoriesAreReadInAStableOrder) {
       cookie = entry.cookie;
       return more = true;
     });
-    // Removing what was seen must not make the rest move.
+    // Removing entries already seen must not move the rest.
     if (more && seen.size() % 3 == 0) {
       tree.names().remove_directory(kRootInode, "n" + std::to_string(removed++));
     }
@@ -346,7 +346,7 @@ TEST(Namespace, RulesOfADirectoryDecideWhatFilesBecome) {
   EXPECT_EQ(tree.stat("db/sub/MANIFEST-1").kind, FileKind::log);
   EXPECT_EQ(tree.stat("db/2.sst").kind, FileKind::write_once);
   EXPECT_EQ(tree.stat("db/other").kind, FileKind::write_once);
-  // What a rule decided holds for a file that was made empty, too.
+  // The decision of a rule also applies to a file that was created empty.
   tree.names().make_file(tree.stat("db").inode, "3.log", 0644, {});
   const auto file = tree.open("db/3.log", {.write = true});
   EXPECT_EQ(file->kind(), FileKind::log);

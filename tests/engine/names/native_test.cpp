@@ -1,5 +1,5 @@
-// What kernel-native reads want of the tree: where committed content lies, when nothing undoes it
-// any more, and that zones stay while somebody reads them.
+// Requirements of kernel-native reads on the tree: the location of committed content, the moment of
+// its durability, and that zones stay while a reader uses them.
 #include <cerrno>
 #include <chrono>
 #include <condition_variable>
@@ -21,7 +21,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// What the layout says, read from the device.
+// The content at the locations of the layout, read from the device.
 std::string read_layout(Device& device, const FileLayout& layout) {
   std::string text(layout.size, '\0');
   for (const FileLayout::Piece& piece : layout.pieces) {
@@ -124,7 +124,8 @@ TEST(CloseNow, LeavesDeletionToClose) {
   EXPECT_EQ(tree.pool().object_count(), objects - 1);
 }
 
-// The inodes that on_durable() told, on the engine's thread: who waits for the same may be faster.
+// Collects the inodes of on_durable(), which the engine's thread calls: a thread that waits for the
+// same event may be faster.
 class Told {
  public:
   explicit Told(TestTree& tree) {
@@ -135,7 +136,7 @@ class Told {
     });
   }
 
-  // Those told, once there are so many.
+  // The collected inodes, once there are this many.
   std::multiset<InodeNumber> inodes(std::size_t count) const {
     std::unique_lock lock(state_->mutex);
     state_->changed.wait_for(lock, 60s, [&] { return state_->inodes.size() >= count; });
@@ -215,7 +216,7 @@ TEST(HoldDeletes, FromOneMountToTheNext) {
   EXPECT_EQ(tree.pool().object_count(), none);
 }
 
-// A compacted root MDC has no record of the names that went.
+// A compacted root MDC has no record of the removed names.
 TEST(HoldDeletes, OverACompaction) {
   TestTree tree({.hold_deletes = true});
   const std::size_t none = tree.pool().object_count();
@@ -241,7 +242,7 @@ TEST(HoldDeletes, OverACompaction) {
   EXPECT_EQ(tree.pool().object_count(), none + 1);
 }
 
-// Whoever ends the hold reads no more; it is not the one to be told that nothing can be written.
+// The thread that ends the hold reads no more; a failure to write must not be reported to it.
 TEST(HoldDeletes, EndsQuietlyAfterAFailure) {
   const auto faults = std::make_shared<SimulatedFaults>();
   TestTree tree({}, TestTree::Sizes{}, [&](std::shared_ptr<Media> media) {

@@ -1,4 +1,4 @@
-// Carrying out what OpenFile plans: reads and writes without waiting for the device.
+// Performs plans of OpenFile: reads and writes without blocking on the device.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +17,7 @@ namespace mpool::test {
 
 inline constexpr std::size_t kPage = kPageSize;
 
-// What the plan of a read gives, carried out; nullopt where there is none.
+// The result of a planned read; nullopt if it cannot be planned.
 inline std::optional<std::string> planned_read(OpenFile& file, std::uint64_t offset,
                                                std::size_t length) {
   AlignedBuffer memory(round_up(length, kPage));

@@ -117,7 +117,7 @@ TEST(NamespaceRecords, LaterVersionsAreTold) {
   EXPECT_TRUE(decode(bytes).error().later_version);
 }
 
-// Whole records with bodies that make no sense: the checksum does not excuse them.
+// Complete records with invalid bodies: a right checksum does not excuse them.
 TEST(NamespaceRecords, SealedGarbageNeverHurts) {
   const unsigned seed = std::random_device{}();
   SCOPED_TRACE(seed);

@@ -80,7 +80,7 @@ TEST(References, AreCounted) {
   EXPECT_TRUE(exists(tree, inode));
   forget(tree, inode);
   EXPECT_FALSE(exists(tree, inode));
-  forget(tree, inode, 1000);  // of what is not there
+  forget(tree, inode, 1000);  // a reference that does not exist
 }
 
 TEST(References, DroppedBeforeTheNameKeepNothing) {
@@ -131,7 +131,7 @@ TEST(References, KeepALog) {
   EXPECT_EQ(tree.used_zones(), used);
 }
 
-// What the kernel asks of a directory that a process has open or works in.
+// The kernel's requests for a directory that a process has open or as its working directory.
 TEST(References, KeepARemovedDirectory) {
   TestTree tree;
   tree.mkdir("d");
@@ -148,7 +148,7 @@ TEST(References, KeepARemovedDirectory) {
   EXPECT_FALSE(exists(tree, inode));
 }
 
-// No record may name an inode that the records before it have taken away.
+// No record may name an inode that earlier records have removed.
 TEST(References, ChangesOfWhatHasNoNameAreNotRecorded) {
   TestTree tree;
   tree.mkdir("d");
@@ -212,7 +212,7 @@ TEST(References, KeepNoContentWhenThePoolIsFull) {
   EXPECT_FALSE(exists(tree, inode));
 }
 
-// The last close of a file without a name drops what it wrote: it must not be found empty.
+// The last close of a file without a name drops its content: it must not be found empty.
 TEST(References, KeepNoContentThatWasNeverCommitted) {
   TestTree tree;
   const std::uint32_t used = tree.used_zones();

@@ -1,4 +1,4 @@
-// Taking names away without waiting.
+// Removing names without blocking.
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -149,8 +149,8 @@ TEST(UnlinkNow, ReadOnly) {
   EXPECT_EQ(errno_of([&] { remove_directory_now(shown, "f"); }), EROFS);
 }
 
-// Compactions close the journal's gate now and then: what cannot be done at once is done by the
-// call that waits, and none of both is lost.
+// Compactions close the journal's gate from time to time: an unlink that would block is done by the
+// blocking call, and neither is lost.
 TEST(UnlinkNow, BesideCompactions) {
   constexpr int kThreads = 3;
   constexpr int kRounds = 600;

@@ -1,4 +1,4 @@
-// The room of the root MDC: it grows with the tree, and what it has is shared fairly.
+// The room of the root MDC: it grows with the tree, and is shared fairly.
 #include <cerrno>
 #include <string>
 #include <vector>
@@ -25,7 +25,7 @@ int make(TestTree& tree, const std::string& name, Owner owner = kUser) {
   return errno_of([&] { tree.names().make_file(kRootInode, name, 0644, owner); });
 }
 
-// Makes empty files until that fails with ENOSPC; how many.
+// Creates empty files until ENOSPC; returns their number.
 int fill(TestTree& tree, const std::string& prefix, Owner owner = kUser) {
   for (int made = 0;; ++made) {
     const int code = make(tree, prefix + name_of(made), owner);
@@ -58,7 +58,7 @@ TEST(Room, TheRootMdcGrowsWithTheTree) {
   EXPECT_TRUE(tree.list("").empty());
 }
 
-// What it is for: the tree fills the log by so much, as the compacted log has it.
+// The purpose of the footprint: it is the size of the tree in the compacted log.
 TEST(Room, TheFootprintIsWhatTheTreeTakesInTheLog) {
   TestTree tree({}, {.zones = 512, .root_capacity = 2 * kZoneSize});
   tree.mkdir("d");
@@ -72,7 +72,7 @@ TEST(Room, TheFootprintIsWhatTheTreeTakesInTheLog) {
   }
   tree.names().sync();
   const std::uint64_t live = tree.names().metadata().live;
-  // Until it is compacted: then nothing else is in it.
+  // Until it is compacted: the log then contains nothing else.
   for (std::uint64_t before = 0; tree.names().metadata().used >= before;) {
     before = tree.names().metadata().used;
     tree.mkdir("passing");
@@ -135,7 +135,7 @@ TEST(Room, TheLastPartIsForRoot) {
   EXPECT_EQ(tree.names().space(kRootInode).available_files, 0u);
   EXPECT_GT(fill(tree, "root", {}), 2);
   EXPECT_EQ(tree.names().space(kRootInode).available_files, 0u);
-  // A file that was made before can be finished, and everything be removed.
+  // A file that was created before can be finished, and everything can be removed.
   tree.names().sync();
   const auto before = tree.dump();
   tree.remount();

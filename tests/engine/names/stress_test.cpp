@@ -1,5 +1,5 @@
-// Many threads do everything at once; what is left must be the same in memory, after a crash and
-// after a remount, and nothing may be lost when all is deleted.
+// Many threads do everything at once; the resulting state must be the same in memory, after a crash
+// and after a remount, and no space may be lost when all is deleted.
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -17,11 +17,11 @@ namespace mpool::test {
 namespace {
 
 constexpr std::chrono::milliseconds kDuration{1500};
-constexpr std::uint64_t kLeastSteps = 10;  // of each thread, however long they take
+constexpr std::uint64_t kLeastSteps = 10;  // of each thread, regardless of their duration
 constexpr int kThreads = 6;
 constexpr std::array kDirectories = {"a", "b", "c"};
 
-// What may come of it when others change the same names.
+// Possible errors when other threads change the same names.
 constexpr std::array kExpected = {ENOENT, EEXIST,  EPERM,  EINVAL,    ESTALE,
                                   EISDIR, ENOTDIR, ENOSPC, ENOTEMPTY, EACCES};
 
@@ -125,7 +125,7 @@ class Worker {
     }
   }
 
-  // As the kernel does: what was looked up is opened later, whatever happens to its name.
+  // As the kernel does: an inode that was looked up is opened later, whatever happens to its name.
   void use_reference() {
     const auto [parent, name] = tree_.split(path());
     const LookupAnswer found = tree_.names().lookup_now(parent, name, LookupReference::take);

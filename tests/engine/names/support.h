@@ -30,7 +30,7 @@ inline ConstByteSpan bytes_of(std::string_view text) {
   return as_bytes(text.data(), text.size());
 }
 
-// `length` bytes that tell where they are.
+// `length` bytes that identify their position.
 inline std::string pattern(std::size_t length, std::uint64_t seed = 1) {
   std::string text(length, '\0');
   for (std::size_t i = 0; i < length; ++i) {
@@ -61,7 +61,7 @@ int errno_of(Call&& call) {
   return 0;
 }
 
-// An open file that is closed with the scope, as the daemon does it, also by a failure.
+// An open file that is closed with the scope, as the daemon does it, also after a failure.
 class ScopedFile {
  public:
   explicit ScopedFile(std::unique_ptr<OpenFile> file) : file_(std::move(file)) {}
@@ -83,7 +83,7 @@ class TestTree {
   struct Sizes {
     std::uint64_t zones = 512;
     std::uint64_t root_capacity = 4 * kZoneSize;
-    // So many are left, the others taken by objects without a name. Nothing: all.
+    // This many zones are left; objects without a name take the rest. Nothing: all.
     std::optional<std::uint64_t> free_zones = std::nullopt;
   };
 
@@ -93,7 +93,7 @@ class TestTree {
     return {.zones = 128, .root_capacity = kZoneSize, .free_zones = zones + kTooFewToGrow};
   }
 
-  // Makes the device that a mount works on.
+  // Makes the device of a mount.
   using MakeDevice = std::function<std::unique_ptr<MemoryDevice>(std::shared_ptr<Media>)>;
 
   explicit TestTree(NamespaceOptions options = {}) : TestTree(options, Sizes{}) {}
@@ -114,13 +114,13 @@ class TestTree {
     mount();
     if (sizes.free_zones) leave_zones(*sizes.free_zones);
   }
-  // What is on the media, as after a crash.
+  // The state on the media, as after a crash.
   TestTree(std::shared_ptr<Media> media, NamespaceOptions options,
            MakeDevice make_device = plain_device)
       : media_(std::move(media)), options_(options), make_device_(std::move(make_device)) {
     mount();
   }
-  // Opens the devices of a pool that is there; media() and device() are not for use then.
+  // Opens the devices of an existing pool; media() and device() must then not be used.
   using OpenDevices = std::function<std::vector<std::unique_ptr<Device>>()>;
   TestTree(OpenDevices open_devices, NamespaceOptions options)
       : options_(options), open_devices_(std::move(open_devices)) {
@@ -141,7 +141,7 @@ class TestTree {
     }
     ActivateOptions activate;
     activate.mdc_count = 2;
-    // No threads but those that tests are about.
+    // No threads except those under test.
     activate.load_jobs = 1;
     activate.maintenance = {.period = {}, .usage_period = {}};
     pool_ = Pool::activate(std::move(devices), activate);
@@ -257,7 +257,7 @@ class TestTree {
     return pool_->class_facts(MediaClass::capacity).space.used;
   }
 
-  // How dump() shows what a user sees of a file.
+  // The form in which dump() shows the user-visible state of a file.
   static std::string describe(const Attributes& attributes) {
     return fmt::format("kind {} mode {:o} links {} size {}", static_cast<int>(attributes.kind),
                        attributes.mode, attributes.links, attributes.size);
@@ -266,7 +266,7 @@ class TestTree {
     return fmt::format(" crc {:08x}", crc32c(bytes_of(content)));
   }
   static constexpr std::string_view kUnreadable = " unreadable";
-  // All names with what a user sees of them, sorted; content as checksum. tolerant: kUnreadable for
+  // All names with their user-visible state, sorted; content as checksum. tolerant: kUnreadable for
   // content that cannot be read (EIO).
   std::map<std::string, std::string> dump(bool tolerant = false) {
     std::map<std::string, std::string> all;

@@ -47,7 +47,7 @@ std::vector<Record> records_of(const Tree& tree) {
   return records;
 }
 
-// What a snapshot says, whatever the order inside it.
+// The records of a snapshot, independent of their order.
 std::vector<std::vector<std::byte>> sorted_snapshot(const Tree& tree) {
   std::vector<std::vector<std::byte>> encoded;
   for (const Record& record : records_of(tree)) {
@@ -185,7 +185,7 @@ TEST(Tree, ASnapshotMakesTheSameTree) {
 TEST(Tree, ASnapshotShowsWhatAPendingFileShadows) {
   SmallTree tree;
   const auto before = sorted_snapshot(tree);
-  // 9 is being written and has taken the name of 4 by a rename nobody wrote down yet.
+  // 9 is being written and has taken the name of 4 by a rename that is not recorded yet.
   tree.apply(create(9, 2, "temporary", FileKind::empty));
   tree.get(9).recorded = false;
   tree.get(9).shadows = 4;

@@ -1,4 +1,4 @@
-// Reading and writing without waiting for the device.
+// Reading and writing without blocking on the device.
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
@@ -40,7 +40,7 @@ TEST(PlanRead, GivesWhatReadGives) {
   EXPECT_EQ(planned_read(*file, round_up(text.size(), kPage), kPage), "");
   EXPECT_EQ(planned_read(*file, 1000 * kZoneSize, kPage), "");
   EXPECT_EQ(planned_read(*file, 0, 0), "");
-  // Pages of the file do not fall on those of the memory.
+  // Pages of the file are not aligned with those of the memory.
   EXPECT_FALSE(planned_read(*file, 512, kPage));
   file->close();
 }
@@ -62,7 +62,7 @@ TEST(PlanRead, DoesNoIo) {
   file->close();
 }
 
-// The end of a small file may be in memory only: who reads first brings it to the device.
+// The end of a small file may be in memory only: the first read writes it to the device.
 TEST(PlanRead, WaitsForWhatIsNotOnTheDeviceYet) {
   TestTree tree({.commit_interval = std::chrono::hours(1)});
   const auto writes = [&] { return tree.device().counters().writes; };
@@ -133,7 +133,7 @@ TEST(PlanRead, ZeroesGaps) {
   }
   EXPECT_EQ(planned_read(*reader, 5 * kZoneSize, kPage), std::string(kPage, '\0'));
   EXPECT_EQ(planned_read(*reader, 6 * kZoneSize, kPage), std::string(5, '\0'));
-  // Data and a gap that goes on behind it share a page.
+  // Data and a gap that continues behind it share a page.
   EXPECT_FALSE(planned_read(*reader, 4 * kZoneSize, kPage));
   EXPECT_EQ(planned_read(*reader, 4 * kZoneSize, 100), pattern(100));
   EXPECT_GT(plans, 3 * size / kPage / 2);
@@ -290,7 +290,7 @@ TEST(StartWrite, LogsAndReadersAreForOthers) {
   log->close();
 }
 
-// While it lives pages that come in no order are not held in memory.
+// During its lifetime pages written out of order are not held in memory.
 class NoWriteMemory {
  public:
   NoWriteMemory() { WriteMemory::shared().take(WriteMemory::kMaxBytes); }

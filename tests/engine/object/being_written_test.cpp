@@ -24,7 +24,7 @@ using test::TestPool;
 
 constexpr std::uint64_t kMiB = 1u << 20;
 
-// A file and the bytes it should have, with content that differs from write to write.
+// A file and its expected bytes, with content that differs from write to write.
 class Model {
  public:
   Model(TestPool& test, WriteMemory& memory) : file(test, kZone, memory) {}
@@ -164,7 +164,7 @@ TEST(BeingWritten, SealedBytesCanBeCutOff) {
   model.commit();
 }
 
-// Whatever is done, a read gives what a file in memory would.
+// After any operations, a read returns the same as for a file in memory.
 TEST(BeingWritten, IsAsItsModel) {
   for (unsigned seed = 1; seed <= 20; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
@@ -206,7 +206,7 @@ TEST(BeingWritten, IsAsItsModel) {
   }
 }
 
-// Readers see each piece as it was written, or as zeros before, never anything else.
+// Readers see each piece as it was written, or as zeros before; no other content.
 TEST(BeingWritten, ReadersBesideWriters) {
   for (unsigned seed = 1; seed <= 4; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
@@ -317,7 +317,7 @@ TEST(BeingWritten, WhatIsSetAsideIsThere) {
   file.commit(false);
   file.put(2 * kZone, kZone);  // kept by the seal
   file.commit(true);
-  EXPECT_EQ(test.used_zones(), before + 2);  // the rest went back
+  EXPECT_EQ(test.used_zones(), before + 2);  // the rest was freed
   file.verify();
 }
 

@@ -1,4 +1,4 @@
-// What the tests of ContentWriter share.
+// Shared by the tests of ContentWriter.
 #pragma once
 
 #include <algorithm>
@@ -22,7 +22,7 @@ struct Piece {
   std::size_t length;
 };
 
-// A file being written, and what it should hold in the end.
+// A file being written, and its expected final content.
 class File {
  public:
   explicit File(TestPool& test, std::uint64_t zone_size = kZone,
@@ -39,7 +39,7 @@ class File {
   void write(std::uint64_t offset, std::size_t length) {
     writer.write(offset, content(offset, length));
   }
-  // Notes that [offset, offset + length) is to be found in the end.
+  // Notes that [offset, offset + length) is expected in the final content.
   void expect(std::uint64_t offset, std::size_t length) {
     if (expected.size() < offset + length) expected.resize(offset + length);
     const auto bytes = content(offset, length);
@@ -83,7 +83,7 @@ class File {
     }
     return found;
   }
-  // What the writer itself gives, also before the commit.
+  // The content that the writer itself returns, also before the commit.
   std::vector<std::byte> read_back(std::uint64_t offset, std::size_t length) {
     std::vector<std::byte> found(length);
     found.resize(writer.read(offset, found));

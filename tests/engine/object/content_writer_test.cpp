@@ -225,7 +225,7 @@ TEST(ContentWriter, SealBetweenOpenWindows) {
   file.commit(false);
   file.put(kZone + 10'000, 100);  // the next zone's own window
   file.put(100'000,
-           kZone - 95'000);  // a window from a page inside the first zone on, up to that one
+           kZone - 95'000);  // a window from a page inside the first zone up to that one
   file.put(kZone + 200'000, 5'000);
   file.commit(true);
   file.verify();
@@ -292,7 +292,7 @@ TEST(ContentWriter, DrainWritesWholePages) {
   EXPECT_TRUE(file.writer.is_drained());
   EXPECT_EQ(written(), before + kLarge + kPageSize);
   file.put(kLarge + 100, 3996);  // completes the page
-  file.put(50, 10);              // what is in memory, too, can be written again
+  file.put(50, 10);              // content that is still in memory can be written again
   file.writer.drain();
   EXPECT_EQ(written(), before + kLarge + 3 * kPageSize);
   file.commit(true);

@@ -163,7 +163,7 @@ TEST(Log, RecordTooBig) {
   const auto huge = content(0, TestPool::kZoneSize);
   EXPECT_EQ(error_of([&] { file.log->append(huge); }), EFBIG);
   EXPECT_EQ(error_of([&] { file.log->append(huge); }), EFBIG);
-  EXPECT_EQ(file.chain.size(), 1u);  // not one more for each try
+  EXPECT_EQ(file.chain.size(), 1u);  // not one more for each attempt
   file.append(100'000);
   EXPECT_EQ(error_of([&] { file.log->append(huge); }), EFBIG);
   file.append(200'000);
@@ -233,7 +233,7 @@ TEST(Log, AnEndThatIsLostIsDamage) {
   file.append(1);
 }
 
-// The chain goes on with another mlog: what lies there is not taken for what is lost.
+// The chain continues with another mlog: its content is not treated as the lost content.
 TEST(Log, AnMlogThatIsShorterThanItWasIsDamaged) {
   TestPool test(32);
   LogFile file(test);
@@ -272,7 +272,7 @@ TEST(Log, AnMlogBeforeTheLastIsOpenedWhenItIsRead) {
   EXPECT_GT(read_bytes() - before, 3 * TestPool::kZoneSize);
 }
 
-// A block that was sound when the log was opened.
+// A block that was intact when the log was opened.
 TEST(Log, ABlockThatGoesBadLeavesWhatLiesBeforeIt) {
   TestPool test(32);
   LogFile file(test);
@@ -315,11 +315,11 @@ TEST(Log, FailedFlushIsReported) {
   EXPECT_TRUE(file.log->dirty());
   EXPECT_EQ(error_of([&] { file.log->append(content(2000, 10)); }), EIO);
   std::vector<std::byte> into(1000);
-  EXPECT_EQ(file.log->read(0, into), 1000u);  // what is there is read on
+  EXPECT_EQ(file.log->read(0, into), 1000u);  // the remaining content can still be read
   EXPECT_SAME_BYTES(into, content(0, 1000));
 }
 
-// What a crash leaves of a log: a prefix, whole records, at least `durable` bytes.
+// The state of a log after a crash: a prefix, complete records, at least `durable` bytes.
 void expect_prefix(const std::shared_ptr<SimulatedMedia>& media, const std::vector<ObjectId>& chain,
                    const std::vector<std::uint64_t>& ends, std::uint64_t durable) {
   TestPool after(media);

@@ -1,4 +1,4 @@
-// Writes that do not wait (ContentWriter::start_write).
+// Non-blocking writes (ContentWriter::start_write).
 #include <algorithm>
 #include <atomic>
 #include <cstring>
@@ -29,13 +29,13 @@ using Kind = StartedWrite::Kind;
 constexpr std::uint64_t kBigZone = 2u << 20;
 constexpr std::size_t kPiece = HeldPages::kPieceSize;
 
-// Pages that come in no order find no room.
+// Memory without room for pages out of order.
 WriteMemory& no_memory() {
   static WriteMemory memory(64u << 20, 0);
   return memory;
 }
 
-// The content of a range in memory as the daemon has it.
+// The content of a range, in memory aligned as the daemon's.
 AlignedBuffer aligned_content(std::uint64_t offset, std::size_t length) {
   AlignedBuffer buffer(length);
   const auto bytes = content(offset, length);
@@ -43,7 +43,7 @@ AlignedBuffer aligned_content(std::uint64_t offset, std::size_t length) {
   return buffer;
 }
 
-// Writes as the daemon does; counts which way they went.
+// Writes as the daemon does; counts the results of each kind.
 class Starter {
  public:
   explicit Starter(File& file) : file_(file) {}
@@ -52,7 +52,7 @@ class Starter {
       end(under_way_.begin());
   }
 
-  // Starts, and leaves a transfer under way.
+  // Starts a write, and leaves a transfer in progress.
   Kind start(std::uint64_t offset, std::size_t length) {
     AlignedBuffer data = aligned_content(offset, length);
     StartedWrite write = file_.writer.start_write(offset, data.span());
@@ -65,7 +65,7 @@ class Starter {
     }
     return kind;
   }
-  // The same; what must wait is written.
+  // The same; if it must wait, uses write().
   void put(std::uint64_t offset, std::size_t length) {
     if (start(offset, length) == Kind::must_wait) file_.write(offset, length);
   }
@@ -169,7 +169,7 @@ TEST(StartedWrite, AReservationWithoutRoomFails) {
   File file(test, kBigZone);
   file.allocations_left = 0;
   EXPECT_EQ(error_of([&] { file.writer.reserve(0, kPageSize); }), ENOSPC);
-  // It is told again, as after a write.
+  // The error is sticky, as after a write.
   EXPECT_EQ(error_of([&] { file.writer.start_write(0, {}); }), ENOSPC);
 }
 
@@ -206,7 +206,7 @@ TEST(StartedWrite, AllPagesOfAFileInRandomOrder) {
     if (starter.under_way() > 32) starter.end_any(random);
   }
   starter.end_all();
-  EXPECT_LE(starter.waits, 6);  // a zone each, and where two happened to come in order
+  EXPECT_LE(starter.waits, 6);  // one per zone, and where two happened to be in order
   EXPECT_GT(starter.transfers, static_cast<int>(kPages - kPages / 10));
   file.commit(true);
   file.verify();
@@ -222,7 +222,7 @@ TEST(StartedWrite, SmallOnesStayInMemoryUntilAPieceHasToLeave) {
   std::uint64_t at = 0;
   for (; at < 2 * kPiece; at += kPageSize)
     ASSERT_EQ(starter.start(at, kPageSize), Kind::done);
-  // The oldest but the first one leaves.
+  // The oldest one except the first leaves.
   ASSERT_EQ(starter.start(at, kPageSize), Kind::transfer);
   EXPECT_EQ(starter.last().file_offset, kPiece);
   EXPECT_EQ(starter.last().memory.size(), kPiece);
@@ -370,7 +370,7 @@ TEST(StartedWrite, RandomPiecesUnderWayInRandomOrder) {
     if (seed % 4 != 0) std::shuffle(pieces.begin(), pieces.end(), random);
     Starter starter(file);
     for (const Piece& piece : pieces) {
-      // write() may be waiting for pages, never for a transfer that was started.
+      // write() may block on pages, but never on a started transfer.
       starter.put(piece.offset, piece.length);
       file.expect(piece.offset, piece.length);
       if (starter.under_way() > 8) starter.end_any(random);
@@ -388,7 +388,7 @@ TEST(StartedWrite, RandomPiecesUnderWayInRandomOrder) {
   }
 }
 
-// Writes `pieces` from several threads, each with some transfers under way.
+// Writes `pieces` from several threads, each with some transfers in progress.
 void start_from_threads(File& file, const std::vector<Piece>& pieces, unsigned threads) {
   std::vector<std::thread> running;
   for (unsigned t = 0; t < threads; ++t) {
@@ -397,7 +397,7 @@ void start_from_threads(File& file, const std::vector<Piece>& pieces, unsigned t
       Starter starter(file);
       for (std::size_t i = t; i < pieces.size(); i += threads) {
         if (starter.start(pieces[i].offset, pieces[i].length) == Kind::must_wait) {
-          // Who waits for a drain must not owe it anything.
+          // A thread that waits for a drain must not have transfers in progress.
           starter.end_all();
           file.write(pieces[i].offset, pieces[i].length);
         }
@@ -460,7 +460,7 @@ TEST(StartedWrite, ThreadsWithDiscards) {
   file.verify();
 }
 
-// --- what write() takes from the same rules ---
+// --- write() under the same rules ---
 
 TEST(ContentWriter, PagesInNoOrderGoStraightToTheDevice) {
   TestPool test(20, kBigZone);
@@ -470,7 +470,7 @@ TEST(ContentWriter, PagesInNoOrderGoStraightToTheDevice) {
   for (const std::uint64_t page : {300, 20, 100, 50})
     file.put(page * kPageSize, kPageSize);
   EXPECT_EQ(test.device->counters().writes - before.writes, 4u);
-  file.put(100, kPageSize);  // goes on where the gathering was
+  file.put(100, kPageSize);  // continues the gathered range
   EXPECT_EQ(test.device->counters().writes - before.writes, 4u);
   file.commit(true);
   file.verify();

@@ -19,7 +19,7 @@
 namespace mpool::test {
 
 // An active pool with one MDC on media of `zones` zones. The media's old content is 0xa5
-// everywhere, and discards leave it, so that a missing zero fill shows.
+// everywhere, and discards leave it, so that a missing zero fill is detected.
 struct TestPool {
   static constexpr std::uint64_t kZoneSize = 256u << 10;
 
@@ -36,7 +36,7 @@ struct TestPool {
                   .spare_percent = 0});
     activate();
   }
-  // The pool that is on the media.
+  // The pool on the media.
   explicit TestPool(std::shared_ptr<SimulatedMedia> existing) : media(std::move(existing)) {
     activate();
   }
@@ -50,7 +50,8 @@ struct TestPool {
     device = opened.get();
     devices.push_back(std::move(opened));
     pool = Pool::activate(std::move(devices), {.mdc_count = 1});
-    // The first id handed out costs a checkpoint record, which tests that count writes do not want.
+    // The first id handed out costs a checkpoint record, which would disturb tests that count
+    // writes.
     pool->abort(pool->allocate(ObjectType::mblock, 0, {}));
     pool->wait_for_discards(std::chrono::seconds(10));
   }
@@ -59,7 +60,7 @@ struct TestPool {
   void fail_write(std::uint64_t n) const {
     faults->arm({.target = SimulatedFaults::Target::write, .number = n});
   }
-  // What a power failure leaves when nothing that was not flushed arrived.
+  // The media after a power failure that loses everything unflushed.
   std::shared_ptr<SimulatedMedia> after_crash() const {
     return CrashImages::durable(before, history->operations(), DiscardEffect::keeps).front();
   }

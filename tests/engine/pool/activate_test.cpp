@@ -1,4 +1,4 @@
-// What activation refuses, and that it writes nothing then.
+// Activations that are refused, and that they write nothing.
 #include <cerrno>
 
 #include "engine/format/superblock.h"
@@ -77,7 +77,7 @@ void change_mdc(const std::shared_ptr<Media>& media, unsigned slot,
     halves[i].place = slot == 0 ? place(mdc0.layout, mdc0.uuid, mdc0.generation)
                                 : place(mlog.layout, mlog.uuid, mlog.generation);
   }
-  // Only MDC0's own are recorded: nothing here compacts another.
+  // Only MDC0's own generations are recorded: no other MDC is compacted here.
   const auto mdc = Mdc::open("test", halves, [&](ObjectId half, std::uint64_t generation) {
     ASSERT_EQ(slot, 0u);
     superblock.mdc0->halves[half == mdc_log_id(0, 0) ? 0 : 1].generation = generation;
@@ -194,7 +194,7 @@ TEST(Activate, BothCopiesBad) {
   EXPECT_EQ(activation_error({media}), EBADMSG);
 }
 
-// Without the checksum of ours nothing tells which copy is right about MDC0.
+// Without the checksum of mpoolfs the right copy of MDC0's location is unknown.
 TEST(Activate, RefusesWhenThePlaceOfMdc0IsInDoubt) {
   const auto media = create(small_options());
   for (const std::uint64_t copy : kSuperblockOffsets) {

@@ -1,4 +1,4 @@
-// What a pool does by itself: compacting MDCs, adding MDCs, watching its space; and commits that
+// Background work of a pool: compacting MDCs, adding MDCs, watching its space; and commits that
 // share a flush.
 #include "engine/pool/background.h"
 
@@ -28,7 +28,7 @@ CreateOptions tiny_options(unsigned mdc_count) {
   return options;
 }
 
-// Only maintain() does anything.
+// Only maintain() does background work.
 ActivateOptions by_hand() {
   ActivateOptions options;
   options.maintenance = {.period = milliseconds(0), .usage_period = milliseconds(0)};
@@ -55,7 +55,7 @@ std::uint64_t fill(const Pool::MdcFacts& mdc) {
   return mdc.used * 100 / mdc.capacity;
 }
 
-// Adds and removes mblocks until MDC1 is filled like that.
+// Adds and removes mblocks until MDC1 is filled to that level.
 void fill_with_garbage(Pool& pool, std::uint64_t percent) {
   while (fill(pool.mdcs()[1]) < percent)
     pool.remove(ids_of(add_mblocks(pool, 4)));
@@ -89,7 +89,7 @@ TEST(Background, LeavesAnMdcThatIsFullOfObjects) {
   const auto before = pool->mdcs()[1];
   pool->maintain();
   EXPECT_EQ(pool->mdcs()[1].mdc.generations, before.mdc.generations);
-  // Deletions make garbage of two records each.
+  // Each deletion makes two records garbage.
   for (std::size_t i = 0; i < objects.size() / 8; ++i)
     remove_object(*pool, objects[i].id);
   pool->maintain();
@@ -141,7 +141,7 @@ TEST(Background, AddsNoMoreThan255Mdcs) {
   EXPECT_EQ(activate({media})->mdcs().size(), 256u);
 }
 
-// Room for three halves of an MDC: one MDC is added, and of the next one nothing is left.
+// Room for three halves of an MDC: one MDC is added, and the next one is removed completely.
 TEST(Background, AddsAsManyMdcsAsHaveRoom) {
   constexpr std::uint32_t kHalfZones = 16;
   CreateOptions options = tiny_options(1);
@@ -194,7 +194,7 @@ TEST(Background, DoesItByItself) {
   EXPECT_LT(fill(pool->mdcs()[1]), 20u);
 }
 
-// Ends at once, whatever it is waiting for.
+// Ends at once, regardless of the reason it waits for.
 TEST(Background, EndsWithThePool) {
   const auto media = create(tiny_options(1));
   ActivateOptions activation;
@@ -224,7 +224,7 @@ TEST(Background, LeavesAnOverlayAlone) {
   EXPECT_NE(generations(*pool), before);
 }
 
-// --- with others at work ---
+// --- with concurrent threads ---
 
 TEST(Background, WorksBesideOthers) {
   CreateOptions options = tiny_options(1);
@@ -232,7 +232,7 @@ TEST(Background, WorksBesideOthers) {
   const auto media = create(options, 64 * kMiB);
   ActivateOptions activation = by_hand();
   activation.maintenance.grow_full = 30;
-  activation.maintenance.grow_garbage = 101;  // however much garbage there is
+  activation.maintenance.grow_garbage = 101;  // regardless of the amount of garbage
   activation.maintenance.grow_by = 3;
   const auto pool = activate({media}, activation);
   constexpr unsigned kThreads = 4;
@@ -276,7 +276,7 @@ TEST(Background, WorksBesideOthers) {
 
 // --- interrupted ---
 
-// A pool that has objects to lose, compactions to do and MDCs to add.
+// A pool with objects that could be lost, compactions to do and MDCs to add.
 std::shared_ptr<Media> worth_maintaining(std::vector<ObjectRecord>& objects) {
   const auto media = create(tiny_options(1), 8 * kMiB);
   const auto pool = activate({media}, by_hand());

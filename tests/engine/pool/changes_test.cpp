@@ -1,5 +1,5 @@
-// Changes of an active pool itself: what they do, what they refuse, and what a crash or a failure
-// at any of their writes leaves.
+// Changes of an active pool itself: their effect, their refusals, and the result of a crash or a
+// failure at any of their writes.
 #include <cerrno>
 #include <functional>
 #include <thread>
@@ -16,7 +16,7 @@ CreateOptions options_of_a_tiny_pool() {
   options.name = "before";
   options.zone_size = 4096;
   options.mdc_count = 2;
-  options.mdc0_capacity = 8 * 1024;  // so that MDC0 is compacted now and then
+  options.mdc0_capacity = 8 * 1024;  // so that MDC0 is compacted from time to time
   options.mdc_capacity = 8 * 1024;
   options.root_capacity = 8 * 1024;
   return options;
@@ -48,7 +48,7 @@ SuperblockPair superblocks_on(const std::shared_ptr<Media>& media) {
   return read_superblocks(*device_on(media));
 }
 
-// Every copy is good, has the name, and says of the device what the other one says.
+// Every copy is valid, has the name, and has the same device parameters as the other one.
 void expect_name_on_all_copies(const MediaSet& medias, const std::string& name) {
   for (const auto& media : medias) {
     const SuperblockPair pair = superblocks_on(media);
@@ -60,7 +60,7 @@ void expect_name_on_all_copies(const MediaSet& medias, const std::string& name) 
   }
 }
 
-// Makes MDC0 write its records and the superblocks anew.
+// Makes MDC0 rewrite its records and the superblocks.
 void compact_mdc0(Pool& pool) {
   const auto before = pool.mdcs()[0].mdc.generations;
   for (unsigned i = 0; pool.mdcs()[0].mdc.generations == before; ++i) {
@@ -69,7 +69,7 @@ void compact_mdc0(Pool& pool) {
   }
 }
 
-// --- what they do ---
+// --- effects ---
 
 TEST(Rename, IsFoundInEveryCopyAndKept) {
   const MediaSet media = make_pool(2);
@@ -148,8 +148,8 @@ TEST(AddStaging, RefusesWhatCannotBeAdded) {
   EXPECT_EQ(add(20480, 4096), 0);
 }
 
-// A device with whole superblocks that MDC0 does not know, as other programs leave when they are
-// interrupted: refused, and taken by adding it again.
+// A device with complete superblocks that MDC0 does not know, as an interrupted addition by another
+// program leaves it: refused, and accepted by adding it again.
 TEST(AddStaging, AgainAfterAnotherProgramWasInterrupted) {
   MediaSet media = make_pool(1);
   media.push_back(std::make_shared<Media>(kStagingSize, 512));
@@ -208,7 +208,7 @@ TEST(Grow, RefusesADeviceThatBecameSmaller) {
   EXPECT_EQ(error_of([&] { pool->grow(MediaClass::capacity); }), EINVAL);
 }
 
-// Not ours, but possible: the superblock knows first.
+// Not done by mpoolfs, but possible: the superblock is updated first.
 TEST(Grow, IsFinishedWhateverWasWrittenFirst) {
   const MediaSet media = make_pool(1);
   Superblock superblock = *superblocks_on(media[0]).chosen;
@@ -369,7 +369,7 @@ std::vector<Change> all_changes() {
   return changes;
 }
 
-// Those of the media whose superblocks name the pool: what is found by its UUID.
+// The media whose superblocks name the pool, found by its UUID.
 MediaSet found_of(const MediaSet& medias, const Uuid& uuid) {
   MediaSet found;
   for (const auto& media : medias) {
@@ -379,7 +379,7 @@ MediaSet found_of(const MediaSet& medias, const Uuid& uuid) {
   return found;
 }
 
-// The pool on the media is whole: it has those objects, and can be used, also after another
+// The pool on the media is intact: it has those objects, and can be used, also after another
 // activation. Returns whether the change was made.
 bool expect_whole(const Change& change, const MediaSet& medias, const Uuid& uuid,
                   std::vector<ObjectRecord> objects) {
@@ -419,7 +419,7 @@ void run(const Change& change, const MediaSet& media, const MemoryDevice::WriteH
   change.make(*pool, std::move(fresh));
 }
 
-// The media before a change, and what is on them.
+// The media before a change, and their content.
 struct Start {
   MediaSet media;
   Uuid uuid;

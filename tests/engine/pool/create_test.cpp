@@ -145,7 +145,7 @@ TEST(Create, ReplacesAnOlderPool) {
   EXPECT_NE(pool->uuid(), first);
 }
 
-// After each write of create() there is either no pool or a whole one.
+// After each write of create() there is either no pool or a complete one.
 TEST(Create, CrashAtEveryWrite) {
   const CreateOptions options = small_options();
   for (const bool old_pool : {false, true}) {

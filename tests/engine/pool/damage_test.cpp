@@ -1,5 +1,5 @@
-// One damaged block or page of a metadata log: activation refuses and writes nothing, and with the
-// block put back everything is there; over an overlay it shows what can be read.
+// One damaged block or page of a metadata log: activation refuses and writes nothing; with the
+// block restored everything is present; over an overlay the readable part is shown.
 #include <algorithm>
 #include <cerrno>
 #include <functional>
@@ -15,7 +15,7 @@ namespace {
 
 using Bytes = std::vector<std::byte>;
 
-// All that a pool holds.
+// The whole content of a pool.
 struct Content {
   std::vector<ObjectId> objects;
   std::vector<Bytes> root;
@@ -33,7 +33,7 @@ Content content_of(Pool& pool) {
   return content;
 }
 
-// Where the active half of an MDC lies.
+// The location of the active half of an MDC.
 struct LogPlace {
   std::string name;
   std::uint64_t offset = 0;  // bytes
@@ -112,8 +112,8 @@ class PoolDamage : public testing::TestWithParam<std::uint32_t> {
     media_->write(round_down(offset, kPageSize), page.span());
   }
 
-  // Activates and opens the root MDC; the error, whose message has `name` and the place. Nothing
-  // may be written then.
+  // Activates and opens the root MDC; returns the error, whose message has `name` and the location.
+  // Nothing may be written.
   int open_damaged(const LogPlace& log, std::uint64_t at) {
     auto device = std::make_unique<MemoryDevice>("dev", media_);
     unsigned writes = 0;
@@ -144,7 +144,7 @@ class PoolDamage : public testing::TestWithParam<std::uint32_t> {
     return Pool::activate(std::move(devices), options);
   }
 
-  // What can be read must be a part of what there was.
+  // The readable content must be a part of the original content.
   void expect_readable() const {
     const auto pool = activate_overlay();
     EXPECT_LE(pool->objects().size(), content_.objects.size());
@@ -239,7 +239,7 @@ TEST(PoolDamageOfNew, TheOnlyBlock) {
         }
         media->write(at, page.span());
         const int error = error_of([&] { activate({media})->open_root_mdc(); });
-        // What MDC0 lacks altogether may be a pool that was never finished.
+        // An MDC0 without any record may be a pool whose creation never finished.
         EXPECT_TRUE(error == ENOTRECOVERABLE || error == ENXIO) << error << " at " << at;
         AlignedBuffer whole(kPageSize);
         good.read(at, whole.span());

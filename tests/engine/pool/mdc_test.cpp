@@ -1,4 +1,4 @@
-// The MDCs of a pool when they fill, and how objects are spread over them.
+// Full MDCs of a pool, and the distribution of objects over them.
 #include <cerrno>
 #include <map>
 

@@ -1,5 +1,5 @@
-// Media in memory that outlive their device, for activating again and for looking at the state
-// after each write.
+// Media in memory that outlive their device, for activating again and for checking the state after
+// each write.
 #pragma once
 
 #include "engine/device/simulated_device.h"

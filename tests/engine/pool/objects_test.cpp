@@ -207,7 +207,7 @@ TEST(Objects, FullDeviceThenRemove) {
       pool->allocate(ObjectType::mblock, 0, {.policy = SpacePolicy::usable_then_spare});
   pool->abort(spare);
   pool->remove(std::span(ids).first(5));
-  // Waits for the discards of what was just deleted.
+  // Waits for the discards of deleted objects.
   for (unsigned i = 0; i < 5; ++i)
     add_mblock(*pool);
   const auto objects = pool->objects();
@@ -244,7 +244,8 @@ TEST(Objects, MdcsAreAddedWhenAllAreFull) {
   EXPECT_EQ(activate({media}, without_background())->objects(), all);
 }
 
-// What was allocated can be committed, also when many allocate the last room at the same time.
+// Allocated objects can be committed, also when many threads allocate the last room at the same
+// time.
 TEST(Objects, AllocationsTogetherDoNotTakeMoreRoomThanAnMdcHas) {
   CreateOptions options = tiny_mdcs();
   ActivateOptions activation = without_background();

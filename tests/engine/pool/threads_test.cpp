@@ -9,8 +9,8 @@
 namespace mpool::test {
 namespace {
 
-// Several threads use the pool at the same time; MDCs are compacted meanwhile. `kept` receives what
-// the thread leaves.
+// Several threads use the pool at the same time; MDCs are compacted meanwhile. `kept` receives the
+// objects that the thread leaves.
 void use_pool(Pool& pool, unsigned seed, std::vector<ObjectRecord>& kept) {
   std::mt19937 random(seed);
   for (unsigned i = 0; i < 250; ++i) {

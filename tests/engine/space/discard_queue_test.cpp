@@ -35,7 +35,7 @@ struct Discard {
   bool operator==(const Discard&) const = default;
 };
 
-// Records discards; holds them up and fails on demand.
+// Records discards; blocks them and fails on demand.
 class DiscardRecorder : public Device {
  public:
   DiscardRecorder() : Device("recorder", make()) {}
@@ -56,7 +56,7 @@ class DiscardRecorder : public Device {
     const std::lock_guard lock(mutex_);
     fail_with_ = code;
   }
-  // Waits until so many discards have arrived (also held ones).
+  // Waits until this many discards have arrived (blocked ones included).
   bool wait_for(std::size_t count) {
     std::unique_lock lock(mutex_);
     return changed_.wait_for(lock, kLong, [&] { return discards_.size() >= count; });

@@ -18,7 +18,7 @@ namespace {
 
 using Zones = std::pair<std::uint64_t, std::uint32_t>;
 
-// What the space map promises, by looking at every zone.
+// The guarantees of the space map, checked zone by zone.
 class Model {
  public:
   Model(std::uint32_t zones, unsigned percent) : free_(zones, true), percent_(percent) {}

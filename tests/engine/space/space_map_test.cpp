@@ -19,7 +19,7 @@ void give_back(SpaceMap& map, std::uint64_t first_zone, std::uint32_t count) {
   map.release(first_zone, count);
 }
 
-// The numbers that the first implementation finds in the reference pools (`devices[].zones`).
+// The numbers of the first implementation for the reference pools (`devices[].zones`).
 TEST(SpaceMap, CountsAsInTheReferencePools) {
   struct Case {
     std::uint32_t total;
@@ -145,7 +145,7 @@ TEST(SpaceMap, AllocatesNearAZone) {
   map.insert(201, 199);
   map.insert(0, 100);
   EXPECT_EQ(map.allocate(1, kUsable, 1, 170), 100u);
-  // A zone that does not exist is no hint.
+  // A zone that does not exist is ignored as a hint.
   EXPECT_EQ(map.allocate(1, kUsable, 1, 400), 101u);
 }
 

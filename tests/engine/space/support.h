@@ -1,4 +1,4 @@
-// What the tests of the space layer share.
+// Shared by the tests of the space layer.
 #pragma once
 
 #include <cstdint>
