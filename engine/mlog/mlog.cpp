@@ -252,8 +252,8 @@ void Mlog::Impl::stamp_flush_set() {
   }
 }
 
-// Moves tail_ to in_flight_, which is empty, and starts a new one with the last page, as far as
-// blocks in it are still to be written.
+// Moves tail_ to in_flight_, which is empty, and starts a new tail_ with the last page, if blocks
+// in it are still to be written.
 void Mlog::Impl::take_flight() {
   const std::uint64_t log_end = bytes(end_);
   const std::uint64_t new_start = round_down(bytes(end_ - (room() == 0 ? 0 : 1)), kPageSize);
@@ -320,8 +320,8 @@ void Mlog::Impl::write_until(Lock& lock, bool make_durable, Done done, Covered c
   }
 }
 
-// Writes what is in memory, and with `make_durable` flushes the device: for all appends up to now,
-// or for those of the write before when the device had no room for it. writing_ is false.
+// Writes the data in memory and, with `make_durable`, flushes the device: for all appends so far,
+// or for those of the previous write if the device had no room for it. writing_ is false.
 void Mlog::Impl::write_out(Lock& lock, bool make_durable) {
   check_usable();
   const Ticket written = written_;

@@ -52,15 +52,16 @@ class MlogReader;
 
 // An open log.
 //
-// Threads: all functions may be called at the same time, but for reset(), which wants to be alone.
+// Threads: all functions may be called at the same time, except reset(), which needs exclusive
+// access.
 // Durability: append() puts a record in memory, where readers see it at once; sync() makes it
-// durable. Syncs that come while one is under way share the next one. The buffer is written (not
-// made durable) by itself when it holds kFlushSetSize bytes. A flush set is written only when the
-// one before it is durable: open() relies on that to tell damage from a flush that was cut short
-// (engine/mlog/README.md, "Flush sets"). What open() found counts as written, not as durable. A
-// failed write or flush makes the log unusable for appending (EIO) until it is opened anew; reading
-// goes on. Exception: without compaction semantics a write for which the device has no room throws
-// ENOSPC, and the next write or sync repeats it; only when it cut a record in two the log is
+// durable. Syncs requested during a sync share the next one. The buffer is written (not made
+// durable) automatically when it holds kFlushSetSize bytes. A flush set is written only when the
+// one before it is durable: open() relies on that to distinguish damage from an interrupted flush
+// (engine/mlog/README.md, "Flush sets"). Content found by open() counts as written, not as durable.
+// A failed write or flush makes the log unusable for appending (EIO) until it is reopened; reading
+// continues. Exception: without compaction semantics, a write without room on the device throws
+// ENOSPC, and the next write or sync retries it; only if it cut a record in two, the log is
 // unusable.
 class Mlog {
  public:

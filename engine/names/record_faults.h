@@ -1,6 +1,6 @@
-// What can be wrong with a namespace record whatever tree it belongs to (engine/names/records.md,
+// Validation of a namespace record, independent of the tree it belongs to (engine/names/records.md,
 // "Validity").
-// Pure, thread-safe. Asked before a record is written and after it was read.
+// Pure, thread-safe. Applied before a record is written and after it was read.
 #pragma once
 
 #include <string>

@@ -76,9 +76,9 @@ class Part {
     return *mlog_;
   }
   const std::string& name() const { return place_.name; }
-  // Bytes of payload that it had when it was opened.
+  // Bytes of payload at open.
   std::uint64_t length() const { return length_; }
-  // What is damaged in it, with its name; empty: nothing. Opens it.
+  // Its damage, with its name; empty: none. Opens it.
   std::string damage() const {
     if (sound_) return {};
     const Mlog& log = mlog();

@@ -25,16 +25,17 @@ class Log {
   // bytes of the content, all of which are durable.
   using AddMlog = std::function<ObjectRecord(std::uint64_t size)>;
 
-  // Opens the chain; the objects are pinned in the pool until the Log ends. Of an extent counts the
-  // object, and where its content begins (file_offset; 0: unknown). least_size: bytes of content
-  // that are known to have been durable. The last mlog is validated, and each before it whose end
-  // is not recorded; the others when they are read first. A chain that is damaged (a block or an
-  // mlog cannot be read or is missing, or content is shorter than it was) is opened up to there.
+  // Opens the chain; the objects are pinned in the pool until the Log ends. Of an extent only
+  // the object and the start of its content (file_offset; 0: unknown) are used. least_size: content
+  // bytes known to have been durable. Validates the last mlog, and each earlier one whose end is
+  // not recorded; the others are validated when they are first read. A damaged chain (a block or an
+  // mlog is missing or cannot be read, or content is shorter than before) is opened up to the
+  // damage.
   Log(Pool& pool, std::span<const Extent> mlogs, std::uint64_t least_size, AddMlog add_mlog);
   ~Log();  // unsynced records are lost
 
-  // Empty: no damage was found up to now. Otherwise which mlog and block are damaged, and where;
-  // nothing can be appended. readable_size(): the bytes of content before that place.
+  // Empty: no damage found so far. Otherwise names the damaged mlog and block and the location, and
+  // appends fail. readable_size(): the bytes of content before the damage.
   std::string damage() const;
   std::uint64_t readable_size() const;
   // EIO for a damaged log.

@@ -17,9 +17,9 @@
 
 namespace mpool {
 
-// MDC number `slot`. Locks (order in engine/pool/locking.md): `ids` serialises handing out ids;
-// `update` serialises appends and compaction, so that a change of the table and its record are one
-// step for a compaction; the table has its own. Waiting for durability takes none of them.
+// MDC number `slot`. Locks (order in engine/pool/locking.md): `ids` serialises id allocation;
+// `update` serialises appends and compaction, so that a compaction sees a change of the table and
+// its record as one step; the table has its own lock. Waiting for durability takes none of them.
 class MdcSlot {
  public:
   // Returns the records that precede the objects after a compaction; called under `update`. Null:

@@ -22,10 +22,10 @@ enum class ObjectState : std::uint8_t {
   uncertain,  // a failed write left unknown whether its record is on the media: never changed again
 };
 
-// Threads: all functions may be called at the same time. The lock inside is held briefly, never
-// during I/O, and nothing else is taken under it (engine/pool/locking.md). Changes of state that
-// must be one step with an append to the MDC are made under the update mutex of the MDC. Memory: 40
-// bytes for an object beside its id; UUIDs of mlogs apart.
+// Threads: all functions may be called at the same time. The internal lock is held briefly, never
+// during I/O, and no other lock is taken under it (engine/pool/locking.md). State changes that must
+// be atomic with an append to the MDC are made under the update mutex of the MDC. Memory: 40 bytes
+// for an object besides its id; UUIDs of mlogs are separate.
 class ObjectTable {
  public:
   void reserve(std::size_t objects);

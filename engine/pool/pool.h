@@ -68,7 +68,7 @@ struct Placement {
   std::optional<std::uint64_t> near = std::nullopt;
 };
 
-// An active pool. Its devices are its own.
+// An active pool. Owns its devices.
 //
 // Threads: all functions may be called at the same time. They may block on device I/O. Lock order:
 // engine/pool/locking.md.
@@ -81,15 +81,16 @@ class Pool {
   // ENOSPC when the device is too small (the message states the minimum size).
   static void create(Device& capacity, Device* staging, const CreateOptions& options);
 
-  // Reads the pool on `devices` (one or two, any order), finishing what a crash interrupted: of its
-  // creation, of changes of the pool itself, and of its metadata containers. Nothing is taken for
-  // interrupted unless the media proves it (engine/pool/README.md, "Activation"): in doubt it
-  // throws ENOTRECOVERABLE, and the message says which block of which log, and where.
+  // Reads the pool on `devices` (one or two, any order) and finishes operations that a crash
+  // interrupted: its creation, changes of the pool itself, and of its metadata containers. An
+  // operation is treated as interrupted only if the media proves it
+  // (engine/pool/README.md, "Activation"). In doubt it throws ENOTRECOVERABLE; the message names
+  // the block, the log and the location.
   // Errors: ENODEV a device is missing (staging: unless forced), EINVAL not devices of one pool / a
   // duplicate / recorded sizes or classes differ, EBADMSG no good superblock, ENOTRECOVERABLE
   // metadata is corrupt, ENXIO MDC0 does not describe a device (creating the pool or adding the
   // device was interrupted), ENOTSUP a later version, those of the devices. Nothing is written
-  // before the superblocks and MDC0..N have been found good.
+  // before the superblocks and MDC0..N have been found valid.
   static std::unique_ptr<Pool> activate(std::vector<std::unique_ptr<Device>> devices,
                                         const ActivateOptions& options = {});
   // Ends the activation; uncommitted allocations are lost. Everything committed is durable already.

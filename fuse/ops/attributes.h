@@ -20,7 +20,8 @@ inline constexpr double kNever = 0;
 // Preferred I/O size of regular files, in bytes: the maximum of one request.
 inline constexpr blksize_t kPreferredIoSize = kMaxRequestSize;
 
-// Mount options that change what is shown of every file (mpoolfs(8), "MOUNT OPTIONS": uid=, gid=).
+// Mount options that change the attributes shown for every file
+// (mpoolfs(8), "MOUNT OPTIONS": uid=, gid=).
 struct Presentation {
   std::optional<uid_t> uid;
   std::optional<gid_t> gid;

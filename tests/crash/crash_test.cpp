@@ -3,7 +3,7 @@
 //   MPOOLFS_CRASH_STATES   how many crash states are checked in all (at least)
 //   MPOOLFS_TEST_LONG=1    a million, if that is not given
 //   MPOOLFS_TEST_SEED      the seed to begin with
-// A failure tells what to set, with --gtest_filter, to see it again.
+// A failure prints the settings, with --gtest_filter, that reproduce it.
 #include <cstdlib>
 
 #include <fmt/format.h>

@@ -1,4 +1,4 @@
-// The reference pools: images of another implementation and what it finds in them
+// The reference pools: images of another implementation and their expected content
 // (tests/interop/pools/README.md).
 #pragma once
 

@@ -253,7 +253,7 @@ def drop_caches():
 
 
 def as_nobody():
-    """The prefix of a command that runs it as an unprivileged user, who may mount."""
+    """The prefix of a command that runs it as an unprivileged user that may mount."""
     fuse = pathlib.Path("/dev/fuse")
     mode = fuse.stat().st_mode & 0o777
     if mode != 0o666:
@@ -269,7 +269,9 @@ def uring_is_on():
 def switch_uring(wanted):
     """Lets later mounts use FUSE over io_uring, or not, until the end of the program.
 
-    Programs that run at the same time and want the same share the switch, others wait; the last one puts it back."""
+    Concurrent programs that need the same setting share the switch, other programs wait; the last
+    one restores it.
+    """
     if not _URING_SWITCH.exists():
         raise AssertionError(f"{_URING_SWITCH} does not exist: FUSE over io_uring needs kernel 6.14 or later, "
                              "with CONFIG_FUSE_IO_URING and the fuse module loaded")
@@ -541,7 +543,7 @@ class MountTest(unittest.TestCase):
         self.assertEqual(os.strerror(caught.exception.errno), os.strerror(code))
 
     def open_new(self, name="f", flags=NEW):
-        """A new file below `root`, closed at the end of the test at the latest, also when its daemon was killed."""
+        """A new file below `root`, closed at the end of the test, also when its daemon was killed."""
         descriptor = os.open(self.root / name, flags, 0o644)
         self.addCleanup(self._close_if_open, descriptor)
         return descriptor

@@ -1,4 +1,4 @@
-"""The examples of mpoolfs(5) print what the page says they print, each in a directory of its own."""
+"""The examples of mpoolfs(5) print the output in the page, each in a directory of its own."""
 
 import os
 import pathlib
@@ -17,7 +17,7 @@ CRASH = "# crash"
 
 
 class Example:
-    """One block of the page: steps, each a list of (command, expected output), or REMOUNT or CRASH."""
+    """One block of the page: steps, each REMOUNT, CRASH or a list of (command, expected output)."""
 
     def __init__(self, promise, line, text):
         self.promise = promise
@@ -61,7 +61,8 @@ class Semantics(harness.MountTest):
         """The commands in one shell; returns what each printed, errors included."""
         mark = "=== end of a command ==="
         script = "".join(f"{command}\necho; echo '{mark}'\n" for command, _ in commands)
-        # As a file, so that commands can read from a here-document; descriptor 9, so that they do not see it.
+        # As a file, so that commands can read from a here-document; descriptor 9, so that they do
+        # not see it.
         path = self.mnt.directory / "sh"
         path.write_text(f"exec 2>&1\n{script}")
         done = run("sh", path, cwd=directory, check=False, env={**os.environ, "LC_ALL": "C"})

@@ -1,5 +1,4 @@
-// What is known of the size of a log without reading it (engine/names/records.md, "Sizes of
-// logs").
+// The size of a log as known without reading it (engine/names/records.md, "Sizes of logs").
 #include <random>
 
 #include <gtest/gtest.h>
