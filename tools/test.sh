@@ -127,10 +127,10 @@ build_release() {
   configure build --buildtype=release && ninja -C "$source_root/build" product
 }
 
-# With sanitizers g++ 12 gives many false warnings: they are no errors there. Compiling takes most of
-# the time of this script: the files of a library are compiled several at a time, and without the
-# checks of each pointer for null and alignment, which are a quarter of that (the address sanitizer
-# detects null, too). --long has them.
+# With sanitizers g++ 12 gives many false warnings: they are no errors there. Compiling takes most
+# of the time of this script: the files of a library are compiled several at a time, and without
+# the checks of each pointer for null and alignment, which are a quarter of that (the address
+# sanitizer detects null, too). --long has them.
 configure_sanitized() {
   local arguments=(-Dcpp_args=-fno-sanitize=null,alignment)
   [ -z "${MPOOLFS_TEST_LONG:-}" ] || arguments=()
