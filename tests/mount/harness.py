@@ -543,7 +543,7 @@ class MountTest(unittest.TestCase):
         self.assertEqual(os.strerror(caught.exception.errno), os.strerror(code))
 
     def open_new(self, name="f", flags=NEW):
-        """A new file below `root`, closed at the end of the test, also after a kill of its daemon."""
+        """A new file below `root`; the end of the test closes it, also without its daemon."""
         descriptor = os.open(self.root / name, flags, 0o644)
         self.addCleanup(self._close_if_open, descriptor)
         return descriptor
