@@ -222,7 +222,7 @@ template <>
 OwnerRecord read_body(Reader& in) {
   const ConstByteSpan magic = in.take(kMagic.size());
   if (std::memcmp(magic.data(), kMagic.data(), kMagic.size()) != 0) {
-    throw Malformed("the owner is somebody else");
+    throw Malformed("the owner is another client");
   }
   return {};
 }

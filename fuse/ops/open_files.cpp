@@ -204,7 +204,7 @@ void OpenFiles::ask(std::unique_lock<std::mutex>& lock, Handle& handle) {
   try {
     has_open = asked(flusher) || (opener != flusher && asked(opener));
   } catch (const std::exception& error) {
-    spdlog::warn("who has inode {} open cannot be found out: {}", inode, error.what());
+    spdlog::warn("cannot determine which processes have inode {} open: {}", inode, error.what());
   }
   lock.lock();
   if (has_open && closing_.contains(number) && handle.flushed_ == flushed) stop_closing(handle);

@@ -225,15 +225,6 @@ class Documents(unittest.TestCase):
         self.check_all(f"{shown(folder)}: has no README.md" for folder in sorted(folders)
                        if not (folder / "README.md").exists() and folder.parent != ROOT / "tests/engine")
 
-    def test_width(self):
-        """documents have at most 100 columns, tables and code apart"""
-        def wide():
-            for path in DOCUMENTS:
-                for number, line in enumerate(without_fences(TEXT[path]).split("\n"), 1):
-                    if len(line) > 100 and not line.lstrip().startswith("|"):
-                        yield f"{shown(path)}:{number}: {len(line)} columns"
-        self.check_all(wide())
-
     def test_nothing_outside_is_named(self):
         """documents and sources lead nowhere outside of the repository"""
         outside = re.compile(r"\.\./shared|on-media-format(?:\.md)?\b|\b(?:spec|shared)/[\w-]+\.md")
