@@ -49,7 +49,7 @@ RENAME_EXCHANGE = 2
 
 _URING_SWITCH = pathlib.Path("/sys/module/fuse/parameters/enable_uring")
 # Locked by the programs that use the switch; holds what it was before them.
-_URING_LOCK = pathlib.Path("/run/lock/mpoolfs-test-uring")
+_URING_LOCK = pathlib.Path("/run/mpoolfs-test-uring")
 
 _cleanups = []
 _daemons = []
