@@ -60,6 +60,7 @@ configure() {
 require_fuse() {
   [ -c /dev/fuse ] || modprobe fuse || true
   [ -c /dev/fuse ] || fail "no /dev/fuse: the kernel has no FUSE"
+  [ -e /etc/mtab ] || ln -s ../proc/self/mounts /etc/mtab  # fusermount3 reads it; debootstrap makes none
 }
 
 # Unmounts everything below a directory, detaches its loop devices, ends the daemons that serve it,

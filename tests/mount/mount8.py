@@ -11,12 +11,6 @@ import os
 import pathlib
 import signal
 import subprocess
-import sys
-
-_IN_NAMESPACE = "MPOOLFS_TEST_IN_NAMESPACE"
-if _IN_NAMESPACE not in os.environ:
-    os.environ[_IN_NAMESPACE] = "1"
-    os.execvp("unshare", ["unshare", "--mount", "--propagation", "private", sys.executable, *sys.argv])
 
 import harness
 from harness import MIB, MPOOL, MPOOLFS, content, run, shell
@@ -297,7 +291,7 @@ class Table(Mount8):
     def test_other_namespace(self):
         """a mount kept by another mount namespace is named, with a process there"""
         self.mount()
-        keeper = subprocess.Popen(["unshare", "--mount", "--propagation", "private", "sh", "-c",
+        keeper = subprocess.Popen(["unshare", "--mount", "--propagation", "unchanged", "sh", "-c",
                                    "echo ready; exec sleep 1000"], stdout=subprocess.PIPE, text=True)
         self.addCleanup(keeper.stdout.close)
         self.addCleanup(keeper.wait)
@@ -306,7 +300,7 @@ class Table(Mount8):
         run("umount", self.point)
         done = self.mount(check=False)
         self.assert_refused(done, f"mounted on {self.point} in the mount namespace of process {keeper.pid} (sleep)")
-        run("nsenter", "-m", "-t", keeper.pid, "umount", self.point)
+        run("nsenter", "--mount", "--root", "-t", keeper.pid, "umount", self.point)
         self.mount()  # once the daemon has ended
 
 
@@ -356,4 +350,5 @@ class Devices(Mount8):
 
 
 if __name__ == "__main__":
+    harness.make_mounts_private()
     harness.main()
