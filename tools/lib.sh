@@ -60,7 +60,8 @@ configure() {
 require_fuse() {
   [ -c /dev/fuse ] || modprobe fuse || true
   [ -c /dev/fuse ] || fail "no /dev/fuse: the kernel has no FUSE"
-  [ -e /etc/mtab ] || ln -s ../proc/self/mounts /etc/mtab  # fusermount3 reads it; debootstrap makes none
+  # fusermount3 reads it; debootstrap makes none.
+  [ -e /etc/mtab ] || ln -s ../proc/self/mounts /etc/mtab
 }
 
 # Unmounts everything below a directory, detaches its loop devices, ends the daemons that serve it,

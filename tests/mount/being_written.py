@@ -14,7 +14,8 @@ import harness
 from harness import MIB, content, run
 
 FILES = 600
-# What the daemon may need more for that many files, of 1 MiB each. The address sanitizer keeps 256 MiB of freed memory.
+# Bound on what the daemon needs more for that many files of 1 MiB each. The address sanitizer keeps
+# 256 MiB of freed memory.
 MEMORY_LIMIT = (506 if "ASAN_OPTIONS" in os.environ else 250) * MIB
 # Fsyncs a file that it opens for reading, as sync(1) does.
 SYNC = "import os, sys; os.fsync(os.open(sys.argv[1], os.O_RDONLY))"

@@ -269,13 +269,14 @@ def uring_is_on():
 def make_mounts_private():
     """From now on mounts made by this process and its children are seen by them only.
 
-    In a chroot, too, where unshare(1) fails: its root is no mount point that could be made private."""
+    In a chroot, too, whose root is no mount point that could be made private: unshare(1) fails."""
     clone_newns, ms_rec, ms_private = 0x20000, 0x4000, 0x40000
     if _libc.unshare(clone_newns) != 0:
         raise OSError(ctypes.get_errno(), "unshare")
     root = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
     with tempfile.TemporaryDirectory() as deeper:
-        os.chroot(deeper)  # with this process outside of it, ".." ends at the root of the namespace
+        # With this process outside of its root, ".." ends at the root of the namespace.
+        os.chroot(deeper)
         while not os.path.samestat(os.stat("."), os.stat("..")):
             os.chdir("..")
         os.chroot(".")
@@ -564,9 +565,11 @@ class MountTest(unittest.TestCase):
             yield
         self.assertEqual(os.strerror(caught.exception.errno), os.strerror(code))
 
-    def open_new(self, name="f", flags=NEW):
+    new_file_flags = NEW
+
+    def open_new(self, name="f", flags=0):
         """A new file below `root`; the end of the test closes it, also without its daemon."""
-        descriptor = os.open(self.root / name, flags, 0o644)
+        descriptor = os.open(self.root / name, self.new_file_flags | flags, 0o644)
         self.addCleanup(self._close_if_open, descriptor)
         return descriptor
 
