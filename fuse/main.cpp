@@ -10,9 +10,9 @@
 
 #include "engine/base/printable.h"
 #include "fuse/daemon.h"
-#include "fuse/mount.h"
 #include "fuse/options.h"
 #include "fuse/remount.h"
+#include "fuse/serve.h"
 #include "fuse/session.h"
 
 namespace {

@@ -33,7 +33,7 @@ enum class NativeChoice {
 
 struct Options {
   std::string pool;  // as the user named it: name, UUID=…, or device paths
-  // The pool's device paths, absolute; found by resolve() (mount.h).
+  // The pool's device paths, absolute; found by resolve() (serve.h).
   std::vector<std::string> device_paths;
   std::string source;       // as shown in the mount table
   std::string mount_point;  // as given

@@ -14,7 +14,7 @@
 #include "engine/device/file_descriptor.h"
 #include "fuse/control/status.h"
 #include "fuse/mount_flags.h"
-#include "fuse/mounts.h"
+#include "fuse/mount_table.h"
 
 namespace mpoolfs {
 

@@ -20,7 +20,7 @@
 #include "engine/device/file_descriptor.h"
 #include "fuse/control/control_ops.h"
 #include "fuse/mount_flags.h"
-#include "fuse/mounts.h"
+#include "fuse/mount_table.h"
 #include "fuse/ops/descriptors.h"
 #include "fuse/ops/notifier.h"
 #include "fuse/ops/operations.h"

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "engine/device/media_lock.h"
-#include "fuse/mounts.h"
+#include "fuse/mount_table.h"
 #include "tools/bounded_read.h"
 
 namespace mpool::tools {

@@ -1,4 +1,4 @@
-// The implementation of Namespace. Its parts: namespace.cpp (the tree), mount.cpp (reading it from
+// The implementation of Namespace. Its parts: namespace.cpp (the tree), load.cpp (reading it from
 // the media), references.cpp (how long inodes live), files.cpp (open files), commits.cpp
 // (write-once files on their way to the journal), logs.cpp (append-only files), dirty_logs.h
 // (appends that are not durable), xattrs.cpp (extended attributes and policy), space.cpp (what
@@ -209,7 +209,7 @@ class NamespaceImpl final : public Namespace {
   // too.
   Journal::Ticket unshadow(Inode& inode, bool recorded_by_caller);
 
-  // mount.cpp
+  // load.cpp
   void load();
   std::optional<std::size_t> replay_log(Replay& replay, Damage& damage);
   void check_tree(Damage& damage);

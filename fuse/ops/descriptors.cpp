@@ -9,7 +9,7 @@
 
 #include <fcntl.h>
 
-#include "fuse/mounts.h"
+#include "fuse/mount_table.h"
 
 namespace mpoolfs {
 

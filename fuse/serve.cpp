@@ -1,4 +1,4 @@
-#include "fuse/mount.h"
+#include "fuse/serve.h"
 
 #include <cerrno>
 #include <chrono>
@@ -27,7 +27,7 @@
 #include "engine/pool/pool.h"
 #include "fuse/control/control_tree.h"
 #include "fuse/control/status.h"
-#include "fuse/mounts.h"
+#include "fuse/mount_table.h"
 #include "fuse/ops/file_system.h"
 #include "fuse/session.h"
 #include "fuse/view/native_reads.h"

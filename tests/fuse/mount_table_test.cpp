@@ -1,4 +1,4 @@
-#include "fuse/mounts.h"
+#include "fuse/mount_table.h"
 
 #include <filesystem>
 
