@@ -45,7 +45,7 @@ constexpr std::chrono::seconds kEndingTime{15};
 constexpr std::chrono::milliseconds kRetryTime{20};
 
 // Bytes. Each mlog of a log must hold a record of the maximum request size, with its descriptors.
-constexpr std::uint64_t kLeastMlogSize = 2u << 20;
+constexpr std::uint64_t kMinMlogSize = 2u << 20;
 
 // The mount of a pool with one of the UUIDs, by devices: the original of a copy, or another copy.
 std::optional<MountEntry> find_copy_mount(std::span<const MountEntry> mounts,
@@ -184,7 +184,7 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
   mpool::NamespaceOptions namespace_options;
   namespace_options.read_only = options.read_only;
   namespace_options.sync = options.sync;
-  namespace_options.log_mlog_size = kLeastMlogSize;
+  namespace_options.log_mlog_size = kMinMlogSize;
   ViewDevices devices(pool);
   // A mount without changes does not affect them.
   namespace_options.hold_deletes = !options.read_only && devices.has_other_readers();

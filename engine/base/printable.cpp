@@ -33,9 +33,9 @@ Character first_character(std::string_view text) {
     if ((byte_at(text, i) & 0xc0) != 0x80) return {};
     code = code << 6 | (byte_at(text, i) & 0x3fu);
   }
-  constexpr std::uint32_t kLeastOfLength[] = {0, 0, 0x80, 0x800, 0x10000};
+  constexpr std::uint32_t kMinCodePoint[] = {0, 0, 0x80, 0x800, 0x10000};
   const bool surrogate = code >= 0xd800 && code <= 0xdfff;
-  if (code < kLeastOfLength[length] || code > kMaxCodePoint || surrogate) return {};
+  if (code < kMinCodePoint[length] || code > kMaxCodePoint || surrogate) return {};
   return {code, length};
 }
 

@@ -46,7 +46,7 @@ void Report::add(Finding finding) {
       }
       break;
   }
-  if (told_[area] == kMostPerArea) {
+  if (told_[area] == kMaxPerArea) {
     ++held_back_[area];
     return;
   }

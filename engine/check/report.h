@@ -15,7 +15,7 @@ namespace mpool::check {
 // produces thousands.
 class Report {
  public:
-  static constexpr std::size_t kMostPerArea = 200;
+  static constexpr std::size_t kMaxPerArea = 200;
 
   Report(const Options& options, Result& result) : options_(options), result_(result) {}
 

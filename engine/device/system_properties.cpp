@@ -26,7 +26,7 @@ namespace mpool {
 namespace {
 
 constexpr std::int64_t kStatBlockSize = 512;  // bytes: unit of st_blocks
-constexpr std::uint32_t kSmallestSector = 512;
+constexpr std::uint32_t kMinSectorSize = 512;
 
 // The first line of a sysfs attribute without surrounding blanks; empty when there is none.
 std::string attribute(const std::filesystem::path& file) {
@@ -112,9 +112,9 @@ DeviceProperties file_properties(int fd, const struct stat& status) {
   properties.in_memory = lies_in_memory(fd);
   properties.size = static_cast<std::uint64_t>(status.st_size);
   const auto block_size = static_cast<std::uint32_t>(
-      std::clamp<std::int64_t>(status.st_blksize, kSmallestSector, kPageSize));
+      std::clamp<std::int64_t>(status.st_blksize, kMinSectorSize, kPageSize));
   properties.logical_sector_size =
-      std::clamp<std::uint32_t>(query_direct_io(fd).offset_alignment, kSmallestSector, kPageSize);
+      std::clamp<std::uint32_t>(query_direct_io(fd).offset_alignment, kMinSectorSize, kPageSize);
   properties.physical_sector_size = std::max(block_size, properties.logical_sector_size);
   // A file whose blocks are all allocated must stay so: neither room nor speed may depend on other
   // users of its file system.

@@ -125,7 +125,7 @@ class Scan {
   // version or magic: that can only be damage. For inspection of the log it is accepted
   // nevertheless.
   std::optional<LogBlockHeader> header_with_flipped_bits(std::uint32_t index, ConstByteSpan block) {
-    constexpr int kMostBits = 4;
+    constexpr int kMaxFlippedBits = 4;
     LogBlockHeader header{.magic = place_.uuid,
                           .previous_flush_set = content_.last_set,
                           .generation = place_.generation};
@@ -138,7 +138,7 @@ class Scan {
       if (flipped != 0 && i >= kMagicEnd) return std::nullopt;
       bits += flipped;
     }
-    if (bits > kMostBits) return std::nullopt;
+    if (bits > kMaxFlippedBits) return std::nullopt;
     note_damage(fmt::format("log block {} ({}) is damaged: {} flipped bits in its header", index,
                             site(index), bits));
     if (on_damage_ == OnDamage::refuse) return std::nullopt;

@@ -64,7 +64,7 @@ Journal::Ticket Journal::add_locked(Change change) {
   queued_bytes_ += size_in_log(change.record.size());
   queue_.push_back(std::move(change));
   ++added_;
-  if (DeferredWrite::many()) wanted_ = added_;
+  if (DeferredWrite::above_threshold()) wanted_ = added_;
   if (!oldest_ || wanted_ == added_) {
     oldest_ = oldest_.value_or(Clock::now());
     work_.notify_one();

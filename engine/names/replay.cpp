@@ -225,10 +225,10 @@ std::vector<ObjectId> Replay::objects_after(std::size_t keep) const {
 
 bool belongs_to_another_client(MlogReader& reader) {
   // records: damage of a log of mpoolfs does not make all of them invalid
-  constexpr unsigned kEnough = 64;
+  constexpr unsigned kMaxRecords = 64;
   std::vector<std::byte> bytes;
   bool other = reader.next(bytes) && !is_owner_record(bytes);
-  for (unsigned i = 0; other && i < kEnough && reader.next(bytes); ++i)
+  for (unsigned i = 0; other && i < kMaxRecords && reader.next(bytes); ++i)
     other = !decode(bytes).has_value();
   reader.rewind();
   return other;

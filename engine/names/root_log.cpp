@@ -16,7 +16,7 @@ namespace {
 // them is written again only after at least as many bytes were appended.
 constexpr std::uint64_t kLiveDivisor = 2;
 // Growth by less than this part of the capacity does not pay for the compaction.
-constexpr std::uint64_t kLeastGrowthDivisor = 8;
+constexpr std::uint64_t kMinGrowthDivisor = 8;
 // Maximum wait of growth for space that is being discarded.
 constexpr std::chrono::seconds kDiscardWait{2};
 
@@ -35,7 +35,7 @@ std::uint64_t RootLog::free_bytes() const {
 // The capacity below which growth is not attempted.
 std::uint64_t RootLog::least_growth() const {
   const std::uint64_t capacity = this->capacity();
-  return capacity + std::max(pool_.zone_size(MediaClass::capacity), capacity / kLeastGrowthDivisor);
+  return capacity + std::max(pool_.zone_size(MediaClass::capacity), capacity / kMinGrowthDivisor);
 }
 
 bool RootLog::can_grow() const {

@@ -7,7 +7,7 @@ namespace mpool::names {
 namespace {
 
 // Bytes of a small file in the root MDC.
-constexpr std::uint64_t kLeastFileFootprint = 160;
+constexpr std::uint64_t kMinFileFootprint = 160;
 
 }  // namespace
 
@@ -37,7 +37,7 @@ std::uint64_t NamespaceImpl::files_with_room(std::uint64_t files) const {
   const std::uint64_t room = journal_->free_for(RoomFor::names);
   // Too little for any file.
   if (room < size_in_log(kSmallRecord)) return 0;
-  return room / std::max(tree_.footprint() / files, kLeastFileFootprint);
+  return room / std::max(tree_.footprint() / files, kMinFileFootprint);
 }
 
 MetadataFacts NamespaceImpl::metadata() const {

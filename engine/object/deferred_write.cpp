@@ -42,8 +42,8 @@ void DeferredWrite::write_out() {
   done_.store(true, std::memory_order_release);
 }
 
-bool DeferredWrite::many() {
-  return deferred_bytes >= kManyBytes;
+bool DeferredWrite::above_threshold() {
+  return deferred_bytes >= kWriteOutThreshold;
 }
 
 }  // namespace mpool

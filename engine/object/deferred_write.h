@@ -21,7 +21,7 @@ class DeferredWrite {
  public:
   // The maximum number of deferred bytes, of all files; and the number that requests writing.
   static constexpr std::size_t kMaxBytes = 16u << 20;
-  static constexpr std::size_t kManyBytes = 4u << 20;
+  static constexpr std::size_t kWriteOutThreshold = 4u << 20;
 
   // The device must outlive it. Returns null, and does not touch `pages`, when too much is deferred
   // already or the device may lack room later.
@@ -37,8 +37,8 @@ class DeferredWrite {
   // The pages are written. Non-blocking.
   bool done() const { return done_.load(std::memory_order_acquire); }
 
-  // At least kManyBytes are deferred.
-  static bool many();
+  // At least kWriteOutThreshold are deferred.
+  static bool above_threshold();
 
  private:
   DeferredWrite(Device& device, std::uint64_t offset, AlignedBuffer pages);

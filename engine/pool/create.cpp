@@ -67,9 +67,9 @@ Plan make_plan(const Device& device, const CreateOptions& options) {
   plan.root_zones = zones(options.root_capacity, default_root_capacity(plan.capacity.device_size));
   if (plan.fits(plan.capacity.zone_count)) return plan;
 
-  constexpr std::uint64_t kMostZones = std::numeric_limits<std::uint32_t>::max();
+  constexpr std::uint64_t kMaxZones = std::numeric_limits<std::uint32_t>::max();
   std::uint64_t needed = plan.zones() + 1;
-  while (needed < kMostZones && !plan.fits(needed))
+  while (needed < kMaxZones && !plan.fits(needed))
     needed += needed / 16 + 1;
   raise(ENOSPC, device.name(), "{} is too small for pool {}: needs at least {} with these sizes",
         format_size(device.properties().size), options.name,

@@ -7,9 +7,9 @@ namespace {
 
 constexpr std::uint64_t kMiB = 1ull << 20;
 constexpr std::uint64_t kGiB = 1ull << 30;
-constexpr std::uint64_t kLeastZones = 4096;
-constexpr std::uint64_t kLeastZoneSize = kMiB;
-constexpr std::uint64_t kLeastMdcCapacity = 256 * 1024;
+constexpr std::uint64_t kMinZones = 4096;
+constexpr std::uint64_t kMinZoneSize = kMiB;
+constexpr std::uint64_t kMinMdcCapacity = 256 * 1024;
 // On small devices, where an mlog of one zone is more than its share, the MDCs take at most this
 // part.
 constexpr std::uint64_t kMdcDivisor = 8;
@@ -22,13 +22,13 @@ constexpr std::uint64_t kRootDivisor = 200;  // each of two mlogs: 1 % together
 
 std::uint64_t default_zone_size(std::uint64_t device_size) {
   std::uint64_t zone_size = kDefaultZoneSize;
-  while (zone_size > kLeastZoneSize && device_size / zone_size < kLeastZones)
+  while (zone_size > kMinZoneSize && device_size / zone_size < kMinZones)
     zone_size /= 2;
   return zone_size;
 }
 
 unsigned default_mdc_count(const DeviceParams& capacity) {
-  const std::uint64_t zones_per_mlog = ceil_div(kLeastMdcCapacity, capacity.zone_size());
+  const std::uint64_t zones_per_mlog = ceil_div(kMinMdcCapacity, capacity.zone_size());
   return static_cast<unsigned>(std::clamp<std::uint64_t>(
       capacity.zone_count / kMdcDivisor / (2 * zones_per_mlog), 1, kDefaultMdcCount));
 }
@@ -38,7 +38,7 @@ std::uint64_t default_mdc_capacity(const DeviceParams& capacity, unsigned count)
   const std::uint64_t most = std::max(zone_mib, 256 / zone_mib) * kMiB;
   const std::uint64_t share = capacity.device_size / 100 * kMdcPercent / (2ull * count);
   const std::uint64_t whole_zones = share - share % capacity.zone_size();
-  return std::clamp(whole_zones, kLeastMdcCapacity, std::max(kLeastMdcCapacity, most));
+  return std::clamp(whole_zones, kMinMdcCapacity, std::max(kMinMdcCapacity, most));
 }
 
 std::uint64_t default_root_capacity(std::uint64_t device_size) {

@@ -9,7 +9,7 @@ namespace {
 // Credits of the MDC with the most room.
 constexpr std::uint64_t kCredits = 16;
 // Minimum room of an MDC to be chosen: the largest record of an object with its descriptor.
-constexpr std::uint64_t kLeastRoom = 64;
+constexpr std::uint64_t kMinRoom = 64;
 
 }  // namespace
 
@@ -29,9 +29,9 @@ bool MdcChoice::deal() {
   const std::uint64_t most = rooms.empty() ? 0 : *std::ranges::max_element(rooms);
   left_ = 0;
   for (std::size_t i = 0; i < rooms.size(); ++i) {
-    credits_[i] = rooms[i] < kLeastRoom ? 0
-                                        : static_cast<std::uint32_t>(std::clamp<std::uint64_t>(
-                                              rooms[i] / (most / kCredits + 1), 1, kCredits));
+    credits_[i] = rooms[i] < kMinRoom ? 0
+                                      : static_cast<std::uint32_t>(std::clamp<std::uint64_t>(
+                                            rooms[i] / (most / kCredits + 1), 1, kCredits));
     left_ += credits_[i];
   }
   return left_ != 0;
@@ -48,7 +48,7 @@ std::optional<std::size_t> MdcChoice::choose() {
     while (left_ != 0) {
       const std::size_t index = std::exchange(next_, (next_ + 1) % credits_.size());
       if (credits_[index] == 0) continue;
-      if (room_(index) < kLeastRoom) {
+      if (room_(index) < kMinRoom) {
         left_ -= std::exchange(credits_[index], 0);
         continue;
       }

@@ -235,8 +235,8 @@ void Pool::unpin(ObjectId id) noexcept {
 }
 
 bool Pool::wait_for_discards(std::chrono::milliseconds timeout) {
-  constexpr std::chrono::milliseconds kLongest = std::chrono::hours(24);
-  const auto deadline = std::chrono::steady_clock::now() + std::min(timeout, kLongest);
+  constexpr std::chrono::milliseconds kMaxTimeout = std::chrono::hours(24);
+  const auto deadline = std::chrono::steady_clock::now() + std::min(timeout, kMaxTimeout);
   bool done = true;
   for (const MediaClass media_class : classes()) {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(

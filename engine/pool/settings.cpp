@@ -14,11 +14,11 @@
 namespace mpool {
 namespace {
 
-constexpr std::uint64_t kLeastZoneSize = 4096;
-constexpr std::uint64_t kGreatestZoneSize = 1ull << 30;
+constexpr std::uint64_t kMinZoneSize = 4096;
+constexpr std::uint64_t kMaxZoneSize = 1ull << 30;
 constexpr std::uint32_t kModeBits = 07777;
-constexpr std::uint32_t kLeastMapShift = 12;
-constexpr std::uint32_t kGreatestMapShift = 63;
+constexpr std::uint32_t kMinMapShift = 12;
+constexpr std::uint32_t kMaxMapShift = 63;
 
 bool valid_name(const std::string& name) {
   if (name.empty() || name.size() > kMaxPoolNameLength) return false;
@@ -55,18 +55,17 @@ void check_mode(const std::string& subject, std::uint32_t mode) {
 }
 
 void check_map_shift(const std::string& subject, std::uint32_t shift) {
-  if (shift >= kLeastMapShift && shift <= kGreatestMapShift) return;
+  if (shift >= kMinMapShift && shift <= kMaxMapShift) return;
   raise(EINVAL, subject, "a greatest map size of 2^{} bytes is not between 2^{} and 2^{}", shift,
-        kLeastMapShift, kGreatestMapShift);
+        kMinMapShift, kMaxMapShift);
 }
 
 void check_zone_size(const std::string& subject, std::uint64_t zone_size) {
-  if (std::has_single_bit(zone_size) && zone_size >= kLeastZoneSize &&
-      zone_size <= kGreatestZoneSize) {
+  if (std::has_single_bit(zone_size) && zone_size >= kMinZoneSize && zone_size <= kMaxZoneSize) {
     return;
   }
   raise(EINVAL, subject, "zone size {} is not a power of two from {} to {}", zone_size,
-        format_size(kLeastZoneSize), format_size(kGreatestZoneSize));
+        format_size(kMinZoneSize), format_size(kMaxZoneSize));
 }
 
 DeviceParams make_device_params(const Device& device, MediaClass media_class,

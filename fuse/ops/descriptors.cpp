@@ -18,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // Examining more would take longer than it saves.
-constexpr unsigned kMostDescriptors = 1024;
+constexpr unsigned kMaxDescriptors = 1024;
 
 struct Descriptor {
   int flags = 0;  // as open(2)
@@ -48,7 +48,7 @@ std::vector<std::uint64_t> mounts_of_writing(const fs::path& process, std::uint6
   unsigned count = 0;
   std::error_code error;
   fs::directory_iterator entry(process / "fdinfo", error);
-  while (!error && entry != fs::directory_iterator() && count++ < kMostDescriptors) {
+  while (!error && entry != fs::directory_iterator() && count++ < kMaxDescriptors) {
     const Descriptor descriptor = read_descriptor(entry->path());
     if (descriptor.inode == inode && (descriptor.flags & O_ACCMODE) != O_RDONLY) {
       mounts.push_back(descriptor.mount);

@@ -13,14 +13,14 @@ namespace mpoolfs {
 namespace {
 
 // Longer answers would delay other requests of the same thread.
-constexpr size_t kMostListedAtOnce = 64u << 10;  // bytes
+constexpr size_t kMaxListedAtOnce = 64u << 10;  // bytes
 
 void list(fuse_req_t request, std::string_view operation, fuse_ino_t inode, size_t size,
           off_t offset, bool plus) {
   answer(request, operation, inode, [&](FileSystem& file_system) {
     RequestContext& context = RequestContext::current();
     const bool may_wait = context.may_wait();
-    if (!may_wait && size > kMostListedAtOnce) return context.hand_over(request);
+    if (!may_wait && size > kMaxListedAtOnce) return context.hand_over(request);
     mpool::Namespace& names = file_system.names;
     const auto describe = [&](mpool::InodeNumber entry) -> std::optional<fuse_entry_param> {
       const auto found =

@@ -21,12 +21,12 @@ constexpr unsigned kLoadWeight = 16;
 constexpr std::size_t kCopiedPerCompletion = 16u << 10;
 // Above this many completions per round the load of the reactor is high, until it falls below the
 // second number.
-constexpr unsigned kMuchLoad = 4;
-constexpr unsigned kLittleLoad = 2;
+constexpr unsigned kHighLoadThreshold = 4;
+constexpr unsigned kLowLoadThreshold = 2;
 
 // With more requests in flight than this, one completes soon anyway, and the CPU is better used by
 // the reader of completed requests.
-constexpr unsigned kMostToSpinFor = 2;
+constexpr unsigned kMaxTransfersToSpin = 2;
 
 // A driver's thread needs less than that to pass a request on.
 constexpr std::chrono::microseconds kShortYield{50};
@@ -42,7 +42,7 @@ bool SpinBudget::worth_trying() noexcept {
 
 void SpinBudget::tried(bool found) noexcept {
   if (found) {
-    credit_ = std::min(credit_ + 2, kMostCredit);
+    credit_ = std::min(credit_ + 2, kMaxCredit);
   } else {
     credit_ = std::max(credit_ - 1, 0);
   }
@@ -178,7 +178,7 @@ void Reactor::set_affinity(bool home) {
 void Reactor::place(unsigned handled) {
   if (handled == 0) return;
   load_ += handled + std::exchange(copied_, 0) / kCopiedPerCompletion - load_ / kLoadWeight;
-  set_loaded(load_ > (loaded_ ? kLittleLoad : kMuchLoad) * kLoadWeight);
+  set_loaded(load_ > (loaded_ ? kLowLoadThreshold : kHighLoadThreshold) * kLoadWeight);
   const ReactorGroup& group = *config_.group;
   const bool home = !loaded_ || group.loaded.load(std::memory_order_relaxed) == group.count;
   if (home != at_home_) set_affinity(home);
@@ -206,8 +206,8 @@ void Reactor::yield() {
 
 // True when there is work.
 bool Reactor::spin() {
-  if (transfers_ == 0 || transfers_ > kMostToSpinFor || !budget_.worth_trying()) return false;
-  const auto end = SpinBudget::Clock::now() + SpinBudget::kLongest;
+  if (transfers_ == 0 || transfers_ > kMaxTransfersToSpin || !budget_.worth_trying()) return false;
+  const auto end = SpinBudget::Clock::now() + SpinBudget::kMaxSpinTime;
   const auto look = [this] {
     ring_.poll();
     return ring_.run_completions() > 0 || take_mail();

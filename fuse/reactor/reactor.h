@@ -31,7 +31,7 @@ class SpinBudget {
 
   // Longest time to poll for a completion before sleeping: a disk of a virtual machine takes 50 to
   // 100 us for a page.
-  static constexpr std::chrono::microseconds kLongest{150};
+  static constexpr std::chrono::microseconds kMaxSpinTime{150};
 
   // probe_every: while polling does not pay off, it is skipped this many times between two
   // attempts.
@@ -42,11 +42,11 @@ class SpinBudget {
   void tried(bool found) noexcept;
 
  private:
-  static constexpr int kMostCredit = 32;
+  static constexpr int kMaxCredit = 32;
   static constexpr unsigned kProbeEvery = 64;
 
   const unsigned probe_every_;
-  int credit_ = kMostCredit;
+  int credit_ = kMaxCredit;
   unsigned skipped_ = 0;
 };
 

@@ -16,7 +16,7 @@ struct ReadAhead::Place final : PlannedRead {
 
   Place(Store& all, std::size_t which) : store(all), number(which) {}
 
-  mpool::ByteSpan buffer() { return store.memory_.span(number * kMost, kMost); }
+  mpool::ByteSpan buffer() { return store.memory_.span(number * kMaxSize, kMaxSize); }
   mpool::ConstByteSpan data() { return buffer().first(error == 0 ? length : 0); }
 
   bool holds(mpool::InodeNumber of, std::uint64_t at, std::size_t bytes) const {
@@ -73,7 +73,7 @@ void ReadAhead::GiveBack::operator()(Place* place) const noexcept {
 
 ReadAhead::Fetched ReadAhead::fetch(mpool::OpenFile& file, std::uint64_t offset, std::size_t size,
                                     bool alone, Reader& reader) {
-  if (size < kLeast || size > kMost || !mpool::is_aligned(size, mpool::kPageSize)) return {};
+  if (size < kMinSize || size > kMaxSize || !mpool::is_aligned(size, mpool::kPageSize)) return {};
   Fetched answer;
   bool started = false;
   {
@@ -193,7 +193,7 @@ bool ReadAhead::Store::start(ReadAhead& fetcher, Place& place, mpool::OpenFile& 
                              std::uint64_t offset, std::size_t size) noexcept {
   place.state = Place::State::empty;
   try {
-    if (memory_.empty()) memory_ = mpool::HugeMemory(places_.size() * kMost);
+    if (memory_.empty()) memory_ = mpool::HugeMemory(places_.size() * kMaxSize);
     mpool::ReadPlan plan;
     if (!file.plan_read(offset, size, place.buffer(), plan) || plan.count == 0) return false;
     // A prefetch would only add a copy.

@@ -36,8 +36,8 @@ class ReadAhead {
   // One of them has its data in use by the caller.
   static constexpr std::size_t kPlaces = kStreams * kAhead + 1;
   // Sizes of reads that are followed, bytes: prefetching smaller ones costs more than it gains.
-  static constexpr std::size_t kLeast = 64u << 10;
-  static constexpr std::size_t kMost = 1u << 20;
+  static constexpr std::size_t kMinSize = 64u << 10;
+  static constexpr std::size_t kMaxSize = 1u << 20;
 
   class Store;
 

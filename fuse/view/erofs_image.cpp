@@ -95,8 +95,9 @@ class Runs {
     if (next_ == file_.pieces.size()) return nullptr;
     const ErofsPiece& piece = file_.pieces[next_];
     if (piece.length == 0) refuse(file_, "a piece is empty");
-    constexpr auto kMost = std::numeric_limits<std::uint64_t>::max();
-    if (piece.length > kMost - piece.file_offset || piece.length > kMost - piece.device_offset) {
+    constexpr auto kMaxOffset = std::numeric_limits<std::uint64_t>::max();
+    if (piece.length > kMaxOffset - piece.file_offset ||
+        piece.length > kMaxOffset - piece.device_offset) {
       refuse(file_, "a piece ends beyond 2^64 bytes");
     }
     if (next_ > 0) {

@@ -23,7 +23,7 @@ using namespace std::chrono_literals;
 constexpr auto kViewInterval = 50ms;
 // From this number of files on, their view is made before one of them is opened: it takes 17 to 34
 // ms for 100,000 files, 0.3 ms for up to some hundreds.
-constexpr std::size_t kManyPending = 1024;
+constexpr std::size_t kPendingThreshold = 1024;
 // Pause after a failure to make a view, doubled with each failure, and where there are too many
 // views already.
 constexpr auto kFirstPause = 1s;
@@ -173,7 +173,7 @@ void NativeReads::Queue::add(std::span<const mpool::InodeNumber> durable) {
   if (!collecting) return;
   pending.insert(durable.begin(), durable.end());
   pending_count = pending.size();
-  if (many_pending()) changed.notify_one();
+  if (above_pending_threshold()) changed.notify_one();
 }
 
 void NativeReads::Queue::remove(mpool::InodeNumber inode) {
@@ -202,8 +202,8 @@ bool NativeReads::Queue::is_due(mpool::InodeNumber inode) {
   return pending.contains(inode) && can_show();
 }
 
-bool NativeReads::Queue::many_pending() const {
-  return pending.size() >= kManyPending && can_show();
+bool NativeReads::Queue::above_pending_threshold() const {
+  return pending.size() >= kPendingThreshold && can_show();
 }
 
 // False when the thread must end.
@@ -211,7 +211,7 @@ bool NativeReads::wait_for_work() {
   std::unique_lock lock(queue_->mutex);
   const auto work = [this] {
     return queue_->stopping || queue_->idle_files || !queue_->removed.empty() ||
-           queue_->many_pending();
+           queue_->above_pending_threshold();
   };
   if (waiting_) {
     queue_->changed.wait_for(lock, kReadersInterval, [this] { return queue_->stopping; });
@@ -238,7 +238,7 @@ void NativeReads::run() {
     {
       const std::lock_guard lock(queue_->mutex);
       queue_->idle_files = false;
-      many = queue_->many_pending();
+      many = queue_->above_pending_threshold();
     }
     if (many) show_pending();
     forget_removed();

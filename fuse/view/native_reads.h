@@ -80,7 +80,7 @@ class NativeReads {
     bool is_due(mpool::InodeNumber inode);
     // Called with the mutex held:
     bool can_show() const { return Clock::now() >= blocked_until; }
-    bool many_pending() const;
+    bool above_pending_threshold() const;
 
     std::mutex mutex;
     std::condition_variable changed;

@@ -297,18 +297,18 @@ Group allocations(const Settings& settings) {
               .cases = {},
               .bars = {}};
   const auto row = [](std::uint32_t zones) { return fmt::format("{} zones", zones); };
-  constexpr std::uint32_t kFew = 10'000;
-  constexpr std::uint32_t kMany = 1'000'000;
-  for (const std::uint32_t zones : {kFew, 100'000u, kMany}) {
+  constexpr std::uint32_t kMinZones = 10'000;
+  constexpr std::uint32_t kMaxZones = 1'000'000;
+  for (const std::uint32_t zones : {kMinZones, 100'000u, kMaxZones}) {
     group.cases.push_back({{row(zones)}, [zones, seconds = settings.seconds] {
                              return std::vector{allocation_rate(zones, seconds)};
                            }});
   }
-  group.bars.push_back({row(kMany), "", true, 1e6});
+  group.bars.push_back({row(kMaxZones), "", true, 1e6});
   // Logarithmic in the fragments, with half of the ratio as tolerance: memory is slower than
   // caches. A search linear in the fragments would reach a hundredth.
-  group.bars.push_back(
-      {row(kMany), row(kFew), true, 0.5 * std::bit_width(kFew) / std::bit_width(kMany)});
+  group.bars.push_back({row(kMaxZones), row(kMinZones), true,
+                        0.5 * std::bit_width(kMinZones) / std::bit_width(kMaxZones)});
   return group;
 }
 

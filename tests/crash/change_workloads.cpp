@@ -133,8 +133,8 @@ class BackgroundWork : public Workload {
     Pool& pool = dynamic_cast<PoolSession&>(session).pool();
     PoolWork work(pool, model, seed);
     std::vector<ObjectId> objects;
-    constexpr unsigned kMostRounds = 100;
-    for (unsigned i = 0; i < kMostRounds && pool.mdcs().size() < (brief ? 4u : 6u); ++i) {
+    constexpr unsigned kMaxRounds = 100;
+    for (unsigned i = 0; i < kMaxRounds && pool.mdcs().size() < (brief ? 4u : 6u); ++i) {
       for (const ObjectId id : work.add_mblocks(20))
         objects.push_back(id);
       pool.maintain();

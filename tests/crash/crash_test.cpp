@@ -16,7 +16,7 @@ namespace mpool::test {
 namespace {
 
 constexpr std::uint64_t kStates = 20'000;
-constexpr std::uint64_t kManyStates = 1'000'000;
+constexpr std::uint64_t kLongRunStates = 1'000'000;
 
 const std::vector<std::unique_ptr<Workload>>& workloads() {
   static const auto all = [] {
@@ -34,7 +34,7 @@ std::uint64_t wanted_states() {
   if (const char* text = std::getenv("MPOOLFS_CRASH_STATES")) {
     return std::strtoull(text, nullptr, 10);
   }
-  return std::getenv("MPOOLFS_TEST_LONG") != nullptr ? kManyStates : kStates;
+  return std::getenv("MPOOLFS_TEST_LONG") != nullptr ? kLongRunStates : kStates;
 }
 
 std::uint64_t states_checked = 0;

@@ -28,13 +28,13 @@ namespace mpool::test {
 namespace {
 
 constexpr std::size_t kDamages = 10'000;
-constexpr std::size_t kManyDamages = 200'000;
+constexpr std::size_t kLongRunDamages = 200'000;
 constexpr std::size_t kMaxFailures = 20;
 constexpr const char* kLost = "unreadable";
 
 std::size_t wanted_damages() {
   if (const char* text = std::getenv("MPOOLFS_DAMAGES")) return std::strtoull(text, nullptr, 10);
-  return std::getenv("MPOOLFS_TEST_LONG") != nullptr ? kManyDamages : kDamages;
+  return std::getenv("MPOOLFS_TEST_LONG") != nullptr ? kLongRunDamages : kDamages;
 }
 
 // The result for a damaged pool.

@@ -19,8 +19,8 @@ constexpr Moment kEnd = ~Moment{0} - 1;  // after all operations
 // One of this many states is cut again during its recovery and the work after it.
 constexpr std::uint64_t kSecondCut = 3;
 constexpr std::uint64_t kCleanUp = 4;  // one of this many states is emptied
-constexpr std::uint64_t kMostStatesPerMoment = 40;
-constexpr unsigned kMostFailures = 3;
+constexpr std::uint64_t kMaxStatesPerMoment = 40;
+constexpr unsigned kMaxFailures = 3;
 
 using Random = std::mt19937_64;
 using Survivals = std::vector<Survival>;
@@ -126,10 +126,10 @@ std::uint64_t Exploration::run(std::uint64_t states) {
     walkers.emplace_back(start, history, effect);
   // Another thread makes the discards: the writes and flushes before a state identify it.
   std::uint64_t number = 0;
-  for (std::size_t moment = 0; moment <= history.size() && failures_ < kMostFailures; ++moment) {
+  for (std::size_t moment = 0; moment <= history.size() && failures_ < kMaxFailures; ++moment) {
     const std::uint64_t left = states > checked_ ? states - checked_ : 0;
     const std::uint64_t share = left / (history.size() + 1 - moment) + 1;
-    check_moment(walkers, model, number, std::min(share, kMostStatesPerMoment));
+    check_moment(walkers, model, number, std::min(share, kMaxStatesPerMoment));
     if (moment == history.size()) break;
     if (history[moment].kind != SimulatedOperation::Kind::discard) ++number;
     for (CrashImages& walker : walkers)
@@ -142,7 +142,7 @@ void Exploration::check_moment(const std::vector<CrashImages>& walkers, const Mo
                                std::uint64_t number, std::uint64_t states) {
   // The first states do not depend on the number of states, so that a larger number includes the
   // failed one.
-  const std::uint64_t moment_seed = seed_ * 1'000'003 + number * kMostStatesPerMoment;
+  const std::uint64_t moment_seed = seed_ * 1'000'003 + number * kMaxStatesPerMoment;
   Random choices(moment_seed);
   const std::vector<Survivals> chosen = choose_survivals(walkers.front(), states, choices);
   for (std::size_t i = 0; i < chosen.size(); ++i) {
@@ -390,7 +390,7 @@ std::uint64_t explore_faults(const Workload& workload) {
   constexpr std::array kTargets = {Target::read, Target::write, Target::flush, Target::discard};
   constexpr std::array kCodes = {EIO, ENOSPC, EIO};
   constexpr std::array kWritten = {0u, 50u, 100u};
-  constexpr std::uint64_t kMostOperations = 100'000;
+  constexpr std::uint64_t kMaxOperations = 100'000;
   const std::uint64_t seed = base_seed();
   const MediaSet start = workload.prepare(seed);
   Machine before(copy_of(start));
@@ -398,7 +398,7 @@ std::uint64_t explore_faults(const Workload& workload) {
   std::uint64_t runs = 0;
   for (const Target target : kTargets) {
     bool fired = true;
-    for (std::uint64_t n = 1; fired && n <= kMostOperations; ++n, ++runs) {
+    for (std::uint64_t n = 1; fired && n <= kMaxOperations; ++n, ++runs) {
       const SimulatedFaults::Plan plan{.target = target,
                                        .number = n,
                                        .code = kCodes[n % kCodes.size()],

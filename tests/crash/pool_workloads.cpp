@@ -71,8 +71,8 @@ class Compactions : public PoolWorkload {
       const auto facts = pool->mdcs().at(mdc);
       return facts.used + 512 > facts.capacity;
     };
-    constexpr unsigned kMostRounds = 5000;
-    for (unsigned i = 0; i < kMostRounds && !(nearly_full(0) && nearly_full(1)); ++i) {
+    constexpr unsigned kMaxRounds = 5000;
+    for (unsigned i = 0; i < kMaxRounds && !(nearly_full(0) && nearly_full(1)); ++i) {
       work.remove(work.add_mblocks(i % 3 + 1));
       work.settle();
     }

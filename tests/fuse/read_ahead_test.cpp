@@ -184,7 +184,7 @@ TEST_F(ReadAheadTest, WhoHasOtherReadsUnderWayFetchesNothing) {
 }
 
 TEST_F(ReadAheadTest, SizesOutOfBoundsAreNotFollowed) {
-  for (const std::size_t size : {kPageSize, 2 * ReadAhead::kMost, kRead + 512}) {
+  for (const std::size_t size : {kPageSize, 2 * ReadAhead::kMaxSize, kRead + 512}) {
     for (std::uint64_t i = 0; i < 4; ++i)
       EXPECT_EQ(fetch(file_, i * size, size).state, State::absent);
     EXPECT_EQ(ahead_.pending(), 0u);

@@ -10,7 +10,7 @@
 namespace mpool::fuzz {
 namespace {
 
-constexpr std::size_t kMostEntries = 2000;
+constexpr std::size_t kMaxEntries = 2000;
 
 // Calls it; the Error it ended with, or empty.
 std::string attempt(const std::function<void()>& step) {
@@ -35,10 +35,10 @@ class Walk {
       names_.read_directory(number, 0, [&](const DirectoryEntry& entry) {
         children.push_back(entry.inode);
         child_names.emplace_back(entry.name);
-        return ++entries_ < kMostEntries;
+        return ++entries_ < kMaxEntries;
       });
     });
-    for (std::size_t i = 0; i < children.size() && entries_ < kMostEntries; ++i) {
+    for (std::size_t i = 0; i < children.size() && entries_ < kMaxEntries; ++i) {
       attempt([&] { names_.lookup(number, child_names[i]); });
       inode(children[i]);
     }

@@ -131,8 +131,8 @@ TEST_F(FuzzTest, Seeds) {
   for (std::uint64_t seed = first; seed < first + count; ++seed)
     run(seed, tally);
   // Damage is detected, but does not prevent all progress.
-  constexpr std::uint64_t kEnough = 50;
-  if (count < kEnough) return;
+  constexpr std::uint64_t kMinCount = 50;
+  if (count < kMinCount) return;
   EXPECT_GT(tally.with_errors, count / 5);
   EXPECT_GT(tally.activated - tally.mounted, 0u);
   EXPECT_GT(tally.mounted, count / 5);

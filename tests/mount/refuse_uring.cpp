@@ -27,7 +27,7 @@ namespace {
 
 constexpr const char* kSwitch = "/sys/module/fuse/parameters/enable_uring";
 constexpr std::string_view kPossible = "/sys/devices/system/cpu/possible";
-constexpr std::uint16_t kManyPages = 512;
+constexpr std::uint16_t kMaxPages = 512;
 
 bool asked(std::string_view how) {
   const char* const value = std::getenv("MPOOLFS_TEST_REFUSE");
@@ -68,7 +68,7 @@ void allow_many_pages(const iovec* parts, int count) {
   fuse_init_out init{};
   if (count != 2 || parts[1].iov_len != sizeof init) give_up("the answer to INIT");
   std::memcpy(&init, parts[1].iov_base, sizeof init);
-  init.max_pages = kManyPages;
+  init.max_pages = kMaxPages;
   std::memcpy(parts[1].iov_base, &init, sizeof init);
 }
 

@@ -17,7 +17,7 @@ namespace mpool::test {
 namespace {
 
 constexpr std::chrono::milliseconds kDuration{1500};
-constexpr std::uint64_t kLeastSteps = 10;  // of each thread, regardless of their duration
+constexpr std::uint64_t kMinSteps = 10;  // of each thread, regardless of their duration
 constexpr int kThreads = 6;
 constexpr std::array kDirectories = {"a", "b", "c"};
 
@@ -30,7 +30,7 @@ class Worker {
   Worker(TestTree& tree, std::uint64_t seed) : tree_(tree), random_(seed) {}
 
   void run(std::chrono::steady_clock::time_point end) {
-    while (std::chrono::steady_clock::now() < end || done_ <= kLeastSteps) {
+    while (std::chrono::steady_clock::now() < end || done_ <= kMinSteps) {
       try {
         step();
         ++done_;

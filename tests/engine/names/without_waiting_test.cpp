@@ -88,7 +88,7 @@ TEST(PlanRead, ManySmallFilesDoNotStayInMemory) {
   for (int i = 0; i < 300; ++i)
     tree.put(fmt::format("f{}", i), text);
   tree.names().sync();
-  EXPECT_FALSE(DeferredWrite::many());
+  EXPECT_FALSE(DeferredWrite::above_threshold());
   for (int i = 0; i < 300; ++i)
     ASSERT_TRUE(tree.get(fmt::format("f{}", i)) == text) << i;
 }
