@@ -12,7 +12,7 @@
 #include "tools/claim.h"
 #include "tools/command_line.h"
 #include "tools/commands.h"
-#include "tools/facts.h"
+#include "tools/json.h"
 #include "tools/pool_access.h"
 #include "tools/print.h"
 #include "tools/progress.h"

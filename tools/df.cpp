@@ -14,7 +14,7 @@
 #include "engine/device/probe.h"
 #include "tools/command_line.h"
 #include "tools/commands.h"
-#include "tools/facts.h"
+#include "tools/json.h"
 #include "tools/mounted.h"
 #include "tools/pool_access.h"
 #include "tools/print.h"

@@ -7,7 +7,7 @@
 #include "engine/base/printable.h"
 #include "tools/command_line.h"
 #include "tools/commands.h"
-#include "tools/facts.h"
+#include "tools/json.h"
 #include "tools/pool_access.h"
 #include "tools/settings.h"
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "engine/format/superblock.h"
-#include "tools/facts.h"
+#include "tools/json.h"
 
 namespace mpool::tools {
 

@@ -13,7 +13,7 @@
 #include "engine/base/error.h"
 #include "engine/base/size.h"
 #include "tools/command_line.h"
-#include "tools/facts.h"
+#include "tools/json.h"
 
 namespace mpool::tools {
 

@@ -30,10 +30,10 @@
 #include <utility>
 #include <vector>
 
+#include "engine/names/active_inode.h"
 #include "engine/names/dirty_logs.h"
 #include "engine/names/journal.h"
 #include "engine/names/names.h"
-#include "engine/names/open_state.h"
 #include "engine/names/tree.h"
 
 namespace mpool::names {

@@ -9,9 +9,9 @@
 
 #include "engine/names/names.h"
 #include "engine/pool/pool.h"
-#include "fuse/control/transport_facts.h"
+#include "fuse/control/transport_info.h"
 #include "fuse/options.h"
-#include "fuse/view/native_facts.h"
+#include "fuse/view/native_stats.h"
 
 namespace mpoolfs {
 

@@ -2,11 +2,11 @@
 #pragma once
 
 #include "engine/names/names.h"
-#include "fuse/control/transport_facts.h"
+#include "fuse/control/transport_info.h"
 #include "fuse/ops/attributes.h"
 #include "fuse/ops/fuse_api.h"
+#include "fuse/ops/handle_table.h"
 #include "fuse/ops/notifier.h"
-#include "fuse/ops/open_files.h"
 
 namespace mpoolfs {
 

@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "fuse/ops/fuse_api.h"
-#include "fuse/ops/open_files.h"
+#include "fuse/ops/handle_table.h"
 
 namespace mpoolfs {
 

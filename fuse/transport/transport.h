@@ -7,7 +7,7 @@
 #include <optional>
 #include <string>
 
-#include "fuse/control/transport_facts.h"
+#include "fuse/control/transport_info.h"
 #include "fuse/ops/fuse_api.h"
 #include "fuse/options.h"
 

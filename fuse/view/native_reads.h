@@ -18,7 +18,7 @@
 #include "engine/names/names.h"
 #include "fuse/options.h"
 #include "fuse/view/backing_files.h"
-#include "fuse/view/native_facts.h"
+#include "fuse/view/native_stats.h"
 #include "fuse/view/reader_watch.h"
 #include "fuse/view/view.h"
 #include "fuse/view/view_devices.h"

@@ -1,4 +1,4 @@
-#include "fuse/ops/open_files.h"
+#include "fuse/ops/handle_table.h"
 
 #include <atomic>
 #include <cerrno>

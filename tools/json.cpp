@@ -1,4 +1,4 @@
-#include "tools/facts.h"
+#include "tools/json.h"
 
 #include <ostream>
 
