@@ -67,11 +67,11 @@ unsigned long apply_mount_flags(unsigned long flags, std::span<const std::string
 }
 
 unsigned long mount_flags_of(const std::string& path) {
-  struct statvfs facts {};
-  if (::statvfs(path.c_str(), &facts) != 0) mpool::raise_system(errno, path, "statvfs");
+  struct statvfs stats {};
+  if (::statvfs(path.c_str(), &stats) != 0) mpool::raise_system(errno, path, "statvfs");
   unsigned long flags = 0;
   for (const StatFlag& known : kStatFlags) {
-    if ((facts.f_flag & known.shown) != 0) flags |= known.flag;
+    if ((stats.f_flag & known.shown) != 0) flags |= known.flag;
   }
   return flags;
 }

@@ -207,7 +207,7 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
                               .foreign = names->foreign(),
                               .open_files = file_system.open_files.count(),
                               .transport = file_system.transport.get(),
-                              .native = native.facts(),
+                              .native = native.stats(),
                               .metadata = names->metadata(),
                               .reads = readers.requests()});
   });
@@ -252,9 +252,9 @@ void resolve(Options& options) {
 void check_mount_point(Options& options) {
   struct stat point {};
   const std::string given = options.mount_point;
-  struct statvfs facts {};
+  struct statvfs stats {};
   // The kernel may have the attributes of a dead mount's root in its cache; it must query statvfs.
-  if (::stat(given.c_str(), &point) != 0 || ::statvfs(given.c_str(), &facts) != 0) {
+  if (::stat(given.c_str(), &point) != 0 || ::statvfs(given.c_str(), &stats) != 0) {
     const int code = errno;
     const char* advice = "";
     if (code == ENOENT) advice = ": make the directory first";

@@ -241,13 +241,13 @@ struct Session::Impl {
   }
 
   // Throws when mounting has failed after all.
-  void mounted(const TransportFacts& facts, const std::function<void()>& ready) {
-    file_system.transport.set(facts);
-    file_system.native.start(facts.passthrough);
+  void mounted(const TransportInfo& info, const std::function<void()>& ready) {
+    file_system.transport.set(info);
+    file_system.native.start(info.passthrough);
     ready();
     spdlog::info("pool {}: mounted on {}, transport {}, {} queues on {} threads{}{}", options.pool,
-                 options.mount_point, facts.name, facts.queues, facts.threads,
-                 facts.reason.empty() ? "" : ": ", facts.reason);
+                 options.mount_point, info.name, info.queues, info.threads,
+                 info.reason.empty() ? "" : ": ", info.reason);
     notifier->post([device = device] { raise_read_ahead(device); });
   }
 };
@@ -259,9 +259,9 @@ Session::~Session() = default;
 
 void Session::run(const std::function<void()>& ready) {
   Ending ending;
-  const auto mounted = [&](const TransportFacts& facts) {
+  const auto mounted = [&](const TransportInfo& info) {
     try {
-      impl_->mounted(facts, ready);
+      impl_->mounted(info, ready);
     } catch (const std::exception& error) {
       ending.end(error.what());
     }

@@ -82,7 +82,7 @@ int run_add(Context& context, Arguments arguments) {
   const auto pool = activate_for_change(paths_without(line.operands()[0], path));
   if (pool->has_class(MediaClass::staging)) {
     raise(EEXIST, "pool " + pool->name(), "has a staging device already: {}",
-          pool->class_facts(MediaClass::staging).device_name);
+          pool->class_info(MediaClass::staging).device_name);
   }
   add_device(*pool, line);
   if (spare) pool->set_spare_percent(MediaClass::staging, *spare);
@@ -91,11 +91,11 @@ int run_add(Context& context, Arguments arguments) {
     print_json(context.out, summary_json(*pool));
     return kSuccess;
   }
-  const Pool::ClassFacts facts = pool->class_facts(MediaClass::staging);
-  const std::uint64_t zone_size = facts.params.zone_size();
+  const Pool::ClassInfo info = pool->class_info(MediaClass::staging);
+  const std::uint64_t zone_size = info.params.zone_size();
   print_escaped(context.out, "Pool {} has a staging device: {}, {}, zones of {}, {} free\n",
-                pool->name(), path, format_size(facts.params.device_size), format_size(zone_size),
-                format_size(facts.space.free_usable * zone_size));
+                pool->name(), path, format_size(info.params.device_size), format_size(zone_size),
+                format_size(info.space.free_usable * zone_size));
   return kSuccess;
 }
 

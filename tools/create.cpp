@@ -122,12 +122,12 @@ void print_summary(std::ostream& out, const Pool& pool) {
   std::vector<std::string> paths;
   print_escaped(out, "Pool {} is made.\n  UUID      {}\n", pool.name(), pool.uuid().to_string());
   for (const MediaClass media_class : pool.classes()) {
-    const Pool::ClassFacts facts = pool.class_facts(media_class);
-    const std::uint64_t zone_size = facts.params.zone_size();
-    paths.push_back(facts.device_name);
+    const Pool::ClassInfo info = pool.class_info(media_class);
+    const std::uint64_t zone_size = info.params.zone_size();
+    paths.push_back(info.device_name);
     print_escaped(out, "  {:<9} {}, {}, zones of {}, {} free\n", to_string(media_class),
-                  facts.device_name, format_size(facts.params.device_size), format_size(zone_size),
-                  format_size(facts.space.free_usable * zone_size));
+                  info.device_name, format_size(info.params.device_size), format_size(zone_size),
+                  format_size(info.space.free_usable * zone_size));
   }
   const ConfigRecord config = pool.config();
   print_escaped(out, "  root      owner {}:{}, mode {:04o}\n", config.uid, config.gid, config.mode);

@@ -95,22 +95,22 @@ Json object_json(const ObjectRecord& object, const Digest& content) {
   return json;
 }
 
-Json mdc_json(const Pool& pool, const Pool::MdcFacts& facts) {
+Json mdc_json(const Pool& pool, const Pool::MdcStats& stats) {
   RecordHash hash;
-  pool.read_mdc(facts.slot, [&](ConstByteSpan record) { hash.add(record); });
+  pool.read_mdc(stats.slot, [&](ConstByteSpan record) { hash.add(record); });
   Json logs = Json::array();
-  for (std::size_t i = 0; i < facts.mdc.ids.size(); ++i) {
+  for (std::size_t i = 0; i < stats.mdc.ids.size(); ++i) {
     logs.push_back(
-        {{"objid", facts.mdc.ids[i].to_string()}, {"generation", facts.mdc.generations[i]}});
+        {{"objid", stats.mdc.ids[i].to_string()}, {"generation", stats.mdc.generations[i]}});
   }
-  return {{"slot", facts.slot},
+  return {{"slot", stats.slot},
           {"logs", logs},
-          {"active", facts.mdc.ids[facts.mdc.active].to_string()},
-          {"last_uniquifier", facts.last_uniquifier},
-          {"last_checkpoint", facts.last_checkpoint.to_string()},
-          {"blocks", facts.mdc.log.blocks},
-          {"flush_set", facts.mdc.log.last_flush_set},
-          {"next_flush_set", facts.mdc.log.next_flush_set},
+          {"active", stats.mdc.ids[stats.mdc.active].to_string()},
+          {"last_uniquifier", stats.last_uniquifier},
+          {"last_checkpoint", stats.last_checkpoint.to_string()},
+          {"blocks", stats.mdc.log.blocks},
+          {"flush_set", stats.mdc.log.last_flush_set},
+          {"next_flush_set", stats.mdc.log.next_flush_set},
           {"records", hash.count()},
           {"sha256", hash.finish()}};
 }
@@ -193,8 +193,8 @@ int run_dump(Context& context, Arguments arguments) {
   Writer writer(context.out, line.has("json"));
   writer.head(*pool);
   writer.begin_list("mdcs");
-  for (const Pool::MdcFacts& facts : pool->mdcs())
-    writer.entry("mdc", mdc_json(*pool, facts));
+  for (const Pool::MdcStats& stats : pool->mdcs())
+    writer.entry("mdc", mdc_json(*pool, stats));
   writer.end_list(",");
   writer.begin_list("objects");
   const std::size_t failed = write_objects(context, writer, *pool);

@@ -20,10 +20,10 @@ int run_grow(Context& context, Arguments arguments) {
 
   const auto pool = activate_for_change(resolve_pool(line.operands().front()));
   for (const MediaClass media_class : pool->classes()) {
-    const Pool::ClassFacts before = pool->class_facts(media_class);
+    const Pool::ClassInfo before = pool->class_info(media_class);
     const bool grew = pool->grow(media_class);
     if (line.has("json")) continue;
-    const DeviceParams params = pool->class_facts(media_class).params;
+    const DeviceParams params = pool->class_info(media_class).params;
     print_escaped(context.out, "{} {}: ", to_string(media_class), before.device_name);
     if (grew) {
       print_escaped(context.out, "grew from {} to {}, {} zones more\n",

@@ -98,14 +98,14 @@ void print_devices(std::ostream& out, const std::vector<DeviceSuperblocks>& devi
 void print_space(std::ostream& out, const Pool& pool) {
   Table table({"CLASS", "ZONES", "USABLE", "USED", "FREE", "SPARE", "FREE SPARE", "FREE BYTES"});
   for (const MediaClass media_class : pool.classes()) {
-    const Pool::ClassFacts facts = pool.class_facts(media_class);
-    const SpaceUsage& space = facts.space;
+    const Pool::ClassInfo info = pool.class_info(media_class);
+    const SpaceUsage& space = info.space;
     table.add({std::string(to_string(media_class)), std::to_string(space.total),
                std::to_string(space.usable), std::to_string(space.used),
                std::to_string(space.free_usable),
-               fmt::format("{} ({} %)", space.spare, facts.spare_percent),
+               fmt::format("{} ({} %)", space.spare, info.spare_percent),
                std::to_string(space.free_spare),
-               format_size(space.free_usable * facts.params.zone_size())});
+               format_size(space.free_usable * info.params.zone_size())});
   }
   table.print(out);
 }

@@ -32,8 +32,8 @@ Json device_json(const std::string& path, const DeviceParams& params) {
 Json devices_json(const Pool& pool) {
   Json devices = Json::array();
   for (const MediaClass media_class : pool.classes()) {
-    const Pool::ClassFacts facts = pool.class_facts(media_class);
-    devices.push_back(device_json(facts.device_name, facts.params));
+    const Pool::ClassInfo info = pool.class_info(media_class);
+    devices.push_back(device_json(info.device_name, info.params));
   }
   return devices;
 }
@@ -56,7 +56,7 @@ Json spares_json(const Pool& pool) {
   Json spares = Json::array();
   for (const MediaClass media_class : pool.classes()) {
     spares.push_back({{"class", to_string(media_class)},
-                      {"percent", pool.class_facts(media_class).spare_percent}});
+                      {"percent", pool.class_info(media_class).spare_percent}});
   }
   return spares;
 }
@@ -72,10 +72,10 @@ Json summary_json(const Pool& pool) {
 Json space_json(const Pool& pool) {
   Json classes = Json::array();
   for (const MediaClass media_class : pool.classes()) {
-    const Pool::ClassFacts facts = pool.class_facts(media_class);
-    const SpaceUsage& space = facts.space;
+    const Pool::ClassInfo info = pool.class_info(media_class);
+    const SpaceUsage& space = info.space;
     classes.push_back({{"class", to_string(media_class)},
-                       {"zone_size", facts.params.zone_size()},
+                       {"zone_size", info.params.zone_size()},
                        {"zones", space.total},
                        {"usable", space.usable},
                        {"used", space.used},

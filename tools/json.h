@@ -1,4 +1,4 @@
-// Facts about pools as JSON. The names are part of the interface: mpool(8), "JSON".
+// Pools and devices as JSON. The names are part of the interface: mpool(8), "JSON".
 #pragma once
 
 #include <iosfwd>

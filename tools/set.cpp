@@ -28,7 +28,7 @@ int run_set(Context& context, Arguments arguments) {
   for (const MediaClass media_class : {MediaClass::capacity, MediaClass::staging}) {
     const auto& percent = changes.spares[static_cast<std::size_t>(media_class)];
     if (!percent) continue;
-    pool->class_facts(media_class);  // ENODEV before any change
+    pool->class_info(media_class);  // ENODEV before any change
     spares.emplace_back(media_class, *percent);
   }
   for (const auto& [media_class, percent] : spares)

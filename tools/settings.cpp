@@ -238,13 +238,13 @@ void parse_setting(const std::string& assignment, SettingChanges& changes) {
 
 std::string setting_text(const Pool& pool, std::string_view key) {
   const Setting& setting = find_setting(key);
-  if (setting.spare_of) return std::to_string(pool.class_facts(*setting.spare_of).spare_percent);
+  if (setting.spare_of) return std::to_string(pool.class_info(*setting.spare_of).spare_percent);
   return setting.text(recorded_config(pool, key));
 }
 
 Json setting_json(const Pool& pool, std::string_view key) {
   const Setting& setting = find_setting(key);
-  if (setting.spare_of) return pool.class_facts(*setting.spare_of).spare_percent;
+  if (setting.spare_of) return pool.class_info(*setting.spare_of).spare_percent;
   return setting.json(recorded_config(pool, key));
 }
 

@@ -68,7 +68,7 @@ void examine_log(Report& report, const MlogPlace& place) {
     // Only the owner knows whether it is one of a pair.
     const auto half = Mlog::open(place, CompactionSemantics::on, OnDamage::report);
     if (!half->opened().damage.empty()) {
-      const bool is_half = half->facts().has_compaction_start;
+      const bool is_half = half->stats().has_compaction_start;
       report.error(Area::content, place.name, (is_half ? half : log)->opened().damage, kKeep);
     } else if (!describe(*half).complete()) {
       report.note(Area::content, place.name, "a compaction by its owner did not finish",

@@ -17,17 +17,17 @@ namespace mpool {
 
 namespace {
 
-std::optional<struct stat> facts_of(const std::string& path) {
-  struct stat facts {};
-  if (::stat(path.c_str(), &facts) != 0) return std::nullopt;
-  return facts;
+std::optional<struct stat> status_of(const std::string& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) return std::nullopt;
+  return status;
 }
 
-FileIdentity identity_of(const struct stat& facts) {
-  const std::uint64_t minor = minor(facts.st_dev);
-  const std::uint64_t number = (minor & 0xff) | (std::uint64_t{major(facts.st_dev)} << 8) |
+FileIdentity identity_of(const struct stat& status) {
+  const std::uint64_t minor = minor(status.st_dev);
+  const std::uint64_t number = (minor & 0xff) | (std::uint64_t{major(status.st_dev)} << 8) |
                                ((minor & ~std::uint64_t{0xff}) << 12);
-  return {number, facts.st_ino};
+  return {number, status.st_ino};
 }
 
 // The file attached to a loop device ("loop3"). Without permission to open the device, the path
@@ -43,8 +43,8 @@ std::optional<FileIdentity> file_behind(const std::string& name) {
   std::ifstream attribute("/sys/block/" + name + "/loop/backing_file");
   std::string file;
   if (!std::getline(attribute, file)) return std::nullopt;
-  const auto facts = facts_of(file);
-  return facts ? std::optional(identity_of(*facts)) : std::nullopt;
+  const auto status = status_of(file);
+  return status ? std::optional(identity_of(*status)) : std::nullopt;
 }
 
 // The name of a loop device in sysfs ("loop3"), for any device node.
@@ -59,19 +59,19 @@ std::optional<std::string> loop_name(dev_t device) {
 }  // namespace
 
 std::optional<FileIdentity> file_of(const std::string& path) {
-  const auto facts = facts_of(path);
-  if (!facts) return std::nullopt;
-  if (S_ISREG(facts->st_mode)) return identity_of(*facts);
-  if (!S_ISBLK(facts->st_mode)) return std::nullopt;
-  const auto name = loop_name(facts->st_rdev);
+  const auto status = status_of(path);
+  if (!status) return std::nullopt;
+  if (S_ISREG(status->st_mode)) return identity_of(*status);
+  if (!S_ISBLK(status->st_mode)) return std::nullopt;
+  const auto name = loop_name(status->st_rdev);
   return name ? file_behind(*name) : std::nullopt;
 }
 
 std::vector<std::string> other_loops_over(const std::string& path) {
   std::vector<std::string> loops = loops_over(path);
-  const auto facts = facts_of(path);
-  if (!facts || !S_ISBLK(facts->st_mode)) return loops;
-  const auto own = loop_name(facts->st_rdev);
+  const auto status = status_of(path);
+  if (!status || !S_ISBLK(status->st_mode)) return loops;
+  const auto own = loop_name(status->st_rdev);
   if (own) std::erase(loops, "/dev/" + *own);
   return loops;
 }

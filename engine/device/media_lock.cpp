@@ -38,10 +38,10 @@ std::string directory_of_locks() {
 // there.
 int prepare(const std::string& directory) {
   if (::mkdir(directory.c_str(), kDirectoryMode) != 0 && errno != EEXIST) return errno;
-  struct stat facts {};
-  if (::lstat(directory.c_str(), &facts) != 0) return errno;
-  if (!S_ISDIR(facts.st_mode)) return ENOTDIR;
-  const bool own = facts.st_uid == ::geteuid() && (facts.st_mode & (S_IWGRP | S_IWOTH)) == 0;
+  struct stat status {};
+  if (::lstat(directory.c_str(), &status) != 0) return errno;
+  if (!S_ISDIR(status.st_mode)) return ENOTDIR;
+  const bool own = status.st_uid == ::geteuid() && (status.st_mode & (S_IWGRP | S_IWOTH)) == 0;
   return own ? 0 : EPERM;
 }
 
@@ -118,10 +118,10 @@ std::string MediaLock::holder_of(const std::string& name) {
 
 std::vector<std::string> media_names(const std::string& path) {
   std::vector<std::string> names;
-  struct stat facts {};
-  if (::stat(path.c_str(), &facts) != 0) return names;
-  if (S_ISBLK(facts.st_mode)) {
-    names.push_back(fmt::format("block-{}:{}", major(facts.st_rdev), minor(facts.st_rdev)));
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) return names;
+  if (S_ISBLK(status.st_mode)) {
+    names.push_back(fmt::format("block-{}:{}", major(status.st_rdev), minor(status.st_rdev)));
   }
   if (const auto file = file_of(path)) {
     names.push_back(fmt::format("file-{}:{}", file->device, file->inode));

@@ -102,8 +102,8 @@ DeviceProperties block_properties(int fd, dev_t device, const std::string& path)
 }
 
 bool lies_in_memory(int fd) {
-  struct statfs facts {};
-  return ::fstatfs(fd, &facts) == 0 && (facts.f_type == TMPFS_MAGIC || facts.f_type == RAMFS_MAGIC);
+  struct statfs stats {};
+  return ::fstatfs(fd, &stats) == 0 && (stats.f_type == TMPFS_MAGIC || stats.f_type == RAMFS_MAGIC);
 }
 
 DeviceProperties file_properties(int fd, const struct stat& status) {
@@ -149,9 +149,9 @@ DeviceProperties query_properties(int fd, const std::string& path) {
 bool has_plenty_of_room(int fd, std::uint64_t size, std::uint64_t wanted) {
   rlimit limit{};
   if (::getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < size) return false;
-  struct statfs facts {};
-  if (::fstatfs(fd, &facts) != 0 || facts.f_blocks == 0) return true;
-  return static_cast<std::uint64_t>(facts.f_bavail) * static_cast<std::uint64_t>(facts.f_bsize) >=
+  struct statfs stats {};
+  if (::fstatfs(fd, &stats) != 0 || stats.f_blocks == 0) return true;
+  return static_cast<std::uint64_t>(stats.f_bavail) * static_cast<std::uint64_t>(stats.f_bsize) >=
          wanted;
 }
 

@@ -104,7 +104,7 @@ void Mdc::Impl::finish() {
 // Two flushes: a log interrupted after its first marker then simply contains no records.
 Mdc::Ticket Mdc::Impl::first_use() {
   Mlog& log = *logs[active];
-  if (!log.facts().has_compaction_start) log.sync(log.append_compaction_start());
+  if (!log.stats().has_compaction_start) log.sync(log.append_compaction_start());
   const Ticket end = log.append_compaction_end();
   log.sync(end);
   return end;
@@ -289,12 +289,12 @@ const std::string& Mdc::name() const {
   return impl_->name;
 }
 
-Mdc::Facts Mdc::facts() const {
+Mdc::Stats Mdc::stats() const {
   const std::shared_lock lock(impl_->roles);
   return {.active = impl_->active,
           .ids = {impl_->halves[0].id, impl_->halves[1].id},
           .generations = {impl_->generation(0), impl_->generation(1)},
-          .log = impl_->logs[impl_->active]->facts()};
+          .log = impl_->logs[impl_->active]->stats()};
 }
 
 Mdc::State Mdc::state() const {

@@ -18,7 +18,7 @@ namespace mpool {
 
 // An open metadata container.
 //
-// Threads: the caller serialises append() and compact() (the MDC has one owner); sync(), facts and
+// Threads: the caller serialises append() and compact() (the MDC has one owner); sync(), stats and
 // readers may be used by any thread during append().
 class Mdc {
  public:
@@ -92,13 +92,13 @@ class Mdc {
   bool fits(std::uint64_t record_length) const;
   const std::string& name() const;
 
-  struct Facts {
+  struct Stats {
     unsigned active = 0;  // index of the active half
     std::array<ObjectId, 2> ids;
     std::array<std::uint64_t, 2> generations{};
-    Mlog::Facts log;  // of the active half
+    Mlog::Stats log;  // of the active half
   };
-  Facts facts() const;
+  Stats stats() const;
 
   // The state that the next open() finds if nothing is appended any more; it covers everything that
   // sync() was called for.

@@ -112,7 +112,7 @@ Mlog::Ticket Mlog::Impl::appended() const {
   return appended_;
 }
 
-Mlog::Facts Mlog::Impl::facts() const {
+Mlog::Stats Mlog::Impl::stats() const {
   const std::lock_guard lock(mutex_);
   return {.blocks = first_unwritten_,
           .last_flush_set = previous_set_,
@@ -484,8 +484,8 @@ std::uint64_t Mlog::payload_bytes() const {
 bool Mlog::fits(std::uint64_t length) const {
   return impl_->fits(length);
 }
-Mlog::Facts Mlog::facts() const {
-  return impl_->facts();
+Mlog::Stats Mlog::stats() const {
+  return impl_->stats();
 }
 const Mlog::OpenInfo& Mlog::opened() const {
   return impl_->opened();

@@ -124,14 +124,14 @@ class Mlog {
   // The state of the log in the terms of the reference pools' manifests. A partly filled last block
   // of this session counts as not written: the next flush writes it again. Just after open(): all
   // blocks of the log.
-  struct Facts {
+  struct Stats {
     std::uint32_t blocks = 0;          // blocks before the first that the next flush writes
     std::uint32_t last_flush_set = 0;  // current id of the last of them (0: none): "pfsetid"
     std::uint32_t next_flush_set = 1;  // the id of the next flush: "cfsetid"
     bool has_compaction_start = false;
     bool has_compaction_end = false;
   };
-  Facts facts() const;
+  Stats stats() const;
 
   // What open() found besides the records.
   struct OpenInfo {

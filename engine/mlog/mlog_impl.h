@@ -51,7 +51,7 @@ struct Mlog::Impl {
   Ticket appended() const;
   void reset(std::uint64_t generation);
   bool fits(std::uint64_t length) const;
-  Facts facts() const;
+  Stats stats() const;
   const OpenInfo& opened() const { return opened_; }
   End end() const;
 

@@ -81,16 +81,16 @@ class Pair {
 }  // namespace
 
 FoundLog describe(const Mlog& log) {
-  const Mlog::Facts facts = log.facts();
+  const Mlog::Stats stats = log.stats();
   const Mlog::OpenInfo& opened = log.opened();
   return {.name = log.name(),
           .begin = log.begin(),
           .generation = log.generation(),
           .damage = opened.damage,
           .torn_blocks = opened.torn_blocks,
-          .blocks = facts.blocks,
-          .has_start = facts.has_compaction_start,
-          .has_end = facts.has_compaction_end,
+          .blocks = stats.blocks,
+          .has_start = stats.has_compaction_start,
+          .has_end = stats.has_compaction_end,
           .records = log.record_count(),
           .records_after_end = opened.records_after_compaction_end};
 }

@@ -90,7 +90,7 @@ class FileHandle final : public OpenFile {
   void allocate(std::uint64_t offset, std::uint64_t length, LengthChange change) override {
     check_writer();
     if (kind_ == FileKind::log) refuse_inode(EOPNOTSUPP, inode_, "a log has no space set aside");
-    const SpaceFacts space = names_.space(inode_);
+    const SpaceStats space = names_.space(inode_);
     if (length / space.block_size > space.blocks) {
       refuse_inode(ENOSPC, inode_, "the range is larger than its class");
     }

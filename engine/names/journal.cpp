@@ -305,7 +305,7 @@ void Journal::write_stages(Batch& batch) {
 bool Journal::may_pass(const Batch& batch, const Error& error) const {
   if (error.code() != ENOSPC || batch.stage == Stage::records) return false;
   return std::ranges::all_of(pool_.classes(), [this](MediaClass media_class) {
-    return pool_.class_facts(media_class).online;
+    return pool_.class_info(media_class).online;
   });
 }
 

@@ -90,7 +90,7 @@ std::vector<MdcEnd> ends_of(const Pool& pool) {
   return ends;
 }
 
-bool was_handed_out(const std::vector<Pool::MdcFacts>& mdcs, ObjectId id) {
+bool was_handed_out(const std::vector<Pool::MdcStats>& mdcs, ObjectId id) {
   return id.slot() != 0 && id.slot() < mdcs.size() &&
          id.uniquifier() <= mdcs[id.slot()].last_uniquifier;
 }
@@ -99,8 +99,8 @@ bool was_handed_out(const std::vector<Pool::MdcFacts>& mdcs, ObjectId id) {
 bool is_unused(const Mdc& mdc, const Replay& replay) {
   // A crash may have cut the first flush after its first record.
   constexpr std::uint64_t kOwnerOnly = 1;
-  const Mdc::Facts facts = mdc.facts();
-  return facts.generations == std::array<std::uint64_t, 2>{0, 1} && replay.taken() <= kOwnerOnly;
+  const Mdc::Stats stats = mdc.stats();
+  return stats.generations == std::array<std::uint64_t, 2>{0, 1} && replay.taken() <= kOwnerOnly;
 }
 
 }  // namespace
@@ -135,7 +135,7 @@ std::optional<std::size_t> NamespaceImpl::replay_log(Replay& replay, Damage& dam
       replay.complete_records([this](ObjectId object) { return pool_.find(object).has_value(); });
   const bool rolled_back = complete < replay.pending();
   if (rolled_back) {
-    const std::vector<Pool::MdcFacts> mdcs = pool_.mdcs();
+    const std::vector<Pool::MdcStats> mdcs = pool_.mdcs();
     for (const ObjectId object : replay.objects_after(complete)) {
       if (was_handed_out(mdcs, object)) continue;
       damage.in_log(ENOTRECOVERABLE,

@@ -94,7 +94,7 @@ struct OpenIntent {
   bool truncate = false;  // O_TRUNC
 };
 
-struct SpaceFacts {
+struct SpaceStats {
   std::uint64_t block_size = 0;  // bytes: the zone size of the class
   std::uint64_t blocks = 0, free = 0, available = 0;
   std::uint64_t files = 0;            // inodes
@@ -102,7 +102,7 @@ struct SpaceFacts {
 };
 
 // Usage of the root MDC. In bytes.
-struct MetadataFacts {
+struct MetadataStats {
   std::uint64_t capacity = 0;
   std::uint64_t used = 0;               // in its active log, garbage included
   std::uint64_t live = 0;               // of it, approximate bytes that the tree needs
@@ -345,8 +345,8 @@ class Namespace {
   virtual void remove_xattr(InodeNumber inode, std::string_view name) = 0;
 
   // Of the class that a file created in `directory` goes to.
-  virtual SpaceFacts space(InodeNumber inode) = 0;
-  virtual MetadataFacts metadata() const = 0;
+  virtual SpaceStats space(InodeNumber inode) = 0;
+  virtual MetadataStats metadata() const = 0;
 
   // The layout of a committed write-once file whose bytes are on the device. nullopt for every
   // other inode, for one that does not exist, and where an object or the device of its class is

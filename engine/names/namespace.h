@@ -90,8 +90,8 @@ class NamespaceImpl final : public Namespace {
   void set_xattr(InodeNumber inode, std::string_view name, std::string_view value,
                  int flags) override;
   void remove_xattr(InodeNumber inode, std::string_view name) override;
-  SpaceFacts space(InodeNumber inode) override;
-  MetadataFacts metadata() const override;
+  SpaceStats space(InodeNumber inode) override;
+  MetadataStats metadata() const override;
   std::optional<FileLayout> layout(InodeNumber inode) override;
   std::vector<InodeNumber> committed_files() override;
   void hold_deletes(bool hold) override;

@@ -27,7 +27,7 @@ std::uint64_t RootLog::capacity() const {
 }
 
 std::uint64_t RootLog::free_bytes() const {
-  const SpaceUsage space = pool_.class_facts(MediaClass::capacity).space;
+  const SpaceUsage space = pool_.class_info(MediaClass::capacity).space;
   const std::uint64_t zones = std::uint64_t{space.free_usable} + space.free_spare + space.pending;
   return zones * pool_.zone_size(MediaClass::capacity);
 }
@@ -56,13 +56,13 @@ std::uint64_t RootLog::possible_capacity() const {
 }
 
 std::optional<RootLog::Successors> RootLog::allocate_exactly(std::uint64_t wanted) {
-  const Mdc::Facts facts = mdc_.facts();
+  const Mdc::Stats stats = mdc_.stats();
   const std::array<std::uint64_t, 2> present = {mdc_.inactive_capacity(), mdc_.capacity()};
   Successors found;
   for (unsigned i = 0; i < 2; ++i) {
     if (present[i] >= wanted) continue;
     found[i] =
-        pool_.allocate_successor(facts.ids[i == 0 ? 1 - facts.active : facts.active], wanted);
+        pool_.allocate_successor(stats.ids[i == 0 ? 1 - stats.active : stats.active], wanted);
     if (found[i]) continue;
     if (found[0]) pool_.abandon_successor(*found[0]);
     return std::nullopt;

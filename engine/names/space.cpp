@@ -11,7 +11,7 @@ constexpr std::uint64_t kMinFileFootprint = 160;
 
 }  // namespace
 
-SpaceFacts NamespaceImpl::space(InodeNumber number) {
+SpaceStats NamespaceImpl::space(InodeNumber number) {
   MediaClass media_class;
   std::uint64_t files;
   {
@@ -20,11 +20,11 @@ SpaceFacts NamespaceImpl::space(InodeNumber number) {
     media_class = inode != nullptr ? inode->media_class : MediaClass::capacity;
     files = tree_.inodes().size();
   }
-  const Pool::ClassFacts facts = pool_.class_facts(media_class);
-  const std::uint64_t free = std::uint64_t{facts.space.free_usable} + facts.space.pending;
-  return {.block_size = facts.params.zone_size(),
-          .blocks = facts.space.total,
-          .free = free + facts.space.free_spare,
+  const Pool::ClassInfo info = pool_.class_info(media_class);
+  const std::uint64_t free = std::uint64_t{info.space.free_usable} + info.space.pending;
+  return {.block_size = info.params.zone_size(),
+          .blocks = info.space.total,
+          .free = free + info.space.free_spare,
           .available = free,
           .files = files,
           .available_files = std::min(free, files_with_room(files))};
@@ -40,7 +40,7 @@ std::uint64_t NamespaceImpl::files_with_room(std::uint64_t files) const {
   return room / std::max(tree_.footprint() / files, kMinFileFootprint);
 }
 
-MetadataFacts NamespaceImpl::metadata() const {
+MetadataStats NamespaceImpl::metadata() const {
   return {.capacity = root_log_->capacity(),
           .used = root_log_->used(),
           .live = tree_.footprint(),

@@ -73,7 +73,7 @@ std::string type_of(const Inode& inode) {
 }
 
 // The value of an attribute that is a fact about the inode, not stored.
-std::optional<std::string> fact(const Inode& inode, std::string_view name) {
+std::optional<std::string> read_only_xattr(const Inode& inode, std::string_view name) {
   if (name == kTypeXattr) return type_of(inode);
   if (name == kClassXattr) return std::string(to_string(inode.media_class));
   if (!inode.is_regular()) return std::nullopt;
@@ -99,7 +99,7 @@ std::string NamespaceImpl::get_xattr(InodeNumber number, std::string_view name) 
   check_prefix(name);
   const TreeLook lock(tree_mutex_);
   const Inode& inode = tree_.get(number);
-  if (auto value = fact(inode, name)) return *value;
+  if (auto value = read_only_xattr(inode, name)) return *value;
   if (inode.xattrs) {
     const auto it = inode.xattrs->find(std::string(name));
     if (it != inode.xattrs->end()) return it->second;

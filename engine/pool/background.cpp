@@ -121,11 +121,11 @@ bool Background::filling_up() const {
   std::uint64_t records = 0;
   std::uint64_t live = 0;
   for (std::size_t slot = 1; slot < pool_.slots.size(); ++slot) {
-    const Pool::MdcFacts facts = pool_.slots[slot]->facts();
-    capacity += facts.capacity;
-    used += facts.used;
-    records += facts.records;
-    live += std::min(facts.live_records, facts.records);
+    const Pool::MdcStats stats = pool_.slots[slot]->stats();
+    capacity += stats.capacity;
+    used += stats.used;
+    records += stats.records;
+    live += std::min(stats.live_records, stats.records);
   }
   return used * 100 > capacity * options_.grow_full &&
          (records - live) * 100 < records * options_.grow_garbage;

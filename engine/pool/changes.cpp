@@ -31,7 +31,7 @@ void PoolState::change_properties(PoolProperties changed, const MetadataRecord& 
 
 void PoolState::write_superblocks(const std::string& pool_name, const DeviceParams& params) {
   if (params.media_class == MediaClass::capacity) {
-    superblocks.record_facts(pool_name, params);
+    superblocks.record_params(pool_name, params);
   } else {
     write_superblock(media_class(params.media_class).device(),
                      {.pool_name = pool_name, .pool_uuid = uuid, .device = params, .mdc0 = {}});

@@ -151,10 +151,10 @@ std::uint64_t MdcSlot::room() const {
   return payload_limit_ > taken ? payload_limit_ - taken : 0;
 }
 
-Pool::MdcFacts MdcSlot::facts() const {
+Pool::MdcStats MdcSlot::stats() const {
   const auto updates = lock_updates();
   return {.slot = slot_,
-          .mdc = mdc_->facts(),
+          .mdc = mdc_->stats(),
           .last_uniquifier = next_uniquifier_ - 1,
           .last_checkpoint = checkpoint(),
           .capacity = mdc_->capacity(),

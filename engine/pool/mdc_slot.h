@@ -86,7 +86,7 @@ class MdcSlot {
   // committed.
   bool overfull() const { return table_.record_bytes() > payload_limit_; }
 
-  Pool::MdcFacts facts() const;
+  Pool::MdcStats stats() const;
   Mdc::State state() const { return mdc_->state(); }
   void read(const std::function<void(ConstByteSpan)>& record) const;
 

@@ -60,7 +60,7 @@ Layout MediaClassSpace::allocate(const std::string& pool, std::uint32_t zones,
   return {.zone_count = zones, .first_zone = *first};
 }
 
-Pool::ClassFacts MediaClassSpace::facts() const {
+Pool::ClassInfo MediaClassSpace::info() const {
   return {.device_name = device_.name(),
           .params = params(),
           .online = !device_.offline(),

@@ -41,7 +41,7 @@ class MediaClassSpace {
   // The device grew: `params` differ from the previous ones only in its size and zone count.
   void grow(const DeviceParams& params);
 
-  Pool::ClassFacts facts() const;
+  Pool::ClassInfo info() const;
 
  private:
   Device& device_;

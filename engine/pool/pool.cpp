@@ -49,17 +49,17 @@ std::vector<MediaClass> Pool::classes() const {
   return classes;
 }
 
-Pool::ClassFacts Pool::class_facts(MediaClass media_class) const {
-  return impl_->media_class(media_class).facts();
+Pool::ClassInfo Pool::class_info(MediaClass media_class) const {
+  return impl_->media_class(media_class).info();
 }
 
-std::vector<Pool::MdcFacts> Pool::mdcs() const {
-  std::vector<MdcFacts> facts;
-  facts.reserve(impl_->slots.size());
+std::vector<Pool::MdcStats> Pool::mdcs() const {
+  std::vector<MdcStats> stats;
+  stats.reserve(impl_->slots.size());
   for (const auto& slot : impl_->slots)
-    facts.push_back(slot->facts());
-  facts.front().last_uniquifier = facts.size() - 1;
-  return facts;
+    stats.push_back(slot->stats());
+  stats.front().last_uniquifier = stats.size() - 1;
+  return stats;
 }
 
 std::vector<Mdc::State> Pool::mdc_states() const {

@@ -105,7 +105,7 @@ class Pool {
   // The damage found so far, with OnDamage::report; each entry names the location.
   std::vector<std::string> damage() const;
 
-  struct ClassFacts {
+  struct ClassInfo {
     std::string device_name;
     DeviceParams params;
     bool online = true;  // false: a write failed, the device is read-only from then on
@@ -115,12 +115,12 @@ class Pool {
   bool has_class(MediaClass media_class) const;  // has a device that is present
   // A device failed for writing (Device::offline): no changes are possible. Takes no lock.
   bool offline() const noexcept;
-  std::vector<MediaClass> classes() const;               // those that has_class(), capacity first
-  ClassFacts class_facts(MediaClass media_class) const;  // ENODEV without such a device
+  std::vector<MediaClass> classes() const;             // those that has_class(), capacity first
+  ClassInfo class_info(MediaClass media_class) const;  // ENODEV without such a device
 
-  struct MdcFacts {
+  struct MdcStats {
     unsigned slot = 0;
-    Mdc::Facts mdc;
+    Mdc::Stats mdc;
     std::uint64_t last_uniquifier = 0;  // slot 0: the number of MDCs
     ObjectId last_checkpoint;
     std::uint64_t capacity = 0;  // bytes of the active log
@@ -128,7 +128,7 @@ class Pool {
     std::uint64_t records = 0;
     std::uint64_t live_records = 0;  // the number after a compaction
   };
-  std::vector<MdcFacts> mdcs() const;  // MDC0..N
+  std::vector<MdcStats> mdcs() const;  // MDC0..N
   // The ends of the logs of MDC0..N, as the next activation finds them if nothing changes any more.
   // Cheap. (The root MDC: Mdc::state().)
   std::vector<Mdc::State> mdc_states() const;

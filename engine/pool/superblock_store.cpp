@@ -60,7 +60,7 @@ void SuperblockStore::record_generation(unsigned half, std::uint64_t generation)
   write_updated(std::move(updated));
 }
 
-void SuperblockStore::record_facts(const std::string& pool_name, const DeviceParams& device) {
+void SuperblockStore::record_params(const std::string& pool_name, const DeviceParams& device) {
   const std::lock_guard lock(mutex_);
   Superblock updated = superblock_;
   updated.pool_name = pool_name;

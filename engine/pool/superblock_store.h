@@ -31,7 +31,7 @@ class SuperblockStore {
   void record_generation(unsigned half, std::uint64_t generation);
   // Records the pool's name and the device's parameters; durable on return. After an error either
   // may be on the media.
-  void record_facts(const std::string& pool_name, const DeviceParams& device);
+  void record_params(const std::string& pool_name, const DeviceParams& device);
   // Writes the superblocks for the first time.
   void publish();
 

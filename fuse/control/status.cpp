@@ -13,7 +13,7 @@ using Json = nlohmann::ordered_json;
 using mpool::MediaClass;
 using mpool::Pool;
 
-Json pool_json(const Pool& pool, const MountFacts& mount) {
+Json pool_json(const Pool& pool, const MountInfo& mount) {
   return {{"name", pool.name()},
           {"uuid", pool.uuid().to_string()},
           {"mounted_on", mount.options.mount_point},
@@ -52,7 +52,7 @@ Json optional_json(const std::optional<T>& value) {
   return value ? Json(*value) : Json(nullptr);
 }
 
-Json transport_json(const TransportFacts& transport) {
+Json transport_json(const TransportInfo& transport) {
   return {{"name", transport.name},
           {"reason", transport.reason},
           {"queues", transport.queues},
@@ -60,23 +60,23 @@ Json transport_json(const TransportFacts& transport) {
           {"max_write", transport.max_write}};
 }
 
-Json native_json(const NativeFacts& native) {
+Json native_json(const NativeStats& native) {
   return {{"state", native.state}, {"reason", native.reason}, {"files", native.files},
           {"views", native.views}, {"opens", native.opens},   {"served_opens", native.served},
           {"kept", native.kept}};
 }
 
 Json device_json(const Pool& pool, MediaClass media_class) {
-  const Pool::ClassFacts facts = pool.class_facts(media_class);
+  const Pool::ClassInfo info = pool.class_info(media_class);
   const mpool::Device::Counters counters = pool.device(media_class).counters();
   return {{"class", to_string(media_class)},
-          {"path", facts.device_name},
-          {"uuid", facts.params.uuid.to_string()},
-          {"size", facts.params.device_size},
-          {"sector_size", facts.params.sector_size()},
-          {"zone_size", facts.params.zone_size()},
-          {"zones", facts.params.zone_count},
-          {"offline", !facts.online},
+          {"path", info.device_name},
+          {"uuid", info.params.uuid.to_string()},
+          {"size", info.params.device_size},
+          {"sector_size", info.params.sector_size()},
+          {"zone_size", info.params.zone_size()},
+          {"zones", info.params.zone_count},
+          {"offline", !info.online},
           {"reads", counters.reads},
           {"read_bytes", counters.read_bytes},
           {"writes", counters.writes},
@@ -88,9 +88,9 @@ Json device_json(const Pool& pool, MediaClass media_class) {
 
 // Zones by the names of `mpool info --json`, and the values of df(1) in bytes.
 Json class_json(const Pool& pool, MediaClass media_class) {
-  const Pool::ClassFacts facts = pool.class_facts(media_class);
-  const mpool::SpaceUsage& space = facts.space;
-  const std::uint64_t zone_size = facts.params.zone_size();
+  const Pool::ClassInfo info = pool.class_info(media_class);
+  const mpool::SpaceUsage& space = info.space;
+  const std::uint64_t zone_size = info.params.zone_size();
   return {{"class", to_string(media_class)},
           {"zone_size", zone_size},
           {"zones", space.total},
@@ -100,27 +100,27 @@ Json class_json(const Pool& pool, MediaClass media_class) {
           {"spare", space.spare},
           {"free_spare", space.free_spare},
           {"pending", space.pending},
-          {"spare_percent", facts.spare_percent},
+          {"spare_percent", info.spare_percent},
           {"total_bytes", space.total * zone_size},
           {"used_bytes", space.used * zone_size},
           {"free_bytes", space.free_usable * zone_size}};
 }
 
-Json mdc_json(const Pool::MdcFacts& facts) {
-  return {{"slot", facts.slot},
-          {"active", facts.mdc.ids[facts.mdc.active].to_string()},
-          {"generation", facts.mdc.generations[facts.mdc.active]},
-          {"capacity", facts.capacity},
-          {"used", facts.used},
-          {"records", facts.records},
-          {"live_records", facts.live_records}};
+Json mdc_json(const Pool::MdcStats& stats) {
+  return {{"slot", stats.slot},
+          {"active", stats.mdc.ids[stats.mdc.active].to_string()},
+          {"generation", stats.mdc.generations[stats.mdc.active]},
+          {"capacity", stats.capacity},
+          {"used", stats.used},
+          {"records", stats.records},
+          {"live_records", stats.live_records}};
 }
 
-Json root_mdc_json(const mpool::MetadataFacts& facts) {
-  return {{"capacity", facts.capacity},
-          {"used", facts.used},
-          {"live", facts.live},
-          {"possible_capacity", facts.possible_capacity}};
+Json root_mdc_json(const mpool::MetadataStats& stats) {
+  return {{"capacity", stats.capacity},
+          {"used", stats.used},
+          {"live", stats.live},
+          {"possible_capacity", stats.possible_capacity}};
 }
 
 Json objects_json(const Pool& pool) {
@@ -140,7 +140,7 @@ Json options_json(const Options& options) {
           {"workers", options.workers}};
 }
 
-std::string status_text(const Pool& pool, const MountFacts& mount) {
+std::string status_text(const Pool& pool, const MountInfo& mount) {
   Json devices = Json::array();
   Json classes = Json::array();
   for (const MediaClass media_class : pool.classes()) {
@@ -148,8 +148,8 @@ std::string status_text(const Pool& pool, const MountFacts& mount) {
     classes.push_back(class_json(pool, media_class));
   }
   Json mdcs = Json::array();
-  for (const Pool::MdcFacts& facts : pool.mdcs())
-    mdcs.push_back(mdc_json(facts));
+  for (const Pool::MdcStats& stats : pool.mdcs())
+    mdcs.push_back(mdc_json(stats));
 
   const Json status = {{"version", MPOOLFS_VERSION},
                        {"pool", pool_json(pool, mount)},

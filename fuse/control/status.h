@@ -16,14 +16,14 @@
 namespace mpoolfs {
 
 // The state of the mount that its pool does not know.
-struct MountFacts {
+struct MountInfo {
   Options options;
   bool foreign = false;  // mpool::Namespace::foreign()
   std::size_t open_files =
       0;  // handles the kernel holds, those of the control directory not counted
-  TransportFacts transport;
-  NativeFacts native;
-  mpool::MetadataFacts metadata;  // mpool::Namespace::metadata()
+  TransportInfo transport;
+  NativeStats native;
+  mpool::MetadataStats metadata;  // mpool::Namespace::metadata()
   std::uint64_t reads = 0;        // READ requests so far
 };
 
@@ -32,6 +32,6 @@ nlohmann::ordered_json options_json(const Options& options);
 
 // One JSON object, indented, with a newline at the end. Numbers are not a consistent snapshot: no
 // operation is stopped for them. Blocks on a compaction of an MDC in progress.
-std::string status_text(const mpool::Pool& pool, const MountFacts& mount);
+std::string status_text(const mpool::Pool& pool, const MountInfo& mount);
 
 }  // namespace mpoolfs

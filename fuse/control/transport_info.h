@@ -8,7 +8,7 @@
 
 namespace mpoolfs {
 
-struct TransportFacts {
+struct TransportInfo {
   // "uring" or "dev" (mpoolfs(8), "TRANSPORTS"); empty before it is known.
   std::string name;
   std::string reason;         // why "dev" is used although "uring" was preferred; else empty
@@ -18,22 +18,22 @@ struct TransportFacts {
   bool passthrough = false;   // the kernel accepts backing files
 };
 
-// The facts of a running transport. Empty before it runs; they change when it falls back to
+// The info of a running transport. Empty before it runs; changes when it falls back to
 // /dev/fuse. Threads: all functions may be called at the same time.
-class SharedTransportFacts {
+class SharedTransportInfo {
  public:
-  TransportFacts get() const {
+  TransportInfo get() const {
     const std::lock_guard lock(mutex_);
-    return facts_;
+    return info_;
   }
-  void set(TransportFacts facts) {
+  void set(TransportInfo info) {
     const std::lock_guard lock(mutex_);
-    facts_ = std::move(facts);
+    info_ = std::move(info);
   }
 
  private:
   mutable std::mutex mutex_;
-  TransportFacts facts_;
+  TransportInfo info_;
 };
 
 }  // namespace mpoolfs

@@ -82,19 +82,19 @@ void op_setattr(fuse_req_t request, fuse_ino_t inode, struct stat* wanted, int t
 void op_statfs(fuse_req_t request, fuse_ino_t inode) {
   answer(request, "statfs", inode, [&](FileSystem& file_system) {
     // The kernel uses inode 0 when it does not know the inode.
-    const mpool::SpaceFacts space = file_system.names.space(inode == 0 ? mpool::kRootInode : inode);
-    struct statvfs facts {};
-    facts.f_bsize = space.block_size;
-    facts.f_frsize = space.block_size;
-    facts.f_blocks = space.blocks;
-    facts.f_bfree = space.free;
-    facts.f_bavail = space.available;
+    const mpool::SpaceStats space = file_system.names.space(inode == 0 ? mpool::kRootInode : inode);
+    struct statvfs stats {};
+    stats.f_bsize = space.block_size;
+    stats.f_frsize = space.block_size;
+    stats.f_blocks = space.blocks;
+    stats.f_bfree = space.free;
+    stats.f_bavail = space.available;
     // The kernel has one number of free inodes: that of users.
-    facts.f_files = space.files + space.available_files;
-    facts.f_ffree = space.available_files;
-    facts.f_favail = space.available_files;
-    facts.f_namemax = mpool::kMaxNameLength;
-    fuse_reply_statfs(request, &facts);
+    stats.f_files = space.files + space.available_files;
+    stats.f_ffree = space.available_files;
+    stats.f_favail = space.available_files;
+    stats.f_namemax = mpool::kMaxNameLength;
+    fuse_reply_statfs(request, &stats);
   });
 }
 

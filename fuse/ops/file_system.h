@@ -22,7 +22,7 @@ struct FileSystem {
   Notifier* notifier = nullptr;  // the session's, valid during its lifetime
   // Answers requests for `.mpool`; see operations_with_control().
   ControlTree* control = nullptr;
-  SharedTransportFacts transport;
+  SharedTransportInfo transport;
   NativeReads& native;  // files that the kernel reads natively
   ReaderWatch& readers;
 };

@@ -23,14 +23,14 @@ class Transport {
  public:
   struct Events {
     // Requests are answered from now on. Called once. Requests may wait for it: it returns soon.
-    std::function<void(const TransportFacts&)> ready;
+    std::function<void(const TransportInfo&)> ready;
     // The mount has ended, or (with a reason) can no longer be served. Called once or more.
     std::function<void(const std::string& why)> ended;
   };
 
   // Starts answering the requests of a mounted session, which must outlive it. `choice`: automatic
   // falls back to /dev/fuse if FUSE-over-io_uring is refused; uring ends with the reason instead.
-  // `passthrough`: request it; the facts show whether it was accepted. `workers`: as WorkerPool.
+  // `passthrough`: request it; `ready` gets whether it was accepted. `workers`: as WorkerPool.
   // Errors: those of io_uring_setup(2), ENOMEM.
   Transport(fuse_session* session, TransportChoice choice, bool passthrough, unsigned workers,
             Events events);

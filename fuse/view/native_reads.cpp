@@ -333,28 +333,28 @@ void NativeReads::sweep() {
   }
 }
 
-NativeFacts NativeReads::facts() const {
-  NativeFacts facts{.state = "on",
+NativeStats NativeReads::stats() const {
+  NativeStats stats{.state = "on",
                     .reason = {},
                     .files = views_.files() + queue_->pending_count,
                     .views = views_.views()};
   {
     const std::lock_guard lock(reason_mutex_);
-    facts.reason = reason_;
+    stats.reason = reason_;
   }
   if (off_) {
-    facts.state = "off";
+    stats.state = "off";
   } else if (waiting_) {
-    facts.state = "waiting";
-    facts.reason = "programs still read files of an earlier mount, whose daemon was killed";
+    stats.state = "waiting";
+    stats.reason = "programs still read files of an earlier mount, whose daemon was killed";
   }
   if (files_) {
     const BackingFiles::Counts counts = files_->counts();
-    facts.opens = counts.native;
-    facts.served = counts.served;
-    facts.kept = counts.kept;
+    stats.opens = counts.native;
+    stats.served = counts.served;
+    stats.kept = counts.kept;
   }
-  return facts;
+  return stats;
 }
 
 }  // namespace mpoolfs

@@ -64,7 +64,7 @@ class NativeReads {
   std::optional<NativeEntry> enter_now(mpool::InodeNumber inode);
   void leave(mpool::InodeNumber inode);
 
-  NativeFacts facts() const;
+  NativeStats stats() const;
 
  private:
   // Events of the engine about files. Shared with its callbacks, which may arrive after the end of

@@ -7,7 +7,7 @@
 
 namespace mpoolfs {
 
-struct NativeFacts {
+struct NativeStats {
   std::string state;      // on, waiting (for readers of an earlier mount) or off
   std::string reason;     // why not on
   std::size_t files = 0;  // files that views show, or will once one of them is opened

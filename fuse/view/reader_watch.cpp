@@ -21,10 +21,10 @@ constexpr std::chrono::nanoseconds kInterval = std::chrono::milliseconds(10);
 
 void ReaderWatch::watch(const std::vector<std::string>& devices) {
   for (const std::string& device : devices) {
-    struct stat facts {};
-    if (::stat(device.c_str(), &facts) != 0) continue;
+    struct stat status {};
+    if (::stat(device.c_str(), &status) != 0) continue;
     const std::string path =
-        fmt::format("/sys/dev/block/{}:{}/stat", major(facts.st_rdev), minor(facts.st_rdev));
+        fmt::format("/sys/dev/block/{}:{}/stat", major(status.st_rdev), minor(status.st_rdev));
     mpool::FileDescriptor counters(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
     if (counters) counters_.push_back(std::move(counters));
   }

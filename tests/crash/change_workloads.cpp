@@ -48,7 +48,7 @@ class ChangingSession : public PoolSession {
     model.durable(kNameFact);
   }
   void set_spare_percent(Model& model, MediaClass media_class, unsigned percent) {
-    const std::uint32_t zones = pool().class_facts(media_class).params.zone_count;
+    const std::uint32_t zones = pool().class_info(media_class).params.zone_count;
     model.begin(fact_of(media_class), value_of(zones, percent));
     pool().set_spare_percent(media_class, percent);
     model.durable(fact_of(media_class));
@@ -65,10 +65,10 @@ class ChangingSession : public PoolSession {
     model.durable(kConfigFact);
   }
   void grow(Model& model, MediaClass media_class) {
-    const auto facts = pool().class_facts(media_class);
+    const auto info = pool().class_info(media_class);
     const auto zones =
         static_cast<std::uint32_t>(machine_.media.at(device_of(media_class))->size() / kZone);
-    model.begin(fact_of(media_class), value_of(zones, facts.spare_percent));
+    model.begin(fact_of(media_class), value_of(zones, info.spare_percent));
     pool().grow(media_class);
     model.durable(fact_of(media_class));
   }

@@ -76,8 +76,8 @@ void fill(Script& script, std::uint64_t seed) {
 void wear(Script& script) {
   TestTree& tree = script.tree();
   const auto compacted = [&] {
-    return std::ranges::all_of(tree.pool().mdcs(), [](const Pool::MdcFacts& facts) {
-      return facts.slot == 0 || facts.mdc.generations[facts.mdc.active] > 0;
+    return std::ranges::all_of(tree.pool().mdcs(), [](const Pool::MdcStats& stats) {
+      return stats.slot == 0 || stats.mdc.generations[stats.mdc.active] > 0;
     });
   };
   for (unsigned round = 0; round < 100 && !compacted(); ++round) {

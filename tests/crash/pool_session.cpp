@@ -257,7 +257,7 @@ void LogWork::erase() {
 
 bool all_online(const Pool& pool) {
   return std::ranges::all_of(pool.classes(), [&pool](MediaClass media_class) {
-    return pool.class_facts(media_class).online;
+    return pool.class_info(media_class).online;
   });
 }
 
@@ -287,10 +287,10 @@ std::string check_zones(Pool& pool) {
   for (const auto& mdc : pool.mdcs())
     used[MediaClass::capacity] += 2 * (mdc.capacity / pool.zone_size(MediaClass::capacity));
   for (const MediaClass media_class : pool.classes()) {
-    const auto facts = pool.class_facts(media_class);
-    const std::uint64_t expected = used[media_class] + facts.params.superblock_zones();
-    if (facts.space.used != expected) {
-      return fmt::format("{} zones of {} in use, the owners have {}", facts.space.used,
+    const auto info = pool.class_info(media_class);
+    const std::uint64_t expected = used[media_class] + info.params.superblock_zones();
+    if (info.space.used != expected) {
+      return fmt::format("{} zones of {} in use, the owners have {}", info.space.used,
                          to_string(media_class), expected);
     }
   }
@@ -302,7 +302,7 @@ Facts facts_of(Pool& pool, bool settled) {
   facts[kNameFact] = pool.name();
   facts[kConfigFact] = value_of(pool.config());
   for (const MediaClass media_class : pool.classes()) {
-    const auto of_class = pool.class_facts(media_class);
+    const auto of_class = pool.class_info(media_class);
     facts[fact_of(media_class)] = value_of(of_class.params.zone_count, of_class.spare_percent);
   }
   for (const ObjectRecord& object : pool.objects())

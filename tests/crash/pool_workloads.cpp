@@ -68,8 +68,8 @@ class Compactions : public PoolWorkload {
     PoolWork work(*pool, unused, seed);
     work.add_mblocks(5);
     const auto nearly_full = [&pool](std::size_t mdc) {
-      const auto facts = pool->mdcs().at(mdc);
-      return facts.used + 512 > facts.capacity;
+      const auto stats = pool->mdcs().at(mdc);
+      return stats.used + 512 > stats.capacity;
     };
     constexpr unsigned kMaxRounds = 5000;
     for (unsigned i = 0; i < kMaxRounds && !(nearly_full(0) && nearly_full(1)); ++i) {

@@ -190,7 +190,7 @@ TEST(Status, SaysWhatThePoolAndTheMountAre) {
   options.read_only = true;
   options.uid = 12;
   options.native = NativeChoice::off;
-  const MountFacts mount{
+  const MountInfo mount{
       .options = options,
       .foreign = false,
       .open_files = 5,

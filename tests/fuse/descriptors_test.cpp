@@ -21,10 +21,10 @@ class DescriptorsTest : public testing::Test {
  protected:
   DescriptorsTest() {
     mpool::FileDescriptor made(::open(path_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
-    struct stat facts {};
-    EXPECT_EQ(::fstat(made.get(), &facts), 0);
-    device_ = fmt::format("{}:{}", major(facts.st_dev), minor(facts.st_dev));
-    inode_ = facts.st_ino;
+    struct stat status {};
+    EXPECT_EQ(::fstat(made.get(), &status), 0);
+    device_ = fmt::format("{}:{}", major(status.st_dev), minor(status.st_dev));
+    inode_ = status.st_ino;
   }
 
   mpool::FileDescriptor open(int flags) const {

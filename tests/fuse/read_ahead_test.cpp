@@ -35,7 +35,8 @@ std::byte content_at(std::uint64_t offset) {
 // Each page has its own byte. Transfers complete with the ring's next completions.
 class PatternDevice final : public mpool::Device {
  public:
-  PatternDevice(std::uint64_t size, bool in_memory) : Device("pattern", facts(size, in_memory)) {}
+  PatternDevice(std::uint64_t size, bool in_memory)
+      : Device("pattern", properties_of(size, in_memory)) {}
 
   std::uint64_t failing_from = UINT64_MAX;
 
@@ -50,7 +51,7 @@ class PatternDevice final : public mpool::Device {
   void discard_impl(std::uint64_t, std::uint64_t) override { FAIL() << "a discard"; }
 
  private:
-  static mpool::DeviceProperties facts(std::uint64_t size, bool in_memory) {
+  static mpool::DeviceProperties properties_of(std::uint64_t size, bool in_memory) {
     mpool::DeviceProperties properties;
     properties.size = size;
     properties.in_memory = in_memory;

@@ -104,7 +104,7 @@ std::string use(const MediaSet& media, Tally& tally) {
   const std::string failure = attempt([&] { pool = Pool::activate(open_media(media)); });
   if (!failure.empty()) return failure;
   ++tally.activated;
-  for (const Pool::MdcFacts& mdc : pool->mdcs())
+  for (const Pool::MdcStats& mdc : pool->mdcs())
     attempt([&] { pool->read_mdc(mdc.slot, [](ConstByteSpan) {}); });
   attempt([&] { pool->allocate(ObjectType::mblock, 0, {}); });
   return attempt([&] {

@@ -117,9 +117,9 @@ void find_logs(Image& image) {
     const auto* object = std::get_if<ObjectRecord>(&*record);
     if (object == nullptr) return;
     ObjectRecord mlog = *object;
-    for (const Pool::MdcFacts& facts : mdcs) {
+    for (const Pool::MdcStats& stats : mdcs) {
       for (std::size_t i = 0; i < 2; ++i) {
-        if (facts.mdc.ids[i] == mlog.id) mlog.generation = facts.mdc.generations[i];
+        if (stats.mdc.ids[i] == mlog.id) mlog.generation = stats.mdc.generations[i];
       }
     }
     add(LogInImage::Kind::metadata, mlog);

@@ -92,7 +92,7 @@ TEST(Blkid, RecognisesReferencePoolsAfterChangesOfThem) {
       for (const MediaClass media_class : pool.classes())
         EXPECT_TRUE(pool.grow(media_class));
     });
-    EXPECT_EQ(grown->class_facts(MediaClass::capacity).params.device_size,
+    EXPECT_EQ(grown->class_info(MediaClass::capacity).params.device_size,
               std::filesystem::file_size(paths.front()));
   }
 }
@@ -122,7 +122,7 @@ TEST(Blkid, RecognisesReferencePoolsAfterASecondDeviceAndSettings) {
     }
     const auto pool = Pool::activate(open_pool_devices(paths, OpenMode::activate));
     EXPECT_EQ(digests(*pool), content);
-    EXPECT_EQ(pool->class_facts(MediaClass::staging).spare_percent, 11u);
+    EXPECT_EQ(pool->class_info(MediaClass::staging).spare_percent, 11u);
     EXPECT_EQ(pool->config().gid, 77u);
     EXPECT_EQ(pool->config().root_log_2, root_log_id(1));
     EXPECT_NE(pool->config().mdc_capacity, 0u);

@@ -110,10 +110,10 @@ void grow_root_mdc(Pool& pool) {
   const auto records = records_of(*root);
   const std::uint64_t wanted = 2 * root->capacity();
   constexpr std::uint64_t kRoomForSure = 200u << 20;  // bytes
-  const std::uint64_t size = pool.class_facts(MediaClass::capacity).params.device_size;
+  const std::uint64_t size = pool.class_info(MediaClass::capacity).params.device_size;
   for (unsigned half = 0; half < 2; ++half) {
-    const Mdc::Facts facts = root->facts();
-    const auto successor = pool.allocate_successor(facts.ids[1 - facts.active], wanted);
+    const Mdc::Stats stats = root->stats();
+    const auto successor = pool.allocate_successor(stats.ids[1 - stats.active], wanted);
     if (!successor && size < kRoomForSure) return;
     ASSERT_TRUE(successor);
     root->replace_inactive(pool.mlog_place(*successor), [&](std::uint64_t generation) {

@@ -45,25 +45,25 @@ void compare_device(const Pool& pool, const json& expected, Strictness strictnes
   const MediaClass media_class = class_of(expected);
   SCOPED_TRACE(to_string(media_class));
   ASSERT_TRUE(pool.has_class(media_class));
-  const Pool::ClassFacts facts = pool.class_facts(media_class);
-  EXPECT_EQ(facts.params.uuid.to_string(), expected.at("uuid"));
-  EXPECT_EQ(static_cast<unsigned>(facts.params.type), expected.at("devtype"));
-  EXPECT_EQ(facts.params.sector_size(), expected.at("sector_size"));
-  EXPECT_EQ(facts.params.zone_pages, expected.at("zonepg"));
-  EXPECT_EQ(facts.params.zone_size(), expected.at("zone_bytes"));
-  EXPECT_EQ(facts.params.zone_count, expected.at("zonetot"));
-  EXPECT_EQ(facts.params.device_size, expected.at("devsz"));
-  EXPECT_EQ(facts.params.features, expected.at("features"));
-  EXPECT_EQ(facts.spare_percent, expected.at("spare_pct"));
-  EXPECT_TRUE(facts.online);
+  const Pool::ClassInfo info = pool.class_info(media_class);
+  EXPECT_EQ(info.params.uuid.to_string(), expected.at("uuid"));
+  EXPECT_EQ(static_cast<unsigned>(info.params.type), expected.at("devtype"));
+  EXPECT_EQ(info.params.sector_size(), expected.at("sector_size"));
+  EXPECT_EQ(info.params.zone_pages, expected.at("zonepg"));
+  EXPECT_EQ(info.params.zone_size(), expected.at("zone_bytes"));
+  EXPECT_EQ(info.params.zone_count, expected.at("zonetot"));
+  EXPECT_EQ(info.params.device_size, expected.at("devsz"));
+  EXPECT_EQ(info.params.features, expected.at("features"));
+  EXPECT_EQ(info.spare_percent, expected.at("spare_pct"));
+  EXPECT_TRUE(info.online);
   const json& zones = expected.at("zones");
-  EXPECT_EQ(facts.space.usable, zones.at("usable"));
-  EXPECT_EQ(facts.space.spare, zones.at("spare"));
-  EXPECT_EQ(facts.space.free_spare, zones.at("fspare"));
+  EXPECT_EQ(info.space.usable, zones.at("usable"));
+  EXPECT_EQ(info.space.spare, zones.at("spare"));
+  EXPECT_EQ(info.space.free_spare, zones.at("fspare"));
   // Zones freed by recovery may still be pending.
-  EXPECT_EQ(facts.space.used, zones.at("used"));
+  EXPECT_EQ(info.space.used, zones.at("used"));
   if (strictness == Strictness::exact) {
-    EXPECT_EQ(facts.space.free_usable, zones.at("fusable"));
+    EXPECT_EQ(info.space.free_usable, zones.at("fusable"));
   }
 }
 
@@ -93,34 +93,34 @@ std::string digest_of_mdc(const Pool& pool, unsigned slot, std::uint64_t& count)
   return sha.hex();
 }
 
-void compare_log_facts(const Mlog::Facts& facts, const json& expected) {
-  EXPECT_EQ(facts.blocks, expected.at("blocks"));
-  EXPECT_EQ(facts.last_flush_set, expected.at("pfsetid"));
-  EXPECT_EQ(facts.next_flush_set, expected.at("cfsetid"));
-  EXPECT_EQ(facts.has_compaction_start, expected.at("cstart") == 1);
-  EXPECT_EQ(facts.has_compaction_end, expected.at("cend") == 1);
+void compare_log_stats(const Mlog::Stats& stats, const json& expected) {
+  EXPECT_EQ(stats.blocks, expected.at("blocks"));
+  EXPECT_EQ(stats.last_flush_set, expected.at("pfsetid"));
+  EXPECT_EQ(stats.next_flush_set, expected.at("cfsetid"));
+  EXPECT_EQ(stats.has_compaction_start, expected.at("cstart") == 1);
+  EXPECT_EQ(stats.has_compaction_end, expected.at("cend") == 1);
 }
 
-void compare_mdc(const Pool& pool, const Pool::MdcFacts& facts, const json& expected,
+void compare_mdc(const Pool& pool, const Pool::MdcStats& stats, const json& expected,
                  Strictness strictness) {
-  SCOPED_TRACE(fmt::format("MDC{}", facts.slot));
-  EXPECT_EQ(facts.slot, expected.at("slot"));
+  SCOPED_TRACE(fmt::format("MDC{}", stats.slot));
+  EXPECT_EQ(stats.slot, expected.at("slot"));
   for (std::size_t i = 0; i < 2; ++i) {
     const json& half = expected.at(i == 0 ? "log1" : "log2");
-    EXPECT_EQ(facts.mdc.ids[i], id_of(half.at("objid")));
-    EXPECT_EQ(facts.mdc.generations[i], half.at("gen"));
-    EXPECT_EQ(facts.capacity,
+    EXPECT_EQ(stats.mdc.ids[i], id_of(half.at("objid")));
+    EXPECT_EQ(stats.mdc.generations[i], half.at("gen"));
+    EXPECT_EQ(stats.capacity,
               half.at("zcnt").get<std::uint64_t>() * pool.zone_size(MediaClass::capacity));
   }
-  EXPECT_EQ(facts.mdc.ids[facts.mdc.active], id_of(expected.at("active")));
-  EXPECT_EQ(facts.last_uniquifier, expected.at("luniq"));
-  EXPECT_EQ(facts.last_checkpoint, id_of(expected.at("lckpt")));
-  EXPECT_EQ(facts.records, expected.at("nrec"));
+  EXPECT_EQ(stats.mdc.ids[stats.mdc.active], id_of(expected.at("active")));
+  EXPECT_EQ(stats.last_uniquifier, expected.at("luniq"));
+  EXPECT_EQ(stats.last_checkpoint, id_of(expected.at("lckpt")));
+  EXPECT_EQ(stats.records, expected.at("nrec"));
   std::uint64_t count = 0;
-  const std::string digest = digest_of_mdc(pool, facts.slot, count);
+  const std::string digest = digest_of_mdc(pool, stats.slot, count);
   EXPECT_EQ(count, expected.at("nrec"));
   if (strictness == Strictness::remade) return;
-  compare_log_facts(facts.mdc.log, expected);
+  compare_log_stats(stats.mdc.log, expected);
   EXPECT_EQ(digest, expected.at("sha256"));
 }
 
@@ -143,7 +143,7 @@ void compare_mlog(const Pool& pool, const ObjectRecord& object, const json& expe
   const bool plain = expected.at("open_plain") == "OK";
   if (!plain && expected.at("open_csem") != "OK") return;
   const auto mlog = Mlog::open(place, plain ? CompactionSemantics::off : CompactionSemantics::on);
-  compare_log_facts(mlog->facts(), expected);
+  compare_log_stats(mlog->stats(), expected);
   EXPECT_EQ(mlog->record_count(), expected.at("nrec"));
   EXPECT_EQ(mlog->payload_bytes(), expected.at("bytes"));
   MlogReader reader(*mlog);
@@ -180,11 +180,11 @@ void compare_object(const Pool& pool, const ObjectRecord& object, const json& ex
 void compare_user_mdc(Pool& pool, const json& expected) {
   SCOPED_TRACE("user MDC " + expected.at("oid1").get<std::string>());
   const auto mdc = pool.open_mdc(id_of(expected.at("oid1")), id_of(expected.at("oid2")));
-  const Mdc::Facts facts = mdc->facts();
-  EXPECT_EQ(facts.ids[facts.active], id_of(expected.at("active")));
-  EXPECT_EQ(facts.generations[0], expected.at("gen1"));
-  EXPECT_EQ(facts.generations[1], expected.at("gen2"));
-  EXPECT_EQ(facts.log.next_flush_set, expected.at("cfsetid"));
+  const Mdc::Stats stats = mdc->stats();
+  EXPECT_EQ(stats.ids[stats.active], id_of(expected.at("active")));
+  EXPECT_EQ(stats.generations[0], expected.at("gen1"));
+  EXPECT_EQ(stats.generations[1], expected.at("gen2"));
+  EXPECT_EQ(stats.log.next_flush_set, expected.at("cfsetid"));
   MlogReader reader = mdc->reader();
   std::uint64_t count = 0;
   EXPECT_EQ(records_digest(reader, count), expected.at("sha256"));

@@ -65,7 +65,7 @@ TEST_P(Expected, ActivatesAsTheManifestSays) {
     EXPECT_EQ(pool->mdcs().size() - 1, before.at("mdc_count"));
     EXPECT_EQ(pool->objects().size(), before.at("objects").size());
     EXPECT_EQ(pool->config().label, before.at("config").at("label"));
-    EXPECT_EQ(pool->class_facts(MediaClass::capacity).space.used,
+    EXPECT_EQ(pool->class_info(MediaClass::capacity).space.used,
               before.at("devices")[0].at("zones").at("used"));
     return;
   }

@@ -127,7 +127,7 @@ class CheckTest : public ::testing::Test {
     tree_.mount();  // settles the last batch
     tree_.unmount();
     const auto pool = Pool::activate(devices_of(tree_.media()));
-    const unsigned active = pool->open_root_mdc()->facts().active;
+    const unsigned active = pool->open_root_mdc()->stats().active;
     const MlogPlace place = pool->mlog_place(*pool->find(root_log_id(active)));
     test::LogRecords records = test::read_log(place);
     std::size_t changed = 0;

@@ -140,9 +140,9 @@ TEST_F(FileDeviceTest, AFileThatIsAllocatedWholeStaysSo) {
 TEST_F(FileDeviceTest, ReservesTheBlocksOfARange) {
   const auto device = open_device(path_, OpenMode::activate);
   const auto allocated = [&] {
-    struct stat facts {};
-    EXPECT_EQ(::stat(path_.c_str(), &facts), 0);
-    return static_cast<std::uint64_t>(facts.st_blocks) * 512;
+    struct stat status {};
+    EXPECT_EQ(::stat(path_.c_str(), &status), 0);
+    return static_cast<std::uint64_t>(status.st_blocks) * 512;
   };
   const auto data = pattern(1, 3);
   device->write(kSize / 2, data.span());

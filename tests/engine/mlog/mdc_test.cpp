@@ -85,14 +85,14 @@ class MdcTest : public testing::TestWithParam<std::uint32_t> {
 TEST_P(MdcTest, FirstUse) {
   const auto mdc = pair_.open();
   EXPECT_EQ(pair_.generations, (Generations{0, 1}));
-  const Mdc::Facts facts = mdc->facts();
-  EXPECT_EQ(facts.active, 0u);
-  EXPECT_EQ(facts.ids, kIds);
-  EXPECT_EQ(facts.generations, (Generations{0, 1}));
-  EXPECT_EQ(facts.log.blocks, 0u);
-  EXPECT_EQ(facts.log.next_flush_set, 3u);
-  EXPECT_TRUE(facts.log.has_compaction_start);
-  EXPECT_TRUE(facts.log.has_compaction_end);
+  const Mdc::Stats stats = mdc->stats();
+  EXPECT_EQ(stats.active, 0u);
+  EXPECT_EQ(stats.ids, kIds);
+  EXPECT_EQ(stats.generations, (Generations{0, 1}));
+  EXPECT_EQ(stats.log.blocks, 0u);
+  EXPECT_EQ(stats.log.next_flush_set, 3u);
+  EXPECT_TRUE(stats.log.has_compaction_start);
+  EXPECT_TRUE(stats.log.has_compaction_end);
   EXPECT_EQ(mdc->name(), "mdc");
   EXPECT_EQ(mdc->capacity(), kHalf);
   EXPECT_EQ(mdc->used(), GetParam());
@@ -103,7 +103,7 @@ TEST_P(MdcTest, OpeningTwiceChangesNothing) {
   pair_.open();
   pair_.device.take_writes();
   pair_.before_record = [](ObjectId, std::uint64_t) { ADD_FAILURE() << "erased again"; };
-  EXPECT_EQ(pair_.open()->facts().active, 0u);
+  EXPECT_EQ(pair_.open()->stats().active, 0u);
   EXPECT_TRUE(pair_.device.take_writes().empty());
 }
 
@@ -130,16 +130,16 @@ TEST_P(MdcTest, CompactionReplacesTheContent) {
     for (const Record& record : some_records(0, 50))
       mdc->append(record);
     mdc->compact([&](const Mdc::Append& append) { write_all(live, append); });
-    EXPECT_EQ(mdc->facts().active, 1u);
+    EXPECT_EQ(mdc->stats().active, 1u);
     EXPECT_EQ(pair_.generations, (Generations{2, 1}));
-    EXPECT_EQ(mdc->facts().generations, pair_.generations);
+    EXPECT_EQ(mdc->stats().generations, pair_.generations);
     EXPECT_EQ(content(*mdc), live);
   }
   auto mdc = pair_.open();
   EXPECT_EQ(content(*mdc), live);
   for (unsigned round = 0; round < 6; ++round) {
     mdc->compact([&](const Mdc::Append& append) { write_all(live, append); });
-    EXPECT_EQ(mdc->facts().active, round % 2);
+    EXPECT_EQ(mdc->stats().active, round % 2);
     EXPECT_EQ(content(*mdc), live);
   }
   EXPECT_EQ(pair_.generations, (Generations{8, 7}));
@@ -286,7 +286,7 @@ TEST_P(MdcTest, CompactionThatDoesNotFitLeavesTheOldContent) {
   };
   for (int attempt = 0; attempt < 2; ++attempt) {
     EXPECT_EQ(error_of([&] { mdc->compact(too_much); }), EFBIG);
-    EXPECT_EQ(mdc->facts().active, 0u);
+    EXPECT_EQ(mdc->stats().active, 0u);
     records.push_back(make_record(99, 10));
     mdc->sync(mdc->append(records.back()));
     EXPECT_EQ(content(*mdc), records);
@@ -419,9 +419,9 @@ TEST_P(MdcTest, StatesOfThePair) {
         EXPECT_EQ(pair.generations, state.generations);
         continue;
       }
-      EXPECT_EQ(mdc->facts().active, state.active);
+      EXPECT_EQ(mdc->stats().active, state.active);
       EXPECT_EQ(pair.generations, state.after);
-      EXPECT_EQ(mdc->facts().generations, state.after);
+      EXPECT_EQ(mdc->stats().generations, state.after);
       Records expected;
       if (state.halves[state.active] == 'v') expected = some_records(10 * state.active, 3);
       EXPECT_EQ(content(*mdc), expected);
@@ -550,7 +550,7 @@ TEST_P(MdcTest, SyncsBesideCompactions) {
     syncers.emplace_back([&] {
       while (!done) {
         mdc->sync(newest);
-        (void)mdc->facts();
+        (void)mdc->stats();
         (void)mdc->used();
       }
     });

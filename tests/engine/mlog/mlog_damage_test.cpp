@@ -56,7 +56,7 @@ TEST_P(MlogDamage, EveryDamagedBlockBeforeTheLastFlushSet) {
     records = fill(*log);
   }
   const Image good = device_.image();
-  const std::uint32_t blocks = open_plain(place(device_))->facts().blocks;
+  const std::uint32_t blocks = open_plain(place(device_))->stats().blocks;
   // The last flush set is the last record's.
   std::uint32_t last_set = blocks - 1;
   while (LogBlockHeader::load(block(good, last_set))->previous_flush_set ==
@@ -82,7 +82,7 @@ TEST_P(MlogDamage, EveryDamagedBlockBeforeTheLastFlushSet) {
       expect_refused(fmt::format("log block {} (byte {} of fake)", index, at));
       const auto log = Mlog::open(place(device_), CompactionSemantics::off, OnDamage::report);
       EXPECT_NE(log->opened().damage, "");
-      EXPECT_EQ(log->facts().blocks, index);
+      EXPECT_EQ(log->stats().blocks, index);
       EXPECT_EQ(log->record_count(), records_before(good, index));
       EXPECT_EQ(read_all(*log).size(), log->record_count());
       EXPECT_EQ(error_of([&] { log->append(Record()); }), EIO);
@@ -102,7 +102,7 @@ TEST_P(MlogDamage, AFlippedBitOfAMagicIsReadOver) {
     records = fill(*log);
   }
   const Image good = device_.image();
-  const std::uint32_t blocks = open_plain(place(device_))->facts().blocks;
+  const std::uint32_t blocks = open_plain(place(device_))->stats().blocks;
   for (std::uint32_t index = 0; index < blocks; ++index) {
     for (const std::size_t byte : {0, 1, 2, 9, 17}) {
       SCOPED_TRACE(fmt::format("block {} byte {}", index, byte));
@@ -127,7 +127,7 @@ TEST_P(MlogDamage, ZeroedAndStaleAndSwappedPages) {
   }
   const Image good = device_.image();
   const std::uint64_t pages =
-      ceil_div(std::uint64_t{open_plain(place(device_))->facts().blocks} * GetParam(), kPageSize);
+      ceil_div(std::uint64_t{open_plain(place(device_))->stats().blocks} * GetParam(), kPageSize);
   ASSERT_GT(pages, 3u);
   const auto page = [](const Image& image, std::uint64_t number) {
     return ConstByteSpan(image).subspan(kLogOffset + number * kPageSize, kPageSize);

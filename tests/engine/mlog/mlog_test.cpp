@@ -145,7 +145,7 @@ TEST_P(MlogTest, ReopenedLogGoesOnInANewBlock) {
   for (int round = 0; round < 60; ++round) {
     const auto log = open_plain(place());
     ASSERT_EQ(read_all(*log), expected) << "round " << round;
-    const auto blocks_before = log->facts().blocks;
+    const auto blocks_before = log->stats().blocks;
     EXPECT_EQ(log->used(), std::uint64_t{blocks_before} * sector());
     const int records = static_cast<int>(random() % 6);
     for (int i = 0; i < records; ++i) {
@@ -160,25 +160,25 @@ TEST_P(MlogTest, ReopenedLogGoesOnInANewBlock) {
 
 TEST_P(MlogTest, FactsFollowTheFlushes) {
   const auto log = open_plain(place());
-  const auto facts = [&] {
-    const auto f = log->facts();
+  const auto stats = [&] {
+    const auto f = log->stats();
     return std::array{f.blocks, f.last_flush_set, f.next_flush_set};
   };
-  EXPECT_EQ(facts(), (std::array{0u, 0u, 1u}));
+  EXPECT_EQ(stats(), (std::array{0u, 0u, 1u}));
   log->append(make_record(0, 10));
   log->sync();
   log->append(make_record(1, 10));
   log->sync();
-  EXPECT_EQ(facts(), (std::array{0u, 0u, 3u})) << "the first block is still open";
+  EXPECT_EQ(stats(), (std::array{0u, 0u, 3u})) << "the first block is still open";
   log->append(make_record(2, sector()));
   log->sync();
-  EXPECT_EQ(facts(), (std::array{1u, 3u, 4u}));
+  EXPECT_EQ(stats(), (std::array{1u, 3u, 4u}));
   log->sync();
-  EXPECT_EQ(facts(), (std::array{1u, 3u, 4u})) << "nothing to flush";
+  EXPECT_EQ(stats(), (std::array{1u, 3u, 4u})) << "nothing to flush";
   const auto again = open_plain(place());
-  EXPECT_EQ(again->facts().blocks, 2u);
-  EXPECT_EQ(again->facts().last_flush_set, 3u);
-  EXPECT_EQ(again->facts().next_flush_set, 4u);
+  EXPECT_EQ(again->stats().blocks, 2u);
+  EXPECT_EQ(again->stats().last_flush_set, 3u);
+  EXPECT_EQ(again->stats().next_flush_set, 4u);
 }
 
 TEST_P(MlogTest, BlocksOfOneFlushSetAndRewrittenLastBlock) {
@@ -263,7 +263,7 @@ TEST_P(MlogTest, ResetStartsOver) {
     EXPECT_EQ(log->record_count(), 0u);
     EXPECT_EQ(log->payload_bytes(), 0u);
     EXPECT_EQ(log->generation(), generation);
-    EXPECT_EQ(log->facts().next_flush_set, 1u);
+    EXPECT_EQ(log->stats().next_flush_set, 1u);
     const Mlog::Ticket ticket = log->append(make_record(2, 20));
     log->sync(ticket);
     reader.rewind();
@@ -370,8 +370,8 @@ TEST_P(MlogTest, MarkersAreNoRecords) {
   EXPECT_EQ(log->record_count(), 2u);
   EXPECT_EQ(read_all(*log), (Records{make_record(0, 40), make_record(1, 50)}));
   const auto again = Mlog::open(place(), CompactionSemantics::on);
-  EXPECT_TRUE(again->facts().has_compaction_start);
-  EXPECT_TRUE(again->facts().has_compaction_end);
+  EXPECT_TRUE(again->stats().has_compaction_start);
+  EXPECT_TRUE(again->stats().has_compaction_end);
   EXPECT_EQ(again->record_count(), 2u);
 }
 

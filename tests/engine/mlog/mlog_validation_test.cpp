@@ -90,9 +90,9 @@ TEST_F(MlogValidation, GapsInFlushSetIdsAreFine) {
   put_all({Block(0, 5).full(10), Block(5, 9).full(11)});
   const auto log = open();
   EXPECT_EQ(lengths(*log), (Lengths{10, 11}));
-  EXPECT_EQ(log->facts().blocks, 2u);
-  EXPECT_EQ(log->facts().last_flush_set, 9u);
-  EXPECT_EQ(log->facts().next_flush_set, 10u);
+  EXPECT_EQ(log->stats().blocks, 2u);
+  EXPECT_EQ(log->stats().last_flush_set, 9u);
+  EXPECT_EQ(log->stats().next_flush_set, 10u);
 }
 
 TEST_F(MlogValidation, LogEndsAtTheFirstBlockThatDoesNotBelong) {
@@ -104,7 +104,7 @@ TEST_F(MlogValidation, LogEndsAtTheFirstBlockThatDoesNotBelong) {
     const auto log = open();
     EXPECT_EQ(lengths(*log), Lengths{10});
     EXPECT_TRUE(log->opened().torn_blocks);
-    EXPECT_EQ(log->facts().next_flush_set, 4u) << "block 2 is stale, but its id is taken";
+    EXPECT_EQ(log->stats().next_flush_set, 4u) << "block 2 is stale, but its id is taken";
   }
 }
 
@@ -133,9 +133,9 @@ TEST_F(MlogValidation, StaleFlushSetIdsAreFoundUpToOneMebibyteBehindTheLastOne) 
   put(window + per_page, Block(99, 99).full(1));
   put(20, Block(200, 200, 2).full(1));
   put(21, Block(300, 300, 3, test_uuid(8)).full(1));
-  EXPECT_EQ(open()->facts().next_flush_set, 2u);
+  EXPECT_EQ(open()->stats().next_flush_set, 2u);
   put(window, Block(77, 77).full(1));
-  EXPECT_EQ(open()->facts().next_flush_set, 100u);
+  EXPECT_EQ(open()->stats().next_flush_set, 100u);
 }
 
 TEST_F(MlogValidation, TornRecordAtTheEndIsDropped) {

@@ -113,12 +113,12 @@ class RefpoolLogs : public testing::TestWithParam<std::string> {
     EXPECT_EQ(found.sha256, expected["sha256"]);
   }
 
-  static void expect_facts(const Mlog::Facts& facts, const Json& expected) {
-    EXPECT_EQ(facts.blocks, expected["blocks"]);
-    EXPECT_EQ(facts.last_flush_set, expected["pfsetid"]);
-    EXPECT_EQ(facts.next_flush_set, expected["cfsetid"]);
-    EXPECT_EQ(facts.has_compaction_start, expected["cstart"] == 1);
-    EXPECT_EQ(facts.has_compaction_end, expected["cend"] == 1);
+  static void expect_stats(const Mlog::Stats& stats, const Json& expected) {
+    EXPECT_EQ(stats.blocks, expected["blocks"]);
+    EXPECT_EQ(stats.last_flush_set, expected["pfsetid"]);
+    EXPECT_EQ(stats.next_flush_set, expected["cfsetid"]);
+    EXPECT_EQ(stats.has_compaction_start, expected["cstart"] == 1);
+    EXPECT_EQ(stats.has_compaction_end, expected["cend"] == 1);
   }
 
   void check_log(const Json& expected, CompactionSemantics semantics, const std::string& result) {
@@ -126,7 +126,7 @@ class RefpoolLogs : public testing::TestWithParam<std::string> {
     const int code = error_of([&] { log = Mlog::open(place(expected), semantics); });
     EXPECT_EQ(result_name(code), result);
     if (!log) return;
-    expect_facts(log->facts(), expected);
+    expect_stats(log->stats(), expected);
     EXPECT_EQ(log->record_count(), expected["nrec"]);
     EXPECT_EQ(log->payload_bytes(), expected["bytes"]);
     MlogReader reader(*log);
@@ -169,8 +169,8 @@ TEST_P(RefpoolLogs, PoolMdcs) {
         "mdc",
         {{{mdc_log_id(slot, 0), place(mdc["log1"])}, {mdc_log_id(slot, 1), place(mdc["log2"])}}},
         [](ObjectId id, std::uint64_t) { ADD_FAILURE() << "erased " << id.to_string(); });
-    EXPECT_EQ(opened->facts().active, active);
-    expect_facts(opened->facts().log, mdc);
+    EXPECT_EQ(opened->stats().active, active);
+    expect_stats(opened->stats().log, mdc);
     MlogReader reader = opened->reader();
     expect_content(reader, mdc);
   }
@@ -198,13 +198,13 @@ TEST_P(RefpoolLogs, UserMdcs) {
       writes += on.device->counters().writes;
     // Recording a generation counts as a write in the reference implementation.
     EXPECT_EQ(writes + recorded.size(), mdc["writes_during_open"]);
-    const Mdc::Facts facts = opened->facts();
-    EXPECT_EQ(facts.ids[facts.active].to_string(), mdc["active"]);
-    EXPECT_EQ(facts.generations[0], mdc["gen1"]);
-    EXPECT_EQ(facts.generations[1], mdc["gen2"]);
-    expect_facts(facts.log, mdc);
+    const Mdc::Stats stats = opened->stats();
+    EXPECT_EQ(stats.ids[stats.active].to_string(), mdc["active"]);
+    EXPECT_EQ(stats.generations[0], mdc["gen1"]);
+    EXPECT_EQ(stats.generations[1], mdc["gen2"]);
+    expect_stats(stats.log, mdc);
     for (const auto& [half, generation] : recorded) {
-      EXPECT_EQ(generation, half == id(first) ? facts.generations[0] : facts.generations[1]);
+      EXPECT_EQ(generation, half == id(first) ? stats.generations[0] : stats.generations[1]);
     }
     MlogReader reader = opened->reader();
     expect_content(reader, mdc);

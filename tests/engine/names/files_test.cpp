@@ -16,7 +16,7 @@ namespace {
 std::uint32_t used_zones(TestTree& tree) {
   tree.names().sync();
   tree.pool().wait_for_discards(std::chrono::seconds(10));
-  return tree.pool().class_facts(MediaClass::capacity).space.used;
+  return tree.pool().class_info(MediaClass::capacity).space.used;
 }
 
 TEST(WriteOnce, AnyOrder) {

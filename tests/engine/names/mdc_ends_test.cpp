@@ -61,12 +61,12 @@ TEST(MdcEnds, AnOlderLastPageOfAnMdcIsFoundAfterACleanEnd) {
   const auto pool_of = [](const Media& media) { return std::make_shared<Media>(media); };
   for (unsigned slot = 1; slot <= 2; ++slot) {
     TestTree sound(pool_of(after), {.read_only = true});
-    const Pool::MdcFacts facts = sound.pool().mdcs().at(slot);
+    const Pool::MdcStats stats = sound.pool().mdcs().at(slot);
     std::uint64_t at = 0;
     sound.pool().read_mdc(0, [&](ConstByteSpan bytes) {
       const MetadataRecord record = decode_record(bytes).value();
       const auto* mlog = std::get_if<ObjectRecord>(&record);
-      if (mlog != nullptr && mlog->id == facts.mdc.ids[facts.mdc.active]) {
+      if (mlog != nullptr && mlog->id == stats.mdc.ids[stats.mdc.active]) {
         at = mlog->layout.first_zone * test::kZoneSize;
       }
     });

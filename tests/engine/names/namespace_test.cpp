@@ -254,7 +254,7 @@ TEST(Namespace, DeletedFilesGiveTheirSpaceBack) {
   const auto used = [&] {
     tree.names().sync();
     tree.pool().wait_for_discards(std::chrono::seconds(10));
-    return tree.pool().class_facts(MediaClass::capacity).space.used;
+    return tree.pool().class_info(MediaClass::capacity).space.used;
   };
   const auto before = used();
   tree.put("f", pattern(10 * kZoneSize));
@@ -272,13 +272,13 @@ TEST(Namespace, DeletedFilesGiveTheirSpaceBack) {
 
 TEST(Namespace, SpaceIsThatOfTheClass) {
   TestTree tree;
-  const SpaceFacts facts = tree.names().space(kRootInode);
-  EXPECT_EQ(facts.block_size, kZoneSize);
-  EXPECT_EQ(facts.blocks, 512u);
-  EXPECT_LT(facts.free, facts.blocks);
-  EXPECT_EQ(facts.files, 1u) << "the root";
-  EXPECT_GT(facts.available_files, 100u);
-  EXPECT_LE(facts.available_files, facts.available);
+  const SpaceStats stats = tree.names().space(kRootInode);
+  EXPECT_EQ(stats.block_size, kZoneSize);
+  EXPECT_EQ(stats.blocks, 512u);
+  EXPECT_LT(stats.free, stats.blocks);
+  EXPECT_EQ(stats.files, 1u) << "the root";
+  EXPECT_GT(stats.available_files, 100u);
+  EXPECT_LE(stats.available_files, stats.available);
 }
 
 TEST(Namespace, ExtendedAttributes) {

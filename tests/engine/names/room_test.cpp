@@ -42,16 +42,16 @@ TEST(Room, TheRootMdcGrowsWithTheTree) {
   for (int i = 0; i < kFiles; ++i)
     ASSERT_EQ(make(tree, name_of(i)), 0) << i;
   tree.names().sync();
-  const MetadataFacts facts = tree.names().metadata();
-  EXPECT_GE(facts.capacity, 8 * kZoneSize);
-  EXPECT_LE(facts.live, facts.capacity / 2) << "at the last compaction it was no more";
-  EXPECT_LE(facts.used, facts.capacity);
-  EXPECT_EQ(tree.used_zones(), used + 2 * (facts.capacity - kZoneSize) / kZoneSize)
+  const MetadataStats stats = tree.names().metadata();
+  EXPECT_GE(stats.capacity, 8 * kZoneSize);
+  EXPECT_LE(stats.live, stats.capacity / 2) << "at the last compaction it was no more";
+  EXPECT_LE(stats.used, stats.capacity);
+  EXPECT_EQ(tree.used_zones(), used + 2 * (stats.capacity - kZoneSize) / kZoneSize)
       << "the logs that were too small are free";
   const auto before = tree.dump();
   tree.remount();
   EXPECT_EQ(tree.dump(), before);
-  EXPECT_EQ(tree.names().metadata().capacity, facts.capacity);
+  EXPECT_EQ(tree.names().metadata().capacity, stats.capacity);
   for (int i = 0; i < kFiles; ++i)
     tree.unlink(name_of(i));
   tree.remount();

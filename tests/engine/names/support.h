@@ -254,7 +254,7 @@ class TestTree {
   std::uint32_t used_zones() {
     names_->sync();
     pool_->wait_for_discards(std::chrono::seconds(10));
-    return pool_->class_facts(MediaClass::capacity).space.used;
+    return pool_->class_info(MediaClass::capacity).space.used;
   }
 
   // The form in which dump() shows the user-visible state of a file.
@@ -276,7 +276,7 @@ class TestTree {
 
  private:
   void leave_zones(std::uint64_t zones) {
-    while (pool_->class_facts(MediaClass::capacity).space.free_usable > zones) {
+    while (pool_->class_info(MediaClass::capacity).space.free_usable > zones) {
       ObjectRecord object = pool_->allocate(ObjectType::mblock, 0, {});
       object.written_length = kPageSize;
       pool_->commit(std::span(&object, 1));

@@ -64,7 +64,7 @@ struct TestPool {
   std::shared_ptr<SimulatedMedia> after_crash() const {
     return CrashImages::durable(before, history->operations(), DiscardEffect::keeps).front();
   }
-  std::uint32_t used_zones() const { return pool->class_facts(MediaClass::capacity).space.used; }
+  std::uint32_t used_zones() const { return pool->class_info(MediaClass::capacity).space.used; }
 
   std::shared_ptr<SimulatedMedia> media;
   std::unique_ptr<Pool> pool;

@@ -51,7 +51,7 @@ std::vector<ObjectId> ids_of(const std::vector<ObjectRecord>& objects) {
 }
 
 // In percent.
-std::uint64_t fill(const Pool::MdcFacts& mdc) {
+std::uint64_t fill(const Pool::MdcStats& mdc) {
   return mdc.used * 100 / mdc.capacity;
 }
 
@@ -161,7 +161,7 @@ TEST(Background, AddsAsManyMdcsAsHaveRoom) {
     return objects;
   };
   const auto free = [&] {
-    const SpaceUsage space = pool->class_facts(MediaClass::capacity).space;
+    const SpaceUsage space = pool->class_info(MediaClass::capacity).space;
     return space.free_usable + space.free_spare;
   };
   const auto large = take_all(kHalfZones * 4096);
@@ -343,7 +343,7 @@ TEST(Background, FailureOfEveryWrite) {
       const auto pool = Pool::activate(std::move(devices), eager());
       pool->maintain();
       EXPECT_EQ(pool->objects(), objects);
-      failed = !pool->class_facts(MediaClass::capacity).online;
+      failed = !pool->class_info(MediaClass::capacity).online;
       const unsigned before = writes;
       pool->maintain();
       EXPECT_TRUE(!failed || writes == before) << "nothing is tried on a device that is offline";

@@ -115,7 +115,7 @@ TEST(AddStaging, GivesThePoolASecondClass) {
     const auto pool = activate({media[0]});
     EXPECT_EQ(pool->classes().size(), 1u);
     pool->add_staging(device_on(media[1]), 8192);
-    EXPECT_EQ(pool->class_facts(MediaClass::staging).params.zone_count, kStagingSize / 8192);
+    EXPECT_EQ(pool->class_info(MediaClass::staging).params.zone_count, kStagingSize / 8192);
     EXPECT_EQ(pool->zone_size(MediaClass::staging), 8192u);
     add_mblock(*pool, kPageSize, MediaClass::staging);
     objects = pool->objects();
@@ -129,7 +129,7 @@ TEST(AddStaging, GivesThePoolASecondClass) {
   }
   const auto pool = activate(media);
   EXPECT_EQ(pool->objects(), objects);
-  EXPECT_EQ(pool->class_facts(MediaClass::staging).space.used, 3u);  // with the superblocks'
+  EXPECT_EQ(pool->class_info(MediaClass::staging).space.used, 3u);  // with the superblocks'
   compact_mdc0(*pool);
 }
 
@@ -174,13 +174,13 @@ TEST(Grow, TakesTheRoomOfBothClassesAtOnce) {
       media[i]->resize(size + 512);
       EXPECT_FALSE(pool->grow(media_class)) << "less than a zone";
       media[i]->resize(2 * size);
-      const SpaceUsage before = pool->class_facts(media_class).space;
+      const SpaceUsage before = pool->class_info(media_class).space;
       EXPECT_TRUE(pool->grow(media_class));
       EXPECT_FALSE(pool->grow(media_class));
-      const Pool::ClassFacts facts = pool->class_facts(media_class);
-      EXPECT_EQ(facts.space.total, 2 * before.total);
-      EXPECT_EQ(facts.space.used, before.used);
-      EXPECT_EQ(facts.params.device_size, 2 * size);
+      const Pool::ClassInfo info = pool->class_info(media_class);
+      EXPECT_EQ(info.space.total, 2 * before.total);
+      EXPECT_EQ(info.space.used, before.used);
+      EXPECT_EQ(info.params.device_size, 2 * size);
       const ObjectRecord object =
           pool->allocate(ObjectType::mblock, 0, {.media_class = media_class, .near = before.total});
       EXPECT_GE(object.layout.first_zone, before.total);
@@ -192,8 +192,8 @@ TEST(Grow, TakesTheRoomOfBothClassesAtOnce) {
   }
   const auto pool = activate(media);
   EXPECT_EQ(pool->objects(), objects);
-  EXPECT_EQ(pool->class_facts(MediaClass::staging).params.device_size, 2 * kStagingSize);
-  EXPECT_EQ(pool->class_facts(MediaClass::capacity).space.total, 2 * kCapacitySize / 4096);
+  EXPECT_EQ(pool->class_info(MediaClass::staging).params.device_size, 2 * kStagingSize);
+  EXPECT_EQ(pool->class_info(MediaClass::capacity).space.total, 2 * kCapacitySize / 4096);
   const auto superblock = *superblocks_on(media[0]).chosen;
   EXPECT_EQ(superblock.mdc0->device, superblock.device);
 }
@@ -221,7 +221,7 @@ TEST(Grow, IsFinishedWhateverWasWrittenFirst) {
     media[0]->write(offset, block.span());
   for (unsigned round = 0; round < 2; ++round) {
     const auto pool = activate(media);
-    EXPECT_EQ(pool->class_facts(MediaClass::capacity).space.total, 2 * kCapacitySize / 4096);
+    EXPECT_EQ(pool->class_info(MediaClass::capacity).space.total, 2 * kCapacitySize / 4096);
     add_mblock(*pool);
     compact_mdc0(*pool);
   }
@@ -232,7 +232,7 @@ TEST(Grow, IsFinishedWhateverWasWrittenFirst) {
 TEST(Spares, AreSetPerClassAndKept) {
   const MediaSet media = make_pool(2);
   const auto percent = [](const Pool& pool, MediaClass media_class) {
-    return pool.class_facts(media_class).spare_percent;
+    return pool.class_info(media_class).spare_percent;
   };
   {
     const auto pool = activate(media);
@@ -340,7 +340,7 @@ std::vector<Change> all_changes() {
                      .make = [](Pool& pool, auto) { EXPECT_TRUE(pool.grow(MediaClass::capacity)); },
                      .made =
                          [](const Pool& pool) {
-                           return pool.class_facts(MediaClass::capacity).params.device_size >
+                           return pool.class_info(MediaClass::capacity).params.device_size >
                                   kCapacitySize;
                          }});
   changes.push_back({.name = "grow staging",
@@ -349,7 +349,7 @@ std::vector<Change> all_changes() {
                      .make = [](Pool& pool, auto) { EXPECT_TRUE(pool.grow(MediaClass::staging)); },
                      .made =
                          [](const Pool& pool) {
-                           return pool.class_facts(MediaClass::staging).params.device_size >
+                           return pool.class_info(MediaClass::staging).params.device_size >
                                   kStagingSize;
                          }});
   changes.push_back(
@@ -357,7 +357,7 @@ std::vector<Change> all_changes() {
        .make = [](Pool& pool, auto) { pool.set_spare_percent(MediaClass::capacity, 9); },
        .made =
            [](const Pool& pool) {
-             return pool.class_facts(MediaClass::capacity).spare_percent == 9;
+             return pool.class_info(MediaClass::capacity).spare_percent == 9;
            }});
   changes.push_back({.name = "configure, often",
                      .make =

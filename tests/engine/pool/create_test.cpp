@@ -24,9 +24,9 @@ TEST(Create, DefaultsOnASmallDevice) {
   EXPECT_EQ(pool->objects()[1].id, root_log_id(1));
   EXPECT_EQ(pool->capacity_of(pool->objects()[0]), 8 * kMiB);
   // 1 superblock zone, MDC0, four MDCs and the root MDC.
-  EXPECT_EQ(pool->class_facts(MediaClass::capacity).space.used, 1u + 2 + 8 + 16);
+  EXPECT_EQ(pool->class_info(MediaClass::capacity).space.used, 1u + 2 + 8 + 16);
   EXPECT_FALSE(pool->has_class(MediaClass::staging));
-  EXPECT_EQ(error_of([&] { pool->class_facts(MediaClass::staging); }), ENODEV);
+  EXPECT_EQ(error_of([&] { pool->class_info(MediaClass::staging); }), ENODEV);
   EXPECT_EQ(error_of([&] { pool->device(MediaClass::staging); }), ENODEV);
 }
 
@@ -46,7 +46,7 @@ TEST(Create, RecordsTheConfiguration) {
   EXPECT_EQ(config.root_log_1, root_log_id(0));
   EXPECT_EQ(config.root_log_2, root_log_id(1));
   EXPECT_EQ(config.mdc_capacity, 128u * 1024);
-  EXPECT_EQ(pool->class_facts(MediaClass::capacity).spare_percent, 30u);
+  EXPECT_EQ(pool->class_info(MediaClass::capacity).spare_percent, 30u);
 }
 
 using Geometry = std::tuple<std::uint64_t, std::uint32_t, bool>;
@@ -70,7 +70,7 @@ TEST_P(CreateGeometry, ActivatesWithRoomForObjects) {
   {
     const auto pool = activate(media);
     EXPECT_EQ(pool->zone_size(MediaClass::capacity), zone_size);
-    EXPECT_EQ(pool->class_facts(MediaClass::capacity).params.sector_size(), sector_size);
+    EXPECT_EQ(pool->class_info(MediaClass::capacity).params.sector_size(), sector_size);
     EXPECT_EQ(pool->mdcs().size(), 4u);
     add_mblock(*pool);
     if (two_classes) add_mblock(*pool, kPageSize, MediaClass::staging);

@@ -84,7 +84,7 @@ class PoolDamage : public testing::TestWithParam<std::uint32_t> {
               pool.mdc_states()[mdc.slot].end.blocks);
     }
     const auto root = pool.open_root_mdc();
-    add_log("root MDC", pool.offset_of(*pool.find(root_log_id(root->facts().active))),
+    add_log("root MDC", pool.offset_of(*pool.find(root_log_id(root->stats().active))),
             root->state().end.blocks);
   }
   void add_log(const std::string& name, std::uint64_t offset, std::uint32_t blocks) {

@@ -74,7 +74,7 @@ TEST_P(FullMdc, NoMoreObjectsThenDeleteGoesOn) {
                 ids.push_back(add_mblock(*pool).id);
             }),
             ENOSPC);
-  EXPECT_GT(pool->class_facts(MediaClass::capacity).space.free_usable, 0u);
+  EXPECT_GT(pool->class_info(MediaClass::capacity).space.free_usable, 0u);
   ASSERT_GT(ids.size(), 100u);
   for (const ObjectId id : ids)
     remove_object(*pool, id);
@@ -128,7 +128,7 @@ TEST(FullMdc0, IsCompacted) {
   const auto pool = activate({media});
   EXPECT_EQ(pool->objects(), objects);
   EXPECT_EQ(pool->config().label, "raw");
-  EXPECT_EQ(pool->class_facts(MediaClass::capacity).spare_percent, 20u);
+  EXPECT_EQ(pool->class_info(MediaClass::capacity).spare_percent, 20u);
 }
 
 TEST(Mdcs, ReadOfOneThatDoesNotExist) {

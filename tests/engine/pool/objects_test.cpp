@@ -14,7 +14,7 @@ using std::chrono::seconds;
 TEST(Objects, LifeOfAnMblock) {
   const auto media = create(small_options());
   const auto pool = activate({media});
-  const auto free_before = pool->class_facts(MediaClass::capacity).space.free_usable;
+  const auto free_before = pool->class_info(MediaClass::capacity).space.free_usable;
   ObjectRecord object = pool->allocate(ObjectType::mblock, 0, {});
   EXPECT_EQ(object.layout.zone_count, 1u);
   EXPECT_EQ(pool->find(object.id), std::nullopt);
@@ -40,7 +40,7 @@ TEST(Objects, LifeOfAnMblock) {
   EXPECT_EQ(error_of([&] { remove_object(*pool, object.id); }), ENOENT);
   EXPECT_EQ(error_of([&] { pool->commit(std::span(&object, 1)); }), ENOENT);
   EXPECT_TRUE(pool->wait_for_discards(seconds(10)));
-  EXPECT_EQ(pool->class_facts(MediaClass::capacity).space.free_usable, free_before);
+  EXPECT_EQ(pool->class_info(MediaClass::capacity).space.free_usable, free_before);
 }
 
 TEST(Objects, MlogGenerations) {
@@ -88,13 +88,13 @@ TEST(Objects, PinnedOnesAreNotDeleted) {
 
 TEST(Objects, AbortGivesTheSpaceBack) {
   const auto pool = activate({create(small_options())});
-  const auto used = pool->class_facts(MediaClass::capacity).space.used;
+  const auto used = pool->class_info(MediaClass::capacity).space.used;
   const ObjectRecord object = pool->allocate(ObjectType::mlog, 1, {});
-  EXPECT_EQ(pool->class_facts(MediaClass::capacity).space.used, used + 1);
+  EXPECT_EQ(pool->class_info(MediaClass::capacity).space.used, used + 1);
   pool->abort(object);
   pool->abort(object);
   EXPECT_TRUE(pool->wait_for_discards(seconds(10)));
-  EXPECT_EQ(pool->class_facts(MediaClass::capacity).space.used, used);
+  EXPECT_EQ(pool->class_info(MediaClass::capacity).space.used, used);
   EXPECT_EQ(error_of([&] { pool->commit(std::span(&object, 1)); }), ENOENT);
 }
 
@@ -202,7 +202,7 @@ TEST(Objects, FullDeviceThenRemove) {
             }),
             ENOSPC);
   ASSERT_GT(ids.size(), 20u);
-  EXPECT_EQ(pool->class_facts(MediaClass::capacity).space.free_usable, 0u);
+  EXPECT_EQ(pool->class_info(MediaClass::capacity).space.free_usable, 0u);
   const ObjectRecord spare =
       pool->allocate(ObjectType::mblock, 0, {.policy = SpacePolicy::usable_then_spare});
   pool->abort(spare);
@@ -277,7 +277,7 @@ TEST(Objects, AnMlogGetsAnotherPlace) {
   const ObjectRecord old = pool->find(id).value();
   const auto used = [&] {
     pool->wait_for_discards(std::chrono::seconds(10));
-    return pool->class_facts(MediaClass::capacity).space.used;
+    return pool->class_info(MediaClass::capacity).space.used;
   };
   const auto before = used();
   const auto successor = pool->allocate_successor(id, 4 * pool->capacity_of(old));

@@ -62,7 +62,7 @@ TEST(Threads, UseThePoolTogether) {
           for (const auto& mdc : pool->mdcs())
             EXPECT_LE(mdc.used, mdc.capacity);
           pool->objects();
-          pool->class_facts(MediaClass::capacity);
+          pool->class_info(MediaClass::capacity);
         }
       });
       std::vector<std::jthread> threads;
@@ -86,7 +86,7 @@ TEST(Threads, UseThePoolTogether) {
       EXPECT_TRUE(ids.contains(object.id));
     EXPECT_TRUE(pool->wait_for_discards(std::chrono::seconds(60)));
     // Superblocks 4, MDC0 2 * 4, MDCs 3 * 2 * 4, root 2 * 4.
-    EXPECT_EQ(pool->class_facts(MediaClass::capacity).space.used, zones + 4 + 8 + 24 + 8);
+    EXPECT_EQ(pool->class_info(MediaClass::capacity).space.used, zones + 4 + 8 + 24 + 8);
   }
   EXPECT_EQ(activate({media})->objects(), objects);
 }
