@@ -67,14 +67,14 @@ class OpenState {
   bool committing = false;  // the last writing handle was closed
   bool times_set = false;   // an explicit mtime was set: the commit does not change it
   bool given_up = false;    // content was dropped with the last name: references keep no content
-  // One thread at a time brings written content into the journal. Taken before the gate.
+  // One thread at a time brings written content into the journal. Taken before the barrier.
   std::mutex persist_mutex;
   // Sticky error: written content was lost because it could not be recorded. Returned by every
   // later fsync and close of the file. Guarded by persist_mutex.
   std::exception_ptr lost;
   // Held shared to read uncommitted content. Held exclusively to release written mblocks:
   // discarding, truncating, and a seal until its mblocks are recorded. Taken after persist_mutex
-  // and before the gate.
+  // and before the barrier.
   FairMutex content_lock;
   std::mutex append_mutex;  // orders writes at the end; taken with no other lock held
 
@@ -92,9 +92,9 @@ class OpenState {
   }
 
   // The log: opened by the first thread that needs it. Reading, appending and syncing hold log_lock
-  // shared; opening and emptying hold it exclusively. Taken before the journal's gate and the
-  // tree's lock. A thread that takes log_lock must hold the inode (NamespaceImpl::hold): the last
-  // drop_hold() may destroy the log without taking it.
+  // shared; opening and emptying hold it exclusively. Taken before the journal's change barrier and
+  // the tree's lock. A thread that takes log_lock must hold the inode (NamespaceImpl::hold): the
+  // last drop_hold() may destroy the log without taking it.
   FairMutex log_lock;
   std::shared_ptr<Log> log;  // guarded by log_lock; shared with DirtyLogs
   // time of the last append not yet in the inode; 0: none

@@ -79,7 +79,7 @@ NamespaceImpl::ChangeLock NamespaceImpl::begin_recording(InodeNumber number, std
   for (;;) {
     std::size_t pending;
     {
-      const TreeLook lock(tree_mutex_);
+      const TreeReadLock lock(tree_mutex_);
       pending = pending_size(number);
     }
     ChangeLock lock = begin_change(content + pending, RoomFor::content, pending);

@@ -217,7 +217,7 @@ std::unique_ptr<OpenFile> NamespaceImpl::open(InodeNumber number, const OpenInte
   std::unique_ptr<OpenFile> file;
   Journal::Ticket ticket = 0;
   while (!file) {
-    // The gate must not be held while waiting for a commit, which needs it.
+    // The barrier must not be held while waiting for a commit, which needs it.
     wait_until_openable(number);
     const ChangeLock lock =
         intent.write ? begin_change(kSmallRecord, RoomFor::release) : lock_for_change();
@@ -401,7 +401,7 @@ ReadMap::Piece NamespaceImpl::make_piece(const Extent& extent, const ObjectRecor
 }
 
 std::optional<FileLayout> NamespaceImpl::layout(InodeNumber number) {
-  const TreeLook lock(tree_mutex_);
+  const TreeReadLock lock(tree_mutex_);
   const Inode* inode = tree_.find(number);
   if (inode == nullptr || !is_on_device(*inode)) return std::nullopt;
   std::unique_ptr<const ReadMap> map;
@@ -423,7 +423,7 @@ std::optional<FileLayout> NamespaceImpl::layout(InodeNumber number) {
 }
 
 std::vector<InodeNumber> NamespaceImpl::committed_files() {
-  const TreeLook lock(tree_mutex_);
+  const TreeReadLock lock(tree_mutex_);
   std::vector<InodeNumber> files;
   for (const auto& [number, inode] : tree_.inodes()) {
     if (is_committed(inode)) files.push_back(number);
@@ -450,7 +450,7 @@ const ReadMap* NamespaceImpl::need_read_map(InodeNumber number, OpenState& state
 }
 
 FileKind NamespaceImpl::kind_of(InodeNumber number) {
-  const TreeLook lock(tree_mutex_);
+  const TreeReadLock lock(tree_mutex_);
   return tree_.get(number).kind;
 }
 
@@ -502,7 +502,7 @@ bool NamespaceImpl::plan_content(InodeNumber number, OpenState& state, std::uint
   if (map == nullptr) {
     // A file that is being written or was left empty has no map; read() distinguishes them.
     {
-      const TreeLook lock(tree_mutex_);
+      const TreeReadLock lock(tree_mutex_);
       if (!is_on_device(tree_.get(number))) return false;
     }
     map = need_read_map(number, state);

@@ -134,7 +134,7 @@ std::uint64_t Journal::lost_changes() const {
 
 void Journal::hold_deletes(bool hold) {
   // Changes that a compaction records are either held or queued.
-  const Gate gate = open_gate();
+  const ChangeBarrier barrier = enter_change();
   const std::lock_guard lock(mutex_);
   hold_deletes_ = hold;
   if (hold || held_.empty() || !failure_.empty()) return;

@@ -69,12 +69,12 @@ struct Change {
 // The queue of changes and the thread that writes them.
 //
 // Threads: all functions may be called at the same time. A thread that changes the tree holds a
-// Gate while it changes the tree and adds the change, so that a compaction sees the tree between
-// two changes.
+// ChangeBarrier while it changes the tree and adds the change, so that a compaction sees the tree
+// between two changes.
 class Journal {
  public:
   using Ticket = std::uint64_t;
-  using Gate = std::shared_lock<FairMutex>;
+  using ChangeBarrier = std::shared_lock<FairMutex>;
 
   struct Options {
     std::chrono::milliseconds interval;
@@ -84,7 +84,7 @@ class Journal {
   };
   // Callbacks of the owner, on the journal's thread.
   struct Owner {
-    // Returns the records of the whole tree. Called with the gate closed.
+    // Returns the records of the whole tree. Called while the barrier excludes changes.
     std::function<std::vector<std::vector<std::byte>>()> snapshot;
     // Reports that these objects are committed.
     std::function<void(const std::vector<ObjectRecord>&)> committed;
@@ -108,19 +108,19 @@ class Journal {
   ~Journal();
 
   // Blocks until there is room for a record of that size; compacts the MDC where that helps, and
-  // grows it. Must be called before open_gate(). ENOSPC when the tree fills the MDC and it cannot
-  // grow, or while a batch waits for space (see wait()). EIO after a failure. `counted`: bytes of
-  // the record that the tree's footprint already includes.
+  // grows it. Must be called before enter_change(). ENOSPC when the tree fills the MDC and it
+  // cannot grow, or while a batch waits for space (see wait()). EIO after a failure. `counted`:
+  // bytes of the record that the tree's footprint already includes.
   void make_room(std::size_t record_size, RoomFor room_for, std::size_t counted = 0);
   // True if there is (still) room for the record and no failure. The room stays as long as the
   // caller excludes changes of other threads.
   bool has_room(std::size_t record_size, RoomFor room_for, std::size_t counted = 0) const;
   // Bytes by which such changes can grow the tree, the growth of the MDC included.
   std::uint64_t free_for(RoomFor room_for) const;
-  Gate open_gate() { return Gate(gate_); }
-  // Non-blocking; returns an empty Gate while a compaction has the gate closed, and may fail
+  ChangeBarrier enter_change() { return ChangeBarrier(change_barrier_); }
+  // Non-blocking; returns an empty ChangeBarrier while a compaction excludes changes, and may fail
   // spuriously under contention.
-  Gate try_open_gate() { return Gate(gate_, std::try_to_lock); }
+  ChangeBarrier try_enter_change() { return ChangeBarrier(change_barrier_, std::try_to_lock); }
 
   // Requests that the logs are made durable: within the interval, and before any change that is
   // added from now on becomes durable.
@@ -128,9 +128,9 @@ class Journal {
 
   // Queues a change. The order of calls is the order on the media.
   Ticket add(Change change);
-  // Blocks until the change is durable and its objects are committed and deleted; the gate must not
-  // be held. EIO when it could not be written. ENOSPC when this change, or one before it, found no
-  // room: it is retried by the next call, and periodically.
+  // Blocks until the change is durable and its objects are committed and deleted; the barrier must
+  // not be held. EIO when it could not be written. ENOSPC when this change, or one before it, found
+  // no room: it is retried by the next call, and periodically.
   void wait(Ticket ticket);
   // The same for everything added so far.
   void wait_all();
@@ -143,7 +143,7 @@ class Journal {
 
   // While deletes are held, objects that lost their names are not deleted; the end of the hold
   // deletes them. Objects still held when the journal ends or fails are left to the next journal,
-  // which finds them by the records on the media. The gate must not be held.
+  // which finds them by the records on the media. The barrier must not be held.
   void hold_deletes(bool hold);
 
  private:
@@ -195,7 +195,7 @@ class Journal {
   const Options options_;
   const Owner owner_;
 
-  FairMutex gate_;
+  FairMutex change_barrier_;
   // Guards the following members. With it held only facts of the MDC and of the space are queried.
   mutable std::mutex mutex_;
   std::condition_variable work_;

@@ -153,7 +153,7 @@ void Journal::compact() {
 void Journal::compact_tree() {
   std::vector<std::vector<std::byte>> records;
   {
-    const std::unique_lock gate(gate_);
+    const std::unique_lock barrier(change_barrier_);
     for (Batch batch = take_batch(); !batch.changes.empty(); batch = take_batch()) {
       // Changes that wait for room are in the tree, but their objects are not.
       if (!write(batch)) return;

@@ -217,7 +217,7 @@ void NamespaceImpl::load() {
                          },
                      .next_inode =
                          [this] {
-                           const TreeLook lock(tree_mutex_);
+                           const TreeReadLock lock(tree_mutex_);
                            return tree_.next_inode();
                          },
                      .footprint = [this] { return tree_.footprint(); },
@@ -264,7 +264,7 @@ void NamespaceImpl::take_possession() {
 }
 
 std::vector<std::vector<std::byte>> NamespaceImpl::snapshot() {
-  const TreeLook lock(tree_mutex_);
+  const TreeReadLock lock(tree_mutex_);
   std::vector<std::vector<std::byte>> records;
   records.push_back(encode({now(), OwnerRecord{}}));
   tree_.snapshot([&](const Record& record) { records.push_back(encode(record)); });

@@ -19,9 +19,9 @@ constexpr std::size_t kMaxIdleLogs = 64;
 
 // Returns the log with the lock held shared, after opening it if necessary: it cannot be emptied
 // while the lock is held.
-NamespaceImpl::LogLook NamespaceImpl::need_log(InodeNumber number, OpenState& state) {
+NamespaceImpl::LogReadLock NamespaceImpl::need_log(InodeNumber number, OpenState& state) {
   for (;;) {
-    LogLook lock(state.log_lock);
+    LogReadLock lock(state.log_lock);
     if (state.log) return lock;
     lock.unlock();
     open_log(number, state);
@@ -34,7 +34,7 @@ void NamespaceImpl::open_log(InodeNumber number, OpenState& state) {
   Extents mlogs;  // null: none
   std::uint64_t least_size;
   {
-    const TreeLook tree(tree_mutex_);
+    const TreeReadLock tree(tree_mutex_);
     const Inode& inode = tree_.get(number);
     mlogs = inode.extents;
     least_size = inode.size;
@@ -62,7 +62,7 @@ void NamespaceImpl::report_damage(InodeNumber number, const Log& log) {
 ObjectRecord NamespaceImpl::add_mlog(InodeNumber number, std::uint64_t size) {
   MediaClass media_class;
   {
-    const TreeLook lock(tree_mutex_);
+    const TreeReadLock lock(tree_mutex_);
     media_class = tree_.get(number).media_class;
   }
   const ObjectRecord mlog = allocate_mlog(media_class);
@@ -88,7 +88,7 @@ ObjectRecord NamespaceImpl::add_mlog(InodeNumber number, std::uint64_t size) {
 
 std::size_t NamespaceImpl::read_log(InodeNumber number, OpenState& state, std::uint64_t offset,
                                     ByteSpan into) {
-  const LogLook lock = need_log(number, state);
+  const LogReadLock lock = need_log(number, state);
   try {
     return state.log->read(offset, into);
   } catch (const Error&) {
@@ -100,7 +100,7 @@ std::size_t NamespaceImpl::read_log(InodeNumber number, OpenState& state, std::u
 void NamespaceImpl::append_log(InodeNumber number, const State& state,
                                std::optional<std::uint64_t> offset, ConstByteSpan data) {
   const std::lock_guard order(state->append_mutex);
-  const LogLook lock = need_log(number, *state);
+  const LogReadLock lock = need_log(number, *state);
   state->log->check_undamaged();
   if (offset && *offset != state->log->size()) {
     raise(EINVAL, fmt::format("inode {}", number), "a log is written at its end ({}), not at {}",
@@ -114,7 +114,7 @@ void NamespaceImpl::append_log(InodeNumber number, const State& state,
 
 void NamespaceImpl::sync_log(InodeNumber number, OpenState& state) {
   {
-    const LogLook lock = need_log(number, state);
+    const LogReadLock lock = need_log(number, state);
     state.log->sync();
   }
   journal_->wait_all();
@@ -162,7 +162,7 @@ std::uint64_t NamespaceImpl::log_size(InodeNumber number) {
   std::exception_ptr failure;
   std::uint64_t size = 0;
   try {
-    const LogLook lock = need_log(number, *state);
+    const LogReadLock lock = need_log(number, *state);
     size = state->log->known_size();
   } catch (...) {
     failure = std::current_exception();

@@ -72,8 +72,8 @@ RoomFor NamespaceImpl::room_for_names(mpool::Owner owner) {
 }
 
 NamespaceImpl::ChangeLock NamespaceImpl::lock_for_change() {
-  Journal::Gate gate = journal_ ? journal_->open_gate() : Journal::Gate();
-  return {std::move(gate), TreeLock(tree_mutex_)};
+  Journal::ChangeBarrier barrier = journal_ ? journal_->enter_change() : Journal::ChangeBarrier();
+  return {std::move(barrier), TreeLock(tree_mutex_)};
 }
 
 NamespaceImpl::ChangeLock NamespaceImpl::begin_change(std::size_t record_size, RoomFor room_for,
@@ -92,9 +92,9 @@ std::optional<NamespaceImpl::ChangeLock> NamespaceImpl::begin_change_now(std::si
                                                                          std::size_t counted) {
   check_writable();
   if (options_.sync) return std::nullopt;
-  Journal::Gate gate = journal_->try_open_gate();
-  if (!gate) return std::nullopt;
-  ChangeLock lock{std::move(gate), TreeLock(tree_mutex_)};
+  Journal::ChangeBarrier barrier = journal_->try_enter_change();
+  if (!barrier) return std::nullopt;
+  ChangeLock lock{std::move(barrier), TreeLock(tree_mutex_)};
   if (!journal_->has_room(record_size, room_for, counted)) return std::nullopt;
   return lock;
 }
@@ -126,7 +126,7 @@ Journal::Ticket NamespaceImpl::change_if_on_media(const Inode& inode, const Reco
 
 void NamespaceImpl::finish(ChangeLock& lock, Journal::Ticket ticket) {
   lock.tree.unlock();
-  lock.gate = {};
+  lock.barrier = {};
   if (options_.sync) journal_->wait(ticket);
 }
 
@@ -206,7 +206,7 @@ bool NamespaceImpl::set_log_size_now(const Inode& inode, Attributes& attributes)
   }
   if (!inode.open) return inode.size_exact;
   // log_lock comes before the tree's: it must be free. The inode cannot be dropped meanwhile.
-  const LogLook log(inode.open->log_lock, std::try_to_lock);
+  const LogReadLock log(inode.open->log_lock, std::try_to_lock);
   if (!log) return false;
   if (!inode.open->log) return inode.size_exact;
   attributes.size = inode.open->log->known_size();
@@ -221,7 +221,7 @@ Attributes NamespaceImpl::with_log_size(Attributes attributes) {
 
 LookupAnswer NamespaceImpl::lookup_now(InodeNumber parent, std::string_view name,
                                        LookupReference reference) {
-  const TreeLook lock(tree_mutex_);
+  const TreeReadLock lock(tree_mutex_);
   const InodeNumber number = find_or_none(tree_.get_directory(parent), name);
   if (number == 0) return {.kind = LookupAnswer::Kind::absent};
   Inode& inode = tree_.get(number);
@@ -235,7 +235,7 @@ LookupAnswer NamespaceImpl::lookup_now(InodeNumber parent, std::string_view name
 }
 
 std::optional<Attributes> NamespaceImpl::attributes_now(InodeNumber number) {
-  const TreeLook lock(tree_mutex_);
+  const TreeReadLock lock(tree_mutex_);
   const Inode& inode = tree_.get(number);
   std::optional<Attributes> found = describe(inode);
   if (!set_log_size_now(inode, *found)) found.reset();
@@ -257,7 +257,7 @@ Attributes NamespaceImpl::lookup(InodeNumber parent, std::string_view name,
 }
 
 Attributes NamespaceImpl::attributes(InodeNumber number) {
-  TreeLook lock(tree_mutex_);
+  TreeReadLock lock(tree_mutex_);
   const Inode& inode = tree_.get(number);
   Attributes found = describe(inode);
   if (set_log_size_now(inode, found)) return found;
@@ -266,7 +266,7 @@ Attributes NamespaceImpl::attributes(InodeNumber number) {
 }
 
 std::string NamespaceImpl::read_symlink(InodeNumber number) {
-  const TreeLook lock(tree_mutex_);
+  const TreeReadLock lock(tree_mutex_);
   const Inode& inode = tree_.get(number);
   if (inode.kind != FileKind::symlink) {
     raise(EINVAL, "namespace", "inode {} is no symbolic link", number);
@@ -275,13 +275,13 @@ std::string NamespaceImpl::read_symlink(InodeNumber number) {
 }
 
 InodeNumber NamespaceImpl::parent_of(InodeNumber directory) {
-  const TreeLook lock(tree_mutex_);
+  const TreeReadLock lock(tree_mutex_);
   return tree_.get_directory(directory).parent;
 }
 
 void NamespaceImpl::read_directory(InodeNumber number, std::uint64_t cookie,
                                    const std::function<bool(const DirectoryEntry&)>& take) {
-  const TreeLook lock(tree_mutex_);
+  const TreeReadLock lock(tree_mutex_);
   const auto& entries = tree_.get_directory(number).directory->entries();
   for (auto it = entries.upper_bound(cookie); it != entries.end(); ++it) {
     const InodeNumber inode = it->second.inode;
@@ -412,7 +412,7 @@ void NamespaceImpl::check_link(InodeNumber number, InodeNumber parent, std::stri
 Attributes NamespaceImpl::link(InodeNumber number, InodeNumber parent, std::string_view name) {
   check_writable();
   {
-    const TreeLook lock(tree_mutex_);
+    const TreeReadLock lock(tree_mutex_);
     check_link(number, parent, name);
   }
   record_early(number);

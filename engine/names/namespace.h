@@ -5,13 +5,15 @@
 // there is room for).
 //
 // Lock order: OpenState::persist_mutex or append_mutex, content_lock or log_lock, the journal's
-// gate (shared), tree_mutex_, then leaves (Journal's own, pending_mutex_, DirtyLogs',
+// change barrier (shared), tree_mutex_, then leaves (Journal's own, pending_mutex_, DirtyLogs',
 // damage_mutex_, callback_mutex_). Nothing waits for the device under tree_mutex_, and nothing for
-// the journal under it or the gate. The journal's thread takes none of the locks before the gate.
+// the journal under it or the barrier. The journal's thread takes none of the locks before the
+// barrier.
 //
 // What never waits for the device (all named ..._now, plan_read, start_write, end_write) takes of
-// these only tree_mutex_ and the leaves, tries content_lock, log_lock, append_mutex and the gate,
-// and takes the locks of ContentWriter and MblockWriter, which are not held during I/O either.
+// these only tree_mutex_ and the leaves, tries content_lock, log_lock, append_mutex and the
+// barrier, and takes the locks of ContentWriter and MblockWriter, which are not held during I/O
+// either.
 #pragma once
 
 #include <atomic>
@@ -143,11 +145,11 @@ class NamespaceImpl final : public Namespace {
 
  private:
   using TreeLock = std::unique_lock<FairMutex>;
-  using TreeLook = std::shared_lock<FairMutex>;
-  using LogLook = std::shared_lock<FairMutex>;
-  // The locks of every change of the tree: first the gate, then the tree exclusively.
+  using TreeReadLock = std::shared_lock<FairMutex>;
+  using LogReadLock = std::shared_lock<FairMutex>;
+  // The locks of every change of the tree: first the barrier, then the tree exclusively.
   struct ChangeLock {
-    Journal::Gate gate;
+    Journal::ChangeBarrier barrier;
     TreeLock tree;
   };
 
@@ -268,7 +270,7 @@ class NamespaceImpl final : public Namespace {
   static void check_xattr_room(const Inode& inode, std::string_view name, std::size_t value_size);
 
   // logs.cpp
-  LogLook need_log(InodeNumber inode, OpenState& state);
+  LogReadLock need_log(InodeNumber inode, OpenState& state);
   void open_log(InodeNumber inode, OpenState& state);
   void report_damage(InodeNumber inode, const Log& log);
   ObjectRecord add_mlog(InodeNumber inode, std::uint64_t size);

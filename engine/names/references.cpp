@@ -51,7 +51,7 @@ void NamespaceImpl::dispose(Inode& inode) {
 }
 
 void NamespaceImpl::ref(std::span<InodeNumber> inodes) {
-  const TreeLook lock(tree_mutex_);
+  const TreeReadLock lock(tree_mutex_);
   for (InodeNumber& number : inodes) {
     if (Inode* const inode = tree_.find(number)) {
       inode->references.fetch_add(1, std::memory_order_relaxed);
@@ -92,14 +92,14 @@ bool NamespaceImpl::unref_now(std::span<const InodeReferences> references) {
     return inode == nullptr || inode->links > 0;
   };
   {
-    const TreeLook lock(tree_mutex_);
+    const TreeReadLock lock(tree_mutex_);
     if (std::ranges::all_of(references, has_name)) {
       drop_references(references);
       return true;
     }
   }
-  const Journal::Gate gate = journal_->try_open_gate();
-  if (!gate) return false;
+  const Journal::ChangeBarrier barrier = journal_->try_enter_change();
+  if (!barrier) return false;
   const TreeLock lock(tree_mutex_);
   const auto is_slow = [this](const InodeReferences& dropped) {
     return may_dispose_slowly(dropped);

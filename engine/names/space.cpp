@@ -15,7 +15,7 @@ SpaceStats NamespaceImpl::space(InodeNumber number) {
   MediaClass media_class;
   std::uint64_t files;
   {
-    const TreeLook lock(tree_mutex_);
+    const TreeReadLock lock(tree_mutex_);
     const Inode* inode = tree_.find(number);
     media_class = inode != nullptr ? inode->media_class : MediaClass::capacity;
     files = tree_.inodes().size();

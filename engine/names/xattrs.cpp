@@ -97,7 +97,7 @@ void check_settable(const Inode& inode, std::string_view name) {
 
 std::string NamespaceImpl::get_xattr(InodeNumber number, std::string_view name) {
   check_prefix(name);
-  const TreeLook lock(tree_mutex_);
+  const TreeReadLock lock(tree_mutex_);
   const Inode& inode = tree_.get(number);
   if (auto value = read_only_xattr(inode, name)) return *value;
   if (inode.xattrs) {
@@ -108,7 +108,7 @@ std::string NamespaceImpl::get_xattr(InodeNumber number, std::string_view name) 
 }
 
 std::vector<std::string> NamespaceImpl::list_xattrs(InodeNumber number) {
-  const TreeLook lock(tree_mutex_);
+  const TreeReadLock lock(tree_mutex_);
   const Inode& inode = tree_.get(number);
   // Facts about files can be read by name but are not listed, so that copies do not try to set
   // them.

@@ -83,7 +83,8 @@ class BackingFiles {
   void leave(mpool::InodeNumber inode);
 
   // Releases unused backing files; the engine then deletes those without a name. May block on the
-  // journal's gate. Returns the number of remaining files that only a sweep can find unused.
+  // journal's change barrier. Returns the number of remaining files that only a sweep can find
+  // unused.
   std::size_t sweep();
 
   struct Counts {

@@ -149,7 +149,7 @@ TEST(UnlinkNow, ReadOnly) {
   EXPECT_EQ(errno_of([&] { remove_directory_now(shown, "f"); }), EROFS);
 }
 
-// Compactions close the journal's gate from time to time: an unlink that would block is done by the
+// Compactions exclude changes from time to time: an unlink that would block is done by the
 // blocking call, and neither is lost.
 TEST(UnlinkNow, BesideCompactions) {
   constexpr int kThreads = 3;
