@@ -233,10 +233,10 @@ struct Session::Impl {
     file_system.notifier = notifier.get();
     file_system.names.on_committed(
         [target = notifier](mpool::InodeNumber inode) { target->content_committed(inode); });
-    file_system.names.on_vanished([target = notifier](mpool::InodeNumber parent,
-                                                      const std::string& name,
-                                                      mpool::InodeNumber inode) {
-      target->name_vanished(parent, name, inode);
+    file_system.names.on_create_failed([target = notifier](mpool::InodeNumber parent,
+                                                           const std::string& name,
+                                                           mpool::InodeNumber inode) {
+      target->name_removed(parent, name, inode);
     });
   }
 

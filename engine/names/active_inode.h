@@ -71,7 +71,7 @@ class OpenState {
   std::mutex persist_mutex;
   // Sticky error: written content was lost because it could not be recorded. Returned by every
   // later fsync and close of the file. Guarded by persist_mutex.
-  std::exception_ptr lost;
+  std::exception_ptr sticky_error;
   // Held shared to read uncommitted content. Held exclusively to release written mblocks:
   // discarding, truncating, and a seal until its mblocks are recorded. Taken after persist_mutex
   // and before the barrier.

@@ -32,7 +32,7 @@ Journal::Ticket NamespaceImpl::record_pending(Inode& inode, Change change) {
       ticket = record_only({inode.attributes.ctime, XattrRecord{inode.number, key, true, value}});
     }
   }
-  unshadow(inode, true);
+  release_displaced(inode, true);
   return ticket;
 }
 
@@ -49,7 +49,7 @@ Journal::Ticket NamespaceImpl::record_nameless(Change change) {
 
 Journal::Ticket NamespaceImpl::persist(InodeNumber number, OpenState& state, bool last) {
   const std::lock_guard one(state.persist_mutex);
-  if (state.lost) std::rethrow_exception(state.lost);
+  if (state.sticky_error) std::rethrow_exception(state.sticky_error);
   const auto writer = state.current_writer();
   if (!writer) return 0;  // it was committed meanwhile
   const std::lock_guard content(state.content_lock);
@@ -57,7 +57,7 @@ Journal::Ticket NamespaceImpl::persist(InodeNumber number, OpenState& state, boo
   try {
     return record_sealed(number, state, std::move(sealed));
   } catch (...) {
-    state.lost = std::current_exception();
+    state.sticky_error = std::current_exception();
     writer->forget_places();
     throw;
   }
@@ -100,7 +100,7 @@ Journal::Ticket NamespaceImpl::record_sealed_locked(Inode& inode, OpenState& sta
   const FileKind kind = has_content ? FileKind::write_once : FileKind::empty;
   ContentRecord record{inode.number, false, {kind, sealed.length, std::move(sealed.extents)}};
   const Content& content = record.content;
-  const bool nameless = inode.links == 0 && inode.shadowed == 0;
+  const bool nameless = inode.links == 0 && inode.displaced_by == 0;
   // No reader can exist: the mblocks are released.
   if (nameless && state.committing && state.handles == 1) {
     state.given_up = true;
@@ -171,13 +171,13 @@ void NamespaceImpl::record_early(InodeNumber number) {
 
 bool NamespaceImpl::check_lost_now(OpenState& state) {
   const std::unique_lock one(state.persist_mutex, std::try_to_lock);
-  if (one && state.lost) std::rethrow_exception(state.lost);
+  if (one && state.sticky_error) std::rethrow_exception(state.sticky_error);
   return one.owns_lock();
 }
 
-void NamespaceImpl::check_lost(OpenState& state) {
+void NamespaceImpl::check_sticky_error(OpenState& state) {
   const std::lock_guard one(state.persist_mutex);
-  if (state.lost) std::rethrow_exception(state.lost);
+  if (state.sticky_error) std::rethrow_exception(state.sticky_error);
 }
 
 // Content that an fsync brought into the tree is removed like a deleted file.
@@ -187,7 +187,7 @@ void NamespaceImpl::discard_content(InodeNumber number, OpenState& state) {
   state.current_writer()->discard();
   std::shared_ptr<ContentWriter> replaced;  // destroyed without locks: it may release mblocks
   const ChangeLock lock = begin_change(kSmallRecord, RoomFor::release);
-  state.lost = nullptr;
+  state.sticky_error = nullptr;
   Inode& inode = tree_.get(number);
   if (inode.kind == FileKind::empty && inode.size == 0) return;
   const Record record{now(), ContentRecord{number, true, {FileKind::empty, 0, {}}}};
@@ -203,7 +203,7 @@ void NamespaceImpl::discard_content(InodeNumber number, OpenState& state) {
 void NamespaceImpl::truncate_content(InodeNumber number, OpenState& state, std::uint64_t size) {
   if (size == 0) return discard_content(number, state);
   const std::lock_guard one(state.persist_mutex);
-  if (state.lost) std::rethrow_exception(state.lost);
+  if (state.sticky_error) std::rethrow_exception(state.sticky_error);
   const std::lock_guard content(state.content_lock);
   const auto writer = state.current_writer();
   const bool shrinks = size < writer->length();
@@ -212,7 +212,7 @@ void NamespaceImpl::truncate_content(InodeNumber number, OpenState& state, std::
   try {
     trim_recorded(number, size);
   } catch (...) {
-    state.lost = std::current_exception();
+    state.sticky_error = std::current_exception();
     writer->forget_places();
     throw;
   }
@@ -250,7 +250,7 @@ void NamespaceImpl::commit_closed(InodeNumber number, const State& state) noexce
   bool gone;
   {
     const ChangeLock lock = lock_for_change();
-    gone = !failure.empty() && vanish(number, *state);
+    gone = !failure.empty() && roll_back_create(number, *state);
     if (!failure.empty()) state->given_up = tree_.get(number).links == 0;
     name = state->name;
     parent = state->parent;
@@ -267,17 +267,17 @@ void NamespaceImpl::commit_closed(InodeNumber number, const State& state) noexce
                   number, gone ? " and is gone" : ", it keeps what was made durable before",
                   failure);
   }
-  Vanished vanished;
+  CreateFailed create_failed;
   {
     const std::lock_guard lock(callback_mutex_);
-    vanished = vanished_;
+    create_failed = create_failed_;
   }
-  if (gone && vanished) vanished(parent, name, number);
-  tell_committed(number);
+  if (gone && create_failed) create_failed(parent, name, number);
+  notify_committed(number);
   if (failure.empty()) note_committed(number, ticket);
 }
 
-void NamespaceImpl::tell_committed(InodeNumber number) {
+void NamespaceImpl::notify_committed(InodeNumber number) {
   Committed committed;
   {
     const std::lock_guard lock(callback_mutex_);
@@ -292,10 +292,11 @@ void NamespaceImpl::note_committed(InodeNumber number, Journal::Ticket ticket) {
     not_durable_.emplace_back(ticket, number);
   }
   // It may have become durable before it was recorded in not_durable_.
-  if (const Journal::Ticket written = journal_->written(); written >= ticket) tell_durable(written);
+  if (const Journal::Ticket written = journal_->written(); written >= ticket)
+    notify_durable(written);
 }
 
-void NamespaceImpl::tell_durable(Journal::Ticket last) {
+void NamespaceImpl::notify_durable(Journal::Ticket last) {
   std::vector<InodeNumber> durable;
   Durable callback;
   {
@@ -312,17 +313,17 @@ void NamespaceImpl::tell_durable(Journal::Ticket last) {
 
 // The commit failed: a new file is removed (and the file it was about to replace is back); a file
 // that was recorded before keeps its earlier content. Returns whether it was removed.
-bool NamespaceImpl::vanish(InodeNumber number, const OpenState& state) {
+bool NamespaceImpl::roll_back_create(InodeNumber number, const OpenState& state) {
   Inode& inode = tree_.get(number);
   if (inode.recorded || inode.links == 0) return false;
   Inode& parent = tree_.get_directory(state.parent);
   inode.links = 0;
-  if (const InodeNumber shadowed = std::exchange(inode.shadows, 0); shadowed != 0) {
-    Inode& back = tree_.get(shadowed);
-    parent.directory->replace(state.name, shadowed);
+  if (const InodeNumber displaced = std::exchange(inode.displaces, 0); displaced != 0) {
+    Inode& back = tree_.get(displaced);
+    parent.directory->replace(state.name, displaced);
     ++back.links;
-    --back.shadowed;
-    drop_hold(shadowed);
+    --back.displaced_by;
+    drop_hold(displaced);
   } else {
     tree_.drop_entry(parent, state.name);
   }
@@ -345,7 +346,7 @@ bool NamespaceImpl::close_writer_now(InodeNumber number, const State& state) noe
   } catch (const std::exception&) {
     return false;  // close_handle() meets the error again, or the sticky error
   }
-  tell_committed(number);
+  notify_committed(number);
   note_committed(number, ticket);
   return true;
 }
@@ -354,7 +355,7 @@ bool NamespaceImpl::close_writer_now(InodeNumber number, const State& state) noe
 // block, or the file cannot be recorded. Content sealed by then is lost.
 bool NamespaceImpl::commit_now(InodeNumber number, const State& state, Journal::Ticket& ticket) {
   const std::unique_lock one(state->persist_mutex, std::try_to_lock);
-  if (!one || state->lost) return false;
+  if (!one || state->sticky_error) return false;
   const std::unique_lock content(state->content_lock, std::try_to_lock);
   if (!content) return false;
   std::shared_ptr<ContentWriter> writer;  // destroyed without locks
@@ -362,14 +363,14 @@ bool NamespaceImpl::commit_now(InodeNumber number, const State& state, Journal::
       begin_change_now(kSmallRecord + sizeof(Extent), RoomFor::content, kSmallRecord);
   if (!lock) return false;
   Inode& inode = tree_.get(number);
-  const bool simple = !inode.recorded && inode.links > 0 && inode.shadows == 0 && !inode.xattrs;
+  const bool simple = !inode.recorded && inode.links > 0 && inode.displaces == 0 && !inode.xattrs;
   if (!simple || !state->writer || state->writers != 1) return false;
   std::optional<ContentWriter::Sealed> sealed = state->writer->seal_now();
   if (!sealed) return false;
   try {
     ticket = record_sealed_locked(inode, *state, std::move(*sealed));
   } catch (...) {
-    state->lost = std::current_exception();
+    state->sticky_error = std::current_exception();
     state->writer->forget_places();
     throw;
   }

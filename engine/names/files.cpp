@@ -117,7 +117,7 @@ class FileHandle final : public OpenFile {
     if (names_.sync_always() || (kind_ != FileKind::log && !names_.room_is_certain())) {
       fsync();
     } else if (kind_ != FileKind::log) {
-      names_.check_lost(*state_);
+      names_.check_sticky_error(*state_);
       state_->current_writer()->drain();
     }
   }
@@ -270,7 +270,7 @@ std::unique_ptr<OpenFile> NamespaceImpl::open_locked(Inode& inode, const OpenInt
   if (writer) {
     state->set_writer(writer);
     state->times_set = false;
-    state->lost = nullptr;
+    state->sticky_error = nullptr;
   }
   const FileKind kind = state->writer ? FileKind::write_once : inode.kind;
   return std::make_unique<FileHandle>(*this, inode.number, state, kind, committed, intent);

@@ -58,7 +58,7 @@ Journal::Ticket Journal::add(Change change) {
 
 Journal::Ticket Journal::add_locked(Change change) {
   if (!failure_.empty()) {
-    queue_.push_back(std::move(change));  // as in lost_
+    queue_.push_back(std::move(change));  // as in failed_batches_
     check_failed();
   }
   queued_bytes_ += size_in_log(change.record.size());
@@ -259,10 +259,10 @@ bool Journal::write(Batch& batch) {
       stall(std::move(batch), error);
       return false;
     }
-    lost_.push_back(std::move(batch));
+    failed_batches_.push_back(std::move(batch));
     throw;
   } catch (...) {
-    lost_.push_back(std::move(batch));
+    failed_batches_.push_back(std::move(batch));
     throw;
   }
   std::uint64_t bytes = 0;

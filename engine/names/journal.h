@@ -228,7 +228,7 @@ class Journal {
   // Objects committed since the last BATCH record: a mount checks that they exist.
   std::unordered_set<ObjectId> last_commits_;
   // Failed changes. Their mblocks are not released before the end: readers may still use them.
-  std::vector<Batch> lost_;
+  std::vector<Batch> failed_batches_;
 
   std::thread thread_;
 };

@@ -227,7 +227,7 @@ void NamespaceImpl::load() {
                            if (dirty_logs_.make_durable(flushed)) trim_idle_logs();
                          },
                      .log_size_left_out = [this](InodeNumber inode) { forget_log_size(inode); },
-                     .written = [this](Journal::Ticket last) { tell_durable(last); }});
+                     .written = [this](Journal::Ticket last) { notify_durable(last); }});
 }
 
 // `padding`: bytes by which the record is made longer, so that the log before it and after it is on

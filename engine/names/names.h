@@ -367,9 +367,9 @@ class Namespace {
 
   // Called (on a thread of the engine, without locks) when a name was removed because the commit of
   // its file failed.
-  using Vanished =
+  using CreateFailed =
       std::function<void(InodeNumber parent, const std::string& name, InodeNumber inode)>;
-  virtual void on_vanished(Vanished callback) = 0;
+  virtual void on_create_failed(CreateFailed callback) = 0;
   // Called in the same way when the content of a file became committed: cached attributes are
   // stale.
   using Committed = std::function<void(InodeNumber inode)>;

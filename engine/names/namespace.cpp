@@ -130,15 +130,15 @@ void NamespaceImpl::finish(ChangeLock& lock, Journal::Ticket ticket) {
   if (options_.sync) journal_->wait(ticket);
 }
 
-Journal::Ticket NamespaceImpl::unshadow(Inode& inode, bool recorded_by_caller) {
-  const InodeNumber shadowed = std::exchange(inode.shadows, 0);
-  if (shadowed == 0) return 0;
+Journal::Ticket NamespaceImpl::release_displaced(Inode& inode, bool recorded_by_caller) {
+  const InodeNumber displaced = std::exchange(inode.displaces, 0);
+  if (displaced == 0) return 0;
   Journal::Ticket ticket = 0;
   if (!recorded_by_caller) {
     ticket = record_only({now(), UnlinkRecord{inode.open->parent, inode.open->name}});
   }
-  --tree_.get(shadowed).shadowed;
-  drop_hold(shadowed);
+  --tree_.get(displaced).displaced_by;
+  drop_hold(displaced);
   return ticket;
 }
 
@@ -446,8 +446,8 @@ void NamespaceImpl::unlink(InodeNumber parent, std::string_view name) {
     finish(lock, change(record));
     return;
   }
-  // Not on the media yet: only the inode it shadows must be removed there.
-  unshadow(inode, false);
+  // Not on the media yet: only the inode it displaces must be removed there.
+  release_displaced(inode, false);
   tree_.apply(record);
   finish(lock, record_attributes(tree_.get(parent)));
 }
@@ -534,8 +534,8 @@ InodeNumber NamespaceImpl::try_rename(InodeNumber parent, std::string_view name,
 Journal::Ticket NamespaceImpl::rename_recorded(const RenameRecord& record, Inode* target) {
   const bool replaces_pending = !record.exchange && target != nullptr && !target->recorded;
   const Journal::Ticket ticket = change({now(), record});
-  // On the media the record replaces the file that the pending file shadowed.
-  if (replaces_pending) unshadow(*target, true);
+  // On the media the record replaces the file that the pending file displaced.
+  if (replaces_pending) release_displaced(*target, true);
   return ticket;
 }
 
@@ -543,13 +543,13 @@ Journal::Ticket NamespaceImpl::rename_recorded(const RenameRecord& record, Inode
 // there.
 Journal::Ticket NamespaceImpl::rename_pending(const RenameRecord& record, Inode& inode,
                                               Inode* target) {
-  unshadow(inode, false);
+  release_displaced(inode, false);
   if (target != nullptr && target->recorded) {
     hold(*target);
-    ++target->shadowed;
-    inode.shadows = target->number;
+    ++target->displaced_by;
+    inode.displaces = target->number;
   } else if (target != nullptr) {
-    inode.shadows = std::exchange(target->shadows, 0);
+    inode.displaces = std::exchange(target->displaces, 0);
   }
   inode.open->parent = record.new_parent;
   inode.open->name = record.new_name;
@@ -572,9 +572,9 @@ Losses NamespaceImpl::losses() const {
           .logs = dirty_logs_.size()};
 }
 
-void NamespaceImpl::on_vanished(Vanished callback) {
+void NamespaceImpl::on_create_failed(CreateFailed callback) {
   const std::lock_guard lock(callback_mutex_);
-  vanished_ = std::move(callback);
+  create_failed_ = std::move(callback);
 }
 
 void NamespaceImpl::on_durable(Durable callback) {

@@ -99,7 +99,7 @@ class NamespaceImpl final : public Namespace {
   void hold_deletes(bool hold) override;
   void sync() override;
   Losses losses() const override;
-  void on_vanished(Vanished callback) override;
+  void on_create_failed(CreateFailed callback) override;
   void on_committed(Committed callback) override;
   void on_durable(Durable callback) override;
   void on_removed(Removed callback) override;
@@ -121,8 +121,8 @@ class NamespaceImpl final : public Namespace {
   // As OpenFile::truncate of a write-once file.
   void truncate_content(InodeNumber inode, OpenState& state, std::uint64_t size);
   // Throws the pending errors of a file being written, for close() and flush().
-  void check_lost(OpenState& state);
-  // As check_lost(), but non-blocking; false where the state is unknown at the moment.
+  void check_sticky_error(OpenState& state);
+  // As check_sticky_error(), but non-blocking; false where the state is unknown at the moment.
   bool check_lost_now(OpenState& state);
   // fsync of a read-only handle: changes of the file by other handles are durable on return.
   void sync_others(InodeNumber inode, OpenState& state);
@@ -207,9 +207,9 @@ class NamespaceImpl final : public Namespace {
   // Disposes of content that only references keep.
   void dispose_unnamed();
 
-  // An inode that is not recorded leaves its name: removes the inode it shadowed from the media,
+  // An inode that is not recorded leaves its name: removes the inode it displaced from the media,
   // too.
-  Journal::Ticket unshadow(Inode& inode, bool recorded_by_caller);
+  Journal::Ticket release_displaced(Inode& inode, bool recorded_by_caller);
 
   // load.cpp
   void load();
@@ -251,7 +251,7 @@ class NamespaceImpl final : public Namespace {
   void let_go(InodeNumber inode) noexcept;
   template <typename Step>
   void attempt_close(InodeNumber inode, const Step& step) noexcept;
-  bool vanish(InodeNumber inode, const OpenState& state);
+  bool roll_back_create(InodeNumber inode, const OpenState& state);
   Journal::Ticket record_sealed(InodeNumber inode, OpenState& state, ContentWriter::Sealed sealed);
   // The same with the locks of a change held.
   Journal::Ticket record_sealed_locked(Inode& inode, OpenState& state,
@@ -259,11 +259,11 @@ class NamespaceImpl final : public Namespace {
   void record_early(InodeNumber inode);
   void trim_recorded(InodeNumber inode, std::uint64_t size);
   bool commit_now(InodeNumber inode, const State& state, Journal::Ticket& ticket);
-  void tell_committed(InodeNumber inode);
+  void notify_committed(InodeNumber inode);
   ChangeLock begin_recording(InodeNumber inode, std::size_t extents);
   std::size_t pending_size(InodeNumber inode);
   void note_committed(InodeNumber inode, Journal::Ticket ticket);
-  void tell_durable(Journal::Ticket last);
+  void notify_durable(Journal::Ticket last);
 
   // xattrs.cpp
   Journal::Ticket change_xattr(Inode& inode, XattrRecord record);
@@ -320,7 +320,7 @@ class NamespaceImpl final : public Namespace {
   std::set<InodeNumber> reported_damage_;
 
   std::mutex callback_mutex_;
-  Vanished vanished_;
+  CreateFailed create_failed_;
   Committed committed_;
   Durable durable_;
   Removed removed_;

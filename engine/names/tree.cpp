@@ -190,7 +190,7 @@ InodeNumber Tree::drop_name(Inode& parent, Inode& inode, Nanoseconds when) {
   } else {
     if (--inode.links > 0) drop_footprint(footprint_of_link());
   }
-  if (inode.links == 0 && inode.shadowed == 0) stop_counting(inode);
+  if (inode.links == 0 && inode.displaced_by == 0) stop_counting(inode);
   return inode.links == 0 ? inode.number : 0;
 }
 
@@ -429,9 +429,9 @@ void Tree::snapshot(const std::function<void(const Record&)>& emit) const {
     pending.pop_back();
     for (const auto& [position, entry] : directory.directory->entries()) {
       const Inode* named = &inodes_.at(entry.inode);
-      if (!named->recorded && named->shadows == 0) continue;
-      const Inode& inode = named->recorded ? *named : inodes_.at(named->shadows);
-      const bool several = inode.links + inode.shadowed > 1;
+      if (!named->recorded && named->displaces == 0) continue;
+      const Inode& inode = named->recorded ? *named : inodes_.at(named->displaces);
+      const bool several = inode.links + inode.displaced_by > 1;
       if (!inode.is_directory() && several && !linked.insert(inode.number).second) {
         emit({inode.attributes.ctime, LinkRecord{inode.number, directory.number, entry.name}});
         continue;
@@ -444,7 +444,7 @@ void Tree::snapshot(const std::function<void(const Record&)>& emit) const {
   }
   OrphanRecord orphans;
   for (const auto& [number, inode] : inodes_) {
-    if (inode.links != 0 || inode.shadowed != 0) continue;
+    if (inode.links != 0 || inode.displaced_by != 0) continue;
     std::ranges::copy(inode.objects(), std::back_inserter(orphans.objects));
   }
   if (!orphans.objects.empty()) emit({0, std::move(orphans)});

@@ -60,10 +60,10 @@ struct Inode {
   bool size_exact = false;
   bool counted = false;  // in Tree::footprint()
   // Not recorded: the recorded inode that has this inode's name on the media until then (0: none).
-  InodeNumber shadows = 0;
+  InodeNumber displaces = 0;
   std::uint32_t links = 0;
-  // number of its names that exist on the media only: inodes that shadow it
-  std::uint32_t shadowed = 0;
+  // number of its names that exist on the media only: inodes that displace it
+  std::uint32_t displaced_by = 0;
   // Of a log: a lower bound of the durable bytes; exact with size_exact, while it is not open. Of a
   // special file: Attributes::device.
   std::uint64_t size = 0;
@@ -79,7 +79,7 @@ struct Inode {
   std::atomic<std::uint64_t> references = 0;
 
   // Its changes must be recorded: on the media it has a name, or may get one back.
-  bool on_media() const { return recorded && (links > 0 || shadowed > 0); }
+  bool on_media() const { return recorded && (links > 0 || displaced_by > 0); }
   bool is_directory() const { return kind == FileKind::directory; }
   bool is_regular() const { return mpool::is_regular(kind); }
   // The objects that hold the content, without duplicates.

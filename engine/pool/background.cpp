@@ -55,15 +55,17 @@ bool gone_offline(const PoolState& pool) {
 
 }  // namespace
 
-bool UsageWatch::tell(unsigned free_percent) {
-  if (told_ && std::max(free_percent, *told_) - std::min(free_percent, *told_) < kUsagePoints) {
+bool UsageWatch::should_log(unsigned free_percent) {
+  if (last_logged_ &&
+      std::max(free_percent, *last_logged_) - std::min(free_percent, *last_logged_) <
+          kUsagePoints) {
     return false;
   }
   if (free_percent >= kLowPercent) {
-    told_.reset();
+    last_logged_.reset();
     return false;
   }
-  told_ = free_percent;
+  last_logged_ = free_percent;
   return true;
 }
 
@@ -191,7 +193,7 @@ void Background::watch_usage() {
     if (usage.usable == 0) continue;
     const auto percent =
         static_cast<unsigned>(std::uint64_t{usage.free_usable} * 100 / usage.usable);
-    if (!usage_[i].tell(percent)) continue;
+    if (!usage_[i].should_log(percent)) continue;
     spdlog::info("{}: {} % of the usable space of the {} device {} are free", pool_.subject,
                  percent, to_string(static_cast<MediaClass>(i)), space->device().name());
   }

@@ -21,10 +21,10 @@ class UsageWatch {
  public:
   // free_percent: free usable space in percent. True when it is below a half and differs enough
   // from the last share logged.
-  bool tell(unsigned free_percent);
+  bool should_log(unsigned free_percent);
 
  private:
-  std::optional<unsigned> told_;
+  std::optional<unsigned> last_logged_;
 };
 
 // Compacts MDCs before a commit must, adds MDCs before all are full, and logs when space runs out.

@@ -81,8 +81,9 @@ double attribute_timeout(const mpool::Attributes& attributes) {
 }
 
 double entry_timeout(const mpool::Attributes& attributes) {
-  const bool may_vanish = attributes.kind == mpool::FileKind::write_once && !attributes.committed;
-  return may_vanish ? kNever : kForever;
+  const bool may_be_rolled_back =
+      attributes.kind == mpool::FileKind::write_once && !attributes.committed;
+  return may_be_rolled_back ? kNever : kForever;
 }
 
 fuse_entry_param to_entry(const mpool::Attributes& attributes, const Presentation& presentation) {

@@ -88,7 +88,7 @@ void Notifier::entries_changed(std::uint64_t directory) noexcept {
   changed_.notify_all();
 }
 
-void Notifier::name_vanished(std::uint64_t parent, const std::string& name, std::uint64_t inode) {
+void Notifier::name_removed(std::uint64_t parent, const std::string& name, std::uint64_t inode) {
   post([this, parent, name, inode] {
     log_unexpected("removal", inode,
                    fuse_lowlevel_notify_delete(session_, parent, inode, name.c_str(), name.size()));

@@ -42,7 +42,7 @@ class Notifier {
   // changes of that period.
   void entries_changed(std::uint64_t directory) noexcept;
   // The name was removed, but not by a request.
-  void name_vanished(std::uint64_t parent, const std::string& name, std::uint64_t inode);
+  void name_removed(std::uint64_t parent, const std::string& name, std::uint64_t inode);
   // Queues any other task that may block on the kernel.
   void post(std::function<void()> task);
 

@@ -152,7 +152,7 @@ struct Transport::Impl {
   void refused(int error);
   void do_without_uring(const std::string& why);
   void read_dev_everywhere();
-  void tell_ready(const char* name, unsigned queues);
+  void notify_ready(const char* name, unsigned queues);
 
   const int fd;
   const TransportChoice choice;
@@ -239,7 +239,7 @@ void Transport::Impl::register_queues(Core& core) {
   // A refusal completes at once.
   core.reactor.ring().submit();
   core.reactor.ring().run_completions();
-  if (!was_refused && ++registered == cores.size()) tell_ready("uring", uring_queues);
+  if (!was_refused && ++registered == cores.size()) notify_ready("uring", uring_queues);
 }
 
 // After the first refusal the kernel uses /dev/fuse, unless each queue had an entry before: such
@@ -272,10 +272,10 @@ void Transport::Impl::read_dev_everywhere() {
       spdlog::warn("one thread less for requests: {}", error.what());
     }
   }
-  tell_ready("dev", queues);
+  notify_ready("dev", queues);
 }
 
-void Transport::Impl::tell_ready(const char* name, unsigned queues) {
+void Transport::Impl::notify_ready(const char* name, unsigned queues) {
   events.ready({.name = name,
                 .reason = not_uring,
                 .queues = queues,

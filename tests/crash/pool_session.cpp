@@ -227,7 +227,7 @@ LogWork::LogWork(PoolWork& work, ObjectId id)
     digest_ = extend(digest_, record);
 }
 
-void LogWork::tell(Moment begun) {
+void LogWork::begin_version(Moment begun) {
   work_.model().begin_at(begun, fact_, mlog_value(records_, digest_));
 }
 
@@ -236,7 +236,7 @@ void LogWork::append(std::size_t length) {
   const Moment begun = work_.model().now();
   ++records_;
   digest_ = extend(digest_, record);
-  tell(begun);
+  begin_version(begun);
   log_->append(record);
 }
 
@@ -248,7 +248,7 @@ void LogWork::sync() {
 void LogWork::erase() {
   records_ = 0;
   digest_ = 0;
-  tell(work_.model().now());
+  begin_version(work_.model().now());
   const std::uint64_t generation = log_->generation() + 1;
   work_.pool().record_generation(id_, generation);
   work_.model().durable(fact_);

@@ -67,7 +67,7 @@ class LogWork {
   std::uint64_t room() const { return log_->capacity() - log_->used(); }
 
  private:
-  void tell(Moment begun);
+  void begin_version(Moment begun);
 
   PoolWork& work_;
   const ObjectId id_;

@@ -38,14 +38,14 @@ constexpr std::size_t kFixedMemory = 64u << 20;
 // The present seed, as text: for signal handlers.
 char current[64] = "none\n";
 
-void tell_seed() {
+void print_seed() {
   const char text[] = "\nfuzz: seed ";
   static_cast<void>(!::write(STDERR_FILENO, text, sizeof text - 1));
   static_cast<void>(!::write(STDERR_FILENO, current, std::char_traits<char>::length(current)));
 }
 
 extern "C" void on_signal(int signal) {
-  tell_seed();
+  print_seed();
   std::signal(signal, SIG_DFL);
   std::raise(signal);
 }
@@ -53,7 +53,7 @@ extern "C" void on_signal(int signal) {
 // Any end of the process names the seed.
 void install_handlers() {
 #if MPOOLFS_SANITIZED
-  __sanitizer_set_death_callback(tell_seed);
+  __sanitizer_set_death_callback(print_seed);
 #else
   for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL})
     std::signal(signal, on_signal);

@@ -341,9 +341,9 @@ TEST(WriteOnce, ACommittedFileRenamedOverAPendingOne) {
 TEST(WriteOnce, AFailedCommitVanishesAndRestoresWhatItReplaced) {
   TestTree tree;
   tree.put("target", "old");
-  std::atomic<InodeNumber> vanished = 0;
-  tree.names().on_vanished(
-      [&](InodeNumber, const std::string&, InodeNumber inode) { vanished = inode; });
+  std::atomic<InodeNumber> rolled_back = 0;
+  tree.names().on_create_failed(
+      [&](InodeNumber, const std::string&, InodeNumber inode) { rolled_back = inode; });
   const auto file = tree.create("temporary");
   const InodeNumber inode = file->inode();
   int code = 0;
@@ -356,7 +356,7 @@ TEST(WriteOnce, AFailedCommitVanishesAndRestoresWhatItReplaced) {
   EXPECT_EQ(errno_of([&] { file->flush(); }), ENOSPC);
   tree.rename("temporary", "target");
   file->close();
-  EXPECT_EQ(vanished, inode);
+  EXPECT_EQ(rolled_back, inode);
   EXPECT_EQ(tree.list(""), std::vector<std::string>{"target"});
   EXPECT_EQ(tree.get("target"), "old");
   // No zone of it is left in use: as much fits as before.

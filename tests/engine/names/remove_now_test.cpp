@@ -85,7 +85,7 @@ TEST(UnlinkNow, WhatHasToWaitIsLeftAlone) {
 }
 
 // A rename has put a file that is being written in the place of another one.
-TEST(UnlinkNow, OfWhatShadowsAnotherFile) {
+TEST(UnlinkNow, OfWhatDisplacesAnotherFile) {
   TestTree tree;
   tree.put("f", "old");
   {

@@ -182,14 +182,14 @@ TEST(Tree, ASnapshotMakesTheSameTree) {
   EXPECT_EQ(again.get(2).media_class, MediaClass::staging);
 }
 
-TEST(Tree, ASnapshotShowsWhatAPendingFileShadows) {
+TEST(Tree, ASnapshotShowsWhatAPendingFileDisplaces) {
   SmallTree tree;
   const auto before = sorted_snapshot(tree);
   // 9 is being written and has taken the name of 4 by a rename that is not recorded yet.
   tree.apply(create(9, 2, "temporary", FileKind::empty));
   tree.get(9).recorded = false;
-  tree.get(9).shadows = 4;
-  tree.get(4).shadowed = 1;
+  tree.get(9).displaces = 4;
+  tree.get(4).displaced_by = 1;
   EXPECT_EQ(tree.apply({1, RenameRecord{2, "temporary", 1, "g", false}}), 4u);
   Tree again;
   for (const Record& record : records_of(tree))

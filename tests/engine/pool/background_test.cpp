@@ -360,18 +360,18 @@ TEST(Background, FailureOfEveryWrite) {
 
 TEST(UsageWatch, TellsWhenSpaceRunsOut) {
   UsageWatch watch;
-  EXPECT_FALSE(watch.tell(100));
-  EXPECT_FALSE(watch.tell(50));
-  EXPECT_TRUE(watch.tell(49));
-  EXPECT_FALSE(watch.tell(49));
-  EXPECT_FALSE(watch.tell(45));
-  EXPECT_FALSE(watch.tell(53));
-  EXPECT_TRUE(watch.tell(44));
-  EXPECT_FALSE(watch.tell(40));
-  EXPECT_TRUE(watch.tell(20));
-  EXPECT_TRUE(watch.tell(25));
-  EXPECT_FALSE(watch.tell(90));
-  EXPECT_TRUE(watch.tell(48));
+  EXPECT_FALSE(watch.should_log(100));
+  EXPECT_FALSE(watch.should_log(50));
+  EXPECT_TRUE(watch.should_log(49));
+  EXPECT_FALSE(watch.should_log(49));
+  EXPECT_FALSE(watch.should_log(45));
+  EXPECT_FALSE(watch.should_log(53));
+  EXPECT_TRUE(watch.should_log(44));
+  EXPECT_FALSE(watch.should_log(40));
+  EXPECT_TRUE(watch.should_log(20));
+  EXPECT_TRUE(watch.should_log(25));
+  EXPECT_FALSE(watch.should_log(90));
+  EXPECT_TRUE(watch.should_log(48));
 }
 
 // --- commits share flushes ---
