@@ -29,8 +29,9 @@ class TreeCheck {
       : metadata_(metadata),
         report_(report),
         name_("root MDC of " + metadata.pool),
-        replay_(tree_,
-                [this](std::uint64_t record, const Error& why) { misfit(record, why.detail()); }) {}
+        replay_(tree_, [this](std::uint64_t record, const Error& why) {
+          report_invalid_record(record, why.detail());
+        }) {}
 
   // False: the log is empty or belongs to another client.
   bool read(const Mlog& log, const std::array<Mdc::Half, 2>& halves);
@@ -38,7 +39,7 @@ class TreeCheck {
   void compare();
 
  private:
-  void misfit(std::uint64_t record, std::string_view detail) {
+  void report_invalid_record(std::uint64_t record, std::string_view detail) {
     report_.error(Area::tree, name_, fmt::format("record {}: {}", record, detail), kRestoreTree);
   }
   void compare_ends();
@@ -81,7 +82,7 @@ bool TreeCheck::read(const Mlog& log, const std::array<Mdc::Half, 2>& halves) {
       if (auto record = names::decode(bytes)) {
         replay_.take(std::move(*record));
       } else {
-        misfit(replay_.taken(), record.error().detail);
+        report_invalid_record(replay_.taken(), record.error().detail);
         replay_.skip();
       }
     }
@@ -228,7 +229,7 @@ void TreeCheck::check_objects() {
     if (named_.contains(object.id)) continue;
     const std::string id =
         fmt::format("{} {}", object.id.is_mblock() ? "mblock" : "mlog", object.id.to_string());
-    if (replay_.dead().contains(object.id)) {
+    if (replay_.orphaned().contains(object.id)) {
       report_.unfinished(Area::tree, fmt::format("{} of {}", id, metadata_.pool),
                          "its file is gone, deleting it was interrupted", "deleting " + id);
     } else {

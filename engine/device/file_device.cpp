@@ -143,7 +143,7 @@ void FileDevice::start_impl(DeviceTransfer& transfer) {
   if (properties().in_memory || needs_bounce(transfer.memory_)) {
     return Device::start_impl(transfer);
   }
-  transfer.ring_->note_direction(transfer.write_);
+  transfer.ring_->set_batch_kind(transfer.write_);
   io_uring_sqe& entry = transfer.ring_->prepare(transfer);
   const auto length = static_cast<unsigned>(std::min(transfer.left_, kMaxTransfer));
   if (transfer.write_) {

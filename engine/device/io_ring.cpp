@@ -109,9 +109,9 @@ bool IoRing::submit_and_wait(int timeout_ms) {
 void IoRing::complete(const Completion& completion) {
   completion.operation->completed(completion.result);
   const unsigned group = completion.posted ? kPostedGroup : writing_ ? kWriteGroup : kSubmitGroup;
-  if (prepared() < group && !hurry_) return;
+  if (prepared() < group && !submit_soon_) return;
   poll();
-  hurry_ = false;
+  submit_soon_ = false;
   // Lets a reader that was woken on this CPU continue with its next requests.
   if (!completion.posted) ::sched_yield();
 }

@@ -48,10 +48,10 @@ class IoRing {
   unsigned prepared() const noexcept { return io_uring_sq_ready(&ring_); }
   // Declares whether the following device requests are writes or reads; the batch size depends on
   // it.
-  void note_direction(bool write) noexcept { writing_ = write; }
+  void set_batch_kind(bool write) noexcept { writing_ = write; }
   // Submit after the current completion instead of batching: the kernel needs long for the prepared
   // operation, and a caller waits for it.
-  void hurry() noexcept { hurry_ = true; }
+  void submit_soon() noexcept { submit_soon_ = true; }
   // Submits the prepared operations to the kernel. Throws Error when the kernel refuses; retries on
   // EINTR and on a busy kernel.
   void submit();
@@ -76,7 +76,7 @@ class IoRing {
 
   io_uring ring_{};
   std::deque<Completion> waiting_;  // posted, or taken from the ring; in order
-  bool hurry_ = false;
+  bool submit_soon_ = false;
   bool writing_ = false;
 };
 

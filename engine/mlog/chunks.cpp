@@ -42,7 +42,7 @@ ChunkOrder::Event ChunkOrder::accept(const std::string& log, std::uint32_t block
       return begin(site, chunk);
     case ChunkType::data_middle:
     case ChunkType::data_last:
-      return go_on(site, chunk);
+      return continue_record(site, chunk);
     case ChunkType::compaction_start:
     case ChunkType::compaction_end:
       break;
@@ -80,7 +80,7 @@ ChunkOrder::Event ChunkOrder::begin(const LogSite& site, const Chunk& chunk) {
   return Event::record_begins;
 }
 
-ChunkOrder::Event ChunkOrder::go_on(const LogSite& site, const Chunk& chunk) {
+ChunkOrder::Event ChunkOrder::continue_record(const LogSite& site, const Chunk& chunk) {
   const ChunkHeader& header = chunk.header;
   if (!in_record_) raise_corrupt(site, "continuation of a record that did not begin");
   if (!chunk.first_in_block()) raise_corrupt(site, "continuation not at the start of a log block");
@@ -94,7 +94,7 @@ ChunkOrder::Event ChunkOrder::go_on(const LogSite& site, const Chunk& chunk) {
     raise_corrupt(site,
                   fmt::format("{} bytes in the chunks of a record of {}", received_, length_));
   }
-  if (!last) return Event::record_goes_on;
+  if (!last) return Event::record_continues;
   in_record_ = false;
   return Event::record_ends;
 }

@@ -38,10 +38,10 @@ std::optional<Chunk> chunk_at(const std::string& log, std::uint32_t block_index,
 class ChunkOrder {
  public:
   enum class Event {
-    record,          // a whole record in one chunk
-    record_begins,   // its first chunk
-    record_goes_on,  // a middle chunk
-    record_ends,     // its last chunk
+    record,            // a whole record in one chunk
+    record_begins,     // its first chunk
+    record_continues,  // a middle chunk
+    record_ends,       // its last chunk
     compaction_start,
     compaction_end,
   };
@@ -53,7 +53,7 @@ class ChunkOrder {
 
  private:
   Event begin(const LogSite& site, const Chunk& chunk);
-  Event go_on(const LogSite& site, const Chunk& chunk);
+  Event continue_record(const LogSite& site, const Chunk& chunk);
 
   bool in_record_ = false;
   std::uint32_t length_ = 0;    // of the record under way

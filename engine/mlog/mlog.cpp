@@ -254,7 +254,7 @@ void Mlog::Impl::stamp_flush_set() {
 
 // Moves tail_ to in_flight_, which is empty, and starts a new tail_ with the last page, if blocks
 // in it are still to be written.
-void Mlog::Impl::take_flight() {
+void Mlog::Impl::begin_flush() {
   const std::uint64_t log_end = bytes(end_);
   const std::uint64_t new_start = round_down(bytes(end_ - (room() == 0 ? 0 : 1)), kPageSize);
   LogPages new_tail{.buffer = AlignedBuffer::zeroed(new_start < log_end ? kPageSize : 0),
@@ -326,7 +326,7 @@ void Mlog::Impl::write_out(Lock& lock, bool make_durable) {
   check_usable();
   const Ticket written = written_;
   const std::uint32_t set_before = written_end_.flush_set;
-  if (in_flight_.buffer.empty() && dirty_) take_flight();
+  if (in_flight_.buffer.empty() && dirty_) begin_flush();
   if (in_flight_.buffer.empty()) flight_ = {.length = 0, .ticket = appended_, .end = written_end_};
   const Flight flight = flight_;
   // The earlier flush sets must be durable. Only then does a block of this set prove that they were

@@ -100,7 +100,7 @@ struct Mlog::Impl {
   void put_chunk(ChunkType type, std::uint32_t record_length, std::size_t length,
                  class Gather& from);
   void stamp_flush_set();
-  void take_flight();
+  void begin_flush();
   template <typename Done, typename Covered>
   void write_until(Lock& lock, bool make_durable, Done done, Covered covered);
   void write_out(Lock& lock, bool make_durable);

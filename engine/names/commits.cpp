@@ -154,11 +154,11 @@ void NamespaceImpl::record_early(InodeNumber number) {
     const TreeLock lock(tree_mutex_);
     Inode& inode = tree_.get(number);
     if (inode.recorded) return;
-    state = hold(inode);
+    state = pin_inode(inode);
   }
   const auto release = [&] {
     const ChangeLock lock = lock_for_change();
-    let_go(number);
+    unpin_inode_or_log(number);
   };
   try {
     persist(number, *state, false);
@@ -259,7 +259,7 @@ void NamespaceImpl::commit_closed(InodeNumber number, const State& state) noexce
     commits_.notify_all();
     // Together with the change above: a thread that waited for the commit must not find a file
     // without a name.
-    let_go(number);
+    unpin_inode_or_log(number);
   }
   if (!failure.empty()) {
     if (pool_.offline()) ++lost_files_;
@@ -323,7 +323,7 @@ bool NamespaceImpl::roll_back_create(InodeNumber number, const OpenState& state)
     parent.directory->replace(state.name, displaced);
     ++back.links;
     --back.displaced_by;
-    drop_hold(displaced);
+    unpin_inode(displaced);
   } else {
     tree_.drop_entry(parent, state.name);
   }
@@ -335,7 +335,7 @@ bool NamespaceImpl::close_reader_now(InodeNumber number, const State& state) noe
   const Inode& inode = tree_.get(number);
   const bool goes = inode.links == 0 && inode.references == 0;
   if (state->handles == 1 && (goes || inode.kind == FileKind::log)) return false;
-  drop_hold(number);
+  unpin_inode(number);
   return true;
 }
 
@@ -377,7 +377,7 @@ bool NamespaceImpl::commit_now(InodeNumber number, const State& state, Journal::
   --state->writers;
   writer = state->set_writer(nullptr);
   commits_.notify_all();
-  drop_hold(number);
+  unpin_inode(number);
   return true;
 }
 
@@ -394,12 +394,12 @@ void NamespaceImpl::close_handle(InodeNumber number, const State& state, bool wr
   if (commit) return commit_closed(number, state);
   if (log_closed) attempt_close(number, [&] { record_log_times(number, *state); });
   const ChangeLock lock = lock_for_change();
-  let_go(number);
+  unpin_inode_or_log(number);
 }
 
-// drop_hold() where a failure cannot be reported.
-void NamespaceImpl::let_go(InodeNumber number) noexcept {
-  attempt_close(number, [&] { drop_hold(number); });
+// unpin_inode() where a failure cannot be reported.
+void NamespaceImpl::unpin_inode_or_log(InodeNumber number) noexcept {
+  attempt_close(number, [&] { unpin_inode(number); });
 }
 
 template <typename Step>

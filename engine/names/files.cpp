@@ -177,7 +177,7 @@ auto NamespaceImpl::with_room(Allocate allocate) {
     no_room = no_room_;
   }
   if (no_room) no_room();
-  dispose_unnamed();
+  destroy_unnamed();
   journal_->wait_all();
   pool_.wait_for_discards(kDiscardWait);
   return allocate();
@@ -265,7 +265,7 @@ std::unique_ptr<OpenFile> NamespaceImpl::open_locked(Inode& inode, const OpenInt
   } else if (log) {
     inode.kind = FileKind::log;
   }
-  const State state = hold(inode);
+  const State state = pin_inode(inode);
   if (intent.write) ++state->writers;
   if (writer) {
     state->set_writer(writer);

@@ -196,17 +196,17 @@ void NamespaceImpl::load() {
   const std::uint64_t batch = replay.last_batch() + 1;
   mdc_->sync(mdc_->append(encode({now(), BatchRecord{batch, promised_inode(tree_.next_inode())}})));
   // Most were deleted before: the rest are deletions that a crash interrupted.
-  std::vector<ObjectId> dead;
-  for (const ObjectId object : replay.dead()) {
-    if (pool_.find(object)) dead.push_back(object);
+  std::vector<ObjectId> orphaned;
+  for (const ObjectId object : replay.orphaned()) {
+    if (pool_.find(object)) orphaned.push_back(object);
   }
-  if (!options_.hold_deletes && !dead.empty()) pool_.remove(std::exchange(dead, {}));
+  if (!options_.hold_deletes && !orphaned.empty()) pool_.remove(std::exchange(orphaned, {}));
   journal_ = std::make_unique<Journal>(
       pool_, *root_log_,
       Journal::Options{.interval = options_.commit_interval,
                        .first_batch = batch + 1,
                        .hold_deletes = options_.hold_deletes,
-                       .held = std::move(dead)},
+                       .held = std::move(orphaned)},
       Journal::Owner{.snapshot = [this] { return snapshot(); },
                      .committed =
                          [this](const std::vector<ObjectRecord>& objects) {
@@ -224,7 +224,7 @@ void NamespaceImpl::load() {
                      .write_logs = [this] { dirty_logs_.write(); },
                      .make_logs_durable =
                          [this](std::span<Device* const> flushed) {
-                           if (dirty_logs_.make_durable(flushed)) trim_idle_logs();
+                           if (dirty_logs_.make_durable(flushed)) trim_closed_log_cache();
                          },
                      .log_size_left_out = [this](InodeNumber inode) { forget_log_size(inode); },
                      .written = [this](Journal::Ticket last) { notify_durable(last); }});
@@ -275,7 +275,7 @@ NamespaceImpl::~NamespaceImpl() {
   if (!journal_) return;
   bool synced = false;
   try {
-    dispose_unnamed();
+    destroy_unnamed();
     record_open_log_sizes();
     sync();
     synced = true;

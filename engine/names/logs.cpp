@@ -13,7 +13,7 @@ namespace {
 
 // Logs that stay open without handles, so that a shell that appends line by line does not read the
 // whole log each time.
-constexpr std::size_t kMaxIdleLogs = 64;
+constexpr std::size_t kMaxClosedLogs = 64;
 
 }  // namespace
 
@@ -157,7 +157,7 @@ std::uint64_t NamespaceImpl::log_size(InodeNumber number) {
     const TreeLock lock(tree_mutex_);
     Inode* inode = tree_.find(number);
     if (inode == nullptr || !inode->extents) return 0;
-    state = hold(*inode);
+    state = pin_inode(*inode);
   }
   std::exception_ptr failure;
   std::uint64_t size = 0;
@@ -169,7 +169,7 @@ std::uint64_t NamespaceImpl::log_size(InodeNumber number) {
   }
   {
     const ChangeLock lock = lock_for_change();
-    drop_hold(number);
+    unpin_inode(number);
   }
   if (failure) std::rethrow_exception(failure);
   return size;
@@ -177,23 +177,23 @@ std::uint64_t NamespaceImpl::log_size(InodeNumber number) {
 
 // The last handle of a log was closed: it stays open for the next one, and the oldest durable ones
 // are closed. Called with the locks of a change.
-void NamespaceImpl::keep_idle_log(Inode& inode) {
+void NamespaceImpl::cache_closed_log(Inode& inode) {
   record_log_size(inode);
-  std::erase(idle_logs_, inode.number);
-  idle_logs_.push_back(inode.number);
+  std::erase(closed_log_cache_, inode.number);
+  closed_log_cache_.push_back(inode.number);
   close_clean_logs();
 }
 
-void NamespaceImpl::trim_idle_logs() {
+void NamespaceImpl::trim_closed_log_cache() {
   const TreeLock lock(tree_mutex_);
   close_clean_logs();
 }
 
 // Called with the tree's lock.
 void NamespaceImpl::close_clean_logs() {
-  std::size_t left = idle_logs_.size();
-  std::erase_if(idle_logs_, [&](InodeNumber number) {
-    if (left <= kMaxIdleLogs) return false;
+  std::size_t left = closed_log_cache_.size();
+  std::erase_if(closed_log_cache_, [&](InodeNumber number) {
+    if (left <= kMaxClosedLogs) return false;
     Inode& idle = tree_.get(number);
     if (idle.open->handles != 0 || dirty_logs_.contains(number)) return false;
     idle.size_exact = is_size_recorded(idle);

@@ -113,7 +113,7 @@ Journal::Ticket NamespaceImpl::change(const Record& record) {
   const Journal::Ticket ticket = record_only(record);
   if (unnamed != 0) {
     Inode& inode = tree_.get(unnamed);
-    if (!inode.open || inode.open->handles == 0) dispose_unless_referenced(inode);
+    if (!inode.open || inode.open->handles == 0) destroy_unless_referenced(inode);
   }
   return ticket;
 }
@@ -138,7 +138,7 @@ Journal::Ticket NamespaceImpl::release_displaced(Inode& inode, bool recorded_by_
     ticket = record_only({now(), UnlinkRecord{inode.open->parent, inode.open->name}});
   }
   --tree_.get(displaced).displaced_by;
-  drop_hold(displaced);
+  unpin_inode(displaced);
   return ticket;
 }
 
@@ -545,7 +545,7 @@ Journal::Ticket NamespaceImpl::rename_pending(const RenameRecord& record, Inode&
                                               Inode* target) {
   release_displaced(inode, false);
   if (target != nullptr && target->recorded) {
-    hold(*target);
+    pin_inode(*target);
     ++target->displaced_by;
     inode.displaces = target->number;
   } else if (target != nullptr) {

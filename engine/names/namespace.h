@@ -164,7 +164,7 @@ class NamespaceImpl final : public Namespace {
   static RoomFor room_for_names(mpool::Owner owner);
   std::uint64_t files_with_room(std::uint64_t files) const;
   ChangeLock lock_for_change();
-  // Applies a record to the tree and queues it; disposes of the inode that lost its last name.
+  // Applies a record to the tree and queues it; destroys the inode that lost its last name.
   Journal::Ticket change(const Record& record);
   // The same for a change of the inode itself; records nothing for an inode that is not on the
   // media.
@@ -196,16 +196,17 @@ class NamespaceImpl final : public Namespace {
   Journal::Ticket rename_pending(const RenameRecord& record, Inode& inode, Inode* target);
 
   // references.cpp
-  // Keeping inodes: hold() before a step that may remove the last name, drop_hold() after it.
-  State hold(Inode& inode);
-  void drop_hold(InodeNumber inode);
-  void dispose(Inode& inode);
-  // The inode has neither a name nor an open file: disposes of it unless it has references.
-  void dispose_unless_referenced(Inode& inode);
+  // Keeping inodes: pin_inode() before a step that may remove the last name, unpin_inode() after
+  // it.
+  State pin_inode(Inode& inode);
+  void unpin_inode(InodeNumber inode);
+  void destroy_inode(Inode& inode);
+  // The inode has neither a name nor an open file: destroys it unless it has references.
+  void destroy_unless_referenced(Inode& inode);
   void drop_references(std::span<const InodeReferences> references);
-  bool may_dispose_slowly(const InodeReferences& references);
-  // Disposes of content that only references keep.
-  void dispose_unnamed();
+  bool may_destroy_slowly(const InodeReferences& references);
+  // Destroys content that only references keep.
+  void destroy_unnamed();
 
   // An inode that is not recorded leaves its name: removes the inode it displaced from the media,
   // too.
@@ -248,7 +249,7 @@ class NamespaceImpl final : public Namespace {
   Journal::Ticket record_pending(Inode& inode, Change change);
   Journal::Ticket record_nameless(Change change);
   void commit_closed(InodeNumber inode, const State& state) noexcept;
-  void let_go(InodeNumber inode) noexcept;
+  void unpin_inode_or_log(InodeNumber inode) noexcept;
   template <typename Step>
   void attempt_close(InodeNumber inode, const Step& step) noexcept;
   bool roll_back_create(InodeNumber inode, const OpenState& state);
@@ -275,16 +276,16 @@ class NamespaceImpl final : public Namespace {
   void report_damage(InodeNumber inode, const Log& log);
   ObjectRecord add_mlog(InodeNumber inode, std::uint64_t size);
   std::uint64_t log_size(InodeNumber inode);
-  void keep_idle_log(Inode& inode);
+  void cache_closed_log(Inode& inode);
   bool is_size_recorded(const Inode& inode) const;
   void record_log_size(Inode& inode);
   void record_open_log_sizes();
   void forget_log_size(InodeNumber inode);
   void mark_log_sizes();
   void record_log_times(InodeNumber inode, OpenState& state);
-  // Closes a log, which unpins its mlogs. The caller holds log_lock, or disposes of the inode.
+  // Closes a log, which unpins its mlogs. The caller holds log_lock, or destroys the inode.
   void drop_log(InodeNumber inode, OpenState& state);
-  void trim_idle_logs();
+  void trim_closed_log_cache();
   void close_clean_logs();
 
   Pool& pool_;
@@ -297,11 +298,11 @@ class NamespaceImpl final : public Namespace {
   mutable FairMutex tree_mutex_;
   Tree tree_;
   // Inodes without a name or an open file: kept by references alone, or about to be opened or
-  // disposed of.
+  // destroyed.
   std::unordered_set<InodeNumber> unnamed_;
   // used with tree_mutex_: a commit ended, a descriptor was closed
   std::condition_variable_any commits_;
-  std::deque<InodeNumber> idle_logs_;  // open logs without handles, oldest first
+  std::deque<InodeNumber> closed_log_cache_;  // open logs without handles, oldest first
 
   std::mutex pending_mutex_;
   // Recorded, not committed yet. `deferred`: pages that may be in memory only; null: none.
@@ -342,7 +343,7 @@ inline bool is_committed(const Inode& inode) {
 // Throws the error that refuses a call with `name`.
 [[noreturn]] void refuse(int code, std::string_view name, std::string_view why);
 
-// The maximum number of extents of an inode that a non-blocking thread disposes of.
+// The maximum number of extents of an inode that a non-blocking thread destroys.
 inline constexpr std::size_t kMaxExtentsAtOnce = 1024;
 
 // Bytes: room for any record without extents, of names, attributes and one short string.

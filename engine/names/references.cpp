@@ -5,43 +5,43 @@
 
 namespace mpool::names {
 
-NamespaceImpl::State NamespaceImpl::hold(Inode& inode) {
+NamespaceImpl::State NamespaceImpl::pin_inode(Inode& inode) {
   if (!inode.open) inode.open = std::make_shared<OpenState>();
   ++inode.open->handles;
   return inode.open;
 }
 
-void NamespaceImpl::drop_hold(InodeNumber number) {
+void NamespaceImpl::unpin_inode(InodeNumber number) {
   Inode& inode = tree_.get(number);
   if (--inode.open->handles > 0) return;
   if (inode.links == 0) {
-    dispose_unless_referenced(inode);
+    destroy_unless_referenced(inode);
   } else if (inode.kind == FileKind::log) {
-    keep_idle_log(inode);
+    cache_closed_log(inode);
   } else {
     inode.open.reset();
   }
 }
 
-void NamespaceImpl::dispose_unless_referenced(Inode& inode) {
-  if (inode.references == 0 || (inode.open && inode.open->given_up)) return dispose(inode);
+void NamespaceImpl::destroy_unless_referenced(Inode& inode) {
+  if (inode.references == 0 || (inode.open && inode.open->given_up)) return destroy_inode(inode);
   unnamed_.insert(inode.number);
   if (!inode.open) return;
   if (inode.kind == FileKind::log) {
-    keep_idle_log(inode);
+    cache_closed_log(inode);
   } else {
     inode.open.reset();
   }
 }
 
 // The inode is unreachable: its objects are deleted.
-void NamespaceImpl::dispose(Inode& inode) {
+void NamespaceImpl::destroy_inode(Inode& inode) {
   std::vector<ObjectId> objects = inode.objects();
   const InodeNumber number = inode.number;
   // A log pins its mlogs.
   if (inode.open) drop_log(number, *inode.open);
   inode.open.reset();
-  std::erase(idle_logs_, number);
+  std::erase(closed_log_cache_, number);
   unnamed_.erase(number);
   tree_.erase(number);
   if (objects.empty()) return;
@@ -69,7 +69,7 @@ void NamespaceImpl::drop_references(std::span<const InodeReferences> references)
     const std::uint64_t left =
         inode->references.fetch_sub(count, std::memory_order_relaxed) - count;
     const bool in_use = inode->links > 0 || (inode->open && inode->open->handles > 0);
-    if (left == 0 && !in_use) dispose(*inode);
+    if (left == 0 && !in_use) destroy_inode(*inode);
   }
 }
 
@@ -79,7 +79,7 @@ void NamespaceImpl::unref(std::span<const InodeReferences> references) {
 }
 
 // Called with the tree's lock: closing a log writes, many objects take long.
-bool NamespaceImpl::may_dispose_slowly(const InodeReferences& references) {
+bool NamespaceImpl::may_destroy_slowly(const InodeReferences& references) {
   const Inode* const inode = tree_.find(references.inode);
   if (inode == nullptr || inode->links > 0) return false;
   return inode->kind == FileKind::log ||
@@ -102,20 +102,20 @@ bool NamespaceImpl::unref_now(std::span<const InodeReferences> references) {
   if (!barrier) return false;
   const TreeLock lock(tree_mutex_);
   const auto is_slow = [this](const InodeReferences& dropped) {
-    return may_dispose_slowly(dropped);
+    return may_destroy_slowly(dropped);
   };
   if (std::ranges::any_of(references, is_slow)) return false;
   drop_references(references);
   return true;
 }
 
-void NamespaceImpl::dispose_unnamed() {
+void NamespaceImpl::destroy_unnamed() {
   const ChangeLock lock = lock_for_change();
   const std::vector<InodeNumber> numbers(unnamed_.begin(), unnamed_.end());
   for (const InodeNumber number : numbers) {
     Inode& inode = tree_.get(number);
     const bool open = inode.open && inode.open->handles > 0;
-    if (inode.extents && !open) dispose(inode);
+    if (inode.extents && !open) destroy_inode(inode);
   }
 }
 

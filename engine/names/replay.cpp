@@ -28,7 +28,7 @@ void Replay::attempt(std::uint64_t number, const Step& step) {
   try {
     step();
   } catch (const Error& error) {
-    misfit_(number, error);
+    on_invalid_record_(number, error);
   }
 }
 
@@ -44,7 +44,7 @@ void Replay::check_inode(const Record& record) const {
 void Replay::check_free(const std::vector<Extent>& extents, InodeNumber inode) const {
   for (const Extent& extent : extents) {
     const ObjectId object = extent.object;
-    if (dead_.contains(object)) {
+    if (orphaned_.contains(object)) {
       refuse_record("inode {} has object {}, which was deleted before", inode, object.to_string());
     }
     const auto owner = owners_.find(object);
@@ -62,15 +62,15 @@ void Replay::own(const std::vector<Extent>& extents, InodeNumber inode) {
 }
 
 // No file uses the object any more.
-void Replay::bury(ObjectId object) {
+void Replay::orphan(ObjectId object) {
   owners_.erase(object);
-  dead_.insert(object);
+  orphaned_.insert(object);
 }
 
-void Replay::bury_unnamed(InodeNumber inode) {
+void Replay::orphan_unnamed(InodeNumber inode) {
   if (inode == 0) return;
   for (const ObjectId object : tree_.get(inode).objects())
-    bury(object);
+    orphan(object);
   tree_.erase(inode);
 }
 
@@ -81,7 +81,7 @@ void Replay::apply_orphans(const OrphanRecord& record) {
                     owner->second);
     }
   }
-  dead_.insert(record.objects.begin(), record.objects.end());
+  orphaned_.insert(record.objects.begin(), record.objects.end());
 }
 
 void Replay::apply_content(const ContentRecord& content, const Record& record) {
@@ -90,7 +90,7 @@ void Replay::apply_content(const ContentRecord& content, const Record& record) {
     const std::vector<ObjectId> objects = inode->objects();
     tree_.apply(record);
     for (const ObjectId object : missing_objects(objects, *inode))
-      bury(object);
+      orphan(object);
     return;
   }
   const Extents before = inode != nullptr ? inode->extents : nullptr;
@@ -113,7 +113,7 @@ void Replay::apply_content(const ContentRecord& content, const Record& record) {
   for (const Extent& extent : content.content.extents)
     replaced.erase(extent.object);
   for (const ObjectId object : replaced)
-    bury(object);
+    orphan(object);
 }
 
 void Replay::apply(const Record& record) {
@@ -127,7 +127,7 @@ void Replay::apply(const Record& record) {
   if (create != nullptr) check_free(create->content.extents, create->inode);
   const InodeNumber unnamed = tree_.apply(record);
   if (create != nullptr) own(create->content.extents, create->inode);
-  bury_unnamed(unnamed);
+  orphan_unnamed(unnamed);
 }
 
 // A record that did not take effect: its existing objects are deleted.
@@ -138,7 +138,7 @@ void Replay::give_up(const Record& record) {
       refuse_record("a record undone has object {}, which is that of inode {}",
                     extent.object.to_string(), owner->second);
     }
-    dead_.insert(extent.object);
+    orphaned_.insert(extent.object);
   }
 }
 

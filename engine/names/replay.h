@@ -28,10 +28,11 @@ class Replay {
  public:
   // Called with a record that does not fit those before it: its number in the log (from 0) and the
   // reason. Throws, or returns: then the record is skipped.
-  using Misfit = std::function<void(std::uint64_t number, const Error& why)>;
+  using OnInvalidRecord = std::function<void(std::uint64_t number, const Error& why)>;
 
   // `tree` is empty and must outlive it.
-  Replay(Tree& tree, Misfit misfit) : tree_(tree), misfit_(std::move(misfit)) {}
+  Replay(Tree& tree, OnInvalidRecord on_invalid_record)
+      : tree_(tree), on_invalid_record_(std::move(on_invalid_record)) {}
 
   // The next record of the log.
   void take(Record record);
@@ -55,7 +56,7 @@ class Replay {
   // Set if the last mount ended cleanly.
   const std::optional<LogSizesRecord>& log_sizes() const { return log_sizes_; }
   // Objects whose names are gone, deleted or not; none of them belongs to a file in the tree.
-  const std::unordered_set<ObjectId>& dead() const { return dead_; }
+  const std::unordered_set<ObjectId>& orphaned() const { return orphaned_; }
 
  private:
   struct Numbered {
@@ -71,15 +72,15 @@ class Replay {
   void check_inode(const Record& record) const;
   void check_free(const std::vector<Extent>& extents, InodeNumber inode) const;
   void own(const std::vector<Extent>& extents, InodeNumber inode);
-  void bury(ObjectId object);
-  void bury_unnamed(InodeNumber inode);
+  void orphan(ObjectId object);
+  void orphan_unnamed(InodeNumber inode);
   void give_up(const Record& record);
-  // Runs a step for record `number`; a record that does not fit goes to misfit_.
+  // Runs a step for record `number`; a record that does not fit goes to on_invalid_record_.
   template <typename Step>
   void attempt(std::uint64_t number, const Step& step);
 
   Tree& tree_;
-  const Misfit misfit_;
+  const OnInvalidRecord on_invalid_record_;
   std::vector<Numbered> batch_;  // records since the last BATCH
   std::uint64_t last_batch_ = 0;
   InodeNumber inode_limit_ = 0;  // of the last BATCH; 0: there was none
@@ -87,7 +88,7 @@ class Replay {
   std::optional<LogSizesRecord> log_sizes_;
   std::uint64_t taken_ = 0;
   std::unordered_map<ObjectId, InodeNumber> owners_;  // of the objects of the tree's files
-  std::unordered_set<ObjectId> dead_;
+  std::unordered_set<ObjectId> orphaned_;
 };
 
 // True when the first record shows another client's log: it is not an OWNER, and no later record is

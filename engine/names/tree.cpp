@@ -11,7 +11,8 @@
 namespace mpool::names {
 namespace {
 
-[[noreturn]] void misfit(const char* record, InodeNumber inode, std::string_view detail) {
+[[noreturn]] void refuse_inode_record(const char* record, InodeNumber inode,
+                                      std::string_view detail) {
   raise(ENOTRECOVERABLE, "namespace", "{} record: inode {} {}", record, inode, detail);
 }
 
@@ -23,10 +24,12 @@ void touch(Inode& inode, Nanoseconds when) {
 void check_pieces(const ContentRecord& record, const std::vector<Extent>& extents) {
   std::uint64_t end = 0;
   for (const Extent& extent : extents) {
-    if (extent.file_offset < end) misfit("CONTENT", record.inode, "would have a byte twice");
+    if (extent.file_offset < end)
+      refuse_inode_record("CONTENT", record.inode, "would have a byte twice");
     end = extent.file_offset + extent.length;
   }
-  if (end > record.content.size) misfit("CONTENT", record.inode, "would have bytes past its end");
+  if (end > record.content.size)
+    refuse_inode_record("CONTENT", record.inode, "would have bytes past its end");
 }
 
 // Removes the extents behind the end of the file.
@@ -41,7 +44,7 @@ std::vector<Extent> extents_after(const Inode& inode, const ContentRecord& recor
   std::vector<Extent> extents;
   if (!record.replace && inode.extents) {
     if (record.content.kind != inode.kind) {
-      misfit("CONTENT", record.inode, "has content of another kind");
+      refuse_inode_record("CONTENT", record.inode, "has content of another kind");
     }
     extents = *inode.extents;
     if (cuts(record, inode)) cut(extents, record.content.size);
@@ -160,12 +163,12 @@ void Tree::drop_entry(Inode& directory, std::string_view name) {
 
 Inode& Tree::require(InodeNumber number, const char* record) {
   if (Inode* inode = find(number)) return *inode;
-  misfit(record, number, "does not exist");
+  refuse_inode_record(record, number, "does not exist");
 }
 
 Inode& Tree::require_directory(InodeNumber number, const char* record) {
   Inode& inode = require(number, record);
-  if (!inode.is_directory()) misfit(record, number, "is no directory");
+  if (!inode.is_directory()) refuse_inode_record(record, number, "is no directory");
   return inode;
 }
 
@@ -214,18 +217,18 @@ InodeNumber Tree::enter(Inode& parent, std::string_view name, Inode& inode, Nano
 InodeNumber Tree::apply_body(const CreateRecord& record, Nanoseconds when) {
   const bool is_root = record.inode == kRootInode;
   if (is_root && record.content.kind != FileKind::directory) {
-    misfit("CREATE", record.inode, "is the root, but no directory");
+    refuse_inode_record("CREATE", record.inode, "is the root, but no directory");
   }
-  if (find(record.inode) != nullptr) misfit("CREATE", record.inode, "exists already");
+  if (find(record.inode) != nullptr) refuse_inode_record("CREATE", record.inode, "exists already");
   if (!is_root) {
     Inode& parent = require_directory(record.parent, "CREATE");
     const Inode* old = find(parent.directory->find(record.name));
     if (old != nullptr && old->is_directory()) {
-      misfit("CREATE", record.inode, "would replace a directory");
+      refuse_inode_record("CREATE", record.inode, "would replace a directory");
     }
     // Only a file replaces an existing name when it is recorded.
     if (old != nullptr && !is_regular(record.content.kind)) {
-      misfit("CREATE", record.inode, "has a name in its way");
+      refuse_inode_record("CREATE", record.inode, "has a name in its way");
     }
   }
   raise_next_inode(record.inode + 1);
@@ -251,10 +254,10 @@ InodeNumber Tree::apply_body(const CreateRecord& record, Nanoseconds when) {
 InodeNumber Tree::apply_body(const ContentRecord& record, Nanoseconds when) {
   Inode& inode = require(record.inode, "CONTENT");
   if (!inode.is_regular()) {
-    misfit("CONTENT", record.inode, "is no regular file");
+    refuse_inode_record("CONTENT", record.inode, "is no regular file");
   }
   if (!is_regular(record.content.kind)) {
-    misfit("CONTENT", record.inode, "would be no regular file any more");
+    refuse_inode_record("CONTENT", record.inode, "would be no regular file any more");
   }
   if (inode.kind == FileKind::log && !record.replace && record.content.extents.empty()) {
     // Only its size was found: that is no modification.
@@ -282,9 +285,9 @@ InodeNumber Tree::apply_body(const AttributesRecord& record, Nanoseconds) {
 InodeNumber Tree::apply_body(const LinkRecord& record, Nanoseconds when) {
   Inode& inode = require(record.inode, "LINK");
   Inode& parent = require_directory(record.parent, "LINK");
-  if (inode.is_directory()) misfit("LINK", record.inode, "is a directory");
+  if (inode.is_directory()) refuse_inode_record("LINK", record.inode, "is a directory");
   if (parent.directory->find(record.name) != 0)
-    misfit("LINK", record.inode, "has a name in its way");
+    refuse_inode_record("LINK", record.inode, "has a name in its way");
   if (++inode.links > 1) add_footprint(footprint_of_link());
   count(inode);
   inode.attributes.ctime = when;
@@ -294,9 +297,10 @@ InodeNumber Tree::apply_body(const LinkRecord& record, Nanoseconds when) {
 InodeNumber Tree::apply_body(const UnlinkRecord& record, Nanoseconds when) {
   Inode& parent = require_directory(record.parent, "UNLINK");
   const InodeNumber number = parent.directory->find(record.name);
-  if (number == 0) misfit("UNLINK", record.parent, "has no such name");
+  if (number == 0) refuse_inode_record("UNLINK", record.parent, "has no such name");
   Inode& inode = get(number);
-  if (inode.is_directory() && !inode.directory->empty()) misfit("UNLINK", number, "is not empty");
+  if (inode.is_directory() && !inode.directory->empty())
+    refuse_inode_record("UNLINK", number, "is not empty");
   drop_entry(parent, record.name);
   touch(parent, when);
   return drop_name(parent, inode, when);
@@ -307,16 +311,16 @@ InodeNumber Tree::apply_body(const RenameRecord& record, Nanoseconds when) {
   Inode& to = require_directory(record.new_parent, "RENAME");
   const InodeNumber number = from.directory->find(record.name);
   const InodeNumber target = to.directory->find(record.new_name);
-  if (number == 0) misfit("RENAME", record.parent, "has no such name");
+  if (number == 0) refuse_inode_record("RENAME", record.parent, "has no such name");
   Inode& inode = get(number);
   if (inode.is_directory() && is_below(to.number, number)) {
-    misfit("RENAME", number, "would lie below itself");
+    refuse_inode_record("RENAME", number, "would lie below itself");
   }
   if (record.exchange) {
-    if (target == 0) misfit("RENAME", record.new_parent, "has no such name");
+    if (target == 0) refuse_inode_record("RENAME", record.new_parent, "has no such name");
     Inode& other = get(target);
     if (other.is_directory() && is_below(from.number, target)) {
-      misfit("RENAME", target, "would lie below itself");
+      refuse_inode_record("RENAME", target, "would lie below itself");
     }
     inode.attributes.ctime = when;
     other.attributes.ctime = when;
@@ -336,9 +340,10 @@ InodeNumber Tree::apply_body(const RenameRecord& record, Nanoseconds when) {
   }
   if (target != 0) {
     const Inode& old = get(target);
-    if (old.is_directory() && !old.directory->empty()) misfit("RENAME", target, "is not empty");
+    if (old.is_directory() && !old.directory->empty())
+      refuse_inode_record("RENAME", target, "is not empty");
     if (old.is_directory() != inode.is_directory()) {
-      misfit("RENAME", target, "would be replaced by what is of another kind");
+      refuse_inode_record("RENAME", target, "would be replaced by what is of another kind");
     }
   }
   inode.attributes.ctime = when;

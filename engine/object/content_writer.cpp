@@ -84,7 +84,7 @@ void ContentWriter::Impl::write(std::uint64_t offset, ConstByteSpan data) {
     // commit.
     open_windows(lock, offset, data.size());
     while (!data.empty()) {
-      const std::size_t length = put(lock, offset, data, sequential);
+      const std::size_t length = write_or_hold(lock, offset, data, sequential);
       offset += length;
       data = data.subspan(length);
     }
@@ -93,8 +93,8 @@ void ContentWriter::Impl::write(std::uint64_t offset, ConstByteSpan data) {
 
 // Takes the first bytes of `data`, as many as have the same destination; returns their number.
 // Their pages are busy.
-std::size_t ContentWriter::Impl::put(Lock& lock, std::uint64_t offset, ConstByteSpan data,
-                                     bool sequential) {
+std::size_t ContentWriter::Impl::write_or_hold(Lock& lock, std::uint64_t offset, ConstByteSpan data,
+                                               bool sequential) {
   if (is_direct(offset, data.size(), sequential)) {
     const std::size_t length = round_down(data.size(), kPageSize);
     write_pages(lock, offset, data.first(length));

@@ -165,7 +165,7 @@ struct ContentWriter::Impl final : WriteMemory::Holder,
   void check_unwritten(std::uint64_t offset, std::size_t length) const;
   bool is_sequential(std::uint64_t offset) const;
   bool is_direct(std::uint64_t offset, std::size_t length, bool sequential) const;
-  std::size_t put(Lock& lock, std::uint64_t offset, ConstByteSpan data, bool sequential);
+  std::size_t write_or_hold(Lock& lock, std::uint64_t offset, ConstByteSpan data, bool sequential);
   void note_written(std::uint64_t offset, std::size_t length);
 
   // started_write.cpp

@@ -26,7 +26,7 @@ MdcSlot::Pending log_create(MdcSlot& slot, const ObjectRecord& object) {
   }
 }
 
-// Logs the deletion of a doomed object. A full MDC is compacted without the object.
+// Logs the deletion of a marked object. A full MDC is compacted without the object.
 MdcSlot::Pending log_delete(MdcSlot& slot, ObjectId id) {
   slot.table().set_state(id, ObjectState::deleting);
   try {
@@ -82,7 +82,7 @@ Logged log_creates(const PoolState& pool, MdcSlot& slot, std::span<const ObjectR
     const auto updates = slot.lock_updates();
     for (const ObjectRecord& object : objects) {
       const auto state = slot.table().state(object.id);
-      if (state == ObjectState::committed || state == ObjectState::doomed) continue;
+      if (state == ObjectState::committed || state == ObjectState::marked_for_deletion) continue;
       if (!state) raise(ENOENT, pool.describe(object.id), "cannot commit: it was not allocated");
       if (!slot.table().begin_commit(object)) {
         const bool failed = state == ObjectState::uncertain;
@@ -98,7 +98,7 @@ Logged log_creates(const PoolState& pool, MdcSlot& slot, std::span<const ObjectR
   return change;
 }
 
-// The same for the deletion of doomed objects; objects whose deletion was not logged are kept.
+// The same for the deletion of marked objects; objects whose deletion was not logged are kept.
 Logged log_deletes(MdcSlot& slot, std::span<const ObjectId> ids, std::exception_ptr& failure) {
   Logged change{.slot = &slot, .ids = {}, .pending = {}};
   change.ids.reserve(ids.size());
@@ -181,34 +181,34 @@ void Pool::commit(std::span<const ObjectRecord> objects) {
 
 namespace {
 
-void spare(const IdsBySlot& doomed) {
-  for (const auto& [slot, ids] : doomed)
+void unmark(const IdsBySlot& marked) {
+  for (const auto& [slot, ids] : marked)
     set_states(*slot, ids, ObjectState::committed);
 }
 
 // Marks all objects for deletion, or none.
-IdsBySlot doom_all(const PoolState& pool, std::span<const ObjectId> objects) {
-  IdsBySlot doomed;
+IdsBySlot mark_all_for_deletion(const PoolState& pool, std::span<const ObjectId> objects) {
+  IdsBySlot marked;
   for (const ObjectId id : objects) {
     MdcSlot* slot = pool.slot_of(id);
-    const int error = slot == nullptr ? ENOENT : slot->table().doom(id);
+    const int error = slot == nullptr ? ENOENT : slot->table().mark_for_deletion(id);
     if (error != 0) {
-      spare(doomed);
+      unmark(marked);
       raise(error, pool.describe(id), "cannot delete: {}",
             error == EBUSY ? "it is in use" : "there is no such object");
     }
-    doomed[slot].push_back(id);
+    marked[slot].push_back(id);
   }
-  return doomed;
+  return marked;
 }
 
 }  // namespace
 
 void Pool::remove(std::span<const ObjectId> objects) {
-  IdsBySlot doomed = doom_all(*impl_, objects);
+  IdsBySlot marked = mark_all_for_deletion(*impl_, objects);
   std::vector<Logged> changes;
   std::exception_ptr failure;
-  for (const auto& [slot, ids] : doomed) {
+  for (const auto& [slot, ids] : marked) {
     if (failure == nullptr) {
       changes.push_back(log_deletes(*slot, ids, failure));
     } else {

@@ -22,11 +22,11 @@ std::uint64_t record_size(ObjectId id) {
 
 bool ObjectTable::is_live(ObjectState state) {
   return state == ObjectState::committing || state == ObjectState::committed ||
-         state == ObjectState::doomed;
+         state == ObjectState::marked_for_deletion;
 }
 
 bool ObjectTable::is_found(ObjectState state) {
-  return state == ObjectState::committed || state == ObjectState::doomed;
+  return state == ObjectState::committed || state == ObjectState::marked_for_deletion;
 }
 
 ObjectTable::Entry ObjectTable::make_entry(const ObjectRecord& object, ObjectState state) {
@@ -146,12 +146,12 @@ bool ObjectTable::begin_commit(const ObjectRecord& object) {
   return true;
 }
 
-int ObjectTable::doom(ObjectId id) {
+int ObjectTable::mark_for_deletion(ObjectId id) {
   const std::unique_lock lock(mutex_);
   const auto at = entries_.find(id);
   if (at == entries_.end() || at->second.state != ObjectState::committed) return ENOENT;
   if (at->second.pins != 0) return EBUSY;
-  change_state(at->first, at->second, ObjectState::doomed);
+  change_state(at->first, at->second, ObjectState::marked_for_deletion);
   return 0;
 }
 

@@ -14,11 +14,11 @@ namespace mpool {
 
 // The life-cycle state of an object. A compaction of the MDC writes the "live" objects.
 enum class ObjectState : std::uint8_t {
-  allocated,   // has an id and zones; not on the media
-  committing,  // live; its OCREATE is in the log, perhaps not durable
-  committed,   // live; visible to users
-  doomed,      // live; visible to users, chosen for deletion: can no longer be pinned
-  deleting,    // its ODELETE is in the log, perhaps not durable
+  allocated,            // has an id and zones; not on the media
+  committing,           // live; its OCREATE is in the log, perhaps not durable
+  committed,            // live; visible to users
+  marked_for_deletion,  // live; visible to users, chosen for deletion: can no longer be pinned
+  deleting,             // its ODELETE is in the log, perhaps not durable
   uncertain,  // a failed write left unknown whether its record is on the media: never changed again
 };
 
@@ -39,15 +39,16 @@ class ObjectTable {
   // The same if it is in the state `expected`.
   std::optional<ObjectRecord> erase_if(ObjectId id, ObjectState expected);
 
-  std::optional<ObjectRecord> find_committed(ObjectId id) const;  // committed or doomed
+  // committed or marked_for_deletion
+  std::optional<ObjectRecord> find_committed(ObjectId id) const;
   std::optional<ObjectState> state(ObjectId id) const;
 
   // The object must exist.
   void set_state(ObjectId id, ObjectState state);
   // allocated -> committing, with the written length of `object`. False when it is not allocated.
   bool begin_commit(const ObjectRecord& object);
-  // committed -> doomed. 0, ENOENT, or EBUSY when it is pinned.
-  int doom(ObjectId id);
+  // committed -> marked_for_deletion. 0, ENOENT, or EBUSY when it is pinned.
+  int mark_for_deletion(ObjectId id);
   // Returns the previous generation; nullopt when no such object is live.
   std::optional<std::uint64_t> set_generation(ObjectId id, std::uint64_t generation);
 

@@ -159,8 +159,8 @@ std::optional<Created> create_or_open(fuse_req_t request, FileSystem& file_syste
 
 // The number of writes that may be answered before they are on the device.
 std::size_t writes_behind(FileSystem& file_system) {
-  return file_system.readers.somebody_reads() ? WriteBehind::kPlacesBesideReaders
-                                              : WriteBehind::kPlaces;
+  return file_system.readers.reads_active() ? WriteBehind::kPlacesBesideReaders
+                                            : WriteBehind::kPlaces;
 }
 
 // The kernel passes no negative offsets; this prevents a conversion of one to a huge number.

@@ -33,14 +33,14 @@ constexpr std::chrono::microseconds kShortYield{50};
 
 }  // namespace
 
-bool SpinBudget::worth_trying() noexcept {
+bool SpinBudget::should_spin() noexcept {
   if (credit_ > 0) return true;
   if (++skipped_ < probe_every_) return false;
   skipped_ = 0;
   return true;
 }
 
-void SpinBudget::tried(bool found) noexcept {
+void SpinBudget::record_result(bool found) noexcept {
   if (found) {
     credit_ = std::min(credit_ + 2, kMaxCredit);
   } else {
@@ -135,7 +135,7 @@ void Reactor::Wakeup::completed(std::int32_t) noexcept {
   }
 }
 
-bool Reactor::take_mail() {
+bool Reactor::drain_mailbox() {
   if (!has_mail_.load(std::memory_order_acquire)) return false;
   {
     const std::lock_guard lock(mail_mutex_);
@@ -153,7 +153,7 @@ void Reactor::run() {
   wakeup_.arm();
   while (!stopping_.load(std::memory_order_acquire) || in_flight() > 0) {
     unsigned handled = ring_.run_completions();
-    if (take_mail()) ++handled;
+    if (drain_mailbox()) ++handled;
     place(handled);
     if (handled > 0) idle_due_ = true;
     if (failed_) mpool::raise(EIO, config_.name, "{}", failure_);
@@ -198,25 +198,25 @@ void Reactor::set_loaded(bool loaded) {
 // have that thread on this CPU: it would be delayed until the polling ends. Other threads on this
 // CPU keep it for long.
 void Reactor::yield() {
-  if (!yield_budget_.worth_trying()) return;
+  if (!yield_budget_.should_spin()) return;
   const auto begin = SpinBudget::Clock::now();
   ::sched_yield();
-  yield_budget_.tried(SpinBudget::Clock::now() - begin < kShortYield);
+  yield_budget_.record_result(SpinBudget::Clock::now() - begin < kShortYield);
 }
 
 // True when there is work.
 bool Reactor::spin() {
-  if (transfers_ == 0 || transfers_ > kMaxTransfersToSpin || !budget_.worth_trying()) return false;
+  if (transfers_ == 0 || transfers_ > kMaxTransfersToSpin || !budget_.should_spin()) return false;
   const auto end = SpinBudget::Clock::now() + SpinBudget::kMaxSpinTime;
   const auto look = [this] {
     ring_.poll();
-    return ring_.run_completions() > 0 || take_mail();
+    return ring_.run_completions() > 0 || drain_mailbox();
   };
   bool found = look();
   if (!found) yield();
   while (!found && SpinBudget::Clock::now() < end)
     found = look();
-  budget_.tried(found);
+  budget_.record_result(found);
   if (found) idle_due_ = true;
   return found;
 }

@@ -38,8 +38,8 @@ class SpinBudget {
   explicit SpinBudget(unsigned probe_every = kProbeEvery) : probe_every_(probe_every) {}
 
   // Whether to poll now; occasionally true also when polling has not paid off.
-  bool worth_trying() noexcept;
-  void tried(bool found) noexcept;
+  bool should_spin() noexcept;
+  void record_result(bool found) noexcept;
 
  private:
   static constexpr int kMaxCredit = 32;
@@ -139,7 +139,7 @@ class Reactor {
   bool spin();
   void yield();
   void sleep();
-  bool take_mail();
+  bool drain_mailbox();
   void place(unsigned handled);
   void set_loaded(bool loaded);
   void set_affinity(bool home);

@@ -101,7 +101,7 @@ void UringQueue::Entry::completed() noexcept {
   }
   reactor().note_copied(headers_->ring.payload_size);
   // The kernel copies it to the reader, which can continue with that data meanwhile.
-  if (headers_->ring.payload_size >= kLargePayload) reactor().ring().hurry();
+  if (headers_->ring.payload_size >= kLargePayload) reactor().ring().submit_soon();
 }
 
 UringQueue::UringQueue(Dispatcher& dispatcher, Reactor& reactor, const Config& config)

@@ -49,7 +49,7 @@ std::uint64_t ReaderWatch::reads() const noexcept {
   return sum;
 }
 
-bool ReaderWatch::somebody_reads() noexcept {
+bool ReaderWatch::reads_active() noexcept {
   const std::int64_t now = Clock::now().time_since_epoch().count();
   std::int64_t next = next_look_.load(std::memory_order_relaxed);
   if (now >= next && next_look_.compare_exchange_strong(next, now + kInterval.count())) {

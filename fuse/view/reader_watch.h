@@ -11,7 +11,7 @@
 
 namespace mpoolfs {
 
-// Threads: watch() before somebody_reads(); all other functions from any.
+// Threads: watch() before reads_active(); all other functions from any.
 class ReaderWatch {
  public:
   // Adds block devices; those with unreadable counters are omitted.
@@ -24,7 +24,7 @@ class ReaderWatch {
 
   // True if there were reads within the last 10 to 20 ms. Reads the counters at most once per 10
   // ms. Non-blocking.
-  bool somebody_reads() noexcept;
+  bool reads_active() noexcept;
 
  private:
   std::uint64_t reads() const noexcept;

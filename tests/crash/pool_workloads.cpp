@@ -41,13 +41,13 @@ class ObjectLife : public PoolWorkload {
       for (const ObjectId id : added)
         kept.push_back(id);
       work.allocate_in_vain(i % 3 != 0);
-      std::vector<ObjectId> doomed;
+      std::vector<ObjectId> marked;
       while (kept.size() > 6 || (kept.size() > 2 && work.random()() % 2 == 0)) {
         const auto at = kept.begin() + static_cast<std::ptrdiff_t>(work.random()() % kept.size());
-        doomed.push_back(*at);
+        marked.push_back(*at);
         kept.erase(at);
       }
-      work.remove(doomed);
+      work.remove(marked);
       work.settle();
     }
   }

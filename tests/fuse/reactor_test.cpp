@@ -155,9 +155,9 @@ TEST(SpinBudget, GivesUpWhatNeverPays) {
   SpinBudget budget;
   int tries = 0;
   for (int i = 0; i < 10000; ++i) {
-    if (!budget.worth_trying()) continue;
+    if (!budget.should_spin()) continue;
     ++tries;
-    budget.tried(false);
+    budget.record_result(false);
   }
   // It checks occasionally whether that has changed.
   EXPECT_LT(tries, 300);
@@ -168,9 +168,9 @@ TEST(SpinBudget, LooksAsRarelyAsItIsTold) {
   SpinBudget budget(1000);
   int tries = 0;
   for (int i = 0; i < 10000; ++i) {
-    if (!budget.worth_trying()) continue;
+    if (!budget.should_spin()) continue;
     ++tries;
-    budget.tried(false);
+    budget.record_result(false);
   }
   EXPECT_GT(tries, 32);
   EXPECT_LE(tries, 32 + 10);
@@ -179,21 +179,21 @@ TEST(SpinBudget, LooksAsRarelyAsItIsTold) {
 TEST(SpinBudget, GoesOnWithWhatPays) {
   SpinBudget budget;
   for (int i = 0; i < 10000; ++i) {
-    ASSERT_TRUE(budget.worth_trying());
-    budget.tried(i % 3 != 0);
+    ASSERT_TRUE(budget.should_spin());
+    budget.record_result(i % 3 != 0);
   }
 }
 
 TEST(SpinBudget, ComesBack) {
   SpinBudget budget;
   for (int i = 0; i < 1000; ++i) {
-    if (budget.worth_trying()) budget.tried(false);
+    if (budget.should_spin()) budget.record_result(false);
   }
   int tries = 0;
   for (int i = 0; i < 1000; ++i) {
-    if (!budget.worth_trying()) continue;
+    if (!budget.should_spin()) continue;
     ++tries;
-    budget.tried(true);
+    budget.record_result(true);
   }
   EXPECT_GT(tries, 900);
 }

@@ -16,7 +16,7 @@ namespace {
 // at some time.
 bool comes_to(ReaderWatch& watch, bool expected) {
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  while (watch.somebody_reads() != expected) {
+  while (watch.reads_active() != expected) {
     if (std::chrono::steady_clock::now() > deadline) return false;
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
@@ -31,7 +31,7 @@ bool writes_are_none(mpool::Device& device, ReaderWatch& watch) {
     int taken = 0;
     for (int i = 0; i < 50; ++i) {
       device.write(0, page.span());
-      taken += watch.somebody_reads() ? 1 : 0;
+      taken += watch.reads_active() ? 1 : 0;
     }
     if (taken == 0) return true;
   }
@@ -58,9 +58,9 @@ TEST(ReaderWatch, SeesReadsAndTheirEnd) {
 
 TEST(ReaderWatch, OfNoDeviceSeesNothing) {
   ReaderWatch watch;
-  EXPECT_FALSE(watch.somebody_reads());
+  EXPECT_FALSE(watch.reads_active());
   watch.watch({"/nonexistent", "/dev/null"});
-  EXPECT_FALSE(watch.somebody_reads());
+  EXPECT_FALSE(watch.reads_active());
 }
 
 TEST(ReaderWatch, SeesRequestsAndTheirEnd) {

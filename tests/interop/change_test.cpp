@@ -64,14 +64,14 @@ void create_and_delete(Pool& pool) {
   }
   pool.commit(mblocks);
   // Deleted: one of the new ones and one of the old.
-  std::vector<ObjectId> doomed = {mblocks.front().id};
+  std::vector<ObjectId> marked = {mblocks.front().id};
   for (const ObjectRecord& object : pool.objects()) {
     if (object.id.is_mblock() && object.id < mblocks.front().id) {
-      doomed.push_back(object.id);
+      marked.push_back(object.id);
       break;
     }
   }
-  pool.remove(doomed);
+  pool.remove(marked);
   // Neither committed nor aborted: removed by the next activation.
   pool.allocate(ObjectType::mblock, 0, {});
   ObjectRecord aborted = pool.allocate(ObjectType::mblock, 0, {});

@@ -28,7 +28,7 @@ using namespace std::chrono_literals;
 using names::Journal;
 
 // The objects that a mount finds without a name in the MDC.
-std::unordered_set<ObjectId> dead_objects(const Mdc& mdc) {
+std::unordered_set<ObjectId> orphaned_objects(const Mdc& mdc) {
   names::Tree tree;
   names::Replay replay(tree, [](std::uint64_t, const Error& why) { ADD_FAILURE() << why.what(); });
   MlogReader reader = mdc.reader();
@@ -36,7 +36,7 @@ std::unordered_set<ObjectId> dead_objects(const Mdc& mdc) {
   while (reader.next(bytes))
     replay.take(names::decode(bytes).value());
   replay.settle(replay.pending());
-  return replay.dead();
+  return replay.orphaned();
 }
 
 // The held objects must then be deleted, but are not yet: a compaction in between must include
@@ -82,7 +82,7 @@ TEST(Journal, AHoldEndsBeforeOrAfterTheSnapshotOfACompaction) {
     ASSERT_TRUE(end.valid());
     end.get();
   }
-  EXPECT_TRUE(dead_objects(*mdc).contains(object));
+  EXPECT_TRUE(orphaned_objects(*mdc).contains(object));
   EXPECT_FALSE(pool->find(object));
 }
 

@@ -130,7 +130,7 @@ TEST(Tree, ContentIsAddedOrReplaced) {
 }
 
 TEST(Tree, RecordsThatDoNotFitAreRefusedAndChangeNothing) {
-  const std::vector<Record> misfits = {
+  const std::vector<Record> invalid_records = {
       create(3, 1, "again", FileKind::empty),
       create(9, 77, "orphan", FileKind::empty),
       create(9, 3, "below a file", FileKind::empty),
@@ -158,11 +158,11 @@ TEST(Tree, RecordsThatDoNotFitAreRefusedAndChangeNothing) {
       {9, BatchRecord{}},
       {9, RollbackRecord{}},
   };
-  for (std::size_t i = 0; i < misfits.size(); ++i) {
+  for (std::size_t i = 0; i < invalid_records.size(); ++i) {
     SmallTree tree;
     const auto before = sorted_snapshot(tree);
-    EXPECT_EQ(errno_of([&] { tree.apply(misfits[i]); }), ENOTRECOVERABLE) << "misfit " << i;
-    EXPECT_EQ(sorted_snapshot(tree), before) << "misfit " << i;
+    EXPECT_EQ(errno_of([&] { tree.apply(invalid_records[i]); }), ENOTRECOVERABLE) << "record " << i;
+    EXPECT_EQ(sorted_snapshot(tree), before) << "record " << i;
   }
 }
 

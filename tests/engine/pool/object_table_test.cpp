@@ -55,16 +55,16 @@ TEST(ObjectTable, CountsMlogsApart) {
   EXPECT_EQ(table.live_mlog_count(), 0u);
 }
 
-TEST(ObjectTable, DoomedIsLiveUntilItsDeletionIsLogged) {
+TEST(ObjectTable, MarkedForDeletionIsLiveUntilItsDeletionIsLogged) {
   ObjectTable table;
   const ObjectRecord a = object(1);
   table.insert(a, ObjectState::committed);
-  EXPECT_EQ(table.doom(object(2).id), ENOENT);
+  EXPECT_EQ(table.mark_for_deletion(object(2).id), ENOENT);
   EXPECT_TRUE(table.pin(a.id));
-  EXPECT_EQ(table.doom(a.id), EBUSY);
+  EXPECT_EQ(table.mark_for_deletion(a.id), EBUSY);
   table.unpin(a.id);
-  EXPECT_EQ(table.doom(a.id), 0);
-  EXPECT_EQ(table.doom(a.id), ENOENT);
+  EXPECT_EQ(table.mark_for_deletion(a.id), 0);
+  EXPECT_EQ(table.mark_for_deletion(a.id), ENOENT);
   EXPECT_FALSE(table.pin(a.id));
   EXPECT_EQ(table.find_committed(a.id), a);
   EXPECT_EQ(table.live_count(), 1u);
