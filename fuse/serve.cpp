@@ -196,7 +196,7 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
                      readers);
   FileSystem file_system{.names = *names,
                          .presentation = {.uid = options.uid, .gid = options.gid},
-                         .open_files = {},
+                         .handles = {},
                          .control = nullptr,
                          .transport = {},
                          .native = native,
@@ -205,7 +205,7 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
   control.add_file("status.json", [&] {
     return status_text(pool, {.options = options,
                               .foreign = names->foreign(),
-                              .open_files = file_system.open_files.count(),
+                              .open_files = file_system.handles.count(),
                               .transport = file_system.transport.get(),
                               .native = native.stats(),
                               .metadata = names->metadata(),
@@ -216,9 +216,9 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
     Session session(file_system, options);
     session.run([&startup] { startup.succeeded(); });
   }
-  const std::size_t left = file_system.open_files.count();
+  const std::size_t left = file_system.handles.count();
   if (left != 0) spdlog::warn("pool {}: unmounted with {} files open", pool.name(), left);
-  file_system.open_files.close_all();
+  file_system.handles.close_all();
   finish(*names);
 }
 

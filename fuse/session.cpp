@@ -210,7 +210,7 @@ struct Session::Impl {
     try {
       apply_symlink_flags(options);
       device = device_of(options.mount_point);
-      file_system.open_files.on_doubt([device = device](pid_t process, mpool::InodeNumber inode) {
+      file_system.handles.on_doubt([device = device](pid_t process, mpool::InodeNumber inode) {
         return has_writing_descriptor(process, device, inode);
       });
       start_notifier();

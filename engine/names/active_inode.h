@@ -46,7 +46,7 @@ struct ReadMap {
 
 // Shared by the handles of one inode. Members without another comment are guarded by the tree's
 // lock.
-class OpenState {
+class ActiveInode {
  public:
   unsigned handles = 0;  // open files and other users that keep the inode
   unsigned writers = 0;  // of them, those that may write

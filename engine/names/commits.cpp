@@ -47,7 +47,7 @@ Journal::Ticket NamespaceImpl::record_nameless(Change change) {
   return journal_->add(std::move(change));
 }
 
-Journal::Ticket NamespaceImpl::persist(InodeNumber number, OpenState& state, bool last) {
+Journal::Ticket NamespaceImpl::persist(InodeNumber number, ActiveInode& state, bool last) {
   const std::lock_guard one(state.persist_mutex);
   if (state.sticky_error) std::rethrow_exception(state.sticky_error);
   const auto writer = state.current_writer();
@@ -87,13 +87,13 @@ NamespaceImpl::ChangeLock NamespaceImpl::begin_recording(InodeNumber number, std
   }
 }
 
-Journal::Ticket NamespaceImpl::record_sealed(InodeNumber number, OpenState& state,
+Journal::Ticket NamespaceImpl::record_sealed(InodeNumber number, ActiveInode& state,
                                              ContentWriter::Sealed sealed) {
   const ChangeLock lock = begin_recording(number, sealed.extents.size());
   return record_sealed_locked(tree_.get(number), state, std::move(sealed));
 }
 
-Journal::Ticket NamespaceImpl::record_sealed_locked(Inode& inode, OpenState& state,
+Journal::Ticket NamespaceImpl::record_sealed_locked(Inode& inode, ActiveInode& state,
                                                     ContentWriter::Sealed sealed) {
   // A declared length without data is no content: the next open for writing decides the kind.
   const bool has_content = !sealed.extents.empty() || inode.extents;
@@ -127,7 +127,7 @@ Journal::Ticket NamespaceImpl::record_sealed_locked(Inode& inode, OpenState& sta
   return state.times_set ? record_attributes(inode) : ticket;
 }
 
-void NamespaceImpl::fsync_content(InodeNumber number, OpenState& state) {
+void NamespaceImpl::fsync_content(InodeNumber number, ActiveInode& state) {
   const Journal::Ticket ticket = persist(number, state, false);
   if (ticket != 0) {
     journal_->wait(ticket);
@@ -137,7 +137,7 @@ void NamespaceImpl::fsync_content(InodeNumber number, OpenState& state) {
   check_online();
 }
 
-void NamespaceImpl::sync_others(InodeNumber number, OpenState& state) {
+void NamespaceImpl::sync_others(InodeNumber number, ActiveInode& state) {
   if (!journal_) return;
   if (kind_of(number) == FileKind::log) {
     sync_log(number, state);
@@ -169,19 +169,19 @@ void NamespaceImpl::record_early(InodeNumber number) {
   release();
 }
 
-bool NamespaceImpl::check_lost_now(OpenState& state) {
+bool NamespaceImpl::check_lost_now(ActiveInode& state) {
   const std::unique_lock one(state.persist_mutex, std::try_to_lock);
   if (one && state.sticky_error) std::rethrow_exception(state.sticky_error);
   return one.owns_lock();
 }
 
-void NamespaceImpl::check_sticky_error(OpenState& state) {
+void NamespaceImpl::check_sticky_error(ActiveInode& state) {
   const std::lock_guard one(state.persist_mutex);
   if (state.sticky_error) std::rethrow_exception(state.sticky_error);
 }
 
 // Content that an fsync brought into the tree is removed like a deleted file.
-void NamespaceImpl::discard_content(InodeNumber number, OpenState& state) {
+void NamespaceImpl::discard_content(InodeNumber number, ActiveInode& state) {
   const std::lock_guard one(state.persist_mutex);
   const std::lock_guard content(state.content_lock);
   state.current_writer()->discard();
@@ -200,7 +200,7 @@ void NamespaceImpl::discard_content(InodeNumber number, OpenState& state) {
                  .deletes = std::move(deletes)});
 }
 
-void NamespaceImpl::truncate_content(InodeNumber number, OpenState& state, std::uint64_t size) {
+void NamespaceImpl::truncate_content(InodeNumber number, ActiveInode& state, std::uint64_t size) {
   if (size == 0) return discard_content(number, state);
   const std::lock_guard one(state.persist_mutex);
   if (state.sticky_error) std::rethrow_exception(state.sticky_error);
@@ -313,7 +313,7 @@ void NamespaceImpl::notify_durable(Journal::Ticket last) {
 
 // The commit failed: a new file is removed (and the file it was about to replace is back); a file
 // that was recorded before keeps its earlier content. Returns whether it was removed.
-bool NamespaceImpl::roll_back_create(InodeNumber number, const OpenState& state) {
+bool NamespaceImpl::roll_back_create(InodeNumber number, const ActiveInode& state) {
   Inode& inode = tree_.get(number);
   if (inode.recorded || inode.links == 0) return false;
   Inode& parent = tree_.get_directory(state.parent);

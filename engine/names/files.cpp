@@ -431,7 +431,7 @@ std::vector<InodeNumber> NamespaceImpl::committed_files() {
   return files;
 }
 
-const ReadMap* NamespaceImpl::need_read_map(InodeNumber number, OpenState& state) {
+const ReadMap* NamespaceImpl::need_read_map(InodeNumber number, ActiveInode& state) {
   for (;;) {
     if (const ReadMap* map = state.read_map()) return map;
     std::vector<std::shared_ptr<DeferredWrite>> deferred;
@@ -454,8 +454,8 @@ FileKind NamespaceImpl::kind_of(InodeNumber number) {
   return tree_.get(number).kind;
 }
 
-std::size_t NamespaceImpl::read_content(InodeNumber number, OpenState& state, std::uint64_t offset,
-                                        ByteSpan into) {
+std::size_t NamespaceImpl::read_content(InodeNumber number, ActiveInode& state,
+                                        std::uint64_t offset, ByteSpan into) {
   for (;;) {
     if (const ReadMap* map = state.read_map()) return read_mapped(*map, offset, into);
     {
@@ -496,7 +496,7 @@ std::size_t NamespaceImpl::read_mapped(const ReadMap& map, std::uint64_t offset,
   return into.size();
 }
 
-bool NamespaceImpl::plan_content(InodeNumber number, OpenState& state, std::uint64_t offset,
+bool NamespaceImpl::plan_content(InodeNumber number, ActiveInode& state, std::uint64_t offset,
                                  std::size_t length, ByteSpan memory, ReadPlan& plan) {
   const ReadMap* map = state.read_map();
   if (map == nullptr) {

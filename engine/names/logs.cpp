@@ -19,7 +19,7 @@ constexpr std::size_t kMaxClosedLogs = 64;
 
 // Returns the log with the lock held shared, after opening it if necessary: it cannot be emptied
 // while the lock is held.
-NamespaceImpl::LogReadLock NamespaceImpl::need_log(InodeNumber number, OpenState& state) {
+NamespaceImpl::LogReadLock NamespaceImpl::need_log(InodeNumber number, ActiveInode& state) {
   for (;;) {
     LogReadLock lock(state.log_lock);
     if (state.log) return lock;
@@ -28,7 +28,7 @@ NamespaceImpl::LogReadLock NamespaceImpl::need_log(InodeNumber number, OpenState
   }
 }
 
-void NamespaceImpl::open_log(InodeNumber number, OpenState& state) {
+void NamespaceImpl::open_log(InodeNumber number, ActiveInode& state) {
   const std::unique_lock lock(state.log_lock);
   if (state.log) return;
   Extents mlogs;  // null: none
@@ -86,7 +86,7 @@ ObjectRecord NamespaceImpl::add_mlog(InodeNumber number, std::uint64_t size) {
   return mlog;
 }
 
-std::size_t NamespaceImpl::read_log(InodeNumber number, OpenState& state, std::uint64_t offset,
+std::size_t NamespaceImpl::read_log(InodeNumber number, ActiveInode& state, std::uint64_t offset,
                                     ByteSpan into) {
   const LogReadLock lock = need_log(number, state);
   try {
@@ -112,7 +112,7 @@ void NamespaceImpl::append_log(InodeNumber number, const State& state,
   journal_->want_log_sync();
 }
 
-void NamespaceImpl::sync_log(InodeNumber number, OpenState& state) {
+void NamespaceImpl::sync_log(InodeNumber number, ActiveInode& state) {
   {
     const LogReadLock lock = need_log(number, state);
     state.log->sync();
@@ -123,7 +123,7 @@ void NamespaceImpl::sync_log(InodeNumber number, OpenState& state) {
 
 // The name keeps an empty log; the mlogs are deleted like those of a deleted file, so that a crash
 // leaves either all of the content or none.
-void NamespaceImpl::erase_log(InodeNumber number, OpenState& state) {
+void NamespaceImpl::erase_log(InodeNumber number, ActiveInode& state) {
   Journal::Ticket ticket = 0;
   {
     const std::lock_guard order(state.append_mutex);
@@ -264,12 +264,12 @@ void NamespaceImpl::mark_log_sizes() {
   }
 }
 
-void NamespaceImpl::drop_log(InodeNumber number, OpenState& state) {
+void NamespaceImpl::drop_log(InodeNumber number, ActiveInode& state) {
   dirty_logs_.remove(number);
   state.log.reset();
 }
 
-void NamespaceImpl::record_log_times(InodeNumber number, OpenState& state) {
+void NamespaceImpl::record_log_times(InodeNumber number, ActiveInode& state) {
   const Nanoseconds written = state.log_written_at.exchange(0);
   if (written == 0) return;
   const ChangeLock lock = begin_change(kSmallRecord, RoomFor::release);

@@ -4,7 +4,7 @@
 // (appends that are not durable), xattrs.cpp (extended attributes and policy), space.cpp (what
 // there is room for).
 //
-// Lock order: OpenState::persist_mutex or append_mutex, content_lock or log_lock, the journal's
+// Lock order: ActiveInode::persist_mutex or append_mutex, content_lock or log_lock, the journal's
 // change barrier (shared), tree_mutex_, then leaves (Journal's own, pending_mutex_, DirtyLogs',
 // damage_mutex_, callback_mutex_). Nothing waits for the device under tree_mutex_, and nothing for
 // the journal under it or the barrier. The journal's thread takes none of the locks before the
@@ -106,26 +106,26 @@ class NamespaceImpl final : public Namespace {
   void on_no_room(std::function<void()> callback) override;
 
   // --- for open files (files.cpp) ---
-  using State = std::shared_ptr<OpenState>;
+  using State = std::shared_ptr<ActiveInode>;
 
-  std::size_t read_content(InodeNumber inode, OpenState& state, std::uint64_t offset,
+  std::size_t read_content(InodeNumber inode, ActiveInode& state, std::uint64_t offset,
                            ByteSpan into);
-  bool plan_content(InodeNumber inode, OpenState& state, std::uint64_t offset, std::size_t length,
+  bool plan_content(InodeNumber inode, ActiveInode& state, std::uint64_t offset, std::size_t length,
                     ByteSpan memory, ReadPlan& plan);
   // Writes everything so far to the device and records it; `last`: the file is complete. Returns
   // when the record is queued; the ticket is for Journal::wait.
-  Journal::Ticket persist(InodeNumber inode, OpenState& state, bool last);
-  void fsync_content(InodeNumber inode, OpenState& state);
+  Journal::Ticket persist(InodeNumber inode, ActiveInode& state, bool last);
+  void fsync_content(InodeNumber inode, ActiveInode& state);
   // Discards the written content, also the durable part.
-  void discard_content(InodeNumber inode, OpenState& state);
+  void discard_content(InodeNumber inode, ActiveInode& state);
   // As OpenFile::truncate of a write-once file.
-  void truncate_content(InodeNumber inode, OpenState& state, std::uint64_t size);
+  void truncate_content(InodeNumber inode, ActiveInode& state, std::uint64_t size);
   // Throws the pending errors of a file being written, for close() and flush().
-  void check_sticky_error(OpenState& state);
+  void check_sticky_error(ActiveInode& state);
   // As check_sticky_error(), but non-blocking; false where the state is unknown at the moment.
-  bool check_lost_now(OpenState& state);
+  bool check_lost_now(ActiveInode& state);
   // fsync of a read-only handle: changes of the file by other handles are durable on return.
-  void sync_others(InodeNumber inode, OpenState& state);
+  void sync_others(InodeNumber inode, ActiveInode& state);
   void close_handle(InodeNumber inode, const State& state, bool writer) noexcept;
   // Non-blocking; returns false if closing would block: then call close_handle().
   bool close_reader_now(InodeNumber inode, const State& state) noexcept;
@@ -137,11 +137,11 @@ class NamespaceImpl final : public Namespace {
   // Throws EIO after a device failed for writing.
   void check_online() const;
 
-  std::size_t read_log(InodeNumber inode, OpenState& state, std::uint64_t offset, ByteSpan into);
+  std::size_t read_log(InodeNumber inode, ActiveInode& state, std::uint64_t offset, ByteSpan into);
   void append_log(InodeNumber inode, const State& state, std::optional<std::uint64_t> offset,
                   ConstByteSpan data);
-  void erase_log(InodeNumber inode, OpenState& state);
-  void sync_log(InodeNumber inode, OpenState& state);
+  void erase_log(InodeNumber inode, ActiveInode& state);
+  void sync_log(InodeNumber inode, ActiveInode& state);
 
  private:
   using TreeLock = std::unique_lock<FairMutex>;
@@ -242,7 +242,7 @@ class NamespaceImpl final : public Namespace {
   ReadMap::Piece make_piece(const Extent& extent, const ObjectRecord& mblock) const;
   // The map of a file that can no longer change; null for other files. First writes out content
   // that is in memory only.
-  const ReadMap* need_read_map(InodeNumber inode, OpenState& state);
+  const ReadMap* need_read_map(InodeNumber inode, ActiveInode& state);
   std::size_t read_mapped(const ReadMap& map, std::uint64_t offset, ByteSpan into) const;
 
   // commits.cpp
@@ -252,10 +252,11 @@ class NamespaceImpl final : public Namespace {
   void unpin_inode_or_log(InodeNumber inode) noexcept;
   template <typename Step>
   void attempt_close(InodeNumber inode, const Step& step) noexcept;
-  bool roll_back_create(InodeNumber inode, const OpenState& state);
-  Journal::Ticket record_sealed(InodeNumber inode, OpenState& state, ContentWriter::Sealed sealed);
+  bool roll_back_create(InodeNumber inode, const ActiveInode& state);
+  Journal::Ticket record_sealed(InodeNumber inode, ActiveInode& state,
+                                ContentWriter::Sealed sealed);
   // The same with the locks of a change held.
-  Journal::Ticket record_sealed_locked(Inode& inode, OpenState& state,
+  Journal::Ticket record_sealed_locked(Inode& inode, ActiveInode& state,
                                        ContentWriter::Sealed sealed);
   void record_early(InodeNumber inode);
   void trim_recorded(InodeNumber inode, std::uint64_t size);
@@ -271,8 +272,8 @@ class NamespaceImpl final : public Namespace {
   static void check_xattr_room(const Inode& inode, std::string_view name, std::size_t value_size);
 
   // logs.cpp
-  LogReadLock need_log(InodeNumber inode, OpenState& state);
-  void open_log(InodeNumber inode, OpenState& state);
+  LogReadLock need_log(InodeNumber inode, ActiveInode& state);
+  void open_log(InodeNumber inode, ActiveInode& state);
   void report_damage(InodeNumber inode, const Log& log);
   ObjectRecord add_mlog(InodeNumber inode, std::uint64_t size);
   std::uint64_t log_size(InodeNumber inode);
@@ -282,9 +283,9 @@ class NamespaceImpl final : public Namespace {
   void record_open_log_sizes();
   void forget_log_size(InodeNumber inode);
   void mark_log_sizes();
-  void record_log_times(InodeNumber inode, OpenState& state);
+  void record_log_times(InodeNumber inode, ActiveInode& state);
   // Closes a log, which unpins its mlogs. The caller holds log_lock, or destroys the inode.
-  void drop_log(InodeNumber inode, OpenState& state);
+  void drop_log(InodeNumber inode, ActiveInode& state);
   void trim_closed_log_cache();
   void close_clean_logs();
 

@@ -6,7 +6,7 @@
 namespace mpool::names {
 
 NamespaceImpl::State NamespaceImpl::pin_inode(Inode& inode) {
-  if (!inode.open) inode.open = std::make_shared<OpenState>();
+  if (!inode.open) inode.open = std::make_shared<ActiveInode>();
   ++inode.open->handles;
   return inode.open;
 }

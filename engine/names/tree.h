@@ -17,7 +17,7 @@
 
 namespace mpool::names {
 
-class OpenState;
+class ActiveInode;
 
 // The entries of one directory: by name, and in order of creation (a stable reading order that
 // follows the order of the data on the device). Not thread-safe.
@@ -73,7 +73,7 @@ struct Inode {
   std::unique_ptr<Directory> directory;
   std::unique_ptr<std::string> target;  // symlinks
   std::unique_ptr<std::map<std::string, std::string>> xattrs;
-  std::shared_ptr<OpenState> open;  // while the inode is open
+  std::shared_ptr<ActiveInode> open;  // while the inode is open
   // See Namespace::ref(). Increased with the tree's lock shared; also decreased with it shared,
   // while the inode has a name.
   std::atomic<std::uint64_t> references = 0;

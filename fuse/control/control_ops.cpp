@@ -145,7 +145,7 @@ void control_open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
   answer_control(request, "open", inode, [&](FileSystem&, ControlTree& tree) {
     // Generating the status may block for long.
     RequestContext& context = RequestContext::current();
-    if (!context.may_wait()) return context.hand_over(request);
+    if (!context.can_block()) return context.defer_to_worker(request);
     const bool writes = (info->flags & O_ACCMODE) != O_RDONLY;
     info->fh =
         tree.open(inode, {.read = true, .write = writes, .truncate = (info->flags & O_TRUNC) != 0});
@@ -179,7 +179,7 @@ void control_release(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info)
 void list_control(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset, bool plus) {
   answer_control(request, "readdir", inode, [&](FileSystem& file_system, ControlTree& tree) {
     RequestContext& context = RequestContext::current();
-    if (!context.may_wait()) return context.hand_over(request);
+    if (!context.can_block()) return context.defer_to_worker(request);
     const DirectorySource source{.inode = inode,
                                  .parent = [] { return mpool::kRootInode; },
                                  .read =

@@ -30,10 +30,10 @@ void answer_change(fuse_req_t request, std::string_view operation, fuse_ino_t in
                    Handler&& handler) noexcept {
   answer(request, operation, inode, [&](FileSystem& file_system) {
     RequestContext& context = RequestContext::current();
-    if (context.may_wait()) {
-      file_system.open_files.settle_earlier();
-    } else if (!file_system.open_files.settled()) {
-      return context.hand_over(request);
+    if (context.can_block()) {
+      file_system.handles.settle_earlier();
+    } else if (!file_system.handles.settled()) {
+      return context.defer_to_worker(request);
     }
     std::forward<Handler>(handler)(file_system);
   });

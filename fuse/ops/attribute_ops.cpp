@@ -36,8 +36,8 @@ void reply_value(fuse_req_t request, std::string_view value, size_t room) {
 void set_size(FileSystem& file_system, fuse_ino_t inode, off_t size, const fuse_file_info* info) {
   if (size < 0) mpool::raise(EINVAL, "truncate", "negative size {}", size);
   if (info != nullptr) {
-    Handle& handle = handle_of(*info);
-    file_system.open_files.note_write(handle, 0);
+    KernelHandle& handle = handle_of(*info);
+    file_system.handles.note_write(handle, 0);
     handle.file().truncate(static_cast<std::uint64_t>(size));
   } else {
     file_system.names.truncate(inode, static_cast<std::uint64_t>(size));
@@ -53,12 +53,13 @@ bool is_empty(const mpool::AttributeChange& change) {
 void op_getattr(fuse_req_t request, fuse_ino_t inode, fuse_file_info*) {
   answer(request, "getattr", inode, [&](FileSystem& file_system) {
     RequestContext& context = RequestContext::current();
-    if (!context.may_wait()) {
+    if (!context.can_block()) {
       const auto attributes = file_system.names.attributes_now(inode);
-      if (!attributes || is_committing(file_system, *attributes)) return context.hand_over(request);
+      if (!attributes || is_committing(file_system, *attributes))
+        return context.defer_to_worker(request);
       return reply_attributes(request, file_system, *attributes);
     }
-    file_system.open_files.wait_for_commit(inode);
+    file_system.handles.wait_for_commit(inode);
     reply_attributes(request, file_system, file_system.names.attributes(inode));
   });
 }
@@ -73,7 +74,7 @@ void op_setattr(fuse_req_t request, fuse_ino_t inode, struct stat* wanted, int t
     }
     const mpool::Attributes changed = file_system.names.set_attributes(inode, change);
     if (change.mode && (*change.mode & kPrivilegeBits) != 0) {
-      file_system.open_files.note_privileges(inode);
+      file_system.handles.note_privileges(inode);
     }
     reply_attributes(request, file_system, changed);
   });
@@ -110,7 +111,7 @@ void op_getxattr(fuse_req_t request, fuse_ino_t inode, const char* name, size_t 
   answer(request, "getxattr", inode, [&](FileSystem& file_system) {
     const std::string_view wanted = name;
     // Facts about the content must reflect every close that the caller has seen return.
-    if (wanted.starts_with("user.mpool.")) file_system.open_files.settle(inode);
+    if (wanted.starts_with("user.mpool.")) file_system.handles.settle(inode);
     reply_value(request, file_system.names.get_xattr(inode, wanted), size);
   });
 }

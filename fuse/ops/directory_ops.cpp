@@ -19,12 +19,12 @@ void list(fuse_req_t request, std::string_view operation, fuse_ino_t inode, size
           off_t offset, bool plus) {
   answer(request, operation, inode, [&](FileSystem& file_system) {
     RequestContext& context = RequestContext::current();
-    const bool may_wait = context.may_wait();
-    if (!may_wait && size > kMaxListedAtOnce) return context.hand_over(request);
+    const bool can_block = context.can_block();
+    if (!can_block && size > kMaxListedAtOnce) return context.defer_to_worker(request);
     mpool::Namespace& names = file_system.names;
     const auto describe = [&](mpool::InodeNumber entry) -> std::optional<fuse_entry_param> {
       const auto found =
-          may_wait ? std::optional(names.attributes(entry)) : names.attributes_now(entry);
+          can_block ? std::optional(names.attributes(entry)) : names.attributes_now(entry);
       if (!found) return std::nullopt;
       return to_entry(*found, file_system.presentation);
     };
@@ -38,7 +38,7 @@ void list(fuse_req_t request, std::string_view operation, fuse_ino_t inode, size
         .describe = describe,
         .ref = [&](std::span<mpool::InodeNumber> entries) { names.ref(entries); }};
     if (!reply_directory(request, source, static_cast<std::uint64_t>(offset), size, plus)) {
-      context.hand_over(request);
+      context.defer_to_worker(request);
     }
   });
 }

@@ -19,7 +19,7 @@ namespace mpoolfs {
 
 namespace {
 
-// An open file on its way to OpenFiles: closed if a later step fails.
+// An open file on its way to HandleTable: closed if a later step fails.
 class OpenedFile {
  public:
   explicit OpenedFile(std::unique_ptr<mpool::OpenFile> file) : file_(std::move(file)) {}
@@ -56,7 +56,7 @@ void drop_privileges(fuse_req_t request, FileSystem& file_system, fuse_ino_t ino
 }
 
 // Called before a write of a file that may have such bits.
-void drop_privileges(fuse_req_t request, FileSystem& file_system, Handle& handle) {
+void drop_privileges(fuse_req_t request, FileSystem& file_system, KernelHandle& handle) {
   // Cleared first: a concurrent chmod sets the flag again, after the mode.
   handle.set_may_have_privileges(false);
   try {
@@ -77,7 +77,7 @@ void reply_open_file(fuse_req_t request, OpenedFile& file, Privileges privileges
                      const mpool::OpenIntent& intent, NativeEntry& native, fuse_file_info& info,
                      Reply&& reply) {
   FileSystem& file_system = file_system_of(request);
-  OpenFiles& open_files = file_system.open_files;
+  HandleTable& handles = file_system.handles;
   set_caching(*file, native.backing_id() != 0, info);
   if (intent.read && !(*file).cacheable() && (*file).kind() == mpool::FileKind::write_once) {
     file_system.notifier->note_early_reader((*file).inode());
@@ -85,12 +85,12 @@ void reply_open_file(fuse_req_t request, OpenedFile& file, Privileges privileges
   // The close of a read-only descriptor carries no information.
   info.noflush = intent.write ? 0 : 1;
   RequestContext::current().set_backing_id(native.backing_id());
-  Handle& handle = open_files.add(file.take(), intent, fuse_req_ctx(request)->pid);
+  KernelHandle& handle = handles.add(file.take(), intent, fuse_req_ctx(request)->pid);
   handle.set_may_have_privileges(intent.write && privileges == Privileges::possible);
   info.fh = handle_number(handle);
   native.count();
   if (reply() != -ENOENT) return native.keep();
-  open_files.close(handle);
+  handles.close(handle);
 }
 
 NativeEntry enter(FileSystem& file_system, const mpool::OpenFile& file,
@@ -144,16 +144,16 @@ std::optional<Created> create_or_open(fuse_req_t request, FileSystem& file_syste
                                       const fuse_file_info& info) {
   mpool::Namespace& names = file_system.names;
   const mpool::OpenIntent intent = to_intent(info.flags);
-  const bool may_wait = RequestContext::current().may_wait();
+  const bool can_block = RequestContext::current().can_block();
   try {
-    if (may_wait) return to_created(names.create(parent, name, made.mode, made.owner, intent));
+    if (can_block) return to_created(names.create(parent, name, made.mode, made.owner, intent));
     auto created = names.create_now(parent, name, made.mode, made.owner, intent);
     if (!created) return std::nullopt;
     return to_created(std::move(*created));
   } catch (const mpool::Error& error) {
     if (error.code() != EEXIST || (info.flags & O_EXCL) != 0) throw;
   }
-  if (!may_wait) return std::nullopt;
+  if (!can_block) return std::nullopt;
   return open_existing(request, file_system, parent, name, intent);
 }
 
@@ -174,12 +174,13 @@ std::uint64_t checked_offset(off_t offset) {
 void op_open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
   answer(request, "open", inode, [&](FileSystem& file_system) {
     RequestContext& context = RequestContext::current();
-    if (!context.may_wait()) {
-      if (!open_without_waiting(request, file_system, inode, *info)) context.hand_over(request);
+    if (!context.can_block()) {
+      if (!open_without_waiting(request, file_system, inode, *info))
+        context.defer_to_worker(request);
       return;
     }
     const mpool::OpenIntent intent = to_intent(info->flags);
-    file_system.open_files.settle(inode);
+    file_system.handles.settle(inode);
     OpenedFile file(file_system.names.open(inode, intent));
     if (intent.truncate) drop_privileges(request, file_system, inode);
     NativeEntry native = enter(file_system, *file, intent);
@@ -195,7 +196,7 @@ void op_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t m
     const Ownership made =
         ownership_in(file_system.names.attributes(parent), *fuse_req_ctx(request), mode);
     auto created = create_or_open(request, file_system, parent, name, made, *info);
-    if (!created) return RequestContext::current().hand_over(request);
+    if (!created) return RequestContext::current().defer_to_worker(request);
     OpenedFile file(std::move(created->file));
     file_system.notifier->entries_changed(parent);
     mpool::InodeNumber referred_to = created->attributes.inode;
@@ -212,13 +213,13 @@ void op_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
   answer(request, "read", inode, [&](FileSystem& file_system) {
     RequestContext& context = RequestContext::current();
     // Every READ is first handled on a thread that must not block: count it there.
-    if (!context.may_wait()) file_system.readers.note_request();
+    if (!context.can_block()) file_system.readers.note_request();
     mpool::OpenFile& file = handle_of(*info).file();
     const std::uint64_t from = checked_offset(offset);
     const mpool::ByteSpan payload = context.payload();
     if (size > payload.size()) mpool::raise(EINVAL, "read", "{} bytes at a time", size);
     std::size_t length = 0;
-    if (context.may_wait()) {
+    if (context.can_block()) {
       length = file.read(from, payload.first(size));
     } else {
       if ((info->flags & O_DIRECT) != 0 &&
@@ -226,7 +227,7 @@ void op_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
         return;
       }
       mpool::ReadPlan plan;
-      if (!file.plan_read(from, size, payload, plan)) return context.hand_over(request);
+      if (!file.plan_read(from, size, payload, plan)) return context.defer_to_worker(request);
       if (plan.count > 0) return context.data_job().start_read(request, plan);
       length = plan.length;
     }
@@ -238,19 +239,20 @@ void op_write(fuse_req_t request, fuse_ino_t inode, const char* data, size_t siz
               fuse_file_info* info) {
   answer(request, "write", inode, [&](FileSystem& file_system) {
     RequestContext& context = RequestContext::current();
-    Handle& handle = handle_of(*info);
+    KernelHandle& handle = handle_of(*info);
     mpool::OpenFile& file = handle.file();
     const std::uint64_t from = checked_offset(offset);
     const mpool::ConstByteSpan payload = mpool::as_bytes(data, size);
     // The kernel leaves the sync to the daemon for O_DSYNC descriptors and writes.
     const bool sync = (info->flags & O_DSYNC) != 0;
-    file_system.open_files.note_write(handle, info->lock_owner);
+    file_system.handles.note_write(handle, info->lock_owner);
     const bool drops = handle.may_have_privileges() && fuse_req_ctx(request)->uid != 0;
-    if (drops && context.may_wait()) drop_privileges(request, file_system, handle);
-    if (!context.may_wait()) {
-      if (sync || drops) return context.hand_over(request);
+    if (drops && context.can_block()) drop_privileges(request, file_system, handle);
+    if (!context.can_block()) {
+      if (sync || drops) return context.defer_to_worker(request);
       mpool::StartedWrite write = file.start_write(from, payload, handle.append());
-      if (write.kind == mpool::StartedWrite::Kind::must_wait) return context.hand_over(request);
+      if (write.kind == mpool::StartedWrite::Kind::must_wait)
+        return context.defer_to_worker(request);
       if (write.kind == mpool::StartedWrite::Kind::transfer &&
           !context.write_behind().take(write, writes_behind(file_system))) {
         return context.data_job().start_write(request, std::move(write), size);
@@ -258,10 +260,9 @@ void op_write(fuse_req_t request, fuse_ino_t inode, const char* data, size_t siz
       fuse_reply_write(request, size);
       return;
     }
-    if (!sync && !handle.append() && !context.tried_again() &&
-        file.kind() != mpool::FileKind::log) {
+    if (!sync && !handle.append() && !context.retried() && file.kind() != mpool::FileKind::log) {
       file.reserve(from, size);
-      return context.try_again(request);
+      return context.retry(request);
     }
     file.write(from, payload, handle.append());
     if (sync) file.fsync();
@@ -271,13 +272,13 @@ void op_write(fuse_req_t request, fuse_ino_t inode, const char* data, size_t siz
 
 void op_flush(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
   answer(request, "flush", inode, [&](FileSystem& file_system) {
-    Handle& handle = handle_of(*info);
+    KernelHandle& handle = handle_of(*info);
     RequestContext& context = RequestContext::current();
     const pid_t process = fuse_req_ctx(request)->pid;
-    if (context.may_wait()) {
-      file_system.open_files.flush(handle, info->lock_owner, process);
-    } else if (!file_system.open_files.flush_now(handle, info->lock_owner, process)) {
-      return context.hand_over(request);
+    if (context.can_block()) {
+      file_system.handles.flush(handle, info->lock_owner, process);
+    } else if (!file_system.handles.flush_now(handle, info->lock_owner, process)) {
+      return context.defer_to_worker(request);
     }
     fuse_reply_err(request, 0);
   });
@@ -286,11 +287,11 @@ void op_flush(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
 void op_release(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
   answer(request, "release", inode, [&](FileSystem& file_system) {
     RequestContext& context = RequestContext::current();
-    Handle& handle = handle_of(*info);
-    if (context.may_wait()) {
-      file_system.open_files.close(handle);
-    } else if (!file_system.open_files.close_now(handle)) {
-      return context.hand_over(request);
+    KernelHandle& handle = handle_of(*info);
+    if (context.can_block()) {
+      file_system.handles.close(handle);
+    } else if (!file_system.handles.close_now(handle)) {
+      return context.defer_to_worker(request);
     }
     file_system.native.leave(inode);
     fuse_reply_err(request, 0);

@@ -18,7 +18,7 @@ class ReaderWatch;
 struct FileSystem {
   mpool::Namespace& names;
   Presentation presentation;
-  OpenFiles open_files;
+  HandleTable handles;
   Notifier* notifier = nullptr;  // the session's, valid during its lifetime
   // Answers requests for `.mpool`; see operations_with_control().
   ControlTree* control = nullptr;
@@ -32,7 +32,7 @@ struct FileSystem {
 // descriptors that the shell opened, duplicated and closed for them, and content that other
 // processes wrote before them.
 inline bool is_committing(const FileSystem& file_system, const mpool::Attributes& attributes) {
-  return attributes.being_written && file_system.open_files.committing(attributes.inode);
+  return attributes.being_written && file_system.handles.committing(attributes.inode);
 }
 
 inline FileSystem& file_system_of(fuse_req_t request) {

@@ -1,4 +1,4 @@
-// Between a Handle and the file handle number of requests.
+// Between a KernelHandle and the file handle number of requests.
 #pragma once
 
 #include <bit>
@@ -9,15 +9,15 @@
 
 namespace mpoolfs {
 
-static_assert(sizeof(Handle*) <= sizeof(std::uint64_t));
+static_assert(sizeof(KernelHandle*) <= sizeof(std::uint64_t));
 
 // The kernel returns the number that open and create gave it, so the number always belongs to an
 // open handle.
-inline Handle& handle_of(const fuse_file_info& info) {
-  return *std::bit_cast<Handle*>(static_cast<std::uintptr_t>(info.fh));
+inline KernelHandle& handle_of(const fuse_file_info& info) {
+  return *std::bit_cast<KernelHandle*>(static_cast<std::uintptr_t>(info.fh));
 }
 
-inline std::uint64_t handle_number(Handle& handle) {
+inline std::uint64_t handle_number(KernelHandle& handle) {
   return std::bit_cast<std::uintptr_t>(&handle);
 }
 

@@ -11,11 +11,11 @@
 
 namespace mpoolfs {
 
-Handle& OpenFiles::add(std::unique_ptr<mpool::OpenFile> file, const mpool::OpenIntent& intent,
-                       pid_t process) {
+KernelHandle& HandleTable::add(std::unique_ptr<mpool::OpenFile> file,
+                               const mpool::OpenIntent& intent, pid_t process) {
   try {
     const std::lock_guard lock(mutex_);
-    Handle& handle = handles_.emplace_back();
+    KernelHandle& handle = handles_.emplace_back();
     handle.self_ = std::prev(handles_.end());
     handle.file_ = std::move(file);
     handle.opener_ = process;
@@ -29,20 +29,20 @@ Handle& OpenFiles::add(std::unique_ptr<mpool::OpenFile> file, const mpool::OpenI
   }
 }
 
-void OpenFiles::flush(Handle& handle, std::uint64_t owner, pid_t process) {
+void HandleTable::flush(KernelHandle& handle, std::uint64_t owner, pid_t process) {
   between_notes(handle, owner, process, [&] {
     handle.file_->flush();
     return true;
   });
 }
 
-bool OpenFiles::flush_now(Handle& handle, std::uint64_t owner, pid_t process) {
+bool HandleTable::flush_now(KernelHandle& handle, std::uint64_t owner, pid_t process) {
   return between_notes(handle, owner, process, [&] { return handle.file_->flush_now(); });
 }
 
 template <typename Flush>
-bool OpenFiles::between_notes(Handle& handle, std::uint64_t owner, pid_t process,
-                              const Flush& flush) {
+bool HandleTable::between_notes(KernelHandle& handle, std::uint64_t owner, pid_t process,
+                                const Flush& flush) {
   flush_arrived(handle, owner, process);
   bool ends = true;
   try {
@@ -55,7 +55,7 @@ bool OpenFiles::between_notes(Handle& handle, std::uint64_t owner, pid_t process
   return ends;
 }
 
-void OpenFiles::flush_arrived(Handle& handle, std::uint64_t owner, pid_t process) {
+void HandleTable::flush_arrived(KernelHandle& handle, std::uint64_t owner, pid_t process) {
   if (!handle.writes_) return;
   std::uint64_t writer = owner;
   // Another process's close, while the writing process has the file open.
@@ -71,14 +71,14 @@ void OpenFiles::flush_arrived(Handle& handle, std::uint64_t owner, pid_t process
   handle.asked_ = false;
 }
 
-void OpenFiles::flush_ends(Handle& handle) noexcept {
+void HandleTable::flush_ends(KernelHandle& handle) noexcept {
   if (handle.closing_ == 0) return;
   const std::lock_guard lock(mutex_);
   handle.flushed_ = Clock::now();
   changed_.notify_all();
 }
 
-void OpenFiles::start_closing(Handle& handle) {
+void HandleTable::start_closing(KernelHandle& handle) {
   if (handle.closing_ == 0) {
     closing_.emplace(next_number_, &handle);
     handle.closing_ = next_number_++;
@@ -86,7 +86,7 @@ void OpenFiles::start_closing(Handle& handle) {
   handle.flushed_.reset();
 }
 
-void OpenFiles::note_write(Handle& handle, std::uint64_t owner) {
+void HandleTable::note_write(KernelHandle& handle, std::uint64_t owner) {
   if (std::uint64_t nobody = 0; handle.writer_.load(std::memory_order_relaxed) == nobody) {
     handle.writer_.compare_exchange_strong(nobody, owner);
   }
@@ -96,21 +96,21 @@ void OpenFiles::note_write(Handle& handle, std::uint64_t owner) {
   stop_closing(handle);
 }
 
-void OpenFiles::note_privileges(mpool::InodeNumber inode) {
+void HandleTable::note_privileges(mpool::InodeNumber inode) {
   const std::lock_guard lock(mutex_);
-  for (Handle& handle : handles_) {
+  for (KernelHandle& handle : handles_) {
     if (handle.file_->inode() == inode) handle.set_may_have_privileges(true);
   }
 }
 
-void OpenFiles::stop_closing(Handle& handle) {
+void HandleTable::stop_closing(KernelHandle& handle) {
   if (handle.closing_ == 0) return;
   closing_.erase(handle.closing_);
   handle.closing_ = 0;
   changed_.notify_all();
 }
 
-void OpenFiles::release_arrived(Handle& handle) noexcept {
+void HandleTable::release_arrived(KernelHandle& handle) noexcept {
   if (!handle.writes_) return;
   const std::lock_guard lock(mutex_);
   handle.released_ = true;
@@ -121,7 +121,7 @@ void OpenFiles::release_arrived(Handle& handle) noexcept {
   }
 }
 
-void OpenFiles::close(Handle& handle) noexcept {
+void HandleTable::close(KernelHandle& handle) noexcept {
   release_arrived(handle);
   if (handle.closing_ != 0) {
     std::unique_lock lock(mutex_);
@@ -131,7 +131,7 @@ void OpenFiles::close(Handle& handle) noexcept {
   forget(handle);
 }
 
-bool OpenFiles::close_now(Handle& handle) noexcept {
+bool HandleTable::close_now(KernelHandle& handle) noexcept {
   release_arrived(handle);
   if (handle.closing_ != 0) {
     const std::lock_guard lock(mutex_);
@@ -142,15 +142,15 @@ bool OpenFiles::close_now(Handle& handle) noexcept {
   return true;
 }
 
-void OpenFiles::forget(Handle& handle) noexcept {
+void HandleTable::forget(KernelHandle& handle) noexcept {
   const std::lock_guard lock(mutex_);
   stop_closing(handle);
   handles_.erase(handle.self_);
 }
 
-void OpenFiles::close_all() noexcept {
+void HandleTable::close_all() noexcept {
   while (true) {
-    Handle* first = nullptr;
+    KernelHandle* first = nullptr;
     {
       const std::lock_guard lock(mutex_);
       for (const auto& [number, handle] : std::exchange(closing_, {}))
@@ -164,7 +164,7 @@ void OpenFiles::close_all() noexcept {
 
 // With the lock held, the handle stays valid unless it is taken out of closing_; during the wait it
 // may be.
-void OpenFiles::wait_for(std::unique_lock<std::mutex>& lock, Handle& handle) {
+void HandleTable::wait_for(std::unique_lock<std::mutex>& lock, KernelHandle& handle) {
   const std::uint64_t number = handle.closing_;
   const WorkerPool::Waiting waiting;
   while (closing_.contains(number)) {
@@ -190,7 +190,7 @@ void OpenFiles::wait_for(std::unique_lock<std::mutex>& lock, Handle& handle) {
 }
 
 // Once after each FLUSH. The handle may be removed meanwhile, or be closed again.
-void OpenFiles::ask(std::unique_lock<std::mutex>& lock, Handle& handle) {
+void HandleTable::ask(std::unique_lock<std::mutex>& lock, KernelHandle& handle) {
   handle.asked_ = true;
   if (!has_open_) return;
   const std::uint64_t number = handle.closing_;
@@ -210,51 +210,51 @@ void OpenFiles::ask(std::unique_lock<std::mutex>& lock, Handle& handle) {
   if (has_open && closing_.contains(number) && handle.flushed_ == flushed) stop_closing(handle);
 }
 
-void OpenFiles::wait_for_numbers_below(std::unique_lock<std::mutex>& lock, std::uint64_t limit) {
+void HandleTable::wait_for_numbers_below(std::unique_lock<std::mutex>& lock, std::uint64_t limit) {
   while (!closing_.empty() && closing_.begin()->first < limit) {
     wait_for(lock, *closing_.begin()->second);
   }
 }
 
-void OpenFiles::settle(mpool::InodeNumber inode) {
+void HandleTable::settle(mpool::InodeNumber inode) {
   std::unique_lock lock(mutex_);
   const std::uint64_t limit = next_number_;
-  while (Handle* const handle = find_closing(inode)) {
+  while (KernelHandle* const handle = find_closing(inode)) {
     if (handle->closing_ >= limit) return;
     wait_for(lock, *handle);
   }
 }
 
 // Returns the first one.
-Handle* OpenFiles::find_closing(mpool::InodeNumber inode, bool released) const {
+KernelHandle* HandleTable::find_closing(mpool::InodeNumber inode, bool released) const {
   const auto found = std::ranges::find_if(closing_, [&](const auto& entry) {
     return entry.second->file_->inode() == inode && (entry.second->released_ || !released);
   });
   return found == closing_.end() ? nullptr : found->second;
 }
 
-bool OpenFiles::committing(mpool::InodeNumber inode) const {
+bool HandleTable::committing(mpool::InodeNumber inode) const {
   const std::lock_guard lock(mutex_);
   return find_closing(inode, true) != nullptr;
 }
 
-void OpenFiles::wait_for_commit(mpool::InodeNumber inode) {
+void HandleTable::wait_for_commit(mpool::InodeNumber inode) {
   std::unique_lock lock(mutex_);
-  while (Handle* const handle = find_closing(inode, true))
+  while (KernelHandle* const handle = find_closing(inode, true))
     wait_for(lock, *handle);
 }
 
-void OpenFiles::settle_earlier() {
+void HandleTable::settle_earlier() {
   std::unique_lock lock(mutex_);
   wait_for_numbers_below(lock, next_number_);
 }
 
-bool OpenFiles::settled() const {
+bool HandleTable::settled() const {
   const std::lock_guard lock(mutex_);
   return closing_.empty();
 }
 
-std::size_t OpenFiles::count() const {
+std::size_t HandleTable::count() const {
   const std::lock_guard lock(mutex_);
   return handles_.size();
 }

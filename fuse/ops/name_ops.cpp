@@ -72,10 +72,10 @@ void forget(fuse_req_t request, std::span<const mpool::InodeReferences> referenc
   try {
     mpool::Namespace& names = file_system_of(request).names;
     RequestContext& context = RequestContext::current();
-    if (context.may_wait()) {
+    if (context.can_block()) {
       names.unref(references);
     } else if (!names.unref_now(references)) {
-      return context.hand_over(request);
+      return context.defer_to_worker(request);
     }
   } catch (const std::exception& error) {
     spdlog::error("inode {}: forgetting: {}", references.front().inode, error.what());
@@ -105,18 +105,18 @@ void op_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
       return reply_entry(request, file_system, lookup_dots(file_system, parent, wanted));
     }
     RequestContext& context = RequestContext::current();
-    if (!context.may_wait()) {
+    if (!context.can_block()) {
       const mpool::LookupAnswer found =
           file_system.names.lookup_now(parent, wanted, mpool::LookupReference::take);
       if (found.kind == mpool::LookupAnswer::Kind::must_wait ||
           (found && found.attributes.being_written && !refer_to_written(file_system, *found))) {
-        return context.hand_over(request);
+        return context.defer_to_worker(request);
       }
       return found ? reply_entry(request, file_system, *found) : reply_absent(request);
     }
     try {
       const mpool::Attributes found = file_system.names.lookup(parent, wanted);
-      if (is_committing(file_system, found)) file_system.open_files.wait_for_commit(found.inode);
+      if (is_committing(file_system, found)) file_system.handles.wait_for_commit(found.inode);
       reply_entry(request, file_system,
                   file_system.names.lookup(parent, wanted, mpool::LookupReference::take));
     } catch (const mpool::Error& error) {
@@ -165,10 +165,10 @@ void op_mkdir(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mo
 void op_unlink(fuse_req_t request, fuse_ino_t parent, const char* name) {
   answer_change(request, "unlink", parent, [&](FileSystem& file_system) {
     RequestContext& context = RequestContext::current();
-    if (context.may_wait()) {
+    if (context.can_block()) {
       file_system.names.unlink(parent, name);
     } else if (!file_system.names.unlink_now(parent, name)) {
-      return context.hand_over(request);
+      return context.defer_to_worker(request);
     }
     file_system.notifier->entries_changed(parent);
     fuse_reply_err(request, 0);
@@ -178,10 +178,10 @@ void op_unlink(fuse_req_t request, fuse_ino_t parent, const char* name) {
 void op_rmdir(fuse_req_t request, fuse_ino_t parent, const char* name) {
   answer_change(request, "rmdir", parent, [&](FileSystem& file_system) {
     RequestContext& context = RequestContext::current();
-    if (context.may_wait()) {
+    if (context.can_block()) {
       file_system.names.remove_directory(parent, name);
     } else if (!file_system.names.remove_directory_now(parent, name)) {
-      return context.hand_over(request);
+      return context.defer_to_worker(request);
     }
     file_system.notifier->entries_changed(parent);
     fuse_reply_err(request, 0);

@@ -13,7 +13,7 @@
 namespace mpoolfs {
 
 // A request is first handled on a thread that must not block. A handler that would block gives the
-// request back with hand_over(), and is called again on a thread that may block.
+// request back with defer_to_worker(), and is called again on a thread that may block.
 //
 // Threads: a context has one user at a time.
 class RequestContext {
@@ -27,42 +27,42 @@ class RequestContext {
   static RequestContext* current_or_none() noexcept { return current_; }
 
   // Whether the handler may block on locks held during I/O, on the device, or on other requests.
-  bool may_wait() const noexcept { return may_wait_; }
+  bool can_block() const noexcept { return can_block_; }
 
   // Page-aligned memory for data: whole pages, enough for the largest request. The data of a WRITE
   // is there.
   virtual mpool::ByteSpan payload() noexcept = 0;
-  // !may_wait(): the ring of the calling thread.
+  // !can_block(): the ring of the calling thread.
   virtual mpool::IoRing& ring() noexcept = 0;
 
-  // !may_wait(): gives the request back; the handler returns without an answer and without having
+  // !can_block(): gives the request back; the handler returns without an answer and without having
   // changed any state.
-  void hand_over(fuse_req_t request) noexcept {
-    handed_over_ = true;
+  void defer_to_worker(fuse_req_t request) noexcept {
+    deferred_ = true;
     fuse_reply_none(request);
   }
 
-  // may_wait(): the handler has removed the reason to block; the request is handled again, from its
-  // beginning, on the thread that must not block. Only once: tried_again() then returns true.
-  void try_again(fuse_req_t request) noexcept {
-    try_again_ = true;
+  // can_block(): the handler has removed the reason to block; the request is handled again, from
+  // its beginning, on the thread that must not block. Only once: retried() then returns true.
+  void retry(fuse_req_t request) noexcept {
+    retry_ = true;
     fuse_reply_none(request);
   }
-  bool tried_again() const noexcept { return tried_again_; }
+  bool retried() const noexcept { return retried_; }
 
   // Adds to the answer to OPEN or CREATE a field that libfuse does not know: the backing file from
   // which the kernel serves the file; 0: none.
   void set_backing_id(std::uint32_t id) noexcept { backing_id_ = id; }
 
-  // !may_wait(): device I/O that answers the request on completion.
+  // !can_block(): device I/O that answers the request on completion.
   DataJob& data_job() noexcept { return data_job_; }
-  // !may_wait(): writes that are answered before completion.
+  // !can_block(): writes that are answered before completion.
   virtual WriteBehind& write_behind() noexcept = 0;
-  // !may_wait(): no other request of this thread waits for the device.
+  // !can_block(): no other request of this thread waits for the device.
   virtual bool alone() const noexcept = 0;
   // Completes the operation on the thread that must not block. Called on any other thread.
   virtual void post(mpool::RingOperation& operation) = 0;
-  // !may_wait(): prefetched data of sequential reads.
+  // !can_block(): prefetched data of sequential reads.
   virtual ReadAhead& read_ahead() noexcept = 0;
   // Bracket the time during which data_job() is to answer.
   virtual void suspend() noexcept = 0;
@@ -84,10 +84,10 @@ class RequestContext {
   RequestContext() : data_job_(*this) {}
   ~RequestContext() = default;
 
-  bool may_wait_ = true;
-  bool handed_over_ = false;
-  bool try_again_ = false;
-  bool tried_again_ = false;
+  bool can_block_ = true;
+  bool deferred_ = false;
+  bool retry_ = false;
+  bool retried_ = false;
   std::uint32_t backing_id_ = 0;
 
  private:

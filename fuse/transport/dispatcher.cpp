@@ -72,7 +72,7 @@ void Dispatcher::handle(Request& request) noexcept {
   if (starts_on_reactor(request.opcode())) {
     process(request, false);
     if (request.suspended_) return;
-    if (!request.handed_over_) return request.done();
+    if (!request.deferred_) return request.done();
   }
   request.reactor().work_started();
   try {
@@ -85,10 +85,10 @@ void Dispatcher::handle(Request& request) noexcept {
   }
 }
 
-void Dispatcher::process(Request& request, bool may_wait) noexcept {
+void Dispatcher::process(Request& request, bool can_block) noexcept {
   const RequestContext::Scope scope(request);
-  request.may_wait_ = may_wait;
-  request.handed_over_ = false;
+  request.can_block_ = can_block;
+  request.deferred_ = false;
   fuse_buf buffer{};
   buffer.size = request.message().size();
   buffer.mem = const_cast<std::byte*>(request.message().data());

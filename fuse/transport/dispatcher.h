@@ -38,7 +38,7 @@ class Dispatcher {
   static ssize_t refuse_read(int fd, void* buffer, size_t size, void* user_data);
 
   ssize_t complete_and_answer(Request& request, const iovec* parts, int count) noexcept;
-  void process(Request& request, bool may_wait) noexcept;
+  void process(Request& request, bool can_block) noexcept;
 
   fuse_session* const session_;
   Extensions wanted_;

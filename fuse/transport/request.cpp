@@ -63,7 +63,7 @@ void Request::arrived(mpool::ByteSpan message) noexcept {
   assert(message.size() >= sizeof(fuse_in_header) && message.data() >= head_.data());
   message_ = message;
   in_hand_ = true;
-  tried_again_ = false;
+  retried_ = false;
   backing_id_ = 0;
   reactor_.note_copied(message.size());
   if (message.data() + message.size() > payload_.data()) {
@@ -94,9 +94,9 @@ void Request::run() noexcept {
 
 void Request::returned() noexcept {
   reactor_.work_ended();
-  if (!try_again_) return done();
-  try_again_ = false;
-  tried_again_ = true;
+  if (!retry_) return done();
+  retry_ = false;
+  retried_ = true;
   dispatcher_.handle(*this);
 }
 

@@ -99,38 +99,38 @@ class FakeFile final : public test::IdleFile {
   Device& device_;
 };
 
-class OpenFilesTest : public testing::Test {
+class HandleTableTest : public testing::Test {
  protected:
-  Handle& open(mpool::InodeNumber inode, bool write, FileKind kind = FileKind::write_once,
-               pid_t process = 0) {
+  KernelHandle& open(mpool::InodeNumber inode, bool write, FileKind kind = FileKind::write_once,
+                     pid_t process = 0) {
     return files_.add(std::make_unique<FakeFile>(inode, kind, closed_, device_),
                       {.read = !write, .write = write, .append = kind == FileKind::log}, process);
   }
 
   Device device_;
   std::vector<mpool::InodeNumber> closed_;
-  OpenFiles files_{kLong};
+  HandleTable files_{kLong};
 };
 
-TEST_F(OpenFilesTest, KeepsWhatWasOpened) {
-  Handle& handle = open(5, true, FileKind::log);
+TEST_F(HandleTableTest, KeepsWhatWasOpened) {
+  KernelHandle& handle = open(5, true, FileKind::log);
   EXPECT_EQ(handle.file().inode(), 5u);
   EXPECT_TRUE(handle.append());
   EXPECT_FALSE(open(6, true).append());
   EXPECT_EQ(files_.count(), 2u);
 }
 
-TEST_F(OpenFilesTest, ClosesOnce) {
+TEST_F(HandleTableTest, ClosesOnce) {
   open(1, true);
-  Handle& second = open(2, false);
+  KernelHandle& second = open(2, false);
   files_.close(second);
   EXPECT_THAT(closed_, ElementsAre(2));
   EXPECT_EQ(files_.count(), 1u);
 }
 
-TEST_F(OpenFilesTest, ClosesTheRestInOrder) {
+TEST_F(HandleTableTest, ClosesTheRestInOrder) {
   open(3, true);
-  Handle& middle = open(1, false);
+  KernelHandle& middle = open(1, false);
   open(2, true);
   open(3, false);
   files_.close(middle);
@@ -139,7 +139,7 @@ TEST_F(OpenFilesTest, ClosesTheRestInOrder) {
   EXPECT_EQ(files_.count(), 0u);
 }
 
-TEST_F(OpenFilesTest, NothingToSettle) {
+TEST_F(HandleTableTest, NothingToSettle) {
   files_.settle(1);
   open(1, true);  // being written
   files_.flush(open(2, false), kOwner);
@@ -149,16 +149,16 @@ TEST_F(OpenFilesTest, NothingToSettle) {
   files_.settle_earlier();
 }
 
-TEST_F(OpenFilesTest, WritingGoesOnAfterAFlush) {
-  Handle& handle = open(1, true);
+TEST_F(HandleTableTest, WritingGoesOnAfterAFlush) {
+  KernelHandle& handle = open(1, true);
   files_.flush(handle, kOwner);
   files_.note_write(handle, kOwner);
   files_.settle(1);
   files_.settle_earlier();
 }
 
-TEST_F(OpenFilesTest, ChildrenOfTheWriterCloseWhatTheyInherited) {
-  Handle& handle = open(1, true);
+TEST_F(HandleTableTest, ChildrenOfTheWriterCloseWhatTheyInherited) {
+  KernelHandle& handle = open(1, true);
   files_.note_write(handle, kOwner);
   files_.flush(handle, kChild);
   files_.note_write(handle, kChild);  // another process that also writes
@@ -178,16 +178,16 @@ TEST_F(OpenFilesTest, ChildrenOfTheWriterCloseWhatTheyInherited) {
   files_.close(handle);
 }
 
-TEST_F(OpenFilesTest, WritersWithoutANumberAreNobody) {
-  Handle& handle = open(1, true);
+TEST_F(HandleTableTest, WritersWithoutANumberAreNobody) {
+  KernelHandle& handle = open(1, true);
   files_.note_write(handle, 0);
   files_.flush(handle, kChild);
   EXPECT_FALSE(files_.settled());
   files_.close(handle);
 }
 
-TEST_F(OpenFilesTest, WaitsForTheCloseAfterAFlush) {
-  Handle& handle = open(1, true);
+TEST_F(HandleTableTest, WaitsForTheCloseAfterAFlush) {
+  KernelHandle& handle = open(1, true);
   files_.flush(handle, kOwner);
   files_.flush(handle, kOwner);
   Waiting settled([&] { files_.settle(1); });
@@ -196,18 +196,18 @@ TEST_F(OpenFilesTest, WaitsForTheCloseAfterAFlush) {
   files_.close(handle);
 }
 
-TEST_F(OpenFilesTest, WaitsForAWriteAfterAFlush) {
-  Handle& handle = open(1, true);
+TEST_F(HandleTableTest, WaitsForAWriteAfterAFlush) {
+  KernelHandle& handle = open(1, true);
   files_.flush(handle, kOwner);
   Waiting settled([&] { files_.settle(1); });
   EXPECT_FALSE(settled.soon());
   files_.note_write(handle, kOwner);
 }
 
-TEST_F(OpenFilesTest, WaitsForAllClosesBefore) {
+TEST_F(HandleTableTest, WaitsForAllClosesBefore) {
   open(1, true);
-  Handle& second = open(2, true);
-  Handle& third = open(3, true);
+  KernelHandle& second = open(2, true);
+  KernelHandle& third = open(3, true);
   files_.flush(second, kOwner);
   files_.flush(third, kOwner);
   Waiting settled([&] { files_.settle_earlier(); });
@@ -218,9 +218,9 @@ TEST_F(OpenFilesTest, WaitsForAllClosesBefore) {
   files_.close(third);
 }
 
-TEST_F(OpenFilesTest, ClosesInTheOrderOfFlushes) {
-  Handle& first = open(1, true);
-  Handle& second = open(2, true);
+TEST_F(HandleTableTest, ClosesInTheOrderOfFlushes) {
+  KernelHandle& first = open(1, true);
+  KernelHandle& second = open(2, true);
   files_.flush(second, kOwner);
   files_.flush(first, kOwner);
   Waiting closed([&] { files_.close(first); });
@@ -230,9 +230,9 @@ TEST_F(OpenFilesTest, ClosesInTheOrderOfFlushes) {
   EXPECT_THAT(closed_, ElementsAre(2, 1));
 }
 
-TEST_F(OpenFilesTest, CloseNowKeepsTheOrderOfFlushes) {
-  Handle& first = open(1, true);
-  Handle& second = open(2, true);
+TEST_F(HandleTableTest, CloseNowKeepsTheOrderOfFlushes) {
+  KernelHandle& first = open(1, true);
+  KernelHandle& second = open(2, true);
   EXPECT_TRUE(files_.settled());
   files_.flush(second, kOwner);
   files_.flush(first, kOwner);
@@ -247,20 +247,22 @@ TEST_F(OpenFilesTest, CloseNowKeepsTheOrderOfFlushes) {
 
 // A request that waits for the first close does not wait for the next one, however often that
 // happens.
-TEST(OpenFilesShared, AnotherFlushShowsThatTheFirstWasNotOfTheLastClose) {
-  const std::vector<std::function<void(OpenFiles&)>> ways{
-      [](OpenFiles& files) { files.settle_earlier(); }, [](OpenFiles& files) { files.settle(1); }};
+TEST(HandleTableShared, AnotherFlushShowsThatTheFirstWasNotOfTheLastClose) {
+  const std::vector<std::function<void(HandleTable&)>> ways{
+      [](HandleTable& files) { files.settle_earlier(); },
+      [](HandleTable& files) { files.settle(1); }};
   for (const auto& settle : ways) {
     Device device;
     std::vector<mpool::InodeNumber> closed;
-    OpenFiles files(std::chrono::hours(24));
+    HandleTable files(std::chrono::hours(24));
     std::promise<void> waits;
     files.on_doubt([&](pid_t, mpool::InodeNumber) {
       waits.set_value();
       return false;
     });
-    Handle& handle = files.add(std::make_unique<FakeFile>(1, FileKind::write_once, closed, device),
-                               {.read = false, .write = true, .append = false, .truncate = false});
+    KernelHandle& handle =
+        files.add(std::make_unique<FakeFile>(1, FileKind::write_once, closed, device),
+                  {.read = false, .write = true, .append = false, .truncate = false});
     files.flush(handle, kOwner, 42);
     Waiting settled([&] { settle(files); });
     waits.get_future().wait();
@@ -271,8 +273,8 @@ TEST(OpenFilesShared, AnotherFlushShowsThatTheFirstWasNotOfTheLastClose) {
   }
 }
 
-TEST_F(OpenFilesTest, AFlushAloneIsNoCommit) {
-  Handle& handle = open(1, true);
+TEST_F(HandleTableTest, AFlushAloneIsNoCommit) {
+  KernelHandle& handle = open(1, true);
   files_.flush(handle, kOwner);
   EXPECT_FALSE(files_.settled());
   EXPECT_FALSE(files_.committing(1));
@@ -280,7 +282,7 @@ TEST_F(OpenFilesTest, AFlushAloneIsNoCommit) {
 }
 
 // A process that closed a descriptor and has another one: detected after a moment, not after kLong.
-TEST_F(OpenFilesTest, ADuplicateOfTheSameProcessIsFound) {
+TEST_F(HandleTableTest, ADuplicateOfTheSameProcessIsFound) {
   std::atomic<int> asked = 0;
   files_.on_doubt([&](pid_t process, mpool::InodeNumber inode) {
     ++asked;
@@ -288,7 +290,7 @@ TEST_F(OpenFilesTest, ADuplicateOfTheSameProcessIsFound) {
     EXPECT_EQ(inode, 1u);
     return true;
   });
-  Handle& handle = open(1, true);
+  KernelHandle& handle = open(1, true);
   for (int round = 1; round <= 3; ++round) {
     files_.flush(handle, kOwner, 42);
     files_.settle_earlier();
@@ -298,22 +300,22 @@ TEST_F(OpenFilesTest, ADuplicateOfTheSameProcessIsFound) {
 }
 
 // A shell that has started a process that wrote and ended.
-TEST_F(OpenFilesTest, ADescriptorOfWhoOpenedItIsFound) {
+TEST_F(HandleTableTest, ADescriptorOfWhoOpenedItIsFound) {
   files_.on_doubt([&](pid_t process, mpool::InodeNumber) { return process == 41; });
-  Handle& handle = open(1, true, FileKind::write_once, 41);
+  KernelHandle& handle = open(1, true, FileKind::write_once, 41);
   files_.note_write(handle, kChild);
   files_.flush(handle, kChild, 42);
   files_.settle_earlier();
   EXPECT_TRUE(files_.settled());
 }
 
-TEST_F(OpenFilesTest, WithoutADuplicateTheReleaseIsWaitedFor) {
+TEST_F(HandleTableTest, WithoutADuplicateTheReleaseIsWaitedFor) {
   std::atomic<int> asked = 0;
   files_.on_doubt([&](pid_t, mpool::InodeNumber) {
     ++asked;
     return false;
   });
-  Handle& handle = open(1, true);
+  KernelHandle& handle = open(1, true);
   EXPECT_TRUE(files_.flush_now(handle, kOwner, 42));
   Waiting opened([&] { files_.settle(1); });
   while (asked == 0)
@@ -325,8 +327,8 @@ TEST_F(OpenFilesTest, WithoutADuplicateTheReleaseIsWaitedFor) {
 }
 
 // It has changed by the time of the answer.
-TEST_F(OpenFilesTest, ACloseWhileOneAsksCounts) {
-  Handle& handle = open(1, true);
+TEST_F(HandleTableTest, ACloseWhileOneAsksCounts) {
+  KernelHandle& handle = open(1, true);
   std::atomic<int> asked = 0;
   files_.on_doubt([&](pid_t, mpool::InodeNumber) {
     if (asked++ > 0) return false;
@@ -343,8 +345,8 @@ TEST_F(OpenFilesTest, ACloseWhileOneAsksCounts) {
   files_.close(handle);
 }
 
-TEST_F(OpenFilesTest, AReleaseWhileOneAsksIsNoDuplicate) {
-  Handle& handle = open(1, true);
+TEST_F(HandleTableTest, AReleaseWhileOneAsksIsNoDuplicate) {
+  KernelHandle& handle = open(1, true);
   files_.on_doubt([&](pid_t, mpool::InodeNumber) {
     files_.close(handle);
     return true;
@@ -355,32 +357,33 @@ TEST_F(OpenFilesTest, AReleaseWhileOneAsksIsNoDuplicate) {
 }
 
 // Descriptors are treated as shared at once.
-class ImpatientOpenFilesTest : public testing::Test {
+class ImpatientHandleTableTest : public testing::Test {
  protected:
-  Handle& open(mpool::InodeNumber inode) {
+  KernelHandle& open(mpool::InodeNumber inode) {
     return files_.add(std::make_unique<FakeFile>(inode, FileKind::write_once, closed_, device_),
                       {.read = false, .write = true, .append = false, .truncate = false});
   }
 
   Device device_;
   std::vector<mpool::InodeNumber> closed_;
-  OpenFiles files_{1ms};
+  HandleTable files_{1ms};
 };
 
-TEST_F(ImpatientOpenFilesTest, ADuplicatedDescriptorIsGivenUp) {
-  Handle& handle = open(1);
+TEST_F(ImpatientHandleTableTest, ADuplicatedDescriptorIsGivenUp) {
+  KernelHandle& handle = open(1);
   files_.flush(handle, kOwner);
   files_.settle(1);
   EXPECT_TRUE(files_.settled());
   EXPECT_EQ(files_.count(), 1u);
 }
 
-TEST(OpenFilesShared, IsWaitedForShortlyFromThenOn) {
+TEST(HandleTableShared, IsWaitedForShortlyFromThenOn) {
   Device device;
   std::vector<mpool::InodeNumber> closed;
-  OpenFiles files(100ms);
-  Handle& handle = files.add(std::make_unique<FakeFile>(1, FileKind::write_once, closed, device),
-                             {.read = false, .write = true, .append = false, .truncate = false});
+  HandleTable files(100ms);
+  KernelHandle& handle =
+      files.add(std::make_unique<FakeFile>(1, FileKind::write_once, closed, device),
+                {.read = false, .write = true, .append = false, .truncate = false});
   const auto time_to_settle = [&] {
     files.flush(handle, kOwner);
     const auto begin = std::chrono::steady_clock::now();
@@ -393,8 +396,8 @@ TEST(OpenFilesShared, IsWaitedForShortlyFromThenOn) {
   EXPECT_GE(time_to_settle(), 4ms);
 }
 
-TEST_F(ImpatientOpenFilesTest, AFlushMayTakeLong) {
-  Handle& handle = open(1);
+TEST_F(ImpatientHandleTableTest, AFlushMayTakeLong) {
+  KernelHandle& handle = open(1);
   device_.stall();
   EXPECT_FALSE(files_.flush_now(handle, kOwner));
   Waiting change([&] { files_.settle_earlier(); });
@@ -405,8 +408,8 @@ TEST_F(ImpatientOpenFilesTest, AFlushMayTakeLong) {
   change.join();  // no RELEASE arrived
 }
 
-TEST_F(ImpatientOpenFilesTest, ACommitMayTakeLong) {
-  Handle& handle = open(1);
+TEST_F(ImpatientHandleTableTest, ACommitMayTakeLong) {
+  KernelHandle& handle = open(1);
   files_.flush(handle, kOwner);
   device_.stall();
   Waiting closed([&] { files_.close(handle); });
@@ -421,8 +424,8 @@ TEST_F(ImpatientOpenFilesTest, ACommitMayTakeLong) {
   device_.go_on();
 }
 
-TEST_F(ImpatientOpenFilesTest, TheLastCloseOfASharedOneIsWaitedFor) {
-  Handle& handle = open(1);
+TEST_F(ImpatientHandleTableTest, TheLastCloseOfASharedOneIsWaitedFor) {
+  KernelHandle& handle = open(1);
   files_.flush(handle, kOwner);
   files_.settle(1);
   files_.flush(handle, kOwner);
@@ -434,15 +437,16 @@ TEST_F(ImpatientOpenFilesTest, TheLastCloseOfASharedOneIsWaitedFor) {
   device_.go_on();
 }
 
-TEST_F(ImpatientOpenFilesTest, WhatFailsToFlushIsClosingNevertheless) {
+TEST_F(ImpatientHandleTableTest, WhatFailsToFlushIsClosingNevertheless) {
   class FailingFile final : public test::IdleFile {
    public:
     using IdleFile::IdleFile;
     void flush() override { throw mpool::Error(EIO, "test", "fails"); }
     bool flush_now() override { throw mpool::Error(EIO, "test", "fails"); }
   };
-  Handle& handle = files_.add(std::make_unique<FailingFile>(1),
-                              {.read = false, .write = true, .append = false, .truncate = false});
+  KernelHandle& handle =
+      files_.add(std::make_unique<FailingFile>(1),
+                 {.read = false, .write = true, .append = false, .truncate = false});
   EXPECT_THROW(files_.flush_now(handle, kOwner), mpool::Error);
   EXPECT_FALSE(files_.settled());
   EXPECT_THROW(files_.flush(handle, kOwner), mpool::Error);
