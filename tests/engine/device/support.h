@@ -77,9 +77,9 @@ class LoopDevice {
   std::string path_;
 };
 
-// A mount in a mount namespace of its own: removed with the process at the latest. In a chroot, whose
-// root is no mount point that could be made private, it is seen outside, too. Makes the directory.
-// Needs root.
+// A mount in a mount namespace of its own: removed with the process at the latest. In a chroot,
+// whose root is no mount point that could be made private, it is seen outside, too. Makes the
+// directory. Needs root.
 class PrivateMount {
  public:
   PrivateMount(const std::string& source, const char* type, std::string target)
