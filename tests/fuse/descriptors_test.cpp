@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "engine/device/file_descriptor.h"
+#include "tests/support/private_mount.h"
 #include "tests/support/temporary_directory.h"
 
 namespace mpoolfs {
@@ -35,7 +36,9 @@ class DescriptorsTest : public testing::Test {
   }
 
   const mpool::test::TemporaryDirectory directory_;
-  const std::string path_ = directory_ / "file";
+  // A file system that the table of mounts has: in a chroot it lacks that of the root.
+  const mpool::test::PrivateMount mount_{"none", "tmpfs", directory_ / "tmpfs"};
+  const std::string path_ = directory_ / "tmpfs/file";
   std::string device_;
   std::uint64_t inode_ = 0;
 };

@@ -8,14 +8,11 @@
 #include <cstring>
 #include <filesystem>
 #include <string>
-#include <utility>
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/loop.h>
-#include <sched.h>
 #include <sys/ioctl.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,6 +20,7 @@
 #include "engine/base/error.h"
 #include "engine/device/file_descriptor.h"
 #include "tests/support/error_of.h"
+#include "tests/support/private_mount.h"
 #include "tests/support/temporary_directory.h"
 
 namespace mpool::test {
@@ -75,30 +73,6 @@ class LoopDevice {
   FileDescriptor backing_;
   FileDescriptor loop_;
   std::string path_;
-};
-
-// A mount in a mount namespace of its own: removed with the process at the latest. In a chroot,
-// whose root is no mount point that could be made private, it is seen outside, too. Makes the
-// directory. Needs root.
-class PrivateMount {
- public:
-  PrivateMount(const std::string& source, const char* type, std::string target)
-      : target_(std::move(target)) {
-    std::filesystem::create_directory(target_);
-    if (::unshare(CLONE_NEWNS) != 0) raise_system(errno, target_, "unshare");
-    if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 && errno != EINVAL) {
-      raise_system(errno, "/", "mount");
-    }
-    if (::mount(source.c_str(), target_.c_str(), type, 0, nullptr) != 0) {
-      raise_system(errno, target_, "mount");
-    }
-  }
-  ~PrivateMount() { ::umount2(target_.c_str(), MNT_DETACH); }
-  PrivateMount(const PrivateMount&) = delete;
-  PrivateMount& operator=(const PrivateMount&) = delete;
-
- private:
-  std::string target_;
 };
 
 // Runs a shell command, which must succeed.
