@@ -9,7 +9,7 @@
 namespace mpool::test {
 namespace {
 
-constexpr std::uint64_t kCapacity = 4u << 20;
+constexpr std::uint64_t kCapacity = 1u << 20;
 
 class MlogDamage : public testing::TestWithParam<std::uint32_t> {
  protected:
@@ -213,17 +213,20 @@ TEST_P(MlogDamage, WhatOpenFoundIsDurableAfterSync) {
 
 // A flush set is only written when the one before it is durable.
 TEST_P(MlogDamage, FlushSetsBecomeDurableOneAfterTheOther) {
+  constexpr std::uint64_t kLarge = 4u << 20;
+  FakeDevice device(kLogOffset + kLarge);
+  const MlogPlace large = place_on(device, GetParam(), kLarge);
   std::size_t since_flush = 0;
-  device_.before_flush = [&] { since_flush = 0; };
-  device_.before_write = [&](const FakeDevice::Write&) { EXPECT_EQ(since_flush++, 0u); };
+  device.before_flush = [&] { since_flush = 0; };
+  device.before_write = [&](const FakeDevice::Write&) { EXPECT_EQ(since_flush++, 0u); };
   {
-    const auto log = open_plain(place(device_));
+    const auto log = open_plain(large);
     for (std::uint64_t number = 0; number < 10; ++number)
       log->write(log->append(make_record(number, 300)));
     log->append(make_record(10, (5u << 20) / 2));
     log->write(log->append(make_record(11, 10)));
   }
-  const auto log = open_plain(place(device_));
+  const auto log = open_plain(large);
   log->write(log->append(make_record(12, 10)));
   EXPECT_EQ(since_flush, 1u);
   EXPECT_EQ(log->record_count(), 13u);
