@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <cstring>
 #include <list>
 #include <mutex>
 #include <optional>
@@ -12,177 +11,18 @@
 #include <fmt/format.h>
 
 #include "engine/base/error.h"
+#include "engine/object/log_part.h"
 
 namespace mpool {
 namespace {
 
-// The index has a position in an mlog for about every this many bytes of payload.
-constexpr std::uint64_t kIndexInterval = 64u << 10;
 // Readers kept for reads that continue where an earlier one ended.
 constexpr std::size_t kMaxCursors = 8;
-
-// Keeps an object from being deleted.
-class Pin {
- public:
-  Pin(Pool& pool, ObjectId id) : pool_(pool), id_(id) { pool_.pin(id); }
-  ~Pin() { pool_.unpin(id_); }
-  Pin(const Pin&) = delete;
-  Pin& operator=(const Pin&) = delete;
-
- private:
-  Pool& pool_;
-  ObjectId id_;
-};
-
-ObjectRecord find_mlog(const Pool& pool, ObjectId id) {
-  const auto record = id.is_mlog() ? pool.find(id) : std::nullopt;
-  if (!record) {
-    raise(ENOENT, fmt::format("mlog {} of pool {}", id.to_string(), pool.name()), "does not exist");
-  }
-  if (!pool.has_class(record->media_class)) {
-    raise(EIO, fmt::format("mlog {} of pool {}", id.to_string(), pool.name()),
-          "the {} device is missing", to_string(record->media_class));
-  }
-  return *record;
-}
 
 [[noreturn]] void refuse_record(const Mlog& log, std::size_t length) {
   raise(EFBIG, log.name(), "record of {} bytes does not fit in an empty log of {} bytes", length,
         log.capacity());
 }
-
-// One mlog of the chain. Places in it are counted in bytes of its payload.
-//
-// The last mlog is opened, which reads all of it, with the log; one before it whose length is
-// recorded when it is read first.
-class Part {
- public:
-  // `length`: bytes of payload as recorded; nullopt: it is found out, which opens the mlog.
-  Part(Pool& pool, ObjectId object, std::uint64_t content_start,
-       std::optional<std::uint64_t> length)
-      : id(object),
-        start(content_start),
-        pin_(pool, object),
-        record_(find_mlog(pool, object)),
-        place_(pool.mlog_place(record_)) {
-    length_ = length ? *length : mlog().payload_bytes();
-    length_known_ = length.has_value();
-  }
-
-  // Opens it, if need be. Errors: those of Mlog::open().
-  Mlog& mlog() const {
-    const std::lock_guard lock(open_mutex_);
-    if (!mlog_) mlog_ = Mlog::open(place_, CompactionSemantics::off, OnDamage::report);
-    return *mlog_;
-  }
-  const std::string& name() const { return place_.name; }
-  // Bytes of payload at open.
-  std::uint64_t length() const { return length_; }
-  // Its damage, with its name; empty: none. Opens it.
-  std::string damage() const {
-    if (sound_) return {};
-    const Mlog& log = mlog();
-    if (!log.opened().damage.empty()) return fmt::format("{}: {}", name(), log.opened().damage);
-    if (length_known_ && log.payload_bytes() < length_) return describe_lost_end(length_);
-    if (!length_known_ || log.payload_bytes() == length_) {
-      sound_ = true;
-      return {};
-    }
-    return fmt::format("{}: holds {} bytes of content, but {} were recorded", name(),
-                       log.payload_bytes(), length_);
-  }
-  // For the case that its end was lost: it had `length` bytes of payload.
-  std::string describe_lost_end(std::uint64_t length) const {
-    const Mlog& log = mlog();
-    return fmt::format(
-        "{}: ends before log block {} (byte {} of {}) after {} bytes of content, but {} were "
-        "durable: the block is damaged",
-        name(), log.used() / place_.sector_size, place_.offset + log.used(), place_.device->name(),
-        start + log.payload_bytes(), start + length);
-  }
-
-  struct Place {
-    std::uint64_t payload = 0;
-    MlogPosition position;
-  };
-  // The last known position at or before `payload`.
-  Place place_before(std::uint64_t payload) const {
-    const std::lock_guard lock(index_mutex_);
-    auto it = std::upper_bound(
-        index_.begin(), index_.end(), payload,
-        [](std::uint64_t value, const Place& place) { return value < place.payload; });
-    return it == index_.begin() ? Place{} : *std::prev(it);
-  }
-  // Adds a position of a reader to the index. Not every position must be added.
-  void learn(std::uint64_t payload, MlogPosition position) const {
-    const std::lock_guard lock(index_mutex_);
-    const std::uint64_t last = index_.empty() ? 0 : index_.back().payload;
-    if (payload >= last + kIndexInterval) index_.push_back({payload, position});
-  }
-
-  const ObjectId id;
-  const std::uint64_t start;  // in the content
-
- private:
-  const Pin pin_;
-  const ObjectRecord record_;
-  const MlogPlace place_;
-  std::uint64_t length_ = 0;  // constant, as is the next, after construction
-  bool length_known_ = false;
-
-  mutable std::mutex open_mutex_;
-  mutable std::unique_ptr<Mlog> mlog_;
-  mutable std::atomic<bool> sound_ = false;  // damage() found none
-
-  mutable std::mutex index_mutex_;
-  mutable std::vector<Place> index_;  // ascending, about kIndexInterval apart
-};
-
-// A reader in a part with the record it read last. Used by one thread at a time.
-class Cursor {
- public:
-  Cursor(const Part& part, const Part::Place& place)
-      : part_(part), reader_(part.mlog()), start_(place.payload) {
-    reader_.seek(place.position);
-  }
-
-  const Part& part() const { return part_; }
-  // The first byte of payload that this cursor can still return.
-  std::uint64_t start() const { return start_; }
-
-  // Payload bytes [from, from + length); start() <= from, and all of them were appended. Moves
-  // `into` behind the bytes read, also when it throws.
-  void read(std::uint64_t from, std::size_t length, ByteSpan& into) {
-    while (length > 0) {
-      if (from >= start_ + record_.size()) {
-        next_record();
-        continue;
-      }
-      const std::size_t at = from - start_;
-      const std::size_t count = std::min(length, record_.size() - at);
-      std::memcpy(into.data(), record_.data() + at, count);
-      from += count;
-      length -= count;
-      into = into.subspan(count);
-    }
-  }
-
- private:
-  void next_record() {
-    start_ += record_.size();
-    record_.clear();
-    part_.learn(start_, reader_.position());
-    if (!reader_.next(record_)) {
-      raise(EIO, part_.name(), "ends after {} bytes of records, expected {}", start_,
-            part_.length());
-    }
-  }
-
-  const Part& part_;
-  MlogReader reader_;
-  std::vector<std::byte> record_;  // payload [start_, start_ + size)
-  std::uint64_t start_;
-};
 
 }  // namespace
 
@@ -201,7 +41,7 @@ struct Log::Impl {
   std::uint64_t readable_size() const;
   void note_damage(std::uint64_t readable_size, std::string what) const;
   void check_undamaged() const;
-  Part& add_part(ObjectId id, std::optional<std::uint64_t> length);
+  LogPart& add_part(ObjectId id, std::optional<std::uint64_t> length);
   Mlog& mlog_with_room(std::size_t length);
   std::uint64_t append(ConstByteSpan record);
   void sync();
@@ -210,11 +50,11 @@ struct Log::Impl {
   std::size_t read(std::uint64_t offset, ByteSpan into);
 
   // The part that holds byte `offset` of the content, and the end of its content.
-  std::pair<const Part*, std::uint64_t> part_at(std::uint64_t offset, std::uint64_t size) const;
-  void check_part(const Part& part, std::uint64_t payload) const;
-  void read_part(const Part& part, std::uint64_t payload, std::size_t length, ByteSpan& into);
-  std::list<Cursor> take_cursor(const Part& part, std::uint64_t payload);
-  Part* last_part() const;
+  std::pair<const LogPart*, std::uint64_t> part_at(std::uint64_t offset, std::uint64_t size) const;
+  void check_part(const LogPart& part, std::uint64_t payload) const;
+  void read_part(const LogPart& part, std::uint64_t payload, std::size_t length, ByteSpan& into);
+  std::list<LogCursor> take_cursor(const LogPart& part, std::uint64_t payload);
+  LogPart* last_part() const;
   void mark_synced(std::uint64_t count);
 
   Pool& pool_;
@@ -227,11 +67,11 @@ struct Log::Impl {
 
   std::mutex append_mutex_;
   mutable std::mutex parts_mutex_;
-  std::vector<std::unique_ptr<Part>> parts_;
+  std::vector<std::unique_ptr<LogPart>> parts_;
   std::optional<ObjectId> added_;  // by add_mlog_, but could not be opened yet
 
   std::mutex cursors_mutex_;
-  std::list<Cursor> cursors_;  // unused cursors, the most recently used first
+  std::list<LogCursor> cursors_;  // unused cursors, the most recently used first
 
   std::atomic<std::uint64_t> size_ = 0;  // bytes of content
   // Numbers of appends. Only the last mlog has appends that are not durable.
@@ -243,7 +83,7 @@ void Log::Impl::load(std::span<const Extent> mlogs, std::uint64_t least_size) {
   least_size_ = least_size;
   for (std::size_t i = 0; i < mlogs.size(); ++i) {
     const std::uint64_t start = mlogs[i].file_offset;
-    const bool known = start != 0 || i == 0;
+    const bool known = start != 0;
     if (known && !check_end(start)) return;
     if (known && size_ > start) {
       note_damage(start, fmt::format("the mlogs before {} hold {} bytes of content, but {} were "
@@ -269,7 +109,7 @@ bool Log::Impl::check_end(std::uint64_t least_size) {
     note_damage(0, fmt::format("it had {} bytes, but has no mlog", least_size));
     return false;
   }
-  const Part& last = *parts_.back();
+  const LogPart& last = *parts_.back();
   note_damage(size_, last.describe_lost_end(least_size - last.start));
   return false;
 }
@@ -277,7 +117,7 @@ bool Log::Impl::check_end(std::uint64_t least_size) {
 // False when the content ends there: the mlog is damaged.
 bool Log::Impl::load_part(ObjectId id, std::optional<std::uint64_t> length) {
   try {
-    const Part& part = add_part(id, length);
+    const LogPart& part = add_part(id, length);
     if (length) return true;
     std::string damage = part.damage();
     if (damage.empty()) return true;
@@ -310,9 +150,9 @@ void Log::Impl::check_undamaged() const {
   if (!found.empty()) raise(EIO, "append-only file", "{}", found);
 }
 
-Part& Log::Impl::add_part(ObjectId id, std::optional<std::uint64_t> length) {
-  auto made = std::make_unique<Part>(pool_, id, size_.load(), length);
-  Part& part = *made;
+LogPart& Log::Impl::add_part(ObjectId id, std::optional<std::uint64_t> length) {
+  auto made = std::make_unique<LogPart>(pool_, id, size_.load(), length);
+  LogPart& part = *made;
   {
     const std::lock_guard lock(parts_mutex_);
     parts_.push_back(std::move(made));
@@ -356,7 +196,7 @@ void Log::Impl::mark_synced(std::uint64_t count) {
 
 void Log::Impl::sync() {
   const std::uint64_t appended = appended_.load();
-  const Part* last = last_part();
+  const LogPart* last = last_part();
   if (last == nullptr) return;
   last->mlog().sync();
   mark_synced(appended);
@@ -365,7 +205,7 @@ void Log::Impl::sync() {
 std::optional<Log::Written> Log::Impl::write() {
   // Read before the part is looked up: appends to an earlier part are durable by then.
   const std::uint64_t appended = appended_.load();
-  const Part* last = last_part();
+  const LogPart* last = last_part();
   if (last == nullptr) return std::nullopt;
   const auto in_mlog = last->mlog().write(UINT64_MAX);
   if (!in_mlog) {
@@ -380,13 +220,13 @@ void Log::Impl::flushed(const Written& written) {
   mark_synced(written.appends);
 }
 
-Part* Log::Impl::last_part() const {
+LogPart* Log::Impl::last_part() const {
   const std::lock_guard lock(parts_mutex_);
   return parts_.empty() ? nullptr : parts_.back().get();
 }
 
-std::pair<const Part*, std::uint64_t> Log::Impl::part_at(std::uint64_t offset,
-                                                         std::uint64_t size) const {
+std::pair<const LogPart*, std::uint64_t> Log::Impl::part_at(std::uint64_t offset,
+                                                            std::uint64_t size) const {
   const std::lock_guard lock(parts_mutex_);
   const auto next =
       std::upper_bound(parts_.begin(), parts_.end(), offset,
@@ -415,10 +255,10 @@ std::size_t Log::Impl::read(std::uint64_t offset, ByteSpan into) {
   return wanted - rest.size();
 }
 
-void Log::Impl::read_part(const Part& part, std::uint64_t payload, std::size_t length,
+void Log::Impl::read_part(const LogPart& part, std::uint64_t payload, std::size_t length,
                           ByteSpan& into) {
   check_part(part, payload);
-  std::list<Cursor> cursor = take_cursor(part, payload);
+  std::list<LogCursor> cursor = take_cursor(part, payload);
   cursor.front().read(payload, length, into);
   const std::lock_guard lock(cursors_mutex_);
   cursors_.splice(cursors_.begin(), cursor);
@@ -426,7 +266,7 @@ void Log::Impl::read_part(const Part& part, std::uint64_t payload, std::size_t l
 }
 
 // EIO when a part that is opened only now is damaged before `payload`.
-void Log::Impl::check_part(const Part& part, std::uint64_t payload) const {
+void Log::Impl::check_part(const LogPart& part, std::uint64_t payload) const {
   std::string damage;
   std::uint64_t readable = 0;
   try {
@@ -441,9 +281,9 @@ void Log::Impl::check_part(const Part& part, std::uint64_t payload) const {
 }
 
 // A list of one: the cursor closest before `payload`.
-std::list<Cursor> Log::Impl::take_cursor(const Part& part, std::uint64_t payload) {
-  const Part::Place place = part.place_before(payload);
-  std::list<Cursor> taken;
+std::list<LogCursor> Log::Impl::take_cursor(const LogPart& part, std::uint64_t payload) {
+  const LogPart::Place place = part.place_before(payload);
+  std::list<LogCursor> taken;
   {
     const std::lock_guard lock(cursors_mutex_);
     auto best = cursors_.end();
