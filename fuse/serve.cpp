@@ -52,7 +52,7 @@ std::optional<MountEntry> find_copy_mount(std::span<const MountEntry> mounts,
                                           const std::set<mpool::Uuid>& uuids) {
   for (const MountEntry& mount : mounts) {
     if (mount.type != kMountType || mount.source.find('/') == std::string::npos) continue;
-    for (const mpool::FoundDevice& found : mpool::scan_devices(mpool::split_paths(mount.source))) {
+    for (const mpool::FoundDevice& found : mpool::peek_devices(mpool::split_paths(mount.source))) {
       if (uuids.contains(found.superblock.pool_uuid)) return mount;
     }
   }
@@ -64,7 +64,7 @@ void refuse_mounted(const Options& options, const mpool::Error& busy) {
   // The possible names of the pool in the mount table.
   std::vector<std::string> names{options.pool};
   std::set<mpool::Uuid> uuids;
-  for (const mpool::FoundDevice& found : mpool::scan_devices(options.device_paths)) {
+  for (const mpool::FoundDevice& found : mpool::peek_devices(options.device_paths)) {
     names.push_back(found.superblock.pool_name);
     names.push_back("UUID=" + found.superblock.pool_uuid.to_string());
     uuids.insert(found.superblock.pool_uuid);

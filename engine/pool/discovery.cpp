@@ -85,21 +85,6 @@ bool is_block_device(const std::string& path) {
 
 using Unreadable = std::function<void(const std::string& path, const std::string& reason)>;
 
-// As scan_devices(), without checking whether they are active.
-std::vector<FoundDevice> peek_devices(std::span<const std::string> paths,
-                                      const Unreadable& unreadable) {
-  std::vector<FoundDevice> found;
-  for (const std::string& path : paths) {
-    try {
-      SuperblockPair pair = read_superblocks(*open_device(path, OpenMode::peek));
-      if (pair.chosen) found.push_back({.path = path, .superblock = std::move(*pair.chosen)});
-    } catch (const Error& error) {
-      if (unreadable) unreadable(path, error.what());
-    }
-  }
-  return found;
-}
-
 void note_passed_over(const std::string& path, const std::string& reason) {
   spdlog::debug("{}: passed over: {}", path, reason);
 }
@@ -214,6 +199,20 @@ SuperblockPair read_superblocks(Device& device) {
     pair.mdc0_ambiguous = leading.mdc0_checksum == Mdc0Checksum::bad;
   }
   return pair;
+}
+
+std::vector<FoundDevice> peek_devices(std::span<const std::string> paths,
+                                      const Unreadable& unreadable) {
+  std::vector<FoundDevice> found;
+  for (const std::string& path : paths) {
+    try {
+      SuperblockPair pair = read_superblocks(*open_device(path, OpenMode::peek));
+      if (pair.chosen) found.push_back({.path = path, .superblock = std::move(*pair.chosen)});
+    } catch (const Error& error) {
+      if (unreadable) unreadable(path, error.what());
+    }
+  }
+  return found;
 }
 
 std::vector<FoundDevice> scan_devices(

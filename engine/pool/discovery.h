@@ -40,6 +40,10 @@ struct FoundDevice {
 std::vector<FoundDevice> scan_devices(
     std::span<const std::string> paths,
     const std::function<void(const std::string&, const std::string&)>& unreadable = nullptr);
+// The same without looking whether they are active, which takes their locks for a moment.
+std::vector<FoundDevice> peek_devices(
+    std::span<const std::string> paths,
+    const std::function<void(const std::string&, const std::string&)>& unreadable = nullptr);
 
 // Whether resolve_pool() searches for devices of the pool that were not named.
 enum class OtherDevices { find, leave };
