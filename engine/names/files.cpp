@@ -47,9 +47,9 @@ class FileHandle final : public OpenFile {
     const auto writer = state_->current_writer();
     if (append) {
       const std::lock_guard lock(state_->append_mutex);
-      writer->write(writer->length(), data);
+      writer->write(writer->length(), data, buffering());
     } else {
-      writer->write(offset, data);
+      writer->write(offset, data, buffering());
     }
   }
 
@@ -67,14 +67,14 @@ class FileHandle final : public OpenFile {
     std::unique_lock order(state_->append_mutex, std::defer_lock);
     // The holder may be blocked in an allocation.
     if (append && !order.try_lock()) return {};
-    StartedWrite write = writer->start_write(append ? writer->length() : offset, data);
+    StartedWrite write = writer->start_write(append ? writer->length() : offset, data, buffering());
     write.writer = std::move(writer);
     return write;
   }
 
   void reserve(std::uint64_t offset, std::size_t length) override {
     check_writer();
-    if (kind_ != FileKind::log) state_->current_writer()->reserve(offset, length);
+    if (kind_ != FileKind::log) state_->current_writer()->reserve(offset, length, buffering());
   }
 
   void truncate(std::uint64_t size) override {
@@ -145,6 +145,7 @@ class FileHandle final : public OpenFile {
   }
 
  private:
+  Buffering buffering() const { return intent_.direct ? Buffering::device : Buffering::memory; }
   void check_writer() const {
     if (!intent_.write) refuse_inode(EBADF, inode_, "not open for writing");
     names_.check_online();

@@ -92,6 +92,7 @@ struct OpenIntent {
   bool write = false;
   bool append = false;    // O_APPEND
   bool truncate = false;  // O_TRUNC
+  bool direct = false;    // O_DIRECT: Buffering::device
 };
 
 struct SpaceStats {

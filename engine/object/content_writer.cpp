@@ -49,13 +49,16 @@ bool ContentWriter::Impl::is_sequential(std::uint64_t offset) const {
 }
 
 // True if the whole pages of this write go straight to the device. Single pages out of order do if
-// there is no memory for them: they can be written in parallel.
-bool ContentWriter::Impl::is_direct(std::uint64_t offset, std::size_t length,
-                                    bool sequential) const {
+// there is no memory for them, or the caller prefers it: they can be written in parallel.
+bool ContentWriter::Impl::is_direct(std::uint64_t offset, std::size_t length, bool sequential,
+                                    Buffering buffering) const {
   if (!is_aligned(offset, kPageSize)) return false;
   const Range pages{offset, offset + round_down(length, kPageSize)};
   if (length >= kDirectSize) return !held_.holds_any(pages);
   if (sequential || pages.end != offset + length || pages.begin == pages.end) return false;
+  // Programs patch the beginning of a file with O_DIRECT, too.
+  const bool prefers_device = buffering == Buffering::device && offset >= HeldPages::kPieceSize;
+  if (prefers_device) return !held_.holds_any(pages);
   const std::size_t growth = held_.growth(pages, false);
   const bool room = held_.bytes() + growth <= memory_.max_per_file() && memory_.has_room(growth);
   return growth > 0 && !room && !held_.holds_any(pages);
@@ -67,7 +70,7 @@ void ContentWriter::Impl::wait_until_idle(Lock& lock, Range pages) {
   --waiting_;
 }
 
-void ContentWriter::Impl::write(std::uint64_t offset, ConstByteSpan data) {
+void ContentWriter::Impl::write(std::uint64_t offset, ConstByteSpan data, Buffering buffering) {
   Lock lock(mutex_);
   changed_.wait(lock, [&] { return !exclusive_; });
   check_range(offset, data.size());
@@ -84,7 +87,7 @@ void ContentWriter::Impl::write(std::uint64_t offset, ConstByteSpan data) {
     // commit.
     open_windows(lock, offset, data.size());
     while (!data.empty()) {
-      const std::size_t length = write_or_hold(lock, offset, data, sequential);
+      const std::size_t length = write_or_hold(lock, offset, data, sequential, buffering);
       offset += length;
       data = data.subspan(length);
     }
@@ -94,8 +97,8 @@ void ContentWriter::Impl::write(std::uint64_t offset, ConstByteSpan data) {
 // Takes the first bytes of `data`, as many as have the same destination; returns their number.
 // Their pages are busy.
 std::size_t ContentWriter::Impl::write_or_hold(Lock& lock, std::uint64_t offset, ConstByteSpan data,
-                                               bool sequential) {
-  if (is_direct(offset, data.size(), sequential)) {
+                                               bool sequential, Buffering buffering) {
+  if (is_direct(offset, data.size(), sequential, buffering)) {
     const std::size_t length = round_down(data.size(), kPageSize);
     write_pages(lock, offset, data.first(length));
     note_written(offset, length);
@@ -112,7 +115,7 @@ std::size_t ContentWriter::Impl::write_or_hold(Lock& lock, std::uint64_t offset,
   return length;
 }
 
-void ContentWriter::Impl::reserve(std::uint64_t offset, std::size_t length) {
+void ContentWriter::Impl::reserve(std::uint64_t offset, std::size_t length, Buffering buffering) {
   Lock lock(mutex_);
   changed_.wait(lock, [&] { return !exclusive_; });
   check_range(offset, length);
@@ -123,7 +126,7 @@ void ContentWriter::Impl::reserve(std::uint64_t offset, std::size_t length) {
   check_unwritten(offset, length);
   guarded([&] {
     open_windows(lock, offset, length);
-    if (!is_direct(offset, length, is_sequential(offset))) {
+    if (!is_direct(offset, length, is_sequential(offset), buffering)) {
       const Range range{offset, offset + length};
       const auto growth = [&] { return held_.growth(range, wants_whole_piece(offset)); };
       while (held_.bytes() + growth() > memory_.max_per_file() && evict_oldest(lock, range)) {
@@ -145,24 +148,25 @@ ContentWriter::ContentWriter(std::uint64_t zone_size, Allocate allocate, WriteMe
 
 ContentWriter::~ContentWriter() = default;
 
-void ContentWriter::reserve(std::uint64_t offset, std::size_t length) {
-  impl_->reserve(offset, length);
+void ContentWriter::reserve(std::uint64_t offset, std::size_t length, Buffering buffering) {
+  impl_->reserve(offset, length, buffering);
 }
 
 void ContentWriter::set_aside(std::uint64_t offset, std::uint64_t length) {
   impl_->set_aside(offset, length);
 }
 
-void ContentWriter::write(std::uint64_t offset, ConstByteSpan data) {
-  impl_->write(offset, data);
+void ContentWriter::write(std::uint64_t offset, ConstByteSpan data, Buffering buffering) {
+  impl_->write(offset, data, buffering);
 }
 
 std::size_t ContentWriter::read(std::uint64_t offset, ByteSpan into) {
   return impl_->read(offset, into);
 }
 
-StartedWrite ContentWriter::start_write(std::uint64_t offset, ConstByteSpan data) {
-  return impl_->start_write(offset, data);
+StartedWrite ContentWriter::start_write(std::uint64_t offset, ConstByteSpan data,
+                                        Buffering buffering) {
+  return impl_->start_write(offset, data, buffering);
 }
 
 void end_write(StartedWrite& write, int error) noexcept {

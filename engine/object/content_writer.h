@@ -28,6 +28,12 @@ struct Extent {
 
 class ContentWriter;
 
+// What the caller of a write prefers for small writes.
+enum class Buffering : std::uint8_t {
+  memory,  // there bytes can be overwritten
+  device,  // for whole pages out of order, except in the first piece of the file (O_DIRECT)
+};
+
 // The result of a non-blocking write (ContentWriter::start_write).
 struct StartedWrite {
   enum class Kind : std::uint8_t {
@@ -84,7 +90,7 @@ class ContentWriter {
 
   // EINVAL when a byte of the range was on the device before (nothing is then written); EFBIG
   // beyond 2^63 - 1; ENOSPC when there is no room for the range, even if it is only held in memory.
-  void write(std::uint64_t offset, ConstByteSpan data);
+  void write(std::uint64_t offset, ConstByteSpan data, Buffering buffering = Buffering::memory);
   // Reads the content written so far, sealed or not, and zeros in gaps. Returns the number of
   // bytes: fewer only at length(). Blocks on writes of the same pages in progress.
   std::size_t read(std::uint64_t offset, ByteSpan into);
@@ -92,13 +98,14 @@ class ContentWriter {
   // that would block is not taken at all (must_wait: the first bytes of a zone, a drain or seal in
   // progress, pages that must be read back, lack of memory, ...). Throws as write(), with nothing
   // taken.
-  // The caller transfers page-aligned data (aligned in memory, too) of 128 KiB and more, and such
-  // data written in no order for which there is no memory. Other data is held in memory; if a piece
-  // of the file must leave the memory for it, that piece is the transfer.
-  StartedWrite start_write(std::uint64_t offset, ConstByteSpan data);
+  // The caller transfers page-aligned data (aligned in memory, too) of 128 KiB and more, and whole
+  // pages out of order for which there is no memory or Buffering::device. Other data is held in
+  // memory; if a piece of the file must leave the memory for it, that piece is the transfer.
+  StartedWrite start_write(std::uint64_t offset, ConstByteSpan data,
+                           Buffering buffering = Buffering::memory);
   // Makes room for a write of these bytes, so that start_write() need not block on an allocation.
   // Errors as write(). The next seal() releases unused room.
-  void reserve(std::uint64_t offset, std::size_t length);
+  void reserve(std::uint64_t offset, std::size_t length, Buffering buffering = Buffering::memory);
   // Allocates the mblocks for the range, so that writes to it do not fail for lack of room. ENOSPC,
   // with nothing changed, when there is no room for all of it. A seal that is not the last one
   // keeps unused mblocks.

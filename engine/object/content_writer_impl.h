@@ -158,18 +158,20 @@ struct ContentWriter::Impl final : WriteMemory::Holder,
   }
 
   // content_writer.cpp
-  void write(std::uint64_t offset, ConstByteSpan data);
-  void reserve(std::uint64_t offset, std::size_t length);
+  void write(std::uint64_t offset, ConstByteSpan data, Buffering buffering);
+  void reserve(std::uint64_t offset, std::size_t length, Buffering buffering);
   std::uint64_t length() const { return std::max({fresh_.end(), sealed_.end(), declared_length_}); }
   void check_range(std::uint64_t offset, std::size_t length) const;
   void check_unwritten(std::uint64_t offset, std::size_t length) const;
   bool is_sequential(std::uint64_t offset) const;
-  bool is_direct(std::uint64_t offset, std::size_t length, bool sequential) const;
-  std::size_t write_or_hold(Lock& lock, std::uint64_t offset, ConstByteSpan data, bool sequential);
+  bool is_direct(std::uint64_t offset, std::size_t length, bool sequential,
+                 Buffering buffering) const;
+  std::size_t write_or_hold(Lock& lock, std::uint64_t offset, ConstByteSpan data, bool sequential,
+                            Buffering buffering);
   void note_written(std::uint64_t offset, std::size_t length);
 
   // started_write.cpp
-  StartedWrite start_write(std::uint64_t offset, ConstByteSpan data);
+  StartedWrite start_write(std::uint64_t offset, ConstByteSpan data, Buffering buffering);
   StartedWrite start_direct(std::uint64_t offset, ConstByteSpan data);
   StartedWrite start_holding(std::uint64_t offset, ConstByteSpan data);
   StartedWrite transfer_of(std::uint64_t offset, ConstByteSpan pages);

@@ -9,7 +9,8 @@
 
 namespace mpool {
 
-StartedWrite ContentWriter::Impl::start_write(std::uint64_t offset, ConstByteSpan data) {
+StartedWrite ContentWriter::Impl::start_write(std::uint64_t offset, ConstByteSpan data,
+                                              Buffering buffering) {
   const Lock lock(mutex_);
   if (exclusive_) return {};
   check_range(offset, data.size());
@@ -17,7 +18,7 @@ StartedWrite ContentWriter::Impl::start_write(std::uint64_t offset, ConstByteSpa
   if (is_busy(pages_of(offset, data.size()))) return {};
   check_unwritten(offset, data.size());
   if (!windows_open(offset, data.size())) return {};
-  StartedWrite write = is_direct(offset, data.size(), is_sequential(offset))
+  StartedWrite write = is_direct(offset, data.size(), is_sequential(offset), buffering)
                            ? start_direct(offset, data)
                            : start_holding(offset, data);
   if (write.kind == StartedWrite::Kind::transfer) {

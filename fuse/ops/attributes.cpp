@@ -117,7 +117,8 @@ mpool::OpenIntent to_intent(int flags) {
   return {.read = access != O_WRONLY,
           .write = access != O_RDONLY || truncate,
           .append = (flags & O_APPEND) != 0,
-          .truncate = truncate};
+          .truncate = truncate,
+          .direct = (flags & O_DIRECT) != 0};
 }
 
 // As in the kernel for file systems whose writes it handles. A set-group-ID bit without group

@@ -128,7 +128,8 @@ TEST(Intent, OfOpenFlags) {
   const auto writes = to_intent(O_WRONLY | O_APPEND);
   EXPECT_TRUE(!writes.read && writes.write && !writes.truncate && writes.append);
   const auto both = to_intent(O_RDWR | O_TRUNC);
-  EXPECT_TRUE(both.read && both.write && both.truncate && !both.append);
+  EXPECT_TRUE(both.read && both.write && both.truncate && !both.append && !both.direct);
+  EXPECT_TRUE(to_intent(O_WRONLY | O_DIRECT).direct);
 }
 
 // The engine counts it as a writer, and requests that wait for its close must do so, too.

@@ -197,6 +197,21 @@ class BeingWritten(harness.MountTest):
         self.mnt.remount()
         self.assertEqual(self.read("g"), data[:MIB + 7] + bytes(2 * MIB - 7))
 
+    def test_patching_with_direct_writes(self):
+        """only the beginning of the file is kept in memory for it"""
+        file = self.open_new(flags=os.O_DIRECT)
+        with mmap.mmap(-1, 4096) as page:
+            for at in (3 * MIB, 8192, 2 * MIB, 8192):
+                page[:] = content(str(at), 4096)
+                os.pwrite(file, page, at)
+            with self.fails_with(errno.EINVAL):
+                os.pwrite(file, page, 2 * MIB)
+        expected = b"".join(content(str(at), 4096).rjust(size, b"\0")
+                            for at, size in ((8192, 12288), (2 * MIB, 2 * MIB - 8192), (3 * MIB, MIB)))
+        self.assertEqual(self.read(), expected)
+        os.close(file)
+        self.assertEqual(self.read(), expected)
+
     def test_patching(self):
         """programs that rewrite earlier bytes: a compiler's linker, zip, in-place editors"""
         data = bytearray(content("patch", 5 * MIB))

@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include "engine/object/held_pages.h"
 #include "tests/engine/object/content_support.h"
 
 namespace mpool {
@@ -83,6 +84,34 @@ TEST(ContentWriter, BigAlignedWritesGoStraightToTheDevice) {
   const auto after = test.device->counters();
   EXPECT_EQ(after.written_bytes - before.written_bytes, 8u << 20);
   EXPECT_EQ(after.writes - before.writes, 8u);
+  file.commit(true);
+  file.verify();
+}
+
+// O_DIRECT: random pages go to the device, but programs that patch the beginning of a file work.
+TEST(ContentWriter, PagesOutOfOrderThatPreferTheDevice) {
+  TestPool test(64, 1u << 20);
+  File file(test, 1u << 20);
+  const auto write = [&](std::uint64_t page) {
+    const std::uint64_t offset = page * kPageSize;
+    file.writer.write(offset, test::content(offset, kPageSize), Buffering::device);
+    file.expect(offset, kPageSize);
+  };
+  const auto written = [&] { return test.device->counters().written_bytes; };
+  constexpr std::uint64_t kNext = HeldPages::kPieceSize / kPageSize;  // after the first piece
+  const auto before = written();
+  write(7);
+  EXPECT_EQ(written(), before);
+  write(kNext + 7);
+  EXPECT_EQ(written(), before + kPageSize);
+  write(kNext + 3);
+  EXPECT_EQ(written(), before + 2 * kPageSize);
+  EXPECT_EQ(error_of([&] { write(kNext + 7); }), EINVAL);
+  write(7);
+  write(kNext + 8);  // at the end of the file: more will follow
+  write(kNext + 9);
+  EXPECT_EQ(written(), before + 2 * kPageSize);
+  file.verify_read_back();
   file.commit(true);
   file.verify();
 }
