@@ -20,7 +20,7 @@ namespace mpool::tools {
 
 namespace {
 
-CommandLine command_line() {
+CommandLine add_command_line() {
   CommandLine line(
       "mpool add [OPTIONS] POOL DEV",
       "Adds the block device or file DEV to POOL (a name, UUID=…, or a device path) as its\n"
@@ -74,7 +74,7 @@ void add_device(Pool& pool, const CommandLine& line) {
 }  // namespace
 
 int run_add(Context& context, Arguments arguments) {
-  CommandLine line = command_line();
+  CommandLine line = add_command_line();
   if (!line.parse(context, arguments)) return kSuccess;
   const std::string& path = line.operands()[1];
   const auto spare = line.number("spare", 0, 100);

@@ -7,7 +7,6 @@
 #include <ostream>
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include "tools/claim.h"
 #include "tools/command_line.h"
@@ -22,19 +21,6 @@ namespace mpool::tools {
 namespace {
 
 using Devices = std::vector<std::unique_ptr<Device>>;
-
-// Suppresses the log of an activation in memory: the findings contain the same, and nothing is
-// changed.
-class QuietLog {
- public:
-  QuietLog() { spdlog::set_level(spdlog::level::off); }
-  ~QuietLog() { spdlog::set_level(level_); }
-  QuietLog(const QuietLog&) = delete;
-  QuietLog& operator=(const QuietLog&) = delete;
-
- private:
-  const spdlog::level::level_enum level_ = spdlog::get_level();
-};
 
 Json to_json(const check::Finding& finding) {
   return {{"severity", check::to_string(finding.severity)},
@@ -52,7 +38,6 @@ class Run {
       : context_(context), json_(json), progress_(context, "mpool check") {}
 
   check::Result check(const Devices& devices, bool data) {
-    const QuietLog quiet;
     const check::Options options{
         .data = data,
         .report = [this](const check::Finding& finding) { report(finding); },

@@ -32,7 +32,7 @@ struct Request {
   bool json = false;
 };
 
-CommandLine command_line() {
+CommandLine create_command_line() {
   CommandLine line(
       "mpool create [OPTIONS] NAME DEV",
       "Makes a pool called NAME on the block device or in the file DEV. A device or file on which\n"
@@ -137,7 +137,7 @@ void print_summary(std::ostream& out, const Pool& pool) {
 }  // namespace
 
 int run_create(Context& context, Arguments arguments) {
-  CommandLine line = command_line();
+  CommandLine line = create_command_line();
   if (!line.parse(context, arguments)) return kSuccess;
   const Request request = request_from(line);
   if (request.places.size() > 1 && same_file(request.places[0].path, request.places[1].path)) {

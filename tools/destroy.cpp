@@ -16,14 +16,14 @@ namespace mpool::tools {
 
 namespace {
 
-struct Target {
+struct DestroyTarget {
   std::string name;
   Uuid uuid;
   std::vector<std::string> paths;
 };
 
 // The content that would be lost, as far as it is known.
-std::string content_of(const Target& target, bool force) {
+std::string content_of(const DestroyTarget& target, bool force) {
   try {
     const auto pool = inspect_pool(target.paths);
     return fmt::format("{} objects", pool->objects().size());
@@ -37,7 +37,7 @@ std::string content_of(const Target& target, bool force) {
 }
 
 // Asks on the terminal. UsageError without a terminal.
-bool confirmed(Context& context, const Target& target, const std::string& content) {
+bool confirmed(Context& context, const DestroyTarget& target, const std::string& content) {
   if (!context.in_is_terminal) {
     throw UsageError("give --yes to confirm that the pool and all its data are to be destroyed");
   }
@@ -52,7 +52,8 @@ bool confirmed(Context& context, const Target& target, const std::string& conten
 }
 
 // The devices may have changed before the answer.
-void check_unchanged(const Target& target, std::span<const std::unique_ptr<Device>> devices) {
+void check_unchanged(const DestroyTarget& target,
+                     std::span<const std::unique_ptr<Device>> devices) {
   for (const auto& device : devices) {
     const SuperblockPair pair = read_superblocks(*device);
     if (!pair.chosen || pair.chosen->pool_uuid != target.uuid) {
@@ -76,7 +77,8 @@ int run_destroy(Context& context, Arguments arguments) {
 
   // --force destroys the content of the named devices, and of no other.
   const auto others = line.has("force") ? OtherDevices::leave : OtherDevices::find;
-  Target target{.name = {}, .uuid = {}, .paths = resolve_pool(line.operands().front(), others)};
+  DestroyTarget target{
+      .name = {}, .uuid = {}, .paths = resolve_pool(line.operands().front(), others)};
   const auto superblocks = peek_superblocks(target.paths);
   require_one_pool(superblocks);
   target.name = require_superblock(superblocks.front()).pool_name;

@@ -25,7 +25,7 @@ namespace mpool::tools {
 namespace {
 
 // A pool to show, and its name in messages.
-struct Target {
+struct UsageTarget {
   std::string name;
   std::vector<std::string> paths;
 };
@@ -55,7 +55,7 @@ Json total_of(const Json& classes) {
 }
 
 // {pool: {name, uuid}, mounted_on, classes, total}
-Json usage_of(const Target& target) {
+Json usage_of(const UsageTarget& target) {
   const auto superblocks = peek_superblocks(target.paths);
   require_one_pool(superblocks);
   const Superblock& superblock = require_superblock(superblocks.front());
@@ -110,20 +110,20 @@ void print_table(std::ostream& out, const Json& usages) {
 }
 
 // The pools on the block devices of the machine, each once.
-std::vector<Target> all_pools() {
+std::vector<UsageTarget> all_pools() {
   // Further copies of a device make further targets.
-  std::map<std::pair<Uuid, unsigned>, Target> pools;
+  std::map<std::pair<Uuid, unsigned>, UsageTarget> pools;
   std::map<Uuid, unsigned> copies;
   for (const FoundDevice& found : scan_devices(list_block_devices())) {
     const unsigned copy = copies[found.superblock.device.uuid]++;
-    Target& target = pools[{found.superblock.pool_uuid, copy}];
+    UsageTarget& target = pools[{found.superblock.pool_uuid, copy}];
     target.name = found.superblock.pool_name;
     target.paths.push_back(found.path);
   }
-  std::vector<Target> targets;
+  std::vector<UsageTarget> targets;
   for (auto& [uuid, target] : pools)
     targets.push_back(std::move(target));
-  std::ranges::sort(targets, {}, &Target::name);
+  std::ranges::sort(targets, {}, &UsageTarget::name);
   return targets;
 }
 
@@ -138,13 +138,13 @@ int run_df(Context& context, Arguments arguments) {
   line.add_switch("json", "print JSON, sizes in bytes");
   if (!line.parse(context, arguments)) return kSuccess;
 
-  std::vector<Target> targets;
+  std::vector<UsageTarget> targets;
   for (const std::string& operand : line.operands())
     targets.push_back({operand, {}});
   if (targets.empty()) targets = all_pools();
   Json usages = Json::array();
   bool failed = false;
-  for (Target& target : targets) {
+  for (UsageTarget& target : targets) {
     try {
       if (target.paths.empty()) target.paths = resolve_pool(target.name);
       usages.push_back(usage_of(target));

@@ -49,7 +49,8 @@ void rehearse(Devices devices, Report& report) {
   const std::string name = "pool " + result.pool_name;
   Area area = Area::metadata;
   try {
-    const auto pool = Pool::activate(std::move(memory));
+    // Findings contain what it would log.
+    const auto pool = Pool::activate(std::move(memory), {.logger = silent_logger()});
     if (written(*pool) != before && result.unfinished == 0) {
       report.unfinished(area, name, "the last activation ended in the middle of a step",
                         "finishing it");

@@ -229,9 +229,9 @@ void Device::finish(DeviceTransfer& transfer, int error, const char* cause) noex
     return transfer.done(ENOSPC);
   }
   const bool goes_offline = transfer.write_ && !offline_.exchange(true, std::memory_order_acq_rel);
-  spdlog::error("{}: {} of {} bytes at {}: {}{}", name_, transfer.write_ ? "write" : "read",
-                transfer.left_, transfer.offset_, *cause != '\0' ? cause : errno_text(error),
-                goes_offline ? "; the device goes offline for writing" : "");
+  log().error("{}: {} of {} bytes at {}: {}{}", name_, transfer.write_ ? "write" : "read",
+              transfer.left_, transfer.offset_, *cause != '\0' ? cause : errno_text(error),
+              goes_offline ? "; the device goes offline for writing" : "");
   transfer.done(error);
 }
 
@@ -273,7 +273,7 @@ void Device::note_no_room(const char* operation, std::uint64_t offset,
   std::int64_t told = no_room_told_.load(std::memory_order_relaxed);
   if (told != 0 && now - told < kNoRoomInterval.count()) return;
   if (!no_room_told_.compare_exchange_strong(told, now, std::memory_order_relaxed)) return;
-  spdlog::warn(
+  log().warn(
       "{}: {} of {} bytes at {}: no room behind the device (its file system is full, a quota or a "
       "file size limit); writes that need more fail until there is",
       name_, operation, length, offset);
@@ -282,7 +282,7 @@ void Device::note_no_room(const char* operation, std::uint64_t offset,
 void Device::go_offline(const Error& error) {
   count(counters_.errors);
   if (!offline_.exchange(true, std::memory_order_acq_rel)) {
-    spdlog::error("{}; the device goes offline for writing", error.what());
+    log().error("{}; the device goes offline for writing", error.what());
   }
   throw error;
 }

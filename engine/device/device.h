@@ -10,6 +10,7 @@
 
 #include "engine/base/aligned_buffer.h"
 #include "engine/base/bytes.h"
+#include "engine/base/logger.h"
 
 namespace mpool {
 
@@ -64,6 +65,9 @@ class Device {
   // The path by which it was opened; messages use it.
   const std::string& name() const noexcept { return name_; }
   const DeviceProperties& properties() const noexcept { return properties_; }
+  // Receives the messages about this device. Set before other threads use it.
+  void set_logger(Logger logger) { logger_ = std::move(logger); }
+  spdlog::logger& log() const { return logger_or_default(logger_); }
   // Usable bytes: properties().size, or more since update_size() found the device grown.
   std::uint64_t size() const noexcept { return size_.load(std::memory_order_acquire); }
   // Queries the present size of the device and returns it. If the device grew, size() grows too;
@@ -141,6 +145,7 @@ class Device {
   void note_no_room(const char* operation, std::uint64_t offset, std::uint64_t length) noexcept;
 
   std::string name_;
+  Logger logger_;
   DeviceProperties properties_;
   std::atomic<std::uint64_t> size_;
   std::atomic<bool> offline_ = false;

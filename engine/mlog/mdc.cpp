@@ -36,6 +36,7 @@ struct Mdc::Impl {
 
   std::uint64_t generation(unsigned half) const;
   const std::string& half_name(unsigned half) const { return halves[half].place.name; }
+  spdlog::logger& log() const { return halves[0].place.device->log(); }
   void check_decided() const;
 
   const std::string name;
@@ -79,8 +80,8 @@ void Mdc::Impl::recover(const OpenOptions& options) {
   if (decision.doubt.empty()) {
     unfinished = decision;
     if (decision.erase_other && found[1 - active].written()) {
-      spdlog::info("{}: erasing {} after {} compaction", name, half_name(1 - active),
-                   found[1 - active].has_end ? "a finished but not recorded" : "an unfinished");
+      log().info("{}: erasing {} after {} compaction", name, half_name(1 - active),
+                 found[1 - active].has_end ? "a finished but not recorded" : "an unfinished");
     }
     return;
   }
@@ -146,7 +147,7 @@ void Mdc::Impl::forget(unsigned half, std::uint64_t new_generation) {
     // A sparse file has freed the blocks; the next compaction needs them.
     place.device->reserve(place.offset, place.capacity);
   } catch (const Error& error) {
-    spdlog::warn("{}: emptying {}: {}", name, place.name, error.what());
+    log().warn("{}: emptying {}: {}", name, place.name, error.what());
   }
   logs[half]->reset(new_generation);
 }

@@ -263,9 +263,9 @@ void NamespaceImpl::commit_closed(InodeNumber number, const State& state) noexce
   }
   if (!failure.empty()) {
     if (pool_.offline()) ++lost_files_;
-    spdlog::error("pool {}: file '{}' (inode {}) could not be committed{}: {}", pool_.name(), name,
-                  number, gone ? " and is gone" : ", it keeps what was made durable before",
-                  failure);
+    pool_.log().error("pool {}: file '{}' (inode {}) could not be committed{}: {}", pool_.name(),
+                      name, number,
+                      gone ? " and is gone" : ", it keeps what was made durable before", failure);
   }
   CreateFailed create_failed;
   {
@@ -407,7 +407,7 @@ void NamespaceImpl::attempt_close(InodeNumber number, const Step& step) noexcept
   try {
     step();
   } catch (const std::exception& error) {
-    spdlog::error("pool {}: closing inode {}: {}", pool_.name(), number, error.what());
+    pool_.log().error("pool {}: closing inode {}: {}", pool_.name(), number, error.what());
   }
 }
 

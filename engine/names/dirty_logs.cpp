@@ -112,9 +112,9 @@ void DirtyLogs::fail(InodeNumber inode, const Log& log, const Error& error) {
   if (it == entries_.end() || it->second.log.get() != &log) return;
   std::optional<Error>& failure = it->second.failure;
   if (!failure || failure->code() != error.code()) {
-    spdlog::error("pool {}: what was appended to inode {} since its last sync is {}: {}", pool_,
-                  inode, is_no_room(error) ? "not durable until there is room" : "lost",
-                  error.what());
+    pool_.log().error("pool {}: what was appended to inode {} since its last sync is {}: {}",
+                      pool_.name(), inode,
+                      is_no_room(error) ? "not durable until there is room" : "lost", error.what());
   }
   failure = error;
 }

@@ -28,8 +28,8 @@ namespace mpool::names {
 // it takes the next batch, so no pin is left when the mlogs are deleted.
 class DirtyLogs {
  public:
-  // `pool`: its name, for messages.
-  explicit DirtyLogs(std::string pool) : pool_(std::move(pool)) {}
+  // Messages name the pool and go to its logger.
+  explicit DirtyLogs(const Pool& pool) : pool_(pool) {}
 
   // Must be called after the append and before the append is acknowledged.
   void add(InodeNumber inode, const std::shared_ptr<Log>& log);
@@ -65,7 +65,7 @@ class DirtyLogs {
   void remove_if_clean(InodeNumber inode, const Log& log);
   void fail(InodeNumber inode, const Log& log, const Error& error);
 
-  const std::string pool_;
+  const Pool& pool_;
   mutable std::mutex mutex_;
   std::map<InodeNumber, Entry> entries_;
   // Used by the journal's thread only:

@@ -197,10 +197,11 @@ ObjectRecord NamespaceImpl::allocate_mlog(MediaClass media_class) {
 }
 
 std::shared_ptr<ContentWriter> NamespaceImpl::make_writer(MediaClass media_class) {
-  return std::make_shared<ContentWriter>(pool_.zone_size(media_class),
-                                         [this, media_class](std::optional<std::uint64_t> near) {
-                                           return allocate_mblock(media_class, near);
-                                         });
+  const auto allocate = [this, media_class](std::optional<std::uint64_t> near) {
+    return allocate_mblock(media_class, near);
+  };
+  return std::make_shared<ContentWriter>(pool_.zone_size(media_class), allocate,
+                                         pool_.write_memory());
 }
 
 void NamespaceImpl::wait_until_openable(InodeNumber number) {

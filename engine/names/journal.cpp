@@ -64,7 +64,7 @@ Journal::Ticket Journal::add_locked(Change change) {
   queued_bytes_ += size_in_log(change.record.size());
   queue_.push_back(std::move(change));
   ++added_;
-  if (DeferredWrite::above_threshold()) wanted_ = added_;
+  if (pool_.write_memory().should_write_out()) wanted_ = added_;
   if (!oldest_ || wanted_ == added_) {
     oldest_ = oldest_.value_or(Clock::now());
     work_.notify_one();
@@ -225,8 +225,8 @@ void Journal::run() {
 }
 
 void Journal::fail(const std::exception& error) {
-  spdlog::error("pool {}: writing the named tree failed, it is read-only from here on: {}",
-                pool_.name(), error.what());
+  pool_.log().error("pool {}: writing the named tree failed, it is read-only from here on: {}",
+                    pool_.name(), error.what());
   const std::lock_guard lock(mutex_);
   const std::string_view text = error.what();
   failure_ = text.empty() ? "unknown failure" : text;
@@ -313,7 +313,7 @@ void Journal::stall(Batch batch, const Error& error) {
   stalled_batch_ = std::move(batch);
   const std::lock_guard lock(mutex_);
   if (stalled_.empty()) {
-    spdlog::error("pool {}: what was written waits for room: {}", pool_.name(), error.what());
+    pool_.log().error("pool {}: what was written waits for room: {}", pool_.name(), error.what());
   }
   stalled_ = error.what();
   ++stalls_;

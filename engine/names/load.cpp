@@ -52,7 +52,7 @@ class Damage {
       code_ = code;
       first_ = text;
     }
-    if (count_ <= kMaxMessages) spdlog::error("pool {}: {}", pool_.name(), text);
+    if (count_ <= kMaxMessages) pool_.log().error("pool {}: {}", pool_.name(), text);
   }
   [[noreturn]] void refuse() const {
     raise(code_, "pool " + pool_.name(),
@@ -106,7 +106,7 @@ bool is_unused(const Mdc& mdc, const Replay& replay) {
 }  // namespace
 
 NamespaceImpl::NamespaceImpl(Pool& pool, const NamespaceOptions& options)
-    : pool_(pool), options_(options), dirty_logs_(pool.name()) {
+    : pool_(pool), options_(options), dirty_logs_(pool) {
   load();
 }
 
@@ -116,7 +116,7 @@ std::optional<std::size_t> NamespaceImpl::replay_log(Replay& replay, Damage& dam
   MlogReader reader = mdc_->reader();
   foreign_ = belongs_to_another_client(reader);
   if (foreign_) {
-    spdlog::warn(
+    pool_.log().warn(
         "pool {}: its root MDC belongs to another program; the named tree is empty and read-only",
         pool_.name());
     return std::nullopt;
@@ -143,7 +143,7 @@ std::optional<std::size_t> NamespaceImpl::replay_log(Replay& replay, Damage& dam
                                 "handed out",
                                 object.to_string(), object.slot()));
     }
-    spdlog::info(
+    pool_.log().info(
         "pool {}: {} changes of the last second before a crash were not complete and are undone",
         pool_.name(), replay.pending() - complete);
   }
@@ -280,7 +280,7 @@ NamespaceImpl::~NamespaceImpl() {
     sync();
     synced = true;
   } catch (const std::exception& error) {
-    spdlog::error("pool {}: ending the mount: {}", pool_.name(), error.what());
+    pool_.log().error("pool {}: ending the mount: {}", pool_.name(), error.what());
   }
   journal_.reset();
   // If the journal failed, logs may still be written.
@@ -293,8 +293,8 @@ NamespaceImpl::~NamespaceImpl() {
     record_mdc_ends(kPageSize);
     record_mdc_ends(0);
   } catch (const std::exception& error) {
-    spdlog::warn("pool {}: ending the mount: where the MDCs end could not be recorded: {}",
-                 pool_.name(), error.what());
+    pool_.log().warn("pool {}: ending the mount: where the MDCs end could not be recorded: {}",
+                     pool_.name(), error.what());
   }
 }
 

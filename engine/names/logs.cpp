@@ -51,7 +51,7 @@ void NamespaceImpl::report_damage(InodeNumber number, const Log& log) {
     const std::lock_guard lock(damage_mutex_);
     if (!reported_damage_.insert(number).second) return;
   }
-  spdlog::error(
+  pool_.log().error(
       "pool {}: append-only file, inode {}, is damaged: {}; its first {} bytes can be read, "
       "nothing can be appended; copy what is readable and remove it, or put the block back (mpool "
       "check)",
@@ -259,8 +259,8 @@ void NamespaceImpl::mark_log_sizes() {
   try {
     mdc_->sync(mdc_->append(encode({now(), std::move(record)})));
   } catch (const Error& error) {
-    spdlog::info("pool {}: sizes of logs are found by reading at the next mount: {}", pool_.name(),
-                 error.what());
+    pool_.log().info("pool {}: sizes of logs are found by reading at the next mount: {}",
+                     pool_.name(), error.what());
   }
 }
 

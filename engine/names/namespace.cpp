@@ -7,7 +7,6 @@
 #include <utility>
 
 #include <fnmatch.h>
-#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 
 #include "engine/base/error.h"

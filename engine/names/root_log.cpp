@@ -46,8 +46,8 @@ bool RootLog::can_grow() const {
 
 void RootLog::note_refused() {
   if (refused_with_.exchange(free_bytes()) != kNeverRefused) return;
-  spdlog::warn("pool {}: the root MDC of {} cannot grow: there is no room for two larger logs",
-               pool_.name(), format_size(capacity()));
+  pool_.log().warn("pool {}: the root MDC of {} cannot grow: there is no room for two larger logs",
+                   pool_.name(), format_size(capacity()));
 }
 
 std::uint64_t RootLog::possible_capacity() const {
@@ -102,7 +102,7 @@ bool RootLog::replace_inactive(const ObjectRecord& successor) {
     return true;
   } catch (const Error& error) {
     if (recording && error.code() != ENOSPC) throw;
-    spdlog::warn("pool {}: a larger log for the root MDC: {}", pool_.name(), error.what());
+    pool_.log().warn("pool {}: a larger log for the root MDC: {}", pool_.name(), error.what());
     pool_.abandon_successor(successor);
     note_refused();
     return false;
@@ -128,8 +128,8 @@ void RootLog::compact(std::uint64_t live, std::uint64_t needed,
   }
   if (next[1]) replace_inactive(*next[1]);
   if (const std::uint64_t after = capacity(); after > before) {
-    spdlog::info("pool {}: the root MDC grew from {} to {}", pool_.name(), format_size(before),
-                 format_size(after));
+    pool_.log().info("pool {}: the root MDC grew from {} to {}", pool_.name(), format_size(before),
+                     format_size(after));
   }
 }
 

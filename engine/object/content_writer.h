@@ -10,9 +10,9 @@
 #include <optional>
 #include <vector>
 
+#include "engine/base/write_memory.h"
 #include "engine/object/mblock.h"
 #include "engine/object/range_set.h"
-#include "engine/object/write_memory.h"
 
 namespace mpool {
 
@@ -84,8 +84,7 @@ class ContentWriter {
   using Allocate = std::function<std::unique_ptr<MblockWriter>(std::optional<std::uint64_t> near)>;
   // zone_size: bytes, a multiple of kPageSize (EINVAL otherwise); the capacity of every mblock is
   // at least that. `memory` must outlive the writer.
-  ContentWriter(std::uint64_t zone_size, Allocate allocate,
-                WriteMemory& memory = WriteMemory::shared());
+  ContentWriter(std::uint64_t zone_size, Allocate allocate, WriteMemory& memory);
   ~ContentWriter();  // aborts unsealed mblocks
 
   // EINVAL when a byte of the range was on the device before (nothing is then written); EFBIG

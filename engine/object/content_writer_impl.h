@@ -15,9 +15,9 @@
 #include <utility>
 #include <vector>
 
+#include "engine/base/write_memory.h"
 #include "engine/object/content_writer.h"
 #include "engine/object/held_pages.h"
-#include "engine/object/write_memory.h"
 
 namespace mpool {
 
@@ -253,7 +253,7 @@ struct ContentWriter::Impl final : WriteMemory::Holder,
   std::uint64_t declared_length_ = 0;
   std::uint64_t last_end_ = 0;  // end of the last write
 
-  HeldPages held_;
+  HeldPages held_{memory_};
   std::size_t accounted_ = 0;  // bytes of memory_ taken for held_
   bool entered_ = false;       // registered with memory_
 

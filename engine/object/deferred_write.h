@@ -8,6 +8,7 @@
 #include <mutex>
 
 #include "engine/base/aligned_buffer.h"
+#include "engine/base/write_memory.h"
 #include "engine/device/device.h"
 
 namespace mpool {
@@ -19,14 +20,10 @@ namespace mpool {
 // Threads: all functions may be called at the same time.
 class DeferredWrite {
  public:
-  // The maximum number of deferred bytes, of all files; and the number that requests writing.
-  static constexpr std::size_t kMaxBytes = 16u << 20;
-  static constexpr std::size_t kWriteOutThreshold = 4u << 20;
-
-  // The device must outlive it. Returns null, and does not touch `pages`, when too much is deferred
-  // already or the device may lack room later.
-  static std::shared_ptr<DeferredWrite> make(Device& device, std::uint64_t offset,
-                                             AlignedBuffer& pages);
+  // The device and the memory must outlive it. Returns null, and does not touch `pages`, when too
+  // much is deferred already or the device may lack room later.
+  static std::shared_ptr<DeferredWrite> make(WriteMemory& memory, Device& device,
+                                             std::uint64_t offset, AlignedBuffer& pages);
   ~DeferredWrite();
   DeferredWrite(const DeferredWrite&) = delete;
   DeferredWrite& operator=(const DeferredWrite&) = delete;
@@ -37,13 +34,11 @@ class DeferredWrite {
   // The pages are written. Non-blocking.
   bool done() const { return done_.load(std::memory_order_acquire); }
 
-  // At least kWriteOutThreshold are deferred.
-  static bool above_threshold();
-
  private:
-  DeferredWrite(Device& device, std::uint64_t offset, AlignedBuffer pages);
+  DeferredWrite(WriteMemory& memory, Device& device, std::uint64_t offset, AlignedBuffer pages);
   void release() noexcept;
 
+  WriteMemory& memory_;
   Device& device_;
   const std::uint64_t offset_;  // bytes on the device
   std::mutex mutex_;            // held while writing; guards pages_

@@ -9,43 +9,6 @@
 
 namespace mpool {
 
-namespace {
-
-constexpr std::size_t kMaxSpares = 8;
-
-struct Spares {
-  std::mutex mutex;
-  std::vector<AlignedBuffer> buffers;
-};
-
-Spares& spares() {
-  static Spares all;
-  return all;
-}
-
-}  // namespace
-
-AlignedBuffer take_piece_buffer() {
-  {
-    Spares& all = spares();
-    const std::lock_guard lock(all.mutex);
-    if (!all.buffers.empty()) {
-      AlignedBuffer buffer = std::move(all.buffers.back());
-      all.buffers.pop_back();
-      return buffer;
-    }
-  }
-  return AlignedBuffer(HeldPages::kPieceSize);
-}
-
-void give_piece_buffer(AlignedBuffer buffer) noexcept {
-  if (buffer.size() != HeldPages::kPieceSize) return;
-  Spares& all = spares();
-  const std::lock_guard lock(all.mutex);
-  if (all.buffers.capacity() < kMaxSpares) all.buffers.reserve(kMaxSpares);
-  if (all.buffers.size() < kMaxSpares) all.buffers.push_back(std::move(buffer));
-}
-
 template <typename Visit>
 void HeldPages::for_each_part(Range range, Visit&& visit) {
   for (std::uint64_t at = range.begin; at < range.end;) {
@@ -115,7 +78,7 @@ void HeldPages::make_room(Range range, bool whole) {
 void HeldPages::enlarge(Piece& piece, Range wanted) {
   const std::size_t size = wanted.end - wanted.begin;
   if (size == piece.buffer.size()) return;
-  AlignedBuffer buffer = size == kPieceSize ? take_piece_buffer() : AlignedBuffer(size);
+  AlignedBuffer buffer = size == kPieceSize ? memory_.take_piece() : AlignedBuffer(size);
   if (!piece.buffer.empty()) {
     std::memcpy(buffer.data() + (piece.start - wanted.begin), piece.buffer.data(),
                 piece.buffer.size());
@@ -216,7 +179,7 @@ AlignedBuffer HeldPages::take(std::uint64_t number) {
 }
 
 void HeldPages::drop(std::uint64_t piece) {
-  give_piece_buffer(take(piece));
+  memory_.give_piece(take(piece));
 }
 
 void HeldPages::drop_from(std::uint64_t page) {

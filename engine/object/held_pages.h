@@ -9,13 +9,9 @@
 #include <vector>
 
 #include "engine/base/aligned_buffer.h"
+#include "engine/base/write_memory.h"
 
 namespace mpool {
-
-// Unused buffers of HeldPages::kPieceSize, shared by all files: allocating fresh memory costs more
-// than filling it. Thread-safe; the lock is a leaf.
-AlignedBuffer take_piece_buffer();
-void give_piece_buffer(AlignedBuffer buffer) noexcept;
 
 // Pages by their offset in the file, in pieces of kPieceSize, each with one buffer that grows.
 // Pages are held completely; bytes without a put() are zeros. A page is dirty until mark_clean().
@@ -23,7 +19,7 @@ void give_piece_buffer(AlignedBuffer buffer) noexcept;
 // All offsets and lengths are bytes; a page range is aligned to kPageSize. Not thread-safe.
 class HeldPages {
  public:
-  static constexpr std::size_t kPieceSize = 1u << 20;
+  static constexpr std::size_t kPieceSize = WriteMemory::kPieceSize;
   static constexpr std::size_t kMinBuffer = 16u << 10;  // bytes; the next sizes are four times this
 
   struct Range {
@@ -32,7 +28,8 @@ class HeldPages {
     bool operator==(const Range&) const = default;
   };
 
-  HeldPages() = default;
+  // The memory lends the buffers of whole pieces; it is not charged for bytes() here.
+  explicit HeldPages(WriteMemory& memory) : memory_(memory) {}
   ~HeldPages() { clear(); }
   HeldPages(const HeldPages&) = delete;
   HeldPages& operator=(const HeldPages&) = delete;
@@ -116,6 +113,7 @@ class HeldPages {
   static void for_each_part(Range range, Visit&& visit);
   void enlarge(Piece& piece, Range wanted);
 
+  WriteMemory& memory_;
   Pieces pieces_;  // by offset of their first byte
   std::size_t bytes_ = 0;
   std::uint64_t next_age_ = 0;

@@ -67,7 +67,7 @@ void MblockWriter::defer(std::uint64_t offset, AlignedBuffer pages) {
 bool MblockWriter::defer_now(std::uint64_t offset, AlignedBuffer& pages) {
   const std::uint64_t at = place(offset, pages.size());
   const std::size_t length = pages.size();
-  deferred_ = DeferredWrite::make(device(), at, pages);
+  deferred_ = DeferredWrite::make(pool_.write_memory(), device(), at, pages);
   if (!deferred_) return false;
   wrote(offset, length);
   return true;

@@ -116,7 +116,7 @@ void ContentWriter::Impl::end_write(StartedWrite& write, int error) {
   }
   if (!write.gathered.empty()) {
     memory_.give(write.gathered.size());
-    give_piece_buffer(std::move(write.gathered));
+    memory_.give_piece(std::move(write.gathered));
   }
   write.kind = StartedWrite::Kind::done;
   const std::lock_guard lock(mutex_);

@@ -46,8 +46,8 @@ Member examine(Device& device) {
   if (pair.needs_repair) {
     for (std::size_t i = 0; i < pair.faults.size(); ++i) {
       if (!pair.faults[i].empty()) {
-        spdlog::warn("{}: superblock {} is bad, using the other: {}", device.name(), i,
-                     pair.faults[i]);
+        device.log().warn("{}: superblock {} is bad, using the other: {}", device.name(), i,
+                          pair.faults[i]);
       }
     }
   }
@@ -165,7 +165,7 @@ UnfinishedChanges check_devices(PoolState& pool, const Members& members, bool fo
       if (!recorded) continue;
       const auto class_name = to_string(static_cast<MediaClass>(i));
       if (!force) raise(ENODEV, pool.subject, "its {} device is missing", class_name);
-      spdlog::warn("{}: activated without its {} device", pool.subject, class_name);
+      pool.log().warn("{}: activated without its {} device", pool.subject, class_name);
       continue;
     }
     const DeviceParams& params = member->superblock.device;
@@ -281,11 +281,14 @@ void require_overlays(const std::vector<std::unique_ptr<Device>>& devices) {
 std::unique_ptr<Pool> Pool::activate(std::vector<std::unique_ptr<Device>> devices,
                                      const ActivateOptions& options) {
   if (options.on_damage == OnDamage::report) require_overlays(devices);
+  for (const auto& device : devices)
+    device->set_logger(options.logger);
   const Members members = examine_all(devices);
   const Member& capacity = *members[index_of(MediaClass::capacity)];
   check_mdc0_place(capacity.superblock, capacity.device->name());
 
   auto pool = std::make_unique<Impl>(*capacity.device, capacity.superblock, true);
+  pool->logger = options.logger;
   pool->owned = std::move(devices);
   pool->on_damage = options.on_damage;
   for (std::size_t i = 0; i < kMediaClassCount; ++i) {

@@ -97,8 +97,8 @@ bool Background::maintain(const std::stop_token& stop) {
     compact(stop);
     if (filling_up()) grow(stop);
   } catch (const std::exception& error) {
-    spdlog::error("{}: looking after its metadata containers failed: {}", pool_.subject,
-                  error.what());
+    pool_.log().error("{}: looking after its metadata containers failed: {}", pool_.subject,
+                      error.what());
   }
   return !gone_offline(pool_);
 }
@@ -107,7 +107,7 @@ void Background::compact(const std::stop_token& stop) {
   for (const auto& slot : pool_.slots) {
     if (stop.stop_requested()) return;
     if (slot->compact_if(options_.compact_full, options_.compact_garbage)) {
-      spdlog::debug("{}: compacted in the background", slot->name());
+      pool_.log().debug("{}: compacted in the background", slot->name());
     }
   }
 }
@@ -165,14 +165,15 @@ bool Background::grow(const std::stop_token& stop) {
   } catch (const Error& error) {
     if (error.code() != ENOSPC) throw;
     if (!cannot_grow_) {
-      spdlog::warn("{}: its metadata containers are filling up and there is no room for more: {}",
-                   pool_.subject, error.what());
+      pool_.log().warn(
+          "{}: its metadata containers are filling up and there is no room for more: {}",
+          pool_.subject, error.what());
     }
     cannot_grow_ = true;
   }
   if (const std::size_t added = pool_.slots.size() - before; added > 0) {
-    spdlog::info("{}: its metadata containers were filling up, added {} to {}", pool_.subject,
-                 added, before - 1);
+    pool_.log().info("{}: its metadata containers were filling up, added {} to {}", pool_.subject,
+                     added, before - 1);
   }
   return pool_.slots.size() > before;
 }
@@ -194,8 +195,8 @@ void Background::watch_usage() {
     const auto percent =
         static_cast<unsigned>(std::uint64_t{usage.free_usable} * 100 / usage.usable);
     if (!usage_[i].should_log(percent)) continue;
-    spdlog::info("{}: {} % of the usable space of the {} device {} are free", pool_.subject,
-                 percent, to_string(static_cast<MediaClass>(i)), space->device().name());
+    pool_.log().info("{}: {} % of the usable space of the {} device {} are free", pool_.subject,
+                     percent, to_string(static_cast<MediaClass>(i)), space->device().name());
   }
 }
 

@@ -41,16 +41,16 @@ void PoolState::write_superblocks(const std::string& pool_name, const DevicePara
 void PoolState::finish_changes(const UnfinishedChanges& unfinished) {
   for (std::size_t i = 0; i < kMediaClassCount; ++i) {
     if (unfinished.records[i]) {
-      spdlog::warn("{}: adding or growing its {} device was interrupted, recording it in MDC0",
-                   subject, to_string(static_cast<MediaClass>(i)));
+      log().warn("{}: adding or growing its {} device was interrupted, recording it in MDC0",
+                 subject, to_string(static_cast<MediaClass>(i)));
       log_property(DeviceRecord{*unfinished.records[i]});
     }
   }
   // The capacity device first: its name is the pool's.
   for (const MediaClass media_class : {MediaClass::capacity, MediaClass::staging}) {
     if (!unfinished.superblocks[index_of(media_class)]) continue;
-    spdlog::warn("{}: a change of its {} device's superblocks was interrupted, writing them",
-                 subject, to_string(media_class));
+    log().warn("{}: a change of its {} device's superblocks was interrupted, writing them", subject,
+               to_string(media_class));
     write_superblocks(name, *properties.devices[index_of(media_class)]);
   }
 }
@@ -81,6 +81,7 @@ void Pool::add_staging(std::unique_ptr<Device> device, std::optional<std::uint64
     raise(EEXIST, impl_->subject, "has a staging device{}; {} was not added",
           has_class(MediaClass::staging) ? "" : ", which is missing", device->name());
   }
+  device->set_logger(impl_->logger);
   const DeviceParams params = make_device_params(*device, MediaClass::staging, zone_size);
   const Superblock superblock{
       .pool_name = name(), .pool_uuid = uuid(), .device = params, .mdc0 = {}};

@@ -118,6 +118,14 @@ Device& Pool::device(MediaClass media_class) const {
   return impl_->media_class(media_class).device();
 }
 
+spdlog::logger& Pool::log() const {
+  return impl_->log();
+}
+
+WriteMemory& Pool::write_memory() const {
+  return impl_->write_memory;
+}
+
 std::uint64_t Pool::offset_of(const ObjectRecord& object) const {
   return object.layout.first_zone * zone_size(object.media_class);
 }

@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/base/logger.h"
+#include "engine/base/write_memory.h"
 #include "engine/device/device.h"
 #include "engine/format/records.h"
 #include "engine/format/superblock.h"
@@ -58,6 +60,7 @@ struct ActivateOptions {
   // keep nothing (overlays): EINVAL otherwise.
   OnDamage on_damage = OnDamage::refuse;
   Maintenance maintenance{};
+  Logger logger = nullptr;  // of the pool and its devices
 };
 
 // Where an allocation may go.
@@ -102,6 +105,7 @@ class Pool {
   std::string name() const;
   Uuid uuid() const;
   ConfigRecord config() const;  // all zero when the pool has no MPCONFIG record
+  spdlog::logger& log() const;
   // The damage found so far, with OnDamage::report; each entry names the location.
   std::vector<std::string> damage() const;
 
@@ -151,6 +155,8 @@ class Pool {
   // Bytes of an mblock / of the zones of an mlog of that capacity.
   std::uint64_t zone_size(MediaClass media_class) const;
   Device& device(MediaClass media_class) const;
+  // Of written data of this pool that is not on its device yet. Lives as long as the pool.
+  WriteMemory& write_memory() const;
   // Byte offset of an object's first zone on its device, and its size.
   std::uint64_t offset_of(const ObjectRecord& object) const;
   std::uint64_t capacity_of(const ObjectRecord& object) const;

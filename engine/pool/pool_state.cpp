@@ -46,7 +46,7 @@ void PoolState::report_damage(const std::string& about, const std::string& what)
           "can be read",
           what);
   }
-  spdlog::error("{}: {}", about, what);
+  log().error("{}: {}", about, what);
   const std::lock_guard lock(damage_mutex);
   damage.push_back(fmt::format("{}: {}", about, what));
 }
@@ -88,8 +88,8 @@ void PoolState::give_back(const ObjectRecord& object) noexcept {
   try {
     space->give_back(object.layout);
   } catch (const std::exception& error) {
-    spdlog::error("{}: zones are lost until the next activation: {}", describe(object.id),
-                  error.what());
+    log().error("{}: zones are lost until the next activation: {}", describe(object.id),
+                error.what());
   }
 }
 
@@ -131,7 +131,7 @@ void reserve_mlog(const MlogPlace& place) {
   try {
     place.device->reserve(place.offset, place.capacity);
   } catch (const Error& error) {
-    spdlog::warn(
+    place.device->log().warn(
         "{}: {}: when the file system of the file is full, the pool's metadata cannot be written "
         "any more",
         place.name, error.what());

@@ -65,6 +65,8 @@ struct PoolState {
   const std::string name;     // at activation: for messages
   const std::string subject;  // "pool NAME", at activation
   Uuid uuid;
+  Logger logger;
+  WriteMemory write_memory;
   std::vector<std::unique_ptr<Device>> owned;  // the devices, if the pool owns them
   ClassTable classes;
   SuperblockStore superblocks;
@@ -79,6 +81,7 @@ struct PoolState {
   // of an active pool; ends before all members that it uses
   std::unique_ptr<Background> background;
 
+  spdlog::logger& log() const { return logger_or_default(logger); }
   // ENODEV without such a device.
   MediaClassSpace& media_class(MediaClass media_class) const;
   // The slot of an id, or nullptr when no user object can have it.

@@ -23,7 +23,7 @@ void add_mlog(PoolState& pool, MdcSlot& owner, ObjectId id, std::uint32_t zones)
   try {
     space.device().discard(mlog.layout.first_zone * zone_size, zones * zone_size);
   } catch (const Error& error) {
-    spdlog::warn("{}: discard failed, going on without: {}", pool.describe(id), error.what());
+    pool.log().warn("{}: discard failed, going on without: {}", pool.describe(id), error.what());
   }
   owner.table().insert(mlog, ObjectState::allocated);
   try {
@@ -93,8 +93,8 @@ unsigned PoolState::count_pairs(std::optional<ObjectRecord>& lone) {
 
 void PoolState::delete_lone_mlog(const ObjectRecord& lone) {
   MdcSlot& mdc0 = *slots.front();
-  spdlog::warn("{}: creating MDC{} was interrupted, deleting its only mlog {}", subject,
-               lone.id.uniquifier() / 2, lone.id.to_string());
+  log().warn("{}: creating MDC{} was interrupted, deleting its only mlog {}", subject,
+             lone.id.uniquifier() / 2, lone.id.to_string());
   MdcSlot::Pending pending;
   {
     const auto updates = mdc0.lock_updates();
@@ -142,8 +142,8 @@ void PoolState::complete_creation(std::optional<unsigned> mdc_count) {
     raise(EINVAL, subject, "MDC count {} is not between 1 and {}", wanted, kMaxMdcs);
   }
   const unsigned count = std::max(wanted, static_cast<unsigned>(slots.size() - 1));
-  spdlog::warn("{}: its creation was interrupted with {} of {} MDCs, finishing it", subject,
-               slots.size() - 1, count);
+  log().warn("{}: its creation was interrupted with {} of {} MDCs, finishing it", subject,
+             slots.size() - 1, count);
   const auto zones_for = [&](std::uint64_t bytes) {
     return media_class(MediaClass::capacity).zones_for(bytes);
   };

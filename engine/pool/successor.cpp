@@ -25,7 +25,7 @@ std::optional<ObjectRecord> PoolState::allocate_successor(const ObjectRecord& ml
   try {
     space.device().discard(*first * zone_size, zones * zone_size);
   } catch (const Error& error) {
-    spdlog::warn("{}: discard failed, going on without: {}", describe(mlog.id), error.what());
+    log().warn("{}: discard failed, going on without: {}", describe(mlog.id), error.what());
   }
   return successor;
 }

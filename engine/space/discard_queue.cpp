@@ -36,8 +36,9 @@ DiscardQueue::~DiscardQueue() {
   work_.notify_all();
   thread_.join();
   if (!queue_.empty()) {
-    spdlog::info("{}: {} ranges of free zones are left undiscarded, there was no time for them",
-                 device_.name(), queue_.size());
+    device_.log().info(
+        "{}: {} ranges of free zones are left undiscarded, there was no time for them",
+        device_.name(), queue_.size());
   }
   for (const auto& [first_zone, count] : queue_)
     release({first_zone, count});
@@ -112,8 +113,8 @@ void DiscardQueue::discard(const Range& range) {
     device_.discard(range.first_zone * zone_size_, range.count * zone_size_);
   } catch (const Error& error) {
     if (!failed_) {
-      spdlog::warn("{}; the zones are used again all the same, later failures are not logged",
-                   error.what());
+      device_.log().warn("{}; the zones are used again all the same, later failures are not logged",
+                         error.what());
     }
     failed_ = true;
   }
@@ -124,7 +125,7 @@ void DiscardQueue::release(const Range& range) {
     map_.release(range.first_zone, range.count);
   } catch (const Error& error) {
     // Another caller released zones of the queue: a defect, but no reason to end the process.
-    spdlog::error("{}", error.what());
+    device_.log().error("{}", error.what());
   }
 }
 

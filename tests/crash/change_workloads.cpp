@@ -8,8 +8,8 @@
 namespace mpool::test {
 namespace {
 
-constexpr std::uint64_t kZone = 4096;
-constexpr std::uint64_t kStagingSize = 64 * kZone;
+constexpr std::uint64_t kPoolZone = 4096;
+constexpr std::uint64_t kStagingSize = 64 * kPoolZone;
 
 // Activates with the second device if that has a superblock of the pool, as `mpool activate NAME`
 // does; otherwise the second device may be added.
@@ -38,8 +38,8 @@ class ChangingSession : public PoolSession {
 
   void add_staging(Model& model) {
     model.begin(fact_of(MediaClass::staging),
-                value_of(kStagingSize / kZone, SpaceMap::kDefaultSparePercent));
-    pool().add_staging(machine_.device(1), kZone);
+                value_of(kStagingSize / kPoolZone, SpaceMap::kDefaultSparePercent));
+    pool().add_staging(machine_.device(1), kPoolZone);
     model.durable(fact_of(MediaClass::staging));
   }
   void rename(Model& model, const std::string& name) {
@@ -67,7 +67,7 @@ class ChangingSession : public PoolSession {
   void grow(Model& model, MediaClass media_class) {
     const auto info = pool().class_info(media_class);
     const auto zones =
-        static_cast<std::uint32_t>(machine_.media.at(device_of(media_class))->size() / kZone);
+        static_cast<std::uint32_t>(machine_.media.at(device_of(media_class))->size() / kPoolZone);
     model.begin(fact_of(media_class), value_of(zones, info.spare_percent));
     pool().grow(media_class);
     model.durable(fact_of(media_class));
@@ -87,9 +87,9 @@ class Changes : public Workload {
   std::string name() const override { return "changes"; }
   unsigned weight() const override { return 3; }
   MediaSet prepare(std::uint64_t seed) const override {
-    MediaSet media = make_pool(small_pool(kZone, 2), 96 * kZone, 512, seed);
+    MediaSet media = make_pool(small_pool(kPoolZone, 2), 96 * kPoolZone, 512, seed);
     // The capacity device grew meanwhile.
-    media[0]->resize(120 * kZone + 512);
+    media[0]->resize(120 * kPoolZone + 512);
     media.push_back(std::make_shared<SimulatedMedia>(kStagingSize, 512, std::byte{0x5a}));
     return media;
   }
@@ -124,7 +124,7 @@ class BackgroundWork : public Workload {
   std::string name() const override { return "background"; }
   unsigned weight() const override { return 2; }
   MediaSet prepare(std::uint64_t seed) const override {
-    return make_pool(small_pool(kZone, 1), 512 * kZone, 512, seed);
+    return make_pool(small_pool(kPoolZone, 1), 512 * kPoolZone, 512, seed);
   }
   std::unique_ptr<Session> open(Machine& machine) const override {
     return std::make_unique<PoolSession>(activate(machine, 1, {.grow_by = 2}));

@@ -14,7 +14,7 @@
 namespace mpool::test {
 namespace {
 
-constexpr std::uint64_t kZone = 16u << 10;
+constexpr std::uint64_t kTreeZone = 16u << 10;
 constexpr const char* kTree = "tree";
 // A name that is created and removed inside a step: it may be found or not.
 constexpr const char* kPassing = "passing";
@@ -137,10 +137,10 @@ class TreeWorkload : public Workload {
   std::string name() const override { return name_; }
   unsigned weight() const override { return weight_; }
   MediaSet prepare(std::uint64_t seed) const override {
-    CreateOptions options = small_pool(kZone, 2);
-    options.root_capacity = 2 * kZone;
+    CreateOptions options = small_pool(kTreeZone, 2);
+    options.root_capacity = 2 * kTreeZone;
     options.spare_percent = 0;
-    return make_pool(options, 256 * kZone, 512, seed, staging_ ? 128 * kZone : 0);
+    return make_pool(options, 256 * kTreeZone, 512, seed, staging_ ? 128 * kTreeZone : 0);
   }
   std::unique_ptr<Session> open(Machine& machine) const override {
     return std::make_unique<TreeSession>(machine);
@@ -168,12 +168,12 @@ class TreeWorkload : public Workload {
 std::vector<Step> every_change(std::uint64_t seed, bool) {
   return {
       [](TestTree& tree) { tree.mkdir("d"); },
-      [=](TestTree& tree) { tree.put("d/a", pattern(2 * kZone + 10, seed)); },
+      [=](TestTree& tree) { tree.put("d/a", pattern(2 * kTreeZone + 10, seed)); },
       [](TestTree& tree) { tree.put("b", pattern(100)); },
       [](TestTree& tree) { tree.rename("b", "d/b"); },
       [](TestTree& tree) { tree.names().link(tree.stat("d/a").inode, kRootInode, "hard"); },
       [](TestTree& tree) { tree.unlink("d/a"); },
-      [](TestTree& tree) { tree.put("e", pattern(kZone)); },
+      [](TestTree& tree) { tree.put("e", pattern(kTreeZone)); },
       [](TestTree& tree) { tree.rename("e", "hard"); },
       [](TestTree& tree) { tree.names().set_xattr(tree.stat("d").inode, "user.x", "1", 0); },
       [=](TestTree& tree) { tree.put("f", pattern(10 + seed % 9000, 1)); },
@@ -312,7 +312,7 @@ class FsyncedFile : public TreeWorkload {
     tree_session.step(model, [&] { tree.put("target", "old"); });
     tree_session.sync(model);
     const Attributes old = tree.stat("target");
-    const std::string text = pattern((brief ? 1 : 4) * kZone, seed);
+    const std::string text = pattern((brief ? 1 : 4) * kTreeZone, seed);
     std::mt19937_64 random(seed);
     Moment begun = model.now();
     try {

@@ -84,7 +84,7 @@ class WholeDevice final : public test::IdleFile {
   const std::uint64_t size_;
 };
 
-struct Waiting final : ReadAhead::Reader {
+struct WaitingReader final : ReadAhead::Reader {
   void fetched(mpool::ConstByteSpan data, int code) noexcept override {
     ++calls;
     error = code;
@@ -113,7 +113,7 @@ class ReadAheadTest : public testing::Test {
   }
 
   mpool::IoRing ring_{8, 64};
-  Waiting reader_;
+  WaitingReader reader_;
   WholeDevice file_{5, 100 * kRead};
   ReadAhead::Store store_{1};
   ReadAhead ahead_{ring_, store_};
@@ -154,7 +154,7 @@ TEST_F(ReadAheadTest, OneWaitsForEach) {
   begin(file_);
   EXPECT_EQ(fetch(file_, 2 * kRead).state, State::coming);
   WholeDevice same(5, 100 * kRead);
-  Waiting second;
+  WaitingReader second;
   fetch(same, 0);
   fetch(same, kRead);
   EXPECT_EQ(ahead_.fetch(same, 2 * kRead, kRead, true, second).state, State::absent);

@@ -16,7 +16,7 @@ namespace {
 // recovers the content before the damage.
 const std::set<std::string> kRecovered = {"f22-sb0-badmagic", "f23-sb0-badcksum1",
                                           "f24-sb0-badcksum2", "f25-sb1-badmagic"};
-const std::set<std::string> kRefused = {"f27-sb0-mdc0uuid-flipped"};
+const std::set<std::string> kNotActivated = {"f27-sb0-mdc0uuid-flipped"};
 // Interrupted creation: the activation makes parts of the pool.
 const std::set<std::string> kRemade = {"f14-create-half-mdc3", "f15-create-mdc3-nopairerase",
                                        "f17-create-half-root"};
@@ -41,11 +41,11 @@ class Expected : public testing::TestWithParam<std::string> {};
 TEST_P(Expected, ActivatesAsTheManifestSays) {
   const RefPool reference(GetParam());
   const bool recovered = kRecovered.contains(GetParam());
-  if (kRefused.contains(GetParam()) ||
+  if (kNotActivated.contains(GetParam()) ||
       (!recovered && reference.expected().at("activate").at("rc") != 0)) {
     std::string message;
     const int code = activation_error(reference, message);
-    EXPECT_EQ(code, kRefused.contains(GetParam())
+    EXPECT_EQ(code, kNotActivated.contains(GetParam())
                         ? EBADMSG
                         : -reference.expected().at("activate").at("rc").get<int>())
         << message;

@@ -15,7 +15,7 @@
 namespace mpool::test {
 namespace {
 
-constexpr std::uint64_t kSize = 32 << 20;
+constexpr std::uint64_t kDeviceSize = 32 << 20;
 
 class BlockDeviceTest : public testing::Test {
  protected:
@@ -36,11 +36,11 @@ int open_in_child(const std::string& path, OpenMode mode) {
 
 TEST_F(BlockDeviceTest, TellsItsProperties) {
   for (const std::uint32_t sector_size : {512u, 4096u}) {
-    const LoopDevice loop(kSize, sector_size);
+    const LoopDevice loop(kDeviceSize, sector_size);
     const auto device = open_device(loop.path(), OpenMode::activate);
     const auto& properties = device->properties();
     EXPECT_EQ(device->name(), loop.path());
-    EXPECT_EQ(properties.size, kSize);
+    EXPECT_EQ(properties.size, kDeviceSize);
     EXPECT_EQ(properties.logical_sector_size, sector_size);
     EXPECT_GE(properties.physical_sector_size, sector_size);
     EXPECT_GE(properties.discard_granularity, sector_size);
@@ -53,7 +53,7 @@ TEST_F(BlockDeviceTest, TellsItsProperties) {
 }
 
 TEST_F(BlockDeviceTest, ReadsWritesFlushesAndDiscards) {
-  const LoopDevice loop(kSize);
+  const LoopDevice loop(kDeviceSize);
   const auto device = open_device(loop.path(), OpenMode::activate);
   const auto data = pattern(1024, 1);
   device->write(4 * kPageSize, data.span());
@@ -64,7 +64,7 @@ TEST_F(BlockDeviceTest, ReadsWritesFlushesAndDiscards) {
 
   const auto allocated = loop.allocated();
   EXPECT_GE(allocated, data.size());
-  device->discard(0, kSize);
+  device->discard(0, kDeviceSize);
   device->flush();
   EXPECT_LT(loop.allocated(), allocated);
   device->read(4 * kPageSize, read.span());
@@ -72,7 +72,7 @@ TEST_F(BlockDeviceTest, ReadsWritesFlushesAndDiscards) {
 }
 
 TEST_F(BlockDeviceTest, IsLockedAgainstOtherProcesses) {
-  const LoopDevice loop(kSize);
+  const LoopDevice loop(kDeviceSize);
   {
     const auto active = open_device(loop.path(), OpenMode::activate);
     EXPECT_EQ(open_in_child(loop.path(), OpenMode::activate), EBUSY);
@@ -91,7 +91,7 @@ TEST_F(BlockDeviceTest, IsLockedAgainstOtherProcesses) {
 }
 
 TEST_F(BlockDeviceTest, IsRefusedWhileSomebodyHoldsItExclusively) {
-  const LoopDevice loop(kSize);
+  const LoopDevice loop(kDeviceSize);
   {
     const FileDescriptor holder(::open(loop.path().c_str(), O_RDONLY | O_EXCL | O_CLOEXEC));
     ASSERT_TRUE(holder);
@@ -105,7 +105,7 @@ TEST_F(BlockDeviceTest, IsRefusedWhileSomebodyHoldsItExclusively) {
 }
 
 TEST_F(BlockDeviceTest, IsRefusedWhileMounted) {
-  const LoopDevice loop(kSize);
+  const LoopDevice loop(kDeviceSize);
   run("/sbin/mke2fs -q -t ext4 " + loop.path());
   const TemporaryDirectory directory;
   {
@@ -119,7 +119,7 @@ TEST_F(BlockDeviceTest, IsRefusedWhileMounted) {
 }
 
 TEST_F(BlockDeviceTest, IsClaimedWhileActive) {
-  const LoopDevice loop(kSize);
+  const LoopDevice loop(kDeviceSize);
   EXPECT_EQ(try_exclusive_open(loop.path()), 0);
   {
     const auto active = open_device(loop.path(), OpenMode::activate);
@@ -132,7 +132,7 @@ TEST_F(BlockDeviceTest, IsClaimedWhileActive) {
 }
 
 TEST_F(BlockDeviceTest, AnotherNodeIsTheSameDevice) {
-  const LoopDevice loop(kSize);
+  const LoopDevice loop(kDeviceSize);
   const TemporaryDirectory directory;
   const std::string node = directory / "node";
   struct stat status {};
@@ -154,7 +154,7 @@ TEST_F(BlockDeviceTest, AnotherNodeIsTheSameDevice) {
 }
 
 TEST_F(BlockDeviceTest, AClaimCanBeGivenUpAndTakenAgain) {
-  const LoopDevice loop(kSize);
+  const LoopDevice loop(kDeviceSize);
   const auto device = open_device(loop.path(), OpenMode::activate);
   device->release_claim();
   FileDescriptor view(::open(loop.path().c_str(), O_RDONLY | O_EXCL | O_CLOEXEC));
@@ -171,7 +171,7 @@ TEST_F(BlockDeviceTest, AClaimCanBeGivenUpAndTakenAgain) {
 }
 
 TEST_F(BlockDeviceTest, WaitsForALockHeldForAMoment) {
-  const LoopDevice loop(kSize);
+  const LoopDevice loop(kDeviceSize);
   FileDescriptor other(::open(loop.path().c_str(), O_RDONLY | O_CLOEXEC));
   ASSERT_EQ(::flock(other.get(), LOCK_SH), 0);
   std::thread release([&] {

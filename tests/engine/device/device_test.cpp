@@ -5,22 +5,20 @@
 #include <chrono>
 #include <memory>
 #include <semaphore>
-#include <sstream>
 #include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <spdlog/sinks/ostream_sink.h>
-#include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
 #include "engine/device/overlay_device.h"
 #include "tests/engine/device/support.h"
+#include "tests/support/captured_log.h"
 
 namespace mpool::test {
 namespace {
 
-constexpr std::uint64_t kSize = 16 * kPageSize;
+constexpr std::uint64_t kSmallSize = 16 * kPageSize;
 
 // Counts the operations that reach it and fails on demand.
 class FailingDevice : public Device {
@@ -48,7 +46,7 @@ class FailingDevice : public Device {
  private:
   static DeviceProperties make(bool read_only) {
     DeviceProperties properties;
-    properties.size = kSize;
+    properties.size = kSmallSize;
     properties.read_only = read_only;
     return properties;
   }
@@ -56,29 +54,6 @@ class FailingDevice : public Device {
     ++calls;
     if (fail_with != 0) raise_system(fail_with, name(), "injected");
   }
-};
-
-// Collects the messages of the default logger.
-class LogCapture {
- public:
-  LogCapture() : before_(spdlog::default_logger()) {
-    auto sink = std::make_shared<spdlog::sinks::ostream_sink_mt>(text_);
-    spdlog::set_default_logger(std::make_shared<spdlog::logger>("test", sink));
-  }
-  ~LogCapture() { spdlog::set_default_logger(before_); }
-
-  std::size_t lines_with(const std::string& what) const {
-    std::istringstream stream(text_.str());
-    std::size_t count = 0;
-    for (std::string line; std::getline(stream, line);) {
-      if (line.find(what) != std::string::npos) ++count;
-    }
-    return count;
-  }
-
- private:
-  std::ostringstream text_;
-  std::shared_ptr<spdlog::logger> before_;
 };
 
 TEST(Device, RefusesRangesThatAreUnalignedOrOutside) {
@@ -89,15 +64,15 @@ TEST(Device, RefusesRangesThatAreUnalignedOrOutside) {
   EXPECT_EQ(error_of([&] { device.read(512, page.span()); }, "failing: read"), EINVAL);
   EXPECT_EQ(error_of([&] { device.read(0, unaligned); }, "not aligned"), EINVAL);
   EXPECT_EQ(error_of([&] { device.write(0, unaligned); }, "not aligned"), EINVAL);
-  EXPECT_EQ(error_of([&] { device.write(kSize, page.span()); }, "beyond the end"), EINVAL);
-  EXPECT_EQ(error_of([&] { device.read(kSize - kPageSize, two.span()); }, "beyond the end"),
+  EXPECT_EQ(error_of([&] { device.write(kSmallSize, page.span()); }, "beyond the end"), EINVAL);
+  EXPECT_EQ(error_of([&] { device.read(kSmallSize - kPageSize, two.span()); }, "beyond the end"),
             EINVAL);
   EXPECT_EQ(error_of([&] { device.discard(kPageSize, 0 - std::uint64_t{kPageSize}); }, "discard"),
             EINVAL);
   EXPECT_EQ(error_of([&] { device.discard(0, 512); }, "not aligned"), EINVAL);
   EXPECT_EQ(device.calls, 0);
   EXPECT_FALSE(device.offline());
-  EXPECT_EQ(error_of([&] { device.write(kSize - kPageSize, page.span()); }), 0);
+  EXPECT_EQ(error_of([&] { device.write(kSmallSize - kPageSize, page.span()); }), 0);
 }
 
 TEST(Device, CountsWhatItDoes) {
@@ -123,14 +98,15 @@ TEST(Device, CountsWhatItDoes) {
 TEST(Device, EmptyTransfersReachNothing) {
   FailingDevice device;
   device.read(0, {});
-  device.write(kSize, {});
+  device.write(kSmallSize, {});
   device.discard(0, 0);
   EXPECT_EQ(device.calls, 0);
 }
 
 TEST(Device, AFailedWriteTakesItOfflineForWriting) {
-  const LogCapture log;
+  const CapturedLog log;
   FailingDevice device;
+  device.set_logger(log.logger());
   AlignedBuffer page(kPageSize);
   device.fail_with = EREMOTEIO;
   EXPECT_EQ(error_of([&] { device.write(0, page.span()); }, "failing"), EREMOTEIO);
@@ -146,8 +122,9 @@ TEST(Device, AFailedWriteTakesItOfflineForWriting) {
 }
 
 TEST(Device, AWriteWithoutRoomFailsAloneAndPasses) {
-  const LogCapture log;
+  const CapturedLog log;
   FailingDevice device;
+  device.set_logger(log.logger());
   AlignedBuffer page(kPageSize);
   for (const int code : {ENOSPC, EDQUOT, EFBIG}) {
     device.fail_with = code;
@@ -184,7 +161,7 @@ TEST(Device, AFlushDoesNotVouchForAWriteThatFailedMeanwhile) {
 // The first flush blocks until the test releases it.
 class SlowFlushDevice : public OverlayDevice {
  public:
-  SlowFlushDevice() : OverlayDevice("slow", kSize) {}
+  SlowFlushDevice() : OverlayDevice("slow", kSmallSize) {}
 
   std::binary_semaphore begun{0};
   std::binary_semaphore go_on{0};

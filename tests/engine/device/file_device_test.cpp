@@ -15,11 +15,11 @@
 namespace mpool::test {
 namespace {
 
-constexpr std::uint64_t kSize = 16 << 20;
+constexpr std::uint64_t kFileSize = 16 << 20;
 
 class FileDeviceTest : public testing::Test {
  protected:
-  FileDeviceTest() : path_(directory_ / "image") { create_image_file(path_, kSize); }
+  FileDeviceTest() : path_(directory_ / "image") { create_image_file(path_, kFileSize); }
 
   TemporaryDirectory directory_;
   std::string path_;
@@ -32,7 +32,7 @@ void write_and_read_back(Device& device) {
   device.flush();
   device.read(5 * kPageSize, read.span());
   EXPECT_TRUE(same(read.span(), data.span()));
-  device.read(kSize - kPageSize, read.span(0, kPageSize));
+  device.read(kFileSize - kPageSize, read.span(0, kPageSize));
   EXPECT_TRUE(all_zero(read.span(0, kPageSize)));
 }
 
@@ -45,20 +45,20 @@ TEST_F(FileDeviceTest, UsesTheRoomByWhichItGrewOnceItLooked) {
   const auto data = pattern(2, 4);
   const auto file = open_device(path_, OpenMode::activate);
   OverlayDevice overlay(open_device(path_, OpenMode::peek));
-  std::filesystem::resize_file(path_, 2 * kSize);
+  std::filesystem::resize_file(path_, 2 * kFileSize);
   for (Device* device : {file.get(), static_cast<Device*>(&overlay)}) {
-    EXPECT_EQ(error_of([&] { device->write(kSize - kPageSize, data.span()); }), EINVAL);
-    EXPECT_EQ(device->update_size(), 2 * kSize);
-    EXPECT_EQ(device->size(), 2 * kSize);
-    device->write(kSize - kPageSize, data.span());
+    EXPECT_EQ(error_of([&] { device->write(kFileSize - kPageSize, data.span()); }), EINVAL);
+    EXPECT_EQ(device->update_size(), 2 * kFileSize);
+    EXPECT_EQ(device->size(), 2 * kFileSize);
+    device->write(kFileSize - kPageSize, data.span());
     AlignedBuffer read(data.size());
-    device->read(kSize - kPageSize, read.span());
+    device->read(kFileSize - kPageSize, read.span());
     EXPECT_TRUE(same(read.span(), data.span()));
-    EXPECT_EQ(error_of([&] { device->read(2 * kSize, read.span()); }), EINVAL);
+    EXPECT_EQ(error_of([&] { device->read(2 * kFileSize, read.span()); }), EINVAL);
   }
-  std::filesystem::resize_file(path_, kSize);
-  EXPECT_EQ(file->update_size(), kSize);
-  EXPECT_EQ(file->size(), 2 * kSize) << "what was there once is not forgotten";
+  std::filesystem::resize_file(path_, kFileSize);
+  EXPECT_EQ(file->update_size(), kFileSize);
+  EXPECT_EQ(file->size(), 2 * kFileSize) << "what was there once is not forgotten";
 }
 
 TEST_F(FileDeviceTest, KeepsItAfterClosing) {
@@ -93,7 +93,7 @@ TEST_F(FileDeviceTest, TellsItsProperties) {
   const auto device = open_device(path_, OpenMode::activate);
   const auto& properties = device->properties();
   EXPECT_EQ(device->name(), path_);
-  EXPECT_EQ(properties.size, kSize);
+  EXPECT_EQ(properties.size, kFileSize);
   EXPECT_TRUE(properties.is_file);
   EXPECT_FALSE(properties.read_only);
   EXPECT_EQ(properties.zoned, ZonedModel::none);
@@ -115,7 +115,7 @@ TEST_F(FileDeviceTest, DiscardFreesTheBlocksAndKeepsTheSize) {
   device->flush();
   ASSERT_EQ(::stat(path_.c_str(), &after), 0);
   EXPECT_LT(after.st_blocks, before.st_blocks);
-  EXPECT_EQ(static_cast<std::uint64_t>(after.st_size), kSize);
+  EXPECT_EQ(static_cast<std::uint64_t>(after.st_size), kFileSize);
   AlignedBuffer read(data.size());
   device->read(0, read.span());
   EXPECT_TRUE(same(read.span(0, kPageSize), data.span(0, kPageSize)));
@@ -126,14 +126,14 @@ TEST_F(FileDeviceTest, DiscardFreesTheBlocksAndKeepsTheSize) {
 TEST_F(FileDeviceTest, AFileThatIsAllocatedWholeStaysSo) {
   {
     const FileDescriptor file(::open(path_.c_str(), O_RDWR | O_CLOEXEC));
-    ASSERT_EQ(::posix_fallocate(file.get(), 0, kSize), 0);
+    ASSERT_EQ(::posix_fallocate(file.get(), 0, kFileSize), 0);
   }
   const auto device = open_device(path_, OpenMode::activate);
   EXPECT_EQ(device->properties().discard_granularity, 0u);
-  device->discard(0, kSize);
+  device->discard(0, kFileSize);
   struct stat after {};
   ASSERT_EQ(::stat(path_.c_str(), &after), 0);
-  EXPECT_GE(static_cast<std::uint64_t>(after.st_blocks) * 512, kSize);
+  EXPECT_GE(static_cast<std::uint64_t>(after.st_blocks) * 512, kFileSize);
   EXPECT_EQ(device->counters().errors, 0u);
 }
 
@@ -145,27 +145,27 @@ TEST_F(FileDeviceTest, ReservesTheBlocksOfARange) {
     return static_cast<std::uint64_t>(status.st_blocks) * 512;
   };
   const auto data = pattern(1, 3);
-  device->write(kSize / 2, data.span());
+  device->write(kFileSize / 2, data.span());
   const std::uint64_t before = allocated();
-  device->reserve(kSize / 2, kSize / 4);
-  EXPECT_GE(allocated(), before + kSize / 4 - 2 * kPageSize);
+  device->reserve(kFileSize / 2, kFileSize / 4);
+  EXPECT_GE(allocated(), before + kFileSize / 4 - 2 * kPageSize);
   AlignedBuffer read(2 * kPageSize);
-  device->read(kSize / 2, read.span());
+  device->read(kFileSize / 2, read.span());
   EXPECT_TRUE(same(read.span(0, kPageSize), data.span()));
   EXPECT_TRUE(all_zero(read.span(kPageSize, kPageSize)));
-  EXPECT_EQ(error_of([&] { device->reserve(0, 2 * kSize); }, "beyond the end"), EINVAL);
+  EXPECT_EQ(error_of([&] { device->reserve(0, 2 * kFileSize); }, "beyond the end"), EINVAL);
   EXPECT_EQ(error_of([&] { open_device(path_, OpenMode::peek)->reserve(0, kPageSize); }), EROFS);
 }
 
 TEST_F(FileDeviceTest, AFileThatBecameShorterGivesAReadError) {
   const auto device = open_device(path_, OpenMode::activate);
-  std::filesystem::resize_file(path_, kSize / 2);
+  std::filesystem::resize_file(path_, kFileSize / 2);
   AlignedBuffer read(4 * kPageSize);
-  EXPECT_EQ(error_of([&] { device->read(kSize / 2 - 2 * kPageSize, read.span()); },
+  EXPECT_EQ(error_of([&] { device->read(kFileSize / 2 - 2 * kPageSize, read.span()); },
                      "the device ends there"),
             EIO);
   EXPECT_FALSE(device->offline());
-  device->read(kSize / 2 - 4 * kPageSize, read.span());
+  device->read(kFileSize / 2 - 4 * kPageSize, read.span());
   EXPECT_TRUE(all_zero(read.span()));
 }
 
@@ -205,13 +205,13 @@ TEST(FileDeviceWithoutDirectIo, GoesThroughThePageCache) {
   const TemporaryDirectory directory;
   const PrivateMount mounted("none", "ramfs", directory / "ramfs");
   const std::string path = directory / "ramfs/image";
-  create_image_file(path, kSize);
+  create_image_file(path, kFileSize);
   ASSERT_EQ(::open(path.c_str(), O_RDWR | O_DIRECT | O_CLOEXEC), -1) << "ramfs has direct I/O now";
   const auto device = open_device(path, OpenMode::activate);
   write_and_read_back(*device);
   // ramfs cannot punch holes either: no error.
-  device->discard(0, kSize);
-  device->discard(0, kSize);
+  device->discard(0, kFileSize);
+  device->discard(0, kFileSize);
 }
 
 TEST(FileDeviceOnTmpfs, Works) {
@@ -219,7 +219,7 @@ TEST(FileDeviceOnTmpfs, Works) {
   const TemporaryDirectory directory;
   const PrivateMount mounted("none", "tmpfs", directory / "tmpfs");
   const std::string path = directory / "tmpfs/image";
-  create_image_file(path, kSize);
+  create_image_file(path, kFileSize);
   const auto device = open_device(path, OpenMode::activate);
   write_and_read_back(*device);
 }

@@ -17,15 +17,15 @@
 namespace mpool::test {
 namespace {
 
-constexpr std::uint64_t kSize = 1 << 20;
+constexpr std::uint64_t kImageSize = 1 << 20;
 
 TEST(CreateImageFile, MakesASparseFile) {
   const TemporaryDirectory directory;
   const std::string path = directory / "image";
-  create_image_file(path, kSize);
+  create_image_file(path, kImageSize);
   struct stat status {};
   ASSERT_EQ(::stat(path.c_str(), &status), 0);
-  EXPECT_EQ(static_cast<std::uint64_t>(status.st_size), kSize);
+  EXPECT_EQ(static_cast<std::uint64_t>(status.st_size), kImageSize);
   EXPECT_EQ(status.st_blocks, 0);
   EXPECT_EQ(status.st_mode & 0777, 0600u);
 }
@@ -38,16 +38,16 @@ TEST(CreateImageFile, RefusesWhatCannotBe) {
   // A valid offset, but beyond the limit of the file system: no file may be left.
   EXPECT_NE(error_of([&] { create_image_file(path, std::uint64_t{INT64_MAX} - 4095); }, path), 0);
   EXPECT_FALSE(std::filesystem::exists(path));
-  create_image_file(path, kSize);
-  EXPECT_EQ(error_of([&] { create_image_file(path, kSize); }, path), EEXIST);
-  EXPECT_EQ(error_of([&] { create_image_file(directory / "none/image", kSize); }), ENOENT);
+  create_image_file(path, kImageSize);
+  EXPECT_EQ(error_of([&] { create_image_file(path, kImageSize); }, path), EEXIST);
+  EXPECT_EQ(error_of([&] { create_image_file(directory / "none/image", kImageSize); }), ENOENT);
 }
 
 TEST(CreateImageFile, TakesANameInTheWorkingDirectory) {
   const TemporaryDirectory directory;
   const auto before = std::filesystem::current_path();
   std::filesystem::current_path(directory / "");
-  create_image_file("image", kSize);
+  create_image_file("image", kImageSize);
   std::filesystem::current_path(before);
   EXPECT_TRUE(std::filesystem::exists(directory / "image"));
 }
@@ -67,7 +67,7 @@ TEST(OpenDevice, RefusesWhatIsNoDevice) {
 TEST(OpenDevice, LocksAsItsModeSays) {
   const TemporaryDirectory directory;
   const std::string path = directory / "image";
-  create_image_file(path, kSize);
+  create_image_file(path, kImageSize);
   {
     const auto active = open_device(path, OpenMode::activate);
     EXPECT_EQ(error_of([&] { open_device(path, OpenMode::activate); },
@@ -92,7 +92,7 @@ TEST(OpenDevice, AHardLinkIsTheSameFile) {
   const TemporaryDirectory directory;
   const std::string path = directory / "image";
   const std::string link = directory / "link";
-  create_image_file(path, kSize);
+  create_image_file(path, kImageSize);
   std::filesystem::create_hard_link(path, link);
   const auto active = open_device(path, OpenMode::activate);
   EXPECT_EQ(error_of([&] { open_device(link, OpenMode::activate); }), EBUSY);

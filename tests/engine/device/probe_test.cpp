@@ -13,11 +13,11 @@
 namespace mpool::test {
 namespace {
 
-constexpr std::uint64_t kSize = 16 << 20;
+constexpr std::uint64_t kProbedSize = 16 << 20;
 
 class ProbeTest : public testing::Test {
  protected:
-  ProbeTest() : path_(directory_ / "image") { create_image_file(path_, kSize); }
+  ProbeTest() : path_(directory_ / "image") { create_image_file(path_, kProbedSize); }
 
   void write_at(std::uint64_t offset, ConstByteSpan bytes) const {
     std::fstream file(path_, std::ios::in | std::ios::out | std::ios::binary);
@@ -122,7 +122,7 @@ TEST(Signature, DescribesEveryUsage) {
 
 TEST(ListBlockDevices, ListsThoseWithAMedium) {
   if (::geteuid() != 0) FAIL() << "loop devices need root: run tools/test.sh as root";
-  const LoopDevice loop(kSize);
+  const LoopDevice loop(kProbedSize);
   const auto devices = list_block_devices();
   EXPECT_TRUE(std::ranges::is_sorted(devices));
   EXPECT_EQ(std::ranges::count(devices, loop.path()), 1);

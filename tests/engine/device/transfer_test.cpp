@@ -19,7 +19,7 @@
 namespace mpool::test {
 namespace {
 
-constexpr std::uint64_t kSize = 16 << 20;
+constexpr std::uint64_t kTransferSize = 16 << 20;
 
 // Records its result.
 class Transfer : public DeviceTransfer {
@@ -51,7 +51,7 @@ class EnabledRing : public IoRing {
   }
 };
 
-void write_and_read_back(Device& device) {
+void transfer_and_read_back(Device& device) {
   EnabledRing ring;
   const auto data = pattern(300, 1);
   AlignedBuffer read(data.size());
@@ -64,7 +64,7 @@ void write_and_read_back(Device& device) {
   EXPECT_FALSE(reading.result);
   EXPECT_EQ(ring.result_of(reading), 0);
   EXPECT_TRUE(same(read.span(), data.span()));
-  device.start_read(ring, beside, kSize - kPageSize, read.span(0, kPageSize));
+  device.start_read(ring, beside, kTransferSize - kPageSize, read.span(0, kPageSize));
   EXPECT_EQ(ring.result_of(beside), 0);
   EXPECT_TRUE(all_zero(read.span(0, kPageSize)));
   const auto after = device.counters();
@@ -77,13 +77,13 @@ void write_and_read_back(Device& device) {
 
 class TransferTest : public testing::Test {
  protected:
-  TransferTest() : path_(directory_ / "image") { create_image_file(path_, kSize); }
+  TransferTest() : path_(directory_ / "image") { create_image_file(path_, kTransferSize); }
 
   std::unique_ptr<FileDevice> open_file(int flags) {
     FileDescriptor fd(::open(path_.c_str(), flags | O_CLOEXEC));
     if (!fd) raise_system(errno, path_, "open");
     DeviceProperties properties;
-    properties.size = kSize;
+    properties.size = kTransferSize;
     properties.is_file = true;
     return std::make_unique<FileDevice>(path_, properties, std::move(fd),
                                         (flags & O_DIRECT) != 0 ? 512 : 1, DeviceLocks());
@@ -94,21 +94,21 @@ class TransferTest : public testing::Test {
 };
 
 TEST_F(TransferTest, WithDirectIo) {
-  write_and_read_back(*open_file(O_RDWR | O_DIRECT));
+  transfer_and_read_back(*open_file(O_RDWR | O_DIRECT));
 }
 
 TEST_F(TransferTest, ThroughThePageCache) {
-  write_and_read_back(*open_file(O_RDWR));
+  transfer_and_read_back(*open_file(O_RDWR));
 }
 
 TEST(Transfer, OfABlockDevice) {
-  const LoopDevice loop(kSize);
-  write_and_read_back(*open_device(loop.path(), OpenMode::activate));
+  const LoopDevice loop(kTransferSize);
+  transfer_and_read_back(*open_device(loop.path(), OpenMode::activate));
 }
 
 TEST(Transfer, OfADeviceInMemory) {
-  OverlayDevice device("memory", kSize);
-  write_and_read_back(device);
+  OverlayDevice device("memory", kTransferSize);
+  transfer_and_read_back(device);
 }
 
 TEST_F(TransferTest, OfAnOverlayAreTheBasesWhereNothingWasWritten) {
@@ -206,7 +206,7 @@ class Chain final : public DeviceTransfer {
 
 TEST_F(TransferTest, MayBeUsedAgainAndEndInItsDone) {
   const auto file = open_file(O_RDWR | O_DIRECT);
-  OverlayDevice memory("memory", kSize);
+  OverlayDevice memory("memory", kTransferSize);
   const auto data = pattern(Chain::kPages, 3);
   for (Device* device : {static_cast<Device*>(file.get()), static_cast<Device*>(&memory)}) {
     device->write(0, data.span());
@@ -242,7 +242,7 @@ TEST_F(TransferTest, EmptyOnesEndToo) {
   EnabledRing ring;
   Transfer reading, writing;
   device->start_read(ring, reading, 0, {});
-  device->start_write(ring, writing, kSize, {});
+  device->start_write(ring, writing, kTransferSize, {});
   EXPECT_FALSE(reading.result);
   EXPECT_EQ(ring.result_of(reading), 0);
   EXPECT_EQ(ring.result_of(writing), 0);
@@ -294,9 +294,9 @@ TEST_F(TransferTest, WhatIsRefusedAtOnceIsThrown) {
   Transfer transfer;
   EXPECT_EQ(error_of([&] { device->start_read(ring, transfer, 512, page.span()); }, "not aligned"),
             EINVAL);
-  EXPECT_EQ(error_of([&] { device->start_read(ring, transfer, kSize, page.span()); }, "beyond"),
+  EXPECT_EQ(error_of([&] { device->start_read(ring, transfer, kTransferSize, page.span()); }, "beyond"),
             EINVAL);
-  EXPECT_EQ(error_of([&] { device->start_write(ring, transfer, kSize, page.span()); }, "beyond"),
+  EXPECT_EQ(error_of([&] { device->start_write(ring, transfer, kTransferSize, page.span()); }, "beyond"),
             EINVAL);
   EXPECT_EQ(error_of([&] { device->start_write(ring, transfer, 0, page.span()); }, "reading only"),
             EROFS);
@@ -308,7 +308,7 @@ TEST_F(TransferTest, WhatIsRefusedAtOnceIsThrown) {
 // Fails every transfer.
 class BrokenDevice : public OverlayDevice {
  public:
-  BrokenDevice() : OverlayDevice("broken", kSize) {}
+  BrokenDevice() : OverlayDevice("broken", kTransferSize) {}
 
  protected:
   void read_impl(std::uint64_t, ByteSpan) override { raise_system(EIO, name(), "injected"); }

@@ -12,7 +12,7 @@ namespace {
 using Kind = SuperblockFault::Kind;
 using Block = std::array<std::byte, kSuperblockSize>;
 
-Uuid uuid_of(unsigned char value) {
+Uuid uuid_of_bytes(unsigned char value) {
   Uuid uuid;
   uuid.bytes.fill(static_cast<std::byte>(value));
   return uuid;
@@ -22,7 +22,7 @@ DeviceParams device_of(MediaClass media_class) {
   return {.media_class = media_class,
           .type = DeviceType::block,
           .sector_shift = 9,
-          .uuid = uuid_of(0x0d),
+          .uuid = uuid_of_bytes(0x0d),
           .zone_pages = 256,
           .zone_count = 96,
           .device_size = 96ull << 20,
@@ -31,12 +31,12 @@ DeviceParams device_of(MediaClass media_class) {
 
 Superblock capacity_superblock() {
   Superblock superblock{.pool_name = "tank",
-                        .pool_uuid = uuid_of(0xaa),
+                        .pool_uuid = uuid_of_bytes(0xaa),
                         .generation = 1,
                         .device = device_of(MediaClass::capacity),
                         .mdc0 = Mdc0Location{}};
-  superblock.mdc0->halves[0] = {1, uuid_of(0x51), uuid_of(0x0d), {1, 1}};
-  superblock.mdc0->halves[1] = {2, uuid_of(0x52), uuid_of(0x0d), {1, 2}};
+  superblock.mdc0->halves[0] = {1, uuid_of_bytes(0x51), uuid_of_bytes(0x0d), {1, 1}};
+  superblock.mdc0->halves[1] = {2, uuid_of_bytes(0x52), uuid_of_bytes(0x0d), {1, 2}};
   superblock.mdc0->device = superblock.device;
   return superblock;
 }
@@ -160,7 +160,7 @@ TEST(Mdc0Location, SamePlaceIgnoresGenerations) {
   Mdc0Location second = first;
   second.halves[0].generation = 9;
   EXPECT_TRUE(first.same_place(second));
-  second.halves[1].uuid = uuid_of(0x53);
+  second.halves[1].uuid = uuid_of_bytes(0x53);
   EXPECT_FALSE(first.same_place(second));
 }
 

@@ -11,7 +11,7 @@
 namespace mpool::test {
 namespace {
 
-constexpr std::uint64_t kCapacity = 8u << 20;
+constexpr std::uint64_t kCrashCapacity = 8u << 20;
 constexpr std::size_t kDeviceSector = 512;
 
 // The sectors of writes that no flush has made durable.
@@ -42,7 +42,7 @@ Image torn(Image image, const std::vector<Sector>& sectors, Survives&& survives)
 class MlogCrash : public testing::TestWithParam<std::uint32_t> {
  protected:
   MlogPlace place(Device& device, std::uint64_t generation = 3) {
-    return place_on(device, GetParam(), kCapacity, generation);
+    return place_on(device, GetParam(), kCrashCapacity, generation);
   }
 
   // `image` must open with at least the first `durable` of `records` and with no others; then it
@@ -71,7 +71,7 @@ TEST_P(MlogCrash, EveryTornFlush) {
   std::mt19937_64 random(21);
   for (const std::vector<std::size_t>& last_flush :
        {std::vector<std::size_t>{5}, {100, 200, 300}, {6000, 1, 0, 3000}, {20000}}) {
-    FakeDevice device(kLogOffset + kCapacity);
+    FakeDevice device(kLogOffset + kCrashCapacity);
     const auto log = open_plain(place(device));
     Records records;
     for (std::size_t length : {30, 500, 5000, 20}) {
@@ -104,7 +104,7 @@ TEST_P(MlogCrash, EveryTornFlush) {
 class Life {
  public:
   Life(std::uint32_t sector_size, std::uint64_t seed)
-      : sector_size_(sector_size), random_(seed), media_(kLogOffset + kCapacity) {
+      : sector_size_(sector_size), random_(seed), media_(kLogOffset + kCrashCapacity) {
     for (std::size_t at = 0; at < media_.size(); at += sizeof(std::uint64_t)) {
       const std::uint64_t bytes = random_();
       std::memcpy(&media_[at], &bytes, sizeof(bytes));
@@ -119,7 +119,7 @@ class Life {
         std::memcpy(&media_[write.offset], write.data.data(), write.data.size());
       }
     };
-    const auto log = open_plain(place_on(device, sector_size_, kCapacity, generation_));
+    const auto log = open_plain(place_on(device, sector_size_, kCrashCapacity, generation_));
     all_ = 0;
     accept(read_all(*log));
     const std::size_t actions = 1 + random_() % 8;
@@ -214,7 +214,7 @@ TEST_P(MlogCrash, ManyLivesOfALog) {
 
 // Large unflushed writes of which only the last survived: their ids must still be found.
 TEST_P(MlogCrash, SurvivorsOfALostWriteAreInsideTheWindow) {
-  FakeDevice device(kLogOffset + kCapacity);
+  FakeDevice device(kLogOffset + kCrashCapacity);
   Image durable = device.image();
   device.before_flush = [&] {
     durable = device.image();
@@ -229,7 +229,7 @@ TEST_P(MlogCrash, SurvivorsOfALostWriteAreInsideTheWindow) {
   ASSERT_FALSE(writes.empty());
   const std::uint64_t durable_end = kPageSize;
   std::uint64_t flushed_end = durable_end;
-  for (std::uint64_t at = 0; at < kCapacity; at += kPageSize) {
+  for (std::uint64_t at = 0; at < kCrashCapacity; at += kPageSize) {
     const auto* page = durable.data() + kLogOffset + at;
     if (std::any_of(page, page + kPageSize, [](std::byte b) { return b != std::byte{}; })) {
       flushed_end = at + kPageSize;
@@ -244,7 +244,7 @@ TEST_P(MlogCrash, FailedFlushThenReopen) {
   for (const bool in_flush : {false, true}) {
     for (std::size_t survivors : {0, 1, 3, 6}) {
       SCOPED_TRACE(fmt::format("{} {}", in_flush ? "flush" : "write", survivors));
-      FakeDevice device(kLogOffset + kCapacity);
+      FakeDevice device(kLogOffset + kCrashCapacity);
       const auto log = open_plain(place(device));
       Records records = {make_record(0, 100), make_record(1, 3000)};
       for (const Record& record : records)
@@ -273,7 +273,7 @@ TEST_P(MlogCrash, FailedFlushThenReopen) {
 
 // Writing fails inside a record that is larger than the buffer.
 TEST_P(MlogCrash, FailureInTheMiddleOfALargeRecord) {
-  FakeDevice device(kLogOffset + kCapacity);
+  FakeDevice device(kLogOffset + kCrashCapacity);
   const auto log = open_plain(place(device));
   log->append(make_record(0, 100));
   log->sync();
@@ -299,7 +299,7 @@ TEST_P(MlogCrash, ErrorsOfReadingAreThrown) {
       FakeDevice::read_impl(offset, into);
     }
   };
-  BadDevice device(kLogOffset + kCapacity);
+  BadDevice device(kLogOffset + kCrashCapacity);
   const auto log = open_plain(place(device));
   for (std::uint64_t number = 0; number < 100; ++number)
     log->append(make_record(number, 5000));
@@ -316,7 +316,7 @@ TEST_P(MlogCrash, ErrorsOfReadingAreThrown) {
 
 // Any content of the media: an answer, and no more memory than the size of the log.
 TEST_P(MlogCrash, MutatedImages) {
-  FakeDevice device(kLogOffset + kCapacity);
+  FakeDevice device(kLogOffset + kCrashCapacity);
   {
     const auto log = Mlog::open(place(device), CompactionSemantics::on);
     log->append_compaction_start();

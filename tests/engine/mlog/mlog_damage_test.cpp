@@ -9,11 +9,11 @@
 namespace mpool::test {
 namespace {
 
-constexpr std::uint64_t kCapacity = 1u << 20;
+constexpr std::uint64_t kDamagedCapacity = 1u << 20;
 
 class MlogDamage : public testing::TestWithParam<std::uint32_t> {
  protected:
-  MlogPlace place(Device& device) { return place_on(device, GetParam(), kCapacity); }
+  MlogPlace place(Device& device) { return place_on(device, GetParam(), kDamagedCapacity); }
   ConstByteSpan block(const Image& image, std::uint32_t index) {
     return ConstByteSpan(image).subspan(kLogOffset + std::size_t{index} * GetParam(), GetParam());
   }
@@ -41,12 +41,12 @@ class MlogDamage : public testing::TestWithParam<std::uint32_t> {
   // The records before the first of `blocks`.
   std::size_t records_before(const Image& image, std::uint32_t blocks) {
     FakeDevice copy(image);
-    const Image nothing(kCapacity - std::size_t{blocks} * GetParam());
+    const Image nothing(kDamagedCapacity - std::size_t{blocks} * GetParam());
     copy.put(kLogOffset + std::uint64_t{blocks} * GetParam(), nothing);
     return open_plain(place(copy))->record_count();
   }
 
-  FakeDevice device_{kLogOffset + kCapacity};
+  FakeDevice device_{kLogOffset + kDamagedCapacity};
 };
 
 TEST_P(MlogDamage, EveryDamagedBlockBeforeTheLastFlushSet) {
@@ -188,7 +188,7 @@ TEST_P(MlogDamage, ABlockOfAFlushSetThatForgetsTheRecordBeforeIt) {
 
 // Blocks found by open() may be in the device's cache only, left by a killed program.
 TEST_P(MlogDamage, WhatOpenFoundIsDurableAfterSync) {
-  const auto media = std::make_shared<SimulatedMedia>(kLogOffset + kCapacity, GetParam());
+  const auto media = std::make_shared<SimulatedMedia>(kLogOffset + kDamagedCapacity, GetParam());
   const auto history = std::make_shared<SimulatedHistory>();
   const Record record = make_record(0, 100);
   {

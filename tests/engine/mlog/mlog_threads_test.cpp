@@ -11,7 +11,7 @@
 namespace mpool::test {
 namespace {
 
-constexpr std::uint64_t kCapacity = 32u << 20;
+constexpr std::uint64_t kLargeCapacity = 32u << 20;
 constexpr unsigned kAppenders = 3;
 constexpr std::uint64_t kPerAppender = 1500;
 
@@ -42,8 +42,8 @@ class OrderCheck {
 
 class MlogThreads : public testing::TestWithParam<std::uint32_t> {
  protected:
-  MlogPlace place() { return place_on(device_, GetParam(), kCapacity); }
-  FakeDevice device_{kLogOffset + kCapacity};
+  MlogPlace place() { return place_on(device_, GetParam(), kLargeCapacity); }
+  FakeDevice device_{kLogOffset + kLargeCapacity};
 };
 
 TEST_P(MlogThreads, AppendersSyncersAndReaders) {

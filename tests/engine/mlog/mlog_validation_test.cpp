@@ -9,7 +9,7 @@ namespace mpool::test {
 namespace {
 
 constexpr std::uint32_t kSector = 512;
-constexpr std::uint64_t kCapacity = 4u << 20;
+constexpr std::uint64_t kValidCapacity = 4u << 20;
 
 // One log block under construction.
 class Block {
@@ -57,7 +57,7 @@ class MlogValidation : public testing::Test {
       put(i, blocks[i]);
   }
   std::unique_ptr<Mlog> open(CompactionSemantics semantics = CompactionSemantics::off) {
-    return Mlog::open(place_on(device_, kSector, kCapacity), semantics);
+    return Mlog::open(place_on(device_, kSector, kValidCapacity), semantics);
   }
   // Expects ENODATA with a message that names the log and contains `what`.
   void expect_corrupt(const std::string& what,
@@ -79,7 +79,7 @@ class MlogValidation : public testing::Test {
   }
   using Lengths = std::vector<std::size_t>;
 
-  FakeDevice device_{kLogOffset + kCapacity};
+  FakeDevice device_{kLogOffset + kValidCapacity};
 };
 
 constexpr auto kFirst = ChunkType::data_first;

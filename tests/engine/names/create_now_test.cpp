@@ -191,9 +191,9 @@ TEST(CloseNow, NotMoreInMemoryThanMayBe) {
   TestTree tree({.commit_interval = std::chrono::hours(1)}, {.zones = 4096});
   const std::string text = pattern(kZoneSize);
   std::vector<std::shared_ptr<DeferredWrite>> deferred;
-  for (std::size_t size = 0; size < DeferredWrite::kMaxBytes; size += kZoneSize) {
+  for (std::size_t size = 0; size < WriteMemory::kMaxDeferred; size += kZoneSize) {
     AlignedBuffer pages = AlignedBuffer::zeroed(kZoneSize);
-    deferred.push_back(DeferredWrite::make(tree.device(), 0, pages));
+    deferred.push_back(DeferredWrite::make(tree.pool().write_memory(), tree.device(), 0, pages));
   }
   auto file = written(tree, "f", "text");
   EXPECT_FALSE(file->close_now());

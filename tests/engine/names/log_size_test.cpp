@@ -10,7 +10,7 @@ namespace {
 
 constexpr int kLogs = 100;  // more than stay open
 
-std::unique_ptr<TestTree> after_crash(const TestTree& tree) {
+std::unique_ptr<TestTree> reopened_after_crash(const TestTree& tree) {
   return std::make_unique<TestTree>(std::make_shared<Media>(*tree.media()), lazy());
 }
 
@@ -78,7 +78,7 @@ TEST(LogSize, IsFoundAfterACrash) {
   const ScopedFile file(tree.open("log", {.write = true, .append = true}));
   file->write(0, bytes_of("more "), true);
   file->fsync();
-  const auto crashed = after_crash(tree);
+  const auto crashed = reopened_after_crash(tree);
   EXPECT_EQ(crashed->stat("log").size, 14u);
   EXPECT_EQ(crashed->get("log"), "recorded more ");
 }
@@ -91,7 +91,7 @@ TEST(LogSize, ALowerBoundStaysOneUntilTheLogIsOpened) {
   const ScopedFile file(tree.open("log", {.write = true, .append = true}));
   file->write(0, bytes_of("more "), true);
   file->fsync();
-  const auto crashed = after_crash(tree);
+  const auto crashed = reopened_after_crash(tree);
   crashed->remount();
   crashed->mkdir("directory");
   crashed->remount();
@@ -115,7 +115,7 @@ TEST(LogSize, OfADeletedLogIsNotRecorded) {
   }
   tree.unlink("log");
   EXPECT_EQ(tree.used_zones(), used);
-  const auto crashed = after_crash(tree);
+  const auto crashed = reopened_after_crash(tree);
   EXPECT_TRUE(crashed->list("").empty());
 }
 
@@ -161,7 +161,7 @@ TEST(LogSize, IsRightAfterAnyHistory) {
           break;
         case 2: {
           tree->names().sync();
-          auto crashed = after_crash(*tree);
+          auto crashed = reopened_after_crash(*tree);
           tree->unmount();
           tree = std::move(crashed);
           break;
@@ -170,7 +170,7 @@ TEST(LogSize, IsRightAfterAnyHistory) {
           ASSERT_TRUE(tree->get("log") == content);
           break;
         case 4: {
-          const auto crashed = after_crash(*tree);
+          const auto crashed = reopened_after_crash(*tree);
           ASSERT_LE(crashed->stat("log").size, content.size());
           const std::string found = crashed->get("log");
           ASSERT_TRUE(content.starts_with(found));

@@ -8,7 +8,7 @@
 namespace mpool::test {
 namespace {
 
-constexpr int kLogs = 200;
+constexpr int kManyLogs = 200;
 // Of a batch with one small file: its content, the records of the tree, those of the objects.
 constexpr std::uint64_t kFlushesOfABatch = 3;
 
@@ -16,7 +16,7 @@ constexpr std::uint64_t kFlushesOfABatch = 3;
 std::unique_ptr<TestTree> tree_with_logs() {
   auto tree = std::make_unique<TestTree>(
       lazy(), TestTree::Sizes{.zones = 1024, .root_capacity = 8 * kZoneSize});
-  for (int i = 0; i < kLogs; ++i)
+  for (int i = 0; i < kManyLogs; ++i)
     tree->append(log_name(i), "first ");
   tree->names().sync();
   return tree;
@@ -24,7 +24,7 @@ std::unique_ptr<TestTree> tree_with_logs() {
 
 // Appends through handles that stay open, so that no other record is made.
 void append_to_all(TestTree& tree, std::vector<std::unique_ptr<ScopedFile>>& files) {
-  for (int i = 0; i < kLogs; ++i) {
+  for (int i = 0; i < kManyLogs; ++i) {
     files.push_back(
         std::make_unique<ScopedFile>(tree.open(log_name(i), {.write = true, .append = true})));
     (*files.back())->write(0, bytes_of("second"), true);
@@ -38,7 +38,7 @@ std::uint64_t flushes_of(TestTree& tree, Call&& call) {
   return tree.device().counters().flushes - before;
 }
 
-std::unique_ptr<TestTree> after_crash(const TestTree& tree) {
+std::unique_ptr<TestTree> crashed_copy(const TestTree& tree) {
   return std::make_unique<TestTree>(std::make_shared<Media>(*tree.media()), NamespaceOptions{});
 }
 
@@ -48,8 +48,8 @@ TEST(LogSync, AllLogsShareAFlush) {
   append_to_all(*tree, files);
   EXPECT_EQ(flushes_of(*tree, [&] { tree->names().sync(); }), 1u);
   EXPECT_EQ(flushes_of(*tree, [&] { tree->names().sync(); }), 0u);
-  const auto crashed = after_crash(*tree);
-  for (int i = 0; i < kLogs; ++i)
+  const auto crashed = crashed_copy(*tree);
+  for (int i = 0; i < kManyLogs; ++i)
     EXPECT_EQ(crashed->get(log_name(i)), "first second");
 }
 
@@ -64,8 +64,8 @@ TEST(LogSync, ABatchFlushesLogsTogetherWithItsContent) {
                          file->fsync();
                        }),
             kFlushesOfABatch);
-  const auto crashed = after_crash(*tree);
-  for (int i = 0; i < kLogs; ++i)
+  const auto crashed = crashed_copy(*tree);
+  for (int i = 0; i < kManyLogs; ++i)
     EXPECT_EQ(crashed->get(log_name(i)), "first second");
 }
 
@@ -87,7 +87,7 @@ TEST(LogSync, NoChangeIsDurableWithoutTheAppendsBeforeIt) {
     const ScopedFile file(tree.create("file" + std::to_string(i)));
     file->write(0, bytes_of("x"), false);
     file->fsync();
-    const auto crashed = after_crash(tree);
+    const auto crashed = crashed_copy(tree);
     for (int j = 0; j <= i; ++j)
       ASSERT_EQ(crashed->get(log_name(j)), fmt::format("line {}", j));
   }
@@ -143,7 +143,7 @@ TEST(LogSync, ALogWithoutRoomIsTriedAgain) {
     log->fsync();
     tree.names().sync();
   }
-  const auto crashed = after_crash(tree);
+  const auto crashed = crashed_copy(tree);
   EXPECT_EQ(crashed->get("log"), "text more and more");
   EXPECT_EQ(crashed->get("other"), "text more ");
 }
@@ -152,11 +152,11 @@ TEST(LogSync, ALogWithoutRoomIsTriedAgain) {
 TEST(LogSync, LogsAreClosedOnceTheyAreDurable) {
   const auto tree = tree_with_logs();
   for (int round = 0; round < 3; ++round) {
-    for (int i = 0; i < kLogs; ++i)
+    for (int i = 0; i < kManyLogs; ++i)
       tree->append(log_name(i), "more ");
     tree->names().sync();
   }
-  for (int i = 0; i < kLogs; ++i) {
+  for (int i = 0; i < kManyLogs; ++i) {
     EXPECT_EQ(tree->get(log_name(i)), "first more more more ");
     tree->unlink(log_name(i));
   }

@@ -88,7 +88,7 @@ TEST(PlanRead, ManySmallFilesDoNotStayInMemory) {
   for (int i = 0; i < 300; ++i)
     tree.put(fmt::format("f{}", i), text);
   tree.names().sync();
-  EXPECT_FALSE(DeferredWrite::above_threshold());
+  EXPECT_FALSE(tree.pool().write_memory().should_write_out());
   for (int i = 0; i < 300; ++i)
     ASSERT_TRUE(tree.get(fmt::format("f{}", i)) == text) << i;
 }
@@ -293,15 +293,20 @@ TEST(StartWrite, LogsAndReadersAreForOthers) {
 // During its lifetime pages written out of order are not held in memory.
 class NoWriteMemory {
  public:
-  NoWriteMemory() { WriteMemory::shared().take(WriteMemory::kMaxBytes); }
-  ~NoWriteMemory() { WriteMemory::shared().give(WriteMemory::kMaxBytes); }
+  explicit NoWriteMemory(const TestTree& tree) : memory_(tree.pool().write_memory()) {
+    memory_.take(WriteMemory::kMaxBytes);
+  }
+  ~NoWriteMemory() { memory_.give(WriteMemory::kMaxBytes); }
   NoWriteMemory(const NoWriteMemory&) = delete;
   NoWriteMemory& operator=(const NoWriteMemory&) = delete;
+
+ private:
+  WriteMemory& memory_;
 };
 
 TEST(StartWrite, TheCloseWaitsForIt) {
   TestTree tree;
-  const NoWriteMemory no_memory;
+  const NoWriteMemory no_memory(tree);
   const std::string text = pattern(3 * kPage);
   const auto file = tree.create("f");
   put(*file, 0, text.substr(0, kPage));
@@ -321,9 +326,29 @@ TEST(StartWrite, TheCloseWaitsForIt) {
             text.substr(0, kPage) + std::string(7 * kPage, '\0') + text.substr(2 * kPage));
 }
 
+TEST(StartWrite, PoolsShareNoMemory) {
+  TestTree full;
+  const NoWriteMemory no_memory(full);
+  TestTree other;
+  for (TestTree* tree : {&full, &other}) {
+    const auto file = tree->create("f");
+    put(*file, 0, pattern(kPage));
+    const AlignedBuffer data = aligned(pattern(kPage));
+    StartedWrite write = file->start_write(8 * kPage, data.span(), false);
+    const bool transfers = write.kind == StartedWrite::Kind::transfer;
+    EXPECT_EQ(transfers, tree == &full);
+    if (transfers) {
+      write.device->write(write.offset, write.memory);
+      end_write(write, 0);
+    }
+    file->close();
+    EXPECT_EQ(tree->get("f").size(), 9 * kPage);
+  }
+}
+
 TEST(StartWrite, AFailureIsToldByFlushAndFsync) {
   TestTree tree;
-  const NoWriteMemory no_memory;
+  const NoWriteMemory no_memory(tree);
   const auto file = tree.create("f");
   file->write(0, bytes_of(pattern(kPage)), false);
   const AlignedBuffer data = aligned(pattern(kPage));

@@ -25,8 +25,9 @@ struct Piece {
 // A file being written, and its expected final content.
 class File {
  public:
-  explicit File(TestPool& test, std::uint64_t zone_size = kZone,
-                WriteMemory& memory = WriteMemory::shared())
+  explicit File(TestPool& test, std::uint64_t zone_size = kZone)
+      : File(test, zone_size, test.pool->write_memory()) {}
+  File(TestPool& test, std::uint64_t zone_size, WriteMemory& memory)
       : test_(test),
         writer(
             zone_size,

@@ -31,8 +31,9 @@ TEST(ContentWriter, NothingWritten) {
 }
 
 TEST(ContentWriter, ZoneSizeMustBeWholePages) {
-  EXPECT_EQ(error_of([] { ContentWriter(0, nullptr); }), EINVAL);
-  EXPECT_EQ(error_of([] { ContentWriter(5000, nullptr); }), EINVAL);
+  WriteMemory memory;
+  EXPECT_EQ(error_of([&] { ContentWriter(0, nullptr, memory); }), EINVAL);
+  EXPECT_EQ(error_of([&] { ContentWriter(5000, nullptr, memory); }), EINVAL);
 }
 
 TEST(ContentWriter, OneByte) {

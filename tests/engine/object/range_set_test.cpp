@@ -70,9 +70,9 @@ TEST(RangeSet, EndOfNumbers) {
 }
 
 constexpr std::size_t kModelSize = 256;
-using Model = std::bitset<kModelSize>;
+using Bits = std::bitset<kModelSize>;
 
-bool any(const Model& model, std::size_t begin, std::size_t end) {
+bool any(const Bits& model, std::size_t begin, std::size_t end) {
   for (std::size_t i = begin; i < end; ++i) {
     if (model[i]) return true;
   }
@@ -80,7 +80,7 @@ bool any(const Model& model, std::size_t begin, std::size_t end) {
 }
 
 // The runs of bits equal to `value` in [from, to).
-Ranges runs(const Model& model, bool value, std::size_t from, std::size_t to) {
+Ranges runs(const Bits& model, bool value, std::size_t from, std::size_t to) {
   Ranges found;
   for (std::size_t i = from; i < to; ++i) {
     if (model[i] != value) continue;
@@ -98,7 +98,7 @@ TEST(RangeSet, AgreesWithBitmap) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     std::mt19937 random(seed);
     RangeSet set;
-    Model model;
+    Bits model;
     for (int step = 0; step < 2000; ++step) {
       std::size_t begin = random() % kModelSize;
       std::size_t end = std::min<std::size_t>(begin + random() % 24, kModelSize);

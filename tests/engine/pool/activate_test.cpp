@@ -4,6 +4,7 @@
 #include "engine/format/superblock.h"
 #include "engine/pool/discovery.h"
 #include "tests/engine/pool/pool_support.h"
+#include "tests/support/captured_log.h"
 
 namespace mpool::test {
 namespace {
@@ -185,6 +186,24 @@ TEST(Activate, UsesTheGoodCopyAndRepairsTheOther) {
       EXPECT_EQ(activation_error({media}), 0);
     }
   }
+}
+
+TEST(Activate, MessagesGoToTheLoggerOfThePool) {
+  const CapturedLog log_of_good;
+  const CapturedLog log_of_bad;
+  const auto open = [](const std::shared_ptr<Media>& media, const CapturedLog& log) {
+    return activate({media}, {.logger = log.logger()});
+  };
+  const auto good = create(small_options());
+  const auto bad = create(small_options());
+  flip(*bad, kSuperblockOffsets[1]);
+  const auto pool_of_bad = open(bad, log_of_bad);
+  const auto pool_of_good = open(good, log_of_good);
+  EXPECT_EQ(log_of_bad.lines_with("superblock 1 is bad"), 1u);
+  EXPECT_EQ(log_of_good.lines_with(""), 0u);
+  pool_of_good->log().info("of the good one");
+  EXPECT_EQ(log_of_good.lines_with("good"), 1u);
+  EXPECT_EQ(log_of_bad.lines_with("good"), 0u);
 }
 
 TEST(Activate, BothCopiesBad) {

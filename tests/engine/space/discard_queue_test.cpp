@@ -7,17 +7,15 @@
 #include <cstring>
 #include <memory>
 #include <mutex>
-#include <sstream>
 #include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <spdlog/sinks/ostream_sink.h>
-#include <spdlog/spdlog.h>
 
 #include "engine/base/aligned_buffer.h"
 #include "engine/device/overlay_device.h"
 #include "tests/engine/space/support.h"
+#include "tests/support/captured_log.h"
 
 namespace mpool::test {
 namespace {
@@ -166,10 +164,8 @@ TEST_F(DiscardQueueTest, WithoutALimitItNeverWaits) {
 }
 
 TEST_F(DiscardQueueTest, FailuresAreLoggedOnceAndZonesReleased) {
-  const auto logger = spdlog::default_logger();
-  std::ostringstream text;
-  spdlog::set_default_logger(std::make_shared<spdlog::logger>(
-      "test", std::make_shared<spdlog::sinks::ostream_sink_mt>(text)));
+  const CapturedLog log;
+  device_.set_logger(log.logger());
   device_.fail(EIO);
   {
     DiscardQueue queue(device_, map_, kZoneSize);
@@ -178,12 +174,8 @@ TEST_F(DiscardQueueTest, FailuresAreLoggedOnceAndZonesReleased) {
     queue.add(5, 2);
     ASSERT_TRUE(queue.drain(kLong));
   }
-  spdlog::set_default_logger(logger);
   EXPECT_EQ(map_.usage().free_usable, 4u);
-  const std::string lines = text.str();
-  const auto first = lines.find("injected discard failure");
-  ASSERT_NE(first, std::string::npos);
-  EXPECT_EQ(lines.find("injected discard failure", first + 1), std::string::npos);
+  EXPECT_EQ(log.lines_with("injected discard failure"), 1u);
 }
 
 TEST_F(DiscardQueueTest, RefusesZonesThatAreNotUsed) {

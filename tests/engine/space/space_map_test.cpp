@@ -11,7 +11,7 @@
 namespace mpool::test {
 namespace {
 
-constexpr auto kUsable = SpacePolicy::usable_only;
+constexpr auto kUsableOnly = SpacePolicy::usable_only;
 constexpr auto kBoth = SpacePolicy::usable_then_spare;
 
 void give_back(SpaceMap& map, std::uint64_t first_zone, std::uint32_t count) {
@@ -52,7 +52,7 @@ TEST(SpaceMap, TakesMoreRegionsThanZones) {
     SpaceMap map("dev", 3, 0, regions);
     std::set<std::uint64_t> zones;
     for (int i = 0; i < 3; ++i)
-      zones.insert(map.allocate(1, kUsable).value());
+      zones.insert(map.allocate(1, kUsableOnly).value());
     EXPECT_EQ(zones, (std::set<std::uint64_t>{0, 1, 2}));
     EXPECT_EQ(map.allocate(1, kBoth), std::nullopt);
   }
@@ -81,77 +81,77 @@ TEST(SpaceMap, InsertMayCrossRegions) {
   map.insert(20, 60);
   EXPECT_EQ(error_of([&] { map.insert(79, 2); }), ENOTRECOVERABLE);
   for (int i = 0; i < 40; ++i) {
-    const auto zone = map.allocate(1, kUsable).value();
+    const auto zone = map.allocate(1, kUsableOnly).value();
     EXPECT_TRUE(zone < 20 || zone >= 80) << zone;
   }
-  EXPECT_EQ(map.allocate(1, kUsable), std::nullopt);
+  EXPECT_EQ(map.allocate(1, kUsableOnly), std::nullopt);
 }
 
 TEST(SpaceMap, AllocatesFirstFitRegionByRegion) {
   SpaceMap map("dev", 400, 0, 4);
-  EXPECT_EQ(map.allocate(2, kUsable), 0u);
-  EXPECT_EQ(map.allocate(2, kUsable), 100u);
-  EXPECT_EQ(map.allocate(2, kUsable), 200u);
-  EXPECT_EQ(map.allocate(2, kUsable), 300u);
-  EXPECT_EQ(map.allocate(1, kUsable), 2u);
+  EXPECT_EQ(map.allocate(2, kUsableOnly), 0u);
+  EXPECT_EQ(map.allocate(2, kUsableOnly), 100u);
+  EXPECT_EQ(map.allocate(2, kUsableOnly), 200u);
+  EXPECT_EQ(map.allocate(2, kUsableOnly), 300u);
+  EXPECT_EQ(map.allocate(1, kUsableOnly), 2u);
   give_back(map, 100, 2);
-  EXPECT_EQ(map.allocate(1, kUsable), 100u);
+  EXPECT_EQ(map.allocate(1, kUsableOnly), 100u);
 }
 
 TEST(SpaceMap, FallsBackToTheNextRegionWithRoom) {
   SpaceMap map("dev", 40, 0, 4);
   map.insert(0, 10);
   map.insert(10, 8);
-  EXPECT_EQ(map.allocate(3, kUsable), 20u);
-  EXPECT_EQ(map.allocate(3, kUsable), 23u);
+  EXPECT_EQ(map.allocate(3, kUsableOnly), 20u);
+  EXPECT_EQ(map.allocate(3, kUsableOnly), 23u);
 }
 
 TEST(SpaceMap, AllocatesAcrossRegionsWhatNoneHasRoomFor) {
   SpaceMap map("dev", 40, 0, 4);
-  EXPECT_EQ(map.allocate(25, kUsable), 0u);
-  EXPECT_EQ(map.allocate(16, kUsable), std::nullopt);
-  EXPECT_EQ(map.allocate(15, kUsable), 25u);
-  EXPECT_EQ(map.allocate(1, kUsable), std::nullopt);
+  EXPECT_EQ(map.allocate(25, kUsableOnly), 0u);
+  EXPECT_EQ(map.allocate(16, kUsableOnly), std::nullopt);
+  EXPECT_EQ(map.allocate(15, kUsableOnly), 25u);
+  EXPECT_EQ(map.allocate(1, kUsableOnly), std::nullopt);
   give_back(map, 0, 25);
   // Free: 0..24. In use again: all but 8..12, across the boundary at 10.
   map.insert(0, 8);
   map.insert(13, 12);
-  EXPECT_EQ(map.allocate(6, kUsable), std::nullopt);
-  EXPECT_EQ(map.allocate(5, kUsable), 8u);
+  EXPECT_EQ(map.allocate(6, kUsableOnly), std::nullopt);
+  EXPECT_EQ(map.allocate(5, kUsableOnly), 8u);
 }
 
 TEST(SpaceMap, AlignsRunsInsideAndAcrossRegions) {
   SpaceMap map("dev", 100, 0, 4);
   map.insert(0, 1);
-  EXPECT_EQ(map.allocate(3, kUsable, 8), 8u);
-  EXPECT_EQ(map.allocate(3, kUsable, 8), 32u);
-  EXPECT_EQ(map.allocate(30, kUsable, 16), 48u);
-  EXPECT_EQ(map.allocate(21, kUsable, 16), std::nullopt);
-  EXPECT_EQ(map.allocate(20, kUsable, 16), 80u);
-  EXPECT_EQ(map.allocate(1, kUsable, 1u << 31), std::nullopt);
-  EXPECT_EQ(error_of([&] { map.allocate(1, kUsable, 3); }, "alignment 3"), EINVAL);
-  EXPECT_EQ(error_of([&] { map.allocate(1, kUsable, 0); }), EINVAL);
-  EXPECT_EQ(error_of([&] { map.allocate(0, kUsable); }), EINVAL);
+  EXPECT_EQ(map.allocate(3, kUsableOnly, 8), 8u);
+  EXPECT_EQ(map.allocate(3, kUsableOnly, 8), 32u);
+  EXPECT_EQ(map.allocate(30, kUsableOnly, 16), 48u);
+  EXPECT_EQ(map.allocate(21, kUsableOnly, 16), std::nullopt);
+  EXPECT_EQ(map.allocate(20, kUsableOnly, 16), 80u);
+  EXPECT_EQ(map.allocate(1, kUsableOnly, 1u << 31), std::nullopt);
+  EXPECT_EQ(error_of([&] { map.allocate(1, kUsableOnly, 3); }, "alignment 3"), EINVAL);
+  EXPECT_EQ(error_of([&] { map.allocate(1, kUsableOnly, 0); }), EINVAL);
+  EXPECT_EQ(error_of([&] { map.allocate(0, kUsableOnly); }), EINVAL);
 }
 
 TEST(SpaceMap, AllocatesNearAZone) {
   SpaceMap map("dev", 400, 0, 4);
-  EXPECT_EQ(map.allocate(2, kUsable, 1, 150), 150u);
-  EXPECT_EQ(map.allocate(2, kUsable, 1, 150), 152u);
-  EXPECT_EQ(map.allocate(2, kUsable, 8, 150), 160u);
+  EXPECT_EQ(map.allocate(2, kUsableOnly, 1, 150), 150u);
+  EXPECT_EQ(map.allocate(2, kUsableOnly, 1, 150), 152u);
+  EXPECT_EQ(map.allocate(2, kUsableOnly, 8, 150), 160u);
   // No room to the end of its region: the next region, at last its own from the start.
   map.insert(170, 30);
-  EXPECT_EQ(map.allocate(1, kUsable, 1, 170), 200u);
+  EXPECT_EQ(map.allocate(1, kUsableOnly, 1, 170), 200u);
   map.insert(201, 199);
   map.insert(0, 100);
-  EXPECT_EQ(map.allocate(1, kUsable, 1, 170), 100u);
+  EXPECT_EQ(map.allocate(1, kUsableOnly, 1, 170), 100u);
   // A zone that does not exist is ignored as a hint.
-  EXPECT_EQ(map.allocate(1, kUsable, 1, 400), 101u);
+  EXPECT_EQ(map.allocate(1, kUsableOnly, 1, 400), 101u);
 }
 
 TEST(SpaceMap, PoliciesSayWhatIsCharged) {
   SpaceMap map("dev", 100, 10, 1);
-  EXPECT_EQ(map.allocate(91, kUsable), std::nullopt);
+  EXPECT_EQ(map.allocate(91, kUsableOnly), std::nullopt);
   EXPECT_EQ(map.allocate(11, SpacePolicy::spare_only), std::nullopt);
   EXPECT_EQ(map.allocate(101, kBoth), std::nullopt);
 
@@ -164,7 +164,7 @@ TEST(SpaceMap, PoliciesSayWhatIsCharged) {
   EXPECT_EQ(map.usage().free_spare, 0u);
   EXPECT_EQ(map.usage().free_usable, 88u);
   EXPECT_EQ(map.allocate(1, SpacePolicy::spare_only), std::nullopt);
-  ASSERT_TRUE(map.allocate(88, kUsable));
+  ASSERT_TRUE(map.allocate(88, kUsableOnly));
   expect_consistent(map.usage());
   EXPECT_EQ(map.usage().used, 100u);
 }
@@ -177,12 +177,12 @@ TEST(SpaceMap, UsableThenSpareTakesUsableFirst) {
   ASSERT_TRUE(map.allocate(8, kBoth));
   EXPECT_EQ(map.usage().free_usable, 0u);
   EXPECT_EQ(map.usage().free_spare, 7u);
-  EXPECT_EQ(map.allocate(1, kUsable), std::nullopt);
+  EXPECT_EQ(map.allocate(1, kUsableOnly), std::nullopt);
 }
 
 TEST(SpaceMap, FreedSpaceGoesBackToSpareFirst) {
   SpaceMap map("dev", 100, 10, 1);
-  ASSERT_EQ(map.allocate(90, kUsable), 0u);
+  ASSERT_EQ(map.allocate(90, kUsableOnly), 0u);
   ASSERT_EQ(map.allocate(10, SpacePolicy::spare_only), 90u);
   give_back(map, 0, 4);
   EXPECT_EQ(map.usage().free_spare, 4u);
@@ -194,17 +194,17 @@ TEST(SpaceMap, FreedSpaceGoesBackToSpareFirst) {
 
 TEST(SpaceMap, FreedZonesWaitUntilReleased) {
   SpaceMap map("dev", 10, 0, 1);
-  ASSERT_EQ(map.allocate(10, kUsable), 0u);
+  ASSERT_EQ(map.allocate(10, kUsableOnly), 0u);
   map.retire(3, 2);
   EXPECT_EQ(map.usage().pending, 2u);
   EXPECT_EQ(map.usage().used, 8u);
   EXPECT_EQ(map.usage().free_usable, 0u);
   EXPECT_EQ(map.allocate(1, kBoth), std::nullopt);
   map.release(3, 1);
-  EXPECT_EQ(map.allocate(2, kUsable), std::nullopt);
+  EXPECT_EQ(map.allocate(2, kUsableOnly), std::nullopt);
   map.release(4, 1);
   // Merged with its neighbour.
-  EXPECT_EQ(map.allocate(2, kUsable), 3u);
+  EXPECT_EQ(map.allocate(2, kUsableOnly), 3u);
 }
 
 TEST(SpaceMap, RetireAndReleaseRefuseZonesInAnotherState) {
@@ -239,7 +239,7 @@ TEST(SpaceMap, SparePercentChangesWithoutFailing) {
   EXPECT_EQ(usage.used, 63u);
   EXPECT_EQ(usage.free_usable, 0u);
   EXPECT_EQ(usage.free_spare, 37u);
-  EXPECT_EQ(map.allocate(1, kUsable), std::nullopt);
+  EXPECT_EQ(map.allocate(1, kUsableOnly), std::nullopt);
   ASSERT_TRUE(map.allocate(1, kBoth));
 
   map.set_spare_percent(0);
@@ -272,7 +272,7 @@ TEST(SpaceMap, LoadedObjectsMayExceedUsable) {
 TEST(SpaceMap, GrowsAtTheEnd) {
   SpaceMap map("dev", 10, 10, 2);
   map.insert(0, 9);
-  EXPECT_EQ(map.allocate(1, kUsable), std::nullopt);
+  EXPECT_EQ(map.allocate(1, kUsableOnly), std::nullopt);
   map.grow(10);
   EXPECT_EQ(map.usage().total, 10u);
   EXPECT_EQ(error_of([&] { map.grow(9); }, "less than 10"), EINVAL);
@@ -282,7 +282,7 @@ TEST(SpaceMap, GrowsAtTheEnd) {
   EXPECT_EQ(usage.total, 200u);
   EXPECT_EQ(usage.usable, 180u);
   EXPECT_EQ(usage.free_usable, 171u);
-  EXPECT_EQ(map.allocate(171, kUsable), 9u);
+  EXPECT_EQ(map.allocate(171, kUsableOnly), 9u);
   EXPECT_EQ(error_of([&] { map.insert(179, 2); }), ENOTRECOVERABLE);
   map.insert(180, 20);
   EXPECT_EQ(map.usage().used, 200u);

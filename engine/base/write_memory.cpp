@@ -1,4 +1,4 @@
-#include "engine/object/write_memory.h"
+#include "engine/base/write_memory.h"
 
 #include <algorithm>
 #include <utility>
@@ -11,13 +11,9 @@ namespace {
 
 // A relief makes room for this part of the bound, so that the next one is not needed soon.
 constexpr std::size_t kReliefPart = 16;
+constexpr std::size_t kMaxSparePieces = 8;
 
 }  // namespace
-
-WriteMemory& WriteMemory::shared() {
-  static WriteMemory memory;
-  return memory;
-}
 
 bool WriteMemory::try_take(std::size_t bytes) {
   if (bytes_.fetch_add(bytes) + bytes <= max_bytes_) return true;
@@ -70,6 +66,31 @@ void WriteMemory::relieve(std::size_t bytes) {
   }
   // The heap keeps freed memory: a bound on memory in use does not bound the memory of the process.
   malloc_trim(0);
+}
+
+AlignedBuffer WriteMemory::take_piece() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!spare_pieces_.empty()) {
+      AlignedBuffer buffer = std::move(spare_pieces_.back());
+      spare_pieces_.pop_back();
+      return buffer;
+    }
+  }
+  return AlignedBuffer(kPieceSize);
+}
+
+void WriteMemory::give_piece(AlignedBuffer buffer) noexcept {
+  if (buffer.size() != kPieceSize) return;
+  const std::lock_guard lock(mutex_);
+  if (spare_pieces_.capacity() < kMaxSparePieces) spare_pieces_.reserve(kMaxSparePieces);
+  if (spare_pieces_.size() < kMaxSparePieces) spare_pieces_.push_back(std::move(buffer));
+}
+
+bool WriteMemory::try_defer(std::size_t bytes) {
+  if (deferred_.fetch_add(bytes) + bytes <= kMaxDeferred) return true;
+  deferred_ -= bytes;
+  return false;
 }
 
 }  // namespace mpool

@@ -1,4 +1,4 @@
-// The bound on the memory of all files that are being written.
+// The memory of written data that is not on its device yet: one bound for all files of a pool.
 #pragma once
 
 #include <atomic>
@@ -8,6 +8,8 @@
 #include <mutex>
 #include <vector>
 
+#include "engine/base/aligned_buffer.h"
+
 namespace mpool {
 
 // Threads: all functions may be called at the same time. relieve() writes to the device; the rest
@@ -16,6 +18,10 @@ class WriteMemory {
  public:
   static constexpr std::size_t kMaxBytes = 128u << 20;
   static constexpr std::size_t kMaxPerFile = 16u << 20;
+  static constexpr std::size_t kPieceSize = 1u << 20;
+  // The maximum number of deferred bytes, of all files; and the number that requests writing.
+  static constexpr std::size_t kMaxDeferred = 16u << 20;
+  static constexpr std::size_t kWriteOutThreshold = 4u << 20;
 
   // A file with pages in memory.
   class Holder {
@@ -31,8 +37,8 @@ class WriteMemory {
 
   explicit WriteMemory(std::size_t max_bytes = kMaxBytes, std::size_t max_per_file = kMaxPerFile)
       : max_bytes_(max_bytes), max_per_file_(max_per_file) {}
-  // The instance of this process.
-  static WriteMemory& shared();
+  WriteMemory(const WriteMemory&) = delete;
+  WriteMemory& operator=(const WriteMemory&) = delete;
 
   // Returns false and takes nothing beyond the bound.
   bool try_take(std::size_t bytes);
@@ -51,6 +57,18 @@ class WriteMemory {
   // at a time; the caller holds no lock of a holder.
   void relieve(std::size_t bytes);
 
+  // Buffers of kPieceSize, of which a few are kept: allocating fresh memory costs more than filling
+  // it. Buffers of other sizes are freed.
+  AlignedBuffer take_piece();
+  void give_piece(AlignedBuffer buffer) noexcept;
+
+  // Bytes of closed files whose transfer to the device is deferred: apart from those of files being
+  // written. Returns false and takes nothing beyond kMaxDeferred.
+  bool try_defer(std::size_t bytes);
+  void end_deferral(std::size_t bytes) noexcept { deferred_ -= bytes; }
+  // At least kWriteOutThreshold are deferred.
+  bool should_write_out() const { return deferred_ >= kWriteOutThreshold; }
+
  private:
   std::vector<std::shared_ptr<Holder>> oldest_first();
 
@@ -59,9 +77,11 @@ class WriteMemory {
   std::atomic<std::size_t> bytes_ = 0;
   std::atomic<std::uint64_t> uses_ = 1;
   std::mutex relief_mutex_;  // held while holders write out; comes before their locks
-  std::mutex mutex_;         // a leaf: guards holders_
+  std::atomic<std::size_t> deferred_ = 0;
+  std::mutex mutex_;  // a leaf: guards what follows
   std::vector<std::weak_ptr<Holder>> holders_;
   std::size_t sweep_at_ = 64;  // size at which expired holders are next removed
+  std::vector<AlignedBuffer> spare_pieces_;
 };
 
 }  // namespace mpool
