@@ -57,6 +57,12 @@ configure() {
   [ -e "$directory/build.ninja" ] || meson setup "$directory" "$source_root" "$@"
 }
 
+# The build directory of a release. Several files of a library are compiled as one, which takes less
+# than half of the time.
+configure_release() {
+  configure build --buildtype=release -Dunity=on -Dunity_size=6
+}
+
 require_fuse() {
   [ -c /dev/fuse ] || modprobe fuse || true
   [ -c /dev/fuse ] || fail "no /dev/fuse: the kernel has no FUSE"

@@ -29,7 +29,7 @@ run() {
 
 build() {
   say "Building (release) into build/"
-  configure build --buildtype=release
+  configure_release
   ninja -C "$source_root/build" tools/mpool tools/mapsum fuse/mpoolfs
   PATH=$source_root/build/tools:$source_root/build/fuse:$PATH
 }

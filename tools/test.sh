@@ -9,9 +9,9 @@ set -euo pipefail
 parallel=2  # test programs at a time
 # Tests run in the release build or with the address and undefined-behaviour sanitizers, by the
 # suite they are in: the mounts over io_uring are "released", those over /dev/fuse are "sanitized",
-# with a sanitized mpool and mpoolfs, and so are all unit tests; simulated crashes are in both. The
-# costs in "measures" are for the release build alone. --long runs everything in both, and the suite
-# "long".
+# with a sanitized mpool and mpoolfs, and so are all unit tests. Simulated crashes and damage are
+# "released". The costs in "measures" are for the release build alone. --long runs everything else
+# in both, and the suite "long".
 not_released=(--no-suite sanitized --no-suite long)
 not_sanitized=(--no-suite released --no-suite measures --no-suite long)
 timeout_factor=2
@@ -124,15 +124,15 @@ EOF
 # The tests of this build are built when they run.
 build_release() {
   say "Building into build/"
-  configure build --buildtype=release && ninja -C "$source_root/build" product
+  configure_release && ninja -C "$source_root/build" product
 }
 
 # With sanitizers g++ 12 gives many false warnings: they are no errors there. Compiling takes most
 # of the time of this script: the files of a library are compiled several at a time, and without
-# the checks of each pointer for null and alignment, which are a quarter of that (the address
-# sanitizer detects null, too). --long has them.
+# the checks of each pointer for null, alignment, size and type of the object, which are a third of
+# that (the address sanitizer detects most of it, too). --long has them.
 configure_sanitized() {
-  local arguments=(-Dcpp_args=-fno-sanitize=null,alignment)
+  local arguments=(-Dcpp_args=-fno-sanitize=null,alignment,object-size,vptr)
   [ -z "${MPOOLFS_TEST_LONG:-}" ] || arguments=()
   configure "$1" --buildtype=plain -Doptimization=1 -Dwerror=false -Dunity=on -Dunity_size=6 -Db_sanitize="$2" \
     -Db_lundef=false "${arguments[@]}"
@@ -208,9 +208,7 @@ main() {
     count 1
   fi
   say "Running the other tests with address and undefined-behaviour sanitizers"
-  # The minimum that reaches all of its checks, unless a value is given.
-  [ -n "${MPOOLFS_TEST_LONG:-}" ] || export MPOOLFS_CRASH_STATES="${MPOOLFS_CRASH_STATES:-9000}"
-  run_tests build-asan testlog --no-rebuild --no-suite mount "${not_sanitized[@]}"
+  run_tests build-asan testlog --no-suite mount "${not_sanitized[@]}"
   say "Running the tests of many threads with the thread sanitizer"
   run_tests build-tsan testlog --no-rebuild threads
   show_reports

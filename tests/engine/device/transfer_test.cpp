@@ -294,10 +294,12 @@ TEST_F(TransferTest, WhatIsRefusedAtOnceIsThrown) {
   Transfer transfer;
   EXPECT_EQ(error_of([&] { device->start_read(ring, transfer, 512, page.span()); }, "not aligned"),
             EINVAL);
-  EXPECT_EQ(error_of([&] { device->start_read(ring, transfer, kTransferSize, page.span()); }, "beyond"),
-            EINVAL);
-  EXPECT_EQ(error_of([&] { device->start_write(ring, transfer, kTransferSize, page.span()); }, "beyond"),
-            EINVAL);
+  EXPECT_EQ(
+      error_of([&] { device->start_read(ring, transfer, kTransferSize, page.span()); }, "beyond"),
+      EINVAL);
+  EXPECT_EQ(
+      error_of([&] { device->start_write(ring, transfer, kTransferSize, page.span()); }, "beyond"),
+      EINVAL);
   EXPECT_EQ(error_of([&] { device->start_write(ring, transfer, 0, page.span()); }, "reading only"),
             EROFS);
   ring.run_completions();

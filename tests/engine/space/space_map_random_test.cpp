@@ -204,10 +204,10 @@ TEST(SpaceMapRandom, FollowsTheModel) {
 }
 
 TEST(SpaceMapThreads, NoZoneIsGivenTwiceAndNoneIsLost) {
-  constexpr std::uint32_t kZones = 2000;
+  constexpr std::uint32_t kMapZones = 2000;
   constexpr unsigned kThreads = 4;
-  SpaceMap map("dev", kZones / 2);
-  std::vector<std::atomic<int>> owners(kZones);
+  SpaceMap map("dev", kMapZones / 2);
+  std::vector<std::atomic<int>> owners(kMapZones);
   std::atomic<int> wrong = 0;
   const auto give_back = [&](const Zones& zones) {
     const auto [first, length] = zones;
@@ -234,7 +234,7 @@ TEST(SpaceMapThreads, NoZoneIsGivenTwiceAndNoneIsLost) {
       }
       if (thread == 0 && step % 100 == 0) {
         map.set_spare_percent(random() % 100);
-        map.grow(kZones / 2 + step / 20);
+        map.grow(kMapZones / 2 + step / 20);
         expect_consistent(map.usage());
       }
     }
@@ -247,10 +247,10 @@ TEST(SpaceMapThreads, NoZoneIsGivenTwiceAndNoneIsLost) {
   for (auto& thread : threads)
     thread.join();
   EXPECT_EQ(wrong, 0);
-  map.grow(kZones);
+  map.grow(kMapZones);
   map.set_spare_percent(0);
-  EXPECT_EQ(map.usage().free_usable, kZones);
-  EXPECT_EQ(map.allocate(kZones, SpacePolicy::usable_only), 0u);
+  EXPECT_EQ(map.usage().free_usable, kMapZones);
+  EXPECT_EQ(map.allocate(kMapZones, SpacePolicy::usable_only), 0u);
 }
 
 }  // namespace
