@@ -9,6 +9,7 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/sinks/syslog_sink.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -62,6 +63,13 @@ void log_to_stderr(bool debug) {
   spdlog::set_pattern("%n: %l: %v");
   spdlog::set_level(debug ? spdlog::level::debug : spdlog::level::info);
   spdlog::flush_on(spdlog::level::trace);
+}
+
+void allow_many_files() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 Startup::Startup(bool foreground) {

@@ -1,4 +1,4 @@
-// Daemonizing, and the destination of log messages.
+// What concerns the whole process: daemonizing, limits, the destination of log messages.
 #pragma once
 
 #include <sys/types.h>
@@ -7,6 +7,10 @@ namespace mpoolfs {
 
 // Logs to standard error until leave_terminal().
 void log_to_stderr(bool debug);
+
+// Raises the limit of open files to its maximum: each file that the kernel reads natively is also
+// open in this process.
+void allow_many_files();
 
 // The background process's side of the start: the parent waits for its report.
 //

@@ -32,6 +32,7 @@ int run(mpoolfs::Options options) {
   if (options.fake) return kSuccess;
   mpoolfs::Startup startup(options.foreground);
   mpoolfs::block_end_signals();
+  mpoolfs::allow_many_files();
   mpoolfs::mount_and_serve(options, startup);
   return kSuccess;
 }

@@ -8,7 +8,6 @@
 
 #include <pthread.h>
 #include <spdlog/spdlog.h>
-#include <sys/resource.h>
 
 #include "engine/base/error.h"
 #include "fuse/view/erofs_image.h"
@@ -35,14 +34,6 @@ constexpr auto kIdleTime = 100ms;
 constexpr auto kMappedInterval = 1s;
 constexpr auto kReadersInterval = 1s;
 
-// Each file that the kernel reads natively is also open here.
-void allow_many_files() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 }  // namespace
 
 NativeReads::NativeReads(mpool::Namespace& names, ViewDevices devices, NativeChoice choice,
@@ -66,7 +57,6 @@ NativeReads::NativeReads(mpool::Namespace& names, ViewDevices devices, NativeCho
   }
   try {
     check_views();
-    allow_many_files();
   } catch (const mpool::Error& error) {
     if (choice == NativeChoice::on) {
       mpool::raise(error.code(), "native=on", "not possible here: {}", error.what());
