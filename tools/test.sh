@@ -16,7 +16,7 @@ not_released=(--no-suite sanitized --no-suite long)
 not_sanitized=(--no-suite released --no-suite measures --no-suite long)
 timeout_factor=2
 work=
-sanitized_builds=  # process ids of the builds in the background
+background=  # process id of build_and_test_sanitized
 
 parse_options() {
   while [ $# -gt 0 ]; do
@@ -132,48 +132,67 @@ build_release() {
 # the checks of each pointer for null, alignment, size and type of the object, which are a third of
 # that (the address sanitizer detects most of it, too). --long has them.
 configure_sanitized() {
-  local arguments=(-Dcpp_args=-fno-sanitize=null,alignment,object-size,vptr)
+  local arguments=("-Dcpp_args=-fno-sanitize=null,alignment,object-size,vptr")
   [ -z "${MPOOLFS_TEST_LONG:-}" ] || arguments=()
   configure "$1" --buildtype=plain -Doptimization=1 -Dwerror=false -Dunity=on -Dunity_size=6 -Db_sanitize="$2" \
     -Db_lundef=false "${arguments[@]}"
 }
 
-# Starts to build in the background, beside the tests that mount: those wait most of the time.
-start_sanitized_builds() {
-  say "Building the tests with sanitizers into build-asan/ and build-tsan/, meanwhile"
-  configure_sanitized build-asan address,undefined && configure_sanitized build-tsan thread || return 1
-  rm -f "$source_root/build-asan/programs-done"
+# Runs in the background, beside the tests that mount: those wait most of the time. The builds, then
+# the tests of the suite "self-contained", which touch nothing but their own files. The programs
+# that mounts use are ready first.
+build_and_test_sanitized() {
+  local asan=$source_root/build-asan tsan=$source_root/build-tsan
   {
-    nice ninja -C "$source_root/build-asan" mount-programs && touch "$source_root/build-asan/programs-done" &&
-      nice ninja -C "$source_root/build-asan" &&
-      nice ninja -C "$source_root/build-tsan" tests/threads/threads-test
-  } >"$source_root/build-asan/build.log" 2>&1 &
-  sanitized_builds=$!
+    nice ninja -C "$asan" mount-programs && touch "$asan/programs-done" &&
+      nice ninja -C "$asan" unit-tests && nice ninja -C "$tsan" tests/threads/threads-test
+  } >"$asan/build.log" 2>&1 || return 1
+  parallel=1
+  {
+    run_tests build-asan self-contained --no-rebuild --suite self-contained "${not_sanitized[@]}"
+    run_tests build-tsan testlog --no-rebuild threads
+  } >"$asan/tests.log" 2>&1
+}
+
+start_in_background() {
+  say "Building with sanitizers into build-asan/ and build-tsan/, and testing, meanwhile"
+  configure_sanitized build-asan address,undefined && configure_sanitized build-tsan thread || return 1
+  rm -f "$source_root"/build-asan/{programs-done,build.log,tests.log}
+  build_and_test_sanitized &
+  background=$!
 }
 
 # Waits for the programs that mounts use, or for the builds to fail.
 wait_for_programs() {
+  [ -n "$background" ] || return 1
   until [ -e "$source_root/build-asan/programs-done" ]; do
-    kill -0 "$sanitized_builds" 2>/dev/null || return 1
+    kill -0 "$background" 2>/dev/null || return 1
     sleep 1
   done
 }
 
-# Waits for them; shows their output when they failed.
-finish_sanitized_builds() {
+# Waits for it, and shows its output: that of the builds only when they failed.
+finish_background() {
   local failed=0
-  [ -n "$sanitized_builds" ] || return 1
-  wait "$sanitized_builds" || failed=1
-  sanitized_builds=
-  [ "$failed" -eq 0 ] || grep -v '^\[' "$source_root/build-asan/build.log"
-  return "$failed"
+  [ -n "$background" ] || return 1
+  wait "$background" || failed=1
+  background=
+  if [ "$failed" -ne 0 ]; then
+    grep -v '^\[' "$source_root/build-asan/build.log"
+    return 1
+  fi
+  say "Tests that ran meanwhile, with the address, undefined-behaviour and thread sanitizers"
+  cat "$source_root/build-asan/tests.log"
+  logs+=("$source_root/build-asan/meson-logs/self-contained.json" "$source_root/build-tsan/meson-logs/testlog.json")
 }
 
 clean_up() {
+  local children
   cd /
-  if [ -n "$sanitized_builds" ]; then
-    pkill -P "$sanitized_builds" || true
-    wait "$sanitized_builds" || true
+  if [ -n "$background" ]; then
+    mapfile -t children < <(pgrep -P "$background")
+    kill "$background" "${children[@]}" 2>/dev/null || true
+    wait "$background" || true
   fi
   [ -z "$work" ] || remove_work_directory "$work" >/dev/null
 }
@@ -194,23 +213,21 @@ main() {
     say "FAILED: the build"
     count 1
   fi
-  start_sanitized_builds || true
+  watch_sanitizers
+  start_in_background || true
   say "Running all tests"
   run_tests build testlog "${not_released[@]}"
-  watch_sanitizers
   if wait_for_programs; then
     say "Running mounts with address and undefined-behaviour sanitizers"
     run_tests build-asan mounts --no-rebuild --suite mount "${not_sanitized[@]}"
   fi
 
-  if ! finish_sanitized_builds; then
+  if ! finish_background; then
     say "FAILED: the builds with sanitizers"
     count 1
   fi
   say "Running the other tests with address and undefined-behaviour sanitizers"
-  run_tests build-asan testlog --no-suite mount "${not_sanitized[@]}"
-  say "Running the tests of many threads with the thread sanitizer"
-  run_tests build-tsan testlog --no-rebuild threads
+  run_tests build-asan testlog --no-suite mount --no-suite self-contained "${not_sanitized[@]}"
   show_reports
 
   left_behind=$(remove_work_directory "$work" 2>&1)
