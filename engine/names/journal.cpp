@@ -13,8 +13,6 @@
 namespace mpool::names {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 // Bounds the delay of threads that wait for the first change of a batch.
 constexpr std::size_t kMaxBatchBytes = 1u << 20;
 constexpr std::size_t kMaxBatchChanges = 1024;
@@ -26,6 +24,7 @@ constexpr std::chrono::seconds kRetryInterval{1};
 
 Journal::Journal(Pool& pool, RootLog& log, Options options, Owner owner)
     : pool_(pool),
+      clock_(pool.clock()),
       log_(log),
       mdc_(log.mdc()),
       options_(std::move(options)),
@@ -66,7 +65,7 @@ Journal::Ticket Journal::add_locked(Change change) {
   ++added_;
   if (pool_.write_memory().should_write_out()) wanted_ = added_;
   if (!oldest_ || wanted_ == added_) {
-    oldest_ = oldest_.value_or(Clock::now());
+    oldest_ = oldest_.value_or(clock_.now());
     work_.notify_one();
   }
   return added_;
@@ -144,7 +143,7 @@ void Journal::hold_deletes(bool hold) {
 void Journal::want_log_sync() {
   const std::lock_guard lock(mutex_);
   if (logs_dirty_) return;
-  logs_dirty_ = Clock::now();
+  logs_dirty_ = clock_.now();
   work_.notify_one();
 }
 
@@ -158,16 +157,18 @@ bool Journal::wait_for_work(std::unique_lock<std::mutex>& lock) {
   };
   while (!urgent()) {
     if (!stalled_.empty()) {
-      if (work_.wait_for(lock, kRetryInterval) == std::cv_status::timeout) break;
+      const Clock::Time due = clock_.now() + kRetryInterval;
+      if (!clock_.wait_until(work_, lock, due, urgent)) break;
       continue;
     }
     if (!oldest_ && !logs_dirty_) {
       work_.wait(lock);
       continue;
     }
-    const auto first = std::min(oldest_.value_or(Clock::time_point::max()),
-                                logs_dirty_.value_or(Clock::time_point::max()));
-    if (work_.wait_until(lock, first + options_.interval) == std::cv_status::timeout) break;
+    const auto first =
+        std::min(oldest_.value_or(Clock::Time::max()), logs_dirty_.value_or(Clock::Time::max()));
+    clock_.wait_until(work_, lock, first + options_.interval);
+    if (clock_.now() >= first + options_.interval) break;
   }
   return !(stopping_ && queue_.empty() && stalled_.empty());
 }
@@ -183,7 +184,7 @@ void Journal::work() {
     last = stopping_;
     compaction = compactions_wanted_ > compactions_done_;
     logs = log_syncs_wanted_ > log_syncs_done_ ||
-           (logs_dirty_ && Clock::now() - *logs_dirty_ >= options_.interval);
+           (logs_dirty_ && clock_.now() - *logs_dirty_ >= options_.interval);
     if (logs) {
       logs_dirty_.reset();
       ++log_syncs_begun_;
@@ -366,7 +367,8 @@ void Journal::append_records(Batch& batch) {
 }
 
 std::vector<std::byte> Journal::encode_mark() const {
-  return encode({now(), BatchRecord{batch_number_, promised_inode(owner_.next_inode())}});
+  return encode({to_nanoseconds(clock_.wall_time()),
+                 BatchRecord{batch_number_, promised_inode(owner_.next_inode())}});
 }
 
 // Begins a new batch on the media: the previous one is complete.

@@ -190,6 +190,7 @@ class Journal {
   std::uint64_t garbage() const;
 
   Pool& pool_;
+  Clock& clock_;
   RootLog& log_;
   Mdc& mdc_;
   const Options options_;
@@ -205,7 +206,7 @@ class Journal {
   Ticket added_ = 0;    // the last change queued
   Ticket written_ = 0;  // the last change completed
   Ticket wanted_ = 0;   // changes up to this one are to be written without delay
-  using Moment = std::optional<std::chrono::steady_clock::time_point>;
+  using Moment = std::optional<Clock::Time>;
   Moment oldest_;      // when the first change in the queue came
   Moment logs_dirty_;  // when want_log_sync() was first called
   std::uint64_t compactions_wanted_ = 0, compactions_done_ = 0;

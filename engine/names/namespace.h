@@ -36,6 +36,7 @@
 #include "engine/names/dirty_logs.h"
 #include "engine/names/journal.h"
 #include "engine/names/names.h"
+#include "engine/names/times.h"
 #include "engine/names/tree.h"
 
 namespace mpool::names {
@@ -154,6 +155,7 @@ class NamespaceImpl final : public Namespace {
   };
 
   // namespace.cpp
+  Nanoseconds now() const { return to_nanoseconds(pool_.clock().wall_time()); }
   void check_writable() const;
   // As Journal::make_room().
   ChangeLock begin_change(std::size_t record_size, RoomFor room_for, std::size_t counted = 0);
@@ -172,15 +174,19 @@ class NamespaceImpl final : public Namespace {
   Journal::Ticket record_only(const Record& record);
   Journal::Ticket record_attributes(const Inode& inode);
   void finish(ChangeLock& lock, Journal::Ticket ticket);
+
+  // lookup.cpp
   Attributes describe(const Inode& inode) const;
   bool set_log_size_now(const Inode& inode, Attributes& attributes) const;
   Attributes with_log_size(Attributes attributes);
   InodeNumber find_or_none(const Inode& directory, std::string_view name) const;  // 0: absent
   InodeNumber find_name(const Inode& directory, std::string_view name) const;
+  void check_new_name(const Inode& directory, std::string_view name) const;
+
+  // name_changes.cpp
   // Find the inode that unlink() and remove_directory() remove; throw their errors.
   Inode& file_to_remove(InodeNumber parent, std::string_view name);
   Inode& directory_to_remove(InodeNumber parent, std::string_view name);
-  void check_new_name(const Inode& directory, std::string_view name) const;
   Attributes make_without_content(InodeNumber parent, std::string_view name, FileKind kind,
                                   std::uint32_t mode, mpool::Owner owner, std::uint64_t device);
   CreateRecord new_inode(Inode& parent, std::string_view name, FileKind kind, std::uint32_t mode,
@@ -233,6 +239,8 @@ class NamespaceImpl final : public Namespace {
   ObjectRecord allocate_mlog(MediaClass media_class);
   template <typename Allocate>
   auto with_room(Allocate allocate);
+
+  // content_reads.cpp
   std::optional<ObjectRecord> find_object(ObjectId id);
   // Called with the tree's lock. The parts of a committed file that are in memory only; and whether
   // the file is committed without such parts.
@@ -343,6 +351,7 @@ inline bool is_committed(const Inode& inode) {
 
 // Throws the error that refuses a call with `name`.
 [[noreturn]] void refuse(int code, std::string_view name, std::string_view why);
+[[noreturn]] void refuse_inode(int code, InodeNumber inode, std::string_view why);
 
 // The maximum number of extents of an inode that a non-blocking thread destroys.
 inline constexpr std::size_t kMaxExtentsAtOnce = 1024;

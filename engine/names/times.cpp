@@ -17,12 +17,6 @@ constexpr std::int64_t kCoarseSeconds = std::numeric_limits<std::int64_t>::max()
 
 }  // namespace
 
-Nanoseconds now() {
-  std::timespec time{};
-  clock_gettime(CLOCK_REALTIME, &time);
-  return to_nanoseconds(time);
-}
-
 Nanoseconds to_nanoseconds(const std::timespec& time) {
   const std::int64_t seconds = time.tv_sec;
   if (seconds >= kFineSeconds) return kFine + std::min(seconds - kFineSeconds, kCoarseSeconds);

@@ -13,7 +13,4 @@ Nanoseconds to_nanoseconds(const std::timespec& time);
 // The inverse, for any value.
 std::timespec to_timespec(Nanoseconds time);
 
-// Now, by CLOCK_REALTIME.
-Nanoseconds now();
-
 }  // namespace mpool::names

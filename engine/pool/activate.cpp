@@ -289,12 +289,14 @@ std::unique_ptr<Pool> Pool::activate(std::vector<std::unique_ptr<Device>> device
 
   auto pool = std::make_unique<Impl>(*capacity.device, capacity.superblock, true);
   pool->logger = options.logger;
+  if (options.clock != nullptr) pool->clock = options.clock;
   pool->owned = std::move(devices);
   pool->on_damage = options.on_damage;
   for (std::size_t i = 0; i < kMediaClassCount; ++i) {
     if (!members[i]) continue;
-    pool->classes.add(std::make_unique<MediaClassSpace>(
-        *members[i]->device, members[i]->superblock.device, SpaceMap::kDefaultSparePercent));
+    pool->classes.add(
+        std::make_unique<MediaClassSpace>(*members[i]->device, members[i]->superblock.device,
+                                          SpaceMap::kDefaultSparePercent, *pool->clock));
   }
   SpaceMap& capacity_map = pool->classes[index_of(MediaClass::capacity)]->map();
   for (const auto& half : capacity.superblock.mdc0->halves) {

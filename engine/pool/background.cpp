@@ -12,8 +12,6 @@
 namespace mpool {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr unsigned kLowPercent = 50;  // of free space: logged from here on down
 constexpr unsigned kUsagePoints = 5;  // and logged again when it changed by this much
 
@@ -23,25 +21,28 @@ constexpr std::size_t kMdcsOfASize = 32;
 // A periodic action.
 class Timer {
  public:
-  explicit Timer(std::chrono::milliseconds period) : period_(period) { start(); }
+  Timer(const Clock& clock, std::chrono::milliseconds period) : clock_(clock), period_(period) {
+    start();
+  }
 
-  Clock::time_point due() const { return due_; }
+  Clock::Time due() const { return due_; }
   // True when the period has passed; begins the next one.
   bool expired() {
-    if (Clock::now() < due_) return false;
+    if (clock_.now() < due_) return false;
     start();
     return true;
   }
-  void stop() { due_ = Clock::time_point::max(); }
+  void stop() { due_ = Clock::Time::max(); }
 
  private:
   void start() {
     if (period_ <= period_.zero()) return stop();
-    due_ = Clock::now() + std::min<std::chrono::milliseconds>(period_, std::chrono::hours(24));
+    due_ = clock_.now() + std::min<std::chrono::milliseconds>(period_, std::chrono::hours(24));
   }
 
+  const Clock& clock_;
   const std::chrono::milliseconds period_;
-  Clock::time_point due_;
+  Clock::Time due_;
 };
 
 bool keeps_changes(const PoolState& pool) {
@@ -77,12 +78,18 @@ Background::Background(PoolState& pool, const Maintenance& options)
 }
 
 void Background::run(const std::stop_token& stop) {
-  Timer maintenance(options_.period);
-  Timer usage(options_.usage_period);
+  Clock& clock = *pool_.clock;
+  Timer maintenance(clock, options_.period);
+  Timer usage(clock, options_.usage_period);
+  const std::stop_callback wake(stop, [this] {
+    const std::lock_guard lock(sleep_);
+    wake_.notify_all();
+  });
   while (true) {
     {
       std::unique_lock lock(sleep_);
-      wake_.wait_until(lock, stop, std::min(maintenance.due(), usage.due()), [] { return false; });
+      clock.wait_until(wake_, lock, std::min(maintenance.due(), usage.due()),
+                       [&] { return stop.stop_requested(); });
     }
     if (stop.stop_requested()) return;
     if (maintenance.expired() && !maintain(stop)) maintenance.stop();

@@ -62,7 +62,7 @@ class Background {
   bool cannot_grow_ = false;                        // logged once; under round_
   std::array<UsageWatch, kMediaClassCount> usage_;  // the thread's
   std::mutex sleep_;                                // leaf
-  std::condition_variable_any wake_;                // notified by the request to stop
+  std::condition_variable wake_;                    // notified by the request to stop
   std::jthread thread_;                             // last: ends before the members it uses
 };
 

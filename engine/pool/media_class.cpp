@@ -14,13 +14,14 @@ constexpr std::chrono::seconds kDiscardWait{10};
 
 }  // namespace
 
-MediaClassSpace::MediaClassSpace(Device& device, const DeviceParams& params, unsigned spare_percent)
+MediaClassSpace::MediaClassSpace(Device& device, const DeviceParams& params, unsigned spare_percent,
+                                 Clock& clock)
     : device_(device),
       zone_size_(params.zone_size()),
       features_(params.features),
       params_(params),
       map_(device.name(), params.zone_count, spare_percent),
-      discards_(device, map_, params.zone_size()) {
+      discards_(device, map_, params.zone_size(), DiscardQueue::kDefaultBytesPerSecond, clock) {
   map_.insert(0, params.superblock_zones());
 }
 

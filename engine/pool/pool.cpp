@@ -122,6 +122,10 @@ spdlog::logger& Pool::log() const {
   return impl_->log();
 }
 
+Clock& Pool::clock() const {
+  return *impl_->clock;
+}
+
 WriteMemory& Pool::write_memory() const {
   return impl_->write_memory;
 }
@@ -244,11 +248,11 @@ void Pool::unpin(ObjectId id) noexcept {
 
 bool Pool::wait_for_discards(std::chrono::milliseconds timeout) {
   constexpr std::chrono::milliseconds kMaxTimeout = std::chrono::hours(24);
-  const auto deadline = std::chrono::steady_clock::now() + std::min(timeout, kMaxTimeout);
+  const Clock::Time deadline = clock().now() + std::min(timeout, kMaxTimeout);
   bool done = true;
   for (const MediaClass media_class : classes()) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
-        deadline - std::chrono::steady_clock::now());
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - clock().now());
     done &= impl_->media_class(media_class)
                 .wait_for_discards(std::max(left, std::chrono::milliseconds::zero()));
   }

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/base/clock.h"
 #include "engine/base/logger.h"
 #include "engine/base/write_memory.h"
 #include "engine/device/device.h"
@@ -61,6 +62,7 @@ struct ActivateOptions {
   OnDamage on_damage = OnDamage::refuse;
   Maintenance maintenance{};
   Logger logger = nullptr;  // of the pool and its devices
+  Clock* clock = nullptr;   // must outlive the pool; null: the system's
 };
 
 // Where an allocation may go.
@@ -106,6 +108,7 @@ class Pool {
   Uuid uuid() const;
   ConfigRecord config() const;  // all zero when the pool has no MPCONFIG record
   spdlog::logger& log() const;
+  Clock& clock() const;
   // The damage found so far, with OnDamage::report; each entry names the location.
   std::vector<std::string> damage() const;
 

@@ -66,6 +66,7 @@ struct PoolState {
   const std::string subject;  // "pool NAME", at activation
   Uuid uuid;
   Logger logger;
+  Clock* clock = &system_clock();
   WriteMemory write_memory;
   std::vector<std::unique_ptr<Device>> owned;  // the devices, if the pool owns them
   ClassTable classes;

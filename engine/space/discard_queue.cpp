@@ -18,9 +18,10 @@ constexpr std::uint64_t kDiscardSize = std::uint64_t{256} << 20;
 }  // namespace
 
 DiscardQueue::DiscardQueue(Device& device, SpaceMap& map, std::uint64_t zone_size,
-                           std::uint64_t bytes_per_second)
+                           std::uint64_t bytes_per_second, Clock& clock)
     : device_(device),
       map_(map),
+      clock_(clock),
       zone_size_(zone_size),
       bytes_per_second_(bytes_per_second),
       zones_per_discard_(
@@ -31,7 +32,7 @@ DiscardQueue::~DiscardQueue() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
-    end_ = Clock::now() + kEndingTime;
+    end_ = clock_.now() + kEndingTime;
   }
   work_.notify_all();
   thread_.join();
@@ -67,20 +68,21 @@ bool DiscardQueue::drain(std::chrono::milliseconds timeout) {
   std::unique_lock lock(mutex_);
   ++waiters_;
   work_.notify_one();
-  const bool done = idle_.wait_for(lock, timeout, [this] { return queue_.empty() && !busy_; });
+  const bool done = clock_.wait_until(idle_, lock, clock_.now() + timeout,
+                                      [this] { return queue_.empty() && !busy_; });
   --waiters_;
   return done;
 }
 
 void DiscardQueue::run() {
   std::unique_lock lock(mutex_);
-  Clock::time_point not_before = Clock::now();
+  Clock::Time not_before = clock_.now();
   while (true) {
     work_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
-    work_.wait_until(lock, not_before, [this] { return stopping_ || waiters_ > 0; });
+    clock_.wait_until(work_, lock, not_before, [this] { return stopping_ || waiters_ > 0; });
     if (stopping_ && (queue_.empty() || !may_go_on())) return;
     const Range range = take();
-    not_before = Clock::now() + time_for(range);
+    not_before = clock_.now() + time_for(range);
     busy_ = true;
     lock.unlock();
     discard(range);
@@ -93,7 +95,7 @@ void DiscardQueue::run() {
 
 // At the end of the queue. If the device is not claimed, another program may have taken it over.
 bool DiscardQueue::may_go_on() const {
-  return Clock::now() < end_ && !device_.offline() && device_.claim() == 0;
+  return clock_.now() < end_ && !device_.offline() && device_.claim() == 0;
 }
 
 // The next zones to discard, in ascending order and around, so that none waits forever.
@@ -129,11 +131,11 @@ void DiscardQueue::release(const Range& range) {
   }
 }
 
-DiscardQueue::Clock::duration DiscardQueue::time_for(const Range& range) const {
+Clock::Duration DiscardQueue::time_for(const Range& range) const {
   if (bytes_per_second_ == 0) return {};
   const double seconds = static_cast<double>(range.count) * static_cast<double>(zone_size_) /
                          static_cast<double>(bytes_per_second_);
-  return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+  return std::chrono::duration_cast<Clock::Duration>(std::chrono::duration<double>(seconds));
 }
 
 }  // namespace mpool

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <thread>
 
+#include "engine/base/clock.h"
 #include "engine/device/device.h"
 #include "engine/space/space_map.h"
 
@@ -26,9 +27,10 @@ class DiscardQueue {
   static constexpr std::uint64_t kDefaultBytesPerSecond = 4ull << 30;
   static constexpr std::chrono::seconds kEndingTime{3};
 
-  // The device and the map must outlive the queue. bytes_per_second 0: no limit.
+  // The device, the map and the clock must outlive the queue. bytes_per_second 0: no limit.
   DiscardQueue(Device& device, SpaceMap& map, std::uint64_t zone_size,
-               std::uint64_t bytes_per_second = kDefaultBytesPerSecond);
+               std::uint64_t bytes_per_second = kDefaultBytesPerSecond,
+               Clock& clock = system_clock());
   ~DiscardQueue();
   DiscardQueue(const DiscardQueue&) = delete;
   DiscardQueue& operator=(const DiscardQueue&) = delete;
@@ -42,7 +44,6 @@ class DiscardQueue {
   bool drain(std::chrono::milliseconds timeout);
 
  private:
-  using Clock = std::chrono::steady_clock;
   struct Range {
     std::uint64_t first_zone;
     std::uint32_t count;
@@ -53,10 +54,11 @@ class DiscardQueue {
   Range take();
   void discard(const Range& range);
   void release(const Range& range);
-  Clock::duration time_for(const Range& range) const;
+  Clock::Duration time_for(const Range& range) const;
 
   Device& device_;
   SpaceMap& map_;
+  Clock& clock_;
   const std::uint64_t zone_size_;
   const std::uint64_t bytes_per_second_;
   const std::uint32_t zones_per_discard_;
@@ -70,7 +72,7 @@ class DiscardQueue {
   unsigned waiters_ = 0;
   bool stopping_ = false;
   // when stopping: the latest time to begin a discard
-  Clock::time_point end_ = Clock::time_point::max();
+  Clock::Time end_ = Clock::Time::max();
   bool failed_ = false;  // a discard failed before; used only by the queue's thread
   std::thread thread_;
 };

@@ -8,6 +8,7 @@
 #include <sys/xattr.h>
 
 #include "tests/engine/names/support.h"
+#include "tests/support/stepped_clock.h"
 
 namespace mpool::test {
 namespace {
@@ -444,18 +445,22 @@ TEST(Namespace, SyncMakesEveryChangeDurableOnReturn) {
 }
 
 TEST(Namespace, ChangesReachTheMediaByThemselves) {
+  SteppedClock clock;
   NamespaceOptions options;
-  options.commit_interval = std::chrono::milliseconds(20);
-  TestTree tree(options);
+  options.commit_interval = std::chrono::hours(1);
+  TestTree tree(options, {.clock = &clock});
+  const auto on_media = [&] {
+    TestTree crashed(std::make_shared<Media>(*tree.media()), {});
+    return crashed.dump();
+  };
   tree.put("f", "text");
   tree.append("log", "line");
   const auto expected = tree.dump();
-  for (int attempt = 0; attempt < 6000; ++attempt) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    TestTree crashed(std::make_shared<Media>(*tree.media()), {});
-    if (crashed.dump() == expected) return;
-  }
-  FAIL() << "not there after a minute";
+  clock.await_wait(options.commit_interval);
+  EXPECT_NE(on_media(), expected);
+  clock.advance(options.commit_interval);
+  while (on_media() != expected)
+    std::this_thread::yield();
 }
 
 TEST(Namespace, AFailingDeviceIsTold) {

@@ -85,6 +85,7 @@ class TestTree {
     std::uint64_t root_capacity = 4 * kZoneSize;
     // This many zones are left; objects without a name take the rest. Nothing: all.
     std::optional<std::uint64_t> free_zones = std::nullopt;
+    Clock* clock = nullptr;  // null: the system's
   };
 
   // A root MDC of a zone that cannot grow, with room for `zones` of content.
@@ -100,6 +101,7 @@ class TestTree {
   TestTree(NamespaceOptions options, Sizes sizes, MakeDevice make_device = plain_device)
       : media_(std::make_shared<Media>(sizes.zones * kZoneSize, 512)),
         options_(options),
+        clock_(sizes.clock),
         make_device_(std::move(make_device)) {
     MemoryDevice device("memory", media_);
     CreateOptions create;
@@ -144,6 +146,7 @@ class TestTree {
     // No threads except those under test.
     activate.load_jobs = 1;
     activate.maintenance = {.period = {}, .usage_period = {}};
+    activate.clock = clock_;
     pool_ = Pool::activate(std::move(devices), activate);
     names_ = Namespace::mount(*pool_, options_);
   }
@@ -315,6 +318,7 @@ class TestTree {
 
   std::shared_ptr<Media> media_;
   NamespaceOptions options_;
+  Clock* clock_ = nullptr;
   MakeDevice make_device_;
   OpenDevices open_devices_;
   std::unique_ptr<Pool> pool_;

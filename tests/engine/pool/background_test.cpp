@@ -10,10 +10,12 @@
 
 #include "engine/device/overlay_device.h"
 #include "tests/engine/pool/pool_support.h"
+#include "tests/support/stepped_clock.h"
 
 namespace mpool::test {
 namespace {
 
+using std::chrono::hours;
 using std::chrono::milliseconds;
 
 // Many tiny zones; an MDC holds some 300 records.
@@ -185,12 +187,15 @@ TEST(Background, DoesItByItself) {
     const auto pool = activate({media}, by_hand());
     fill_with_garbage(*pool, 80);
   }
+  SteppedClock clock;
   ActivateOptions activation;
-  activation.maintenance = {.period = milliseconds(1), .usage_period = milliseconds(1)};
+  activation.maintenance = {.period = hours(1), .usage_period = hours(1)};
+  activation.clock = &clock;
   const auto pool = activate({media}, activation);
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-  while (fill(pool->mdcs()[1]) >= 70 && std::chrono::steady_clock::now() < deadline)
-    std::this_thread::sleep_for(milliseconds(1));
+  clock.await_wait(hours(1));
+  EXPECT_GE(fill(pool->mdcs()[1]), 70u);
+  clock.advance(hours(1));
+  clock.await_wait(hours(1));  // it has done its work
   EXPECT_LT(fill(pool->mdcs()[1]), 20u);
 }
 
@@ -212,13 +217,18 @@ TEST(Background, LeavesAnOverlayAlone) {
   }
   const auto generations = [](const Pool& pool) { return pool.mdcs()[1].mdc.generations; };
   const auto before = generations(*activate({media}, by_hand()));
+  SteppedClock clock;
   ActivateOptions activation;
-  activation.maintenance = {.period = milliseconds(1), .usage_period = milliseconds(1)};
+  activation.maintenance = {.period = hours(1), .usage_period = hours(1)};
+  activation.clock = &clock;
   std::vector<std::unique_ptr<Device>> devices;
   devices.push_back(
       std::make_unique<OverlayDevice>(std::make_unique<MemoryDevice>("device0", media)));
   const auto pool = Pool::activate(std::move(devices), activation);
-  std::this_thread::sleep_for(milliseconds(100));
+  for (int i = 0; i < 100; ++i) {
+    clock.advance(hours(1));
+    std::this_thread::yield();
+  }
   EXPECT_EQ(generations(*pool), before);
   pool->maintain();
   EXPECT_NE(generations(*pool), before);

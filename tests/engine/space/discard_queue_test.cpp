@@ -16,6 +16,7 @@
 #include "engine/device/overlay_device.h"
 #include "tests/engine/space/support.h"
 #include "tests/support/captured_log.h"
+#include "tests/support/stepped_clock.h"
 
 namespace mpool::test {
 namespace {
@@ -105,7 +106,7 @@ TEST_F(DiscardQueueTest, ReleasesZonesOnlyAfterTheirDiscard) {
   ASSERT_TRUE(device_.wait_for(1));
   EXPECT_EQ(map_.usage().pending, 3u);
   EXPECT_EQ(map_.allocate(1, kUsable), std::nullopt);
-  EXPECT_FALSE(queue.drain(milliseconds(1)));
+  EXPECT_FALSE(queue.drain(milliseconds(0)));
   device_.let_go();
   ASSERT_TRUE(queue.drain(kLong));
   EXPECT_EQ(device_.discards(), (std::vector<Discard>{{10 * kZoneSize, 3 * kZoneSize}}));
@@ -143,14 +144,28 @@ TEST_F(DiscardQueueTest, SplitsLargeRanges) {
   EXPECT_EQ(map_.usage().free_usable, 600u);
 }
 
-TEST_F(DiscardQueueTest, KeepsToItsRateUntilSomebodyWaits) {
-  // At 25 bytes per second the second discard is due months after the first.
-  DiscardQueue queue(device_, map_, kZoneSize, 25);
+TEST_F(DiscardQueueTest, KeepsToItsRate) {
+  SteppedClock clock;
+  // A zone per second.
+  DiscardQueue queue(device_, map_, kZoneSize, kZoneSize, clock);
   queue.add(0, 256);
   ASSERT_TRUE(device_.wait_for(1));
   queue.add(600, 1);
-  std::this_thread::sleep_for(milliseconds(20));
+  clock.await_wait(std::chrono::seconds(256));
+  clock.advance(std::chrono::seconds(255));
+  clock.await_wait(std::chrono::seconds(1));
   EXPECT_EQ(device_.discards().size(), 1u);
+  clock.advance(std::chrono::seconds(1));
+  EXPECT_TRUE(device_.wait_for(2));
+}
+
+TEST_F(DiscardQueueTest, ExceedsItsRateForDrain) {
+  SteppedClock clock;
+  DiscardQueue queue(device_, map_, kZoneSize, kZoneSize, clock);
+  queue.add(0, 256);
+  ASSERT_TRUE(device_.wait_for(1));
+  queue.add(600, 1);
+  clock.await_wait(std::chrono::seconds(256));
   EXPECT_TRUE(queue.drain(kLong));
   EXPECT_EQ(device_.discards().size(), 2u);
   EXPECT_EQ(map_.usage().free_usable, 257u);
