@@ -16,10 +16,11 @@ namespace mpool {
 // never blocks on one.
 class WriteMemory {
  public:
+  // In bytes: of all files being written, of one of them, the size of a piece; of all files whose
+  // end is deferred, and the number of those that requests writing.
   static constexpr std::size_t kMaxBytes = 128u << 20;
   static constexpr std::size_t kMaxPerFile = 16u << 20;
   static constexpr std::size_t kPieceSize = 1u << 20;
-  // The maximum number of deferred bytes, of all files; and the number that requests writing.
   static constexpr std::size_t kMaxDeferred = 16u << 20;
   static constexpr std::size_t kWriteOutThreshold = 4u << 20;
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <mutex>
 #include <string>
+#include <utility>
 
 #include "engine/base/aligned_buffer.h"
 #include "engine/base/bytes.h"

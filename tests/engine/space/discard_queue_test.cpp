@@ -95,6 +95,14 @@ class DiscardQueueTest : public testing::Test {
  protected:
   DiscardQueueTest() : map_("recorder", kZones, 0, 1) { map_.insert(0, kZones); }
 
+  // Lets a queue of a zone per second discard once; the next discard is due in 256 seconds.
+  void use_up_rate(DiscardQueue& queue, SteppedClock& clock) {
+    queue.add(0, 256);
+    ASSERT_TRUE(device_.wait_for(1));
+    queue.add(600, 1);
+    clock.await_wait(std::chrono::seconds(256));
+  }
+
   DiscardRecorder device_;
   SpaceMap map_;
 };
@@ -146,12 +154,8 @@ TEST_F(DiscardQueueTest, SplitsLargeRanges) {
 
 TEST_F(DiscardQueueTest, KeepsToItsRate) {
   SteppedClock clock;
-  // A zone per second.
   DiscardQueue queue(device_, map_, kZoneSize, kZoneSize, clock);
-  queue.add(0, 256);
-  ASSERT_TRUE(device_.wait_for(1));
-  queue.add(600, 1);
-  clock.await_wait(std::chrono::seconds(256));
+  use_up_rate(queue, clock);
   clock.advance(std::chrono::seconds(255));
   clock.await_wait(std::chrono::seconds(1));
   EXPECT_EQ(device_.discards().size(), 1u);
@@ -162,10 +166,7 @@ TEST_F(DiscardQueueTest, KeepsToItsRate) {
 TEST_F(DiscardQueueTest, ExceedsItsRateForDrain) {
   SteppedClock clock;
   DiscardQueue queue(device_, map_, kZoneSize, kZoneSize, clock);
-  queue.add(0, 256);
-  ASSERT_TRUE(device_.wait_for(1));
-  queue.add(600, 1);
-  clock.await_wait(std::chrono::seconds(256));
+  use_up_rate(queue, clock);
   EXPECT_TRUE(queue.drain(kLong));
   EXPECT_EQ(device_.discards().size(), 2u);
   EXPECT_EQ(map_.usage().free_usable, 257u);
