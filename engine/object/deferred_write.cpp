@@ -22,6 +22,7 @@ DeferredWrite::~DeferredWrite() {
 }
 
 void DeferredWrite::release() noexcept {
+  if (pages_.empty()) return;
   memory_.end_deferral(pages_.size());
   pages_ = {};
 }

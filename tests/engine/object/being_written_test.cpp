@@ -98,7 +98,7 @@ TEST(BeingWritten, IsReadFromWhereverItIs) {
 
 TEST(BeingWritten, BytesInMemoryCanBeWrittenAgain) {
   TestPool test(32);
-  Model model(test, test.pool->write_memory());
+  Model model(test, test.write_memory);
   for (int i = 0; i < 40; ++i)
     ASSERT_EQ(model.write(static_cast<std::uint64_t>(i) * 50'000, 50'000), 0);
   ASSERT_EQ(model.write(0, 64), 0);  // the header
@@ -126,7 +126,7 @@ TEST(BeingWritten, ShorterLengthsRemoveTheTail) {
   TestPool test(64);
   for (const bool drained : {false, true}) {
     SCOPED_TRACE(drained);
-    Model model(test, test.pool->write_memory());
+    Model model(test, test.write_memory);
     ASSERT_EQ(model.write(0, 8192), 0);
     if (drained) model.file.writer.drain();
     model.truncate(5000);
@@ -140,7 +140,7 @@ TEST(BeingWritten, ShorterLengthsRemoveTheTail) {
 
 TEST(BeingWritten, WhatWasCutOffOnTheDeviceCannotBeWrittenAgain) {
   TestPool test(64);
-  Model model(test, test.pool->write_memory());
+  Model model(test, test.write_memory);
   ASSERT_EQ(model.write(0, 2 * kZone), 0);  // to the device
   model.truncate(5000);
   EXPECT_EQ(model.write(6000, 10), EINVAL);
@@ -151,7 +151,7 @@ TEST(BeingWritten, WhatWasCutOffOnTheDeviceCannotBeWrittenAgain) {
 
 TEST(BeingWritten, SealedBytesCanBeCutOff) {
   TestPool test(64);
-  Model model(test, test.pool->write_memory());
+  Model model(test, test.write_memory);
   ASSERT_EQ(model.write(0, 100'000), 0);
   model.file.commit(false);
   ASSERT_EQ(model.write(100'000, 100'000), 0);

@@ -26,7 +26,7 @@ struct Piece {
 class File {
  public:
   explicit File(TestPool& test, std::uint64_t zone_size = kZone)
-      : File(test, zone_size, test.pool->write_memory()) {}
+      : File(test, zone_size, test.write_memory) {}
   File(TestPool& test, std::uint64_t zone_size, WriteMemory& memory)
       : test_(test),
         writer(

@@ -67,6 +67,7 @@ struct TestPool {
   std::uint32_t used_zones() const { return pool->class_info(MediaClass::capacity).space.used; }
 
   std::shared_ptr<SimulatedMedia> media;
+  WriteMemory write_memory;  // outlives pools that activate() replaces
   std::unique_ptr<Pool> pool;
   Device* device = nullptr;
 
