@@ -66,7 +66,8 @@ class ActiveInode {
   }
   bool committing = false;  // the last writing handle was closed
   bool times_set = false;   // an explicit mtime was set: the commit does not change it
-  bool given_up = false;    // content was dropped with the last name: references keep no content
+  std::atomic<Nanoseconds> content_written_at = 0;  // time of the last write; 0: none
+  bool given_up = false;  // content was dropped with the last name: references keep no content
   // One thread at a time brings written content into the journal. Taken before the barrier.
   std::mutex persist_mutex;
   // Sticky error: written content was lost because it could not be recorded. Returned by every

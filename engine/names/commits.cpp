@@ -107,11 +107,16 @@ Journal::Ticket NamespaceImpl::record_sealed_locked(Inode& inode, ActiveInode& s
     return 0;
   }
   const bool changes = !content.extents.empty() || inode.size != content.size;
-  const Nanoseconds time = now();
+  // The time of the last write: stat(2) gives it already, and does not change by the commit.
+  const Nanoseconds written = state.content_written_at;
+  const Nanoseconds time = written != 0 ? written : now();
+  const bool keeps_times = state.times_set || inode.attributes.ctime > time;
   if (changes) {
     const Nanoseconds mtime = inode.attributes.mtime;
+    const Nanoseconds ctime = inode.attributes.ctime;
     tree_.apply({time, record});
     if (state.times_set) inode.attributes.mtime = mtime;
+    inode.attributes.ctime = std::max(ctime, time);
   }
   {
     const std::lock_guard pending(pending_mutex_);
@@ -124,7 +129,7 @@ Journal::Ticket NamespaceImpl::record_sealed_locked(Inode& inode, ActiveInode& s
   if (!changes) return 0;
   change.record = encode({time, record});
   const Journal::Ticket ticket = journal_->add(std::move(change));
-  return state.times_set ? record_attributes(inode) : ticket;
+  return keeps_times ? record_attributes(inode) : ticket;
 }
 
 void NamespaceImpl::fsync_content(InodeNumber number, ActiveInode& state) {

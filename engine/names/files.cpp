@@ -46,6 +46,7 @@ class FileHandle final : public OpenFile {
     } else {
       writer->write(offset, data, buffering());
     }
+    state_->content_written_at = names_.now();
   }
 
   bool plan_read(std::uint64_t offset, std::size_t length, ByteSpan memory,
@@ -64,6 +65,7 @@ class FileHandle final : public OpenFile {
     if (append && !order.try_lock()) return {};
     StartedWrite write = writer->start_write(append ? writer->length() : offset, data, buffering());
     write.writer = std::move(writer);
+    if (write.kind != StartedWrite::Kind::must_wait) state_->content_written_at = names_.now();
     return write;
   }
 
@@ -267,6 +269,7 @@ std::unique_ptr<OpenFile> NamespaceImpl::open_locked(Inode& inode, const OpenInt
   if (writer) {
     state->set_writer(writer);
     state->times_set = false;
+    state->content_written_at = 0;
     state->sticky_error = nullptr;
   }
   const FileKind kind = state->writer ? FileKind::write_once : inode.kind;

@@ -1,4 +1,5 @@
 // Lookups, attributes and listings.
+#include <algorithm>
 #include <cerrno>
 
 #include "engine/base/error.h"
@@ -50,7 +51,14 @@ Attributes NamespaceImpl::describe(const Inode& inode) const {
                     .ctime = to_timespec(inode.attributes.ctime),
                     .committed = is_committed(inode),
                     .being_written = is_being_written(inode)};
-  if (is_being_written(inode)) result.size = inode.open->writer->length();
+  if (is_being_written(inode)) {
+    result.size = inode.open->writer->length();
+    const Nanoseconds written = inode.open->content_written_at;
+    if (written != 0 && !inode.open->times_set) {
+      result.mtime = to_timespec(written);
+      result.ctime = to_timespec(std::max(written, inode.attributes.ctime));
+    }
+  }
   if (const Nanoseconds written = inode.open ? inode.open->log_written_at.load() : 0;
       written != 0) {
     result.mtime = result.ctime = to_timespec(written);

@@ -119,6 +119,8 @@ class NamespaceImpl final : public Namespace {
   void fsync_content(InodeNumber inode, ActiveInode& state);
   // Discards the written content, also the durable part.
   void discard_content(InodeNumber inode, ActiveInode& state);
+  // The time of a change that is made now.
+  Nanoseconds now() const { return to_nanoseconds(pool_.clock().wall_time()); }
   // As OpenFile::truncate of a write-once file.
   void truncate_content(InodeNumber inode, ActiveInode& state, std::uint64_t size);
   // Throws the pending errors of a file being written, for close() and flush().
@@ -155,7 +157,6 @@ class NamespaceImpl final : public Namespace {
   };
 
   // namespace.cpp
-  Nanoseconds now() const { return to_nanoseconds(pool_.clock().wall_time()); }
   void check_writable() const;
   // As Journal::make_room().
   ChangeLock begin_change(std::size_t record_size, RoomFor room_for, std::size_t counted = 0);

@@ -287,5 +287,30 @@ TEST(BeingWritten, ReadersBesideEverythingAWriterDoes) {
   EXPECT_EQ(wrong, 0);
 }
 
+TEST(BeingWritten, TheCommitKeepsTheTimeOfTheLastWrite) {
+  TestTree tree;
+  const auto same = [](const std::timespec& a, const std::timespec& b) {
+    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+  };
+  const auto file = tree.create("f");
+  const Attributes created = tree.stat("f");
+  file->write(0, bytes_of("text"), false);
+  const Attributes written = tree.stat("f");
+  EXPECT_FALSE(same(written.mtime, created.mtime));
+  AttributeChange change;
+  change.mode = 0600;
+  tree.names().set_attributes(written.inode, change);
+  const Attributes changed = tree.stat("f");
+  EXPECT_TRUE(same(changed.mtime, written.mtime));
+  EXPECT_FALSE(same(changed.ctime, written.ctime));
+  file->close();
+  for (int mounted = 0; mounted < 2; ++mounted) {
+    const Attributes committed = tree.stat("f");
+    EXPECT_TRUE(same(committed.mtime, written.mtime));
+    EXPECT_TRUE(same(committed.ctime, changed.ctime));
+    tree.remount();
+  }
+}
+
 }  // namespace
 }  // namespace mpool
