@@ -81,6 +81,7 @@ class FileHandle final : public OpenFile {
       names_.erase_log(inode_, *state_);
     } else {
       names_.truncate_content(inode_, *state_, size);
+      state_->content_written_at = 0;  // the time of the truncation, or of the commit, is later
     }
   }
 

@@ -287,6 +287,21 @@ TEST(BeingWritten, ReadersBesideEverythingAWriterDoes) {
   EXPECT_EQ(wrong, 0);
 }
 
+TEST(BeingWritten, ATruncationIsLaterThanTheWritesBeforeIt) {
+  for (const std::uint64_t length : {0, 2}) {
+    TestTree tree;
+    const auto file = tree.create("f");
+    file->write(0, bytes_of("text"), false);
+    const std::timespec written = tree.stat("f").mtime;
+    file->truncate(length);
+    if (length == 0) file->write(0, bytes_of("more"), false);
+    file->close();
+    const std::timespec committed = tree.stat("f").mtime;
+    EXPECT_TRUE(std::pair(committed.tv_sec, committed.tv_nsec) >
+                std::pair(written.tv_sec, written.tv_nsec));
+  }
+}
+
 TEST(BeingWritten, TheCommitKeepsTheTimeOfTheLastWrite) {
   TestTree tree;
   const auto same = [](const std::timespec& a, const std::timespec& b) {
