@@ -54,14 +54,15 @@ bool ContentWriter::Impl::is_direct(std::uint64_t offset, std::size_t length, bo
                                     Buffering buffering) const {
   if (!is_aligned(offset, kPageSize)) return false;
   const Range pages{offset, offset + round_down(length, kPageSize)};
-  if (length >= kDirectSize) return !held_.holds_any(pages);
-  if (sequential || pages.end != offset + length || pages.begin == pages.end) return false;
+  const bool whole = pages.end == offset + length && pages.begin != pages.end;
+  if (length < kDirectSize && (sequential || !whole)) return false;
+  if (held_.holds_any(pages)) return false;
   // Programs patch the beginning of a file with O_DIRECT, too.
   const bool prefers_device = buffering == Buffering::device && offset >= HeldPages::kPieceSize;
-  if (prefers_device) return !held_.holds_any(pages);
+  if (length >= kDirectSize || prefers_device) return true;
   const std::size_t growth = held_.growth(pages, false);
   const bool room = held_.bytes() + growth <= memory_.max_per_file() && memory_.has_room(growth);
-  return growth > 0 && !room && !held_.holds_any(pages);
+  return growth > 0 && !room;
 }
 
 void ContentWriter::Impl::wait_until_idle(Lock& lock, Range pages) {
