@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/names/change_queue.h"
 #include "engine/names/fair_mutex.h"
 #include "engine/names/names.h"
 #include "engine/names/records.h"
@@ -44,6 +45,29 @@ struct ReadMap {
   }
 };
 
+// The place of a file's commit in the order of changes. Threads: all functions may be called at the
+// same time.
+class CommitPlace {
+ public:
+  bool is_held() const { return held_.load(std::memory_order_relaxed); }
+  ChangeQueue::SharedPlace get() const {
+    const std::lock_guard lock(mutex_);
+    return place_;
+  }
+  // Returns the previous place.
+  ChangeQueue::SharedPlace exchange(ChangeQueue::SharedPlace next) {
+    if (!next && !is_held()) return nullptr;
+    const std::lock_guard lock(mutex_);
+    held_ = next != nullptr;
+    return std::exchange(place_, std::move(next));
+  }
+
+ private:
+  mutable std::mutex mutex_;  // a leaf
+  ChangeQueue::SharedPlace place_;
+  std::atomic<bool> held_ = false;
+};
+
 // Shared by the handles of one inode. Members without another comment are guarded by the tree's
 // lock.
 class ActiveInode {
@@ -65,7 +89,10 @@ class ActiveInode {
     return std::exchange(writer, std::move(next));
   }
   bool committing = false;  // the last writing handle was closed
-  bool times_set = false;   // an explicit mtime was set: the commit does not change it
+  // Held from the close of a descriptor of the only writing handle on, until the commit, another
+  // write or a change of the inode.
+  CommitPlace place;
+  bool times_set = false;  // an explicit mtime was set: the commit does not change it
   std::atomic<Nanoseconds> content_written_at =
       0;                  // time of the last write; 0: none since a truncation
   bool given_up = false;  // content was dropped with the last name: references keep no content

@@ -10,8 +10,34 @@
 #include "engine/names/times.h"
 
 namespace mpool::names {
+
+// The place of the commit in the journal, while a scope uses it.
+class NamespaceImpl::UsedPlace {
+ public:
+  UsedPlace(Journal& journal, Journal::SharedPlace place)
+      : journal_(journal), place_(std::move(place)) {}
+  ~UsedPlace() {
+    if (place_) journal_.finish(*place_);
+  }
+  UsedPlace(const UsedPlace&) = delete;
+  UsedPlace& operator=(const UsedPlace&) = delete;
+
+  Journal::Place* get() const { return place_.get(); }
+
+ private:
+  Journal& journal_;
+  const Journal::SharedPlace place_;
+};
+
+// Where the records of a commit belong; at the end of the queue unless it is the last one. So do
+// those of a file that replaces another one, of which there may be changes behind the place.
+NamespaceImpl::UsedPlace NamespaceImpl::place_of_commit(const Inode& inode, ActiveInode& state) {
+  if (!state.committing || inode.displaces != 0) give_up_place(state);
+  return {*journal_, state.place.exchange(nullptr)};
+}
+
 // Records an inode that is not on the media yet, with its present content in the tree.
-Journal::Ticket NamespaceImpl::record_pending(Inode& inode, Change change) {
+Journal::Ticket NamespaceImpl::record_pending(Inode& inode, Change change, Journal::Place* place) {
   CreateRecord record{.inode = inode.number,
                       .parent = inode.open->parent,
                       .name = inode.open->name,
@@ -24,14 +50,15 @@ Journal::Ticket NamespaceImpl::record_pending(Inode& inode, Change change) {
   // The parent changed when the file was created, and perhaps since.
   const Inode& parent = tree_.get(record.parent);
   change.record = encode({parent.attributes.mtime, record});
-  Journal::Ticket ticket = journal_->add(std::move(change));
+  Journal::Ticket ticket = journal_->add(std::move(change), place);
   inode.recorded = true;
-  if (parent.attributes.ctime != parent.attributes.mtime) ticket = record_attributes(parent);
   if (inode.xattrs) {
     for (const auto& [key, value] : *inode.xattrs) {
-      ticket = record_only({inode.attributes.ctime, XattrRecord{inode.number, key, true, value}});
+      ticket =
+          record_only({inode.attributes.ctime, XattrRecord{inode.number, key, true, value}}, place);
     }
   }
+  if (parent.attributes.ctime != parent.attributes.mtime) ticket = record_attributes(parent);
   release_displaced(inode, true);
   return ticket;
 }
@@ -101,6 +128,7 @@ Journal::Ticket NamespaceImpl::record_sealed_locked(Inode& inode, ActiveInode& s
   ContentRecord record{inode.number, false, {kind, sealed.length, std::move(sealed.extents)}};
   const Content& content = record.content;
   const bool nameless = inode.links == 0 && inode.displaced_by == 0;
+  const UsedPlace place = place_of_commit(inode, state);
   // No reader can exist: the mblocks are released.
   if (nameless && state.committing && state.handles == 1) {
     state.given_up = true;
@@ -125,11 +153,11 @@ Journal::Ticket NamespaceImpl::record_sealed_locked(Inode& inode, ActiveInode& s
   }
   Change change{.record = {}, .mblocks = std::move(sealed.mblocks), .mlog = {}, .deletes = {}};
   if (nameless) return record_nameless(std::move(change));
-  if (!inode.recorded) return record_pending(inode, std::move(change));
+  if (!inode.recorded) return record_pending(inode, std::move(change), place.get());
   if (!changes) return 0;
   change.record = encode({time, record});
-  const Journal::Ticket ticket = journal_->add(std::move(change));
-  return keeps_times ? record_attributes(inode) : ticket;
+  const Journal::Ticket ticket = journal_->add(std::move(change), place.get());
+  return keeps_times ? record_attributes(inode, place.get()) : ticket;
 }
 
 void NamespaceImpl::fsync_content(InodeNumber number, ActiveInode& state) {
@@ -193,6 +221,7 @@ void NamespaceImpl::discard_content(InodeNumber number, ActiveInode& state) {
   std::shared_ptr<ContentWriter> replaced;  // destroyed without locks: it may release mblocks
   const ChangeLock lock = begin_change(kSmallRecord, RoomFor::release);
   state.sticky_error = nullptr;
+  give_up_place(state);
   Inode& inode = tree_.get(number);
   if (inode.kind == FileKind::empty && inode.size == 0) return;
   const Record record{now(), ContentRecord{number, true, {FileKind::empty, 0, {}}}};
@@ -227,6 +256,7 @@ void NamespaceImpl::truncate_content(InodeNumber number, ActiveInode& state, std
 void NamespaceImpl::trim_recorded(InodeNumber number, std::uint64_t size) {
   const ChangeLock lock = begin_change(kSmallRecord, RoomFor::release);
   Inode& inode = tree_.get(number);
+  if (inode.open) give_up_place(*inode.open);
   if (!inode.extents || inode.size <= size) return;
   const bool keeps_some = inode.extents->front().file_offset < size;
   const FileKind kind = keeps_some ? FileKind::write_once : FileKind::empty;
@@ -237,49 +267,6 @@ void NamespaceImpl::trim_recorded(InodeNumber number, std::uint64_t size) {
                  .mblocks = {},
                  .mlog = {},
                  .deletes = missing_objects(before, inode)});
-}
-
-// The last writing handle was closed.
-void NamespaceImpl::commit_closed(InodeNumber number, const State& state) noexcept {
-  std::string failure;
-  Journal::Ticket ticket = 0;
-  try {
-    ticket = persist(number, *state, true);
-    if (options_.sync && ticket != 0) journal_->wait(ticket);
-  } catch (const std::exception& error) {
-    failure = error.what();
-  }
-  std::shared_ptr<ContentWriter> writer;  // destroyed without locks: it may release mblocks
-  std::string name;
-  InodeNumber parent;
-  bool gone;
-  {
-    const ChangeLock lock = lock_for_change();
-    gone = !failure.empty() && roll_back_create(number, *state);
-    if (!failure.empty()) state->given_up = tree_.get(number).links == 0;
-    name = state->name;
-    parent = state->parent;
-    writer = state->set_writer(nullptr);
-    state->committing = false;
-    commits_.notify_all();
-    // Together with the change above: a thread that waited for the commit must not find a file
-    // without a name.
-    unpin_inode_or_log(number);
-  }
-  if (!failure.empty()) {
-    if (pool_.offline()) ++lost_files_;
-    pool_.log().error("pool {}: file '{}' (inode {}) could not be committed{}: {}", pool_.name(),
-                      name, number,
-                      gone ? " and is gone" : ", it keeps what was made durable before", failure);
-  }
-  CreateFailed create_failed;
-  {
-    const std::lock_guard lock(callback_mutex_);
-    create_failed = create_failed_;
-  }
-  if (gone && create_failed) create_failed(parent, name, number);
-  notify_committed(number);
-  if (failure.empty()) note_committed(number, ticket);
 }
 
 void NamespaceImpl::notify_committed(InodeNumber number) {
@@ -314,106 +301,6 @@ void NamespaceImpl::notify_durable(Journal::Ticket last) {
     callback = durable_;
   }
   if (callback && !durable.empty()) callback(durable);
-}
-
-// The commit failed: a new file is removed (and the file it was about to replace is back); a file
-// that was recorded before keeps its earlier content. Returns whether it was removed.
-bool NamespaceImpl::roll_back_create(InodeNumber number, const ActiveInode& state) {
-  Inode& inode = tree_.get(number);
-  if (inode.recorded || inode.links == 0) return false;
-  Inode& parent = tree_.get_directory(state.parent);
-  inode.links = 0;
-  if (const InodeNumber displaced = std::exchange(inode.displaces, 0); displaced != 0) {
-    Inode& back = tree_.get(displaced);
-    parent.directory->replace(state.name, displaced);
-    ++back.links;
-    --back.displaced_by;
-    unpin_inode(displaced);
-  } else {
-    tree_.drop_entry(parent, state.name);
-  }
-  return true;
-}
-
-bool NamespaceImpl::close_reader_now(InodeNumber number, const State& state) noexcept {
-  const TreeLock lock(tree_mutex_);
-  const Inode& inode = tree_.get(number);
-  const bool goes = inode.links == 0 && inode.references == 0;
-  if (state->handles == 1 && (goes || inode.kind == FileKind::log)) return false;
-  unpin_inode(number);
-  return true;
-}
-
-bool NamespaceImpl::close_writer_now(InodeNumber number, const State& state) noexcept {
-  Journal::Ticket ticket = 0;
-  try {
-    if (!commit_now(number, state, ticket)) return false;
-  } catch (const std::exception&) {
-    return false;  // close_handle() meets the error again, or the sticky error
-  }
-  notify_committed(number);
-  note_committed(number, ticket);
-  return true;
-}
-
-// Commits a new file with its last writing handle, and drops that handle. Returns false if it would
-// block, or the file cannot be recorded. Content sealed by then is lost.
-bool NamespaceImpl::commit_now(InodeNumber number, const State& state, Journal::Ticket& ticket) {
-  const std::unique_lock one(state->persist_mutex, std::try_to_lock);
-  if (!one || state->sticky_error) return false;
-  const std::unique_lock content(state->content_lock, std::try_to_lock);
-  if (!content) return false;
-  std::shared_ptr<ContentWriter> writer;  // destroyed without locks
-  std::optional<ChangeLock> lock =
-      begin_change_now(kSmallRecord + sizeof(Extent), RoomFor::content, kSmallRecord);
-  if (!lock) return false;
-  Inode& inode = tree_.get(number);
-  const bool simple = !inode.recorded && inode.links > 0 && inode.displaces == 0 && !inode.xattrs;
-  if (!simple || !state->writer || state->writers != 1) return false;
-  std::optional<ContentWriter::Sealed> sealed = state->writer->seal_now();
-  if (!sealed) return false;
-  try {
-    ticket = record_sealed_locked(inode, *state, std::move(*sealed));
-  } catch (...) {
-    state->sticky_error = std::current_exception();
-    state->writer->forget_places();
-    throw;
-  }
-  --state->writers;
-  writer = state->set_writer(nullptr);
-  commits_.notify_all();
-  unpin_inode(number);
-  return true;
-}
-
-void NamespaceImpl::close_handle(InodeNumber number, const State& state, bool writer) noexcept {
-  bool commit = false;
-  bool log_closed = false;
-  if (writer) {
-    const TreeLock lock(tree_mutex_);
-    const bool last = --state->writers == 0;
-    commit = last && state->writer;
-    log_closed = last && !state->writer;
-    state->committing = commit;
-  }
-  if (commit) return commit_closed(number, state);
-  if (log_closed) attempt_close(number, [&] { record_log_times(number, *state); });
-  const ChangeLock lock = lock_for_change();
-  unpin_inode_or_log(number);
-}
-
-// unpin_inode() where a failure cannot be reported.
-void NamespaceImpl::unpin_inode_or_log(InodeNumber number) noexcept {
-  attempt_close(number, [&] { unpin_inode(number); });
-}
-
-template <typename Step>
-void NamespaceImpl::attempt_close(InodeNumber number, const Step& step) noexcept {
-  try {
-    step();
-  } catch (const std::exception& error) {
-    pool_.log().error("pool {}: closing inode {}: {}", pool_.name(), number, error.what());
-  }
 }
 
 }  // namespace mpool::names

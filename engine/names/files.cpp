@@ -39,6 +39,7 @@ class FileHandle final : public OpenFile {
       names_.append_log(inode_, state_, append ? std::nullopt : std::optional(offset), data);
       return;
     }
+    names_.give_up_place(*state_);
     const auto writer = state_->current_writer();
     if (append) {
       const std::lock_guard lock(state_->append_mutex);
@@ -59,6 +60,7 @@ class FileHandle final : public OpenFile {
   StartedWrite start_write(std::uint64_t offset, ConstByteSpan data, bool append) override {
     check_writer();
     if (kind_ == FileKind::log) return {};
+    names_.give_up_place(*state_);
     auto writer = state_->current_writer();
     std::unique_lock order(state_->append_mutex, std::defer_lock);
     // The holder may be blocked in an allocation.
@@ -81,7 +83,7 @@ class FileHandle final : public OpenFile {
       names_.erase_log(inode_, *state_);
     } else {
       names_.truncate_content(inode_, *state_, size);
-      state_->content_written_at = 0;  // the time of the truncation, or of the commit, is later
+      state_->content_written_at = names_.now();
     }
   }
 
@@ -94,7 +96,10 @@ class FileHandle final : public OpenFile {
     }
     const auto writer = state_->current_writer();
     writer->set_aside(offset, length);
-    if (change == LengthChange::extend) writer->declare_length(offset + length);
+    if (change == LengthChange::keep) return;
+    names_.give_up_place(*state_);
+    writer->declare_length(offset + length);
+    state_->content_written_at = names_.now();
   }
 
   void fsync() override {
@@ -118,6 +123,7 @@ class FileHandle final : public OpenFile {
       names_.check_sticky_error(*state_);
       state_->current_writer()->drain();
     }
+    names_.hold_place(*state_);
   }
 
   bool flush_now() override {
@@ -126,20 +132,26 @@ class FileHandle final : public OpenFile {
     if (names_.sync_always()) return false;
     if (kind_ == FileKind::log) return true;
     if (!names_.room_is_certain()) return false;
-    return names_.check_lost_now(*state_) && state_->current_writer()->is_drained();
+    if (!names_.check_lost_now(*state_) || !state_->current_writer()->is_drained()) return false;
+    names_.hold_place(*state_);
+    return true;
   }
 
   void close() noexcept override {
-    names_.close_handle(inode_, state_, intent_.write);
+    if (!closing_) closing_ = names_.begin_close(*state_, intent_.write);
+    names_.end_close(inode_, state_, *closing_);
     state_.reset();
   }
 
   bool close_now() noexcept override {
     const bool closed = intent_.write ? names_.close_writer_now(inode_, state_)
                                       : names_.close_reader_now(inode_, state_);
-    if (!closed) return false;
-    state_.reset();
-    return true;
+    if (closed) {
+      state_.reset();
+    } else {
+      closing_ = names_.begin_close(*state_, intent_.write);
+    }
+    return closed;
   }
 
  private:
@@ -151,7 +163,8 @@ class FileHandle final : public OpenFile {
 
   NamespaceImpl& names_;
   const InodeNumber inode_;
-  NamespaceImpl::State state_;  // null once closed
+  NamespaceImpl::State state_;                     // null once closed
+  std::optional<NamespaceImpl::Closing> closing_;  // close() ends what close_now() began
   const FileKind kind_;
   const bool cacheable_;
   const OpenIntent intent_;
@@ -177,7 +190,7 @@ auto NamespaceImpl::with_room(Allocate allocate) {
   }
   if (no_room) no_room();
   destroy_unnamed();
-  journal_->wait_all();
+  journal_->wait_for_room();
   pool_.wait_for_discards(kDiscardWait);
   return allocate();
 }
@@ -202,15 +215,6 @@ std::shared_ptr<ContentWriter> NamespaceImpl::make_writer(MediaClass media_class
                                          pool_.write_memory());
 }
 
-void NamespaceImpl::wait_until_openable(InodeNumber number) {
-  TreeLock lock(tree_mutex_);
-  for (;;) {
-    const State state = tree_.get(number).open;
-    if (!state || !state->committing) return;
-    commits_.wait(lock);
-  }
-}
-
 std::unique_ptr<OpenFile> NamespaceImpl::open(InodeNumber number, const OpenIntent& wanted) {
   OpenIntent intent = wanted;
   intent.write = wanted.write || wanted.truncate;
@@ -218,7 +222,7 @@ std::unique_ptr<OpenFile> NamespaceImpl::open(InodeNumber number, const OpenInte
   Journal::Ticket ticket = 0;
   while (!file) {
     // The barrier must not be held while waiting for a commit, which needs it.
-    wait_until_openable(number);
+    settle(number);
     const ChangeLock lock =
         intent.write ? begin_change(kSmallRecord, RoomFor::release) : lock_for_change();
     Inode& inode = tree_.get(number);
@@ -266,7 +270,10 @@ std::unique_ptr<OpenFile> NamespaceImpl::open_locked(Inode& inode, const OpenInt
     inode.kind = FileKind::log;
   }
   const State state = pin_inode(inode);
-  if (intent.write) ++state->writers;
+  if (intent.write) {
+    give_up_place(*state);
+    ++state->writers;
+  }
   if (writer) {
     state->set_writer(writer);
     state->times_set = false;

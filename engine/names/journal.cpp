@@ -38,7 +38,7 @@ Journal::~Journal() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
-    wanted_ = added_;
+    wanted_ = queue_.last();
   }
   work_.notify_one();
   thread_.join();
@@ -50,25 +50,39 @@ void Journal::check_failed() const {
   }
 }
 
-Journal::Ticket Journal::add(Change change) {
+Journal::Ticket Journal::add(Change change, Place* place) {
   const std::lock_guard lock(mutex_);
-  return add_locked(std::move(change));
-}
-
-Journal::Ticket Journal::add_locked(Change change) {
   if (!failure_.empty()) {
-    queue_.push_back(std::move(change));  // as in failed_batches_
+    refused_.push_back(std::move(change));
     check_failed();
   }
   queued_bytes_ += size_in_log(change.record.size());
-  queue_.push_back(std::move(change));
-  ++added_;
-  if (pool_.write_memory().should_write_out()) wanted_ = added_;
-  if (!oldest_ || wanted_ == added_) {
-    oldest_ = oldest_.value_or(clock_.now());
-    work_.notify_one();
-  }
-  return added_;
+  const Ticket ticket = queue_.add(std::move(change), place);
+  note_added();
+  return ticket;
+}
+
+void Journal::note_added() {
+  if (pool_.write_memory().should_write_out()) wanted_ = queue_.last();
+  if (oldest_ && wanted_ != queue_.last()) return;
+  oldest_ = oldest_.value_or(clock_.now());
+  work_.notify_one();
+}
+
+Journal::SharedPlace Journal::hold_place() {
+  const std::lock_guard lock(mutex_);
+  return failure_.empty() ? queue_.hold_place() : nullptr;
+}
+
+void Journal::expect(Place& place) {
+  const std::lock_guard lock(mutex_);
+  queue_.expect(place);
+}
+
+void Journal::finish(Place& place) {
+  const std::lock_guard lock(mutex_);
+  queue_.finish(place);
+  work_.notify_one();
 }
 
 // Returns when done(); throws when that is impossible, or impossible before there is room.
@@ -101,14 +115,23 @@ void Journal::wait_all() {
   Ticket last;
   {
     const std::lock_guard lock(mutex_);
-    last = added_;
+    last = queue_.last();
   }
   wait(last);
 }
 
+void Journal::wait_for_room() {
+  std::unique_lock lock(mutex_);
+  const WaitForRoom waiting(*this);
+  const Ticket last = queue_.last();
+  wanted_ = std::max(wanted_, last);
+  work_.notify_one();
+  wait_until(lock, [&] { return written_ >= last; });
+}
+
 void Journal::sync() {
   std::unique_lock lock(mutex_);
-  const Ticket last = added_;
+  const Ticket last = queue_.last();
   std::uint64_t round = 0;
   // Also waits for logs of a pass in progress.
   if (logs_dirty_ || log_syncs_begun_ > log_syncs_done_) {
@@ -128,7 +151,7 @@ Journal::Ticket Journal::written() const {
 
 std::uint64_t Journal::lost_changes() const {
   const std::lock_guard lock(mutex_);
-  return failure_.empty() ? 0 : added_ - written_;
+  return failure_.empty() ? 0 : queue_.size() + failed_changes_;
 }
 
 void Journal::hold_deletes(bool hold) {
@@ -137,7 +160,8 @@ void Journal::hold_deletes(bool hold) {
   const std::lock_guard lock(mutex_);
   hold_deletes_ = hold;
   if (hold || held_.empty() || !failure_.empty()) return;
-  add_locked({.record = {}, .mblocks = {}, .mlog = {}, .deletes = std::exchange(held_, {})});
+  queue_.add({.record = {}, .mblocks = {}, .mlog = {}, .deletes = std::exchange(held_, {})});
+  note_added();
 }
 
 void Journal::want_log_sync() {
@@ -170,7 +194,7 @@ bool Journal::wait_for_work(std::unique_lock<std::mutex>& lock) {
     clock_.wait_until(work_, lock, first + options_.interval);
     if (clock_.now() >= first + options_.interval) break;
   }
-  return !(stopping_ && queue_.empty() && stalled_.empty());
+  return !(stopping_ && queue_.size() == 0 && stalled_.empty());
 }
 
 // One round: a compaction if requested, a batch, the logs if they are due. A batch that waits for
@@ -191,7 +215,12 @@ void Journal::work() {
     }
   }
   if (compaction) compact();
-  Batch batch = take_batch();
+  const Ticket limit = ask_for_expected();
+  {
+    std::unique_lock lock(mutex_);
+    wait_for_expected(lock, limit);
+  }
+  Batch batch = take_batch(limit);
   const bool written = write(batch);
   if (logs) sync_logs();
   const std::lock_guard lock(mutex_);
@@ -231,30 +260,53 @@ void Journal::fail(const std::exception& error) {
   const std::lock_guard lock(mutex_);
   const std::string_view text = error.what();
   failure_ = text.empty() ? "unknown failure" : text;
+  for (const Batch& batch : failed_batches_)
+    failed_changes_ += batch.changes.size();
+  if (stalled_batch_) failed_changes_ += stalled_batch_->changes.size();
   compactions_done_ = compactions_wanted_;
   done_.notify_all();
 }
 
-Journal::Batch Journal::take_batch() {
+Journal::Ticket Journal::last_position() const {
+  const std::lock_guard lock(mutex_);
+  return queue_.last();
+}
+
+// Changes that come before the position returned are there, or expected.
+Journal::Ticket Journal::ask_for_expected() {
+  Ticket last;
+  {
+    const std::lock_guard lock(mutex_);
+    last = queue_.last();
+    if (!queue_.has_places()) return last;
+  }
+  owner_.catch_up();
+  return last;
+}
+
+bool Journal::must_wait_for_expected(Ticket last) const {
+  return waiting_for_room_ == 0 && queue_.is_expecting(last);
+}
+
+void Journal::wait_for_expected(std::unique_lock<std::mutex>& lock, Ticket last) {
+  work_.wait(lock, [&] { return !must_wait_for_expected(last); });
+}
+
+Journal::Batch Journal::take_batch(Ticket limit) {
   if (stalled_batch_) return *std::exchange(stalled_batch_, std::nullopt);
   const std::lock_guard lock(mutex_);
-  Batch batch;
-  std::size_t bytes = 0;
-  while (!queue_.empty() && bytes < kMaxBatchBytes && batch.changes.size() < kMaxBatchChanges) {
-    bytes += queue_.front().record.size();
-    batch.changes.push_back(std::move(queue_.front()));
-    queue_.pop_front();
-  }
-  batch.last = added_ - queue_.size();
-  if (queue_.empty()) oldest_.reset();
-  return batch;
+  ChangeQueue::Taken taken = queue_.take(limit, kMaxBatchBytes, kMaxBatchChanges);
+  if (queue_.size() == 0) oldest_.reset();
+  return {.changes = std::move(taken.changes),
+          .last = taken.last,
+          .stage = Stage::content,
+          .records = std::nullopt};
 }
 
 // False when it found no room, and is kept for a retry.
 bool Journal::write(Batch& batch) {
-  if (batch.changes.empty()) return true;
   try {
-    write_stages(batch);
+    if (!batch.changes.empty()) write_stages(batch);
   } catch (const Error& error) {
     if (may_pass(batch, error)) {
       stall(std::move(batch), error);

@@ -17,11 +17,10 @@
 #include <unordered_set>
 #include <vector>
 
+#include "engine/names/change_queue.h"
 #include "engine/names/fair_mutex.h"
 #include "engine/names/records.h"
 #include "engine/names/root_log.h"
-#include "engine/object/log.h"
-#include "engine/object/mblock.h"
 #include "engine/pool/pool.h"
 
 namespace mpool::names {
@@ -34,13 +33,6 @@ inline constexpr InodeNumber kInodeReserve = 1u << 20;
 constexpr InodeNumber promised_inode(InodeNumber next) {
   return next > kMaxInode - kInodeReserve ? kMaxInode : next + kInodeReserve;
 }
-
-// The size of a log as a record states it. The record is omitted unless these appends are durable.
-struct LogSize {
-  InodeNumber inode = 0;
-  std::shared_ptr<const Log> log;
-  std::uint64_t appends = 0;
-};
 
 // An upper bound of the log bytes of a record: an 8-byte descriptor for each block it touches (512
 // bytes with a 40-byte header), and its share of the mark of its batch.
@@ -57,15 +49,6 @@ enum class RoomFor : std::uint8_t {
   release,     // the tree stays the same size or shrinks
 };
 
-// A user-visible change to be made durable.
-struct Change {
-  std::vector<std::byte> record;                       // encoded; empty: only objects change
-  std::vector<std::unique_ptr<MblockWriter>> mblocks;  // finished; committed with the change
-  std::optional<ObjectRecord> mlog;                    // allocated; committed with the change
-  std::vector<ObjectId> deletes;                // objects that lost their last name by the change
-  std::unique_ptr<LogSize> log_size = nullptr;  // the log size in the record
-};
-
 // The queue of changes and the thread that writes them.
 //
 // Threads: all functions may be called at the same time. A thread that changes the tree holds a
@@ -73,7 +56,9 @@ struct Change {
 // between two changes.
 class Journal {
  public:
-  using Ticket = std::uint64_t;
+  using Ticket = ChangeQueue::Ticket;
+  using Place = ChangeQueue::Place;
+  using SharedPlace = ChangeQueue::SharedPlace;
   using ChangeBarrier = std::shared_lock<FairMutex>;
 
   struct Options {
@@ -97,6 +82,9 @@ class Journal {
     std::function<void()> write_logs;
     // Makes the written data durable. Called after write_logs and after these devices were flushed.
     std::function<void(std::span<Device* const> flushed)> make_logs_durable;
+    // Returns when every request that was sent before the call has reached the tree: those for
+    // which places are held are expected then. May block.
+    std::function<void()> catch_up;
     // Reports that a record of a log's size was omitted.
     std::function<void(InodeNumber)> log_size_left_out;
     // Reports that all changes up to this one are durable and their objects committed.
@@ -108,9 +96,10 @@ class Journal {
   ~Journal();
 
   // Blocks until there is room for a record of that size; compacts the MDC where that helps, and
-  // grows it. Must be called before enter_change(). ENOSPC when the tree fills the MDC and it
-  // cannot grow, or while a batch waits for space (see wait()). EIO after a failure. `counted`:
-  // bytes of the record that the tree's footprint already includes.
+  // grows it. While threads wait for room, batches do not wait for expected changes. Must be called
+  // before enter_change(). ENOSPC when the tree fills the MDC and it cannot grow, or while a batch
+  // waits for space (see wait()). EIO after a failure. `counted`: bytes of the record that the
+  // tree's footprint already includes.
   void make_room(std::size_t record_size, RoomFor room_for, std::size_t counted = 0);
   // True if there is (still) room for the record and no failure. The room stays as long as the
   // caller excludes changes of other threads.
@@ -126,14 +115,26 @@ class Journal {
   // added from now on becomes durable.
   void want_log_sync();
 
-  // Queues a change. The order of calls is the order on the media.
-  Ticket add(Change change);
+  // Queues a change. The order of calls is the order on the media, except for changes that have an
+  // open place: they come there. Such a change must be applicable before those that followed the
+  // place.
+  Ticket add(Change change, Place* place = nullptr);
+
+  // The place of changes that are still to come (change_queue.h). A batch with changes that
+  // followed a place waits for those that are expected there; a thread from which changes are
+  // expected must not block except on I/O and in functions of this class. Null after a failure.
+  SharedPlace hold_place();
+  void expect(Place& place);
+  // No more changes will come.
+  void finish(Place& place);
   // Blocks until the change is durable and its objects are committed and deleted; the barrier must
   // not be held. EIO when it could not be written. ENOSPC when this change, or one before it, found
   // no room: it is retried by the next call, and periodically.
   void wait(Ticket ticket);
   // The same for everything added so far.
   void wait_all();
+  // As wait_all(), to gain room by deletions: as for make_room(), batches do not wait.
+  void wait_for_room();
   // As wait_all(), and waits for the logs of want_log_sync(). A failed log does not make it throw.
   void sync();
   // The last durable change.
@@ -155,11 +156,30 @@ class Journal {
     Stage stage = Stage::content;
     std::optional<Mdc::Ticket> records;  // of the last record
   };
+  // The calling thread waits for a batch, while changes that the batch would wait for may be its
+  // own. mutex_ is held at both ends.
+  class WaitForRoom {
+   public:
+    explicit WaitForRoom(Journal& journal) : journal_(journal) {
+      ++journal_.waiting_for_room_;
+      journal_.work_.notify_one();
+    }
+    ~WaitForRoom() { --journal_.waiting_for_room_; }
+    WaitForRoom(const WaitForRoom&) = delete;
+    WaitForRoom& operator=(const WaitForRoom&) = delete;
+
+   private:
+    Journal& journal_;
+  };
   void run();
   void work();
   bool wait_for_work(std::unique_lock<std::mutex>& lock);
-  Ticket add_locked(Change change);  // under mutex_
-  Batch take_batch();
+  void note_added();  // mutex_ held
+  Ticket last_position() const;
+  Ticket ask_for_expected();
+  bool must_wait_for_expected(Ticket last) const;  // mutex_ held
+  void wait_for_expected(std::unique_lock<std::mutex>& lock, Ticket last);
+  Batch take_batch(Ticket limit);
   bool write(Batch& batch);
   void write_stages(Batch& batch);
   bool may_pass(const Batch& batch, const Error& error) const;
@@ -178,6 +198,7 @@ class Journal {
   Mdc::Ticket append_mark();
   std::vector<std::byte> encode_mark() const;
   void compact();
+  std::unique_lock<FairMutex> exclude_changes();
   void compact_tree();
   void fail(const std::exception& error);
   // With mutex_ held.
@@ -201,11 +222,12 @@ class Journal {
   mutable std::mutex mutex_;
   std::condition_variable work_;
   std::condition_variable done_;
-  std::deque<Change> queue_;
+  ChangeQueue queue_;
+  std::vector<Change> refused_;  // after a failure; kept as are failed_batches_
   std::uint64_t queued_bytes_ = 0;
-  Ticket added_ = 0;    // the last change queued
-  Ticket written_ = 0;  // the last change completed
-  Ticket wanted_ = 0;   // changes up to this one are to be written without delay
+  unsigned waiting_for_room_ = 0;  // threads
+  Ticket written_ = 0;             // the last change completed
+  Ticket wanted_ = 0;              // changes up to this one are to be written without delay
   using Moment = std::optional<Clock::Time>;
   Moment oldest_;      // when the first change in the queue came
   Moment logs_dirty_;  // when want_log_sync() was first called
@@ -215,6 +237,7 @@ class Journal {
   std::uint64_t used_when_compacted_ = 0;  // bytes in use after the last compaction
   std::uint64_t needed_ = 0;               // bytes of room that the next compaction must provide
   std::string failure_;                    // not empty: no further writing is possible
+  std::uint64_t failed_changes_ = 0;       // that were taken from the queue and are not durable
   // Not empty: a batch found no room; the reason.
   std::string stalled_;
   std::uint64_t stalls_ = 0;  // how often

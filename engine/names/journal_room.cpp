@@ -54,6 +54,8 @@ constexpr unsigned kGrowLive = 50;
 // take the room it gained.
 constexpr int kMaxCompactionAttempts = 32;
 
+constexpr int kMaxCatchUps = 8;
+
 // When a mount reads a compacted log, its records are held back only until the next BATCH.
 constexpr std::size_t kSnapshotBatch = 4096;
 
@@ -102,6 +104,8 @@ bool Journal::compaction_helps(const Need& need) const {
 void Journal::make_room(std::size_t record_size, RoomFor room_for, std::size_t counted) {
   const Need need(record_size, room_for, counted);
   std::unique_lock lock(mutex_);
+  if (stalled_.empty() && fits(need)) return check_failed();
+  const WaitForRoom waiting(*this);
   await_retry(lock);
   check_failed();
   for (int attempt = 0; attempt < kMaxCompactionAttempts && !fits(need); ++attempt) {
@@ -150,11 +154,26 @@ void Journal::compact() {
   done_.notify_all();
 }
 
+// Returns when no change in the tree has overtaken one that is expected: that can come only without
+// the barrier. Not forever on a busy pool.
+std::unique_lock<FairMutex> Journal::exclude_changes() {
+  for (int attempt = 1;; ++attempt) {
+    std::unique_lock barrier(change_barrier_);
+    const Ticket last = ask_for_expected();
+    std::unique_lock lock(mutex_);
+    if (!must_wait_for_expected(last) || attempt == kMaxCatchUps) return barrier;
+    barrier.unlock();
+    wait_for_expected(lock, last);
+  }
+}
+
 void Journal::compact_tree() {
   std::vector<std::vector<std::byte>> records;
   {
-    const std::unique_lock barrier(change_barrier_);
-    for (Batch batch = take_batch(); !batch.changes.empty(); batch = take_batch()) {
+    const std::unique_lock barrier = exclude_changes();
+    for (bool empty = false; !empty;) {
+      Batch batch = take_batch(last_position());
+      empty = batch.changes.empty();
       // Changes that wait for room are in the tree, but their objects are not.
       if (!write(batch)) return;
     }

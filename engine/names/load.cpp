@@ -226,6 +226,7 @@ void NamespaceImpl::load() {
                          [this](std::span<Device* const> flushed) {
                            if (dirty_logs_.make_durable(flushed)) trim_closed_log_cache();
                          },
+                     .catch_up = [this] { catch_up(); },
                      .log_size_left_out = [this](InodeNumber inode) { forget_log_size(inode); },
                      .written = [this](Journal::Ticket last) { notify_durable(last); }});
 }

@@ -106,9 +106,9 @@ LookupAnswer NamespaceImpl::lookup_now(InodeNumber parent, std::string_view name
   if (number == 0) return {.kind = LookupAnswer::Kind::absent};
   Inode& inode = tree_.get(number);
   LookupAnswer answer{.kind = LookupAnswer::Kind::found, .attributes = describe(inode)};
-  if (!set_log_size_now(inode, answer.attributes)) {
+  if (is_committing(inode) || !set_log_size_now(inode, answer.attributes)) {
     answer.kind = LookupAnswer::Kind::must_wait;
-  } else if (reference == LookupReference::take && !answer.attributes.being_written) {
+  } else if (reference == LookupReference::take) {
     inode.references.fetch_add(1, std::memory_order_relaxed);
   }
   return answer;
@@ -118,7 +118,7 @@ std::optional<Attributes> NamespaceImpl::attributes_now(InodeNumber number) {
   const TreeReadLock lock(tree_mutex_);
   const Inode& inode = tree_.get(number);
   std::optional<Attributes> found = describe(inode);
-  if (!set_log_size_now(inode, *found)) found.reset();
+  if (is_committing(inode) || !set_log_size_now(inode, *found)) found.reset();
   return found;
 }
 
@@ -127,6 +127,10 @@ Attributes NamespaceImpl::lookup(InodeNumber parent, std::string_view name,
   for (;;) {
     const LookupAnswer answer = lookup_now(parent, name, LookupReference::none);
     if (answer.kind == LookupAnswer::Kind::absent) refuse_absent(name);
+    if (!answer && answer.attributes.being_written) {
+      wait_for_commit(answer.attributes.inode);
+      continue;
+    }
     const Attributes found = answer ? *answer : with_log_size(answer.attributes);
     if (reference == LookupReference::none) return found;
     InodeNumber inode = found.inode;
@@ -137,6 +141,7 @@ Attributes NamespaceImpl::lookup(InodeNumber parent, std::string_view name,
 }
 
 Attributes NamespaceImpl::attributes(InodeNumber number) {
+  wait_for_commit(number);
   TreeReadLock lock(tree_mutex_);
   const Inode& inode = tree_.get(number);
   Attributes found = describe(inode);

@@ -11,6 +11,7 @@
 namespace mpool::names {
 
 Attributes NamespaceImpl::set_attributes(InodeNumber number, const AttributeChange& wanted) {
+  settle(number);
   ChangeLock lock = begin_change(kSmallRecord, RoomFor::release);
   Inode& inode = tree_.get(number);
   InodeAttributes attributes = inode.attributes;
@@ -134,6 +135,7 @@ Attributes NamespaceImpl::link(InodeNumber number, InodeNumber parent, std::stri
     const TreeReadLock lock(tree_mutex_);
     check_link(number, parent, name);
   }
+  settle(number);
   record_early(number);
   ChangeLock lock = begin_change(kSmallRecord, RoomFor::names);
   check_link(number, parent, name);
@@ -160,6 +162,7 @@ Inode& NamespaceImpl::directory_to_remove(InodeNumber parent, std::string_view n
 void NamespaceImpl::unlink(InodeNumber parent, std::string_view name) {
   ChangeLock lock = begin_change(kSmallRecord, RoomFor::release);
   Inode& inode = file_to_remove(parent, name);
+  if (inode.open) give_up_place(*inode.open);
   const Record record{now(), UnlinkRecord{parent, std::string(name)}};
   if (inode.recorded) {
     finish(lock, change(record));
@@ -175,6 +178,7 @@ bool NamespaceImpl::unlink_now(InodeNumber parent, std::string_view name) {
   std::optional<ChangeLock> lock = begin_change_now(kSmallRecord, RoomFor::release);
   if (!lock) return false;
   const Inode& inode = file_to_remove(parent, name);
+  if (inode.open) give_up_place(*inode.open);
   // A log writes when it is closed.
   if (!inode.recorded || inode.kind == FileKind::log) return false;
   if (inode.extents && inode.extents->size() > kMaxExtentsAtOnce) return false;
@@ -217,6 +221,8 @@ void NamespaceImpl::check_rename(const Inode& inode, const Inode* target, InodeN
 
 void NamespaceImpl::rename(InodeNumber parent, std::string_view name, InodeNumber new_parent,
                            std::string_view new_name, RenameMode mode) {
+  settle(parent, name);
+  settle(new_parent, new_name);
   while (const InodeNumber pending = try_rename(parent, name, new_parent, new_name, mode)) {
     record_early(pending);
   }
@@ -238,6 +244,9 @@ InodeNumber NamespaceImpl::try_rename(InodeNumber parent, std::string_view name,
   if (target != nullptr && mode == RenameMode::exchange && target->is_directory() &&
       tree_.is_below(parent, target->number)) {
     raise(EINVAL, "rename", "a directory cannot be moved below itself");
+  }
+  for (Inode* const renamed : {&inode, target}) {
+    if (renamed != nullptr && renamed->open) give_up_place(*renamed->open);
   }
   if (mode == RenameMode::exchange) {
     if (!inode.recorded) return inode.number;

@@ -191,15 +191,17 @@ class OpenFile {
   virtual void allocate(std::uint64_t offset, std::uint64_t length, LengthChange change) = 0;
   // Everything written so far by any handle, and the name of the file, is durable on return.
   virtual void fsync() = 0;
-  // A descriptor was closed (others may exist): returns the errors so far.
+  // A descriptor was closed (others may exist): returns the errors so far. If close() follows, with
+  // no write between, the commit comes here in the order of changes.
   virtual void flush() = 0;
   // As flush(), but non-blocking; returns false and does nothing if flush() may block.
   virtual bool flush_now() = 0;
   // The last close. Commits when this is the last writing handle. Never throws: a failed commit is
   // logged and the file is removed.
   virtual void close() noexcept = 0;
-  // As close(), but non-blocking. Returns false and does nothing if closing would delete objects or
-  // commit anything but a new small file that can stay in memory completely.
+  // As close(), but non-blocking. Returns false if closing would delete objects or commit anything
+  // but a new small file that can stay in memory completely: then close() must follow, for which
+  // batches of changes and calls about this file wait from now on.
   virtual bool close_now() noexcept = 0;
 };
 
@@ -248,7 +250,7 @@ struct Losses {
 // block on the device. Calls named ..._now never do; lookup() and attributes() do so only where
 // lookup_now() and attributes_now() return no answer (the size of a log).
 // Order: changes reach the device in the order they were made; after a crash a prefix of them is
-// present.
+// present. The commit of a file counts as made at the last OpenFile::flush() before its close.
 // Errors: Error with the errno of the corresponding POSIX call; EIO for every change after metadata
 // could not be written.
 class Namespace {
@@ -387,6 +389,11 @@ class Namespace {
   // files whose objects can then be deleted. When the callback is replaced, one more call of the
   // old one may follow.
   virtual void on_no_room(std::function<void()> callback) = 0;
+  // Called without locks, on a thread that may block, when a file has no writer any more unless a
+  // close() is on its way (OpenFile::flush). The callee returns when every call that was requested
+  // from it before has been made: also the close_now() of files whose last close(2) has returned.
+  // When the callback has been replaced, the old one is not called and no call is in progress.
+  virtual void on_catch_up(std::function<void()> callback) = 0;
 };
 
 }  // namespace mpool

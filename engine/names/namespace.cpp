@@ -92,13 +92,14 @@ std::optional<NamespaceImpl::ChangeLock> NamespaceImpl::begin_change_now(std::si
   return lock;
 }
 
-Journal::Ticket NamespaceImpl::record_only(const Record& record) {
-  return journal_->add({.record = encode(record), .mblocks = {}, .mlog = {}, .deletes = {}});
+Journal::Ticket NamespaceImpl::record_only(const Record& record, Journal::Place* place) {
+  return journal_->add({.record = encode(record), .mblocks = {}, .mlog = {}, .deletes = {}}, place);
 }
 
-Journal::Ticket NamespaceImpl::record_attributes(const Inode& inode) {
-  return record_only({inode.attributes.ctime,
-                      AttributesRecord{inode.number, inode.attributes, inode.media_class}});
+Journal::Ticket NamespaceImpl::record_attributes(const Inode& inode, Journal::Place* place) {
+  return record_only(
+      {inode.attributes.ctime, AttributesRecord{inode.number, inode.attributes, inode.media_class}},
+      place);
 }
 
 Journal::Ticket NamespaceImpl::change(const Record& record) {
@@ -112,6 +113,7 @@ Journal::Ticket NamespaceImpl::change(const Record& record) {
 }
 
 Journal::Ticket NamespaceImpl::change_if_on_media(const Inode& inode, const Record& record) {
+  if (inode.open) give_up_place(*inode.open);
   if (inode.on_media()) return change(record);
   tree_.apply(record);
   return 0;

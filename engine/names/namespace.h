@@ -1,12 +1,13 @@
 // The implementation of Namespace. Its parts: namespace.cpp (the tree), load.cpp (reading it from
-// the media), references.cpp (how long inodes live), files.cpp (open files), commits.cpp
-// (write-once files on their way to the journal), logs.cpp (append-only files), dirty_logs.h
-// (appends that are not durable), xattrs.cpp (extended attributes and policy), space.cpp (what
-// there is room for).
+// the media), references.cpp (how long inodes live), files.cpp (open files), closes.cpp and
+// commits.cpp (write-once files on their way to the journal), logs.cpp (append-only files),
+// dirty_logs.h (appends that are not durable), xattrs.cpp (extended attributes and policy),
+// space.cpp (what there is room for).
 //
 // Lock order: ActiveInode::persist_mutex or append_mutex, content_lock or log_lock, the journal's
 // change barrier (shared), tree_mutex_, then leaves (Journal's own, pending_mutex_, DirtyLogs',
-// damage_mutex_, callback_mutex_). Nothing waits for the device under tree_mutex_, and nothing for
+// damage_mutex_, callback_mutex_, CommitPlace's). catch_up_mutex_ is taken with the journal's
+// barrier, or with no other lock. Nothing waits for the device under tree_mutex_, and nothing for
 // the journal under it or the barrier. The journal's thread takes none of the locks before the
 // barrier.
 //
@@ -105,6 +106,7 @@ class NamespaceImpl final : public Namespace {
   void on_durable(Durable callback) override;
   void on_removed(Removed callback) override;
   void on_no_room(std::function<void()> callback) override;
+  void on_catch_up(std::function<void()> callback) override;
 
   // --- for open files (files.cpp) ---
   using State = std::shared_ptr<ActiveInode>;
@@ -129,8 +131,17 @@ class NamespaceImpl final : public Namespace {
   bool check_lost_now(ActiveInode& state);
   // fsync of a read-only handle: changes of the file by other handles are durable on return.
   void sync_others(InodeNumber inode, ActiveInode& state);
-  void close_handle(InodeNumber inode, const State& state, bool writer) noexcept;
-  // Non-blocking; returns false if closing would block: then call close_handle().
+  // A descriptor of the file was closed: its commit, if it follows, comes here in the order of
+  // changes.
+  void hold_place(ActiveInode& state);
+  // The content or the inode changes after all.
+  void give_up_place(ActiveInode& state);
+  // The rest of the work for a handle that is being closed; file: the commit.
+  enum class Closing : std::uint8_t { handle, log, file };
+  // Non-blocking: from here on other calls wait for the commit. end_close() must follow.
+  Closing begin_close(ActiveInode& state, bool writer) noexcept;
+  void end_close(InodeNumber inode, const State& state, Closing closing) noexcept;
+  // Begin and end at once, non-blocking; they return false and do nothing if closing would block.
   bool close_reader_now(InodeNumber inode, const State& state) noexcept;
   bool close_writer_now(InodeNumber inode, const State& state) noexcept;
   FileKind kind_of(InodeNumber inode);
@@ -172,8 +183,8 @@ class NamespaceImpl final : public Namespace {
   // The same for a change of the inode itself; records nothing for an inode that is not on the
   // media.
   Journal::Ticket change_if_on_media(const Inode& inode, const Record& record);
-  Journal::Ticket record_only(const Record& record);
-  Journal::Ticket record_attributes(const Inode& inode);
+  Journal::Ticket record_only(const Record& record, Journal::Place* place = nullptr);
+  Journal::Ticket record_attributes(const Inode& inode, Journal::Place* place = nullptr);
   void finish(ChangeLock& lock, Journal::Ticket ticket);
 
   // lookup.cpp
@@ -233,7 +244,6 @@ class NamespaceImpl final : public Namespace {
   std::pair<Attributes, std::unique_ptr<OpenFile>> create_locked(
       ChangeLock& lock, InodeNumber parent, std::string_view name, std::uint32_t mode,
       mpool::Owner owner, const OpenIntent& intent);
-  void wait_until_openable(InodeNumber number);
   std::shared_ptr<ContentWriter> make_writer(MediaClass media_class);
   std::unique_ptr<MblockWriter> allocate_mblock(MediaClass media_class,
                                                 std::optional<std::uint64_t> near);
@@ -254,14 +264,25 @@ class NamespaceImpl final : public Namespace {
   const ReadMap* need_read_map(InodeNumber inode, ActiveInode& state);
   std::size_t read_mapped(const ReadMap& map, std::uint64_t offset, ByteSpan into) const;
 
-  // commits.cpp
-  Journal::Ticket record_pending(Inode& inode, Change change);
-  Journal::Ticket record_nameless(Change change);
+  // closes.cpp
+  void catch_up();
+  // Called before a change of the inode: if close(2) of its last writing descriptor has returned
+  // before this call, the commit is over. Never waits for a close that may come.
+  void settle(InodeNumber inode);
+  void settle(InodeNumber parent, std::string_view name);
+  void wait_for_commit(InodeNumber inode);
   void commit_closed(InodeNumber inode, const State& state) noexcept;
+  bool commit_now(InodeNumber inode, const State& state, Journal::Ticket& ticket);
+  bool roll_back_create(InodeNumber inode, const ActiveInode& state);
   void unpin_inode_or_log(InodeNumber inode) noexcept;
   template <typename Step>
   void attempt_close(InodeNumber inode, const Step& step) noexcept;
-  bool roll_back_create(InodeNumber inode, const ActiveInode& state);
+
+  // commits.cpp
+  class UsedPlace;
+  UsedPlace place_of_commit(const Inode& inode, ActiveInode& state);
+  Journal::Ticket record_pending(Inode& inode, Change change, Journal::Place* place);
+  Journal::Ticket record_nameless(Change change);
   Journal::Ticket record_sealed(InodeNumber inode, ActiveInode& state,
                                 ContentWriter::Sealed sealed);
   // The same with the locks of a change held.
@@ -269,7 +290,6 @@ class NamespaceImpl final : public Namespace {
                                        ContentWriter::Sealed sealed);
   void record_early(InodeNumber inode);
   void trim_recorded(InodeNumber inode, std::uint64_t size);
-  bool commit_now(InodeNumber inode, const State& state, Journal::Ticket& ticket);
   void notify_committed(InodeNumber inode);
   ChangeLock begin_recording(InodeNumber inode, std::size_t extents);
   std::size_t pending_size(InodeNumber inode);
@@ -310,7 +330,7 @@ class NamespaceImpl final : public Namespace {
   // Inodes without a name or an open file: kept by references alone, or about to be opened or
   // destroyed.
   std::unordered_set<InodeNumber> unnamed_;
-  // used with tree_mutex_: a commit ended, a descriptor was closed
+  // used with tree_mutex_: a commit ended
   std::condition_variable_any commits_;
   std::deque<InodeNumber> closed_log_cache_;  // open logs without handles, oldest first
 
@@ -336,14 +356,20 @@ class NamespaceImpl final : public Namespace {
   Durable durable_;
   Removed removed_;
   std::function<void()> no_room_;
+  std::mutex catch_up_mutex_;  // held during the call, which may block
+  std::function<void()> catch_up_;
   // Committed files whose last change may not be durable yet.
   std::vector<std::pair<Journal::Ticket, InodeNumber>> not_durable_;
 };
 
 // True if a handle is open for writing a write-once file, or its commit is in progress. Called with
-// the tree's lock, as is the next function.
+// the tree's lock, as are the next functions.
 inline bool is_being_written(const Inode& inode) {
   return inode.open && inode.open->writer;
+}
+// True if the last writing handle was closed and the commit is in progress.
+inline bool is_committing(const Inode& inode) {
+  return inode.open && inode.open->committing;
 }
 // True for a write-once file whose content can no longer change.
 inline bool is_committed(const Inode& inode) {

@@ -9,6 +9,7 @@
 
 #include "engine/base/error.h"
 #include "tests/crash/pool_session.h"
+#include "tests/engine/names/flushed_file.h"
 #include "tests/engine/names/support.h"
 
 namespace mpool::test {
@@ -81,10 +82,13 @@ class TreeSession : public Session {
       throw;
     }
   }
-  // A failed change may be present in part; the state in memory may reach the media.
-  void note_failed(Model& model, Moment begun) {
+  // A failed change may be present in part; the state in memory, which it returns, may reach the
+  // media.
+  State note_failed(Model& model, Moment begun) {
     machine_.faults->disarm();
-    model.begin_at(begun, kTree, text_of(state_after_failure()));
+    State state = state_after_failure();
+    model.begin_at(begun, kTree, text_of(state));
+    return state;
   }
   void sync(Model& model) {
     tree_.names().sync();
@@ -342,6 +346,85 @@ class FsyncedFile : public TreeWorkload {
   }
 };
 
+// A file whose descriptor was closed before other changes, and whose close arrives after them. Its
+// commit comes before them; behind a sync that it could not know of.
+class LateClose : public TreeWorkload {
+ public:
+  LateClose() : TreeWorkload("tree_late_close", 1, {}, 2) {}
+
+  void run(Session& session, Model& model, std::uint64_t seed, bool brief) const override {
+    auto& tree = dynamic_cast<TreeSession&>(session);
+    for (std::uint64_t number = 0; number < (brief ? 3 : 9); ++number) {
+      Round round{.session = tree, .model = model, .seed = seed, .number = number};
+      round.begun = model.now();
+      try {
+        round.run();
+      } catch (const Error&) {
+        round.note(tree.note_failed(model, round.begun));
+        throw;
+      }
+    }
+  }
+
+ private:
+  struct Round {
+    TreeSession& session;
+    Model& model;
+    std::uint64_t seed;
+    std::uint64_t number;
+    Moment begun = 0;  // of the file, or of the last sync without it
+    // The new names since then, and when each was begun.
+    std::vector<std::pair<Moment, std::string>> changes = {};
+
+    std::string path(const char* kind) const { return fmt::format("{}{}", kind, number); }
+
+    // All changes since `begun` are in `state`; the file came first.
+    void note(const State& state) const {
+      for (std::size_t count = 0; count <= changes.size(); ++count) {
+        State version = state;
+        for (std::size_t later = count; later < changes.size(); ++later)
+          version.erase(changes[later].second);
+        const Moment moment = count == 0 ? begun : changes[count - 1].first;
+        model.begin_at(moment, kTree, text_of(version));
+      }
+    }
+    void make_directory(const char* kind) {
+      changes.emplace_back(model.now(), path(kind));
+      session.tree().mkdir(path(kind));
+    }
+    // A sync that finds the close on its way, or does not.
+    void sync(FlushedFile& file, bool arrives) {
+      Namespace& names = session.tree().names();
+      if (arrives) names.on_catch_up([&] { file.arrive(); });
+      names.sync();
+      names.on_catch_up(nullptr);
+      if (arrives) file.close();
+      State state = session.state();
+      if (!arrives) state.erase(path("closed"));
+      note(state);
+      session.durable(model, std::move(state));
+      begun = model.now();
+      changes.clear();
+    }
+
+    void run() {
+      TestTree& tree = session.tree();
+      const std::size_t length = number % 2 == 0 ? 100 + seed % 100 : 2 * kTreeZone + 10;
+      {
+        FlushedFile file(tree, path("closed"), pattern(length, number));
+        make_directory("directory");
+        changes.emplace_back(model.now(), path("file"));
+        tree.put(path("file"), pattern(50, seed));
+        if (number % 3 > 0) sync(file, number % 3 == 1);
+        make_directory("later");
+      }
+      tree.pool().wait_for_discards(std::chrono::seconds(10));
+      note(session.state());
+      session.sync(model);
+    }
+  };
+};
+
 }  // namespace
 
 std::vector<std::unique_ptr<Workload>> tree_workloads() {
@@ -363,6 +446,7 @@ std::vector<std::unique_ptr<Workload>> tree_workloads() {
   add("tree_unlinked_while_open", 2, unlinked_while_open, 1);
   workloads.push_back(std::make_unique<TreeWorkload>("tree_on_staging", 1, on_staging, 1, true));
   workloads.push_back(std::make_unique<FsyncedFile>());
+  workloads.push_back(std::make_unique<LateClose>());
   return workloads;
 }
 

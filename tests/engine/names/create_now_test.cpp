@@ -195,11 +195,10 @@ TEST(CloseNow, NotMoreInMemoryThanMayBe) {
     AlignedBuffer pages = AlignedBuffer::zeroed(kZoneSize);
     deferred.push_back(DeferredWrite::make(tree.pool().write_memory(), tree.device(), 0, pages));
   }
-  auto file = written(tree, "f", "text");
-  EXPECT_FALSE(file->close_now());
+  closes_later(tree, written(tree, "f", "text"), "no memory");
   deferred.clear();
-  EXPECT_TRUE(file->close_now());
-  EXPECT_EQ(tree.get("f"), "text");
+  EXPECT_TRUE(written(tree, "g", "text")->close_now());
+  EXPECT_EQ(tree.get("f") + tree.get("g"), "texttext");
 }
 
 // The journal accepts nothing any more when the small file is closed.

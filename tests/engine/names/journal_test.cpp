@@ -68,6 +68,7 @@ TEST(Journal, AHoldEndsBeforeOrAfterTheSnapshotOfACompaction) {
                        .footprint = [] { return 0; },
                        .write_logs = [] {},
                        .make_logs_durable = [](std::span<Device* const>) {},
+                       .catch_up = {},
                        .log_size_left_out = {},
                        .written = [](Journal::Ticket) {}});
     constexpr std::size_t kRecordSize = 16u << 10;
@@ -104,6 +105,7 @@ TEST(Journal, WhatFindsNoRoomIsTriedAgain) {
                                  .footprint = [] { return 0; },
                                  .write_logs = [] {},
                                  .make_logs_durable = [](std::span<Device* const>) {},
+                                 .catch_up = {},
                                  .log_size_left_out = {},
                                  .written = [](Journal::Ticket) {}});
   const std::vector<std::byte> record(100);
@@ -143,6 +145,7 @@ TEST(Journal, EndsWhileABatchFindsNoRoom) {
                                    .footprint = [] { return 0; },
                                    .write_logs = [] {},
                                    .make_logs_durable = [](std::span<Device* const>) {},
+                                   .catch_up = {},
                                    .log_size_left_out = {},
                                    .written = [](Journal::Ticket) {}});
     const ObjectRecord mlog = pool->allocate(ObjectType::mlog, 0, {});
