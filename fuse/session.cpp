@@ -21,7 +21,6 @@
 #include "fuse/control/control_ops.h"
 #include "fuse/mount_flags.h"
 #include "fuse/mount_table.h"
-#include "fuse/ops/descriptors.h"
 #include "fuse/ops/notifier.h"
 #include "fuse/ops/operations.h"
 #include "fuse/reactor/event_signal.h"
@@ -210,9 +209,6 @@ struct Session::Impl {
     try {
       apply_symlink_flags(options);
       device = device_of(options.mount_point);
-      file_system.handles.on_doubt([device = device](pid_t process, mpool::InodeNumber inode) {
-        return has_writing_descriptor(process, device, inode);
-      });
       start_notifier();
     } catch (...) {
       fuse_session_unmount(session.get());
@@ -267,11 +263,14 @@ void Session::run(const std::function<void()>& ready) {
     }
   };
   impl_->file_system.native.prepare(fuse_session_fd(impl_->session.get()));
-  const Transport transport(
+  Transport transport(
       impl_->session.get(), impl_->options.transport, impl_->file_system.native.wanted(),
       impl_->options.workers,
       {.ready = mounted, .ended = [&](const std::string& why) { ending.end(why); }});
+  mpool::Namespace& names = impl_->file_system.names;
+  names.on_catch_up([&transport] { transport.catch_up(); });
   const std::string why = ending.wait();
+  names.on_catch_up(nullptr);
   if (!why.empty()) mpool::raise(EIO, impl_->options.mount_point, "{}", why);
 }
 

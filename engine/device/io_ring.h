@@ -14,6 +14,8 @@ class RingOperation {
   // Called on the ring's thread. `result`: as the kernel returns it, a negative errno for a
   // failure. May start further operations, this one included, and may destroy this object.
   virtual void completed(std::int32_t result) noexcept = 0;
+  // Called, on any thread, for an operation that was handed to the ring's thread, which has ended.
+  virtual void abandoned() noexcept {}
 
  protected:
   RingOperation() = default;

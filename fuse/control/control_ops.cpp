@@ -15,6 +15,7 @@
 #include "fuse/ops/directory_buffer.h"
 #include "fuse/ops/file_system.h"
 #include "fuse/ops/operations.h"
+#include "fuse/ops/request_context.h"
 
 namespace mpoolfs {
 

@@ -37,7 +37,6 @@ void set_size(FileSystem& file_system, fuse_ino_t inode, off_t size, const fuse_
   if (size < 0) mpool::raise(EINVAL, "truncate", "negative size {}", size);
   if (info != nullptr) {
     KernelHandle& handle = handle_of(*info);
-    file_system.handles.note_write(handle, 0);
     handle.file().truncate(static_cast<std::uint64_t>(size));
   } else {
     file_system.names.truncate(inode, static_cast<std::uint64_t>(size));
@@ -55,18 +54,16 @@ void op_getattr(fuse_req_t request, fuse_ino_t inode, fuse_file_info*) {
     RequestContext& context = RequestContext::current();
     if (!context.can_block()) {
       const auto attributes = file_system.names.attributes_now(inode);
-      if (!attributes || is_committing(file_system, *attributes))
-        return context.defer_to_worker(request);
+      if (!attributes) return context.defer_to_worker(request);
       return reply_attributes(request, file_system, *attributes);
     }
-    file_system.handles.wait_for_commit(inode);
     reply_attributes(request, file_system, file_system.names.attributes(inode));
   });
 }
 
 void op_setattr(fuse_req_t request, fuse_ino_t inode, struct stat* wanted, int to_set,
                 fuse_file_info* info) {
-  answer_change(request, "setattr", inode, [&](FileSystem& file_system) {
+  answer(request, "setattr", inode, [&](FileSystem& file_system) {
     if ((to_set & FUSE_SET_ATTR_SIZE) != 0) set_size(file_system, inode, wanted->st_size, info);
     const mpool::AttributeChange change = to_change(*wanted, to_set, time_now());
     if (is_empty(change)) {
@@ -101,7 +98,7 @@ void op_statfs(fuse_req_t request, fuse_ino_t inode) {
 
 void op_setxattr(fuse_req_t request, fuse_ino_t inode, const char* name, const char* value,
                  size_t size, int flags) {
-  answer_change(request, "setxattr", inode, [&](FileSystem& file_system) {
+  answer(request, "setxattr", inode, [&](FileSystem& file_system) {
     file_system.names.set_xattr(inode, name, {value, size}, flags);
     fuse_reply_err(request, 0);
   });
@@ -110,8 +107,6 @@ void op_setxattr(fuse_req_t request, fuse_ino_t inode, const char* name, const c
 void op_getxattr(fuse_req_t request, fuse_ino_t inode, const char* name, size_t size) {
   answer(request, "getxattr", inode, [&](FileSystem& file_system) {
     const std::string_view wanted = name;
-    // Facts about the content must reflect every close that the caller has seen return.
-    if (wanted.starts_with("user.mpool.")) file_system.handles.settle(inode);
     reply_value(request, file_system.names.get_xattr(inode, wanted), size);
   });
 }
@@ -128,7 +123,7 @@ void op_listxattr(fuse_req_t request, fuse_ino_t inode, size_t size) {
 }
 
 void op_removexattr(fuse_req_t request, fuse_ino_t inode, const char* name) {
-  answer_change(request, "removexattr", inode, [&](FileSystem& file_system) {
+  answer(request, "removexattr", inode, [&](FileSystem& file_system) {
     file_system.names.remove_xattr(inode, name);
     fuse_reply_err(request, 0);
   });

@@ -65,7 +65,7 @@ void op_releasedir(fuse_req_t request, fuse_ino_t, fuse_file_info*) {
 }
 
 void op_fsyncdir(fuse_req_t request, fuse_ino_t inode, int, fuse_file_info*) {
-  answer_change(request, "fsyncdir", inode, [&](FileSystem& file_system) {
+  answer(request, "fsyncdir", inode, [&](FileSystem& file_system) {
     file_system.names.sync();
     fuse_reply_err(request, 0);
   });

@@ -85,7 +85,7 @@ void reply_open_file(fuse_req_t request, OpenedFile& file, Privileges privileges
   // The close of a read-only descriptor carries no information.
   info.noflush = intent.write ? 0 : 1;
   RequestContext::current().set_backing_id(native.backing_id());
-  KernelHandle& handle = handles.add(file.take(), intent, fuse_req_ctx(request)->pid);
+  KernelHandle& handle = handles.add(file.take(), intent);
   handle.set_may_have_privileges(intent.write && privileges == Privileges::possible);
   info.fh = handle_number(handle);
   native.count();
@@ -180,7 +180,6 @@ void op_open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
       return;
     }
     const mpool::OpenIntent intent = to_intent(info->flags);
-    file_system.handles.settle(inode);
     OpenedFile file(file_system.names.open(inode, intent));
     if (intent.truncate) drop_privileges(request, file_system, inode);
     NativeEntry native = enter(file_system, *file, intent);
@@ -191,7 +190,7 @@ void op_open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
 
 void op_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode,
                fuse_file_info* info) {
-  answer_change(request, "create", parent, [&](FileSystem& file_system) {
+  answer(request, "create", parent, [&](FileSystem& file_system) {
     const mpool::OpenIntent intent = to_intent(info->flags);
     const Ownership made =
         ownership_in(file_system.names.attributes(parent), *fuse_req_ctx(request), mode);
@@ -245,7 +244,6 @@ void op_write(fuse_req_t request, fuse_ino_t inode, const char* data, size_t siz
     const mpool::ConstByteSpan payload = mpool::as_bytes(data, size);
     // The kernel leaves the sync to the daemon for O_DSYNC descriptors and writes.
     const bool sync = (info->flags & O_DSYNC) != 0;
-    file_system.handles.note_write(handle, info->lock_owner);
     const bool drops = handle.may_have_privileges() && fuse_req_ctx(request)->uid != 0;
     if (drops && context.can_block()) drop_privileges(request, file_system, handle);
     if (!context.can_block()) {
@@ -271,13 +269,12 @@ void op_write(fuse_req_t request, fuse_ino_t inode, const char* data, size_t siz
 }
 
 void op_flush(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
-  answer(request, "flush", inode, [&](FileSystem& file_system) {
-    KernelHandle& handle = handle_of(*info);
+  answer(request, "flush", inode, [&](FileSystem&) {
+    mpool::OpenFile& file = handle_of(*info).file();
     RequestContext& context = RequestContext::current();
-    const pid_t process = fuse_req_ctx(request)->pid;
     if (context.can_block()) {
-      file_system.handles.flush(handle, info->lock_owner, process);
-    } else if (!file_system.handles.flush_now(handle, info->lock_owner, process)) {
+      file.flush();
+    } else if (!file.flush_now()) {
       return context.defer_to_worker(request);
     }
     fuse_reply_err(request, 0);
@@ -299,7 +296,7 @@ void op_release(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
 }
 
 void op_fsync(fuse_req_t request, fuse_ino_t inode, int, fuse_file_info* info) {
-  answer_change(request, "fsync", inode, [&](FileSystem&) {
+  answer(request, "fsync", inode, [&](FileSystem&) {
     handle_of(*info).file().fsync();
     fuse_reply_err(request, 0);
   });

@@ -27,14 +27,6 @@ struct FileSystem {
   ReaderWatch& readers;
 };
 
-// True if the last close of the file has returned, but its attributes do not show the commit yet:
-// the size is right, but the commit sets the time. A FLUSH alone is no evidence: programs inspect
-// descriptors that the shell opened, duplicated and closed for them, and content that other
-// processes wrote before them.
-inline bool is_committing(const FileSystem& file_system, const mpool::Attributes& attributes) {
-  return attributes.being_written && file_system.handles.committing(attributes.inode);
-}
-
 inline FileSystem& file_system_of(fuse_req_t request) {
   return *static_cast<FileSystem*>(fuse_req_userdata(request));
 }

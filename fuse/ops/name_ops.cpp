@@ -62,11 +62,6 @@ mpool::Attributes lookup_dots(FileSystem& file_system, fuse_ino_t parent, std::s
   return found;
 }
 
-// False: a file being written must be looked up again, by a thread that may block.
-bool refer_to_written(FileSystem& file_system, const mpool::Attributes& found) {
-  return !is_committing(file_system, found) && take_reference(file_system, found.inode);
-}
-
 // A FORGET has no answer, not even on failure.
 void forget(fuse_req_t request, std::span<const mpool::InodeReferences> references) noexcept {
   try {
@@ -108,15 +103,11 @@ void op_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
     if (!context.can_block()) {
       const mpool::LookupAnswer found =
           file_system.names.lookup_now(parent, wanted, mpool::LookupReference::take);
-      if (found.kind == mpool::LookupAnswer::Kind::must_wait ||
-          (found && found.attributes.being_written && !refer_to_written(file_system, *found))) {
+      if (found.kind == mpool::LookupAnswer::Kind::must_wait)
         return context.defer_to_worker(request);
-      }
       return found ? reply_entry(request, file_system, *found) : reply_absent(request);
     }
     try {
-      const mpool::Attributes found = file_system.names.lookup(parent, wanted);
-      if (is_committing(file_system, found)) file_system.handles.wait_for_commit(found.inode);
       reply_entry(request, file_system,
                   file_system.names.lookup(parent, wanted, mpool::LookupReference::take));
     } catch (const mpool::Error& error) {
@@ -144,7 +135,7 @@ void op_forget_multi(fuse_req_t request, size_t count, fuse_forget_data* forgets
 }
 
 void op_mknod(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode, dev_t device) {
-  answer_change(request, "mknod", parent, [&](FileSystem& file_system) {
+  answer(request, "mknod", parent, [&](FileSystem& file_system) {
     const Ownership made = ownership_of_new(file_system, request, parent, mode);
     const auto kind = special_kind(mode);
     reply_made(request, file_system, parent,
@@ -155,7 +146,7 @@ void op_mknod(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mo
 }
 
 void op_mkdir(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode) {
-  answer_change(request, "mkdir", parent, [&](FileSystem& file_system) {
+  answer(request, "mkdir", parent, [&](FileSystem& file_system) {
     const Ownership made = ownership_of_new(file_system, request, parent, mode | S_IFDIR);
     reply_made(request, file_system, parent,
                file_system.names.make_directory(parent, name, made.mode, made.owner));
@@ -163,7 +154,7 @@ void op_mkdir(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mo
 }
 
 void op_unlink(fuse_req_t request, fuse_ino_t parent, const char* name) {
-  answer_change(request, "unlink", parent, [&](FileSystem& file_system) {
+  answer(request, "unlink", parent, [&](FileSystem& file_system) {
     RequestContext& context = RequestContext::current();
     if (context.can_block()) {
       file_system.names.unlink(parent, name);
@@ -176,7 +167,7 @@ void op_unlink(fuse_req_t request, fuse_ino_t parent, const char* name) {
 }
 
 void op_rmdir(fuse_req_t request, fuse_ino_t parent, const char* name) {
-  answer_change(request, "rmdir", parent, [&](FileSystem& file_system) {
+  answer(request, "rmdir", parent, [&](FileSystem& file_system) {
     RequestContext& context = RequestContext::current();
     if (context.can_block()) {
       file_system.names.remove_directory(parent, name);
@@ -189,7 +180,7 @@ void op_rmdir(fuse_req_t request, fuse_ino_t parent, const char* name) {
 }
 
 void op_symlink(fuse_req_t request, const char* target, fuse_ino_t parent, const char* name) {
-  answer_change(request, "symlink", parent, [&](FileSystem& file_system) {
+  answer(request, "symlink", parent, [&](FileSystem& file_system) {
     const Ownership made = ownership_of_new(file_system, request, parent, S_IFLNK | 0777);
     reply_made(request, file_system, parent,
                file_system.names.make_symlink(parent, name, target, made.owner));
@@ -204,7 +195,7 @@ void op_readlink(fuse_req_t request, fuse_ino_t inode) {
 
 void op_rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
                const char* new_name, unsigned int flags) {
-  answer_change(request, "rename", parent, [&](FileSystem& file_system) {
+  answer(request, "rename", parent, [&](FileSystem& file_system) {
     file_system.names.rename(parent, name, new_parent, new_name, rename_mode(flags));
     file_system.notifier->entries_changed(parent);
     file_system.notifier->entries_changed(new_parent);
@@ -213,7 +204,7 @@ void op_rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino
 }
 
 void op_link(fuse_req_t request, fuse_ino_t inode, fuse_ino_t new_parent, const char* new_name) {
-  answer_change(request, "link", inode, [&](FileSystem& file_system) {
+  answer(request, "link", inode, [&](FileSystem& file_system) {
     reply_made(request, file_system, new_parent,
                file_system.names.link(inode, new_parent, new_name));
   });

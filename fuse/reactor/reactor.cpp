@@ -73,6 +73,7 @@ void Reactor::start(std::function<void(const std::string& why)> failed) {
       end_failed();
       failed(failure_);
     }
+    end_mail();
   });
 }
 
@@ -110,15 +111,27 @@ void Reactor::join() {
   if (thread_.joinable()) thread_.join();
 }
 
-void Reactor::post(mpool::RingOperation& operation, std::int32_t result) {
+bool Reactor::post(mpool::RingOperation& operation, std::int32_t result) {
   bool wake = false;
   {
     const std::lock_guard lock(mail_mutex_);
+    if (ended_) return false;
     mail_.emplace_back(&operation, result);
     has_mail_.store(true, std::memory_order_release);
     wake = std::exchange(asleep_, false);
   }
   if (wake) event_.raise();
+  return true;
+}
+
+void Reactor::end_mail() noexcept {
+  {
+    const std::lock_guard lock(mail_mutex_);
+    ended_ = true;
+    taken_.swap(mail_);
+  }
+  for (const auto& [operation, result] : taken_)
+    operation->abandoned();
 }
 
 void Reactor::Wakeup::arm() {

@@ -93,9 +93,10 @@ class Reactor {
   void stop();
   void join();
 
-  // Calls operation.completed(result) on the reactor's thread, soon. Allocates no memory unless
-  // more than kMailReserve operations are queued.
-  void post(mpool::RingOperation& operation, std::int32_t result);
+  // Calls operation.completed(result) on the reactor's thread, soon, or abandoned() if the thread
+  // ends before; returns false, without a call, when it has ended. Allocates no memory unless more
+  // than kMailReserve operations are queued.
+  bool post(mpool::RingOperation& operation, std::int32_t result);
 
   mpool::IoRing& ring() noexcept { return ring_; }
   WriteBehind& write_behind() noexcept { return write_behind_; }
@@ -132,6 +133,7 @@ class Reactor {
 
   void run();
   void end_failed() noexcept;
+  void end_mail() noexcept;
   // Device I/O in progress for any requester, and requests that workers have.
   std::size_t in_flight() const {
     return transfers_ + at_work_ + write_behind_.pending() + read_ahead_.pending();
@@ -167,7 +169,8 @@ class Reactor {
   std::mutex mail_mutex_;
   using Mail = std::vector<std::pair<mpool::RingOperation*, std::int32_t>>;
   Mail mail_;            // guarded by mail_mutex_
-  bool asleep_ = false;  // guarded by mail_mutex_
+  bool asleep_ = false;  // guarded by mail_mutex_, as is the next
+  bool ended_ = false;
   std::atomic<bool> has_mail_ = false;
   Mail taken_;           // in processing
   std::string failure_;  // why the ring failed

@@ -7,28 +7,6 @@
 
 namespace mpoolfs {
 
-namespace {
-
-thread_local WorkerPool* pool_of_thread = nullptr;
-
-}  // namespace
-
-WorkerPool::Waiting::Waiting() noexcept : pool_(pool_of_thread) {
-  if (pool_ == nullptr) return;
-  const std::lock_guard lock(pool_->mutex_);
-  --pool_->running_;
-  pool_->add_thread_if_needed();
-  pool_->changed_.notify_one();
-}
-
-// The thread continues at once, although another may have taken its place: more than `limit` may
-// work for a moment.
-WorkerPool::Waiting::~Waiting() {
-  if (pool_ == nullptr) return;
-  const std::lock_guard lock(pool_->mutex_);
-  ++pool_->running_;
-}
-
 WorkerPool::WorkerPool(unsigned limit) : limit_(limit) {
   const std::lock_guard lock(mutex_);
   add_thread();
@@ -80,12 +58,11 @@ void WorkerPool::add_thread_if_needed() noexcept {
 }
 
 void WorkerPool::work() {
-  pool_of_thread = this;
   ::pthread_setname_np(::pthread_self(), "mpoolfs-worker");
   std::unique_lock lock(mutex_);
   --idle_;
   for (;;) {
-    while (queue_.empty() ? !ended_ : running_ >= limit_) {
+    while (queue_.empty() && !ended_) {
       ++idle_;
       changed_.wait(lock);
       --idle_;

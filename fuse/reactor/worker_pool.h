@@ -13,10 +13,6 @@ namespace mpoolfs {
 // them. The users bound the queue: a job is a request, and a transport has a bounded number of
 // requests.
 //
-// Some jobs wait for a job that arrives later (a change waits for the close before it). They
-// declare that with Waiting, and do not count while they wait: so even with a limit of 1, a job
-// that other jobs wait for always gets a thread.
-//
 // Threads: all functions may be called at the same time.
 class WorkerPool {
  public:
@@ -27,19 +23,6 @@ class WorkerPool {
 
    protected:
     ~Job() = default;
-  };
-
-  // During its lifetime the calling thread waits for the effect of other jobs. No effect on threads
-  // that belong to no pool.
-  class Waiting {
-   public:
-    Waiting() noexcept;
-    ~Waiting();
-    Waiting(const Waiting&) = delete;
-    Waiting& operator=(const Waiting&) = delete;
-
-   private:
-    WorkerPool* const pool_;
   };
 
   // limit: at least 1. Throws std::system_error when no thread can be started.
@@ -62,9 +45,8 @@ class WorkerPool {
   std::condition_variable changed_;
   std::deque<Job*> queue_;
   std::vector<std::thread> threads_;
-  // threads that start, or wait for a job or for another thread to stop working
-  unsigned idle_ = 0;
-  unsigned running_ = 0;  // threads with a job and not inside Waiting
+  unsigned idle_ = 0;     // threads that start, or wait for a job
+  unsigned running_ = 0;  // threads with a job
   bool ended_ = false;
 };
 

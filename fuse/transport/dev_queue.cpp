@@ -105,6 +105,13 @@ void DevQueue::readable(std::int32_t) noexcept {
   watch();
 }
 
+bool DevQueue::read_all() noexcept {
+  unsigned count = 0;
+  while (count < config_.places && !closed_ && !free_.empty() && read_one())
+    ++count;
+  return count > 0;
+}
+
 // False when nothing more can be read now.
 bool DevQueue::read_one() noexcept {
   Place* const place = free_.back();

@@ -29,6 +29,9 @@ class DevQueue {
   ~DevQueue();
 
   void start();
+  // Reads the requests that the kernel has sent, at most as many as there are places. Returns false
+  // when there was none.
+  bool read_all() noexcept;
   // Stops reading requests.
   void close() noexcept { closed_ = true; }
   void abandon() noexcept;  // Request::abandon()

@@ -76,7 +76,7 @@ void Dispatcher::handle(Request& request) noexcept {
   }
   request.reactor().work_started();
   try {
-    workers_.post(request);
+    (request.opcode() == FUSE_RELEASE ? closers_ : workers_).post(request);
   } catch (const std::exception& error) {
     request.reactor().work_ended();
     spdlog::error("no thread for a request: {}", error.what());

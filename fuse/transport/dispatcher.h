@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <limits>
 
 #include <sys/uio.h>
 
@@ -17,7 +18,8 @@ namespace mpoolfs {
 class Dispatcher {
  public:
   // Takes over the session's input and output; `fd`: its /dev/fuse. Both must outlive it.
-  // `workers`: as WorkerPool.
+  // `workers`: as WorkerPool, for all requests except closes: requests may wait for a close, so
+  // that each gets a thread.
   Dispatcher(fuse_session* session, int fd, unsigned workers);
 
   // Called before the first request. `wanted`: the extensions to request in the answer to INIT.
@@ -29,7 +31,10 @@ class Dispatcher {
   void handle(Request& request) noexcept;
 
   // Waits for the workers to answer their requests; no request may be handled afterwards.
-  void finish() { workers_.finish(); }
+  void finish() {
+    workers_.finish();
+    closers_.finish();
+  }
 
  private:
   friend class Request;
@@ -44,6 +49,7 @@ class Dispatcher {
   Extensions wanted_;
   std::function<void(Extensions)> init_answered_;
   WorkerPool workers_;
+  WorkerPool closers_{std::numeric_limits<unsigned>::max()};
 };
 
 }  // namespace mpoolfs

@@ -6,6 +6,7 @@
 #include <deque>
 #include <exception>
 #include <fstream>
+#include <latch>
 #include <mutex>
 #include <ranges>
 #include <utility>
@@ -33,6 +34,8 @@ constexpr const char* kUringSwitch = "/sys/module/fuse/parameters/enable_uring";
 // allowed to this process).
 constexpr unsigned kEntries = 64;
 constexpr unsigned kEntriesElsewhere = 4;
+constexpr unsigned kCatchUpRounds = 4;
+
 // A CPU's thread, with the queues it serves.
 struct Core {
   // A function to run on the thread.
@@ -73,6 +76,16 @@ struct Core {
       queue->close();
   }
 
+  // On the thread: begins the requests that the kernel has sent. An answer makes the kernel pass on
+  // a request that has waited for an entry: several rounds.
+  void catch_up() {
+    for (unsigned round = 0; round < kCatchUpRounds; ++round) {
+      reactor.ring().poll();
+      const bool found = reactor.ring().run_completions() > 0;
+      if (!(dev && dev->read_all()) && !found) return;
+    }
+  }
+
   // On the thread: the core takes over the queue and starts it.
   void take(std::shared_ptr<DevQueue> queue) {
     call([this, taken = std::move(queue)] {
@@ -81,7 +94,24 @@ struct Core {
     });
   }
 
+  // catch_up() for another thread, which waits on `done`.
+  struct CatchUp final : mpool::RingOperation {
+    explicit CatchUp(Core& owner) : core(owner) {}
+    void completed(std::int32_t) noexcept override {
+      try {
+        core.catch_up();
+      } catch (const std::exception& error) {
+        core.reactor.fail(error);
+      }
+      done->count_down();
+    }
+    void abandoned() noexcept override { done->count_down(); }
+    Core& core;
+    std::latch* done = nullptr;
+  };
+
   const unsigned cpu;
+  CatchUp catching_up{*this};
   std::mutex calls_mutex;
   std::deque<Call> calls;
   mpool::FileDescriptor fuse;  // a clone, when the core reads /dev/fuse and is not the first
@@ -289,5 +319,14 @@ Transport::Transport(fuse_session* session, TransportChoice choice, bool passthr
     : impl_(std::make_unique<Impl>(session, choice, passthrough, workers, std::move(events))) {}
 
 Transport::~Transport() = default;
+
+void Transport::catch_up() {
+  std::latch done(static_cast<std::ptrdiff_t>(impl_->cores.size()));
+  for (const auto& core : impl_->cores) {
+    core->catching_up.done = &done;
+    if (!core->reactor.post(core->catching_up, 0)) done.count_down();
+  }
+  done.wait();
+}
 
 }  // namespace mpoolfs

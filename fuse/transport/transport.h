@@ -17,8 +17,8 @@ namespace mpoolfs {
 // does.
 std::optional<std::string> why_no_uring();
 
-// Threads: the constructor and the destructor on one; the events are called on threads of the
-// transport.
+// Threads: the constructor and the destructor on one; catch_up() on any that answers no request
+// without blocking; the events are called on threads of the transport.
 class Transport {
  public:
   struct Events {
@@ -39,6 +39,11 @@ class Transport {
   ~Transport();
   Transport(const Transport&) = delete;
   Transport& operator=(const Transport&) = delete;
+
+  // Returns when the requests that the kernel had sent before the call have been begun: those that
+  // need no blocking are performed. Requests for which all entries are in use, more than kEntries
+  // of a CPU, are not waited for. One call at a time.
+  void catch_up();
 
  private:
   struct Impl;

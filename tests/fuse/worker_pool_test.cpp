@@ -81,39 +81,6 @@ TEST(WorkerPool, WorksWithSeveralThreads) {
   EXPECT_EQ(arrived, kJobs);
 }
 
-TEST(WorkerPool, WhoWaitsForAnotherJobMakesRoomForIt) {
-  constexpr unsigned kWaiters = 8;
-  std::mutex mutex;
-  std::condition_variable changed;
-  bool released = false;
-  unsigned woken = 0;
-  std::deque<FunctionJob> jobs;
-  WorkerPool pool(1);
-  for (unsigned i = 0; i < kWaiters; ++i) {
-    pool.post(jobs.emplace_back([&] {
-      std::unique_lock lock(mutex);
-      const WorkerPool::Waiting waiting;
-      changed.wait(lock, [&] { return released; });
-      ++woken;
-    }));
-  }
-  pool.post(jobs.emplace_back([&] {
-    const std::lock_guard lock(mutex);
-    released = true;
-    changed.notify_all();
-  }));
-  pool.finish();
-  EXPECT_EQ(woken, kWaiters);
-}
-
-TEST(WorkerPool, WaitingMeansNothingElsewhere) {
-  const WorkerPool::Waiting waiting;
-  FunctionJob job([] {});
-  WorkerPool pool(1);
-  pool.post(job);
-  pool.finish();
-}
-
 TEST(WorkerPool, FinishDoesWhatIsQueued) {
   std::promise<void> go;
   std::atomic<int> done = 0;

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -43,6 +44,27 @@ for number in range(20000):
     os.close(file)
     print(number, time.monotonic(), flush=True)
     time.sleep(0.0003)
+"""
+
+# Closes files, and makes a directory after each close, from another CPU: its request comes through
+# another queue. A duplicate of the first file's descriptor stays open.
+CLOSER = """
+import os, sys
+directory = sys.argv[1]
+cpus = sorted(os.sched_getaffinity(0))
+held = os.open(f"{directory}/held", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+os.write(held, b"held")
+os.close(os.dup(held))
+for number in range(20000):
+    os.sched_setaffinity(0, {cpus[number % len(cpus)]})
+    size = 100 if number % 4 else 300_000
+    file = os.open(f"{directory}/f{number}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    os.write(file, bytes([number % 251 + 1]) * size)
+    os.close(file)
+    os.sched_setaffinity(0, {cpus[(number + 1) % len(cpus)]})
+    os.mkdir(f"{directory}/d{number}")
+    if number % 16 == 0:
+        print(number, flush=True)
 """
 
 # Appends numbered records and reports each write.
@@ -185,6 +207,28 @@ class SmallZones(CrashTest):
     """Every file takes at least one zone: small ones make room for many files."""
 
     mount_arguments = {"size": "2G", "create_options": ("--zone-size", "64K")}
+
+    def test_closes_before_changes(self):
+        """a directory made after a close is not there without the file that was closed"""
+        for number in range(FEW_ROUNDS):
+            directory = self.mnt.path(f"closes{number}")
+            directory.mkdir()
+            writer = start(CLOSER, directory)
+            writer.stdout.readline()
+            time.sleep(self.choice.uniform(0.2, 1.0))
+            self.kill_daemon_and_writer(writer)
+            names = set(os.listdir(directory))
+            made = [int(name[1:]) for name in names if name.startswith("d")]
+            print(f"  {len(made)} directories", file=sys.stderr)
+            self.assertTrue(made)
+            self.assertEqual(sorted(made), list(range(len(made))))
+            for made_number in made:
+                self.assertIn(f"f{made_number}", names)
+                size = 100 if made_number % 4 else 300_000
+                data = (directory / f"f{made_number}").read_bytes()
+                self.assertEqual(data, bytes([made_number % 251 + 1]) * size)
+            self.assertNotIn("held", names)
+            shutil.rmtree(directory)
 
     def test_many_files(self):
         """a prefix of successive files is present, with all closed early enough"""

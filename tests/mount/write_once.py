@@ -174,44 +174,44 @@ class Writing(harness.MountTest):
         self.assertEqual((self.root / "f").read_bytes(), b"one two")
 
     def test_changes_after_a_duplicate(self):
-        """requests after the close of a duplicate do not wait for the last close, if another
-        descriptor is known"""
-        def seconds_of_mkdir(name):
-            begin = time.monotonic()
-            os.mkdir(self.root / name)
-            return time.monotonic() - begin
-
-        def own(number):
-            file = self.open_new(f"own{number}")
+        """requests after the close of a duplicate wait for no other close, whichever process
+        has the other descriptor, and make what came before durable"""
+        def duplicated(path):
+            file = self.open_new(path.name)
             duplicate = os.dup(file)
             os.write(duplicate, b"data")
             os.close(duplicate)
-            seconds = seconds_of_mkdir(f"d-own{number}")
-            os.close(file)
-            self.assertEqual((self.root / f"own{number}").read_bytes(), b"data")
-            return seconds
+            return file
 
-        def inherited(number):
-            file = self.open_new(f"inherited{number}")
-            run("sh", "-c", f"echo data >&{file}", pass_fds=[file])
-            seconds = seconds_of_mkdir(f"d-inherited{number}")
-            os.close(file)
-            self.assertEqual((self.root / f"inherited{number}").read_bytes(), b"data\n")
-            return seconds
+        def inherited(path):
+            file = self.open_new(path.name)
+            run("sh", "-c", f"printf data >&{file}", pass_fds=[file])
+            return file
 
-        # The process that opened this one and the process that wrote to it are gone: the daemon
-        # does not detect that this process has it.
-        here, there = socket.socketpair()
-        with here, there:
-            run(sys.executable, "-c", OPEN_AND_SEND, self.root / "sent", there.fileno(), pass_fds=[there.fileno()])
-            file = socket.recv_fds(here, 1, 1)[1][0]
-        run(sys.executable, "-c", f"import os; os.write({file}, b'data')", pass_fds=[file])
-        unknown = seconds_of_mkdir("d")
-        os.close(file)
-        self.assertEqual((self.root / "sent").read_bytes(), b"data")
-        # On a busy machine a single one may take as long.
-        for way in (own, inherited):
-            self.assertLess(min(map(way, range(10))), unknown / 4)
+        def sent(path):
+            """the process that opened it and the one that wrote to it are gone"""
+            here, there = socket.socketpair()
+            with here, there:
+                run(sys.executable, "-c", OPEN_AND_SEND, path, there.fileno(), pass_fds=[there.fileno()])
+                file = socket.recv_fds(here, 1, 1)[1][0]
+            run(sys.executable, "-c", f"import os; os.write({file}, b'data')", pass_fds=[file])
+            return file
+
+        for way in (duplicated, inherited, sent):
+            with self.subTest(way.__name__):
+                path = self.root / way.__name__
+                before = self.root / f"before-{way.__name__}"
+                before.mkdir()
+                file = way(path)
+                moved = before.rename(self.root / f"after-{way.__name__}")
+                harness.sync_directory(moved)
+                harness.sync_directory(self.root)
+                # The file itself: read, renamed and written to while it is open.
+                self.assertEqual(path.read_bytes(), b"data")
+                path = path.rename(self.root / f"renamed-{way.__name__}")
+                os.write(file, b" and more")
+                os.close(file)
+                self.assertEqual(path.read_bytes(), b"data and more")
 
     def test_parallel_writers(self):
         """threads with a descriptor each write interleaved pieces"""
