@@ -15,7 +15,7 @@ import harness
 from harness import MIB, content, run
 from load import LOG_UNIT, PAGE, SHARED_LOG, Load, check_page, numbers_of_log, pages_of_file
 
-FIO_SIZE = "64M" if harness.LONG else "24M"
+FIO_SIZE = "64M" if harness.LONG else "12M"
 # Requests of ioctl(2) to freeze and thaw a file system, see linux/fs.h.
 FIFREEZE = 0xC0045877
 FITHAW = 0xC0045878

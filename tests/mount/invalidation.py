@@ -12,7 +12,7 @@ import unittest
 import harness
 import load
 
-SECONDS = 600 if harness.LONG else 60
+SECONDS = 600 if harness.LONG else 15
 FILES = 6
 
 

@@ -13,9 +13,9 @@ import load
 from harness import MIB, MPOOLFS, content, run
 from load import Load, pages_of_file
 
-CYCLES = 500 if harness.LONG else 20
+CYCLES = 500 if harness.LONG else 10
 KILLS = 30 if harness.LONG else 2
-TERMINATIONS = 50 if harness.LONG else 5
+TERMINATIONS = 50 if harness.LONG else 3
 MIXED_STEPS = 100 if harness.LONG else 10
 READERS = ("buffered", "direct", "map")
 

@@ -12,6 +12,9 @@ namespace mpool::test {
 namespace {
 
 constexpr std::uint64_t kCrashCapacity = 8u << 20;
+// Of logs whose image is copied for each of many crashes.
+constexpr std::uint64_t kTornCapacity = 256u << 10;
+constexpr std::uint64_t kLifeCapacity = 4u << 20;
 constexpr std::size_t kDeviceSector = 512;
 
 // The sectors of writes that no flush has made durable.
@@ -42,7 +45,7 @@ Image torn(Image image, const std::vector<Sector>& sectors, Survives&& survives)
 class MlogCrash : public testing::TestWithParam<std::uint32_t> {
  protected:
   MlogPlace place(Device& device, std::uint64_t generation = 3) {
-    return place_on(device, GetParam(), kCrashCapacity, generation);
+    return place_on(device, GetParam(), device.size() - kLogOffset, generation);
   }
 
   // `image` must open with at least the first `durable` of `records` and with no others; then it
@@ -71,7 +74,7 @@ TEST_P(MlogCrash, EveryTornFlush) {
   std::mt19937_64 random(21);
   for (const std::vector<std::size_t>& last_flush :
        {std::vector<std::size_t>{5}, {100, 200, 300}, {6000, 1, 0, 3000}, {20000}}) {
-    FakeDevice device(kLogOffset + kCrashCapacity);
+    FakeDevice device(kLogOffset + kTornCapacity);
     const auto log = open_plain(place(device));
     Records records;
     for (std::size_t length : {30, 500, 5000, 20}) {
@@ -104,7 +107,7 @@ TEST_P(MlogCrash, EveryTornFlush) {
 class Life {
  public:
   Life(std::uint32_t sector_size, std::uint64_t seed)
-      : sector_size_(sector_size), random_(seed), media_(kLogOffset + kCrashCapacity) {
+      : sector_size_(sector_size), random_(seed), media_(kLogOffset + kLifeCapacity) {
     for (std::size_t at = 0; at < media_.size(); at += sizeof(std::uint64_t)) {
       const std::uint64_t bytes = random_();
       std::memcpy(&media_[at], &bytes, sizeof(bytes));
@@ -119,7 +122,7 @@ class Life {
         std::memcpy(&media_[write.offset], write.data.data(), write.data.size());
       }
     };
-    const auto log = open_plain(place_on(device, sector_size_, kCrashCapacity, generation_));
+    const auto log = open_plain(place_on(device, sector_size_, kLifeCapacity, generation_));
     all_ = 0;
     accept(read_all(*log));
     const std::size_t actions = 1 + random_() % 8;
