@@ -40,11 +40,6 @@ void ChangeQueue::finish(Place& place) {
   open_.erase(place.self_);
 }
 
-void ChangeQueue::finish_all() {
-  while (!open_.empty())
-    finish(*open_.front());
-}
-
 bool ChangeQueue::is_expecting(Ticket limit) const {
   return std::ranges::any_of(open_, [&](const SharedPlace& place) {
     return place->state_ == Place::State::expected && place->ticket_ <= limit;

@@ -70,7 +70,6 @@ class ChangeQueue {
   void expect(Place& place);
   // The place is complete. No effect on a closed one.
   void finish(Place& place);
-  void finish_all();
 
   // The last position.
   Ticket last() const { return last_; }

@@ -54,7 +54,7 @@ fuse_out_header header_of(const iovec& part) {
 }  // namespace
 
 Dispatcher::Dispatcher(fuse_session* session, int fd, unsigned workers)
-    : session_(session), workers_(workers) {
+    : session_(session), workers_(workers), closers_(workers) {
   const fuse_custom_io io{.writev = write_reply,
                           .read = refuse_read,
                           .splice_receive = nullptr,

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <functional>
-#include <limits>
 
 #include <sys/uio.h>
 
@@ -18,8 +17,8 @@ namespace mpoolfs {
 class Dispatcher {
  public:
   // Takes over the session's input and output; `fd`: its /dev/fuse. Both must outlive it.
-  // `workers`: as WorkerPool, for all requests except closes: requests may wait for a close, so
-  // that each gets a thread.
+  // `workers`: as WorkerPool. Requests may wait for closes, which therefore have as many threads of
+  // their own.
   Dispatcher(fuse_session* session, int fd, unsigned workers);
 
   // Called before the first request. `wanted`: the extensions to request in the answer to INIT.
@@ -49,7 +48,7 @@ class Dispatcher {
   Extensions wanted_;
   std::function<void(Extensions)> init_answered_;
   WorkerPool workers_;
-  WorkerPool closers_{std::numeric_limits<unsigned>::max()};
+  WorkerPool closers_;
 };
 
 }  // namespace mpoolfs

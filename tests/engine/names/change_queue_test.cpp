@@ -114,10 +114,11 @@ TEST(ChangeQueue, OpenPlacesAreNoChanges) {
   EXPECT_EQ(queue.last(), 2u);
   const ChangeQueue::Taken taken = queue.take(2, kNoLimit, kNoLimit);
   EXPECT_EQ(taken.changes.size(), 0u);
-  EXPECT_EQ(taken.last, 2u) << "whoever waits for them waits for nothing";
+  EXPECT_EQ(taken.last, 2u) << "waiting for them is waiting for nothing";
   queue.add(change('b'), second.get());
   queue.add(change('a'), first.get());
-  queue.finish_all();
+  queue.finish(*second);
+  queue.finish(*first);
   EXPECT_EQ(queue.size(), 2u);
   EXPECT_EQ(take_all(queue), "ab") << "places keep their order";
 }
