@@ -201,7 +201,7 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
                          .transport = {},
                          .native = native,
                          .readers = readers};
-  ControlTree control(time_now());
+  ControlTree control(current_time());
   control.add_file("status.json", [&] {
     return status_text(pool, {.options = options,
                               .foreign = names->foreign(),

@@ -129,7 +129,7 @@ bool NamespaceImpl::roll_back_create(InodeNumber number, const ActiveInode& stat
   return true;
 }
 
-bool NamespaceImpl::close_reader_now(InodeNumber number, const State& state) noexcept {
+bool NamespaceImpl::try_close_reader(InodeNumber number, const State& state) noexcept {
   const TreeLock lock(tree_mutex_);
   const Inode& inode = tree_.get(number);
   const bool goes = inode.links == 0 && inode.references == 0;
@@ -138,10 +138,10 @@ bool NamespaceImpl::close_reader_now(InodeNumber number, const State& state) noe
   return true;
 }
 
-bool NamespaceImpl::close_writer_now(InodeNumber number, const State& state) noexcept {
+bool NamespaceImpl::try_close_writer(InodeNumber number, const State& state) noexcept {
   Journal::Ticket ticket = 0;
   try {
-    if (!commit_now(number, state, ticket)) return false;
+    if (!try_commit(number, state, ticket)) return false;
   } catch (const std::exception&) {
     return false;  // end_close() meets the error again, or the sticky error
   }
@@ -152,19 +152,19 @@ bool NamespaceImpl::close_writer_now(InodeNumber number, const State& state) noe
 
 // Commits a new file with its last writing handle, and drops that handle. Returns false if it would
 // block, or the file cannot be recorded. Content sealed by then is lost.
-bool NamespaceImpl::commit_now(InodeNumber number, const State& state, Journal::Ticket& ticket) {
+bool NamespaceImpl::try_commit(InodeNumber number, const State& state, Journal::Ticket& ticket) {
   const std::unique_lock one(state->persist_mutex, std::try_to_lock);
   if (!one || state->sticky_error) return false;
   const std::unique_lock content(state->content_lock, std::try_to_lock);
   if (!content) return false;
   std::shared_ptr<ContentWriter> writer;  // destroyed without locks
-  std::optional<ChangeLock> lock =
-      begin_change_now(kSmallRecord + sizeof(Extent), RoomFor::content, kSmallRecord);
+  std::optional<ChangeLock> lock = begin_change(kSmallRecord + sizeof(Extent), RoomFor::content,
+                                                Blocking::forbidden, kSmallRecord);
   if (!lock) return false;
   Inode& inode = tree_.get(number);
   const bool simple = !inode.recorded && inode.links > 0 && inode.displaces == 0 && !inode.xattrs;
   if (!simple || !state->writer || state->writers != 1) return false;
-  std::optional<ContentWriter::Sealed> sealed = state->writer->seal_now();
+  std::optional<ContentWriter::Sealed> sealed = state->writer->try_seal();
   if (!sealed) return false;
   state->committing = true;
   try {

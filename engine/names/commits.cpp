@@ -202,7 +202,7 @@ void NamespaceImpl::record_early(InodeNumber number) {
   release();
 }
 
-bool NamespaceImpl::check_lost_now(ActiveInode& state) {
+bool NamespaceImpl::try_check_sticky_error(ActiveInode& state) {
   const std::unique_lock one(state.persist_mutex, std::try_to_lock);
   if (one && state.sticky_error) std::rethrow_exception(state.sticky_error);
   return one.owns_lock();

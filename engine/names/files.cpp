@@ -112,49 +112,44 @@ class FileHandle final : public OpenFile {
     }
   }
 
-  void flush() override {
-    if (!intent_.write) return;
+  bool flush(Blocking blocking) override {
+    if (!intent_.write) return true;
     names_.check_online();
+    const bool log = kind_ == FileKind::log;
     // Gathered data is written when the file ends: if it may find no room, close(2) must return the
     // error.
-    if (names_.sync_always() || (kind_ != FileKind::log && !names_.room_is_certain())) {
+    const bool syncs = names_.sync_always() || (!log && !names_.room_is_certain());
+    if (blocking == Blocking::forbidden) {
+      if (syncs) return false;
+      if (!log && !names_.try_check_sticky_error(*state_)) return false;
+      if (!log && !state_->current_writer()->is_drained()) return false;
+    } else if (syncs) {
       fsync();
-    } else if (kind_ != FileKind::log) {
+    } else if (!log) {
       names_.check_sticky_error(*state_);
       state_->current_writer()->drain();
     }
     names_.hold_place(*state_);
-  }
-
-  bool flush_now() override {
-    if (!intent_.write) return true;
-    names_.check_online();
-    if (names_.sync_always()) return false;
-    if (kind_ == FileKind::log) return true;
-    if (!names_.room_is_certain()) return false;
-    if (!names_.check_lost_now(*state_) || !state_->current_writer()->is_drained()) return false;
-    names_.hold_place(*state_);
     return true;
   }
 
-  void close() noexcept override {
+  bool close(Blocking blocking) noexcept override {
+    if (!closing_ && blocking == Blocking::forbidden && try_close()) {
+      state_.reset();
+      return true;
+    }
     if (!closing_) closing_ = names_.begin_close(*state_, intent_.write);
+    if (blocking == Blocking::forbidden) return false;
     names_.end_close(inode_, state_, *closing_);
     state_.reset();
-  }
-
-  bool close_now() noexcept override {
-    const bool closed = intent_.write ? names_.close_writer_now(inode_, state_)
-                                      : names_.close_reader_now(inode_, state_);
-    if (closed) {
-      state_.reset();
-    } else {
-      closing_ = names_.begin_close(*state_, intent_.write);
-    }
-    return closed;
+    return true;
   }
 
  private:
+  bool try_close() noexcept {
+    return intent_.write ? names_.try_close_writer(inode_, state_)
+                         : names_.try_close_reader(inode_, state_);
+  }
   Buffering buffering() const { return intent_.direct ? Buffering::device : Buffering::memory; }
   void check_writer() const {
     if (!intent_.write) refuse_inode(EBADF, inode_, "not open for writing");
@@ -164,7 +159,7 @@ class FileHandle final : public OpenFile {
   NamespaceImpl& names_;
   const InodeNumber inode_;
   NamespaceImpl::State state_;                     // null once closed
-  std::optional<NamespaceImpl::Closing> closing_;  // close() ends what close_now() began
+  std::optional<NamespaceImpl::Closing> closing_;  // begun by a close() that must not block
   const FileKind kind_;
   const bool cacheable_;
   const OpenIntent intent_;
@@ -215,9 +210,11 @@ std::shared_ptr<ContentWriter> NamespaceImpl::make_writer(MediaClass media_class
                                          pool_.write_memory());
 }
 
-std::unique_ptr<OpenFile> NamespaceImpl::open(InodeNumber number, const OpenIntent& wanted) {
+std::unique_ptr<OpenFile> NamespaceImpl::open(InodeNumber number, const OpenIntent& wanted,
+                                              Blocking blocking) {
   OpenIntent intent = wanted;
   intent.write = wanted.write || wanted.truncate;
+  if (blocking == Blocking::forbidden) return intent.write ? nullptr : try_open_reader(number);
   std::unique_ptr<OpenFile> file;
   Journal::Ticket ticket = 0;
   while (!file) {
@@ -239,13 +236,12 @@ std::unique_ptr<OpenFile> NamespaceImpl::open(InodeNumber number, const OpenInte
   return file;
 }
 
-std::unique_ptr<OpenFile> NamespaceImpl::open_now(InodeNumber number) {
-  constexpr OpenIntent kReading{.read = true, .write = false, .append = false, .truncate = false};
+std::unique_ptr<OpenFile> NamespaceImpl::try_open_reader(InodeNumber number) {
   const TreeLock lock(tree_mutex_);
   Inode& inode = tree_.get(number);
   if (!is_committed(inode)) return nullptr;
   Journal::Ticket unused = 0;
-  return open_locked(inode, kReading, unused);
+  return open_locked(inode, {.read = true}, unused);
 }
 
 std::unique_ptr<OpenFile> NamespaceImpl::open_locked(Inode& inode, const OpenIntent& intent,
@@ -284,26 +280,18 @@ std::unique_ptr<OpenFile> NamespaceImpl::open_locked(Inode& inode, const OpenInt
   return std::make_unique<FileHandle>(*this, inode.number, state, kind, committed, intent);
 }
 
-std::pair<Attributes, std::unique_ptr<OpenFile>> NamespaceImpl::create(InodeNumber parent,
-                                                                       std::string_view name,
-                                                                       std::uint32_t mode,
-                                                                       mpool::Owner owner,
-                                                                       const OpenIntent& intent) {
-  ChangeLock lock = begin_change(kSmallRecord, room_for_names(owner));
-  return create_locked(lock, parent, name, mode, owner, intent);
-}
-
-std::optional<std::pair<Attributes, std::unique_ptr<OpenFile>>> NamespaceImpl::create_now(
-    InodeNumber parent, std::string_view name, std::uint32_t mode, mpool::Owner owner,
-    const OpenIntent& intent) {
-  std::optional<ChangeLock> lock = begin_change_now(kSmallRecord, room_for_names(owner));
+std::optional<Namespace::Created> NamespaceImpl::create(InodeNumber parent, std::string_view name,
+                                                        std::uint32_t mode, mpool::Owner owner,
+                                                        const OpenIntent& intent,
+                                                        Blocking blocking) {
+  std::optional<ChangeLock> lock = begin_change(kSmallRecord, room_for_names(owner), blocking);
   if (!lock) return std::nullopt;
   return create_locked(*lock, parent, name, mode, owner, intent);
 }
 
-std::pair<Attributes, std::unique_ptr<OpenFile>> NamespaceImpl::create_locked(
-    ChangeLock& lock, InodeNumber parent, std::string_view name, std::uint32_t mode,
-    mpool::Owner owner, const OpenIntent& intent) {
+Namespace::Created NamespaceImpl::create_locked(ChangeLock& lock, InodeNumber parent,
+                                                std::string_view name, std::uint32_t mode,
+                                                mpool::Owner owner, const OpenIntent& intent) {
   Inode& directory = tree_.get_directory(parent);
   check_new_name(directory, name);
   const CreateRecord record = new_inode(directory, name, FileKind::empty, mode, owner);

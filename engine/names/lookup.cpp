@@ -78,7 +78,7 @@ Attributes NamespaceImpl::describe(const Inode& inode) const {
 
 // Completes the result of describe(), with the tree's lock held; false when the size of a log is
 // unknown, or not exact.
-bool NamespaceImpl::set_log_size_now(const Inode& inode, Attributes& attributes) const {
+bool NamespaceImpl::try_set_log_size(const Inode& inode, Attributes& attributes) const {
   if (inode.kind != FileKind::log) return true;
   if (!inode.extents) {
     attributes.size = 0;
@@ -99,53 +99,50 @@ Attributes NamespaceImpl::with_log_size(Attributes attributes) {
   return attributes;
 }
 
-LookupAnswer NamespaceImpl::lookup_now(InodeNumber parent, std::string_view name,
-                                       LookupReference reference) {
+LookupAnswer NamespaceImpl::look_up_once(InodeNumber parent, std::string_view name,
+                                         LookupReference reference) {
   const TreeReadLock lock(tree_mutex_);
   const InodeNumber number = find_or_none(tree_.get_directory(parent), name);
   if (number == 0) return {.kind = LookupAnswer::Kind::absent};
   Inode& inode = tree_.get(number);
   LookupAnswer answer{.kind = LookupAnswer::Kind::found, .attributes = describe(inode)};
-  if (is_committing(inode) || !set_log_size_now(inode, answer.attributes)) {
-    answer.kind = LookupAnswer::Kind::must_wait;
+  if (is_committing(inode) || !try_set_log_size(inode, answer.attributes)) {
+    answer.kind = LookupAnswer::Kind::would_block;
   } else if (reference == LookupReference::take) {
     inode.references.fetch_add(1, std::memory_order_relaxed);
   }
   return answer;
 }
 
-std::optional<Attributes> NamespaceImpl::attributes_now(InodeNumber number) {
-  const TreeReadLock lock(tree_mutex_);
-  const Inode& inode = tree_.get(number);
-  std::optional<Attributes> found = describe(inode);
-  if (is_committing(inode) || !set_log_size_now(inode, *found)) found.reset();
-  return found;
-}
-
-Attributes NamespaceImpl::lookup(InodeNumber parent, std::string_view name,
-                                 LookupReference reference) {
+LookupAnswer NamespaceImpl::lookup(InodeNumber parent, std::string_view name,
+                                   LookupReference reference, Blocking blocking) {
   for (;;) {
-    const LookupAnswer answer = lookup_now(parent, name, LookupReference::none);
-    if (answer.kind == LookupAnswer::Kind::absent) refuse_absent(name);
-    if (!answer && answer.attributes.being_written) {
-      wait_for_commit(answer.attributes.inode);
+    LookupAnswer answer = look_up_once(parent, name, reference);
+    if (answer.kind != LookupAnswer::Kind::would_block || blocking == Blocking::forbidden) {
+      return answer;
+    }
+    InodeNumber inode = answer.attributes.inode;
+    if (answer.attributes.being_written) {
+      wait_for_commit(inode);
       continue;
     }
-    const Attributes found = answer ? *answer : with_log_size(answer.attributes);
-    if (reference == LookupReference::none) return found;
-    InodeNumber inode = found.inode;
-    ref({&inode, 1});
+    answer.attributes = with_log_size(answer.attributes);
+    answer.kind = LookupAnswer::Kind::found;
+    if (reference == LookupReference::take) ref({&inode, 1});
     // Otherwise the inode is gone, and its name too.
-    if (inode != 0) return found;
+    if (inode != 0) return answer;
   }
 }
 
-Attributes NamespaceImpl::attributes(InodeNumber number) {
-  wait_for_commit(number);
+std::optional<Attributes> NamespaceImpl::attributes(InodeNumber number, Blocking blocking) {
+  const bool can_block = blocking == Blocking::allowed;
+  if (can_block) wait_for_commit(number);
   TreeReadLock lock(tree_mutex_);
   const Inode& inode = tree_.get(number);
   Attributes found = describe(inode);
-  if (set_log_size_now(inode, found)) return found;
+  if (!can_block && is_committing(inode)) return std::nullopt;
+  if (try_set_log_size(inode, found)) return found;
+  if (!can_block) return std::nullopt;
   lock.unlock();
   return with_log_size(found);
 }
@@ -175,3 +172,13 @@ void NamespaceImpl::read_directory(InodeNumber number, std::uint64_t cookie,
 }
 
 }  // namespace mpool::names
+
+namespace mpool {
+
+Attributes Namespace::lookup(InodeNumber parent, std::string_view name, LookupReference reference) {
+  const LookupAnswer answer = lookup(parent, name, reference, Blocking::allowed);
+  if (answer.kind == LookupAnswer::Kind::absent) names::refuse_absent(name);
+  return *answer;
+}
+
+}  // namespace mpool

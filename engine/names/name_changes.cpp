@@ -159,41 +159,29 @@ Inode& NamespaceImpl::directory_to_remove(InodeNumber parent, std::string_view n
   return inode;
 }
 
-void NamespaceImpl::unlink(InodeNumber parent, std::string_view name) {
-  ChangeLock lock = begin_change(kSmallRecord, RoomFor::release);
+bool NamespaceImpl::unlink(InodeNumber parent, std::string_view name, Blocking blocking) {
+  std::optional<ChangeLock> lock = begin_change(kSmallRecord, RoomFor::release, blocking);
+  if (!lock) return false;
   Inode& inode = file_to_remove(parent, name);
+  // A log writes when it is closed.
+  const bool slow = !inode.recorded || inode.kind == FileKind::log ||
+                    (inode.extents && inode.extents->size() > kMaxExtentsAtOnce);
+  if (slow && blocking == Blocking::forbidden) return false;
   if (inode.open) give_up_place(*inode.open);
   const Record record{now(), UnlinkRecord{parent, std::string(name)}};
   if (inode.recorded) {
-    finish(lock, change(record));
-    return;
+    finish(*lock, change(record));
+    return true;
   }
   // Not on the media yet: only the inode it displaces must be removed there.
   release_displaced(inode, false);
   tree_.apply(record);
-  finish(lock, record_attributes(tree_.get(parent)));
-}
-
-bool NamespaceImpl::unlink_now(InodeNumber parent, std::string_view name) {
-  std::optional<ChangeLock> lock = begin_change_now(kSmallRecord, RoomFor::release);
-  if (!lock) return false;
-  const Inode& inode = file_to_remove(parent, name);
-  if (inode.open) give_up_place(*inode.open);
-  // A log writes when it is closed.
-  if (!inode.recorded || inode.kind == FileKind::log) return false;
-  if (inode.extents && inode.extents->size() > kMaxExtentsAtOnce) return false;
-  finish(*lock, change({now(), UnlinkRecord{parent, std::string(name)}}));
+  finish(*lock, record_attributes(tree_.get(parent)));
   return true;
 }
 
-void NamespaceImpl::remove_directory(InodeNumber parent, std::string_view name) {
-  ChangeLock lock = begin_change(kSmallRecord, RoomFor::release);
-  directory_to_remove(parent, name);
-  finish(lock, change({now(), UnlinkRecord{parent, std::string(name)}}));
-}
-
-bool NamespaceImpl::remove_directory_now(InodeNumber parent, std::string_view name) {
-  std::optional<ChangeLock> lock = begin_change_now(kSmallRecord, RoomFor::release);
+bool NamespaceImpl::remove_directory(InodeNumber parent, std::string_view name, Blocking blocking) {
+  std::optional<ChangeLock> lock = begin_change(kSmallRecord, RoomFor::release, blocking);
   if (!lock) return false;
   directory_to_remove(parent, name);
   finish(*lock, change({now(), UnlinkRecord{parent, std::string(name)}}));

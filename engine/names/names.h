@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/base/blocking.h"
 #include "engine/base/bytes.h"
 #include "engine/object/content_writer.h"
 #include "engine/pool/pool.h"
@@ -145,7 +146,7 @@ struct FileLayout {
 
 // An open file. Made by Namespace::open and create; must be closed once, before the Namespace ends.
 //
-// Threads: all functions except close() and close_now() may be called at the same time.
+// Threads: all functions except close() may be called at the same time.
 class OpenFile {
  public:
   virtual ~OpenFile() = default;
@@ -193,16 +194,15 @@ class OpenFile {
   virtual void fsync() = 0;
   // A descriptor was closed (others may exist): returns the errors so far. If close() follows, with
   // no write between, the commit comes here in the order of changes.
-  virtual void flush() = 0;
-  // As flush(), but non-blocking; returns false and does nothing if flush() may block.
-  virtual bool flush_now() = 0;
+  // False: it would block.
+  virtual bool flush(Blocking blocking) = 0;
+  void flush() { flush(Blocking::allowed); }
   // The last close. Commits when this is the last writing handle. Never throws: a failed commit is
-  // logged and the file is removed.
-  virtual void close() noexcept = 0;
-  // As close(), but non-blocking. Returns false if closing would delete objects or commit anything
-  // but a new small file that can stay in memory completely: then close() must follow, for which
-  // batches of changes and calls about this file wait from now on.
-  virtual bool close_now() noexcept = 0;
+  // logged and the file is removed. False: it would block, which is so unless a new small file
+  // stays in memory completely, or there is nothing to commit or delete. Then close() must follow,
+  // which may block: batches of changes and calls about this file wait for it.
+  virtual bool close(Blocking blocking) noexcept = 0;
+  void close() noexcept { close(Blocking::allowed); }
 };
 
 struct NamespaceOptions {
@@ -224,11 +224,10 @@ struct InodeReferences {
 // Whether a lookup takes a reference to the inode it finds.
 enum class LookupReference : std::uint8_t { none, take };
 
-// The result of lookup_now().
 struct LookupAnswer {
-  enum class Kind : std::uint8_t { found, absent, must_wait };
-  Kind kind = Kind::must_wait;
-  Attributes attributes{};  // must_wait: all except the size
+  enum class Kind : std::uint8_t { found, absent, would_block };
+  Kind kind = Kind::would_block;
+  Attributes attributes{};  // would_block: all except the size
 
   explicit operator bool() const { return kind == Kind::found; }
   const Attributes& operator*() const { return attributes; }
@@ -246,9 +245,8 @@ struct Losses {
 
 // The tree and its files.
 //
-// Threads: all functions may be called at the same time. Calls that change the tree or a file may
-// block on the device. Calls named ..._now never do; lookup() and attributes() do so only where
-// lookup_now() and attributes_now() return no answer (the size of a log).
+// Threads: all functions may be called at the same time. Calls without a parameter of type Blocking
+// may block if they change the tree or a file.
 // Order: changes reach the device in the order they were made; after a crash a prefix of them is
 // present. The commit of a file counts as made at the last OpenFile::flush() before its close.
 // Errors: Error with the errno of the corresponding POSIX call; EIO for every change after metadata
@@ -265,17 +263,15 @@ class Namespace {
   // The root MDC belongs to another client: the tree is empty and read-only.
   virtual bool foreign() const = 0;
 
-  virtual Attributes lookup(InodeNumber parent, std::string_view name,
-                            LookupReference reference = LookupReference::none) = 0;
-  virtual Attributes attributes(InodeNumber inode) = 0;
-  // As lookup() and attributes(), but never blocking on the device, nor on a thread that does.
-  // must_wait, nullopt: only lookup() or attributes() has the answer (a log that is not open, or is
-  // being opened or emptied). absent stands for ENOENT of the name; other errors are thrown as by
-  // lookup(). Takes a reference to the inode it finds unless the file is being written: use ref()
-  // for that.
-  virtual LookupAnswer lookup_now(InodeNumber parent, std::string_view name,
-                                  LookupReference reference = LookupReference::none) = 0;
-  virtual std::optional<Attributes> attributes_now(InodeNumber inode) = 0;
+  // Both would block for the size of a log that is not open, or is being opened or emptied, and for
+  // a commit in progress. absent stands for ENOENT of the name. nullopt: it would block.
+  virtual LookupAnswer lookup(InodeNumber parent, std::string_view name, LookupReference reference,
+                              Blocking blocking) = 0;
+  virtual std::optional<Attributes> attributes(InodeNumber inode, Blocking blocking) = 0;
+  // ENOENT when the name does not exist.
+  Attributes lookup(InodeNumber parent, std::string_view name,
+                    LookupReference reference = LookupReference::none);
+  Attributes attributes(InodeNumber inode) { return *attributes(inode, Blocking::allowed); }
   virtual Attributes set_attributes(InodeNumber inode, const AttributeChange& change) = 0;
 
   // An inode lives as long as it has a name, an open file or a reference. A reference does not
@@ -284,26 +280,25 @@ class Namespace {
   // Takes a reference to each inode; inodes that do not exist are set to 0. Never blocks on the
   // device.
   virtual void ref(std::span<InodeNumber> inodes) = 0;
-  // Drops references; inodes that do not exist are skipped.
-  virtual void unref(std::span<const InodeReferences> references) = 0;
-  // As unref(), but non-blocking; returns false and drops nothing if it would block.
-  virtual bool unref_now(std::span<const InodeReferences> references) = 0;
+  // Drops references; inodes that do not exist are skipped. False: it would block.
+  virtual bool unref(std::span<const InodeReferences> references, Blocking blocking) = 0;
+  void unref(std::span<const InodeReferences> references) { unref(references, Blocking::allowed); }
 
   virtual Attributes make_directory(InodeNumber parent, std::string_view name, std::uint32_t mode,
                                     Owner owner) = 0;
   virtual Attributes make_symlink(InodeNumber parent, std::string_view name,
                                   std::string_view target, Owner owner) = 0;
   virtual std::string read_symlink(InodeNumber inode) = 0;
-  // A new regular file, open. EEXIST when the name exists.
-  virtual std::pair<Attributes, std::unique_ptr<OpenFile>> create(InodeNumber parent,
-                                                                  std::string_view name,
-                                                                  std::uint32_t mode, Owner owner,
-                                                                  const OpenIntent& intent) = 0;
-  // As create(), but non-blocking. Returns nullopt and does nothing if the change must be durable
-  // on return, or the journal is at work on the tree or has no room.
-  virtual std::optional<std::pair<Attributes, std::unique_ptr<OpenFile>>> create_now(
-      InodeNumber parent, std::string_view name, std::uint32_t mode, Owner owner,
-      const OpenIntent& intent) = 0;
+  // A new regular file, open. EEXIST when the name exists. nullopt: it would block, because the
+  // change must be durable on return, or the journal is at work on the tree or has no room.
+  using Created = std::pair<Attributes, std::unique_ptr<OpenFile>>;
+  virtual std::optional<Created> create(InodeNumber parent, std::string_view name,
+                                        std::uint32_t mode, Owner owner, const OpenIntent& intent,
+                                        Blocking blocking) = 0;
+  Created create(InodeNumber parent, std::string_view name, std::uint32_t mode, Owner owner,
+                 const OpenIntent& intent) {
+    return *create(parent, name, mode, owner, intent, Blocking::allowed);
+  }
   // A new regular file without content.
   virtual Attributes make_file(InodeNumber parent, std::string_view name, std::uint32_t mode,
                                Owner owner) = 0;
@@ -311,13 +306,16 @@ class Namespace {
   virtual Attributes make_special(InodeNumber parent, std::string_view name, FileKind kind,
                                   std::uint32_t mode, Owner owner, std::uint64_t device) = 0;
   virtual Attributes link(InodeNumber inode, InodeNumber parent, std::string_view name) = 0;
-  virtual void unlink(InodeNumber parent, std::string_view name) = 0;
-  virtual void remove_directory(InodeNumber parent, std::string_view name) = 0;
-  // As unlink(), but non-blocking. Returns false and does nothing if the change must be durable on
-  // return, the journal is at work on the tree or has no room, or the name is that of a log, of a
-  // file that is being written, or of a file with very many objects. Errors as unlink().
-  virtual bool unlink_now(InodeNumber parent, std::string_view name) = 0;
-  virtual bool remove_directory_now(InodeNumber parent, std::string_view name) = 0;
+  // False: it would block, as create(), or because the name is that of a log, of a file that is
+  // being written, or of a file with very many objects.
+  virtual bool unlink(InodeNumber parent, std::string_view name, Blocking blocking) = 0;
+  virtual bool remove_directory(InodeNumber parent, std::string_view name, Blocking blocking) = 0;
+  void unlink(InodeNumber parent, std::string_view name) {
+    unlink(parent, name, Blocking::allowed);
+  }
+  void remove_directory(InodeNumber parent, std::string_view name) {
+    remove_directory(parent, name, Blocking::allowed);
+  }
   virtual void rename(InodeNumber parent, std::string_view name, InodeNumber new_parent,
                       std::string_view new_name, RenameMode mode) = 0;
 
@@ -327,12 +325,13 @@ class Namespace {
                               const std::function<bool(const DirectoryEntry&)>& take) = 0;
   virtual InodeNumber parent_of(InodeNumber directory) = 0;
 
-  // EACCES for opening a committed file for writing; blocks until a commit in progress ends. EINVAL
-  // for a special file.
-  virtual std::unique_ptr<OpenFile> open(InodeNumber inode, const OpenIntent& intent) = 0;
-  // As open() for reading, but non-blocking. Returns null where only open() can decide: the inode
-  // is no write-once file, or is not committed yet. Errors as open().
-  virtual std::unique_ptr<OpenFile> open_now(InodeNumber inode) = 0;
+  // EACCES for opening a committed file for writing; EINVAL for a special file. Null: it would
+  // block, which is so except for reading a committed write-once file.
+  virtual std::unique_ptr<OpenFile> open(InodeNumber inode, const OpenIntent& intent,
+                                         Blocking blocking) = 0;
+  std::unique_ptr<OpenFile> open(InodeNumber inode, const OpenIntent& intent) {
+    return open(inode, intent, Blocking::allowed);
+  }
   // truncate(2) of a file that is not open: as OpenFile::truncate.
   virtual Attributes truncate(InodeNumber inode, std::uint64_t size) = 0;
 
@@ -391,7 +390,7 @@ class Namespace {
   virtual void on_no_room(std::function<void()> callback) = 0;
   // Called without locks, on a thread that may block, when a file has no writer any more unless a
   // close() is on its way (OpenFile::flush). The callee returns when every call that was requested
-  // from it before has been made: also the close_now() of files whose last close(2) has returned.
+  // from it before has been made: also the close() of files whose last close(2) has returned.
   // When the callback has been replaced, the old one is not called and no call is in progress.
   virtual void on_catch_up(std::function<void()> callback) = 0;
 };

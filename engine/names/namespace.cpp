@@ -80,9 +80,11 @@ NamespaceImpl::ChangeLock NamespaceImpl::begin_change(std::size_t record_size, R
   }
 }
 
-std::optional<NamespaceImpl::ChangeLock> NamespaceImpl::begin_change_now(std::size_t record_size,
-                                                                         RoomFor room_for,
-                                                                         std::size_t counted) {
+std::optional<NamespaceImpl::ChangeLock> NamespaceImpl::begin_change(std::size_t record_size,
+                                                                     RoomFor room_for,
+                                                                     Blocking blocking,
+                                                                     std::size_t counted) {
+  if (blocking == Blocking::allowed) return begin_change(record_size, room_for, counted);
   check_writable();
   if (options_.sync) return std::nullopt;
   Journal::ChangeBarrier barrier = journal_->try_enter_change();

@@ -11,7 +11,7 @@
 // the journal under it or the barrier. The journal's thread takes none of the locks before the
 // barrier.
 //
-// What never waits for the device (all named ..._now, plan_read, start_write, end_write) takes of
+// What never waits for the device (all that is told so, plan_read, start_write, end_write) takes of
 // these only tree_mutex_ and the leaves, tries content_lock, log_lock, append_mutex and the
 // barrier, and takes the locks of ContentWriter and MblockWriter, which are not held during I/O
 // either.
@@ -52,42 +52,41 @@ class NamespaceImpl final : public Namespace {
 
   bool foreign() const override { return foreign_; }
 
-  Attributes lookup(InodeNumber parent, std::string_view name, LookupReference reference) override;
-  Attributes attributes(InodeNumber inode) override;
-  LookupAnswer lookup_now(InodeNumber parent, std::string_view name,
-                          LookupReference reference) override;
-  std::optional<Attributes> attributes_now(InodeNumber inode) override;
+  using Namespace::attributes;
+  using Namespace::create;
+  using Namespace::lookup;
+  using Namespace::open;
+  using Namespace::remove_directory;
+  using Namespace::unlink;
+  using Namespace::unref;
+  LookupAnswer lookup(InodeNumber parent, std::string_view name, LookupReference reference,
+                      Blocking blocking) override;
+  std::optional<Attributes> attributes(InodeNumber inode, Blocking blocking) override;
   Attributes set_attributes(InodeNumber inode, const AttributeChange& change) override;
   void ref(std::span<InodeNumber> inodes) override;
-  void unref(std::span<const InodeReferences> references) override;
-  bool unref_now(std::span<const InodeReferences> references) override;
+  bool unref(std::span<const InodeReferences> references, Blocking blocking) override;
   Attributes make_directory(InodeNumber parent, std::string_view name, std::uint32_t mode,
                             mpool::Owner owner) override;
   Attributes make_symlink(InodeNumber parent, std::string_view name, std::string_view target,
                           mpool::Owner owner) override;
   std::string read_symlink(InodeNumber inode) override;
-  std::pair<Attributes, std::unique_ptr<OpenFile>> create(InodeNumber parent, std::string_view name,
-                                                          std::uint32_t mode, mpool::Owner owner,
-                                                          const OpenIntent& intent) override;
-  std::optional<std::pair<Attributes, std::unique_ptr<OpenFile>>> create_now(
-      InodeNumber parent, std::string_view name, std::uint32_t mode, mpool::Owner owner,
-      const OpenIntent& intent) override;
+  std::optional<Created> create(InodeNumber parent, std::string_view name, std::uint32_t mode,
+                                mpool::Owner owner, const OpenIntent& intent,
+                                Blocking blocking) override;
   Attributes make_file(InodeNumber parent, std::string_view name, std::uint32_t mode,
                        mpool::Owner owner) override;
   Attributes make_special(InodeNumber parent, std::string_view name, FileKind kind,
                           std::uint32_t mode, mpool::Owner owner, std::uint64_t device) override;
   Attributes link(InodeNumber inode, InodeNumber parent, std::string_view name) override;
-  void unlink(InodeNumber parent, std::string_view name) override;
-  void remove_directory(InodeNumber parent, std::string_view name) override;
-  bool unlink_now(InodeNumber parent, std::string_view name) override;
-  bool remove_directory_now(InodeNumber parent, std::string_view name) override;
+  bool unlink(InodeNumber parent, std::string_view name, Blocking blocking) override;
+  bool remove_directory(InodeNumber parent, std::string_view name, Blocking blocking) override;
   void rename(InodeNumber parent, std::string_view name, InodeNumber new_parent,
               std::string_view new_name, RenameMode mode) override;
   void read_directory(InodeNumber directory, std::uint64_t cookie,
                       const std::function<bool(const DirectoryEntry&)>& take) override;
   InodeNumber parent_of(InodeNumber directory) override;
-  std::unique_ptr<OpenFile> open(InodeNumber inode, const OpenIntent& intent) override;
-  std::unique_ptr<OpenFile> open_now(InodeNumber inode) override;
+  std::unique_ptr<OpenFile> open(InodeNumber inode, const OpenIntent& intent,
+                                 Blocking blocking) override;
   Attributes truncate(InodeNumber inode, std::uint64_t size) override;
   std::string get_xattr(InodeNumber inode, std::string_view name) override;
   std::vector<std::string> list_xattrs(InodeNumber inode) override;
@@ -128,7 +127,7 @@ class NamespaceImpl final : public Namespace {
   // Throws the pending errors of a file being written, for close() and flush().
   void check_sticky_error(ActiveInode& state);
   // As check_sticky_error(), but non-blocking; false where the state is unknown at the moment.
-  bool check_lost_now(ActiveInode& state);
+  bool try_check_sticky_error(ActiveInode& state);
   // fsync of a read-only handle: changes of the file by other handles are durable on return.
   void sync_others(InodeNumber inode, ActiveInode& state);
   // A descriptor of the file was closed: its commit, if it follows, comes here in the order of
@@ -142,8 +141,8 @@ class NamespaceImpl final : public Namespace {
   Closing begin_close(ActiveInode& state, bool writer) noexcept;
   void end_close(InodeNumber inode, const State& state, Closing closing) noexcept;
   // Begin and end at once, non-blocking; they return false and do nothing if closing would block.
-  bool close_reader_now(InodeNumber inode, const State& state) noexcept;
-  bool close_writer_now(InodeNumber inode, const State& state) noexcept;
+  bool try_close_reader(InodeNumber inode, const State& state) noexcept;
+  bool try_close_writer(InodeNumber inode, const State& state) noexcept;
   FileKind kind_of(InodeNumber inode);
   bool sync_always() const { return options_.sync; }
   // Deferred writes will find room (Device::room_is_certain of all devices).
@@ -171,9 +170,9 @@ class NamespaceImpl final : public Namespace {
   void check_writable() const;
   // As Journal::make_room().
   ChangeLock begin_change(std::size_t record_size, RoomFor room_for, std::size_t counted = 0);
-  // Non-blocking; returns nothing where this call or finish() would block.
-  std::optional<ChangeLock> begin_change_now(std::size_t record_size, RoomFor room_for,
-                                             std::size_t counted = 0);
+  // nullopt: this call or finish() would block.
+  std::optional<ChangeLock> begin_change(std::size_t record_size, RoomFor room_for,
+                                         Blocking blocking, std::size_t counted = 0);
   // The purpose of room for names that a user creates.
   static RoomFor room_for_names(mpool::Owner owner);
   std::uint64_t files_with_room(std::uint64_t files) const;
@@ -189,7 +188,8 @@ class NamespaceImpl final : public Namespace {
 
   // lookup.cpp
   Attributes describe(const Inode& inode) const;
-  bool set_log_size_now(const Inode& inode, Attributes& attributes) const;
+  LookupAnswer look_up_once(InodeNumber parent, std::string_view name, LookupReference reference);
+  bool try_set_log_size(const Inode& inode, Attributes& attributes) const;
   Attributes with_log_size(Attributes attributes);
   InodeNumber find_or_none(const Inode& directory, std::string_view name) const;  // 0: absent
   InodeNumber find_name(const Inode& directory, std::string_view name) const;
@@ -239,11 +239,11 @@ class NamespaceImpl final : public Namespace {
   std::vector<std::vector<std::byte>> snapshot();
 
   // files.cpp
+  std::unique_ptr<OpenFile> try_open_reader(InodeNumber inode);
   std::unique_ptr<OpenFile> open_locked(Inode& inode, const OpenIntent& intent,
                                         Journal::Ticket& ticket);
-  std::pair<Attributes, std::unique_ptr<OpenFile>> create_locked(
-      ChangeLock& lock, InodeNumber parent, std::string_view name, std::uint32_t mode,
-      mpool::Owner owner, const OpenIntent& intent);
+  Created create_locked(ChangeLock& lock, InodeNumber parent, std::string_view name,
+                        std::uint32_t mode, mpool::Owner owner, const OpenIntent& intent);
   std::shared_ptr<ContentWriter> make_writer(MediaClass media_class);
   std::unique_ptr<MblockWriter> allocate_mblock(MediaClass media_class,
                                                 std::optional<std::uint64_t> near);
@@ -272,7 +272,7 @@ class NamespaceImpl final : public Namespace {
   void settle(InodeNumber parent, std::string_view name);
   void wait_for_commit(InodeNumber inode);
   void commit_closed(InodeNumber inode, const State& state) noexcept;
-  bool commit_now(InodeNumber inode, const State& state, Journal::Ticket& ticket);
+  bool try_commit(InodeNumber inode, const State& state, Journal::Ticket& ticket);
   bool roll_back_create(InodeNumber inode, const ActiveInode& state);
   void unpin_inode_or_log(InodeNumber inode) noexcept;
   template <typename Step>

@@ -73,11 +73,6 @@ void NamespaceImpl::drop_references(std::span<const InodeReferences> references)
   }
 }
 
-void NamespaceImpl::unref(std::span<const InodeReferences> references) {
-  const ChangeLock lock = lock_for_change();
-  drop_references(references);
-}
-
 // Called with the tree's lock: closing a log writes, many objects take long.
 bool NamespaceImpl::may_destroy_slowly(const InodeReferences& references) {
   const Inode* const inode = tree_.find(references.inode);
@@ -86,7 +81,12 @@ bool NamespaceImpl::may_destroy_slowly(const InodeReferences& references) {
          (inode->extents && inode->extents->size() > kMaxExtentsAtOnce);
 }
 
-bool NamespaceImpl::unref_now(std::span<const InodeReferences> references) {
+bool NamespaceImpl::unref(std::span<const InodeReferences> references, Blocking blocking) {
+  if (blocking == Blocking::allowed) {
+    const ChangeLock lock = lock_for_change();
+    drop_references(references);
+    return true;
+  }
   const auto has_name = [this](const InodeReferences& dropped) {
     const Inode* const inode = tree_.find(dropped.inode);
     return inode == nullptr || inode->links > 0;

@@ -46,14 +46,14 @@ void ContentWriter::Impl::defer_end(Lock& lock) {
 
 // Returns false and does nothing unless all written content is in memory, or none was written, and
 // seal() has no I/O to do after it.
-bool ContentWriter::Impl::defer_all_now() {
+bool ContentWriter::Impl::try_defer_all() {
   if (!held_.has_dirty()) return windows_.empty() && fresh_.empty();
   if (!is_deferrable() || windows_.size() != 1) return false;
   const Range run = *held_.only_dirty_run();
   const auto& [base, window] = *windows_.begin();
   if (base != 0 || run.begin != 0 || run.end > window.limit) return false;
   AlignedBuffer pages = deferrable_pages();
-  if (!window.writer->defer_now(0, pages)) return false;
+  if (!window.writer->try_defer(0, pages)) return false;
   held_.mark_clean(run);
   return true;
 }

@@ -227,10 +227,10 @@ ContentWriter::Sealed ContentWriter::seal_deferring() {
   return impl_->seal(lock, true);
 }
 
-std::optional<ContentWriter::Sealed> ContentWriter::seal_now() {
+std::optional<ContentWriter::Sealed> ContentWriter::try_seal() {
   Impl::Lock lock(impl_->mutex_);
   if (impl_->failure_ || impl_->exclusive_ || impl_->users_ != 0) return std::nullopt;
-  if (!impl_->defer_all_now()) return std::nullopt;
+  if (!impl_->try_defer_all()) return std::nullopt;
   const Impl::Exclusive exclusive(*impl_, lock);
   return impl_->seal(lock, true);
 }

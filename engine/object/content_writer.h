@@ -144,7 +144,7 @@ class ContentWriter {
   Sealed seal_deferring();
   // As seal_deferring(), but without blocking and without I/O: for a file that can stay in memory
   // completely. Returns nullopt and does nothing for other files, and where it would block.
-  std::optional<Sealed> seal_now();
+  std::optional<Sealed> try_seal();
 
   // Discards everything that was not sealed, the declared length, and the sticky error; every
   // unsealed byte can be written again.

@@ -222,7 +222,7 @@ struct ContentWriter::Impl final : WriteMemory::Holder,
   bool is_deferrable() const;
   AlignedBuffer deferrable_pages() const;
   void defer_end(Lock& lock);
-  bool defer_all_now();
+  bool try_defer_all();
   Sealed seal(Lock& lock, bool last);
   void add_extents(const Windows::value_type& window, bool last,
                    std::vector<Extent>& extents) const;

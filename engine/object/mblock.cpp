@@ -61,10 +61,10 @@ void MblockWriter::write(std::uint64_t offset, ConstByteSpan pages) {
 }
 
 void MblockWriter::defer(std::uint64_t offset, AlignedBuffer pages) {
-  if (!defer_now(offset, pages)) write(offset, pages.span());
+  if (!try_defer(offset, pages)) write(offset, pages.span());
 }
 
-bool MblockWriter::defer_now(std::uint64_t offset, AlignedBuffer& pages) {
+bool MblockWriter::try_defer(std::uint64_t offset, AlignedBuffer& pages) {
   const std::uint64_t at = place(offset, pages.size());
   const std::size_t length = pages.size();
   deferred_ = DeferredWrite::make(pool_.write_memory(), device(), at, pages);

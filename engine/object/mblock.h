@@ -49,7 +49,7 @@ class MblockWriter {
   void defer(std::uint64_t offset, AlignedBuffer pages);
   // The same without I/O: returns false, and does not touch `pages`, when too much is deferred
   // already.
-  bool defer_now(std::uint64_t offset, AlignedBuffer& pages);
+  bool try_defer(std::uint64_t offset, AlignedBuffer& pages);
   // Null: nothing is deferred.
   const std::shared_ptr<DeferredWrite>& deferred() const { return deferred_; }
   // True if all of these bytes were written.

@@ -52,12 +52,9 @@ bool is_empty(const mpool::AttributeChange& change) {
 void op_getattr(fuse_req_t request, fuse_ino_t inode, fuse_file_info*) {
   answer(request, "getattr", inode, [&](FileSystem& file_system) {
     RequestContext& context = RequestContext::current();
-    if (!context.can_block()) {
-      const auto attributes = file_system.names.attributes_now(inode);
-      if (!attributes) return context.defer_to_worker(request);
-      return reply_attributes(request, file_system, *attributes);
-    }
-    reply_attributes(request, file_system, file_system.names.attributes(inode));
+    const auto attributes = file_system.names.attributes(inode, context.blocking());
+    if (!attributes) return context.defer_to_worker(request);
+    reply_attributes(request, file_system, *attributes);
   });
 }
 
@@ -65,7 +62,7 @@ void op_setattr(fuse_req_t request, fuse_ino_t inode, struct stat* wanted, int t
                 fuse_file_info* info) {
   answer(request, "setattr", inode, [&](FileSystem& file_system) {
     if ((to_set & FUSE_SET_ATTR_SIZE) != 0) set_size(file_system, inode, wanted->st_size, info);
-    const mpool::AttributeChange change = to_change(*wanted, to_set, time_now());
+    const mpool::AttributeChange change = to_change(*wanted, to_set, current_time());
     if (is_empty(change)) {
       return reply_attributes(request, file_system, file_system.names.attributes(inode));
     }

@@ -132,7 +132,7 @@ std::uint32_t mode_after_write(const mpool::Attributes& attributes, const fuse_c
   return mode;
 }
 
-std::timespec time_now() {
+std::timespec current_time() {
   std::timespec now{};
   std::timespec_get(&now, TIME_UTC);
   return now;

@@ -19,12 +19,10 @@ void list(fuse_req_t request, std::string_view operation, fuse_ino_t inode, size
           off_t offset, bool plus) {
   answer(request, operation, inode, [&](FileSystem& file_system) {
     RequestContext& context = RequestContext::current();
-    const bool can_block = context.can_block();
-    if (!can_block && size > kMaxListedAtOnce) return context.defer_to_worker(request);
+    if (!context.can_block() && size > kMaxListedAtOnce) return context.defer_to_worker(request);
     mpool::Namespace& names = file_system.names;
     const auto describe = [&](mpool::InodeNumber entry) -> std::optional<fuse_entry_param> {
-      const auto found =
-          can_block ? std::optional(names.attributes(entry)) : names.attributes_now(entry);
+      const auto found = names.attributes(entry, context.blocking());
       if (!found) return std::nullopt;
       return to_entry(*found, file_system.presentation);
     };

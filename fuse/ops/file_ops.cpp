@@ -90,7 +90,7 @@ void reply_open_file(fuse_req_t request, OpenedFile& file, Privileges privileges
   info.fh = handle_number(handle);
   native.count();
   if (reply() != -ENOENT) return native.keep();
-  handles.close(handle);
+  handles.close(handle, mpool::Blocking::allowed);
 }
 
 NativeEntry enter(FileSystem& file_system, const mpool::OpenFile& file,
@@ -104,9 +104,9 @@ bool open_without_waiting(fuse_req_t request, FileSystem& file_system, fuse_ino_
   const mpool::OpenIntent intent = to_intent(info.flags);
   if (intent.write || intent.truncate) return false;
   // Before the file is open: closing it again might block.
-  std::optional<NativeEntry> native = file_system.native.enter_now(inode);
+  std::optional<NativeEntry> native = file_system.native.try_enter(inode);
   if (!native) return false;
-  auto opened = file_system.names.open_now(inode);
+  auto opened = file_system.names.open(inode, intent, mpool::Blocking::forbidden);
   if (!opened) return false;
   OpenedFile file(std::move(opened));
   reply_open_file(request, file, Privileges::possible, intent, *native, info,
@@ -144,16 +144,15 @@ std::optional<Created> create_or_open(fuse_req_t request, FileSystem& file_syste
                                       const fuse_file_info& info) {
   mpool::Namespace& names = file_system.names;
   const mpool::OpenIntent intent = to_intent(info.flags);
-  const bool can_block = RequestContext::current().can_block();
   try {
-    if (can_block) return to_created(names.create(parent, name, made.mode, made.owner, intent));
-    auto created = names.create_now(parent, name, made.mode, made.owner, intent);
+    auto created = names.create(parent, name, made.mode, made.owner, intent,
+                                RequestContext::current().blocking());
     if (!created) return std::nullopt;
     return to_created(std::move(*created));
   } catch (const mpool::Error& error) {
     if (error.code() != EEXIST || (info.flags & O_EXCL) != 0) throw;
   }
-  if (!can_block) return std::nullopt;
+  if (!RequestContext::current().can_block()) return std::nullopt;
   return open_existing(request, file_system, parent, name, intent);
 }
 
@@ -270,11 +269,8 @@ void op_write(fuse_req_t request, fuse_ino_t inode, const char* data, size_t siz
 
 void op_flush(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
   answer(request, "flush", inode, [&](FileSystem&) {
-    mpool::OpenFile& file = handle_of(*info).file();
     RequestContext& context = RequestContext::current();
-    if (context.can_block()) {
-      file.flush();
-    } else if (!file.flush_now()) {
+    if (!handle_of(*info).file().flush(context.blocking())) {
       return context.defer_to_worker(request);
     }
     fuse_reply_err(request, 0);
@@ -284,10 +280,7 @@ void op_flush(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
 void op_release(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
   answer(request, "release", inode, [&](FileSystem& file_system) {
     RequestContext& context = RequestContext::current();
-    KernelHandle& handle = handle_of(*info);
-    if (context.can_block()) {
-      file_system.handles.close(handle);
-    } else if (!file_system.handles.close_now(handle)) {
+    if (!file_system.handles.close(handle_of(*info), context.blocking())) {
       return context.defer_to_worker(request);
     }
     file_system.native.leave(inode);

@@ -27,13 +27,8 @@ void HandleTable::note_privileges(mpool::InodeNumber inode) {
   }
 }
 
-void HandleTable::close(KernelHandle& handle) noexcept {
-  handle.file_->close();
-  forget(handle);
-}
-
-bool HandleTable::close_now(KernelHandle& handle) noexcept {
-  if (!handle.file_->close_now()) return false;
+bool HandleTable::close(KernelHandle& handle, mpool::Blocking blocking) noexcept {
+  if (!handle.file_->close(blocking)) return false;
   forget(handle);
   return true;
 }
@@ -51,7 +46,7 @@ void HandleTable::close_all() noexcept {
       if (handles_.empty()) return;
       first = &handles_.front();
     }
-    close(*first);
+    close(*first, mpool::Blocking::allowed);
   }
 }
 

@@ -44,10 +44,9 @@ class HandleTable {
   KernelHandle& add(std::unique_ptr<mpool::OpenFile> file, const mpool::OpenIntent& intent);
   // The file got mode bits that its writers must clear.
   void note_privileges(mpool::InodeNumber inode);
-  // Closes the file and removes the handle.
-  void close(KernelHandle& handle) noexcept;
-  // As close(), but non-blocking; if false, close() must be called (OpenFile::close_now).
-  bool close_now(KernelHandle& handle) noexcept;
+  // Closes the file and removes the handle. False: it would block (OpenFile::close); it must then
+  // be called again.
+  bool close(KernelHandle& handle, mpool::Blocking blocking) noexcept;
   // Closes all remaining files in the order of opening: the mount ended with files open.
   void close_all() noexcept;
 

@@ -67,11 +67,7 @@ void forget(fuse_req_t request, std::span<const mpool::InodeReferences> referenc
   try {
     mpool::Namespace& names = file_system_of(request).names;
     RequestContext& context = RequestContext::current();
-    if (context.can_block()) {
-      names.unref(references);
-    } else if (!names.unref_now(references)) {
-      return context.defer_to_worker(request);
-    }
+    if (!names.unref(references, context.blocking())) return context.defer_to_worker(request);
   } catch (const std::exception& error) {
     spdlog::error("inode {}: forgetting: {}", references.front().inode, error.what());
   }
@@ -100,19 +96,15 @@ void op_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
       return reply_entry(request, file_system, lookup_dots(file_system, parent, wanted));
     }
     RequestContext& context = RequestContext::current();
-    if (!context.can_block()) {
-      const mpool::LookupAnswer found =
-          file_system.names.lookup_now(parent, wanted, mpool::LookupReference::take);
-      if (found.kind == mpool::LookupAnswer::Kind::must_wait)
+    const mpool::LookupAnswer found =
+        file_system.names.lookup(parent, wanted, mpool::LookupReference::take, context.blocking());
+    switch (found.kind) {
+      case mpool::LookupAnswer::Kind::found:
+        return reply_entry(request, file_system, *found);
+      case mpool::LookupAnswer::Kind::absent:
+        return reply_absent(request);
+      case mpool::LookupAnswer::Kind::would_block:
         return context.defer_to_worker(request);
-      return found ? reply_entry(request, file_system, *found) : reply_absent(request);
-    }
-    try {
-      reply_entry(request, file_system,
-                  file_system.names.lookup(parent, wanted, mpool::LookupReference::take));
-    } catch (const mpool::Error& error) {
-      if (error.code() != ENOENT) throw;
-      reply_absent(request);
     }
   });
 }
@@ -156,9 +148,7 @@ void op_mkdir(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mo
 void op_unlink(fuse_req_t request, fuse_ino_t parent, const char* name) {
   answer(request, "unlink", parent, [&](FileSystem& file_system) {
     RequestContext& context = RequestContext::current();
-    if (context.can_block()) {
-      file_system.names.unlink(parent, name);
-    } else if (!file_system.names.unlink_now(parent, name)) {
+    if (!file_system.names.unlink(parent, name, context.blocking())) {
       return context.defer_to_worker(request);
     }
     file_system.notifier->entries_changed(parent);
@@ -169,9 +159,7 @@ void op_unlink(fuse_req_t request, fuse_ino_t parent, const char* name) {
 void op_rmdir(fuse_req_t request, fuse_ino_t parent, const char* name) {
   answer(request, "rmdir", parent, [&](FileSystem& file_system) {
     RequestContext& context = RequestContext::current();
-    if (context.can_block()) {
-      file_system.names.remove_directory(parent, name);
-    } else if (!file_system.names.remove_directory_now(parent, name)) {
+    if (!file_system.names.remove_directory(parent, name, context.blocking())) {
       return context.defer_to_worker(request);
     }
     file_system.notifier->entries_changed(parent);

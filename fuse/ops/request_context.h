@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "engine/base/blocking.h"
 #include "engine/base/bytes.h"
 #include "engine/device/io_ring.h"
 #include "fuse/ops/data_job.h"
@@ -28,6 +29,9 @@ class RequestContext {
 
   // Whether the handler may block on locks held during I/O, on the device, or on other requests.
   bool can_block() const noexcept { return can_block_; }
+  mpool::Blocking blocking() const noexcept {
+    return can_block_ ? mpool::Blocking::allowed : mpool::Blocking::forbidden;
+  }
 
   // Page-aligned memory for data: whole pages, enough for the largest request. The data of a WRITE
   // is there.

@@ -62,7 +62,7 @@ NativeEntry BackingFiles::enter(mpool::InodeNumber inode, bool committed) {
   return NativeEntry(*this, inode, entry.id, committed);
 }
 
-std::optional<NativeEntry> BackingFiles::enter_now(mpool::InodeNumber inode) {
+std::optional<NativeEntry> BackingFiles::try_enter(mpool::InodeNumber inode) {
   const std::lock_guard lock(mutex_);
   if (!entries_.contains(inode) && views_.find(inode)) return std::nullopt;
   Entry& entry = entries_[inode];
@@ -79,7 +79,7 @@ void BackingFiles::make_native(Entry& entry, mpool::InodeNumber inode) {
   auto view = views_.find(inode);
   if (!view) return;
   mpool::FileDescriptor file = view->open(name_in_view(inode));
-  auto pin = names_.open_now(inode);
+  auto pin = names_.open(inode, {.read = true}, mpool::Blocking::forbidden);
   if (!pin) return;
   const abi::BackingMap map{.fd = file.get(), .flags = 0, .padding = 0};
   const int id = ::ioctl(fuse_, abi::kBackingOpen, &map);

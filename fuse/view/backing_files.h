@@ -78,7 +78,7 @@ class BackingFiles {
   // If it is not, the entry must be neither counted nor kept; it then has no backing file, because
   // views show committed files only. Returns nullopt, with nothing entered, where a backing file
   // must be opened.
-  std::optional<NativeEntry> enter_now(mpool::InodeNumber inode);
+  std::optional<NativeEntry> try_enter(mpool::InodeNumber inode);
   // The kernel released an inode with a kept entry.
   void leave(mpool::InodeNumber inode);
 

@@ -148,10 +148,10 @@ NativeEntry NativeReads::enter(mpool::InodeNumber inode, bool committed) {
   return files_->enter(inode, committed);
 }
 
-std::optional<NativeEntry> NativeReads::enter_now(mpool::InodeNumber inode) {
+std::optional<NativeEntry> NativeReads::try_enter(mpool::InodeNumber inode) {
   if (!files_) return std::optional<NativeEntry>(std::in_place);
   if (queue_->is_due(inode)) return std::nullopt;
-  return files_->enter_now(inode);
+  return files_->try_enter(inode);
 }
 
 void NativeReads::leave(mpool::InodeNumber inode) {

@@ -61,7 +61,7 @@ class NativeReads {
 
   // As the functions of BackingFiles, for every file that is opened.
   NativeEntry enter(mpool::InodeNumber inode, bool committed);
-  std::optional<NativeEntry> enter_now(mpool::InodeNumber inode);
+  std::optional<NativeEntry> try_enter(mpool::InodeNumber inode);
   void leave(mpool::InodeNumber inode);
 
   NativeStats stats() const;

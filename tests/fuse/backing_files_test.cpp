@@ -48,7 +48,7 @@ TEST_F(BackingFilesTest, CountsNoOpenThatWasGivenUp) {
   files_.enter(inode_, true).count();
   EXPECT_EQ(served(), 0u);
   {
-    auto entry = files_.enter_now(inode_);
+    auto entry = files_.try_enter(inode_);
     ASSERT_TRUE(entry);
     entry->count();
     EXPECT_EQ(served(), 1u);
@@ -61,7 +61,7 @@ TEST_F(BackingFilesTest, CountsReadersOfCommittedFilesAlone) {
   writer.count();
   writer.keep();
   EXPECT_EQ(served(), 0u);
-  auto reader = files_.enter_now(inode_);
+  auto reader = files_.try_enter(inode_);
   ASSERT_TRUE(reader);
   EXPECT_EQ(reader->backing_id(), 0u);
   reader->count();

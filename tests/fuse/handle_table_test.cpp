@@ -11,6 +11,7 @@
 namespace mpoolfs {
 namespace {
 
+using mpool::Blocking;
 using mpool::FileKind;
 using testing::ElementsAre;
 
@@ -21,10 +22,10 @@ class ReportingFile final : public test::IdleFile {
                 std::vector<mpool::InodeNumber>& closed)
       : IdleFile(inode, kind), must_wait_(must_wait), closed_(closed) {}
 
-  void close() noexcept override { closed_.push_back(inode()); }
-  bool close_now() noexcept override {
-    if (!must_wait_) close();
-    return !must_wait_;
+  bool close(mpool::Blocking blocking) noexcept override {
+    if (must_wait_ && blocking == Blocking::forbidden) return false;
+    closed_.push_back(inode());
+    return true;
   }
 
  private:
@@ -54,17 +55,17 @@ TEST_F(HandleTableTest, KeepsWhatWasOpened) {
 
 TEST_F(HandleTableTest, ClosesOnce) {
   open(1);
-  files_.close(open(2));
+  files_.close(open(2), Blocking::allowed);
   EXPECT_THAT(closed_, ElementsAre(2));
   EXPECT_EQ(files_.count(), 1u);
 }
 
 TEST_F(HandleTableTest, ACloseThatMustWaitKeepsTheHandle) {
-  EXPECT_TRUE(files_.close_now(open(1)));
+  EXPECT_TRUE(files_.close(open(1), Blocking::forbidden));
   KernelHandle& slow = open(2, FileKind::write_once, true);
-  EXPECT_FALSE(files_.close_now(slow));
+  EXPECT_FALSE(files_.close(slow, Blocking::forbidden));
   EXPECT_EQ(files_.count(), 1u);
-  files_.close(slow);
+  files_.close(slow, Blocking::allowed);
   EXPECT_THAT(closed_, ElementsAre(1, 2));
   EXPECT_EQ(files_.count(), 0u);
 }
@@ -74,7 +75,7 @@ TEST_F(HandleTableTest, ClosesTheRestInOrder) {
   KernelHandle& middle = open(1);
   open(2);
   open(3);
-  files_.close(middle);
+  files_.close(middle, Blocking::allowed);
   files_.close_all();
   EXPECT_THAT(closed_, ElementsAre(1, 3, 2, 3));
   EXPECT_EQ(files_.count(), 0u);

@@ -27,13 +27,8 @@ class IdleFile : public mpool::OpenFile {
   void truncate(std::uint64_t) override {}
   void allocate(std::uint64_t, std::uint64_t, mpool::LengthChange) override {}
   void fsync() override {}
-  void flush() override {}
-  bool flush_now() override { return true; }
-  void close() noexcept override {}
-  bool close_now() noexcept override {
-    close();
-    return true;
-  }
+  bool flush(mpool::Blocking) override { return true; }
+  bool close(mpool::Blocking) noexcept override { return true; }
 
  private:
   const mpool::InodeNumber inode_;

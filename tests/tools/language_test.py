@@ -117,6 +117,13 @@ class LanguageTest(unittest.TestCase):
         if found:
             self.fail("\n" + "\n".join(found))
 
+    def test_names_of_functions(self):
+        """no twins: what must not block has a parameter of type Blocking, or is called try_..."""
+        found = [f"{path.relative_to(ROOT)}: {name}"
+                 for path in sources(ROOT) if path.suffix == ".h" and path.relative_to(ROOT).parts[0] != "tests"
+                 for name in re.findall(r"\b\w+_now(?= *\()", path.read_text())]
+        self.assertEqual(found, [])
+
     def test_finds(self):
         """each kind of file: a word and a long line are found, code and quotes are not"""
         word = "some" + "body"

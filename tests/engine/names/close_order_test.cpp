@@ -37,7 +37,7 @@ std::string get_after_crash(TestTree& tree, const std::string& path) {
   return crashed.get(path);
 }
 
-// Sizes of which the first is committed by close_now(), the others by close().
+// Sizes of which the first is committed by close(Blocking::forbidden), the others by close().
 const std::vector<std::size_t> kSizes{100, 3 * kZoneSize};
 
 TEST(CloseOrder, ABatchContainsTheCloseThatWasOnItsWay) {

@@ -27,7 +27,7 @@ class FlushedFile {
   // The close arrives. As the daemon does: what may block is done by another thread.
   void arrive() {
     const std::lock_guard lock(mutex_);
-    if (std::exchange(arrived_, true) || file_->close_now()) return;
+    if (std::exchange(arrived_, true) || file_->close(Blocking::forbidden)) return;
     closer_ = std::thread([this] { file_->close(); });
   }
   // It arrives, and is done on return.

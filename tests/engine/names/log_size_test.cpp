@@ -19,7 +19,8 @@ void expect_sizes_without_reading(TestTree& tree, const std::vector<std::uint64_
   for (std::size_t i = 0; i < sizes.size(); ++i) {
     EXPECT_EQ(tree.stat(log_name(static_cast<int>(i))).size, sizes[i]);
     const auto [parent, name] = tree.split(log_name(static_cast<int>(i)));
-    EXPECT_TRUE(tree.names().lookup_now(parent, name)) << "has to wait";
+    EXPECT_TRUE(tree.names().lookup(parent, name, LookupReference::none, Blocking::forbidden))
+        << "has to wait";
   }
   EXPECT_EQ(tree.device().counters().reads, before);
 }

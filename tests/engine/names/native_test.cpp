@@ -80,34 +80,36 @@ TEST(Layout, OfCommittedFilesAlone) {
   EXPECT_TRUE(tree.names().layout(tree.stat("written").inode));
 }
 
-TEST(OpenNow, ReadsWhatIsCommitted) {
+TEST(TryOpen, ReadsWhatIsCommitted) {
   TestTree tree;
   tree.put("f", "text");
-  const auto file = tree.names().open_now(tree.stat("f").inode);
+  const auto file = tree.names().open(tree.stat("f").inode, {.read = true}, Blocking::forbidden);
   ASSERT_TRUE(file);
   EXPECT_TRUE(file->cacheable());
   std::string text(4, '\0');
   EXPECT_EQ(file->read(0, {reinterpret_cast<std::byte*>(text.data()), text.size()}), 4u);
   EXPECT_EQ(text, "text");
   EXPECT_EQ(errno_of([&] { file->write(0, bytes_of("x"), false); }), EBADF);
-  EXPECT_TRUE(file->close_now());
+  EXPECT_TRUE(file->close(Blocking::forbidden));
 }
 
-TEST(OpenNow, LeavesTheRestToOpen) {
+TEST(TryOpen, LeavesTheRestToOpen) {
   TestTree tree;
   tree.put("empty", "");
   tree.append("log", "line");
   const auto writer = tree.create("written");
   writer->write(0, bytes_of("text"), false);
   for (const char* name : {"empty", "log", "written"}) {
-    EXPECT_FALSE(tree.names().open_now(tree.stat(name).inode)) << name;
+    EXPECT_FALSE(tree.names().open(tree.stat(name).inode, {.read = true}, Blocking::forbidden))
+        << name;
   }
-  EXPECT_EQ(errno_of([&] { tree.names().open_now(1'000'000); }), ESTALE);
+  EXPECT_EQ(errno_of([&] { tree.names().open(1'000'000, {.read = true}, Blocking::forbidden); }),
+            ESTALE);
   writer->close();
   EXPECT_EQ(tree.get("written"), "text");
 }
 
-TEST(CloseNow, LeavesDeletionToClose) {
+TEST(TryClose, LeavesDeletionToClose) {
   TestTree tree;
   tree.put("f", "text");
   tree.names().sync();
@@ -115,8 +117,8 @@ TEST(CloseNow, LeavesDeletionToClose) {
   const auto first = tree.open("f", {.read = true});
   const auto last = tree.open("f", {.read = true});
   tree.names().unlink(kRootInode, "f");
-  EXPECT_TRUE(first->close_now());
-  EXPECT_FALSE(last->close_now());
+  EXPECT_TRUE(first->close(Blocking::forbidden));
+  EXPECT_FALSE(last->close(Blocking::forbidden));
   tree.names().sync();
   EXPECT_EQ(tree.pool().object_count(), objects);
   last->close();

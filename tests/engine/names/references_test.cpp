@@ -15,7 +15,8 @@ namespace {
 // As the daemon answers LOOKUP.
 InodeNumber look_up(TestTree& tree, const std::string& path) {
   const auto [parent, name] = tree.split(path);
-  const LookupAnswer found = tree.names().lookup_now(parent, name, LookupReference::take);
+  const LookupAnswer found =
+      tree.names().lookup(parent, name, LookupReference::take, Blocking::forbidden);
   EXPECT_TRUE(found) << path;
   return found.attributes.inode;
 }
@@ -23,7 +24,8 @@ InodeNumber look_up(TestTree& tree, const std::string& path) {
 // As it does FORGET.
 void forget(TestTree& tree, InodeNumber inode, std::uint64_t count = 1) {
   const InodeReferences references{inode, count};
-  if (!tree.names().unref_now({&references, 1})) tree.names().unref({&references, 1});
+  if (!tree.names().unref({&references, 1}, Blocking::forbidden))
+    tree.names().unref({&references, 1});
 }
 
 bool exists(TestTree& tree, InodeNumber inode) {
@@ -124,7 +126,8 @@ TEST(References, KeepALog) {
   tree.unlink("log");
   EXPECT_EQ(read_inode(tree, inode), "line");
   const InodeReferences reference{inode, 1};
-  EXPECT_FALSE(tree.names().unref_now({&reference, 1})) << "a log writes when it ends";
+  EXPECT_FALSE(tree.names().unref({&reference, 1}, Blocking::forbidden))
+      << "a log writes when it ends";
   EXPECT_TRUE(exists(tree, inode));
   tree.names().unref({&reference, 1});
   EXPECT_FALSE(exists(tree, inode));

@@ -128,7 +128,8 @@ class Worker {
   // As the kernel does: an inode that was looked up is opened later, whatever happens to its name.
   void use_reference() {
     const auto [parent, name] = tree_.split(path());
-    const LookupAnswer found = tree_.names().lookup_now(parent, name, LookupReference::take);
+    const LookupAnswer found =
+        tree_.names().lookup(parent, name, LookupReference::take, Blocking::forbidden);
     if (!found || found.attributes.being_written) return;
     const InodeReferences reference{found.attributes.inode, 1};
     try {
@@ -144,7 +145,8 @@ class Worker {
     drop(reference);
   }
   void drop(const InodeReferences& reference) {
-    if (!tree_.names().unref_now({&reference, 1})) tree_.names().unref({&reference, 1});
+    if (!tree_.names().unref({&reference, 1}, Blocking::forbidden))
+      tree_.names().unref({&reference, 1});
   }
 
   TestTree& tree_;

@@ -66,7 +66,7 @@ class ScopedFile {
  public:
   explicit ScopedFile(std::unique_ptr<OpenFile> file) : file_(std::move(file)) {}
   ~ScopedFile() {
-    if (!file_->close_now()) file_->close();
+    if (!file_->close(Blocking::forbidden)) file_->close();
   }
   ScopedFile(const ScopedFile&) = delete;
   ScopedFile& operator=(const ScopedFile&) = delete;
@@ -185,7 +185,7 @@ class TestTree {
   std::unique_ptr<OpenFile> create(const std::string& path, bool append = false) {
     const auto [parent, name] = split(path);
     const OpenIntent intent{.read = true, .write = true, .append = append};
-    auto made = names_->create_now(parent, name, 0644, {}, intent);
+    auto made = names_->create(parent, name, 0644, {}, intent, Blocking::forbidden);
     if (!made) made = names_->create(parent, name, 0644, {}, intent);
     return std::move(made->second);
   }
@@ -222,7 +222,7 @@ class TestTree {
   // As the daemon does.
   void unlink(const std::string& path) {
     const auto [parent, name] = split(path);
-    if (!names_->unlink_now(parent, name)) names_->unlink(parent, name);
+    if (!names_->unlink(parent, name, Blocking::forbidden)) names_->unlink(parent, name);
   }
   void rename(const std::string& from, const std::string& to,
               RenameMode mode = RenameMode::replace) {

@@ -93,22 +93,22 @@ TEST(PlanRead, ManySmallFilesDoNotStayInMemory) {
     ASSERT_TRUE(tree.get(fmt::format("f{}", i)) == text) << i;
 }
 
-TEST(FlushNow, WhereNothingHasToWait) {
+TEST(TryFlush, WhereNothingHasToWait) {
   TestTree tree;
   const auto file = tree.create("f");
   file->write(0, bytes_of("small"), false);
-  EXPECT_TRUE(file->flush_now());
+  EXPECT_TRUE(file->flush(Blocking::forbidden));
   file->write(5, bytes_of(pattern(200'000)), false);
-  EXPECT_FALSE(file->flush_now());
+  EXPECT_FALSE(file->flush(Blocking::forbidden));
   file->flush();
   file->close();
   const auto reader = tree.open("f", {.read = true});
-  EXPECT_TRUE(reader->flush_now());
+  EXPECT_TRUE(reader->flush(Blocking::forbidden));
   reader->close();
   TestTree synced({.sync = true});
   const auto written = synced.create("f");
   written->write(0, bytes_of("small"), false);
-  EXPECT_FALSE(written->flush_now());
+  EXPECT_FALSE(written->flush(Blocking::forbidden));
   written->close();
 }
 

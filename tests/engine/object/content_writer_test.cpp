@@ -347,7 +347,7 @@ TEST(ContentWriter, SealNowKeepsASmallFileInMemory) {
     File file(test);
     file.put(0, size);
     const auto before = test.device->counters();
-    const auto sealed = file.writer.seal_now();
+    const auto sealed = file.writer.try_seal();
     ASSERT_TRUE(sealed) << size;
     EXPECT_EQ(test.device->counters().writes, before.writes);
     EXPECT_EQ(test.device->counters().reads, before.reads);
@@ -373,7 +373,7 @@ TEST(ContentWriter, SealNowLeavesTheRestToSeal) {
     File file(test);
     for (const Piece& piece : pieces)
       file.put(piece.offset, piece.length);
-    EXPECT_FALSE(file.writer.seal_now());
+    EXPECT_FALSE(file.writer.try_seal());
     file.commit(true);
     file.verify();
   }
@@ -385,7 +385,7 @@ TEST(ContentWriter, SealNowAfterAFailure) {
   file.put(0, 100);
   file.allocations_left = 0;
   EXPECT_EQ(error_of([&] { file.write(kZone, 100); }), ENOSPC);
-  EXPECT_FALSE(file.writer.seal_now());
+  EXPECT_FALSE(file.writer.try_seal());
   EXPECT_EQ(error_of([&] { file.writer.seal_deferring(); }), ENOSPC);
 }
 

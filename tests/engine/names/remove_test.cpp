@@ -15,23 +15,23 @@
 namespace mpool::test {
 namespace {
 
-bool unlink_now(TestTree& tree, const std::string& path) {
+bool try_unlink(TestTree& tree, const std::string& path) {
   const auto [parent, name] = tree.split(path);
-  return tree.names().unlink_now(parent, name);
+  return tree.names().unlink(parent, name, Blocking::forbidden);
 }
 
-bool remove_directory_now(TestTree& tree, const std::string& path) {
+bool try_remove_directory(TestTree& tree, const std::string& path) {
   const auto [parent, name] = tree.split(path);
-  return tree.names().remove_directory_now(parent, name);
+  return tree.names().remove_directory(parent, name, Blocking::forbidden);
 }
 
-TEST(UnlinkNow, TakesNameAndObjects) {
+TEST(TryUnlink, TakesNameAndObjects) {
   TestTree tree;
   const std::uint32_t empty = tree.used_zones();
   tree.put("f", pattern(3 * kZoneSize));
   tree.put("other", "stays");
   tree.names().sync();
-  EXPECT_TRUE(unlink_now(tree, "f"));
+  EXPECT_TRUE(try_unlink(tree, "f"));
   EXPECT_EQ(tree.list(""), std::vector<std::string>{"other"});
   EXPECT_EQ(tree.used_zones(), empty + 1);
   tree.remount();
@@ -39,45 +39,45 @@ TEST(UnlinkNow, TakesNameAndObjects) {
   EXPECT_EQ(tree.get("other"), "stays");
 }
 
-TEST(UnlinkNow, DoesNoIo) {
+TEST(TryUnlink, DoesNoIo) {
   TestTree tree({.commit_interval = std::chrono::hours(1)});
   tree.put("f", "text");
   tree.names().sync();
   const auto before = tree.device().counters();
-  EXPECT_TRUE(unlink_now(tree, "f"));
+  EXPECT_TRUE(try_unlink(tree, "f"));
   EXPECT_EQ(tree.device().counters().writes, before.writes);
   EXPECT_EQ(tree.device().counters().reads, before.reads);
 }
 
-TEST(UnlinkNow, OfAnOpenFile) {
+TEST(TryUnlink, OfAnOpenFile) {
   TestTree tree;
   const std::uint32_t empty = tree.used_zones();
   tree.put("f", pattern(kZoneSize));
   const auto reader = tree.open("f", {.read = true});
-  EXPECT_TRUE(unlink_now(tree, "f"));
+  EXPECT_TRUE(try_unlink(tree, "f"));
   EXPECT_EQ(tree.used_zones(), empty + 1);
   EXPECT_TRUE(TestTree::read_all(*reader) == pattern(kZoneSize));
   reader->close();
   EXPECT_EQ(tree.used_zones(), empty);
 }
 
-TEST(UnlinkNow, OneOfTwoNames) {
+TEST(TryUnlink, OneOfTwoNames) {
   TestTree tree;
   tree.put("f", "text");
   tree.names().link(tree.stat("f").inode, kRootInode, "g");
-  EXPECT_TRUE(unlink_now(tree, "f"));
+  EXPECT_TRUE(try_unlink(tree, "f"));
   EXPECT_EQ(tree.stat("g").links, 1u);
   tree.remount();
   EXPECT_EQ(tree.get("g"), "text");
 }
 
-TEST(UnlinkNow, WhatHasToWaitIsLeftAlone) {
+TEST(TryUnlink, WhatHasToWaitIsLeftAlone) {
   TestTree tree;
   tree.append("log", "line\n");
   const ScopedFile written(tree.create("written"));
   written->write(0, bytes_of("text"), false);
   for (const char* name : {"log", "written"}) {
-    EXPECT_FALSE(unlink_now(tree, name)) << name;
+    EXPECT_FALSE(try_unlink(tree, name)) << name;
     EXPECT_NO_THROW(tree.stat(name));
     tree.names().unlink(kRootInode, name);
     EXPECT_EQ(errno_of([&] { tree.stat(name); }), ENOENT);
@@ -85,20 +85,20 @@ TEST(UnlinkNow, WhatHasToWaitIsLeftAlone) {
 }
 
 // A rename has put a file that is being written in the place of another one.
-TEST(UnlinkNow, OfWhatDisplacesAnotherFile) {
+TEST(TryUnlink, OfWhatDisplacesAnotherFile) {
   TestTree tree;
   tree.put("f", "old");
   {
     const ScopedFile written(tree.create("new"));
     tree.rename("new", "f");
-    EXPECT_FALSE(unlink_now(tree, "f"));
+    EXPECT_FALSE(try_unlink(tree, "f"));
     tree.names().unlink(kRootInode, "f");
   }
   tree.remount();
   EXPECT_TRUE(tree.list("").empty());
 }
 
-TEST(UnlinkNow, ManyExtentsTakeTime) {
+TEST(TryUnlink, ManyExtentsTakeTime) {
   TestTree tree;
   {
     const ScopedFile file(tree.create("f"));
@@ -107,51 +107,51 @@ TEST(UnlinkNow, ManyExtentsTakeTime) {
     file->fsync();
   }
   tree.names().sync();
-  EXPECT_FALSE(unlink_now(tree, "f"));
+  EXPECT_FALSE(try_unlink(tree, "f"));
   EXPECT_NO_THROW(tree.stat("f"));
 }
 
-TEST(UnlinkNow, DurableOnReturnTakesTime) {
+TEST(TryUnlink, DurableOnReturnTakesTime) {
   TestTree tree({.sync = true});
   tree.put("f", "text");
   tree.mkdir("d");
-  EXPECT_FALSE(unlink_now(tree, "f"));
-  EXPECT_FALSE(remove_directory_now(tree, "d"));
+  EXPECT_FALSE(try_unlink(tree, "f"));
+  EXPECT_FALSE(try_remove_directory(tree, "d"));
   EXPECT_EQ(tree.list("").size(), 2u);
 }
 
-TEST(UnlinkNow, Errors) {
+TEST(TryUnlink, Errors) {
   TestTree tree;
   tree.put("f", "text");
   tree.mkdir("d");
   tree.put("d/g", "text");
-  EXPECT_EQ(errno_of([&] { unlink_now(tree, "none"); }), ENOENT);
-  EXPECT_EQ(errno_of([&] { unlink_now(tree, "d"); }), EISDIR);
-  EXPECT_EQ(errno_of([&] { unlink_now(tree, "f/x"); }), ENOTDIR);
-  EXPECT_EQ(errno_of([&] { unlink_now(tree, std::string(kMaxNameLength + 1, 'n')); }),
+  EXPECT_EQ(errno_of([&] { try_unlink(tree, "none"); }), ENOENT);
+  EXPECT_EQ(errno_of([&] { try_unlink(tree, "d"); }), EISDIR);
+  EXPECT_EQ(errno_of([&] { try_unlink(tree, "f/x"); }), ENOTDIR);
+  EXPECT_EQ(errno_of([&] { try_unlink(tree, std::string(kMaxNameLength + 1, 'n')); }),
             ENAMETOOLONG);
-  EXPECT_EQ(errno_of([&] { remove_directory_now(tree, "none"); }), ENOENT);
-  EXPECT_EQ(errno_of([&] { remove_directory_now(tree, "f"); }), ENOTDIR);
-  EXPECT_EQ(errno_of([&] { remove_directory_now(tree, "d"); }), ENOTEMPTY);
-  EXPECT_TRUE(unlink_now(tree, "d/g"));
-  EXPECT_TRUE(remove_directory_now(tree, "d"));
+  EXPECT_EQ(errno_of([&] { try_remove_directory(tree, "none"); }), ENOENT);
+  EXPECT_EQ(errno_of([&] { try_remove_directory(tree, "f"); }), ENOTDIR);
+  EXPECT_EQ(errno_of([&] { try_remove_directory(tree, "d"); }), ENOTEMPTY);
+  EXPECT_TRUE(try_unlink(tree, "d/g"));
+  EXPECT_TRUE(try_remove_directory(tree, "d"));
   EXPECT_EQ(errno_of([&] { tree.stat("d"); }), ENOENT);
   tree.remount();
   EXPECT_EQ(tree.list(""), std::vector<std::string>{"f"});
 }
 
-TEST(UnlinkNow, ReadOnly) {
+TEST(TryUnlink, ReadOnly) {
   TestTree tree;
   tree.put("f", "text");
   tree.unmount();
   TestTree shown(tree.media(), {.read_only = true});
-  EXPECT_EQ(errno_of([&] { unlink_now(shown, "f"); }), EROFS);
-  EXPECT_EQ(errno_of([&] { remove_directory_now(shown, "f"); }), EROFS);
+  EXPECT_EQ(errno_of([&] { try_unlink(shown, "f"); }), EROFS);
+  EXPECT_EQ(errno_of([&] { try_remove_directory(shown, "f"); }), EROFS);
 }
 
 // Compactions exclude changes from time to time: an unlink that would block is done by the
 // blocking call, and neither is lost.
-TEST(UnlinkNow, BesideCompactions) {
+TEST(TryUnlink, BesideCompactions) {
   constexpr int kThreads = 3;
   constexpr int kRounds = 600;
   TestTree tree({.commit_interval = std::chrono::milliseconds(1)},
@@ -165,7 +165,7 @@ TEST(UnlinkNow, BesideCompactions) {
       bool& there = expected[thread][name];
       if (!there) {
         tree.names().make_file(kRootInode, name, 0644, {});
-      } else if (tree.names().unlink_now(kRootInode, name)) {
+      } else if (tree.names().unlink(kRootInode, name, Blocking::forbidden)) {
         ++at_once;
       } else {
         tree.names().unlink(kRootInode, name);

@@ -15,10 +15,10 @@ namespace {
 
 constexpr OpenIntent kWriting{.read = true, .write = true, .append = false, .truncate = false};
 
-std::unique_ptr<OpenFile> create_now(TestTree& tree, const std::string& path,
+std::unique_ptr<OpenFile> try_create(TestTree& tree, const std::string& path,
                                      OpenIntent intent = kWriting) {
   const auto [parent, name] = tree.split(path);
-  auto made = tree.names().create_now(parent, name, 0644, {}, intent);
+  auto made = tree.names().create(parent, name, 0644, {}, intent, Blocking::forbidden);
   return made ? std::move(made->second) : nullptr;
 }
 
@@ -29,11 +29,12 @@ std::unique_ptr<OpenFile> written(TestTree& tree, const std::string& path, std::
   return file;
 }
 
-TEST(CreateNow, MakesTheFile) {
+TEST(TryCreate, MakesTheFile) {
   TestTree tree;
   tree.mkdir("d");
   const InodeNumber parent = tree.stat("d").inode;
-  auto made = tree.names().create_now(parent, "f", 0640, {.uid = 7, .gid = 8}, kWriting);
+  auto made =
+      tree.names().create(parent, "f", 0640, {.uid = 7, .gid = 8}, kWriting, Blocking::forbidden);
   ASSERT_TRUE(made);
   EXPECT_EQ(made->first.mode, 0640u);
   EXPECT_EQ(made->first.uid, 7u);
@@ -45,44 +46,44 @@ TEST(CreateNow, MakesTheFile) {
   EXPECT_EQ(tree.get("d/f"), "text");
 }
 
-TEST(CreateNow, Logs) {
+TEST(TryCreate, Logs) {
   TestTree tree;
-  const auto log = create_now(tree, "log", {.read = true, .write = true, .append = true});
+  const auto log = try_create(tree, "log", {.read = true, .write = true, .append = true});
   ASSERT_TRUE(log);
   EXPECT_EQ(log->kind(), FileKind::log);
   log->write(0, bytes_of("line\n"), true);
-  EXPECT_FALSE(log->close_now());
+  EXPECT_FALSE(log->close(Blocking::forbidden));
   log->close();
   tree.remount();
   EXPECT_EQ(tree.get("log"), "line\n");
 }
 
-TEST(CreateNow, Errors) {
+TEST(TryCreate, Errors) {
   TestTree tree;
   tree.put("f", "text");
-  EXPECT_EQ(errno_of([&] { create_now(tree, "f"); }), EEXIST);
-  EXPECT_EQ(errno_of([&] { create_now(tree, "f/g"); }), ENOTDIR);
-  EXPECT_EQ(errno_of([&] { create_now(tree, std::string(kMaxNameLength + 1, 'n')); }),
+  EXPECT_EQ(errno_of([&] { try_create(tree, "f"); }), EEXIST);
+  EXPECT_EQ(errno_of([&] { try_create(tree, "f/g"); }), ENOTDIR);
+  EXPECT_EQ(errno_of([&] { try_create(tree, std::string(kMaxNameLength + 1, 'n')); }),
             ENAMETOOLONG);
   EXPECT_EQ(tree.get("f"), "text");
   tree.unmount();
   TestTree shown(tree.media(), {.read_only = true});
-  EXPECT_EQ(errno_of([&] { create_now(shown, "g"); }), EROFS);
+  EXPECT_EQ(errno_of([&] { try_create(shown, "g"); }), EROFS);
 }
 
-TEST(CreateNow, DurableOnReturnTakesTime) {
+TEST(TryCreate, DurableOnReturnTakesTime) {
   TestTree tree({.sync = true});
-  EXPECT_FALSE(create_now(tree, "f"));
+  EXPECT_FALSE(try_create(tree, "f"));
   EXPECT_TRUE(tree.list("").empty());
 }
 
-TEST(CloseNow, CommitsSmallFilesWithoutIo) {
+TEST(TryClose, CommitsSmallFilesWithoutIo) {
   TestTree tree({.commit_interval = std::chrono::hours(1)});
   for (const std::size_t size : {0u, 1u, 4096u, 10'000u}) {
     const std::string name = fmt::format("f{}", size);
     const auto file = written(tree, name, pattern(size));
     const std::uint64_t before = tree.device().counters().writes;
-    EXPECT_TRUE(file->close_now()) << size;
+    EXPECT_TRUE(file->close(Blocking::forbidden)) << size;
     EXPECT_EQ(tree.device().counters().writes, before);
     EXPECT_EQ(tree.stat(name).size, size);
     EXPECT_EQ(tree.stat(name).committed, size > 0);
@@ -95,45 +96,45 @@ TEST(CloseNow, CommitsSmallFilesWithoutIo) {
   EXPECT_EQ(tree.dump(), all);
 }
 
-TEST(CloseNow, KeepsTheLengthDeclared) {
+TEST(TryClose, KeepsTheLengthDeclared) {
   TestTree tree;
   const auto file = written(tree, "f", "text");
   file->truncate(100'000);
-  EXPECT_TRUE(file->close_now());
+  EXPECT_TRUE(file->close(Blocking::forbidden));
   tree.remount();
   EXPECT_TRUE(tree.get("f") == std::string("text") + std::string(99'996, '\0'));
 }
 
-TEST(CloseNow, KeepsTheTimesThatWereSet) {
+TEST(TryClose, KeepsTheTimesThatWereSet) {
   TestTree tree;
   const auto file = written(tree, "f", "text");
   AttributeChange change;
   change.mtime = std::timespec{.tv_sec = 12, .tv_nsec = 34};
   tree.names().set_attributes(file->inode(), change);
-  EXPECT_TRUE(file->close_now());
+  EXPECT_TRUE(file->close(Blocking::forbidden));
   EXPECT_EQ(tree.stat("f").mtime.tv_sec, 12);
   tree.remount();
   EXPECT_EQ(tree.stat("f").mtime.tv_nsec, 34);
 }
 
-TEST(CloseNow, TellsThatItIsCommitted) {
+TEST(TryClose, TellsThatItIsCommitted) {
   TestTree tree;
   InodeNumber committed = 0;
   tree.names().on_committed([&](InodeNumber inode) { committed = inode; });
   const auto file = written(tree, "f", "text");
   const InodeNumber inode = file->inode();
-  EXPECT_TRUE(file->close_now());
+  EXPECT_TRUE(file->close(Blocking::forbidden));
   EXPECT_EQ(committed, inode);
 }
 
 // A commit that may block is made by close().
 void closes_later(TestTree& tree, std::unique_ptr<OpenFile> file, const char* what) {
-  EXPECT_FALSE(file->close_now()) << what;
+  EXPECT_FALSE(file->close(Blocking::forbidden)) << what;
   file->close();
   tree.names().sync();
 }
 
-TEST(CloseNow, LeavesTheRestToClose) {
+TEST(TryClose, LeavesTheRestToClose) {
   TestTree tree;
   const std::string large = pattern(200'000);
   closes_later(tree, written(tree, "large", large), "more than is kept in memory");
@@ -168,7 +169,7 @@ TEST(CloseNow, LeavesTheRestToClose) {
     auto other = tree.open("shared", {.write = true});
     closes_later(tree, std::move(file), "another writer");
     EXPECT_FALSE(tree.stat("shared").committed);
-    EXPECT_TRUE(other->close_now());
+    EXPECT_TRUE(other->close(Blocking::forbidden));
   }
   EXPECT_EQ(tree.list("").size(), 6u);
   const auto all = tree.dump();
@@ -179,15 +180,15 @@ TEST(CloseNow, LeavesTheRestToClose) {
   EXPECT_EQ(tree.get("shared"), "text");
 }
 
-TEST(CloseNow, DurableOnReturnTakesTime) {
+TEST(TryClose, DurableOnReturnTakesTime) {
   TestTree tree({.sync = true});
   auto file = written(tree, "f", "text");
-  EXPECT_FALSE(file->close_now());
+  EXPECT_FALSE(file->close(Blocking::forbidden));
   file->close();
   EXPECT_EQ(tree.get("f"), "text");
 }
 
-TEST(CloseNow, NotMoreInMemoryThanMayBe) {
+TEST(TryClose, NotMoreInMemoryThanMayBe) {
   TestTree tree({.commit_interval = std::chrono::hours(1)}, {.zones = 4096});
   const std::string text = pattern(kZoneSize);
   std::vector<std::shared_ptr<DeferredWrite>> deferred;
@@ -197,19 +198,19 @@ TEST(CloseNow, NotMoreInMemoryThanMayBe) {
   }
   closes_later(tree, written(tree, "f", "text"), "no memory");
   deferred.clear();
-  EXPECT_TRUE(written(tree, "g", "text")->close_now());
+  EXPECT_TRUE(written(tree, "g", "text")->close(Blocking::forbidden));
   EXPECT_EQ(tree.get("f") + tree.get("g"), "texttext");
 }
 
 // The journal accepts nothing any more when the small file is closed.
-TEST(CloseNow, AfterAFailureTheFileVanishes) {
+TEST(TryClose, AfterAFailureTheFileVanishes) {
   TestTree tree;
   auto file = written(tree, "f", "text");
   tree.device().before_write(
       [](std::uint64_t, ConstByteSpan) { raise(EIO, "memory", "write made to fail"); });
   tree.names().make_file(kRootInode, "other", 0644, {});
   EXPECT_EQ(errno_of([&] { tree.names().sync(); }), EIO);
-  EXPECT_FALSE(file->close_now());
+  EXPECT_FALSE(file->close(Blocking::forbidden));
   file->close();
   EXPECT_EQ(errno_of([&] { tree.stat("f"); }), ENOENT);
   tree.device().before_write(nullptr);

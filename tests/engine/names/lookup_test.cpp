@@ -20,35 +20,50 @@
 namespace mpool::test {
 namespace {
 
-TEST(Now, LookupSaysWhatLookupSays) {
+TEST(TryLookup, LookupSaysWhatLookupSays) {
   TestTree tree;
   tree.mkdir("d");
   tree.put("d/f", "text");
   const InodeNumber directory = tree.stat("d").inode;
-  const LookupAnswer found = tree.names().lookup_now(directory, "f");
+  const LookupAnswer found =
+      tree.names().lookup(directory, "f", LookupReference::none, Blocking::forbidden);
   ASSERT_TRUE(found);
   EXPECT_EQ((*found).inode, tree.stat("d/f").inode);
   EXPECT_EQ((*found).size, 4u);
   EXPECT_TRUE((*found).committed);
-  const LookupAnswer absent = tree.names().lookup_now(directory, "g");
+  const LookupAnswer absent =
+      tree.names().lookup(directory, "g", LookupReference::none, Blocking::forbidden);
   EXPECT_EQ(absent.kind, LookupAnswer::Kind::absent);
   EXPECT_FALSE(absent);
-  EXPECT_EQ(errno_of([&] { tree.names().lookup_now((*found).inode, "x"); }), ENOTDIR);
-  EXPECT_EQ(errno_of([&] { tree.names().lookup_now(directory, std::string(256, 'x')); }),
+  EXPECT_EQ(errno_of([&] {
+              tree.names().lookup((*found).inode, "x", LookupReference::none, Blocking::forbidden);
+            }),
+            ENOTDIR);
+  EXPECT_EQ(errno_of([&] {
+              tree.names().lookup(directory, std::string(256, 'x'), LookupReference::none,
+                                  Blocking::forbidden);
+            }),
             ENAMETOOLONG);
-  EXPECT_EQ(errno_of([&] { tree.names().lookup_now(999'999, "x"); }), ESTALE);
-  EXPECT_EQ(tree.names().attributes_now(directory)->kind, FileKind::directory);
-  EXPECT_EQ(errno_of([&] { tree.names().attributes_now(999'999); }), ESTALE);
+  EXPECT_EQ(errno_of([&] {
+              tree.names().lookup(999'999, "x", LookupReference::none, Blocking::forbidden);
+            }),
+            ESTALE);
+  EXPECT_EQ(tree.names().attributes(directory, Blocking::forbidden)->kind, FileKind::directory);
+  EXPECT_EQ(errno_of([&] { tree.names().attributes(999'999, Blocking::forbidden); }), ESTALE);
 }
 
-TEST(Now, TheSizeOfALogIsKnownWithoutReadingIt) {
+TEST(TryLookup, TheSizeOfALogIsKnownWithoutReadingIt) {
   TestTree tree;
   tree.append("log", "line\n");
   const auto writer = tree.create("new", true);
-  EXPECT_EQ((*tree.names().lookup_now(kRootInode, "new")).size, 0u);
+  EXPECT_EQ(
+      (*tree.names().lookup(kRootInode, "new", LookupReference::none, Blocking::forbidden)).size,
+      0u);
   writer->write(0, bytes_of("text"), true);
-  EXPECT_EQ((*tree.names().lookup_now(kRootInode, "new")).size, 4u);
-  EXPECT_EQ(tree.names().attributes_now(writer->inode())->size, 4u);
+  EXPECT_EQ(
+      (*tree.names().lookup(kRootInode, "new", LookupReference::none, Blocking::forbidden)).size,
+      4u);
+  EXPECT_EQ(tree.names().attributes(writer->inode(), Blocking::forbidden)->size, 4u);
   writer->close();
   tree.remount();
   const InodeNumber log = [&] {
@@ -60,8 +75,10 @@ TEST(Now, TheSizeOfALogIsKnownWithoutReadingIt) {
     return found;
   }();
   // Its size is recorded: the log itself is not read.
-  EXPECT_EQ((*tree.names().lookup_now(kRootInode, "log")).size, 5u);
-  EXPECT_EQ(tree.names().attributes_now(log)->size, 5u);
+  EXPECT_EQ(
+      (*tree.names().lookup(kRootInode, "log", LookupReference::none, Blocking::forbidden)).size,
+      5u);
+  EXPECT_EQ(tree.names().attributes(log, Blocking::forbidden)->size, 5u);
 }
 
 // Blocks reads or writes until the test releases them.
@@ -103,7 +120,7 @@ class HeldTree {
   TestTree tree;
 };
 
-TEST(Now, OthersDoNotWaitForALogThatIsBeingOpened) {
+TEST(TryLookup, OthersDoNotWaitForALogThatIsBeingOpened) {
   HeldTree held;
   TestTree& tree = held.tree;
   tree.append("log", "line\n");
@@ -112,16 +129,20 @@ TEST(Now, OthersDoNotWaitForALogThatIsBeingOpened) {
   held.device->holds_reads_ = true;
   std::thread opener([&] { EXPECT_EQ(tree.get("log"), "line\n"); });
   held.device->reached.acquire();
-  EXPECT_NE(tree.names().lookup_now(kRootInode, "log").kind, LookupAnswer::Kind::absent);
-  const LookupAnswer file = tree.names().lookup_now(kRootInode, "f");
+  EXPECT_NE(tree.names().lookup(kRootInode, "log", LookupReference::none, Blocking::forbidden).kind,
+            LookupAnswer::Kind::absent);
+  const LookupAnswer file =
+      tree.names().lookup(kRootInode, "f", LookupReference::none, Blocking::forbidden);
   ASSERT_TRUE(file);
   EXPECT_EQ((*file).size, kZoneSize);
   held.device->go_on.release();
   opener.join();
-  EXPECT_EQ((*tree.names().lookup_now(kRootInode, "log")).size, 5u);
+  EXPECT_EQ(
+      (*tree.names().lookup(kRootInode, "log", LookupReference::none, Blocking::forbidden)).size,
+      5u);
 }
 
-TEST(Now, OthersDoNotWaitForAWriteAFsyncAndACommit) {
+TEST(TryLookup, OthersDoNotWaitForAWriteAFsyncAndACommit) {
   HeldTree held;
   TestTree& tree = held.tree;
   tree.put("f", pattern(kZoneSize));
@@ -130,10 +151,14 @@ TEST(Now, OthersDoNotWaitForAWriteAFsyncAndACommit) {
   const auto file = tree.create("new");
   put(*file, 0, pattern(kPage));
   const auto look = [&] {
-    EXPECT_EQ((*tree.names().lookup_now(kRootInode, "f")).size, kZoneSize);
-    EXPECT_TRUE(tree.names().lookup_now(kRootInode, "new"));
-    EXPECT_TRUE(tree.names().attributes_now(file->inode()));
-    EXPECT_EQ(tree.names().lookup_now(kRootInode, "none").kind, LookupAnswer::Kind::absent);
+    EXPECT_EQ(
+        (*tree.names().lookup(kRootInode, "f", LookupReference::none, Blocking::forbidden)).size,
+        kZoneSize);
+    EXPECT_TRUE(tree.names().lookup(kRootInode, "new", LookupReference::none, Blocking::forbidden));
+    EXPECT_TRUE(tree.names().attributes(file->inode(), Blocking::forbidden));
+    EXPECT_EQ(
+        tree.names().lookup(kRootInode, "none", LookupReference::none, Blocking::forbidden).kind,
+        LookupAnswer::Kind::absent);
     EXPECT_TRUE(planned_read(*reader, 0, kPage) == pattern(kPage));
   };
   // Too much to be held in memory.
@@ -161,15 +186,15 @@ TEST(Now, OthersDoNotWaitForAWriteAFsyncAndACommit) {
   held.device->holds_writes_ = true;
   std::thread closer([&] { file->close(); });
   held.device->reached.acquire();
-  EXPECT_FALSE(tree.names().attributes_now(inode)->committed);
+  EXPECT_FALSE(tree.names().attributes(inode, Blocking::forbidden)->committed);
   EXPECT_TRUE(planned_read(*reader, 0, kPage) == pattern(kPage));
   held.device->go_on.release();
   closer.join();
-  EXPECT_TRUE(tree.names().attributes_now(inode)->committed);
+  EXPECT_TRUE(tree.names().attributes(inode, Blocking::forbidden)->committed);
   reader->close();
 }
 
-TEST(Now, OthersDoNotWaitForTheJournal) {
+TEST(TryLookup, OthersDoNotWaitForTheJournal) {
   HeldTree held;
   TestTree& tree = held.tree;
   tree.put("f", pattern(kZoneSize));
@@ -178,8 +203,8 @@ TEST(Now, OthersDoNotWaitForTheJournal) {
   held.device->holds_writes_ = true;
   std::thread syncer([&] { tree.names().sync(); });
   held.device->reached.acquire();
-  EXPECT_TRUE(tree.names().lookup_now(kRootInode, "d"));
-  EXPECT_TRUE(tree.names().attributes_now(kRootInode));
+  EXPECT_TRUE(tree.names().lookup(kRootInode, "d", LookupReference::none, Blocking::forbidden));
+  EXPECT_TRUE(tree.names().attributes(kRootInode, Blocking::forbidden));
   held.device->go_on.release();
   syncer.join();
 }
