@@ -45,27 +45,27 @@ struct ReadMap {
   }
 };
 
-// The place of a file's commit in the order of changes. Threads: all functions may be called at the
-// same time.
-class CommitPlace {
+// The placeholder of a file's commit in the order of changes. Threads: all functions may be called
+// at the same time.
+class CommitPlaceholder {
  public:
-  bool is_held() const { return held_.load(std::memory_order_relaxed); }
-  ChangeQueue::SharedPlace get() const {
+  bool is_set() const { return set_.load(std::memory_order_relaxed); }
+  ChangeQueue::SharedPlaceholder get() const {
     const std::lock_guard lock(mutex_);
-    return place_;
+    return placeholder_;
   }
-  // Returns the previous place.
-  ChangeQueue::SharedPlace exchange(ChangeQueue::SharedPlace next) {
-    if (!next && !is_held()) return nullptr;
+  // Returns the previous one.
+  ChangeQueue::SharedPlaceholder exchange(ChangeQueue::SharedPlaceholder next) {
+    if (!next && !is_set()) return nullptr;
     const std::lock_guard lock(mutex_);
-    held_ = next != nullptr;
-    return std::exchange(place_, std::move(next));
+    set_ = next != nullptr;
+    return std::exchange(placeholder_, std::move(next));
   }
 
  private:
   mutable std::mutex mutex_;  // a leaf
-  ChangeQueue::SharedPlace place_;
-  std::atomic<bool> held_ = false;
+  ChangeQueue::SharedPlaceholder placeholder_;
+  std::atomic<bool> set_ = false;
 };
 
 // Shared by the handles of one inode. Members without another comment are guarded by the tree's
@@ -89,9 +89,9 @@ class ActiveInode {
     return std::exchange(writer, std::move(next));
   }
   bool committing = false;  // the last writing handle was closed
-  // Held from the close of a descriptor of the only writing handle on, until the commit, another
+  // Set from the close of a descriptor of the only writing handle on, until the commit, another
   // write or a change of the inode.
-  CommitPlace place;
+  CommitPlaceholder placeholder;
   bool times_set = false;  // an explicit mtime was set: the commit does not change it
   std::atomic<Nanoseconds> content_written_at =
       0;                  // time of the last write; 0: none since a truncation

@@ -6,43 +6,43 @@
 namespace mpool::names {
 
 ChangeQueue::Ticket ChangeQueue::add(Change change) {
-  entries_.push_back({.change = std::move(change), .place = nullptr});
+  entries_.push_back({.change = std::move(change), .placeholder = nullptr});
   return ++last_;
 }
 
-ChangeQueue::Ticket ChangeQueue::add(Change change, Place* place) {
-  if (place == nullptr || !place->is_open()) return add(std::move(change));
-  place->changes_.push_back(std::move(change));
-  return place->ticket_;
+ChangeQueue::Ticket ChangeQueue::add(Change change, Placeholder* placeholder) {
+  if (placeholder == nullptr || !placeholder->is_open()) return add(std::move(change));
+  placeholder->changes_.push_back(std::move(change));
+  return placeholder->ticket_;
 }
 
-ChangeQueue::SharedPlace ChangeQueue::hold_place() {
-  if (open_.size() >= kMaxPlaces) finish(*open_.front());
-  auto place = std::make_shared<Place>();
-  place->self_ = open_.insert(open_.end(), place);
-  enter(place);
-  return place;
+ChangeQueue::SharedPlaceholder ChangeQueue::add_placeholder() {
+  if (open_.size() >= kMaxPlaceholders) close(*open_.front());
+  auto placeholder = std::make_shared<Placeholder>();
+  placeholder->self_ = open_.insert(open_.end(), placeholder);
+  enter(placeholder);
+  return placeholder;
 }
 
-void ChangeQueue::enter(SharedPlace place) {
-  Place& entered = *place;
-  entries_.push_back({.change = {}, .place = std::move(place)});
+void ChangeQueue::enter(SharedPlaceholder placeholder) {
+  Placeholder& entered = *placeholder;
+  entries_.push_back({.change = {}, .placeholder = std::move(placeholder)});
   entered.ticket_ = ++last_;
 }
 
-void ChangeQueue::expect(Place& place) {
-  if (place.is_open()) place.state_ = Place::State::expected;
+void ChangeQueue::expect(Placeholder& placeholder) {
+  if (placeholder.is_open()) placeholder.state_ = Placeholder::State::expected;
 }
 
-void ChangeQueue::finish(Place& place) {
-  if (!place.is_open()) return;
-  place.state_ = Place::State::closed;
-  open_.erase(place.self_);
+void ChangeQueue::close(Placeholder& placeholder) {
+  if (!placeholder.is_open()) return;
+  placeholder.state_ = Placeholder::State::closed;
+  open_.erase(placeholder.self_);
 }
 
 bool ChangeQueue::is_expecting(Ticket limit) const {
-  return std::ranges::any_of(open_, [&](const SharedPlace& place) {
-    return place->state_ == Place::State::expected && place->ticket_ <= limit;
+  return std::ranges::any_of(open_, [&](const SharedPlaceholder& placeholder) {
+    return placeholder->state_ == Placeholder::State::expected && placeholder->ticket_ <= limit;
   });
 }
 
@@ -57,17 +57,17 @@ ChangeQueue::Taken ChangeQueue::take(Ticket limit, std::size_t max_bytes, std::s
          taken.changes.size() < max_changes) {
     Entry front = std::move(entries_.front());
     entries_.pop_front();
-    if (!front.place) {
+    if (!front.placeholder) {
       take_one(front.change);
-    } else if (front.place->is_open()) {
+    } else if (front.placeholder->is_open()) {
       // Its changes so far are complete: what follows in the queue was added after them.
-      for (Change& change : front.place->changes_)
+      for (Change& change : front.placeholder->changes_)
         take_one(change);
-      front.place->changes_.clear();
-      open_.splice(open_.end(), open_, front.place->self_);
-      enter(std::move(front.place));
+      front.placeholder->changes_.clear();
+      open_.splice(open_.end(), open_, front.placeholder->self_);
+      enter(std::move(front.placeholder));
     } else {
-      std::ranges::for_each(front.place->changes_, take_one);
+      std::ranges::for_each(front.placeholder->changes_, take_one);
     }
   }
   taken.last = last_ - entries_.size();

@@ -1,5 +1,5 @@
-// The changes that wait to be written, in their order, with places for changes that are still to
-// come (engine/names/README.md, "Order of changes").
+// The changes that wait to be written, in their order, with placeholders for changes that are still
+// to come (engine/names/README.md, "Order of changes").
 #pragma once
 
 #include <cstddef>
@@ -36,46 +36,46 @@ struct Change {
 // Not thread-safe: Journal guards it.
 class ChangeQueue {
  public:
-  // The position of a change or of a place: 1, 2, 3, ...
+  // The position of a change or of a placeholder: 1, 2, 3, ...
   using Ticket = std::uint64_t;
 
   // A position in the queue for changes that are known later: a descriptor was closed, and the
   // commit of its file may follow. Shared by the queue and by its holder.
-  class Place {
+  class Placeholder {
    public:
-    // False once it was finished or given up: changes added to it go to the end of the queue.
+    // False once it was completed or withdrawn: changes added to it go to the end of the queue.
     bool is_open() const { return state_ != State::closed; }
 
    private:
     friend class ChangeQueue;
-    // held: changes may come. expected: they will. closed: no more will.
-    enum class State : std::uint8_t { held, expected, closed };
-    State state_ = State::held;
+    // open: changes may come. expected: they will. closed: no more will.
+    enum class State : std::uint8_t { open, expected, closed };
+    State state_ = State::open;
     Ticket ticket_ = 0;
     std::vector<Change> changes_;
-    std::list<std::shared_ptr<Place>>::iterator self_;  // in open_, while it is open
+    std::list<std::shared_ptr<Placeholder>>::iterator self_;  // in open_, while it is open
   };
-  using SharedPlace = std::shared_ptr<Place>;
+  using SharedPlaceholder = std::shared_ptr<Placeholder>;
 
-  // More places than this are not held open: the oldest one is given up.
-  static constexpr std::size_t kMaxPlaces = 1024;
+  // With more open ones the oldest is withdrawn.
+  static constexpr std::size_t kMaxPlaceholders = 1024;
 
   // Both return the position of the change.
   Ticket add(Change change);
-  Ticket add(Change change, Place* place);  // null, or no longer open: at the end
+  Ticket add(Change change, Placeholder* placeholder);  // null, or no longer open: at the end
 
-  // A place behind everything that was added.
-  SharedPlace hold_place();
+  // A placeholder behind everything that was added.
+  SharedPlaceholder add_placeholder();
   // The changes will come soon.
-  void expect(Place& place);
-  // The place is complete. No effect on a closed one.
-  void finish(Place& place);
+  void expect(Placeholder& placeholder);
+  // No more changes will come there: it is complete, or withdrawn. No effect on a closed one.
+  void close(Placeholder& placeholder);
 
   // The last position.
   Ticket last() const { return last_; }
-  // The number of changes, and of complete places.
+  // The number of changes, and of closed placeholders.
   std::size_t size() const { return entries_.size() - open_.size(); }
-  bool has_places() const { return !open_.empty(); }
+  bool has_placeholders() const { return !open_.empty(); }
   // True if changes are expected at a position up to `limit`.
   bool is_expecting(Ticket limit) const;
 
@@ -84,19 +84,19 @@ class ChangeQueue {
     Ticket last = 0;  // the position of the last change
   };
   // Removes changes from the front: up to the position `limit`, and no further ones after
-  // `max_bytes` of records or `max_changes`. Open places move to the end.
+  // `max_bytes` of records or `max_changes`. Open placeholders move to the end.
   Taken take(Ticket limit, std::size_t max_bytes, std::size_t max_changes);
 
  private:
   struct Entry {
     Change change;
-    SharedPlace place;  // null: the change
+    SharedPlaceholder placeholder;  // null: the change
   };
   Ticket front_ticket() const { return last_ - entries_.size() + 1; }
-  void enter(SharedPlace place);
+  void enter(SharedPlaceholder placeholder);
 
-  std::deque<Entry> entries_;    // at consecutive positions; the last one has last_
-  std::list<SharedPlace> open_;  // in the order of their positions
+  std::deque<Entry> entries_;          // at consecutive positions; the last one has last_
+  std::list<SharedPlaceholder> open_;  // in the order of their positions
   Ticket last_ = 0;
 };
 

@@ -20,38 +20,40 @@ void NamespaceImpl::catch_up() {
 }
 
 // With several writing handles it was not the last close; with `sync` the content is durable.
-void NamespaceImpl::hold_place(ActiveInode& state) {
+void NamespaceImpl::add_placeholder(ActiveInode& state) {
   if (!journal_ || options_.sync) return;
   {
     const TreeReadLock lock(tree_mutex_);
     if (!state.writer || state.writers != 1) return;
   }
-  if (const auto earlier = state.place.exchange(journal_->hold_place())) journal_->finish(*earlier);
+  if (const auto earlier = state.placeholder.exchange(journal_->add_placeholder()))
+    journal_->close_placeholder(*earlier);
 }
 
-void NamespaceImpl::give_up_place(ActiveInode& state) {
-  if (const auto place = state.place.exchange(nullptr)) journal_->finish(*place);
+void NamespaceImpl::withdraw_placeholder(ActiveInode& state) {
+  if (const auto placeholder = state.placeholder.exchange(nullptr))
+    journal_->close_placeholder(*placeholder);
 }
 
-void NamespaceImpl::settle(InodeNumber number) {
+void NamespaceImpl::wait_for_release(InodeNumber number) {
   bool asks = false;
   {
     const TreeReadLock lock(tree_mutex_);
     const Inode* const inode = tree_.find(number);
     if (inode == nullptr || !is_being_written(*inode)) return;
-    asks = inode->open->place.is_held() && !is_committing(*inode);
+    asks = inode->open->placeholder.is_set() && !is_committing(*inode);
   }
   if (asks) catch_up();
   wait_for_commit(number);
 }
 
-void NamespaceImpl::settle(InodeNumber parent, std::string_view name) {
+void NamespaceImpl::wait_for_release(InodeNumber parent, std::string_view name) {
   InodeNumber number = 0;
   {
     const TreeReadLock lock(tree_mutex_);
     number = find_or_none(tree_.get_directory(parent), name);
   }
-  if (number != 0) settle(number);
+  if (number != 0) wait_for_release(number);
 }
 
 void NamespaceImpl::wait_for_commit(InodeNumber number) {
@@ -76,7 +78,7 @@ void NamespaceImpl::commit_closed(InodeNumber number, const State& state) noexce
   } catch (const std::exception& error) {
     failure = error.what();
   }
-  give_up_place(*state);
+  withdraw_placeholder(*state);
   std::shared_ptr<ContentWriter> writer;  // destroyed without locks: it may release mblocks
   std::string name;
   InodeNumber parent;
@@ -189,7 +191,8 @@ NamespaceImpl::Closing NamespaceImpl::begin_close(ActiveInode& state, bool write
   if (--state.writers > 0) return Closing::handle;
   if (!state.writer) return Closing::log;
   state.committing = true;
-  if (const Journal::SharedPlace place = state.place.get()) journal_->expect(*place);
+  if (const Journal::SharedPlaceholder placeholder = state.placeholder.get())
+    journal_->expect(*placeholder);
   return Closing::file;
 }
 

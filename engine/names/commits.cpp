@@ -11,33 +11,35 @@
 
 namespace mpool::names {
 
-// The place of the commit in the journal, while a scope uses it.
-class NamespaceImpl::UsedPlace {
+// The placeholder of the commit, while a scope uses it; closed at its end.
+class NamespaceImpl::PlaceholderScope {
  public:
-  UsedPlace(Journal& journal, Journal::SharedPlace place)
-      : journal_(journal), place_(std::move(place)) {}
-  ~UsedPlace() {
-    if (place_) journal_.finish(*place_);
+  PlaceholderScope(Journal& journal, Journal::SharedPlaceholder placeholder)
+      : journal_(journal), placeholder_(std::move(placeholder)) {}
+  ~PlaceholderScope() {
+    if (placeholder_) journal_.close_placeholder(*placeholder_);
   }
-  UsedPlace(const UsedPlace&) = delete;
-  UsedPlace& operator=(const UsedPlace&) = delete;
+  PlaceholderScope(const PlaceholderScope&) = delete;
+  PlaceholderScope& operator=(const PlaceholderScope&) = delete;
 
-  Journal::Place* get() const { return place_.get(); }
+  Journal::Placeholder* get() const { return placeholder_.get(); }
 
  private:
   Journal& journal_;
-  const Journal::SharedPlace place_;
+  const Journal::SharedPlaceholder placeholder_;
 };
 
 // Where the records of a commit belong; at the end of the queue unless it is the last one. So do
-// those of a file that replaces another one, of which there may be changes behind the place.
-NamespaceImpl::UsedPlace NamespaceImpl::place_of_commit(const Inode& inode, ActiveInode& state) {
-  if (!state.committing || inode.displaces != 0) give_up_place(state);
-  return {*journal_, state.place.exchange(nullptr)};
+// those of a file that replaces another one, of which there may be changes behind it.
+NamespaceImpl::PlaceholderScope NamespaceImpl::placeholder_of_commit(const Inode& inode,
+                                                                     ActiveInode& state) {
+  if (!state.committing || inode.displaces != 0) withdraw_placeholder(state);
+  return {*journal_, state.placeholder.exchange(nullptr)};
 }
 
 // Records an inode that is not on the media yet, with its present content in the tree.
-Journal::Ticket NamespaceImpl::record_pending(Inode& inode, Change change, Journal::Place* place) {
+Journal::Ticket NamespaceImpl::record_pending(Inode& inode, Change change,
+                                              Journal::Placeholder* placeholder) {
   CreateRecord record{.inode = inode.number,
                       .parent = inode.open->parent,
                       .name = inode.open->name,
@@ -50,12 +52,12 @@ Journal::Ticket NamespaceImpl::record_pending(Inode& inode, Change change, Journ
   // The parent changed when the file was created, and perhaps since.
   const Inode& parent = tree_.get(record.parent);
   change.record = encode({parent.attributes.mtime, record});
-  Journal::Ticket ticket = journal_->add(std::move(change), place);
+  Journal::Ticket ticket = journal_->add(std::move(change), placeholder);
   inode.recorded = true;
   if (inode.xattrs) {
     for (const auto& [key, value] : *inode.xattrs) {
-      ticket =
-          record_only({inode.attributes.ctime, XattrRecord{inode.number, key, true, value}}, place);
+      ticket = record_only({inode.attributes.ctime, XattrRecord{inode.number, key, true, value}},
+                           placeholder);
     }
   }
   if (parent.attributes.ctime != parent.attributes.mtime) ticket = record_attributes(parent);
@@ -128,7 +130,7 @@ Journal::Ticket NamespaceImpl::record_sealed_locked(Inode& inode, ActiveInode& s
   ContentRecord record{inode.number, false, {kind, sealed.length, std::move(sealed.extents)}};
   const Content& content = record.content;
   const bool nameless = inode.links == 0 && inode.displaced_by == 0;
-  const UsedPlace place = place_of_commit(inode, state);
+  const PlaceholderScope placeholder = placeholder_of_commit(inode, state);
   // No reader can exist: the mblocks are released.
   if (nameless && state.committing && state.handles == 1) {
     state.given_up = true;
@@ -153,11 +155,11 @@ Journal::Ticket NamespaceImpl::record_sealed_locked(Inode& inode, ActiveInode& s
   }
   Change change{.record = {}, .mblocks = std::move(sealed.mblocks), .mlog = {}, .deletes = {}};
   if (nameless) return record_nameless(std::move(change));
-  if (!inode.recorded) return record_pending(inode, std::move(change), place.get());
+  if (!inode.recorded) return record_pending(inode, std::move(change), placeholder.get());
   if (!changes) return 0;
   change.record = encode({time, record});
-  const Journal::Ticket ticket = journal_->add(std::move(change), place.get());
-  return keeps_times ? record_attributes(inode, place.get()) : ticket;
+  const Journal::Ticket ticket = journal_->add(std::move(change), placeholder.get());
+  return keeps_times ? record_attributes(inode, placeholder.get()) : ticket;
 }
 
 void NamespaceImpl::fsync_content(InodeNumber number, ActiveInode& state) {
@@ -221,7 +223,7 @@ void NamespaceImpl::discard_content(InodeNumber number, ActiveInode& state) {
   std::shared_ptr<ContentWriter> replaced;  // destroyed without locks: it may release mblocks
   const ChangeLock lock = begin_change(kSmallRecord, RoomFor::release);
   state.sticky_error = nullptr;
-  give_up_place(state);
+  withdraw_placeholder(state);
   Inode& inode = tree_.get(number);
   if (inode.kind == FileKind::empty && inode.size == 0) return;
   const Record record{now(), ContentRecord{number, true, {FileKind::empty, 0, {}}}};
@@ -256,7 +258,7 @@ void NamespaceImpl::truncate_content(InodeNumber number, ActiveInode& state, std
 void NamespaceImpl::trim_recorded(InodeNumber number, std::uint64_t size) {
   const ChangeLock lock = begin_change(kSmallRecord, RoomFor::release);
   Inode& inode = tree_.get(number);
-  if (inode.open) give_up_place(*inode.open);
+  if (inode.open) withdraw_placeholder(*inode.open);
   if (!inode.extents || inode.size <= size) return;
   const bool keeps_some = inode.extents->front().file_offset < size;
   const FileKind kind = keeps_some ? FileKind::write_once : FileKind::empty;

@@ -39,7 +39,7 @@ class FileHandle final : public OpenFile {
       names_.append_log(inode_, state_, append ? std::nullopt : std::optional(offset), data);
       return;
     }
-    names_.give_up_place(*state_);
+    names_.withdraw_placeholder(*state_);
     const auto writer = state_->current_writer();
     if (append) {
       const std::lock_guard lock(state_->append_mutex);
@@ -60,7 +60,7 @@ class FileHandle final : public OpenFile {
   StartedWrite start_write(std::uint64_t offset, ConstByteSpan data, bool append) override {
     check_writer();
     if (kind_ == FileKind::log) return {};
-    names_.give_up_place(*state_);
+    names_.withdraw_placeholder(*state_);
     auto writer = state_->current_writer();
     std::unique_lock order(state_->append_mutex, std::defer_lock);
     // The holder may be blocked in an allocation.
@@ -97,7 +97,7 @@ class FileHandle final : public OpenFile {
     const auto writer = state_->current_writer();
     writer->set_aside(offset, length);
     if (change == LengthChange::keep) return;
-    names_.give_up_place(*state_);
+    names_.withdraw_placeholder(*state_);
     writer->declare_length(offset + length);
     state_->content_written_at = names_.now();
   }
@@ -129,7 +129,7 @@ class FileHandle final : public OpenFile {
       names_.check_sticky_error(*state_);
       state_->current_writer()->drain();
     }
-    names_.hold_place(*state_);
+    names_.add_placeholder(*state_);
     return true;
   }
 
@@ -219,7 +219,7 @@ std::unique_ptr<OpenFile> NamespaceImpl::open(InodeNumber number, const OpenInte
   Journal::Ticket ticket = 0;
   while (!file) {
     // The barrier must not be held while waiting for a commit, which needs it.
-    settle(number);
+    wait_for_release(number);
     const ChangeLock lock =
         intent.write ? begin_change(kSmallRecord, RoomFor::release) : lock_for_change();
     Inode& inode = tree_.get(number);
@@ -267,7 +267,7 @@ std::unique_ptr<OpenFile> NamespaceImpl::open_locked(Inode& inode, const OpenInt
   }
   const State state = pin_inode(inode);
   if (intent.write) {
-    give_up_place(*state);
+    withdraw_placeholder(*state);
     ++state->writers;
   }
   if (writer) {

@@ -50,14 +50,14 @@ void Journal::check_failed() const {
   }
 }
 
-Journal::Ticket Journal::add(Change change, Place* place) {
+Journal::Ticket Journal::add(Change change, Placeholder* placeholder) {
   const std::lock_guard lock(mutex_);
   if (!failure_.empty()) {
     refused_.push_back(std::move(change));
     check_failed();
   }
   queued_bytes_ += size_in_log(change.record.size());
-  const Ticket ticket = queue_.add(std::move(change), place);
+  const Ticket ticket = queue_.add(std::move(change), placeholder);
   note_added();
   return ticket;
 }
@@ -69,19 +69,19 @@ void Journal::note_added() {
   work_.notify_one();
 }
 
-Journal::SharedPlace Journal::hold_place() {
+Journal::SharedPlaceholder Journal::add_placeholder() {
   const std::lock_guard lock(mutex_);
-  return failure_.empty() ? queue_.hold_place() : nullptr;
+  return failure_.empty() ? queue_.add_placeholder() : nullptr;
 }
 
-void Journal::expect(Place& place) {
+void Journal::expect(Placeholder& placeholder) {
   const std::lock_guard lock(mutex_);
-  queue_.expect(place);
+  queue_.expect(placeholder);
 }
 
-void Journal::finish(Place& place) {
+void Journal::close_placeholder(Placeholder& placeholder) {
   const std::lock_guard lock(mutex_);
-  queue_.finish(place);
+  queue_.close(placeholder);
   work_.notify_one();
 }
 
@@ -278,7 +278,7 @@ Journal::Ticket Journal::ask_for_expected() {
   {
     const std::lock_guard lock(mutex_);
     last = queue_.last();
-    if (!queue_.has_places()) return last;
+    if (!queue_.has_placeholders()) return last;
   }
   owner_.catch_up();
   return last;

@@ -57,8 +57,8 @@ enum class RoomFor : std::uint8_t {
 class Journal {
  public:
   using Ticket = ChangeQueue::Ticket;
-  using Place = ChangeQueue::Place;
-  using SharedPlace = ChangeQueue::SharedPlace;
+  using Placeholder = ChangeQueue::Placeholder;
+  using SharedPlaceholder = ChangeQueue::SharedPlaceholder;
   using ChangeBarrier = std::shared_lock<FairMutex>;
 
   struct Options {
@@ -83,7 +83,7 @@ class Journal {
     // Makes the written data durable. Called after write_logs and after these devices were flushed.
     std::function<void(std::span<Device* const> flushed)> make_logs_durable;
     // Returns when every request that was sent before the call has reached the tree: those for
-    // which places are held are expected then. May block.
+    // which there are placeholders are expected then. May block.
     std::function<void()> catch_up;
     // Reports that a record of a log's size was omitted.
     std::function<void(InodeNumber)> log_size_left_out;
@@ -115,18 +115,18 @@ class Journal {
   // added from now on becomes durable.
   void want_log_sync();
 
-  // Queues a change. The order of calls is the order on the media, except for changes that have an
-  // open place: they come there. Such a change must be applicable before those that followed the
-  // place.
-  Ticket add(Change change, Place* place = nullptr);
+  // Queues a change. The order of calls is the order on the media, except for changes with an open
+  // placeholder: they come there. Such a change must be applicable before those that followed the
+  // placeholder.
+  Ticket add(Change change, Placeholder* placeholder = nullptr);
 
-  // The place of changes that are still to come (change_queue.h). A batch with changes that
-  // followed a place waits for those that are expected there; a thread from which changes are
+  // The position of changes that are still to come (change_queue.h). A batch with changes that
+  // followed a placeholder waits for those that are expected there; a thread from which changes are
   // expected must not block except on I/O and in functions of this class. Null after a failure.
-  SharedPlace hold_place();
-  void expect(Place& place);
+  SharedPlaceholder add_placeholder();
+  void expect(Placeholder& placeholder);
   // No more changes will come.
-  void finish(Place& place);
+  void close_placeholder(Placeholder& placeholder);
   // Blocks until the change is durable and its objects are committed and deleted; the barrier must
   // not be held. EIO when it could not be written. ENOSPC when this change, or one before it, found
   // no room: it is retried by the next call, and periodically.

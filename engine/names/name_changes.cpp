@@ -11,7 +11,7 @@
 namespace mpool::names {
 
 Attributes NamespaceImpl::set_attributes(InodeNumber number, const AttributeChange& wanted) {
-  settle(number);
+  wait_for_release(number);
   ChangeLock lock = begin_change(kSmallRecord, RoomFor::release);
   Inode& inode = tree_.get(number);
   InodeAttributes attributes = inode.attributes;
@@ -135,7 +135,7 @@ Attributes NamespaceImpl::link(InodeNumber number, InodeNumber parent, std::stri
     const TreeReadLock lock(tree_mutex_);
     check_link(number, parent, name);
   }
-  settle(number);
+  wait_for_release(number);
   record_early(number);
   ChangeLock lock = begin_change(kSmallRecord, RoomFor::names);
   check_link(number, parent, name);
@@ -167,7 +167,7 @@ bool NamespaceImpl::unlink(InodeNumber parent, std::string_view name, Blocking b
   const bool slow = !inode.recorded || inode.kind == FileKind::log ||
                     (inode.extents && inode.extents->size() > kMaxExtentsAtOnce);
   if (slow && blocking == Blocking::forbidden) return false;
-  if (inode.open) give_up_place(*inode.open);
+  if (inode.open) withdraw_placeholder(*inode.open);
   const Record record{now(), UnlinkRecord{parent, std::string(name)}};
   if (inode.recorded) {
     finish(*lock, change(record));
@@ -209,8 +209,8 @@ void NamespaceImpl::check_rename(const Inode& inode, const Inode* target, InodeN
 
 void NamespaceImpl::rename(InodeNumber parent, std::string_view name, InodeNumber new_parent,
                            std::string_view new_name, RenameMode mode) {
-  settle(parent, name);
-  settle(new_parent, new_name);
+  wait_for_release(parent, name);
+  wait_for_release(new_parent, new_name);
   while (const InodeNumber pending = try_rename(parent, name, new_parent, new_name, mode)) {
     record_early(pending);
   }
@@ -234,7 +234,7 @@ InodeNumber NamespaceImpl::try_rename(InodeNumber parent, std::string_view name,
     raise(EINVAL, "rename", "a directory cannot be moved below itself");
   }
   for (Inode* const renamed : {&inode, target}) {
-    if (renamed != nullptr && renamed->open) give_up_place(*renamed->open);
+    if (renamed != nullptr && renamed->open) withdraw_placeholder(*renamed->open);
   }
   if (mode == RenameMode::exchange) {
     if (!inode.recorded) return inode.number;

@@ -94,14 +94,17 @@ std::optional<NamespaceImpl::ChangeLock> NamespaceImpl::begin_change(std::size_t
   return lock;
 }
 
-Journal::Ticket NamespaceImpl::record_only(const Record& record, Journal::Place* place) {
-  return journal_->add({.record = encode(record), .mblocks = {}, .mlog = {}, .deletes = {}}, place);
+Journal::Ticket NamespaceImpl::record_only(const Record& record,
+                                           Journal::Placeholder* placeholder) {
+  return journal_->add({.record = encode(record), .mblocks = {}, .mlog = {}, .deletes = {}},
+                       placeholder);
 }
 
-Journal::Ticket NamespaceImpl::record_attributes(const Inode& inode, Journal::Place* place) {
+Journal::Ticket NamespaceImpl::record_attributes(const Inode& inode,
+                                                 Journal::Placeholder* placeholder) {
   return record_only(
       {inode.attributes.ctime, AttributesRecord{inode.number, inode.attributes, inode.media_class}},
-      place);
+      placeholder);
 }
 
 Journal::Ticket NamespaceImpl::change(const Record& record) {
@@ -115,7 +118,7 @@ Journal::Ticket NamespaceImpl::change(const Record& record) {
 }
 
 Journal::Ticket NamespaceImpl::change_if_on_media(const Inode& inode, const Record& record) {
-  if (inode.open) give_up_place(*inode.open);
+  if (inode.open) withdraw_placeholder(*inode.open);
   if (inode.on_media()) return change(record);
   tree_.apply(record);
   return 0;

@@ -6,7 +6,7 @@
 //
 // Lock order: ActiveInode::persist_mutex or append_mutex, content_lock or log_lock, the journal's
 // change barrier (shared), tree_mutex_, then leaves (Journal's own, pending_mutex_, DirtyLogs',
-// damage_mutex_, callback_mutex_, CommitPlace's). catch_up_mutex_ is taken with the journal's
+// damage_mutex_, callback_mutex_, CommitPlaceholder's). catch_up_mutex_ is taken with the journal's
 // barrier, or with no other lock. Nothing waits for the device under tree_mutex_, and nothing for
 // the journal under it or the barrier. The journal's thread takes none of the locks before the
 // barrier.
@@ -132,9 +132,9 @@ class NamespaceImpl final : public Namespace {
   void sync_others(InodeNumber inode, ActiveInode& state);
   // A descriptor of the file was closed: its commit, if it follows, comes here in the order of
   // changes.
-  void hold_place(ActiveInode& state);
+  void add_placeholder(ActiveInode& state);
   // The content or the inode changes after all.
-  void give_up_place(ActiveInode& state);
+  void withdraw_placeholder(ActiveInode& state);
   // The rest of the work for a handle that is being closed; file: the commit.
   enum class Closing : std::uint8_t { handle, log, file };
   // Non-blocking: from here on other calls wait for the commit. end_close() must follow.
@@ -182,8 +182,9 @@ class NamespaceImpl final : public Namespace {
   // The same for a change of the inode itself; records nothing for an inode that is not on the
   // media.
   Journal::Ticket change_if_on_media(const Inode& inode, const Record& record);
-  Journal::Ticket record_only(const Record& record, Journal::Place* place = nullptr);
-  Journal::Ticket record_attributes(const Inode& inode, Journal::Place* place = nullptr);
+  Journal::Ticket record_only(const Record& record, Journal::Placeholder* placeholder = nullptr);
+  Journal::Ticket record_attributes(const Inode& inode,
+                                    Journal::Placeholder* placeholder = nullptr);
   void finish(ChangeLock& lock, Journal::Ticket ticket);
 
   // lookup.cpp
@@ -268,8 +269,8 @@ class NamespaceImpl final : public Namespace {
   void catch_up();
   // Called before a change of the inode: if close(2) of its last writing descriptor has returned
   // before this call, the commit is over. Never waits for a close that may come.
-  void settle(InodeNumber inode);
-  void settle(InodeNumber parent, std::string_view name);
+  void wait_for_release(InodeNumber inode);
+  void wait_for_release(InodeNumber parent, std::string_view name);
   void wait_for_commit(InodeNumber inode);
   void commit_closed(InodeNumber inode, const State& state) noexcept;
   bool try_commit(InodeNumber inode, const State& state, Journal::Ticket& ticket);
@@ -279,9 +280,9 @@ class NamespaceImpl final : public Namespace {
   void attempt_close(InodeNumber inode, const Step& step) noexcept;
 
   // commits.cpp
-  class UsedPlace;
-  UsedPlace place_of_commit(const Inode& inode, ActiveInode& state);
-  Journal::Ticket record_pending(Inode& inode, Change change, Journal::Place* place);
+  class PlaceholderScope;
+  PlaceholderScope placeholder_of_commit(const Inode& inode, ActiveInode& state);
+  Journal::Ticket record_pending(Inode& inode, Change change, Journal::Placeholder* placeholder);
   Journal::Ticket record_nameless(Change change);
   Journal::Ticket record_sealed(InodeNumber inode, ActiveInode& state,
                                 ContentWriter::Sealed sealed);

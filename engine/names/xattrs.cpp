@@ -98,7 +98,7 @@ void check_settable(const Inode& inode, std::string_view name) {
 std::string NamespaceImpl::get_xattr(InodeNumber number, std::string_view name) {
   check_prefix(name);
   // Facts about the content reflect every close that has returned.
-  if (name.starts_with(kOwnPrefix)) settle(number);
+  if (name.starts_with(kOwnPrefix)) wait_for_release(number);
   const TreeReadLock lock(tree_mutex_);
   const Inode& inode = tree_.get(number);
   if (auto value = read_only_xattr(inode, name)) return *value;
@@ -153,7 +153,7 @@ void NamespaceImpl::set_xattr(InodeNumber number, std::string_view name, std::st
   if (value.size() > (name == kCreateXattr ? kMaxRulesSize : kMaxXattrSize)) {
     refuse(E2BIG, name, "the value is too large");
   }
-  settle(number);
+  wait_for_release(number);
   ChangeLock lock = begin_change(kSmallRecord + value.size(), RoomFor::names);
   Inode& inode = tree_.get(number);
   check_settable(inode, name);
@@ -179,7 +179,7 @@ void NamespaceImpl::set_xattr(InodeNumber number, std::string_view name, std::st
 
 void NamespaceImpl::remove_xattr(InodeNumber number, std::string_view name) {
   check_prefix(name);
-  settle(number);
+  wait_for_release(number);
   ChangeLock lock = begin_change(kSmallRecord, RoomFor::release);
   Inode& inode = tree_.get(number);
   check_settable(inode, name);

@@ -55,61 +55,61 @@ TEST(ChangeQueue, TakesNoMoreThanTheLimits) {
   EXPECT_EQ(take_all(queue), "f");
 }
 
-TEST(ChangeQueue, WhatIsAddedToAPlaceComesThere) {
+TEST(ChangeQueue, WhatIsAddedToAPlaceholderComesThere) {
   ChangeQueue queue;
   queue.add(change('a'));
-  const auto place = queue.hold_place();
+  const auto placeholder = queue.add_placeholder();
   queue.add(change('z'));
-  EXPECT_EQ(queue.add(change('b'), place.get()), 2u);
-  EXPECT_EQ(queue.add(change('c'), place.get()), 2u);
-  queue.finish(*place);
-  EXPECT_FALSE(place->is_open());
-  EXPECT_FALSE(queue.has_places());
-  EXPECT_EQ(queue.add(change('d'), place.get()), 4u) << "at the end";
+  EXPECT_EQ(queue.add(change('b'), placeholder.get()), 2u);
+  EXPECT_EQ(queue.add(change('c'), placeholder.get()), 2u);
+  queue.close(*placeholder);
+  EXPECT_FALSE(placeholder->is_open());
+  EXPECT_FALSE(queue.has_placeholders());
+  EXPECT_EQ(queue.add(change('d'), placeholder.get()), 4u) << "at the end";
   EXPECT_EQ(take_all(queue), "abczd");
 }
 
-TEST(ChangeQueue, APlaceThatIsGivenUpLeavesNothing) {
+TEST(ChangeQueue, AWithdrawnPlaceholderLeavesNothing) {
   ChangeQueue queue;
-  const auto place = queue.hold_place();
+  const auto placeholder = queue.add_placeholder();
   queue.add(change('a'));
-  queue.finish(*place);
-  queue.finish(*place);
+  queue.close(*placeholder);
+  queue.close(*placeholder);
   EXPECT_EQ(take_all(queue), "a");
   EXPECT_EQ(queue.size(), 0u);
 }
 
 // The commit may still come, after what is taken now.
-TEST(ChangeQueue, AnOpenPlaceMovesBehindWhatIsTaken) {
+TEST(ChangeQueue, AnOpenPlaceholderMovesBehindWhatIsTaken) {
   ChangeQueue queue;
-  const auto place = queue.hold_place();
+  const auto placeholder = queue.add_placeholder();
   queue.add(change('a'));
   const ChangeQueue::Ticket limit = queue.last();
   queue.add(change('z'));
   EXPECT_EQ(take(queue, limit), "a");
-  EXPECT_TRUE(queue.has_places());
-  EXPECT_EQ(queue.add(change('y'), place.get()), 4u);
+  EXPECT_TRUE(queue.has_placeholders());
+  EXPECT_EQ(queue.add(change('y'), placeholder.get()), 4u);
   queue.add(change('x'));
-  queue.finish(*place);
+  queue.close(*placeholder);
   EXPECT_EQ(take_all(queue), "zyx");
 }
 
-TEST(ChangeQueue, ChangesInAnOpenPlaceAreTakenBeforeWhatFollowed) {
+TEST(ChangeQueue, ChangesInAnOpenPlaceholderAreTakenBeforeWhatFollowed) {
   ChangeQueue queue;
-  const auto place = queue.hold_place();
-  queue.add(change('a'), place.get());
+  const auto placeholder = queue.add_placeholder();
+  queue.add(change('a'), placeholder.get());
   queue.add(change('b'));
   EXPECT_EQ(take_all(queue), "ab");
   queue.add(change('c'));
-  queue.add(change('d'), place.get());
-  queue.finish(*place);
+  queue.add(change('d'), placeholder.get());
+  queue.close(*placeholder);
   EXPECT_EQ(take_all(queue), "dc");
 }
 
-TEST(ChangeQueue, OpenPlacesAreNoChanges) {
+TEST(ChangeQueue, OpenPlaceholdersAreNoChanges) {
   ChangeQueue queue;
-  const auto first = queue.hold_place();
-  const auto second = queue.hold_place();
+  const auto first = queue.add_placeholder();
+  const auto second = queue.add_placeholder();
   EXPECT_EQ(queue.size(), 0u);
   EXPECT_EQ(queue.last(), 2u);
   const ChangeQueue::Taken taken = queue.take(2, kNoLimit, kNoLimit);
@@ -117,33 +117,33 @@ TEST(ChangeQueue, OpenPlacesAreNoChanges) {
   EXPECT_EQ(taken.last, 2u) << "waiting for them is waiting for nothing";
   queue.add(change('b'), second.get());
   queue.add(change('a'), first.get());
-  queue.finish(*second);
-  queue.finish(*first);
+  queue.close(*second);
+  queue.close(*first);
   EXPECT_EQ(queue.size(), 2u);
   EXPECT_EQ(take_all(queue), "ab") << "places keep their order";
 }
 
 TEST(ChangeQueue, ExpectsWhatWasAnnounced) {
   ChangeQueue queue;
-  const auto place = queue.hold_place();
+  const auto placeholder = queue.add_placeholder();
   EXPECT_FALSE(queue.is_expecting(queue.last()));
   queue.add(change('a'));
-  const auto later = queue.hold_place();
+  const auto later = queue.add_placeholder();
   queue.expect(*later);
   EXPECT_FALSE(queue.is_expecting(2));
   EXPECT_TRUE(queue.is_expecting(3));
-  queue.expect(*place);
+  queue.expect(*placeholder);
   EXPECT_TRUE(queue.is_expecting(1));
-  queue.finish(*place);
-  queue.expect(*place);
+  queue.close(*placeholder);
+  queue.expect(*placeholder);
   EXPECT_FALSE(queue.is_expecting(2));
 }
 
-TEST(ChangeQueue, HoldsSomePlacesOnly) {
+TEST(ChangeQueue, KeepsSomePlaceholdersOnly) {
   ChangeQueue queue;
-  std::vector<ChangeQueue::SharedPlace> places;
-  for (std::size_t i = 0; i <= ChangeQueue::kMaxPlaces; ++i)
-    places.push_back(queue.hold_place());
+  std::vector<ChangeQueue::SharedPlaceholder> places;
+  for (std::size_t i = 0; i <= ChangeQueue::kMaxPlaceholders; ++i)
+    places.push_back(queue.add_placeholder());
   EXPECT_FALSE(places[0]->is_open());
   EXPECT_TRUE(places[1]->is_open());
   EXPECT_TRUE(places.back()->is_open());
