@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cerrno>
 #include <cstdlib>
 #include <optional>
@@ -45,9 +44,7 @@ int prepare(const std::string& directory) {
   return own ? 0 : EPERM;
 }
 
-void warn_once(const std::string& path, int code) {
-  static std::atomic<bool> warned = false;
-  if (warned.exchange(true)) return;
+void warn_unlocked(const std::string& path, int code) {
   spdlog::warn(
       "{}: {}: a pool that is active by another path, or a copy of it, will not be noticed", path,
       errno_text(code));
@@ -87,13 +84,13 @@ int MediaLock::take(const std::string& name, LockMode mode, const std::string& h
   const std::string directory = directory_of_locks();
   const std::string path = directory + "/" + name;
   if (const int code = prepare(directory); code != 0) {
-    warn_once(directory, code);
+    warn_unlocked(directory, code);
     return 0;
   }
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     FileDescriptor fd(::open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, kLockMode));
     if (!fd) {
-      warn_once(path, errno);
+      warn_unlocked(path, errno);
       return 0;
     }
     const int code = try_flock(fd.get(), mode == LockMode::exclusive ? LOCK_EX : LOCK_SH);

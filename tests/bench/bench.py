@@ -15,6 +15,7 @@ import cpu
 import idle
 import machine
 import report
+import suite
 import targets
 import workloads
 from machine import MIB, BenchError
@@ -242,7 +243,7 @@ def check_idle(stack, options):
 
 def bench(stack, options):
     chosen = choose(targets.all_targets(), targets_of(options), "target")
-    picked = choose(workloads.all_workloads(), options.workloads, "workload")
+    picked = choose(suite.all_workloads(), options.workloads, "workload")
     if options.base and options.base not in [target.name for target in chosen]:
         raise BenchError(f"--base {options.base} is not among the targets")
     settings = settings_of(options)
@@ -270,7 +271,7 @@ def main():
     if options.list:
         for target in targets.all_targets():
             print(f"target    {target.name:24}{'' if target.name in targets.DEFAULT_TARGETS else 'when asked for'}")
-        for workload in workloads.all_workloads():
+        for workload in suite.all_workloads():
             print(f"workload  {workload.name:24}{workload.what}")
         return 0
     if os.geteuid() != 0:

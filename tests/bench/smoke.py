@@ -16,6 +16,7 @@ import unittest
 import bench
 import machine
 import report
+import suite
 import targets
 import workloads
 
@@ -49,7 +50,7 @@ class Run(unittest.TestCase):
                                   timeout=SECONDS, check=False)
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
             rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
-        wanted = {(workload.name, target) for workload in workloads.all_workloads()
+        wanted = {(workload.name, target) for workload in suite.all_workloads()
                   for target in targets.SMOKE_TARGETS}
         self.assertEqual({(row["workload"], row["target"]) for row in rows}, wanted)
         for row in rows:
@@ -93,7 +94,7 @@ class Judging(unittest.TestCase):
     def results(self, on="file", **cells):
         chosen = bench.choose(targets.all_targets(), "raw,ext4,fuse2fs,mpoolfs-native,mpoolfs-uring",
                               "target")
-        self.workload = next(one for one in workloads.all_workloads() if one.name == "randread-4k-qd32-2jobs")
+        self.workload = next(one for one in suite.all_workloads() if one.name == "randread-4k-qd32-2jobs")
         results = report.Results([self.workload], chosen, None, on)
         for target in chosen:
             name = target.name.replace("-", "_")
