@@ -46,7 +46,7 @@ void compare_device(const Pool& pool, const json& expected, Strictness strictnes
   SCOPED_TRACE(to_string(media_class));
   ASSERT_TRUE(pool.has_class(media_class));
   const Pool::ClassInfo info = pool.class_info(media_class);
-  EXPECT_EQ(info.params.uuid.to_string(), expected.at("uuid"));
+  EXPECT_EQ(expected.at("uuid"), info.params.uuid.to_string());
   EXPECT_EQ(static_cast<unsigned>(info.params.type), expected.at("devtype"));
   EXPECT_EQ(info.params.sector_size(), expected.at("sector_size"));
   EXPECT_EQ(info.params.zone_pages, expected.at("zonepg"));

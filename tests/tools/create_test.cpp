@@ -81,7 +81,7 @@ TEST_F(CreateTest, IsSeenByBlkid) {
   ASSERT_TRUE(signature);
   EXPECT_EQ(signature->type, "mpool");
   EXPECT_EQ(signature->label, "data");
-  EXPECT_EQ(signature->uuid, info["pool"]["uuid"]);
+  EXPECT_EQ(info["pool"]["uuid"], signature->uuid);
 }
 
 TEST_F(CreateTest, UsesAnEmptyFileThatExists) {

@@ -110,7 +110,7 @@ class RefpoolLogs : public testing::TestWithParam<std::string> {
     const Digest found = digest(reader);
     EXPECT_EQ(found.records, expected["nrec"]);
     EXPECT_EQ(found.bytes, expected["bytes"]);
-    EXPECT_EQ(found.sha256, expected["sha256"]);
+    EXPECT_EQ(expected["sha256"], found.sha256);
   }
 
   static void expect_stats(const Mlog::Stats& stats, const Json& expected) {

@@ -16,6 +16,7 @@ namespace {
 
 using test::bytes_of;
 using test::errno_of;
+using test::get_after_crash;
 using test::kZoneSize;
 using test::Media;
 using test::pattern;
@@ -25,11 +26,6 @@ using test::TestTree;
 std::map<std::string, std::string> dump_after_crash(TestTree& tree) {
   TestTree crashed(std::make_shared<Media>(*tree.media()), {});
   return crashed.dump();
-}
-
-std::string get_after_crash(TestTree& tree, const std::string& path) {
-  TestTree crashed(std::make_shared<Media>(*tree.media()), {});
-  return crashed.get(path);
 }
 
 TEST(BeingWritten, IsReadByAnyHandle) {

@@ -20,6 +20,7 @@ namespace {
 
 using test::bytes_of;
 using test::FlushedFile;
+using test::get_after_crash;
 using test::kZoneSize;
 using test::lazy;
 using test::Media;
@@ -32,11 +33,6 @@ std::vector<std::string> names_after_crash(TestTree& tree) {
   TestTree crashed(std::make_shared<Media>(*tree.media()), {});
   return crashed.list("");
 }
-std::string get_after_crash(TestTree& tree, const std::string& path) {
-  TestTree crashed(std::make_shared<Media>(*tree.media()), {});
-  return crashed.get(path);
-}
-
 // Sizes of which the first is committed by close(Blocking::forbidden), the others by close().
 const std::vector<std::size_t> kSizes{100, 3 * kZoneSize};
 

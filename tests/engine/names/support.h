@@ -326,4 +326,10 @@ class TestTree {
   std::unique_ptr<Namespace> names_;
 };
 
+// The content of a file that a mount would find now.
+inline std::string get_after_crash(TestTree& tree, const std::string& path) {
+  TestTree crashed(std::make_shared<Media>(*tree.media()), {});
+  return crashed.get(path);
+}
+
 }  // namespace mpool::test
