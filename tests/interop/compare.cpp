@@ -69,15 +69,15 @@ void compare_device(const Pool& pool, const json& expected, Strictness strictnes
 
 void compare_config(const Pool& pool, const json& expected) {
   const ConfigRecord config = pool.config();
-  EXPECT_EQ(config.root_log_1.to_string(), expected.at("oid1"));
-  EXPECT_EQ(config.root_log_2.to_string(), expected.at("oid2"));
+  EXPECT_EQ(expected.at("oid1"), config.root_log_1.to_string());
+  EXPECT_EQ(expected.at("oid2"), config.root_log_2.to_string());
   EXPECT_EQ(config.uid, expected.at("uid"));
   EXPECT_EQ(config.gid, expected.at("gid"));
   EXPECT_EQ(config.mdc_capacity, expected.at("captgt"));
   EXPECT_EQ(config.max_readahead_pages, expected.at("ra_pages_max"));
   EXPECT_EQ(config.max_map_shift, expected.at("vma_size_max"));
-  EXPECT_EQ(config.user_type.to_string(), expected.at("utype"));
-  EXPECT_EQ(config.label, expected.at("label"));
+  EXPECT_EQ(expected.at("utype"), config.user_type.to_string());
+  EXPECT_EQ(expected.at("label"), config.label);
 }
 
 std::string digest_of_mdc(const Pool& pool, unsigned slot, std::uint64_t& count) {
@@ -121,7 +121,7 @@ void compare_mdc(const Pool& pool, const Pool::MdcStats& stats, const json& expe
   EXPECT_EQ(count, expected.at("nrec"));
   if (strictness == Strictness::remade) return;
   compare_log_stats(stats.mdc.log, expected);
-  EXPECT_EQ(digest, expected.at("sha256"));
+  EXPECT_EQ(expected.at("sha256"), digest);
 }
 
 void compare_open(const MlogPlace& place, CompactionSemantics semantics, const json& expected) {
@@ -133,7 +133,7 @@ void compare_open(const MlogPlace& place, CompactionSemantics semantics, const j
              : error.code() == EMSGSIZE ? "EMSGSIZE"
                                         : error.what();
   }
-  EXPECT_EQ(result, expected);
+  EXPECT_EQ(expected, result);
 }
 
 void compare_mlog(const Pool& pool, const ObjectRecord& object, const json& expected) {
@@ -144,12 +144,12 @@ void compare_mlog(const Pool& pool, const ObjectRecord& object, const json& expe
   if (!plain && expected.at("open_csem") != "OK") return;
   const auto mlog = Mlog::open(place, plain ? CompactionSemantics::off : CompactionSemantics::on);
   compare_log_stats(mlog->stats(), expected);
-  EXPECT_EQ(mlog->record_count(), expected.at("nrec"));
-  EXPECT_EQ(mlog->payload_bytes(), expected.at("bytes"));
+  EXPECT_EQ(expected.at("nrec"), mlog->record_count());
+  EXPECT_EQ(expected.at("bytes"), mlog->payload_bytes());
   MlogReader reader(*mlog);
   std::uint64_t count = 0;
-  EXPECT_EQ(records_digest(reader, count), expected.at("sha256"));
-  EXPECT_EQ(count, expected.at("nrec"));
+  EXPECT_EQ(expected.at("sha256"), records_digest(reader, count));
+  EXPECT_EQ(expected.at("nrec"), count);
 }
 
 void compare_object(const Pool& pool, const ObjectRecord& object, const json& expected,
@@ -157,23 +157,23 @@ void compare_object(const Pool& pool, const ObjectRecord& object, const json& ex
   SCOPED_TRACE(object.id.to_string());
   EXPECT_EQ(object.id, id_of(expected.at("objid")));
   EXPECT_EQ(object.media_class, class_of(expected));
-  EXPECT_EQ(object.layout.zone_count, expected.at("zcnt"));
-  EXPECT_EQ(object.generation, expected.at("gen"));
+  EXPECT_EQ(expected.at("zcnt"), object.layout.zone_count);
+  EXPECT_EQ(expected.at("gen"), object.generation);
   EXPECT_EQ(pool.find(object.id), object);
   const bool is_mlog = expected.at("type") == "mlog";
   EXPECT_EQ(object.id.is_mlog(), is_mlog);
   if (strictness == Strictness::exact) {
-    EXPECT_EQ(object.layout.first_zone, expected.at("zaddr"));
+    EXPECT_EQ(expected.at("zaddr"), object.layout.first_zone);
     if (is_mlog) {
-      EXPECT_EQ(object.uuid.to_string(), expected.at("uuid"));
+      EXPECT_EQ(expected.at("uuid"), object.uuid.to_string());
     }
   }
   if (is_mlog) {
     compare_mlog(pool, object, expected);
   } else {
-    EXPECT_EQ(object.written_length, expected.at("mblen"));
-    EXPECT_EQ(pool.capacity_of(object), expected.at("capacity"));
-    EXPECT_EQ(mblock_digest(pool, object), expected.at("sha256"));
+    EXPECT_EQ(expected.at("mblen"), object.written_length);
+    EXPECT_EQ(expected.at("capacity"), pool.capacity_of(object));
+    EXPECT_EQ(expected.at("sha256"), mblock_digest(pool, object));
   }
 }
 
@@ -184,11 +184,11 @@ void compare_user_mdc(Pool& pool, const json& expected) {
   EXPECT_EQ(stats.ids[stats.active], id_of(expected.at("active")));
   EXPECT_EQ(stats.generations[0], expected.at("gen1"));
   EXPECT_EQ(stats.generations[1], expected.at("gen2"));
-  EXPECT_EQ(stats.log.next_flush_set, expected.at("cfsetid"));
+  EXPECT_EQ(expected.at("cfsetid"), stats.log.next_flush_set);
   MlogReader reader = mdc->reader();
   std::uint64_t count = 0;
-  EXPECT_EQ(records_digest(reader, count), expected.at("sha256"));
-  EXPECT_EQ(count, expected.at("nrec"));
+  EXPECT_EQ(expected.at("sha256"), records_digest(reader, count));
+  EXPECT_EQ(expected.at("nrec"), count);
 }
 
 }  // namespace
@@ -250,11 +250,11 @@ std::map<ObjectId, std::string> digests(const Pool& pool) {
 }
 
 void compare_pool(Pool& pool, const json& expected, Strictness strictness) {
-  EXPECT_EQ(pool.name(), expected.at("name"));
-  EXPECT_EQ(pool.uuid().to_string(), expected.at("uuid"));
+  EXPECT_EQ(expected.at("name"), pool.name());
+  EXPECT_EQ(expected.at("uuid"), pool.uuid().to_string());
   for (const json& device : expected.at("devices"))
     compare_device(pool, device, strictness);
-  EXPECT_EQ(pool.has_class(MediaClass::staging), expected.at("devices").size() == 2);
+  EXPECT_EQ(expected.at("devices").size() == 2, pool.has_class(MediaClass::staging));
   compare_config(pool, expected.at("config"));
 
   const auto mdcs = pool.mdcs();

@@ -60,11 +60,11 @@ TEST_P(Expected, ActivatesAsTheManifestSays) {
 
   if (recovered) {
     const auto& before = reference.manifest().at("live_before_the_end");
-    EXPECT_EQ(pool->name(), before.at("name"));
-    EXPECT_EQ(pool->uuid().to_string(), before.at("uuid"));
-    EXPECT_EQ(pool->mdcs().size() - 1, before.at("mdc_count"));
-    EXPECT_EQ(pool->objects().size(), before.at("objects").size());
-    EXPECT_EQ(pool->config().label, before.at("config").at("label"));
+    EXPECT_EQ(before.at("name"), pool->name());
+    EXPECT_EQ(before.at("uuid"), pool->uuid().to_string());
+    EXPECT_EQ(before.at("mdc_count"), pool->mdcs().size() - 1);
+    EXPECT_EQ(before.at("objects").size(), pool->objects().size());
+    EXPECT_EQ(before.at("config").at("label"), pool->config().label);
     EXPECT_EQ(pool->class_info(MediaClass::capacity).space.used,
               before.at("devices")[0].at("zones").at("used"));
     return;
@@ -90,7 +90,7 @@ TEST(RefPoolVariants, StagingDeviceMissing) {
   const auto& found =
       reference.manifest().at("variants").at("capacity_device_only_force").at("found");
   EXPECT_EQ(pool->mdcs().size() - 1, found.at("mdc_count"));
-  EXPECT_EQ(pool->config().label, found.at("config").at("label"));
+  EXPECT_EQ(found.at("config").at("label"), pool->config().label);
   for (const ObjectRecord& object : pool->objects()) {
     if (object.media_class == MediaClass::staging) {
       EXPECT_THROW(pool->device(object.media_class), Error);

@@ -199,7 +199,7 @@ TEST_P(RefpoolLogs, UserMdcs) {
     // Recording a generation counts as a write in the reference implementation.
     EXPECT_EQ(writes + recorded.size(), mdc["writes_during_open"]);
     const Mdc::Stats stats = opened->stats();
-    EXPECT_EQ(stats.ids[stats.active].to_string(), mdc["active"]);
+    EXPECT_EQ(mdc["active"], stats.ids[stats.active].to_string());
     EXPECT_EQ(stats.generations[0], mdc["gen1"]);
     EXPECT_EQ(stats.generations[1], mdc["gen2"]);
     expect_stats(stats.log, mdc);
