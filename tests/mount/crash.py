@@ -215,6 +215,7 @@ class SmallZones(CrashTest):
             directory.mkdir()
             writer = start(CLOSER, directory)
             writer.stdout.readline()
+            harness.sync_directory(directory)
             time.sleep(self.choice.uniform(0.2, 1.0))
             self.kill_daemon_and_writer(writer)
             names = set(os.listdir(directory))

@@ -186,11 +186,12 @@ TEST(TryLookup, OthersDoNotWaitForAWriteAFsyncAndACommit) {
   held.device->holds_writes_ = true;
   std::thread closer([&] { file->close(); });
   held.device->reached.acquire();
-  EXPECT_FALSE(tree.names().attributes(inode, Blocking::forbidden)->committed);
+  EXPECT_FALSE(tree.names().attributes(inode, Blocking::forbidden)) << "those after the commit";
+  EXPECT_TRUE(tree.names().lookup(kRootInode, "f", LookupReference::none, Blocking::forbidden));
   EXPECT_TRUE(planned_read(*reader, 0, kPage) == pattern(kPage));
   held.device->go_on.release();
   closer.join();
-  EXPECT_TRUE(tree.names().attributes(inode, Blocking::forbidden)->committed);
+  EXPECT_TRUE(tree.names().attributes(inode).committed);
   reader->close();
 }
 
