@@ -111,17 +111,20 @@ void Reactor::join() {
   if (thread_.joinable()) thread_.join();
 }
 
-bool Reactor::post(mpool::RingOperation& operation, std::int32_t result) {
+void Reactor::post(mpool::RingOperation& operation, std::int32_t result) {
+  bool ended = false;
   bool wake = false;
   {
     const std::lock_guard lock(mail_mutex_);
-    if (ended_) return false;
-    mail_.emplace_back(&operation, result);
-    has_mail_.store(true, std::memory_order_release);
-    wake = std::exchange(asleep_, false);
+    ended = ended_;
+    if (!ended) {
+      mail_.emplace_back(&operation, result);
+      has_mail_.store(true, std::memory_order_release);
+      wake = std::exchange(asleep_, false);
+    }
   }
+  if (ended) operation.abandoned();
   if (wake) event_.raise();
-  return true;
 }
 
 void Reactor::end_mail() noexcept {

@@ -94,9 +94,9 @@ class Reactor {
   void join();
 
   // Calls operation.completed(result) on the reactor's thread, soon, or abandoned() if the thread
-  // ends before; returns false, without a call, when it has ended. Allocates no memory unless more
-  // than kMailReserve operations are queued.
-  bool post(mpool::RingOperation& operation, std::int32_t result);
+  // ends before or has ended. Allocates no memory unless more than kMailReserve operations are
+  // queued.
+  void post(mpool::RingOperation& operation, std::int32_t result);
 
   mpool::IoRing& ring() noexcept { return ring_; }
   WriteBehind& write_behind() noexcept { return write_behind_; }

@@ -99,17 +99,19 @@ void DevQueue::watch() noexcept {
 void DevQueue::readable(std::int32_t) noexcept {
   watching_ = false;
   if (closed_) return;
-  for (unsigned i = 0; i < kBatch && !free_.empty(); ++i) {
-    if (!read_one()) break;
-  }
+  read_up_to(kBatch);
   watch();
 }
 
 bool DevQueue::read_all() noexcept {
+  return read_up_to(config_.places) > 0;
+}
+
+unsigned DevQueue::read_up_to(unsigned limit) noexcept {
   unsigned count = 0;
-  while (count < config_.places && !closed_ && !free_.empty() && read_one())
+  while (count < limit && !closed_ && !free_.empty() && read_one())
     ++count;
-  return count > 0;
+  return count;
 }
 
 // False when nothing more can be read now.

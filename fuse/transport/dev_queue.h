@@ -48,6 +48,7 @@ class DevQueue {
 
   void watch() noexcept;
   void readable(std::int32_t result) noexcept;
+  unsigned read_up_to(unsigned limit) noexcept;  // returns the number
   bool read_one() noexcept;
   void end(int error) noexcept;
 

@@ -324,7 +324,7 @@ void Transport::catch_up() {
   std::latch done(static_cast<std::ptrdiff_t>(impl_->cores.size()));
   for (const auto& core : impl_->cores) {
     core->catching_up.done = &done;
-    if (!core->reactor.post(core->catching_up, 0)) done.count_down();
+    core->reactor.post(core->catching_up, 0);
   }
   done.wait();
 }

@@ -56,6 +56,20 @@ TEST_F(ReactorTest, WhatIsPostedBeforeTheStartRunsToo) {
   ran.get_future().wait();
 }
 
+TEST_F(ReactorTest, AbandonsWhatIsPostedAfterItsEnd) {
+  struct Abandoned final : mpool::RingOperation {
+    void completed(std::int32_t) noexcept override { ADD_FAILURE() << "there is no thread"; }
+    void abandoned() noexcept override { ++count; }
+    int count = 0;
+  };
+  Abandoned operation;
+  start();
+  reactor_.stop();
+  reactor_.join();
+  reactor_.post(operation, 0);
+  EXPECT_EQ(operation.count, 1);
+}
+
 TEST_F(ReactorTest, LosesNothingThatManyThreadsPost) {
   constexpr int kThreads = 4;
   constexpr int kPosts = 5000;
