@@ -93,8 +93,8 @@ class ActiveInode {
   // write or a change of the inode.
   CommitPlaceholder placeholder;
   bool times_set = false;  // an explicit mtime was set: the commit does not change it
-  std::atomic<Nanoseconds> content_written_at =
-      0;                  // time of the last write; 0: none since a truncation
+  // Time of the last write, truncation or extension; 0: none.
+  std::atomic<Nanoseconds> content_written_at = 0;
   bool given_up = false;  // content was dropped with the last name: references keep no content
   // One thread at a time brings written content into the journal. Taken before the barrier.
   std::mutex persist_mutex;

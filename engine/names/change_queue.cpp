@@ -47,6 +47,7 @@ bool ChangeQueue::is_expecting(Ticket limit) const {
 }
 
 ChangeQueue::Taken ChangeQueue::take(Ticket limit, std::size_t max_bytes, std::size_t max_changes) {
+  limit = std::min(limit, last_);  // moved placeholders come behind it
   Taken taken;
   std::size_t bytes = 0;
   const auto take_one = [&](Change& change) {
@@ -59,16 +60,15 @@ ChangeQueue::Taken ChangeQueue::take(Ticket limit, std::size_t max_bytes, std::s
     entries_.pop_front();
     if (!front.placeholder) {
       take_one(front.change);
-    } else if (front.placeholder->is_open()) {
-      // Its changes so far are complete: what follows in the queue was added after them.
-      for (Change& change : front.placeholder->changes_)
-        take_one(change);
-      front.placeholder->changes_.clear();
-      open_.splice(open_.end(), open_, front.placeholder->self_);
-      enter(std::move(front.placeholder));
-    } else {
-      std::ranges::for_each(front.placeholder->changes_, take_one);
+      continue;
     }
+    // The changes so far of an open one are complete: what follows was added after them.
+    Placeholder& placeholder = *front.placeholder;
+    std::vector<Change> changes = std::exchange(placeholder.changes_, {});
+    std::ranges::for_each(changes, take_one);
+    if (!placeholder.is_open()) continue;
+    open_.splice(open_.end(), open_, placeholder.self_);
+    enter(std::move(front.placeholder));
   }
   taken.last = last_ - entries_.size();
   return taken;

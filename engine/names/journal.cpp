@@ -104,29 +104,26 @@ void Journal::raise_stalled() const {
 
 void Journal::wait(Ticket ticket) {
   std::unique_lock lock(mutex_);
-  if (ticket > wanted_) {
-    wanted_ = ticket;
-    work_.notify_one();
-  }
-  wait_until(lock, [&] { return written_ >= ticket; });
+  wait_locked(lock, ticket);
 }
 
 void Journal::wait_all() {
-  Ticket last;
-  {
-    const std::lock_guard lock(mutex_);
-    last = queue_.last();
-  }
-  wait(last);
+  std::unique_lock lock(mutex_);
+  wait_locked(lock, queue_.last());
 }
 
 void Journal::wait_for_room() {
   std::unique_lock lock(mutex_);
   const WaitForRoom waiting(*this);
-  const Ticket last = queue_.last();
-  wanted_ = std::max(wanted_, last);
-  work_.notify_one();
-  wait_until(lock, [&] { return written_ >= last; });
+  wait_locked(lock, queue_.last());
+}
+
+void Journal::wait_locked(std::unique_lock<std::mutex>& lock, Ticket ticket) {
+  if (ticket > wanted_) {
+    wanted_ = ticket;
+    work_.notify_one();
+  }
+  wait_until(lock, [&] { return written_ >= ticket; });
 }
 
 void Journal::sync() {
@@ -265,11 +262,6 @@ void Journal::fail(const std::exception& error) {
   if (stalled_batch_) failed_changes_ += stalled_batch_->changes.size();
   compactions_done_ = compactions_wanted_;
   done_.notify_all();
-}
-
-Journal::Ticket Journal::last_position() const {
-  const std::lock_guard lock(mutex_);
-  return queue_.last();
 }
 
 // Changes that come before the position returned are there, or expected.

@@ -5,7 +5,6 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
-#include <deque>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -175,7 +174,6 @@ class Journal {
   void work();
   bool wait_for_work(std::unique_lock<std::mutex>& lock);
   void note_added();  // mutex_ held
-  Ticket last_position() const;
   Ticket ask_for_expected();
   bool must_wait_for_expected(Ticket last) const;  // mutex_ held
   void wait_for_expected(std::unique_lock<std::mutex>& lock, Ticket last);
@@ -185,6 +183,7 @@ class Journal {
   bool may_pass(const Batch& batch, const Error& error) const;
   void stall(Batch batch, const Error& error);
   void await_retry(std::unique_lock<std::mutex>& lock);
+  void wait_locked(std::unique_lock<std::mutex>& lock, Ticket ticket);
   template <typename Done>
   void wait_until(std::unique_lock<std::mutex>& lock, Done done);
   [[noreturn]] void raise_stalled() const;  // mutex_ held

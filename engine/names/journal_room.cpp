@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <limits>
 #include <utility>
 
 #include "engine/base/error.h"
@@ -172,7 +173,7 @@ void Journal::compact_tree() {
   {
     const std::unique_lock barrier = exclude_changes();
     for (bool empty = false; !empty;) {
-      Batch batch = take_batch(last_position());
+      Batch batch = take_batch(std::numeric_limits<Ticket>::max());
       empty = batch.changes.empty();
       // Changes that wait for room are in the tree, but their objects are not.
       if (!write(batch)) return;

@@ -135,16 +135,20 @@ LookupAnswer NamespaceImpl::lookup(InodeNumber parent, std::string_view name,
 }
 
 std::optional<Attributes> NamespaceImpl::attributes(InodeNumber number, Blocking blocking) {
-  const bool can_block = blocking == Blocking::allowed;
-  if (can_block) wait_for_commit(number);
-  TreeReadLock lock(tree_mutex_);
-  const Inode& inode = tree_.get(number);
-  Attributes found = describe(inode);
-  if (!can_block && is_committing(inode)) return std::nullopt;
-  if (try_set_log_size(inode, found)) return found;
-  if (!can_block) return std::nullopt;
-  lock.unlock();
-  return with_log_size(found);
+  for (;;) {
+    Attributes found;
+    bool committing = false;
+    {
+      const TreeReadLock lock(tree_mutex_);
+      const Inode& inode = tree_.get(number);
+      committing = is_committing(inode);
+      found = describe(inode);
+      if (!committing && try_set_log_size(inode, found)) return found;
+    }
+    if (blocking == Blocking::forbidden) return std::nullopt;
+    if (!committing) return with_log_size(found);
+    wait_for_commit(number);
+  }
 }
 
 std::string NamespaceImpl::read_symlink(InodeNumber number) {

@@ -94,6 +94,14 @@ TEST(ChangeQueue, AnOpenPlaceholderMovesBehindWhatIsTaken) {
   EXPECT_EQ(take_all(queue), "zyx");
 }
 
+TEST(ChangeQueue, AMovedPlaceholderIsNotTakenAgain) {
+  ChangeQueue queue;
+  const auto placeholder = queue.add_placeholder();
+  queue.add(change('a'));
+  EXPECT_EQ(take(queue, std::numeric_limits<ChangeQueue::Ticket>::max()), "a");
+  EXPECT_TRUE(placeholder->is_open());
+}
+
 TEST(ChangeQueue, ChangesInAnOpenPlaceholderAreTakenBeforeWhatFollowed) {
   ChangeQueue queue;
   const auto placeholder = queue.add_placeholder();
