@@ -8,7 +8,7 @@
 #include <sstream>
 #include <system_error>
 
-#include "engine/device/media_lock.h"
+#include "engine/io/media_lock.h"
 #include "engine/pool/path_list.h"
 
 namespace mpoolfs {

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "engine/base/error.h"
-#include "engine/device/file_descriptor.h"
+#include "engine/io/file_descriptor.h"
 #include "fuse/control/status.h"
 #include "fuse/mount_flags.h"
 #include "fuse/mount_table.h"

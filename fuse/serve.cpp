@@ -19,8 +19,8 @@
 #include <unistd.h>
 
 #include "engine/base/error.h"
-#include "engine/device/file_descriptor.h"
-#include "engine/device/overlay_device.h"
+#include "engine/io/file_descriptor.h"
+#include "engine/io/overlay_device.h"
 #include "engine/names/names.h"
 #include "engine/pool/discovery.h"
 #include "engine/pool/path_list.h"
@@ -28,11 +28,11 @@
 #include "fuse/control/control_tree.h"
 #include "fuse/control/status.h"
 #include "fuse/mount_table.h"
+#include "fuse/native/native_reads.h"
+#include "fuse/native/reader_watch.h"
+#include "fuse/native/view_devices.h"
 #include "fuse/ops/file_system.h"
 #include "fuse/session.h"
-#include "fuse/view/native_reads.h"
-#include "fuse/view/reader_watch.h"
-#include "fuse/view/view_devices.h"
 
 namespace mpoolfs {
 

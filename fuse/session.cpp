@@ -17,15 +17,15 @@
 #include <unistd.h>
 
 #include "engine/base/error.h"
-#include "engine/device/file_descriptor.h"
+#include "engine/io/file_descriptor.h"
 #include "fuse/control/control_ops.h"
 #include "fuse/mount_flags.h"
 #include "fuse/mount_table.h"
+#include "fuse/native/native_reads.h"
 #include "fuse/ops/notifier.h"
 #include "fuse/ops/operations.h"
-#include "fuse/reactor/event_signal.h"
+#include "fuse/runtime/event_signal.h"
 #include "fuse/transport/transport.h"
-#include "fuse/view/native_reads.h"
 
 namespace mpoolfs {
 

@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "engine/device/file_descriptor.h"
+#include "engine/io/file_descriptor.h"
 
 namespace mpool::tools {
 

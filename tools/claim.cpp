@@ -14,9 +14,9 @@
 
 #include "engine/base/error.h"
 #include "engine/base/size.h"
-#include "engine/device/file_descriptor.h"
-#include "engine/device/open.h"
-#include "engine/device/probe.h"
+#include "engine/io/file_descriptor.h"
+#include "engine/io/open.h"
+#include "engine/io/probe.h"
 #include "engine/pool/discovery.h"
 
 namespace mpool::tools {

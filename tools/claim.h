@@ -7,7 +7,7 @@
 #include <span>
 #include <string>
 
-#include "engine/device/device.h"
+#include "engine/io/device.h"
 
 namespace mpool::tools {
 

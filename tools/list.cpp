@@ -7,7 +7,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/size.h"
-#include "engine/device/probe.h"
+#include "engine/io/probe.h"
 #include "engine/pool/discovery.h"
 #include "tools/command_line.h"
 #include "tools/commands.h"

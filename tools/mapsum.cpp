@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 
 #include "engine/base/error.h"
-#include "engine/device/file_descriptor.h"
+#include "engine/io/file_descriptor.h"
 #include "tools/sha256.h"
 
 namespace {

@@ -5,7 +5,7 @@
 #include <span>
 #include <utility>
 
-#include "engine/device/media_lock.h"
+#include "engine/io/media_lock.h"
 #include "fuse/mount_table.h"
 #include "tools/bounded_read.h"
 

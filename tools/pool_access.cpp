@@ -6,8 +6,8 @@
 #include <fmt/format.h>
 
 #include "engine/base/error.h"
-#include "engine/device/open.h"
-#include "engine/device/overlay_device.h"
+#include "engine/io/open.h"
+#include "engine/io/overlay_device.h"
 #include "tools/mounted.h"
 
 namespace mpool::tools {

@@ -10,7 +10,7 @@
 #include "engine/check/names.h"
 #include "engine/check/report.h"
 #include "engine/check/superblocks.h"
-#include "engine/device/overlay_device.h"
+#include "engine/io/overlay_device.h"
 #include "engine/names/names.h"
 #include "engine/pool/superblock_store.h"
 

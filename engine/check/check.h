@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "engine/base/uuid.h"
-#include "engine/device/device.h"
 #include "engine/format/superblock.h"
+#include "engine/io/device.h"
 
 namespace mpool::check {
 

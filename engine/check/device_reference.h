@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "engine/device/device.h"
+#include "engine/io/device.h"
 
 namespace mpool::check {
 

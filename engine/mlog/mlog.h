@@ -13,7 +13,7 @@
 
 #include "engine/base/aligned_buffer.h"
 #include "engine/base/uuid.h"
-#include "engine/device/device.h"
+#include "engine/io/device.h"
 
 namespace mpool {
 

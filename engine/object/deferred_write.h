@@ -9,7 +9,7 @@
 
 #include "engine/base/aligned_buffer.h"
 #include "engine/base/write_memory.h"
-#include "engine/device/device.h"
+#include "engine/io/device.h"
 
 namespace mpool {
 

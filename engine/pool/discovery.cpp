@@ -10,9 +10,9 @@
 #include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
-#include "engine/device/file_device.h"
-#include "engine/device/media_lock.h"
-#include "engine/device/probe.h"
+#include "engine/io/file_device.h"
+#include "engine/io/media_lock.h"
+#include "engine/io/probe.h"
 #include "engine/pool/path_list.h"
 #include "engine/pool/superblock_store.h"
 

@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "engine/device/device.h"
-#include "engine/device/open.h"
 #include "engine/format/superblock.h"
+#include "engine/io/device.h"
+#include "engine/io/open.h"
 
 namespace mpool {
 

@@ -4,8 +4,8 @@
 #include <cerrno>
 
 #include "engine/base/error.h"
-#include "engine/device/overlay_device.h"
 #include "engine/format/log_block.h"
+#include "engine/io/overlay_device.h"
 
 namespace mpool {
 namespace {

@@ -6,8 +6,8 @@
 #include <mutex>
 #include <string>
 
-#include "engine/device/device.h"
 #include "engine/format/records.h"
+#include "engine/io/device.h"
 #include "engine/pool/pool.h"
 #include "engine/space/discard_queue.h"
 #include "engine/space/space_map.h"

@@ -14,9 +14,9 @@
 #include "engine/base/clock.h"
 #include "engine/base/logger.h"
 #include "engine/base/write_memory.h"
-#include "engine/device/device.h"
 #include "engine/format/records.h"
 #include "engine/format/superblock.h"
+#include "engine/io/device.h"
 #include "engine/mlog/mdc.h"
 #include "engine/space/space_map.h"
 

@@ -6,8 +6,8 @@
 #include <optional>
 #include <string>
 
-#include "engine/device/device.h"
 #include "engine/format/media.h"
+#include "engine/io/device.h"
 
 namespace mpool {
 

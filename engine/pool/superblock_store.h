@@ -5,8 +5,8 @@
 #include <mutex>
 #include <string>
 
-#include "engine/device/device.h"
 #include "engine/format/superblock.h"
+#include "engine/io/device.h"
 
 namespace mpool {
 

@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "engine/base/clock.h"
-#include "engine/device/device.h"
+#include "engine/io/device.h"
 #include "engine/space/space_map.h"
 
 namespace mpool {

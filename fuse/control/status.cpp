@@ -3,7 +3,7 @@
 #include <string_view>
 #include <utility>
 
-#include "engine/device/device.h"
+#include "engine/io/device.h"
 
 namespace mpoolfs {
 

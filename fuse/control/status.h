@@ -10,8 +10,8 @@
 #include "engine/names/names.h"
 #include "engine/pool/pool.h"
 #include "fuse/control/transport_info.h"
+#include "fuse/native/native_stats.h"
 #include "fuse/options.h"
-#include "fuse/view/native_stats.h"
 
 namespace mpoolfs {
 

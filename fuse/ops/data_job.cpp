@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "engine/base/error.h"
-#include "engine/device/device.h"
+#include "engine/io/device.h"
 #include "fuse/ops/errors.h"
 #include "fuse/ops/request_context.h"
 

@@ -4,11 +4,11 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "engine/device/transfer.h"
+#include "engine/io/transfer.h"
 #include "engine/names/names.h"
 #include "fuse/ops/fuse_api.h"
-#include "fuse/reactor/planned_read.h"
-#include "fuse/reactor/read_ahead.h"
+#include "fuse/runtime/planned_read.h"
+#include "fuse/runtime/read_ahead.h"
 
 namespace mpoolfs {
 

@@ -8,12 +8,12 @@
 #include <fcntl.h>
 
 #include "engine/base/error.h"
+#include "fuse/native/native_reads.h"
+#include "fuse/native/reader_watch.h"
 #include "fuse/ops/answer.h"
 #include "fuse/ops/handle_of.h"
 #include "fuse/ops/operations.h"
 #include "fuse/ops/request_context.h"
-#include "fuse/view/native_reads.h"
-#include "fuse/view/reader_watch.h"
 
 namespace mpoolfs {
 

@@ -5,11 +5,11 @@
 
 #include "engine/base/blocking.h"
 #include "engine/base/bytes.h"
-#include "engine/device/io_ring.h"
+#include "engine/io/io_ring.h"
 #include "fuse/ops/data_job.h"
 #include "fuse/ops/fuse_api.h"
-#include "fuse/reactor/read_ahead.h"
-#include "fuse/reactor/write_behind.h"
+#include "fuse/runtime/read_ahead.h"
+#include "fuse/runtime/write_behind.h"
 
 namespace mpoolfs {
 

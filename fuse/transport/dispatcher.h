@@ -7,7 +7,7 @@
 #include <sys/uio.h>
 
 #include "fuse/ops/fuse_api.h"
-#include "fuse/reactor/worker_pool.h"
+#include "fuse/runtime/worker_pool.h"
 #include "fuse/transport/replies.h"
 #include "fuse/transport/request.h"
 

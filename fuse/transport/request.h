@@ -8,10 +8,10 @@
 
 #include "engine/base/bytes.h"
 #include "engine/base/huge_memory.h"
-#include "engine/device/io_ring.h"
+#include "engine/io/io_ring.h"
 #include "fuse/ops/request_context.h"
-#include "fuse/reactor/reactor.h"
-#include "fuse/reactor/worker_pool.h"
+#include "fuse/runtime/reactor.h"
+#include "fuse/runtime/worker_pool.h"
 
 namespace mpoolfs {
 

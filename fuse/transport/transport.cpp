@@ -18,7 +18,7 @@
 
 #include "engine/base/error.h"
 #include "fuse/ops/operations.h"
-#include "fuse/reactor/reactor.h"
+#include "fuse/runtime/reactor.h"
 #include "fuse/transport/cpus.h"
 #include "fuse/transport/dev_queue.h"
 #include "fuse/transport/dispatcher.h"

@@ -15,8 +15,8 @@
 #include <unistd.h>
 
 #include "engine/base/error.h"
-#include "engine/device/file_descriptor.h"
-#include "engine/device/open.h"
+#include "engine/io/file_descriptor.h"
+#include "engine/io/open.h"
 #include "engine/mlog/mlog.h"
 #include "engine/object/mblock.h"
 #include "engine/pool/pool.h"

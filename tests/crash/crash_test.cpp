@@ -1,5 +1,5 @@
 // Power failures at every moment of a set of workloads, and failures of every operation
-// (../../engine/device/simulated_device.h). Environment:
+// (../../engine/io/simulated_device.h). Environment:
 //   MPOOLFS_CRASH_STATES   how many crash states are checked in all (at least)
 //   MPOOLFS_TEST_LONG=1    a million, if that is not given
 //   MPOOLFS_TEST_SEED      the seed to begin with

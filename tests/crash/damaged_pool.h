@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "engine/device/simulated_crash.h"
+#include "engine/io/simulated_crash.h"
 #include "engine/mlog/mlog.h"
 
 namespace mpool::test {

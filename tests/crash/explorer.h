@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/device/simulated_crash.h"
+#include "engine/io/simulated_crash.h"
 #include "tests/crash/model.h"
 
 namespace mpool::test {

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/device/simulated_device.h"
+#include "engine/io/simulated_device.h"
 
 namespace mpool::test {
 

@@ -1,10 +1,10 @@
 // Which opens are counted as made. The kernel's use of them is tested with mounts.
-#include "fuse/view/backing_files.h"
+#include "fuse/native/backing_files.h"
 
 #include <gtest/gtest.h>
 
-#include "fuse/view/view_devices.h"
-#include "fuse/view/view_set.h"
+#include "fuse/native/view_devices.h"
+#include "fuse/native/view_set.h"
 #include "tests/engine/names/support.h"
 
 namespace mpoolfs {

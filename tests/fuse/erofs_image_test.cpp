@@ -1,5 +1,5 @@
 // Images are checked by rules, by the programs of erofs-utils and by the kernel, which mounts them.
-#include "fuse/view/erofs_image.h"
+#include "fuse/native/erofs_image.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -23,9 +23,9 @@
 #include "engine/base/aligned_buffer.h"
 #include "engine/base/bytes.h"
 #include "engine/base/error.h"
-#include "engine/device/file_descriptor.h"
-#include "fuse/view/view.h"
-#include "tests/engine/device/support.h"
+#include "engine/io/file_descriptor.h"
+#include "fuse/native/view.h"
+#include "tests/engine/io/support.h"
 
 namespace mpoolfs {
 namespace {

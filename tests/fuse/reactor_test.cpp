@@ -1,4 +1,4 @@
-#include "fuse/reactor/reactor.h"
+#include "fuse/runtime/reactor.h"
 
 #include <atomic>
 #include <functional>

@@ -1,4 +1,4 @@
-#include "fuse/reactor/read_ahead.h"
+#include "fuse/runtime/read_ahead.h"
 
 #include <algorithm>
 #include <atomic>
@@ -15,8 +15,8 @@
 
 #include "engine/base/bytes.h"
 #include "engine/base/error.h"
-#include "engine/device/device.h"
-#include "engine/device/io_ring.h"
+#include "engine/io/device.h"
+#include "engine/io/io_ring.h"
 #include "engine/names/names.h"
 #include "tests/fuse/idle_file.h"
 

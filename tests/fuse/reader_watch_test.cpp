@@ -1,4 +1,4 @@
-#include "fuse/view/reader_watch.h"
+#include "fuse/native/reader_watch.h"
 
 #include <chrono>
 #include <thread>
@@ -6,8 +6,8 @@
 #include <gtest/gtest.h>
 
 #include "engine/base/aligned_buffer.h"
-#include "engine/device/open.h"
-#include "tests/engine/device/support.h"
+#include "engine/io/open.h"
+#include "tests/engine/io/support.h"
 
 namespace mpoolfs {
 namespace {

@@ -1,4 +1,4 @@
-#include "fuse/reactor/worker_pool.h"
+#include "fuse/runtime/worker_pool.h"
 
 #include <atomic>
 #include <condition_variable>

@@ -1,4 +1,4 @@
-#include "fuse/reactor/write_behind.h"
+#include "fuse/runtime/write_behind.h"
 
 #include <cerrno>
 #include <memory>
@@ -8,7 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/base/error.h"
-#include "engine/device/io_ring.h"
+#include "engine/io/io_ring.h"
 #include "engine/object/content_writer.h"
 #include "engine/object/held_pages.h"
 #include "tests/engine/pool/pool_support.h"

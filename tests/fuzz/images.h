@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/device/simulated_device.h"
+#include "engine/io/simulated_device.h"
 #include "engine/mlog/mlog.h"
 
 namespace mpool::fuzz {

@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include "engine/device/overlay_device.h"
+#include "engine/io/overlay_device.h"
 #include "tests/support/reference_pools.h"
 
 namespace mpool::interop {

@@ -11,8 +11,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "engine/device/device.h"
-#include "engine/device/open.h"
+#include "engine/io/device.h"
+#include "engine/io/open.h"
 #include "tests/support/temporary_directory.h"
 
 namespace mpool::interop {

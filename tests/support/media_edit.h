@@ -6,7 +6,7 @@
 #include <optional>
 
 #include "engine/base/aligned_buffer.h"
-#include "engine/device/simulated_device.h"
+#include "engine/io/simulated_device.h"
 
 namespace mpool::test {
 

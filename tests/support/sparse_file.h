@@ -10,7 +10,7 @@
 
 #include "engine/base/aligned_buffer.h"
 #include "engine/base/error.h"
-#include "engine/device/file_descriptor.h"
+#include "engine/io/file_descriptor.h"
 
 namespace mpool::test {
 

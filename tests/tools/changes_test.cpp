@@ -4,7 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "engine/device/open.h"
+#include "engine/io/open.h"
 #include "tests/tools/support.h"
 #include "tools/commands.h"
 #include "tools/settings.h"

@@ -2,8 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "engine/device/open.h"
 #include "engine/format/superblock.h"
+#include "engine/io/open.h"
 #include "tests/tools/support.h"
 #include "tools/commands.h"
 

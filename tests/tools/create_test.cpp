@@ -4,8 +4,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include "engine/device/open.h"
-#include "engine/device/probe.h"
+#include "engine/io/open.h"
+#include "engine/io/probe.h"
 #include "tests/tools/support.h"
 #include "tools/commands.h"
 

@@ -1,8 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "engine/device/open.h"
-#include "engine/device/probe.h"
+#include "engine/io/open.h"
+#include "engine/io/probe.h"
 #include "tests/tools/support.h"
 #include "tools/commands.h"
 

@@ -9,7 +9,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "engine/device/open.h"
+#include "engine/io/open.h"
 #include "tests/support/reference_pools.h"
 #include "tests/tools/support.h"
 #include "tools/commands.h"

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "engine/device/open.h"
+#include "engine/io/open.h"
 #include "tests/tools/support.h"
 #include "tools/commands.h"
 

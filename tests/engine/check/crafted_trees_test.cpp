@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/check/check.h"
-#include "engine/device/overlay_device.h"
+#include "engine/io/overlay_device.h"
 #include "engine/names/records.h"
 #include "tests/engine/names/support.h"
 

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "engine/base/error.h"
-#include "engine/device/device.h"
+#include "engine/io/device.h"
 #include "tests/support/error_of.h"
 
 namespace mpool::test {

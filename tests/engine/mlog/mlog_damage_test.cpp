@@ -2,8 +2,8 @@
 // treated as the end of the log where a later flush set follows.
 #include <gtest/gtest.h>
 
-#include "engine/device/simulated_device.h"
 #include "engine/format/log_block.h"
+#include "engine/io/simulated_device.h"
 #include "tests/engine/mlog/log_support.h"
 
 namespace mpool::test {

@@ -9,8 +9,8 @@
 #include <nlohmann/json.hpp>
 #include <openssl/evp.h>
 
-#include "engine/device/open.h"
-#include "engine/device/overlay_device.h"
+#include "engine/io/open.h"
+#include "engine/io/overlay_device.h"
 #include "engine/mlog/mdc.h"
 #include "tests/engine/mlog/log_support.h"
 #include "tests/support/reference_pools.h"

@@ -12,7 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/base/error.h"
-#include "engine/device/simulated_crash.h"
+#include "engine/io/simulated_crash.h"
 #include "engine/pool/pool.h"
 #include "tests/support/error_of.h"
 

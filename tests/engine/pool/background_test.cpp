@@ -8,7 +8,7 @@
 #include <set>
 #include <thread>
 
-#include "engine/device/overlay_device.h"
+#include "engine/io/overlay_device.h"
 #include "tests/engine/pool/pool_support.h"
 #include "tests/support/stepped_clock.h"
 

@@ -4,7 +4,7 @@
 #include <functional>
 #include <thread>
 
-#include "engine/device/simulated_crash.h"
+#include "engine/io/simulated_crash.h"
 #include "engine/pool/discovery.h"
 #include "tests/engine/pool/pool_support.h"
 

@@ -5,8 +5,8 @@
 #include <functional>
 #include <map>
 
-#include "engine/device/overlay_device.h"
 #include "engine/format/log_block.h"
+#include "engine/io/overlay_device.h"
 #include "engine/pool/discovery.h"
 #include "tests/engine/pool/pool_support.h"
 

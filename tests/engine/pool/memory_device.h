@@ -2,7 +2,7 @@
 // each write.
 #pragma once
 
-#include "engine/device/simulated_device.h"
+#include "engine/io/simulated_device.h"
 
 namespace mpool::test {
 

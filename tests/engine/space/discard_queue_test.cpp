@@ -13,7 +13,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/base/aligned_buffer.h"
-#include "engine/device/overlay_device.h"
+#include "engine/io/overlay_device.h"
 #include "tests/engine/space/support.h"
 #include "tests/support/captured_log.h"
 #include "tests/support/stepped_clock.h"

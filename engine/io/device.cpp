@@ -1,0 +1,290 @@
+#include "engine/io/device.h"
+
+#include <cerrno>
+#include <chrono>
+#include <exception>
+#include <utility>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "engine/base/error.h"
+#include "engine/io/io_ring.h"
+#include "engine/io/transfer.h"
+
+namespace mpool {
+
+namespace {
+
+void count(std::atomic<std::uint64_t>& counter, std::uint64_t by = 1) {
+  counter.fetch_add(by, std::memory_order_relaxed);
+}
+
+// Minimum interval between log messages while the host stays full.
+constexpr std::chrono::nanoseconds kNoRoomInterval = std::chrono::minutes(1);
+
+// Errors of the system when the storage behind the device has no block for a write, or must not
+// allocate it (a quota, RLIMIT_FSIZE). The device itself is intact.
+bool is_no_room(int code) {
+  return code == ENOSPC || code == EDQUOT || code == EFBIG;
+}
+
+}  // namespace
+
+Device::Device(std::string name, DeviceProperties properties)
+    : name_(std::move(name)), properties_(std::move(properties)), size_(properties_.size) {}
+
+std::uint64_t Device::update_size() {
+  const std::uint64_t found = query_size();
+  std::uint64_t known = size();
+  while (found > known && !size_.compare_exchange_weak(known, found, std::memory_order_acq_rel)) {
+  }
+  return found;
+}
+
+void Device::read(std::uint64_t offset, ByteSpan into) {
+  check_range("read", offset, into.size());
+  if (into.empty()) return;
+  count(counters_.reads);
+  try {
+    read_impl(offset, into);
+  } catch (const Error&) {
+    count(counters_.errors);
+    throw;
+  }
+  count(counters_.read_bytes, into.size());
+}
+
+void Device::write(std::uint64_t offset, ConstByteSpan from) {
+  check_range("write", offset, from.size());
+  check_writable("write");
+  if (from.empty()) return;
+  count(counters_.writes);
+  try {
+    write_impl(offset, from);
+  } catch (const Error& error) {
+    if (!is_no_room(error.code())) go_offline(error);
+    count(counters_.errors);
+    note_no_room("write", offset, from.size());
+    throw Error(ENOSPC, error.subject(), error.detail());
+  }
+  count(counters_.written_bytes, from.size());
+}
+
+void Device::flush() {
+  check_writable("flush");
+  {
+    std::unique_lock lock(flush_mutex_);
+    // A flush in progress may have begun before a write that the caller relies on.
+    const std::uint64_t mine = flushes_begun_ + 1;
+    while (flushes_ended_ < mine) {
+      if (flushes_ended_ == flushes_begun_) {
+        flush_for_all(lock);
+      } else {
+        flush_ended_[mine % 2].wait(lock);
+      }
+    }
+  }
+  // A flush covers all writes before it, also one that failed on another thread meanwhile.
+  check_writable("flush");
+}
+
+// Performs the next flush, for all waiting callers: when it fails they find the device offline.
+void Device::flush_for_all(std::unique_lock<std::mutex>& lock) {
+  ++flushes_begun_;
+  lock.unlock();
+  std::exception_ptr failure;
+  try {
+    check_writable("flush");
+    count(counters_.flushes);
+    try {
+      flush_impl();
+    } catch (const Error& error) {
+      go_offline(error);
+    }
+  } catch (...) {
+    offline_.store(true, std::memory_order_release);
+    failure = std::current_exception();
+  }
+  lock.lock();
+  flushes_ended_ = flushes_begun_;
+  flush_ended_[flushes_ended_ % 2].notify_all();
+  flush_ended_[(flushes_ended_ + 1) % 2].notify_one();
+  if (failure != nullptr) std::rethrow_exception(failure);
+}
+
+void Device::discard(std::uint64_t offset, std::uint64_t length) {
+  check_range("discard", offset, length);
+  check_writable("discard");
+  if (length == 0) return;
+  count(counters_.discards);
+  try {
+    discard_impl(offset, length);
+  } catch (const Error&) {
+    count(counters_.errors);
+    throw;
+  }
+}
+
+void Device::reserve(std::uint64_t offset, std::uint64_t length) {
+  check_range("reservation", offset, length);
+  check_writable("reservation");
+  if (length == 0) return;
+  try {
+    reserve_impl(offset, length);
+  } catch (const Error& error) {
+    if (!is_no_room(error.code())) throw;
+    throw Error(ENOSPC, error.subject(), error.detail());
+  }
+}
+
+void Device::start_read(IoRing& ring, DeviceTransfer& transfer, std::uint64_t offset,
+                        ByteSpan into) {
+  check_range("read", offset, into.size());
+  transfer.write_ = false;
+  start(ring, transfer, offset, into);
+}
+
+void Device::start_write(IoRing& ring, DeviceTransfer& transfer, std::uint64_t offset,
+                         ConstByteSpan from) {
+  check_range("write", offset, from.size());
+  check_writable("write");
+  transfer.write_ = true;
+  start(ring, transfer, offset, {const_cast<std::byte*>(from.data()), from.size()});
+}
+
+void Device::start(IoRing& ring, DeviceTransfer& transfer, std::uint64_t offset, ByteSpan memory) {
+  transfer.memory_ = memory.data();
+  transfer.offset_ = offset;
+  transfer.left_ = transfer.length_ = memory.size();
+  transfer.ring_ = &ring;
+  transfer.device_ = this;
+  if (transfer.left_ == 0) return ring.post(transfer, 0);
+  count(transfer.write_ ? counters_.writes : counters_.reads);
+  try {
+    start_impl(transfer);
+  } catch (const Error&) {
+    count(counters_.errors);  // of the ring: the device was not accessed
+    throw;
+  }
+}
+
+void Device::start_impl(DeviceTransfer& transfer) {
+  std::int32_t result = 0;
+  try {
+    const ByteSpan memory(transfer.memory_, transfer.left_);
+    if (transfer.write_) {
+      write_impl(transfer.offset_, memory);
+    } else {
+      read_impl(transfer.offset_, memory);
+    }
+    transfer.left_ = 0;
+  } catch (const Error& error) {
+    result = -error.code();
+  }
+  transfer.ring_->post(transfer, result);
+}
+
+void DeviceTransfer::completed(std::int32_t result) noexcept {
+  device_->go_on(*this, result);
+}
+
+// `result`: of the part of the transfer that start_impl() began last.
+void Device::go_on(DeviceTransfer& transfer, std::int32_t result) noexcept {
+  if (transfer.left_ > 0 && result >= 0) {
+    // A short transfer continues at a sector boundary, as direct I/O requires.
+    const auto step =
+        round_down(static_cast<std::uint64_t>(result), properties_.logical_sector_size);
+    if (step == 0) {
+      return finish(transfer, EIO, transfer.write_ ? "nothing was taken" : "the device ends there");
+    }
+    transfer.memory_ += step;
+    transfer.offset_ += step;
+    transfer.left_ -= step;
+  }
+  if (transfer.left_ == 0) return finish(transfer, 0, "");
+  if (result < 0 && result != -EINTR && result != -EAGAIN) {
+    return finish(transfer, -result, "");
+  }
+  try {
+    if (result == -EAGAIN) {
+      // Transfers that need blocking are not retried forever.
+      Device::start_impl(transfer);
+    } else {
+      start_impl(transfer);
+    }
+  } catch (const Error& error) {
+    finish(transfer, error.code(), error.what());
+  }
+}
+
+void Device::finish(DeviceTransfer& transfer, int error, const char* cause) noexcept {
+  if (error == 0) {
+    count(transfer.write_ ? counters_.written_bytes : counters_.read_bytes, transfer.length_);
+    return transfer.done(0);
+  }
+  count(counters_.errors);
+  if (transfer.write_ && is_no_room(error)) {
+    note_no_room("write", transfer.offset_, transfer.left_);
+    return transfer.done(ENOSPC);
+  }
+  const bool goes_offline = transfer.write_ && !offline_.exchange(true, std::memory_order_acq_rel);
+  log().error("{}: {} of {} bytes at {}: {}{}", name_, transfer.write_ ? "write" : "read",
+              transfer.left_, transfer.offset_, *cause != '\0' ? cause : errno_text(error),
+              goes_offline ? "; the device goes offline for writing" : "");
+  transfer.done(error);
+}
+
+Device::Counters Device::counters() const noexcept {
+  const auto load = [](const std::atomic<std::uint64_t>& counter) {
+    return counter.load(std::memory_order_relaxed);
+  };
+  return {.reads = load(counters_.reads),
+          .read_bytes = load(counters_.read_bytes),
+          .writes = load(counters_.writes),
+          .written_bytes = load(counters_.written_bytes),
+          .flushes = load(counters_.flushes),
+          .discards = load(counters_.discards),
+          .errors = load(counters_.errors)};
+}
+
+void Device::check_range(const char* operation, std::uint64_t offset, std::uint64_t length) const {
+  if (!is_aligned(offset, kPageSize) || !is_aligned(length, kPageSize)) {
+    raise(EINVAL, name_, "{} of {} bytes at {}: not aligned to {} bytes", operation, length, offset,
+          kPageSize);
+  }
+  const std::uint64_t size = this->size();
+  if (offset > size || length > size - offset) {
+    raise(EINVAL, name_, "{} of {} bytes at {}: beyond the end, the device has {} bytes", operation,
+          length, offset, size);
+  }
+}
+
+void Device::check_writable(const char* operation) const {
+  if (properties_.read_only) raise(EROFS, name_, "{}: opened for reading only", operation);
+  if (offline()) {
+    raise(EIO, name_, "{}: the device is offline for writing after an earlier failure", operation);
+  }
+}
+
+void Device::note_no_room(const char* operation, std::uint64_t offset,
+                          std::uint64_t length) noexcept {
+  const std::int64_t now = std::chrono::steady_clock::now().time_since_epoch().count();
+  std::int64_t told = no_room_told_.load(std::memory_order_relaxed);
+  if (told != 0 && now - told < kNoRoomInterval.count()) return;
+  if (!no_room_told_.compare_exchange_strong(told, now, std::memory_order_relaxed)) return;
+  log().warn(
+      "{}: {} of {} bytes at {}: no room behind the device (its file system is full, a quota or a "
+      "file size limit); writes that need more fail until there is",
+      name_, operation, length, offset);
+}
+
+void Device::go_offline(const Error& error) {
+  count(counters_.errors);
+  if (!offline_.exchange(true, std::memory_order_acq_rel)) {
+    log().error("{}; the device goes offline for writing", error.what());
+  }
+  throw error;
+}
+
+}  // namespace mpool

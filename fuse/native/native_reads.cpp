@@ -1,0 +1,350 @@
+#include "fuse/native/native_reads.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <span>
+#include <utility>
+
+#include <pthread.h>
+#include <spdlog/spdlog.h>
+
+#include "engine/base/error.h"
+#include "fuse/native/erofs_image.h"
+
+namespace mpoolfs {
+
+namespace {
+
+using namespace std::chrono_literals;
+
+// Minimum interval between views: files committed meanwhile share one.
+constexpr auto kViewInterval = 50ms;
+// From this number of files on, their view is made before one of them is opened: it takes 17 to 34
+// ms for 100,000 files, 0.3 ms for up to some hundreds.
+constexpr std::size_t kPendingThreshold = 1024;
+// Pause after a failure to make a view, doubled with each failure, and where there are too many
+// views already.
+constexpr auto kFirstPause = 1s;
+constexpr unsigned kMaxDoublings = 6;
+constexpr auto kFullPause = 1s;
+// How long a backing file is kept for the next open, and the interval of checks of files that
+// readers have mapped.
+constexpr auto kIdleTime = 100ms;
+constexpr auto kMappedInterval = 1s;
+constexpr auto kReadersInterval = 1s;
+
+}  // namespace
+
+NativeReads::NativeReads(mpool::Namespace& names, ViewDevices devices, NativeChoice choice,
+                         bool other_readers, ReaderWatch& watch)
+    : names_(names),
+      devices_(std::move(devices)),
+      views_(names, devices_),
+      watch_(watch),
+      queue_(std::make_shared<Queue>()),
+      choice_(choice),
+      waiting_(other_readers) {
+  if (other_readers) {
+    spdlog::warn(
+        "programs that read files of an earlier mount, whose daemon was killed, still have them "
+        "open: deleted files keep their space until they are done, and the daemon serves all "
+        "reads");
+  }
+  if (choice == NativeChoice::off) {
+    turn_off("native=off");
+    return;
+  }
+  try {
+    check_views();
+  } catch (const mpool::Error& error) {
+    if (choice == NativeChoice::on) {
+      mpool::raise(error.code(), "native=on", "not possible here: {}", error.what());
+    }
+    turn_off(error.what());
+    devices_.claim();
+  }
+}
+
+NativeReads::~NativeReads() {
+  stop();
+}
+
+void NativeReads::turn_off(const std::string& why) {
+  const std::lock_guard lock(reason_mutex_);
+  off_ = true;
+  reason_ = why;
+}
+
+void NativeReads::check_views() {
+  devices_.attach();
+  devices_.release_claims();
+  const std::array<ErofsPiece, 1> piece{{{.length = mpool::kPageSize}}};
+  const std::array<ErofsFile, 1> file{{{.name = "0", .size = mpool::kPageSize, .pieces = piece}}};
+  const View view(build_erofs_image(file, devices_.sizes()).bytes, devices_.paths());
+  if (const int code = try_alone(view.open("0").get())) {
+    mpool::raise(code, "leases",
+                 "{}: without them (sysctl fs.leases-enable=1, fcntl(2)) the end of reading is not "
+                 "noticed",
+                 mpool::errno_text(code));
+  }
+  if (!waiting_) claim_by_view();
+}
+
+// The next view exists before the view that claims the devices is dropped.
+void NativeReads::claim_by_view() {
+  if (devices_.only_files()) return;
+  devices_.release_claims();
+  claim_.emplace(build_erofs_image({}, devices_.sizes()).bytes, devices_.paths());
+}
+
+void NativeReads::prepare(int fuse) {
+  if (!wanted()) return;
+  files_.emplace(names_, views_, fuse);
+  files_->on_idle([queue = queue_] {
+    const std::lock_guard lock(queue->mutex);
+    queue->idle_files = true;
+    queue->changed.notify_one();
+  });
+}
+
+void NativeReads::start(bool passthrough) {
+  if (wanted() && !passthrough) {
+    constexpr const char* kWhy =
+        "this kernel has no FUSE passthrough (Linux 6.9 or later, CONFIG_FUSE_PASSTHROUGH)";
+    if (choice_ == NativeChoice::on) mpool::raise(ENOTSUP, "native=on", "not possible: {}", kWhy);
+    turn_off(kWhy);
+    claim_.reset();
+    devices_.claim();
+  }
+  if (wanted()) {
+    names_.on_durable(
+        [queue = queue_](std::span<const mpool::InodeNumber> inodes) { queue->add(inodes); });
+    names_.on_removed([queue = queue_](mpool::InodeNumber inode) { queue->remove(inode); });
+    names_.on_no_room([this] { files_->sweep(); });
+    const auto paths = devices_.paths();
+    watch_.watch({paths.begin(), paths.end()});
+    if (!waiting_) show_all();
+  }
+  if (wanted() || waiting_) thread_ = std::thread([this] { run(); });
+}
+
+void NativeReads::stop() {
+  names_.on_durable(nullptr);
+  names_.on_removed(nullptr);
+  names_.on_no_room(nullptr);
+  {
+    const std::lock_guard lock(queue_->mutex);
+    queue_->stopping = true;
+    queue_->changed.notify_one();
+  }
+  if (thread_.joinable()) thread_.join();
+  files_.reset();
+}
+
+NativeEntry NativeReads::enter(mpool::InodeNumber inode, bool committed) {
+  if (!files_) return {};
+  if (committed && queue_->is_due(inode)) show_pending();
+  return files_->enter(inode, committed);
+}
+
+std::optional<NativeEntry> NativeReads::try_enter(mpool::InodeNumber inode) {
+  if (!files_) return std::optional<NativeEntry>(std::in_place);
+  if (queue_->is_due(inode)) return std::nullopt;
+  return files_->try_enter(inode);
+}
+
+void NativeReads::leave(mpool::InodeNumber inode) {
+  if (files_) files_->leave(inode);
+}
+
+void NativeReads::Queue::add(std::span<const mpool::InodeNumber> durable) {
+  const std::lock_guard lock(mutex);
+  if (!collecting) return;
+  pending.insert(durable.begin(), durable.end());
+  pending_count = pending.size();
+  if (above_pending_threshold()) changed.notify_one();
+}
+
+void NativeReads::Queue::remove(mpool::InodeNumber inode) {
+  const std::lock_guard lock(mutex);
+  if (!collecting) return;
+  pending.erase(inode);
+  pending_count = pending.size();
+  // A view of it may be in the making.
+  removed.push_back(inode);
+  if (removed.size() == 1) changed.notify_one();
+}
+
+void NativeReads::Queue::tried(std::span<const mpool::InodeNumber> tried,
+                               std::span<const mpool::InodeNumber> left, Clock::duration pause) {
+  const std::lock_guard lock(mutex);
+  for (const mpool::InodeNumber inode : tried)
+    pending.erase(inode);
+  pending.insert(left.begin(), left.end());
+  pending_count = pending.size();
+  blocked_until = Clock::now() + pause;
+}
+
+bool NativeReads::Queue::is_due(mpool::InodeNumber inode) {
+  if (pending_count.load(std::memory_order_relaxed) == 0) return false;
+  const std::lock_guard lock(mutex);
+  return pending.contains(inode) && can_show();
+}
+
+bool NativeReads::Queue::above_pending_threshold() const {
+  return pending.size() >= kPendingThreshold && can_show();
+}
+
+// False when the thread must end.
+bool NativeReads::wait_for_work() {
+  std::unique_lock lock(queue_->mutex);
+  const auto work = [this] {
+    return queue_->stopping || queue_->idle_files || !queue_->removed.empty() ||
+           queue_->above_pending_threshold();
+  };
+  if (waiting_) {
+    queue_->changed.wait_for(lock, kReadersInterval, [this] { return queue_->stopping; });
+  } else if (swept_left_ > 0) {
+    queue_->changed.wait_for(lock, kMappedInterval, work);
+  } else {
+    queue_->changed.wait(lock, work);
+  }
+  if (!queue_->stopping) {
+    const auto more = queue_->idle_files ? kIdleTime : kViewInterval;
+    queue_->changed.wait_for(lock, more, [this] { return queue_->stopping; });
+  }
+  return !queue_->stopping;
+}
+
+void NativeReads::run() {
+  ::pthread_setname_np(::pthread_self(), "mpoolfs-native");
+  while (wait_for_work()) {
+    if (waiting_) {
+      wait_for_readers();
+      continue;
+    }
+    bool many = false;
+    {
+      const std::lock_guard lock(queue_->mutex);
+      queue_->idle_files = false;
+      many = queue_->above_pending_threshold();
+    }
+    if (many) show_pending();
+    forget_removed();
+    sweep();
+  }
+}
+
+// Checks whether the readers of an earlier mount have ended.
+void NativeReads::wait_for_readers() {
+  if (devices_.has_other_readers()) return;
+  spdlog::info("the readers of an earlier mount are gone");
+  names_.hold_deletes(false);
+  try {
+    if (wanted()) {
+      claim_by_view();
+      show_all();
+    }
+  } catch (const std::exception& error) {
+    spdlog::warn("the files of earlier mounts are read by the daemon: {}", error.what());
+  }
+  waiting_ = false;
+}
+
+// No file is missed from here on.
+void NativeReads::collect() {
+  const std::lock_guard lock(queue_->mutex);
+  queue_->collecting = true;
+}
+
+void NativeReads::show_all() {
+  collect();
+  const std::vector<mpool::InodeNumber> committed = names_.committed_files();
+  // A crash must not undo the content of a view.
+  names_.sync();
+  const std::lock_guard one(show_mutex_);
+  show(committed);
+}
+
+void NativeReads::show_pending() {
+  const std::lock_guard one(show_mutex_);
+  std::vector<mpool::InodeNumber> inodes;
+  {
+    const std::lock_guard lock(queue_->mutex);
+    if (!queue_->can_show()) return;
+    inodes.assign(queue_->pending.begin(), queue_->pending.end());
+  }
+  if (!inodes.empty()) show(std::move(inodes));
+}
+
+// Called with show_mutex_.
+void NativeReads::show(std::vector<mpool::InodeNumber> inodes) {
+  const std::vector<mpool::InodeNumber> tried = inodes;
+  Queue::Clock::duration pause{};
+  try {
+    const std::size_t views = views_.views();
+    // Merging adds a view as long as the old ones are in use.
+    if (views >= ViewSet::kMergeThreshold && views < ViewSet::kMaxViews) views_.merge();
+    if (views_.views() >= ViewSet::kMaxViews) {
+      pause = kFullPause;
+    } else {
+      views_.add(inodes);
+      inodes.clear();
+      failures_ = 0;
+    }
+  } catch (const std::exception& error) {
+    pause = kFirstPause * (1u << std::min(failures_, kMaxDoublings));
+    if (failures_++ == 0) {
+      spdlog::warn(
+          "some committed files are read by the daemon, until a view of them can be made: {}",
+          error.what());
+    }
+  }
+  queue_->tried(tried, inodes, pause);
+}
+
+void NativeReads::forget_removed() {
+  std::vector<mpool::InodeNumber> removed;
+  {
+    const std::lock_guard lock(queue_->mutex);
+    removed.swap(queue_->removed);
+  }
+  if (removed.empty()) return;
+  const std::lock_guard one(show_mutex_);
+  views_.forget(removed);
+}
+
+void NativeReads::sweep() {
+  try {
+    swept_left_ = files_->sweep();
+  } catch (const std::exception& error) {
+    spdlog::error("letting go of files that are read no more: {}", error.what());
+  }
+}
+
+NativeStats NativeReads::stats() const {
+  NativeStats stats{.state = "on",
+                    .reason = {},
+                    .files = views_.files() + queue_->pending_count,
+                    .views = views_.views()};
+  {
+    const std::lock_guard lock(reason_mutex_);
+    stats.reason = reason_;
+  }
+  if (off_) {
+    stats.state = "off";
+  } else if (waiting_) {
+    stats.state = "waiting";
+    stats.reason = "programs still read files of an earlier mount, whose daemon was killed";
+  }
+  if (files_) {
+    const BackingFiles::Counts counts = files_->counts();
+    stats.opens = counts.native;
+    stats.served = counts.served;
+    stats.kept = counts.kept;
+  }
+  return stats;
+}
+
+}  // namespace mpoolfs

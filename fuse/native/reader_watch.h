@@ -1,0 +1,39 @@
+// Detects reads of the pool's files: by requests, or natively, from the kernel's counters of the
+// devices.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/io/file_descriptor.h"
+
+namespace mpoolfs {
+
+// Threads: watch() before reads_active(); all other functions from any.
+class ReaderWatch {
+ public:
+  // Adds block devices; those with unreadable counters are omitted.
+  void watch(const std::vector<std::string>& devices);
+
+  // A READ request has arrived.
+  void note_request() noexcept { requests_.fetch_add(1, std::memory_order_relaxed); }
+  // The number of READ requests so far.
+  std::uint64_t requests() const noexcept { return requests_.load(std::memory_order_relaxed); }
+
+  // True if there were reads within the last 10 to 20 ms. Reads the counters at most once per 10
+  // ms. Non-blocking.
+  bool reads_active() noexcept;
+
+ private:
+  std::uint64_t reads() const noexcept;
+
+  std::vector<mpool::FileDescriptor> counters_;
+  std::atomic<std::uint64_t> requests_ = 0;
+  std::atomic<std::int64_t> next_look_ = 0;  // nanoseconds of the steady clock
+  std::atomic<std::uint64_t> reads_ = 0;
+  std::atomic<bool> active_ = false;
+};
+
+}  // namespace mpoolfs

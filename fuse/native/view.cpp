@@ -1,0 +1,91 @@
+#include "fuse/native/view.h"
+
+#include <array>
+#include <cerrno>
+#include <string_view>
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+
+#include "engine/base/error.h"
+#include "fuse/native/loop_device.h"
+
+namespace mpoolfs {
+
+namespace {
+
+using mpool::FileDescriptor;
+
+constexpr const char* kSubject = "view";
+// Bytes of the kernel's read-ahead in files of a view. Less than for requests to a daemon: more was
+// slower (cold sequential reading of 128 KiB and mapped, loop device).
+constexpr unsigned long kReadAhead = 1ul << 20;
+
+FileDescriptor to_memory_file(mpool::ConstByteSpan bytes) {
+  FileDescriptor fd(::memfd_create("mpoolfs-view", MFD_CLOEXEC));
+  if (!fd) mpool::raise_system(errno, kSubject, "memfd_create");
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(fd.get(), bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) mpool::raise_system(errno, kSubject, "writing its image");
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
+  return fd;
+}
+
+// The kernel's messages of a failed step; each begins with a letter and a space.
+std::string kernel_messages(int context) {
+  std::string messages;
+  std::array<char, 512> text;
+  ssize_t length = 0;
+  while ((length = ::read(context, text.data(), text.size())) > 0) {
+    std::string_view message(text.data(), static_cast<std::size_t>(length));
+    if (message.size() > 2 && message[1] == ' ') message.remove_prefix(2);
+    while (message.ends_with('\n'))
+      message.remove_suffix(1);
+    messages += ": ";
+    messages += message;
+  }
+  return messages;
+}
+
+void configure(int context, unsigned command, const char* key, const char* value) {
+  if (::fsconfig(context, command, key, value, 0) == 0) return;
+  const int code = errno;
+  mpool::raise(code, kSubject, "mounting EROFS: {}{}", mpool::errno_text(code),
+               kernel_messages(context));
+}
+
+}  // namespace
+
+View::View(mpool::ConstByteSpan image, std::span<const std::string> devices) {
+  const FileDescriptor file = to_memory_file(image);
+  const LoopDevice loop(file.get(), "the image of a view", false);
+  loop.set_read_ahead(kReadAhead);
+  const FileDescriptor context(::fsopen("erofs", FSOPEN_CLOEXEC));
+  if (!context) {
+    const int code = errno;
+    mpool::raise(code, kSubject, "{}",
+                 code == ENODEV
+                     ? "this kernel has no EROFS, or its module is not loaded (modprobe erofs)"
+                     : "EROFS: " + mpool::errno_text(code));
+  }
+  configure(context.get(), FSCONFIG_SET_STRING, "source", loop.path().c_str());
+  for (const std::string& device : devices)
+    configure(context.get(), FSCONFIG_SET_STRING, "device", device.c_str());
+  configure(context.get(), FSCONFIG_SET_FLAG, "ro", nullptr);
+  configure(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr);
+  mount_ = FileDescriptor(
+      ::fsmount(context.get(), FSMOUNT_CLOEXEC,
+                MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOATIME));
+  if (!mount_) mpool::raise_system(errno, kSubject, "fsmount");
+}
+
+FileDescriptor View::open(const std::string& name) const {
+  FileDescriptor fd(::openat(mount_.get(), name.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) mpool::raise_system(errno, kSubject, "opening " + name);
+  return fd;
+}
+
+}  // namespace mpoolfs

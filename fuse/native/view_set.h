@@ -1,0 +1,67 @@
+// The views of a mount, and which of them shows a file.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/names/names.h"
+#include "fuse/native/view.h"
+#include "fuse/native/view_devices.h"
+
+namespace mpoolfs {
+
+// The name of an inode's file in its view.
+std::string name_in_view(mpool::InodeNumber inode);
+
+// Threads: find() and the numbers from any; add(), merge() and forget() from one at a time. A view
+// that was found stays alive while the caller holds it, regardless of changes here.
+class ViewSet {
+ public:
+  // More views than this are merged: each costs the kernel about 100 KiB and a loop device.
+  static constexpr std::size_t kMergeThreshold = 16;
+  // No more views are made: views with open files stay, merged or not.
+  static constexpr std::size_t kMaxViews = 64;
+
+  // `names` and `devices` must outlive it. The devices are attached.
+  ViewSet(mpool::Namespace& names, const ViewDevices& devices) : names_(names), devices_(devices) {}
+
+  // Makes one view of those of the files that are committed (and durable: Namespace::on_durable)
+  // and that EROFS can show. Removes the other files from `inodes`, also when it throws. Returns
+  // the view, null when there are none. Errors as View; nothing else has then changed.
+  std::shared_ptr<const View> add(std::vector<mpool::InodeNumber>& inodes);
+  // Merges the files of the smaller half of the views into one, unless few views have files to be
+  // opened. Files already open stay with their old view.
+  void merge();
+  // The files are deleted: a view is dropped with its last file.
+  void forget(std::span<const mpool::InodeNumber> inodes);
+
+  // Null: no view shows it.
+  std::shared_ptr<const View> find(mpool::InodeNumber inode) const;
+
+  std::size_t files() const;
+  // Includes views whose files were merged into another view and are still open.
+  std::size_t views() const;
+
+ private:
+  struct Member {
+    std::weak_ptr<const View> view;
+    std::vector<mpool::InodeNumber> inodes;  // some may be deleted; empty: merged into another
+  };
+
+  void drop_ended();
+  std::vector<Member> choose_to_merge() const;
+  void forget_unless_shown_by(const std::shared_ptr<const View>& kept,
+                              std::span<const mpool::InodeNumber> inodes);
+
+  mpool::Namespace& names_;
+  const ViewDevices& devices_;
+  mutable std::mutex mutex_;
+  std::unordered_map<mpool::InodeNumber, std::shared_ptr<const View>> shown_;
+  std::vector<Member> members_;  // may be expired
+};
+
+}  // namespace mpoolfs

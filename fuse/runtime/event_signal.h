@@ -1,0 +1,37 @@
+// Wakes a thread that waits for a descriptor.
+#pragma once
+
+#include <cerrno>
+#include <cstdint>
+
+#include <spdlog/spdlog.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "engine/base/error.h"
+#include "engine/io/file_descriptor.h"
+
+namespace mpoolfs {
+
+// An eventfd. Threads: raise() may be called on any.
+class EventSignal {
+ public:
+  // Error with the errno of eventfd(2).
+  EventSignal() : event_(::eventfd(0, EFD_CLOEXEC)) {
+    if (!event_) mpool::raise_system(errno, "eventfd", "cannot be made");
+  }
+
+  // Readable from raise() until 8 bytes are read from it.
+  int descriptor() const noexcept { return event_.get(); }
+  void raise() const noexcept {
+    const std::uint64_t one = 1;
+    if (::write(event_.get(), &one, sizeof one) < 0) {
+      spdlog::error("eventfd: {}", mpool::errno_text(errno));
+    }
+  }
+
+ private:
+  mpool::FileDescriptor event_;
+};
+
+}  // namespace mpoolfs

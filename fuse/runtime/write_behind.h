@@ -1,0 +1,59 @@
+// Writes that were answered before their data reached the device.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "engine/base/huge_memory.h"
+#include "engine/io/transfer.h"
+#include "engine/object/content_writer.h"
+
+namespace mpoolfs {
+
+// A single sequential writer (cp, dd, cat) leaves the device idle between its writes, and idles
+// itself during the I/O. Therefore the data is copied and the write is answered at once. A failure
+// is sticky: it is returned by later writes, fsync and close, which wait for the transfers of their
+// file (as with the page cache of other file systems). O_DIRECT makes no difference: before its
+// commit, no content of a write-once file survives a crash anyway.
+//
+// Bounded: at most kPlaces transfers of kMaxSize bytes, regardless of the number of files.
+//
+// Threads: those of one ring.
+class WriteBehind {
+ public:
+  static constexpr std::size_t kPlaces = 8;
+  // The limit while the device is also read: each read waits for the writes queued before it.
+  static constexpr std::size_t kPlacesBesideReaders = 1;
+  static constexpr std::size_t kMaxSize = 1u << 20;  // bytes
+
+  explicit WriteBehind(mpool::IoRing& ring);
+  ~WriteBehind();
+  WriteBehind(const WriteBehind&) = delete;
+  WriteBehind& operator=(const WriteBehind&) = delete;
+
+  // Takes over the transfer of OpenFile::start_write(), with its data. Returns false without room
+  // for it, or with `most` transfers in progress. The file may be closed meanwhile. Throws Error
+  // when the transfer cannot be started; the write has then been ended.
+  bool take(mpool::StartedWrite& write, std::size_t most = kPlaces);
+
+  // Transfers in progress.
+  std::size_t pending() const noexcept { return pending_; }
+  // The ring completes no more operations: transfers in progress have failed with `error`.
+  void abandon(int error) noexcept;
+  // Frees memory when no transfer is in progress.
+  void trim() noexcept;
+
+ private:
+  struct Place;
+
+  bool have_memory() noexcept;
+
+  mpool::IoRing& ring_;
+  mpool::HugeMemory memory_;  // of all places, allocated on first use
+  std::vector<std::unique_ptr<Place>> places_;
+  std::vector<Place*> free_;
+  std::size_t pending_ = 0;
+};
+
+}  // namespace mpoolfs
