@@ -2,8 +2,8 @@
 # Builds mpoolfs and shows it at work: a pool in a file, mounted, filled, read, unmounted and found
 # again. Every command is shown before it runs. Leaves the build in build/, nothing else.
 set -euo pipefail
-# shellcheck source=tools/lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=tools/scripts/lib.sh
+. "$(dirname "$0")/scripts/lib.sh"
 
 work=
 finished=no

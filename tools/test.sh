@@ -3,8 +3,8 @@
 # when a test failed or none ran.
 #   tools/test.sh [--long]     --long: more rounds, each test in every build that it can run in
 set -euo pipefail
-# shellcheck source=tools/lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=tools/scripts/lib.sh
+. "$(dirname "$0")/scripts/lib.sh"
 
 parallel=2  # test programs at a time
 # Tests run in the release build or with the address and undefined-behaviour sanitizers, by the

@@ -9,7 +9,7 @@ import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FOLDERS = ("engine", "fuse", "tools", "tests")
-SCRIPTS = (".ci/run", "tools/lib.sh", "tools/quickstart.sh", "tools/test.sh")
+SCRIPTS = (".ci/run", "tools/scripts/lib.sh", "tools/quickstart.sh", "tools/test.sh")
 COMPLETIONS = ("tools/completion/mpool", "tools/completion/mpoolfs")
 
 

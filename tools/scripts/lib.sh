@@ -1,7 +1,7 @@
 # Shell functions of quickstart.sh and test.sh. Sourced by bash; expects `set -euo pipefail`.
 # shellcheck shell=bash
 
-source_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+source_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
 # A line of progress.
 say() {
@@ -21,7 +21,7 @@ require_root() {
 # Prints the packages of packages.txt that are not installed.
 missing_packages() {
   local package
-  sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$source_root/tools/packages.txt" |
+  sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$source_root/tools/scripts/packages.txt" |
     while read -r package; do
       dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed ||
         printf '%s\n' "$package"
@@ -32,10 +32,10 @@ missing_packages() {
 install_packages() {
   local missing
   command -v apt-get >/dev/null ||
-    fail "needs a Debian system (apt-get) to install what tools/packages.txt lists"
+    fail "needs a Debian system (apt-get) to install what tools/scripts/packages.txt lists"
   mapfile -t missing < <(missing_packages)
   if [ "${#missing[@]}" -eq 0 ]; then
-    say "All packages of tools/packages.txt are installed"
+    say "All packages of tools/scripts/packages.txt are installed"
     return
   fi
   say "Installing packages: ${missing[*]}"
