@@ -122,8 +122,8 @@ class ActiveInode {
 
   // The log: opened by the first thread that needs it. Reading, appending and syncing hold log_lock
   // shared; opening and emptying hold it exclusively. Taken before the journal's change barrier and
-  // the tree's lock. A thread that takes log_lock must hold the inode (NamespaceImpl::pin_inode):
-  // the last unpin_inode() may destroy the log without taking it.
+  // the tree's lock. A thread that takes log_lock must hold the inode (ActiveInodes::pin):
+  // the last unpin() may destroy the log without taking it.
   FairMutex log_lock;
   std::shared_ptr<Log> log;  // guarded by log_lock; shared with DirtyLogs
   // time of the last append not yet in the inode; 0: none

@@ -5,86 +5,71 @@
 #include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
-#include "engine/names/namespace.h"
+#include "engine/names/file_committer.h"
 
 namespace mpool::names {
 
-void NamespaceImpl::on_catch_up(std::function<void()> callback) {
-  const std::lock_guard lock(catch_up_mutex_);
-  catch_up_ = std::move(callback);
-}
-
-void NamespaceImpl::catch_up() {
-  const std::lock_guard lock(catch_up_mutex_);
-  if (catch_up_) catch_up_();
-}
-
 // With several writing handles it was not the last close; with `sync` the content is durable.
-void NamespaceImpl::add_placeholder(ActiveInode& state) {
-  if (!journal_ || options_.sync) return;
+void FileCommitter::add_placeholder(ActiveInode& state) {
+  if (!tree_.is_writable() || tree_.options().sync) return;
   {
-    const TreeReadLock lock(tree_mutex_);
+    const TreeReadLock lock(tree_.mutex());
     if (!state.writer || state.writers != 1) return;
   }
-  if (const auto earlier = state.placeholder.exchange(journal_->add_placeholder()))
-    journal_->close_placeholder(*earlier);
+  if (const auto earlier = state.placeholder.exchange(tree_.journal().add_placeholder()))
+    tree_.journal().close_placeholder(*earlier);
 }
 
-void NamespaceImpl::withdraw_placeholder(ActiveInode& state) {
-  if (const auto placeholder = state.placeholder.exchange(nullptr))
-    journal_->close_placeholder(*placeholder);
-}
-
-void NamespaceImpl::wait_for_release(InodeNumber number) {
+void FileCommitter::wait_for_release(InodeNumber number) {
   bool asks = false;
   {
-    const TreeReadLock lock(tree_mutex_);
+    const TreeReadLock lock(tree_.mutex());
     const Inode* const inode = tree_.find(number);
     if (inode == nullptr || !is_being_written(*inode)) return;
     asks = inode->open->placeholder.is_set() && !is_committing(*inode);
   }
-  if (asks) catch_up();
+  if (asks) events_.catch_up();
   wait_for_commit(number);
 }
 
-void NamespaceImpl::wait_for_release(InodeNumber parent, std::string_view name) {
+void FileCommitter::wait_for_release(InodeNumber parent, std::string_view name) {
   InodeNumber number = 0;
   {
-    const TreeReadLock lock(tree_mutex_);
-    number = find_or_none(tree_.get_directory(parent), name);
+    const TreeReadLock lock(tree_.mutex());
+    number = tree_.find_or_none(tree_.get_directory(parent), name);
   }
   if (number != 0) wait_for_release(number);
 }
 
-void NamespaceImpl::wait_for_commit(InodeNumber number) {
+void FileCommitter::wait_for_commit(InodeNumber number) {
   State state;
   {
-    const TreeReadLock lock(tree_mutex_);
+    const TreeReadLock lock(tree_.mutex());
     const Inode* const inode = tree_.find(number);
     if (inode == nullptr || !is_committing(*inode)) return;
     state = inode->open;
   }
-  TreeLock lock(tree_mutex_);
+  TreeLock lock(tree_.mutex());
   commits_.wait(lock, [&] { return !state->committing; });
 }
 
 // The last writing handle was closed.
-void NamespaceImpl::commit_closed(InodeNumber number, const State& state) noexcept {
+void FileCommitter::commit_closed(InodeNumber number, const State& state) noexcept {
   std::string failure;
   Journal::Ticket ticket = 0;
   try {
     ticket = persist(number, *state, true);
-    if (options_.sync && ticket != 0) journal_->wait(ticket);
+    if (tree_.options().sync && ticket != 0) tree_.journal().wait(ticket);
   } catch (const std::exception& error) {
     failure = error.what();
   }
-  withdraw_placeholder(*state);
+  tree_.withdraw_placeholder(*state);
   std::shared_ptr<ContentWriter> writer;  // destroyed without locks: it may release mblocks
   std::string name;
   InodeNumber parent;
   bool gone;
   {
-    const ChangeLock lock = lock_for_change();
+    const ChangeLock lock = tree_.lock_for_change();
     gone = !failure.empty() && roll_back_create(number, *state);
     if (!failure.empty()) state->given_up = tree_.get(number).links == 0;
     name = state->name;
@@ -94,7 +79,7 @@ void NamespaceImpl::commit_closed(InodeNumber number, const State& state) noexce
     commits_.notify_all();
     // Together with the change above: a thread that waited for the commit must not find a file
     // without a name.
-    unpin_inode_or_log(number);
+    inodes_.close(number);
   }
   if (!failure.empty()) {
     if (pool_.offline()) ++lost_files_;
@@ -102,19 +87,14 @@ void NamespaceImpl::commit_closed(InodeNumber number, const State& state) noexce
                       name, number,
                       gone ? " and is gone" : ", it keeps what was made durable before", failure);
   }
-  CreateFailed create_failed;
-  {
-    const std::lock_guard lock(callback_mutex_);
-    create_failed = create_failed_;
-  }
-  if (gone && create_failed) create_failed(parent, name, number);
-  notify_committed(number);
+  if (gone) events_.create_failed(parent, name, number);
+  events_.committed(number);
   if (failure.empty()) note_committed(number, ticket);
 }
 
 // The commit failed: a new file is removed (and the file it was about to replace is back); a file
 // that was recorded before keeps its earlier content. Returns whether it was removed.
-bool NamespaceImpl::roll_back_create(InodeNumber number, const ActiveInode& state) {
+bool FileCommitter::roll_back_create(InodeNumber number, const ActiveInode& state) {
   Inode& inode = tree_.get(number);
   if (inode.recorded || inode.links == 0) return false;
   Inode& parent = tree_.get_directory(state.parent);
@@ -124,44 +104,44 @@ bool NamespaceImpl::roll_back_create(InodeNumber number, const ActiveInode& stat
     parent.directory->replace(state.name, displaced);
     ++back.links;
     --back.displaced_by;
-    unpin_inode(displaced);
+    inodes_.unpin(displaced);
   } else {
     tree_.drop_entry(parent, state.name);
   }
   return true;
 }
 
-bool NamespaceImpl::try_close_reader(InodeNumber number, const State& state) noexcept {
-  const TreeLock lock(tree_mutex_);
+bool FileCommitter::try_close_reader(InodeNumber number, const State& state) noexcept {
+  const TreeLock lock(tree_.mutex());
   const Inode& inode = tree_.get(number);
   const bool goes = inode.links == 0 && inode.references == 0;
   if (state->handles == 1 && (goes || inode.kind == FileKind::log)) return false;
-  unpin_inode(number);
+  inodes_.unpin(number);
   return true;
 }
 
-bool NamespaceImpl::try_close_writer(InodeNumber number, const State& state) noexcept {
+bool FileCommitter::try_close_writer(InodeNumber number, const State& state) noexcept {
   Journal::Ticket ticket = 0;
   try {
     if (!try_commit(number, state, ticket)) return false;
   } catch (const std::exception&) {
     return false;  // end_close() meets the error again, or the sticky error
   }
-  notify_committed(number);
+  events_.committed(number);
   note_committed(number, ticket);
   return true;
 }
 
 // Commits a new file with its last writing handle, and drops that handle. Returns false if it would
 // block, or the file cannot be recorded. Content sealed by then is lost.
-bool NamespaceImpl::try_commit(InodeNumber number, const State& state, Journal::Ticket& ticket) {
+bool FileCommitter::try_commit(InodeNumber number, const State& state, Journal::Ticket& ticket) {
   const std::unique_lock one(state->persist_mutex, std::try_to_lock);
   if (!one || state->sticky_error) return false;
   const std::unique_lock content(state->content_lock, std::try_to_lock);
   if (!content) return false;
   std::shared_ptr<ContentWriter> writer;  // destroyed without locks
-  std::optional<ChangeLock> lock = begin_change(kSmallRecord + sizeof(Extent), RoomFor::content,
-                                                Blocking::forbidden, kSmallRecord);
+  std::optional<ChangeLock> lock = tree_.begin_change(
+      kSmallRecord + sizeof(Extent), RoomFor::content, Blocking::forbidden, kSmallRecord);
   if (!lock) return false;
   Inode& inode = tree_.get(number);
   const bool simple = !inode.recorded && inode.links > 0 && inode.displaces == 0 && !inode.xattrs;
@@ -181,40 +161,53 @@ bool NamespaceImpl::try_commit(InodeNumber number, const State& state, Journal::
   writer = state->set_writer(nullptr);
   state->committing = false;
   commits_.notify_all();
-  unpin_inode(number);
+  inodes_.unpin(number);
   return true;
 }
 
-NamespaceImpl::Closing NamespaceImpl::begin_close(ActiveInode& state, bool writer) noexcept {
+FileCommitter::Closing FileCommitter::begin_close(ActiveInode& state, bool writer) noexcept {
   if (!writer) return Closing::handle;
-  const TreeLock lock(tree_mutex_);
+  const TreeLock lock(tree_.mutex());
   if (--state.writers > 0) return Closing::handle;
   if (!state.writer) return Closing::log;
   state.committing = true;
   if (const Journal::SharedPlaceholder placeholder = state.placeholder.get())
-    journal_->expect(*placeholder);
+    tree_.journal().expect(*placeholder);
   return Closing::file;
 }
 
-void NamespaceImpl::end_close(InodeNumber number, const State& state, Closing closing) noexcept {
+void FileCommitter::end_close(InodeNumber number, const State& state, Closing closing) noexcept {
   if (closing == Closing::file) return commit_closed(number, state);
-  if (closing == Closing::log) attempt_close(number, [&] { record_log_times(number, *state); });
-  const ChangeLock lock = lock_for_change();
-  unpin_inode_or_log(number);
+  if (closing == Closing::log) logs_.record_times(number, *state);
+  const ChangeLock lock = tree_.lock_for_change();
+  inodes_.close(number);
 }
 
-// unpin_inode() where a failure cannot be reported.
-void NamespaceImpl::unpin_inode_or_log(InodeNumber number) noexcept {
-  attempt_close(number, [&] { unpin_inode(number); });
-}
-
-template <typename Step>
-void NamespaceImpl::attempt_close(InodeNumber number, const Step& step) noexcept {
-  try {
-    step();
-  } catch (const std::exception& error) {
-    pool_.log().error("pool {}: closing inode {}: {}", pool_.name(), number, error.what());
+// An object of a recorded file: committed, or being committed.
+std::optional<ObjectRecord> FileCommitter::find_object(ObjectId id) {
+  {
+    const std::lock_guard lock(pending_mutex_);
+    const auto it = pending_objects_.find(id);
+    if (it != pending_objects_.end()) return it->second.record;
   }
+  return pool_.find(id);
+}
+
+std::vector<std::shared_ptr<DeferredWrite>> FileCommitter::deferred_writes_of(const Inode& inode) {
+  std::vector<std::shared_ptr<DeferredWrite>> deferred;
+  if (!inode.extents) return deferred;
+  const std::lock_guard pending(pending_mutex_);
+  if (pending_objects_.empty()) return deferred;
+  for (const Extent& extent : *inode.extents) {
+    const auto found = pending_objects_.find(extent.object);
+    if (found == pending_objects_.end() || !found->second.deferred) continue;
+    if (!found->second.deferred->done()) deferred.push_back(found->second.deferred);
+  }
+  return deferred;
+}
+
+bool FileCommitter::is_on_device(const Inode& inode) {
+  return is_committed(inode) && deferred_writes_of(inode).empty();
 }
 
 }  // namespace mpool::names

@@ -6,13 +6,13 @@
 #include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
-#include "engine/names/namespace.h"
+#include "engine/names/file_committer.h"
 #include "engine/names/times.h"
 
 namespace mpool::names {
 
 // The placeholder of the commit, while a scope uses it; closed at its end.
-class NamespaceImpl::PlaceholderScope {
+class FileCommitter::PlaceholderScope {
  public:
   PlaceholderScope(Journal& journal, Journal::SharedPlaceholder placeholder)
       : journal_(journal), placeholder_(std::move(placeholder)) {}
@@ -31,14 +31,14 @@ class NamespaceImpl::PlaceholderScope {
 
 // Where the records of a commit belong; at the end of the queue unless it is the last one. So do
 // those of a file that replaces another one, of which there may be changes behind it.
-NamespaceImpl::PlaceholderScope NamespaceImpl::placeholder_of_commit(const Inode& inode,
+FileCommitter::PlaceholderScope FileCommitter::placeholder_of_commit(const Inode& inode,
                                                                      ActiveInode& state) {
-  if (!state.committing || inode.displaces != 0) withdraw_placeholder(state);
-  return {*journal_, state.placeholder.exchange(nullptr)};
+  if (!state.committing || inode.displaces != 0) tree_.withdraw_placeholder(state);
+  return {tree_.journal(), state.placeholder.exchange(nullptr)};
 }
 
 // Records an inode that is not on the media yet, with its present content in the tree.
-Journal::Ticket NamespaceImpl::record_pending(Inode& inode, Change change,
+Journal::Ticket FileCommitter::record_pending(Inode& inode, Change change,
                                               Journal::Placeholder* placeholder) {
   CreateRecord record{.inode = inode.number,
                       .parent = inode.open->parent,
@@ -52,31 +52,31 @@ Journal::Ticket NamespaceImpl::record_pending(Inode& inode, Change change,
   // The parent changed when the file was created, and perhaps since.
   const Inode& parent = tree_.get(record.parent);
   change.record = encode({parent.attributes.mtime, record});
-  Journal::Ticket ticket = journal_->add(std::move(change), placeholder);
+  Journal::Ticket ticket = tree_.journal().add(std::move(change), placeholder);
   inode.recorded = true;
   if (inode.xattrs) {
     for (const auto& [key, value] : *inode.xattrs) {
-      ticket = record_only({inode.attributes.ctime, XattrRecord{inode.number, key, true, value}},
-                           placeholder);
+      ticket = tree_.record_only(
+          {inode.attributes.ctime, XattrRecord{inode.number, key, true, value}}, placeholder);
     }
   }
-  if (parent.attributes.ctime != parent.attributes.mtime) ticket = record_attributes(parent);
-  release_displaced(inode, true);
+  if (parent.attributes.ctime != parent.attributes.mtime) ticket = tree_.record_attributes(parent);
+  inodes_.release_displaced(inode, ActiveInodes::DisplacedRecord::of_caller);
   return ticket;
 }
 
 // Content of a file that lost its name while it was written. Its open handles use it; it is removed
 // with the last of them, or by a crash.
-Journal::Ticket NamespaceImpl::record_nameless(Change change) {
+Journal::Ticket FileCommitter::record_nameless(Change change) {
   if (change.mblocks.empty()) return 0;
   OrphanRecord orphans;
   for (const auto& mblock : change.mblocks)
     orphans.objects.push_back(mblock->id());
-  change.record = encode({now(), std::move(orphans)});
-  return journal_->add(std::move(change));
+  change.record = encode({tree_.now(), std::move(orphans)});
+  return tree_.journal().add(std::move(change));
 }
 
-Journal::Ticket NamespaceImpl::persist(InodeNumber number, ActiveInode& state, bool last) {
+Journal::Ticket FileCommitter::persist(InodeNumber number, ActiveInode& state, bool last) {
   const std::lock_guard one(state.persist_mutex);
   if (state.sticky_error) std::rethrow_exception(state.sticky_error);
   const auto writer = state.current_writer();
@@ -93,7 +93,7 @@ Journal::Ticket NamespaceImpl::persist(InodeNumber number, ActiveInode& state, b
 }
 
 // Bytes of the records of an inode that is not on the media yet, without its content.
-std::size_t NamespaceImpl::pending_size(InodeNumber number) {
+std::size_t FileCommitter::pending_size(InodeNumber number) {
   constexpr std::size_t kXattrOverhead = 128;  // of the record and of the log
   std::size_t size = kSmallRecord;
   const Inode& inode = tree_.get(number);
@@ -103,26 +103,26 @@ std::size_t NamespaceImpl::pending_size(InodeNumber number) {
   return size;
 }
 
-NamespaceImpl::ChangeLock NamespaceImpl::begin_recording(InodeNumber number, std::size_t extents) {
+ChangeLock FileCommitter::begin_recording(InodeNumber number, std::size_t extents) {
   const std::size_t content = extents * sizeof(Extent);
   for (;;) {
     std::size_t pending;
     {
-      const TreeReadLock lock(tree_mutex_);
+      const TreeReadLock lock(tree_.mutex());
       pending = pending_size(number);
     }
-    ChangeLock lock = begin_change(content + pending, RoomFor::content, pending);
+    ChangeLock lock = tree_.begin_change(content + pending, RoomFor::content, pending);
     if (pending_size(number) <= pending) return lock;
   }
 }
 
-Journal::Ticket NamespaceImpl::record_sealed(InodeNumber number, ActiveInode& state,
+Journal::Ticket FileCommitter::record_sealed(InodeNumber number, ActiveInode& state,
                                              ContentWriter::Sealed sealed) {
   const ChangeLock lock = begin_recording(number, sealed.extents.size());
   return record_sealed_locked(tree_.get(number), state, std::move(sealed));
 }
 
-Journal::Ticket NamespaceImpl::record_sealed_locked(Inode& inode, ActiveInode& state,
+Journal::Ticket FileCommitter::record_sealed_locked(Inode& inode, ActiveInode& state,
                                                     ContentWriter::Sealed sealed) {
   // A declared length without data is no content: the next open for writing decides the kind.
   const bool has_content = !sealed.extents.empty() || inode.extents;
@@ -139,7 +139,7 @@ Journal::Ticket NamespaceImpl::record_sealed_locked(Inode& inode, ActiveInode& s
   const bool changes = !content.extents.empty() || inode.size != content.size;
   // The time of the last write: stat(2) gives it already, and does not change by the commit.
   const Nanoseconds written = state.content_written_at;
-  const Nanoseconds time = written != 0 ? written : now();
+  const Nanoseconds time = written != 0 ? written : tree_.now();
   const bool keeps_times = state.times_set || inode.attributes.ctime > time;
   if (changes) {
     const Nanoseconds mtime = inode.attributes.mtime;
@@ -158,42 +158,33 @@ Journal::Ticket NamespaceImpl::record_sealed_locked(Inode& inode, ActiveInode& s
   if (!inode.recorded) return record_pending(inode, std::move(change), placeholder.get());
   if (!changes) return 0;
   change.record = encode({time, record});
-  const Journal::Ticket ticket = journal_->add(std::move(change), placeholder.get());
-  return keeps_times ? record_attributes(inode, placeholder.get()) : ticket;
+  const Journal::Ticket ticket = tree_.journal().add(std::move(change), placeholder.get());
+  return keeps_times ? tree_.record_attributes(inode, placeholder.get()) : ticket;
 }
 
-void NamespaceImpl::fsync_content(InodeNumber number, ActiveInode& state) {
+void FileCommitter::fsync(InodeNumber number, ActiveInode& state) {
   const Journal::Ticket ticket = persist(number, state, false);
   if (ticket != 0) {
-    journal_->wait(ticket);
+    tree_.journal().wait(ticket);
   } else {
-    journal_->wait_all();
+    tree_.journal().wait_all();
   }
-  check_online();
-}
-
-void NamespaceImpl::sync_others(InodeNumber number, ActiveInode& state) {
-  if (!journal_) return;
-  if (kind_of(number) == FileKind::log) {
-    sync_log(number, state);
-  } else {
-    fsync_content(number, state);
-  }
+  tree_.check_online();
 }
 
 // A second name, or an exchange, requires inodes that are on the media: one that is being written
 // is recorded with the content written so far, as by fsync.
-void NamespaceImpl::record_early(InodeNumber number) {
+void FileCommitter::record_early(InodeNumber number) {
   State state;
   {
-    const TreeLock lock(tree_mutex_);
+    const TreeLock lock(tree_.mutex());
     Inode& inode = tree_.get(number);
     if (inode.recorded) return;
-    state = pin_inode(inode);
+    state = inodes_.pin(inode);
   }
   const auto release = [&] {
-    const ChangeLock lock = lock_for_change();
-    unpin_inode_or_log(number);
+    const ChangeLock lock = tree_.lock_for_change();
+    inodes_.close(number);
   };
   try {
     persist(number, *state, false);
@@ -204,40 +195,40 @@ void NamespaceImpl::record_early(InodeNumber number) {
   release();
 }
 
-bool NamespaceImpl::try_check_sticky_error(ActiveInode& state) {
+bool FileCommitter::try_check_sticky_error(ActiveInode& state) {
   const std::unique_lock one(state.persist_mutex, std::try_to_lock);
   if (one && state.sticky_error) std::rethrow_exception(state.sticky_error);
   return one.owns_lock();
 }
 
-void NamespaceImpl::check_sticky_error(ActiveInode& state) {
+void FileCommitter::check_sticky_error(ActiveInode& state) {
   const std::lock_guard one(state.persist_mutex);
   if (state.sticky_error) std::rethrow_exception(state.sticky_error);
 }
 
 // Content that an fsync brought into the tree is removed like a deleted file.
-void NamespaceImpl::discard_content(InodeNumber number, ActiveInode& state) {
+void FileCommitter::discard(InodeNumber number, ActiveInode& state) {
   const std::lock_guard one(state.persist_mutex);
   const std::lock_guard content(state.content_lock);
   state.current_writer()->discard();
   std::shared_ptr<ContentWriter> replaced;  // destroyed without locks: it may release mblocks
-  const ChangeLock lock = begin_change(kSmallRecord, RoomFor::release);
+  const ChangeLock lock = tree_.begin_change(kSmallRecord, RoomFor::release);
   state.sticky_error = nullptr;
-  withdraw_placeholder(state);
+  tree_.withdraw_placeholder(state);
   Inode& inode = tree_.get(number);
   if (inode.kind == FileKind::empty && inode.size == 0) return;
-  const Record record{now(), ContentRecord{number, true, {FileKind::empty, 0, {}}}};
+  const Record record{tree_.now(), ContentRecord{number, true, {FileKind::empty, 0, {}}}};
   std::vector<ObjectId> deletes = inode.objects();
   tree_.apply(record);
-  replaced = state.set_writer(make_writer(inode.media_class));
-  journal_->add({.record = inode.on_media() ? encode(record) : std::vector<std::byte>(),
-                 .mblocks = {},
-                 .mlog = {},
-                 .deletes = std::move(deletes)});
+  replaced = state.set_writer(allocator_.make_writer(inode.media_class));
+  tree_.journal().add({.record = inode.on_media() ? encode(record) : std::vector<std::byte>(),
+                       .mblocks = {},
+                       .mlog = {},
+                       .deletes = std::move(deletes)});
 }
 
-void NamespaceImpl::truncate_content(InodeNumber number, ActiveInode& state, std::uint64_t size) {
-  if (size == 0) return discard_content(number, state);
+void FileCommitter::truncate(InodeNumber number, ActiveInode& state, std::uint64_t size) {
+  if (size == 0) return discard(number, state);
   const std::lock_guard one(state.persist_mutex);
   if (state.sticky_error) std::rethrow_exception(state.sticky_error);
   const std::lock_guard content(state.content_lock);
@@ -255,54 +246,49 @@ void NamespaceImpl::truncate_content(InodeNumber number, ActiveInode& state, std
 }
 
 // Removes content behind this length that an fsync brought into the tree.
-void NamespaceImpl::trim_recorded(InodeNumber number, std::uint64_t size) {
-  const ChangeLock lock = begin_change(kSmallRecord, RoomFor::release);
+void FileCommitter::trim_recorded(InodeNumber number, std::uint64_t size) {
+  const ChangeLock lock = tree_.begin_change(kSmallRecord, RoomFor::release);
   Inode& inode = tree_.get(number);
-  if (inode.open) withdraw_placeholder(*inode.open);
+  if (inode.open) tree_.withdraw_placeholder(*inode.open);
   if (!inode.extents || inode.size <= size) return;
   const bool keeps_some = inode.extents->front().file_offset < size;
   const FileKind kind = keeps_some ? FileKind::write_once : FileKind::empty;
-  const Record record{now(), ContentRecord{number, !keeps_some, {kind, size, {}}}};
+  const Record record{tree_.now(), ContentRecord{number, !keeps_some, {kind, size, {}}}};
   const std::vector<ObjectId> before = inode.objects();
   tree_.apply(record);
-  journal_->add({.record = inode.on_media() ? encode(record) : std::vector<std::byte>(),
-                 .mblocks = {},
-                 .mlog = {},
-                 .deletes = missing_objects(before, inode)});
+  tree_.journal().add({.record = inode.on_media() ? encode(record) : std::vector<std::byte>(),
+                       .mblocks = {},
+                       .mlog = {},
+                       .deletes = missing_objects(before, inode)});
 }
 
-void NamespaceImpl::notify_committed(InodeNumber number) {
-  Committed committed;
-  {
-    const std::lock_guard lock(callback_mutex_);
-    committed = committed_;
-  }
-  if (committed) committed(number);
+void FileCommitter::note_objects_committed(std::span<const ObjectRecord> objects) {
+  const std::lock_guard lock(pending_mutex_);
+  for (const ObjectRecord& object : objects)
+    pending_objects_.erase(object.id);
 }
 
-void NamespaceImpl::note_committed(InodeNumber number, Journal::Ticket ticket) {
+void FileCommitter::note_committed(InodeNumber number, Journal::Ticket ticket) {
   {
-    const std::lock_guard lock(callback_mutex_);
+    const std::lock_guard lock(pending_mutex_);
     not_durable_.emplace_back(ticket, number);
   }
   // It may have become durable before it was recorded in not_durable_.
-  if (const Journal::Ticket written = journal_->written(); written >= ticket)
+  if (const Journal::Ticket written = tree_.journal().written(); written >= ticket)
     notify_durable(written);
 }
 
-void NamespaceImpl::notify_durable(Journal::Ticket last) {
+void FileCommitter::notify_durable(Journal::Ticket last) {
   std::vector<InodeNumber> durable;
-  Durable callback;
   {
-    const std::lock_guard lock(callback_mutex_);
+    const std::lock_guard lock(pending_mutex_);
     std::erase_if(not_durable_, [&](const auto& noted) {
       if (noted.first > last) return false;
       durable.push_back(noted.second);
       return true;
     });
-    callback = durable_;
   }
-  if (callback && !durable.empty()) callback(durable);
+  if (!durable.empty()) events_.durable(durable);
 }
 
 }  // namespace mpool::names

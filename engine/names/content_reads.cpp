@@ -6,44 +6,17 @@
 #include <fmt/format.h>
 
 #include "engine/base/error.h"
-#include "engine/names/namespace.h"
+#include "engine/names/file_table.h"
 
 namespace mpool::names {
 
-// An object of a recorded file: committed, or being committed.
-std::optional<ObjectRecord> NamespaceImpl::find_object(ObjectId id) {
-  {
-    const std::lock_guard lock(pending_mutex_);
-    const auto it = pending_objects_.find(id);
-    if (it != pending_objects_.end()) return it->second.record;
-  }
-  return pool_.find(id);
-}
-
-std::vector<std::shared_ptr<DeferredWrite>> NamespaceImpl::deferred_writes_of(const Inode& inode) {
-  std::vector<std::shared_ptr<DeferredWrite>> deferred;
-  if (!inode.extents) return deferred;
-  const std::lock_guard pending(pending_mutex_);
-  if (pending_objects_.empty()) return deferred;
-  for (const Extent& extent : *inode.extents) {
-    const auto found = pending_objects_.find(extent.object);
-    if (found == pending_objects_.end() || !found->second.deferred) continue;
-    if (!found->second.deferred->done()) deferred.push_back(found->second.deferred);
-  }
-  return deferred;
-}
-
-bool NamespaceImpl::is_on_device(const Inode& inode) {
-  return is_committed(inode) && deferred_writes_of(inode).empty();
-}
-
-std::unique_ptr<const ReadMap> NamespaceImpl::make_read_map(const Inode& inode) {
+std::unique_ptr<const ReadMap> FileTable::make_read_map(const Inode& inode) {
   auto map = std::make_unique<ReadMap>();
   map->size = inode.size;
   if (!inode.extents) return map;
   map->pieces.reserve(inode.extents->size());
   for (const Extent& extent : *inode.extents) {
-    const auto mblock = find_object(extent.object);
+    const auto mblock = committer_.find_object(extent.object);
     if (!mblock) {
       refuse_inode(
           EIO, inode.number,
@@ -54,7 +27,7 @@ std::unique_ptr<const ReadMap> NamespaceImpl::make_read_map(const Inode& inode) 
   return map;
 }
 
-ReadMap::Piece NamespaceImpl::make_piece(const Extent& extent, const ObjectRecord& mblock) const {
+ReadMap::Piece FileTable::make_piece(const Extent& extent, const ObjectRecord& mblock) const {
   ReadMap::Piece piece{.file_offset = extent.file_offset,
                        .length = extent.length,
                        .position = extent.position,
@@ -68,10 +41,10 @@ ReadMap::Piece NamespaceImpl::make_piece(const Extent& extent, const ObjectRecor
   return piece;
 }
 
-std::optional<FileLayout> NamespaceImpl::layout(InodeNumber number) {
-  const TreeReadLock lock(tree_mutex_);
+std::optional<FileLayout> FileTable::layout(InodeNumber number) {
+  const TreeReadLock lock(tree_.mutex());
   const Inode* inode = tree_.find(number);
-  if (inode == nullptr || !is_on_device(*inode)) return std::nullopt;
+  if (inode == nullptr || !committer_.is_on_device(*inode)) return std::nullopt;
   std::unique_ptr<const ReadMap> map;
   try {
     map = make_read_map(*inode);
@@ -90,26 +63,17 @@ std::optional<FileLayout> NamespaceImpl::layout(InodeNumber number) {
   return layout;
 }
 
-std::vector<InodeNumber> NamespaceImpl::committed_files() {
-  const TreeReadLock lock(tree_mutex_);
-  std::vector<InodeNumber> files;
-  for (const auto& [number, inode] : tree_.inodes()) {
-    if (is_committed(inode)) files.push_back(number);
-  }
-  return files;
-}
-
-const ReadMap* NamespaceImpl::need_read_map(InodeNumber number, ActiveInode& state) {
+const ReadMap* FileTable::need_read_map(InodeNumber number, ActiveInode& state) {
   for (;;) {
     if (const ReadMap* map = state.read_map()) return map;
     std::vector<std::shared_ptr<DeferredWrite>> deferred;
     {
-      const TreeLock lock(tree_mutex_);
+      const TreeLock lock(tree_.mutex());
       const Inode& inode = tree_.get(number);
       if (!is_committed(inode)) return nullptr;
       if (const ReadMap* map = state.read_map()) return map;
       // Read together with the writer: the file may have been committed a moment ago.
-      deferred = deferred_writes_of(inode);
+      deferred = committer_.deferred_writes_of(inode);
       if (deferred.empty()) return &state.set_read_map(make_read_map(inode));
     }
     for (const auto& write : deferred)
@@ -117,13 +81,8 @@ const ReadMap* NamespaceImpl::need_read_map(InodeNumber number, ActiveInode& sta
   }
 }
 
-FileKind NamespaceImpl::kind_of(InodeNumber number) {
-  const TreeReadLock lock(tree_mutex_);
-  return tree_.get(number).kind;
-}
-
-std::size_t NamespaceImpl::read_content(InodeNumber number, ActiveInode& state,
-                                        std::uint64_t offset, ByteSpan into) {
+std::size_t FileTable::read_content(InodeNumber number, ActiveInode& state, std::uint64_t offset,
+                                    ByteSpan into) {
   for (;;) {
     if (const ReadMap* map = state.read_map()) return read_mapped(*map, offset, into);
     {
@@ -131,7 +90,7 @@ std::size_t NamespaceImpl::read_content(InodeNumber number, ActiveInode& state,
       if (const auto writer = state.current_writer()) return writer->read(offset, into);
     }
     if (const ReadMap* map = need_read_map(number, state)) return read_mapped(*map, offset, into);
-    TreeLock lock(tree_mutex_);
+    TreeLock lock(tree_.mutex());
     const Inode& inode = tree_.get(number);
     // Opened for writing, or committed, a moment ago.
     if (is_being_written(inode) || inode.kind == FileKind::write_once) continue;
@@ -140,12 +99,11 @@ std::size_t NamespaceImpl::read_content(InodeNumber number, ActiveInode& state,
     }
     // It was not committed when it was opened, was left empty, and has become a log.
     lock.unlock();
-    return read_log(number, state, offset, into);
+    return logs_.read(number, state, offset, into);
   }
 }
 
-std::size_t NamespaceImpl::read_mapped(const ReadMap& map, std::uint64_t offset,
-                                       ByteSpan into) const {
+std::size_t FileTable::read_mapped(const ReadMap& map, std::uint64_t offset, ByteSpan into) const {
   if (offset >= map.size) return 0;
   into = into.first(std::min<std::uint64_t>(into.size(), map.size - offset));
   const std::uint64_t end = offset + into.size();
@@ -164,14 +122,14 @@ std::size_t NamespaceImpl::read_mapped(const ReadMap& map, std::uint64_t offset,
   return into.size();
 }
 
-bool NamespaceImpl::plan_content(InodeNumber number, ActiveInode& state, std::uint64_t offset,
-                                 std::size_t length, ByteSpan memory, ReadPlan& plan) {
+bool FileTable::plan_content(InodeNumber number, ActiveInode& state, std::uint64_t offset,
+                             std::size_t length, ByteSpan memory, ReadPlan& plan) {
   const ReadMap* map = state.read_map();
   if (map == nullptr) {
     // A file that is being written or was left empty has no map; read() distinguishes them.
     {
-      const TreeReadLock lock(tree_mutex_);
-      if (!is_on_device(tree_.get(number))) return false;
+      const TreeReadLock lock(tree_.mutex());
+      if (!committer_.is_on_device(tree_.get(number))) return false;
     }
     map = need_read_map(number, state);
     if (map == nullptr) return false;

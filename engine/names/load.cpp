@@ -6,17 +6,9 @@
 
 #include "engine/base/error.h"
 #include "engine/names/mdc_ends.h"
-#include "engine/names/namespace.h"
+#include "engine/names/recorded_tree.h"
 #include "engine/names/replay.h"
 #include "engine/names/times.h"
-
-namespace mpool {
-
-std::unique_ptr<Namespace> Namespace::mount(Pool& pool, const NamespaceOptions& options) {
-  return std::make_unique<names::NamespaceImpl>(pool, options);
-}
-
-}  // namespace mpool
 
 namespace mpool::names {
 
@@ -105,14 +97,9 @@ bool is_unused(const Mdc& mdc, const Replay& replay) {
 
 }  // namespace
 
-NamespaceImpl::NamespaceImpl(Pool& pool, const NamespaceOptions& options)
-    : pool_(pool), options_(options), dirty_logs_(pool) {
-  load();
-}
-
 // Applies the records of the log. Returns the number of valid records of the last batch, nullopt:
 // all.
-std::optional<std::size_t> NamespaceImpl::replay_log(Replay& replay, Damage& damage) {
+std::optional<std::size_t> RecordedTree::replay_log(Replay& replay, Damage& damage) {
   MlogReader reader = mdc_->reader();
   foreign_ = belongs_to_another_client(reader);
   if (foreign_) {
@@ -152,31 +139,31 @@ std::optional<std::size_t> NamespaceImpl::replay_log(Replay& replay, Damage& dam
 }
 
 // Checks that every object named by the tree exists completely.
-void NamespaceImpl::check_tree(Damage& damage) {
+void RecordedTree::check_content(Damage& damage) {
   const auto find = [this](ObjectId id) {
     auto record = pool_.find(id);
     return KnownObject{.may_exist = record.has_value(), .record = std::move(record)};
   };
-  for (const auto& [number, inode] : tree_.inodes()) {
+  for (const auto& [number, inode] : inodes()) {
     check_objects(inode, find,
-                  [&](const std::string& fault) { damage.in_file(tree_, inode.number, fault); });
+                  [&](const std::string& fault) { damage.in_file(*this, inode.number, fault); });
   }
   damage.refuse_if_any();
 }
 
-void NamespaceImpl::load() {
+void RecordedTree::load(Journal::Owner owner) {
   mdc_ = pool_.open_root_mdc();
   root_log_ = std::make_unique<RootLog>(pool_, *mdc_);
   Damage damage(pool_, options_.read_only);
-  Replay replay(tree_, [&](std::uint64_t record, const Error& why) {
+  Replay replay(*this, [&](std::uint64_t record, const Error& why) {
     damage.in_record(record, why.code(), why.detail());
   });
   const std::optional<std::size_t> kept = replay_log(replay, damage);
-  check_tree(damage);
-  if (replay.log_sizes()) tree_.set_exact_sizes(replay.log_sizes()->inexact);
+  check_content(damage);
+  if (replay.log_sizes()) set_exact_sizes(replay.log_sizes()->inexact);
   // Every other record requires the root: without one the MDC is new, or a crash cut its first
   // flush.
-  const bool fresh = tree_.find(kRootInode) == nullptr;
+  const bool fresh = find(kRootInode) == nullptr;
   if (fresh && !foreign_ && !is_unused(*mdc_, replay)) {
     damage.in_log(ENOTRECOVERABLE,
                   "root MDC: it was used before, but has no root directory: its records are lost");
@@ -185,7 +172,7 @@ void NamespaceImpl::load() {
   if (foreign_ || options_.read_only) return;
 
   if (fresh) {
-    for (const auto& record : snapshot())
+    for (const auto& record : snapshot_records())
       mdc_->append(record);
   } else if (kept) {
     mdc_->append(encode({now(), RollbackRecord{static_cast<std::uint32_t>(*kept)}}));
@@ -194,46 +181,28 @@ void NamespaceImpl::load() {
   // The last batch is complete: its objects may be deleted from here on. And no inode number handed
   // out from now on is reused, whatever happens to its file.
   const std::uint64_t batch = replay.last_batch() + 1;
-  mdc_->sync(mdc_->append(encode({now(), BatchRecord{batch, promised_inode(tree_.next_inode())}})));
+  mdc_->sync(mdc_->append(encode({now(), BatchRecord{batch, promised_inode(next_inode())}})));
   // Most were deleted before: the rest are deletions that a crash interrupted.
   std::vector<ObjectId> orphaned;
   for (const ObjectId object : replay.orphaned()) {
     if (pool_.find(object)) orphaned.push_back(object);
   }
   if (!options_.hold_deletes && !orphaned.empty()) pool_.remove(std::exchange(orphaned, {}));
-  journal_ = std::make_unique<Journal>(
-      pool_, *root_log_,
-      Journal::Options{.interval = options_.commit_interval,
-                       .first_batch = batch + 1,
-                       .hold_deletes = options_.hold_deletes,
-                       .held = std::move(orphaned)},
-      Journal::Owner{.snapshot = [this] { return snapshot(); },
-                     .committed =
-                         [this](const std::vector<ObjectRecord>& objects) {
-                           const std::lock_guard lock(pending_mutex_);
-                           for (const ObjectRecord& object : objects) {
-                             pending_objects_.erase(object.id);
-                           }
-                         },
-                     .next_inode =
-                         [this] {
-                           const TreeReadLock lock(tree_mutex_);
-                           return tree_.next_inode();
-                         },
-                     .footprint = [this] { return tree_.footprint(); },
-                     .write_logs = [this] { dirty_logs_.write(); },
-                     .make_logs_durable =
-                         [this](std::span<Device* const> flushed) {
-                           if (dirty_logs_.make_durable(flushed)) trim_closed_log_cache();
-                         },
-                     .catch_up = [this] { catch_up(); },
-                     .log_size_left_out = [this](InodeNumber inode) { forget_log_size(inode); },
-                     .written = [this](Journal::Ticket last) { notify_durable(last); }});
+  owner.snapshot = [this] { return snapshot_records(); };
+  owner.next_inode = [this] {
+    const TreeReadLock lock(mutex_);
+    return next_inode();
+  };
+  owner.footprint = [this] { return footprint(); };
+  journal_ = std::make_unique<Journal>(pool_, *root_log_,
+                                       Journal::Options{.interval = options_.commit_interval,
+                                                        .first_batch = batch + 1,
+                                                        .hold_deletes = options_.hold_deletes,
+                                                        .held = std::move(orphaned)},
+                                       std::move(owner));
 }
 
-// `padding`: bytes by which the record is made longer, so that the log before it and after it is on
-// different pages. Omitted where the log is nearly full.
-void NamespaceImpl::record_mdc_ends(std::uint32_t padding) {
+void RecordedTree::record_mdc_ends(std::uint32_t padding) {
   constexpr std::uint64_t kFillPercent = 95;
   const Record record{now(), MdcEndsRecord{ends_of(pool_), padding}};
   const std::vector<std::byte> bytes = encode(record);
@@ -244,11 +213,11 @@ void NamespaceImpl::record_mdc_ends(std::uint32_t padding) {
 }
 
 // Creates an empty tree: the root directory, with the owner in the pool's configuration.
-void NamespaceImpl::take_possession() {
+void RecordedTree::take_possession() {
   const ConfigRecord config = pool_.config();
   const Nanoseconds time = now();
   const bool configured = config.root_log_1 != ObjectId{};
-  tree_.apply(
+  apply(
       {time, CreateRecord{.inode = kRootInode,
                           .parent = 0,
                           .name = {},
@@ -264,39 +233,12 @@ void NamespaceImpl::take_possession() {
                           .content = {.kind = FileKind::directory, .size = 0, .extents = {}}}});
 }
 
-std::vector<std::vector<std::byte>> NamespaceImpl::snapshot() {
-  const TreeReadLock lock(tree_mutex_);
+std::vector<std::vector<std::byte>> RecordedTree::snapshot_records() {
+  const TreeReadLock lock(mutex_);
   std::vector<std::vector<std::byte>> records;
   records.push_back(encode({now(), OwnerRecord{}}));
-  tree_.snapshot([&](const Record& record) { records.push_back(encode(record)); });
+  snapshot([&](const Record& record) { records.push_back(encode(record)); });
   return records;
-}
-
-NamespaceImpl::~NamespaceImpl() {
-  if (!journal_) return;
-  bool synced = false;
-  try {
-    destroy_unnamed();
-    record_open_log_sizes();
-    sync();
-    synced = true;
-  } catch (const std::exception& error) {
-    pool_.log().error("pool {}: ending the mount: {}", pool_.name(), error.what());
-  }
-  journal_.reset();
-  // If the journal failed, logs may still be written.
-  dirty_logs_.sync();
-  if (!synced) return;
-  mark_log_sizes();
-  try {
-    // Two records, the first with the padding: the second one proves that the log before it was
-    // complete.
-    record_mdc_ends(kPageSize);
-    record_mdc_ends(0);
-  } catch (const std::exception& error) {
-    pool_.log().warn("pool {}: ending the mount: where the MDCs end could not be recorded: {}",
-                     pool_.name(), error.what());
-  }
 }
 
 }  // namespace mpool::names

@@ -7,74 +7,6 @@
 #include "engine/names/times.h"
 
 namespace mpool::names {
-namespace {
-
-constexpr std::uint64_t kStatBlockSize = 512;
-
-[[noreturn]] void refuse_absent(std::string_view name) {
-  refuse(ENOENT, name, "no such file or directory");
-}
-
-}  // namespace
-
-InodeNumber NamespaceImpl::find_or_none(const Inode& directory, std::string_view name) const {
-  if (name.size() > kMaxNameLength) refuse(ENAMETOOLONG, name, "the name is too long");
-  return directory.directory->find(name);
-}
-
-InodeNumber NamespaceImpl::find_name(const Inode& directory, std::string_view name) const {
-  const InodeNumber number = find_or_none(directory, name);
-  if (number == 0) refuse_absent(name);
-  return number;
-}
-
-void NamespaceImpl::check_new_name(const Inode& directory, std::string_view name) const {
-  if (name.size() > kMaxNameLength) refuse(ENAMETOOLONG, name, "the name is too long");
-  if (name.empty() || name == "." || name == ".." || name.find('/') != std::string_view::npos) {
-    refuse(EINVAL, name, "is no name for a file");
-  }
-  if (directory.links == 0) refuse(ENOENT, name, "its directory was removed");
-  if (directory.directory->find(name) != 0) refuse(EEXIST, name, "the name exists");
-}
-
-Attributes NamespaceImpl::describe(const Inode& inode) const {
-  Attributes result{.inode = inode.number,
-                    .kind = inode.kind,
-                    .mode = inode.attributes.mode,
-                    .uid = inode.attributes.uid,
-                    .gid = inode.attributes.gid,
-                    .links = inode.links,
-                    .size = inode.size,
-                    .blocks = 0,
-                    .atime = to_timespec(inode.attributes.atime),
-                    .mtime = to_timespec(inode.attributes.mtime),
-                    .ctime = to_timespec(inode.attributes.ctime),
-                    .committed = is_committed(inode),
-                    .being_written = is_being_written(inode)};
-  if (is_being_written(inode)) {
-    result.size = inode.open->writer->length();
-    const Nanoseconds written = inode.open->content_written_at;
-    if (written != 0 && !inode.open->times_set) {
-      result.mtime = to_timespec(written);
-      result.ctime = to_timespec(std::max(written, inode.attributes.ctime));
-    }
-  }
-  if (const Nanoseconds written = inode.open ? inode.open->log_written_at.load() : 0;
-      written != 0) {
-    result.mtime = result.ctime = to_timespec(written);
-  }
-  if (inode.kind == FileKind::symlink) result.size = inode.target->size();
-  if (is_special(inode.kind)) std::swap(result.size, result.device);
-  if (inode.extents) {
-    // The class may be missing (forced activation).
-    const std::uint64_t zone =
-        pool_.has_class(inode.media_class) ? pool_.zone_size(inode.media_class) : 0;
-    result.blocks = inode.object_count * zone / kStatBlockSize;
-  } else if (is_being_written(inode)) {
-    result.blocks = ceil_div(result.size, kStatBlockSize);
-  }
-  return result;
-}
 
 // Completes the result of describe(), with the tree's lock held; false when the size of a log is
 // unknown, or not exact.
@@ -93,6 +25,30 @@ bool NamespaceImpl::try_set_log_size(const Inode& inode, Attributes& attributes)
   return true;
 }
 
+// The size of a log is the end of its records: they must be read unless the log is open.
+std::uint64_t NamespaceImpl::log_size(InodeNumber number) {
+  State state;
+  {
+    const TreeLock lock(tree_.mutex());
+    Inode* inode = tree_.find(number);
+    if (inode == nullptr || !inode->extents) return 0;
+    state = inodes_.pin(*inode);
+  }
+  std::exception_ptr failure;
+  std::uint64_t size = 0;
+  try {
+    size = logs_.size(number, *state);
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  {
+    const ChangeLock lock = tree_.lock_for_change();
+    inodes_.unpin(number);
+  }
+  if (failure) std::rethrow_exception(failure);
+  return size;
+}
+
 // The result of describe(), with the size of a log; the tree's lock must not be held for that.
 Attributes NamespaceImpl::with_log_size(Attributes attributes) {
   if (attributes.kind == FileKind::log) attributes.size = log_size(attributes.inode);
@@ -101,11 +57,11 @@ Attributes NamespaceImpl::with_log_size(Attributes attributes) {
 
 LookupAnswer NamespaceImpl::look_up_once(InodeNumber parent, std::string_view name,
                                          LookupReference reference) {
-  const TreeReadLock lock(tree_mutex_);
-  const InodeNumber number = find_or_none(tree_.get_directory(parent), name);
+  const TreeReadLock lock(tree_.mutex());
+  const InodeNumber number = tree_.find_or_none(tree_.get_directory(parent), name);
   if (number == 0) return {.kind = LookupAnswer::Kind::absent};
   Inode& inode = tree_.get(number);
-  LookupAnswer answer{.kind = LookupAnswer::Kind::found, .attributes = describe(inode)};
+  LookupAnswer answer{.kind = LookupAnswer::Kind::found, .attributes = tree_.describe(inode)};
   if (is_committing(inode) || !try_set_log_size(inode, answer.attributes)) {
     answer.kind = LookupAnswer::Kind::would_block;
   } else if (reference == LookupReference::take) {
@@ -123,12 +79,12 @@ LookupAnswer NamespaceImpl::lookup(InodeNumber parent, std::string_view name,
     }
     InodeNumber inode = answer.attributes.inode;
     if (answer.attributes.being_written) {
-      wait_for_commit(inode);
+      committer_.wait_for_commit(inode);
       continue;
     }
     answer.attributes = with_log_size(answer.attributes);
     answer.kind = LookupAnswer::Kind::found;
-    if (reference == LookupReference::take) ref({&inode, 1});
+    if (reference == LookupReference::take) inodes_.ref({&inode, 1});
     // Otherwise the inode is gone, and its name too.
     if (inode != 0) return answer;
   }
@@ -139,20 +95,20 @@ std::optional<Attributes> NamespaceImpl::attributes(InodeNumber number, Blocking
     Attributes found;
     bool committing = false;
     {
-      const TreeReadLock lock(tree_mutex_);
+      const TreeReadLock lock(tree_.mutex());
       const Inode& inode = tree_.get(number);
       committing = is_committing(inode);
-      found = describe(inode);
+      found = tree_.describe(inode);
       if (!committing && try_set_log_size(inode, found)) return found;
     }
     if (blocking == Blocking::forbidden) return std::nullopt;
     if (!committing) return with_log_size(found);
-    wait_for_commit(number);
+    committer_.wait_for_commit(number);
   }
 }
 
 std::string NamespaceImpl::read_symlink(InodeNumber number) {
-  const TreeReadLock lock(tree_mutex_);
+  const TreeReadLock lock(tree_.mutex());
   const Inode& inode = tree_.get(number);
   if (inode.kind != FileKind::symlink) {
     raise(EINVAL, "namespace", "inode {} is no symbolic link", number);
@@ -161,13 +117,13 @@ std::string NamespaceImpl::read_symlink(InodeNumber number) {
 }
 
 InodeNumber NamespaceImpl::parent_of(InodeNumber directory) {
-  const TreeReadLock lock(tree_mutex_);
+  const TreeReadLock lock(tree_.mutex());
   return tree_.get_directory(directory).parent;
 }
 
 void NamespaceImpl::read_directory(InodeNumber number, std::uint64_t cookie,
                                    const std::function<bool(const DirectoryEntry&)>& take) {
-  const TreeReadLock lock(tree_mutex_);
+  const TreeReadLock lock(tree_.mutex());
   const auto& entries = tree_.get_directory(number).directory->entries();
   for (auto it = entries.upper_bound(cookie); it != entries.end(); ++it) {
     const InodeNumber inode = it->second.inode;

@@ -98,8 +98,8 @@ void check_settable(const Inode& inode, std::string_view name) {
 std::string NamespaceImpl::get_xattr(InodeNumber number, std::string_view name) {
   check_prefix(name);
   // Facts about the content reflect every close that has returned.
-  if (name.starts_with(kOwnPrefix)) wait_for_release(number);
-  const TreeReadLock lock(tree_mutex_);
+  if (name.starts_with(kOwnPrefix)) committer_.wait_for_release(number);
+  const TreeReadLock lock(tree_.mutex());
   const Inode& inode = tree_.get(number);
   if (auto value = read_only_xattr(inode, name)) return *value;
   if (inode.xattrs) {
@@ -110,7 +110,7 @@ std::string NamespaceImpl::get_xattr(InodeNumber number, std::string_view name) 
 }
 
 std::vector<std::string> NamespaceImpl::list_xattrs(InodeNumber number) {
-  const TreeReadLock lock(tree_mutex_);
+  const TreeReadLock lock(tree_.mutex());
   const Inode& inode = tree_.get(number);
   // Facts about files can be read by name but are not listed, so that copies do not try to set
   // them.
@@ -126,7 +126,7 @@ std::vector<std::string> NamespaceImpl::list_xattrs(InodeNumber number) {
 }
 
 Journal::Ticket NamespaceImpl::change_xattr(Inode& inode, XattrRecord record) {
-  return change_if_on_media(inode, {now(), std::move(record)});
+  return inodes_.change_if_on_media(inode, {tree_.now(), std::move(record)});
 }
 
 // An inode that exceeds the limit, from before it existed, may replace values by shorter ones.
@@ -153,8 +153,8 @@ void NamespaceImpl::set_xattr(InodeNumber number, std::string_view name, std::st
   if (value.size() > (name == kCreateXattr ? kMaxRulesSize : kMaxXattrSize)) {
     refuse(E2BIG, name, "the value is too large");
   }
-  wait_for_release(number);
-  ChangeLock lock = begin_change(kSmallRecord + value.size(), RoomFor::names);
+  committer_.wait_for_release(number);
+  ChangeLock lock = tree_.begin_change(kSmallRecord + value.size(), RoomFor::names);
   Inode& inode = tree_.get(number);
   check_settable(inode, name);
   if (name == kClassXattr) {
@@ -164,7 +164,7 @@ void NamespaceImpl::set_xattr(InodeNumber number, std::string_view name, std::st
       refuse(EINVAL, name, fmt::format("the pool has no {} device", value));
     }
     const AttributesRecord record{number, inode.attributes, *media_class};
-    finish(lock, change_if_on_media(inode, {now(), record}));
+    tree_.finish(lock, inodes_.change_if_on_media(inode, {tree_.now(), record}));
     return;
   }
   if (name == kCreateXattr && !valid_rules(value)) {
@@ -174,24 +174,24 @@ void NamespaceImpl::set_xattr(InodeNumber number, std::string_view name, std::st
   if (exists && (flags & XATTR_CREATE) != 0) refuse(EEXIST, name, "the attribute exists");
   if (!exists && (flags & XATTR_REPLACE) != 0) refuse(ENODATA, name, "no such attribute");
   check_xattr_room(inode, name, value.size());
-  finish(lock, change_xattr(inode, {number, std::string(name), true, std::string(value)}));
+  tree_.finish(lock, change_xattr(inode, {number, std::string(name), true, std::string(value)}));
 }
 
 void NamespaceImpl::remove_xattr(InodeNumber number, std::string_view name) {
   check_prefix(name);
-  wait_for_release(number);
-  ChangeLock lock = begin_change(kSmallRecord, RoomFor::release);
+  committer_.wait_for_release(number);
+  ChangeLock lock = tree_.begin_change(kSmallRecord, RoomFor::release);
   Inode& inode = tree_.get(number);
   check_settable(inode, name);
   if (name == kClassXattr) {
     const AttributesRecord record{number, inode.attributes, MediaClass::capacity};
-    finish(lock, change_if_on_media(inode, {now(), record}));
+    tree_.finish(lock, inodes_.change_if_on_media(inode, {tree_.now(), record}));
     return;
   }
   if (!inode.xattrs || !inode.xattrs->contains(std::string(name))) {
     refuse(ENODATA, name, "no such attribute");
   }
-  finish(lock, change_xattr(inode, {number, std::string(name), false, {}}));
+  tree_.finish(lock, change_xattr(inode, {number, std::string(name), false, {}}));
 }
 
 }  // namespace mpool::names

@@ -1,57 +1,57 @@
-// The lifetime of inodes: as long as they have a name, an open file or a reference.
-#include <algorithm>
+#include "engine/names/active_inodes.h"
 
-#include "engine/names/namespace.h"
+#include <algorithm>
+#include <utility>
+
+#include <spdlog/spdlog.h>
 
 namespace mpool::names {
 
-NamespaceImpl::State NamespaceImpl::pin_inode(Inode& inode) {
+State ActiveInodes::pin(Inode& inode) {
   if (!inode.open) inode.open = std::make_shared<ActiveInode>();
   ++inode.open->handles;
   return inode.open;
 }
 
-void NamespaceImpl::unpin_inode(InodeNumber number) {
+void ActiveInodes::unpin(InodeNumber number) {
   Inode& inode = tree_.get(number);
   if (--inode.open->handles > 0) return;
   if (inode.links == 0) {
     destroy_unless_referenced(inode);
   } else if (inode.kind == FileKind::log) {
-    cache_closed_log(inode);
+    logs_.cache_closed(inode);
   } else {
     inode.open.reset();
   }
 }
 
-void NamespaceImpl::destroy_unless_referenced(Inode& inode) {
+void ActiveInodes::destroy_unless_referenced(Inode& inode) {
   if (inode.references == 0 || (inode.open && inode.open->given_up)) return destroy_inode(inode);
   unnamed_.insert(inode.number);
   if (!inode.open) return;
   if (inode.kind == FileKind::log) {
-    cache_closed_log(inode);
+    logs_.cache_closed(inode);
   } else {
     inode.open.reset();
   }
 }
 
 // The inode is unreachable: its objects are deleted.
-void NamespaceImpl::destroy_inode(Inode& inode) {
+void ActiveInodes::destroy_inode(Inode& inode) {
   std::vector<ObjectId> objects = inode.objects();
   const InodeNumber number = inode.number;
   // A log pins its mlogs.
-  if (inode.open) drop_log(number, *inode.open);
+  if (inode.open) logs_.forget(number, *inode.open);
   inode.open.reset();
-  std::erase(closed_log_cache_, number);
   unnamed_.erase(number);
   tree_.erase(number);
   if (objects.empty()) return;
-  journal_->add({.record = {}, .mblocks = {}, .mlog = {}, .deletes = std::move(objects)});
-  const std::lock_guard lock(callback_mutex_);
-  if (removed_) removed_(number);
+  tree_.journal().add({.record = {}, .mblocks = {}, .mlog = {}, .deletes = std::move(objects)});
+  events_.removed(number);
 }
 
-void NamespaceImpl::ref(std::span<InodeNumber> inodes) {
-  const TreeReadLock lock(tree_mutex_);
+void ActiveInodes::ref(std::span<InodeNumber> inodes) {
+  const TreeReadLock lock(tree_.mutex());
   for (InodeNumber& number : inodes) {
     if (Inode* const inode = tree_.find(number)) {
       inode->references.fetch_add(1, std::memory_order_relaxed);
@@ -62,7 +62,7 @@ void NamespaceImpl::ref(std::span<InodeNumber> inodes) {
 }
 
 // Called with the tree's lock; exclusively if an inode may have no name.
-void NamespaceImpl::drop_references(std::span<const InodeReferences> references) {
+void ActiveInodes::drop_references(std::span<const InodeReferences> references) {
   for (const auto& [number, count] : references) {
     Inode* const inode = tree_.find(number);
     if (inode == nullptr) continue;
@@ -74,16 +74,16 @@ void NamespaceImpl::drop_references(std::span<const InodeReferences> references)
 }
 
 // Called with the tree's lock: closing a log writes, many objects take long.
-bool NamespaceImpl::may_destroy_slowly(const InodeReferences& references) {
+bool ActiveInodes::may_destroy_slowly(const InodeReferences& references) {
   const Inode* const inode = tree_.find(references.inode);
   if (inode == nullptr || inode->links > 0) return false;
   return inode->kind == FileKind::log ||
          (inode->extents && inode->extents->size() > kMaxExtentsAtOnce);
 }
 
-bool NamespaceImpl::unref(std::span<const InodeReferences> references, Blocking blocking) {
+bool ActiveInodes::unref(std::span<const InodeReferences> references, Blocking blocking) {
   if (blocking == Blocking::allowed) {
-    const ChangeLock lock = lock_for_change();
+    const ChangeLock lock = tree_.lock_for_change();
     drop_references(references);
     return true;
   }
@@ -92,15 +92,15 @@ bool NamespaceImpl::unref(std::span<const InodeReferences> references, Blocking 
     return inode == nullptr || inode->links > 0;
   };
   {
-    const TreeReadLock lock(tree_mutex_);
+    const TreeReadLock lock(tree_.mutex());
     if (std::ranges::all_of(references, has_name)) {
       drop_references(references);
       return true;
     }
   }
-  const Journal::ChangeBarrier barrier = journal_->try_enter_change();
+  const Journal::ChangeBarrier barrier = tree_.journal().try_enter_change();
   if (!barrier) return false;
-  const TreeLock lock(tree_mutex_);
+  const TreeLock lock(tree_.mutex());
   const auto is_slow = [this](const InodeReferences& dropped) {
     return may_destroy_slowly(dropped);
   };
@@ -109,13 +109,51 @@ bool NamespaceImpl::unref(std::span<const InodeReferences> references, Blocking 
   return true;
 }
 
-void NamespaceImpl::destroy_unnamed() {
-  const ChangeLock lock = lock_for_change();
+void ActiveInodes::destroy_unnamed() {
+  const ChangeLock lock = tree_.lock_for_change();
   const std::vector<InodeNumber> numbers(unnamed_.begin(), unnamed_.end());
   for (const InodeNumber number : numbers) {
     Inode& inode = tree_.get(number);
     const bool open = inode.open && inode.open->handles > 0;
     if (inode.extents && !open) destroy_inode(inode);
+  }
+}
+
+Journal::Ticket ActiveInodes::change(const Record& record) {
+  const InodeNumber unnamed = tree_.apply(record);
+  const Journal::Ticket ticket = tree_.record_only(record);
+  if (unnamed != 0) {
+    Inode& inode = tree_.get(unnamed);
+    if (!inode.open || inode.open->handles == 0) destroy_unless_referenced(inode);
+  }
+  return ticket;
+}
+
+Journal::Ticket ActiveInodes::change_if_on_media(const Inode& inode, const Record& record) {
+  if (inode.open) tree_.withdraw_placeholder(*inode.open);
+  if (inode.on_media()) return change(record);
+  tree_.apply(record);
+  return 0;
+}
+
+Journal::Ticket ActiveInodes::release_displaced(Inode& inode, DisplacedRecord record) {
+  const InodeNumber displaced = std::exchange(inode.displaces, 0);
+  if (displaced == 0) return 0;
+  Journal::Ticket ticket = 0;
+  if (record == DisplacedRecord::needed) {
+    ticket = tree_.record_only({tree_.now(), UnlinkRecord{inode.open->parent, inode.open->name}});
+  }
+  --tree_.get(displaced).displaced_by;
+  unpin(displaced);
+  return ticket;
+}
+
+void ActiveInodes::close(InodeNumber number) noexcept {
+  try {
+    unpin(number);
+  } catch (const std::exception& error) {
+    tree_.pool().log().error("pool {}: closing inode {}: {}", tree_.pool().name(), number,
+                             error.what());
   }
 }
 

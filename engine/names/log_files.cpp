@@ -1,12 +1,12 @@
 // Append-only files (engine/names/README.md, "Append-only files").
+#include "engine/names/log_files.h"
+
 #include <algorithm>
 #include <cerrno>
 
 #include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
-#include "engine/names/namespace.h"
-#include "engine/names/times.h"
 
 namespace mpool::names {
 namespace {
@@ -19,7 +19,7 @@ constexpr std::size_t kMaxClosedLogs = 64;
 
 // Returns the log with the lock held shared, after opening it if necessary: it cannot be emptied
 // while the lock is held.
-NamespaceImpl::LogReadLock NamespaceImpl::need_log(InodeNumber number, ActiveInode& state) {
+LogFiles::LogReadLock LogFiles::need_log(InodeNumber number, ActiveInode& state) {
   for (;;) {
     LogReadLock lock(state.log_lock);
     if (state.log) return lock;
@@ -28,13 +28,13 @@ NamespaceImpl::LogReadLock NamespaceImpl::need_log(InodeNumber number, ActiveIno
   }
 }
 
-void NamespaceImpl::open_log(InodeNumber number, ActiveInode& state) {
+void LogFiles::open_log(InodeNumber number, ActiveInode& state) {
   const std::unique_lock lock(state.log_lock);
   if (state.log) return;
   Extents mlogs;  // null: none
   std::uint64_t least_size;
   {
-    const TreeReadLock tree(tree_mutex_);
+    const TreeReadLock tree(tree_.mutex());
     const Inode& inode = tree_.get(number);
     mlogs = inode.extents;
     least_size = inode.size;
@@ -46,7 +46,7 @@ void NamespaceImpl::open_log(InodeNumber number, ActiveInode& state) {
 }
 
 // Once per log: every listing of its directory opens it again.
-void NamespaceImpl::report_damage(InodeNumber number, const Log& log) {
+void LogFiles::report_damage(InodeNumber number, const Log& log) {
   {
     const std::lock_guard lock(damage_mutex_);
     if (!reported_damage_.insert(number).second) return;
@@ -59,35 +59,36 @@ void NamespaceImpl::report_damage(InodeNumber number, const Log& log) {
 }
 
 // Adds an mlog to a log: recorded first, then committed, durable on return.
-ObjectRecord NamespaceImpl::add_mlog(InodeNumber number, std::uint64_t size) {
+ObjectRecord LogFiles::add_mlog(InodeNumber number, std::uint64_t size) {
   MediaClass media_class;
   {
-    const TreeReadLock lock(tree_mutex_);
+    const TreeReadLock lock(tree_.mutex());
     media_class = tree_.get(number).media_class;
   }
-  const ObjectRecord mlog = allocate_mlog(media_class);
+  const ObjectRecord mlog = allocator_.allocate_mlog(media_class);
   Journal::Ticket ticket;
   try {
-    const ChangeLock lock = begin_change(kSmallRecord, RoomFor::content);
+    const ChangeLock lock = tree_.begin_change(kSmallRecord, RoomFor::content);
     const Inode& inode = tree_.get(number);
-    const Nanoseconds time = now();
+    const Nanoseconds time = tree_.now();
     const ContentRecord content{
         number, false, {FileKind::log, size, {{.file_offset = size, .object = mlog.id}}}};
     // The name of an open log may be gone; then only the end of its mlogs must be recorded.
     const Record record =
         inode.on_media() ? Record{time, content} : Record{time, OrphanRecord{{mlog.id}}};
-    ticket = journal_->add({.record = encode(record), .mblocks = {}, .mlog = mlog, .deletes = {}});
+    ticket =
+        tree_.journal().add({.record = encode(record), .mblocks = {}, .mlog = mlog, .deletes = {}});
     tree_.apply({time, content});
   } catch (...) {
     pool_.abort(mlog);
     throw;
   }
-  journal_->wait(ticket);
+  tree_.journal().wait(ticket);
   return mlog;
 }
 
-std::size_t NamespaceImpl::read_log(InodeNumber number, ActiveInode& state, std::uint64_t offset,
-                                    ByteSpan into) {
+std::size_t LogFiles::read(InodeNumber number, ActiveInode& state, std::uint64_t offset,
+                           ByteSpan into) {
   const LogReadLock lock = need_log(number, state);
   try {
     return state.log->read(offset, into);
@@ -97,8 +98,8 @@ std::size_t NamespaceImpl::read_log(InodeNumber number, ActiveInode& state, std:
   }
 }
 
-void NamespaceImpl::append_log(InodeNumber number, const State& state,
-                               std::optional<std::uint64_t> offset, ConstByteSpan data) {
+void LogFiles::append(InodeNumber number, const std::shared_ptr<ActiveInode>& state,
+                      std::optional<std::uint64_t> offset, ConstByteSpan data) {
   const std::lock_guard order(state->append_mutex);
   const LogReadLock lock = need_log(number, *state);
   state->log->check_undamaged();
@@ -107,28 +108,28 @@ void NamespaceImpl::append_log(InodeNumber number, const State& state,
           state->log->size(), *offset);
   }
   state->log->append(data);
-  state->log_written_at = now();
+  state->log_written_at = tree_.now();
   dirty_logs_.add(number, state->log);
-  journal_->want_log_sync();
+  tree_.journal().want_log_sync();
 }
 
-void NamespaceImpl::sync_log(InodeNumber number, ActiveInode& state) {
+void LogFiles::sync(InodeNumber number, ActiveInode& state) {
   {
     const LogReadLock lock = need_log(number, state);
     state.log->sync();
   }
-  journal_->wait_all();
-  check_online();
+  tree_.journal().wait_all();
+  tree_.check_online();
 }
 
 // The name keeps an empty log; the mlogs are deleted like those of a deleted file, so that a crash
 // leaves either all of the content or none.
-void NamespaceImpl::erase_log(InodeNumber number, ActiveInode& state) {
+void LogFiles::erase(InodeNumber number, ActiveInode& state) {
   Journal::Ticket ticket = 0;
   {
     const std::lock_guard order(state.append_mutex);
     const std::unique_lock log_lock(state.log_lock);
-    const ChangeLock lock = begin_change(kSmallRecord, RoomFor::release);
+    const ChangeLock lock = tree_.begin_change(kSmallRecord, RoomFor::release);
     drop_log(number, state);
     state.log_written_at = 0;
     const Inode& inode = tree_.get(number);
@@ -137,60 +138,36 @@ void NamespaceImpl::erase_log(InodeNumber number, ActiveInode& state) {
       reported_damage_.erase(number);
     }
     std::vector<ObjectId> deletes = inode.objects();
-    const Record record{now(), ContentRecord{number, true, {FileKind::log, 0, {}}}};
+    const Record record{tree_.now(), ContentRecord{number, true, {FileKind::log, 0, {}}}};
     const bool recorded = inode.on_media();
     tree_.apply(record);
     if (recorded || !deletes.empty()) {
-      ticket = journal_->add({.record = recorded ? encode(record) : std::vector<std::byte>(),
-                              .mblocks = {},
-                              .mlog = {},
-                              .deletes = std::move(deletes)});
+      ticket = tree_.journal().add({.record = recorded ? encode(record) : std::vector<std::byte>(),
+                                    .mblocks = {},
+                                    .mlog = {},
+                                    .deletes = std::move(deletes)});
     }
   }
-  if (options_.sync) journal_->wait(ticket);
-}
-
-// The size of a log is the end of its records: they must be read unless the log is open.
-std::uint64_t NamespaceImpl::log_size(InodeNumber number) {
-  State state;
-  {
-    const TreeLock lock(tree_mutex_);
-    Inode* inode = tree_.find(number);
-    if (inode == nullptr || !inode->extents) return 0;
-    state = pin_inode(*inode);
-  }
-  std::exception_ptr failure;
-  std::uint64_t size = 0;
-  try {
-    const LogReadLock lock = need_log(number, *state);
-    size = state->log->known_size();
-  } catch (...) {
-    failure = std::current_exception();
-  }
-  {
-    const ChangeLock lock = lock_for_change();
-    unpin_inode(number);
-  }
-  if (failure) std::rethrow_exception(failure);
-  return size;
+  if (tree_.options().sync) tree_.journal().wait(ticket);
 }
 
 // The last handle of a log was closed: it stays open for the next one, and the oldest durable ones
 // are closed. Called with the locks of a change.
-void NamespaceImpl::cache_closed_log(Inode& inode) {
-  record_log_size(inode);
+void LogFiles::cache_closed(Inode& inode) {
+  record_size(inode);
   std::erase(closed_log_cache_, inode.number);
   closed_log_cache_.push_back(inode.number);
   close_clean_logs();
 }
 
-void NamespaceImpl::trim_closed_log_cache() {
-  const TreeLock lock(tree_mutex_);
+void LogFiles::make_durable(std::span<Device* const> flushed) {
+  if (!dirty_logs_.make_durable(flushed)) return;
+  const TreeLock lock(tree_.mutex());
   close_clean_logs();
 }
 
 // Called with the tree's lock.
-void NamespaceImpl::close_clean_logs() {
+void LogFiles::close_clean_logs() {
   std::size_t left = closed_log_cache_.size();
   std::erase_if(closed_log_cache_, [&](InodeNumber number) {
     if (left <= kMaxClosedLogs) return false;
@@ -205,7 +182,7 @@ void NamespaceImpl::close_clean_logs() {
 }
 
 // The tree's size of a log is its present size, if nothing is appended.
-bool NamespaceImpl::is_size_recorded(const Inode& inode) const {
+bool LogFiles::is_size_recorded(const Inode& inode) const {
   if (!inode.extents) return true;
   if (!inode.open || !inode.open->log) return inode.size_exact;
   const Log& log = *inode.open->log;
@@ -214,23 +191,25 @@ bool NamespaceImpl::is_size_recorded(const Inode& inode) const {
 
 // Called with the locks of a change, while no thread appends. No effect where the root MDC has no
 // room: the size is then found when the log is opened.
-void NamespaceImpl::record_log_size(Inode& inode) {
-  if (!journal_ || !inode.on_media() || !inode.open->log || is_size_recorded(inode)) return;
+void LogFiles::record_size(Inode& inode) {
+  if (!tree_.is_writable() || !inode.on_media() || !inode.open->log || is_size_recorded(inode))
+    return;
   const std::shared_ptr<Log>& log = inode.open->log;
-  if (!log->damage().empty() || !journal_->has_room(kSmallRecord, RoomFor::content)) return;
+  if (!log->damage().empty() || !tree_.journal().has_room(kSmallRecord, RoomFor::content)) return;
   dirty_logs_.add(inode.number, log);
-  const Record record{now(), ContentRecord{inode.number, false, {FileKind::log, log->size(), {}}}};
+  const Record record{tree_.now(),
+                      ContentRecord{inode.number, false, {FileKind::log, log->size(), {}}}};
   tree_.apply(record);
-  journal_->add({.record = encode(record),
-                 .mblocks = {},
-                 .mlog = {},
-                 .deletes = {},
-                 .log_size = std::make_unique<LogSize>(inode.number, log, log->appends())});
+  tree_.journal().add({.record = encode(record),
+                       .mblocks = {},
+                       .mlog = {},
+                       .deletes = {},
+                       .log_size = std::make_unique<LogSize>(inode.number, log, log->appends())});
 }
 
 // A lower bound that is always valid.
-void NamespaceImpl::forget_log_size(InodeNumber number) {
-  const TreeLock lock(tree_mutex_);
+void LogFiles::forget_size(InodeNumber number) {
+  const TreeLock lock(tree_.mutex());
   Inode* inode = tree_.find(number);
   if (inode == nullptr || inode->kind != FileKind::log) return;
   inode->size = 0;
@@ -238,18 +217,18 @@ void NamespaceImpl::forget_log_size(InodeNumber number) {
 }
 
 // At the end of a mount, for logs that are still open.
-void NamespaceImpl::record_open_log_sizes() {
-  const ChangeLock lock = lock_for_change();
+void LogFiles::record_open_sizes() {
+  const ChangeLock lock = tree_.lock_for_change();
   std::vector<InodeNumber> open;
   for (const auto& [number, inode] : tree_.inodes()) {
     if (inode.kind == FileKind::log && inode.open) open.push_back(number);
   }
   for (const InodeNumber number : open)
-    record_log_size(tree_.get(number));
+    record_size(tree_.get(number));
 }
 
 // The last record of a cleanly ended mount: the logs whose sizes are not exact.
-void NamespaceImpl::mark_log_sizes() {
+void LogFiles::mark_sizes() {
   LogSizesRecord record;
   for (const auto& [number, inode] : tree_.inodes()) {
     if (inode.kind == FileKind::log && inode.on_media() && !is_size_recorded(inode)) {
@@ -257,26 +236,41 @@ void NamespaceImpl::mark_log_sizes() {
     }
   }
   try {
-    mdc_->sync(mdc_->append(encode({now(), std::move(record)})));
+    tree_.append_last({tree_.now(), std::move(record)});
   } catch (const Error& error) {
     pool_.log().info("pool {}: sizes of logs are found by reading at the next mount: {}",
                      pool_.name(), error.what());
   }
 }
 
-void NamespaceImpl::drop_log(InodeNumber number, ActiveInode& state) {
+void LogFiles::drop_log(InodeNumber number, ActiveInode& state) {
   dirty_logs_.remove(number);
   state.log.reset();
 }
 
-void NamespaceImpl::record_log_times(InodeNumber number, ActiveInode& state) {
+// The inode ends.
+void LogFiles::forget(InodeNumber number, ActiveInode& state) {
+  drop_log(number, state);
+  std::erase(closed_log_cache_, number);
+}
+
+std::uint64_t LogFiles::size(InodeNumber number, ActiveInode& state) {
+  const LogReadLock lock = need_log(number, state);
+  return state.log->known_size();
+}
+
+void LogFiles::record_times(InodeNumber number, ActiveInode& state) noexcept {
   const Nanoseconds written = state.log_written_at.exchange(0);
   if (written == 0) return;
-  const ChangeLock lock = begin_change(kSmallRecord, RoomFor::release);
-  Inode& inode = tree_.get(number);
-  inode.attributes.mtime = written;
-  inode.attributes.ctime = written;
-  if (inode.on_media()) record_attributes(inode);
+  try {
+    const ChangeLock lock = tree_.begin_change(kSmallRecord, RoomFor::release);
+    Inode& inode = tree_.get(number);
+    inode.attributes.mtime = written;
+    inode.attributes.ctime = written;
+    if (inode.on_media()) tree_.record_attributes(inode);
+  } catch (const std::exception& error) {
+    pool_.log().error("pool {}: closing inode {}: {}", pool_.name(), number, error.what());
+  }
 }
 
 }  // namespace mpool::names

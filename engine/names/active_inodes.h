@@ -1,0 +1,59 @@
+// How long inodes live: as long as they have a name, an open file or a reference.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <unordered_set>
+
+#include "engine/names/events.h"
+#include "engine/names/log_files.h"
+#include "engine/names/recorded_tree.h"
+
+namespace mpool::names {
+
+using State = std::shared_ptr<ActiveInode>;
+
+// Threads: functions with an Inode, change() and unpin() need the locks of a change, ref(), unref()
+// and destroy_unnamed() take them.
+class ActiveInodes {
+ public:
+  ActiveInodes(RecordedTree& tree, LogFiles& logs, Events& events)
+      : tree_(tree), logs_(logs), events_(events) {}
+
+  // Keeps an inode: pin() before a step that may remove the last name, unpin() after it.
+  State pin(Inode& inode);
+  void unpin(InodeNumber inode);
+  // unpin() where a failure cannot be reported: it is logged.
+  void close(InodeNumber inode) noexcept;
+
+  void ref(std::span<InodeNumber> inodes);
+  bool unref(std::span<const InodeReferences> references, Blocking blocking);
+  // Destroys content that only references keep.
+  void destroy_unnamed();
+
+  // Applies a record to the tree and queues it; destroys the inode that lost its last name.
+  Journal::Ticket change(const Record& record);
+  // The same for a change of the inode itself; records nothing for an inode that is not on the
+  // media.
+  Journal::Ticket change_if_on_media(const Inode& inode, const Record& record);
+  // An inode that is not recorded leaves its name: removes the inode it displaced from the media,
+  // too.
+  enum class DisplacedRecord : std::uint8_t { needed, of_caller };
+  Journal::Ticket release_displaced(Inode& inode, DisplacedRecord record);
+
+ private:
+  void destroy_inode(Inode& inode);
+  // The inode has neither a name nor an open file: destroys it unless it has references.
+  void destroy_unless_referenced(Inode& inode);
+  void drop_references(std::span<const InodeReferences> references);
+  bool may_destroy_slowly(const InodeReferences& references);
+
+  RecordedTree& tree_;
+  LogFiles& logs_;
+  Events& events_;
+  // Inodes without a name or an open file: kept by references alone, or about to be opened or
+  // destroyed. Guarded by the tree's lock.
+  std::unordered_set<InodeNumber> unnamed_;
+};
+
+}  // namespace mpool::names
