@@ -9,9 +9,9 @@
 
 #include "engine/names/names.h"
 #include "engine/pool/pool.h"
-#include "fuse/control/transport_info.h"
 #include "fuse/native/native_stats.h"
 #include "fuse/options.h"
+#include "fuse/transport/transport_info.h"
 
 namespace mpoolfs {
 

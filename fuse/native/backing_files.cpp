@@ -9,7 +9,7 @@
 #include <sys/ioctl.h>
 
 #include "engine/base/error.h"
-#include "fuse/transport/passthrough_abi.h"
+#include "fuse/native/passthrough_abi.h"
 
 namespace mpoolfs {
 

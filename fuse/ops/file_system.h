@@ -2,7 +2,7 @@
 #pragma once
 
 #include "engine/names/names.h"
-#include "fuse/control/transport_info.h"
+#include "fuse/transport/transport_info.h"
 #include "fuse/ops/attributes.h"
 #include "fuse/ops/fuse_api.h"
 #include "fuse/ops/handle_table.h"

@@ -5,7 +5,7 @@
 
 #include <linux/fuse.h>
 
-#include "fuse/transport/passthrough_abi.h"
+#include "fuse/native/passthrough_abi.h"
 #include "fuse/transport/uring_abi.h"
 
 namespace mpoolfs {

@@ -7,9 +7,9 @@
 #include <optional>
 #include <string>
 
-#include "fuse/control/transport_info.h"
 #include "fuse/ops/fuse_api.h"
 #include "fuse/options.h"
+#include "fuse/transport/transport_info.h"
 
 namespace mpoolfs {
 
