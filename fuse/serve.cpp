@@ -198,22 +198,22 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
                          .presentation = {.uid = options.uid, .gid = options.gid},
                          .handles = {},
                          .control = nullptr,
-                         .transport = {},
                          .native = native,
                          .readers = readers};
+  SharedTransportInfo transport;
   ControlTree control(current_time());
   control.add_file("status.json", [&] {
     return status_text(pool, {.options = options,
                               .foreign = names->foreign(),
                               .open_files = file_system.handles.count(),
-                              .transport = file_system.transport.get(),
+                              .transport = transport.get(),
                               .native = native.stats(),
                               .metadata = names->metadata(),
                               .reads = readers.requests()});
   });
   file_system.control = &control;
   {
-    Session session(file_system, options);
+    Session session(file_system, options, transport);
     session.run([&startup] { startup.succeeded(); });
   }
   const std::size_t left = file_system.handles.count();

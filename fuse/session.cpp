@@ -191,13 +191,14 @@ void ignore_write_signals() {
 struct Session::Impl {
   FileSystem& file_system;
   const Options& options;
+  SharedTransportInfo& transport;
   SessionPointer session;
   std::string device;  // of the mount, "MAJOR:MINOR"
   // Shared with the engine's callbacks, which may arrive after the end of the session.
   std::shared_ptr<Notifier> notifier;
 
-  Impl(FileSystem& files, const Options& mount_options)
-      : file_system(files), options(mount_options) {
+  Impl(FileSystem& files, const Options& mount_options, SharedTransportInfo& info)
+      : file_system(files), options(mount_options), transport(info) {
     if (options.transport == TransportChoice::uring) {
       if (const auto why = why_no_uring()) mpool::raise(ENOTSUP, "transport=uring", "{}", *why);
     }
@@ -238,7 +239,7 @@ struct Session::Impl {
 
   // Throws when mounting has failed after all.
   void mounted(const TransportInfo& info, const std::function<void()>& ready) {
-    file_system.transport.set(info);
+    transport.set(info);
     file_system.native.start(info.passthrough);
     ready();
     spdlog::info("pool {}: mounted on {}, transport {}, {} queues on {} threads{}{}", options.pool,
@@ -248,8 +249,8 @@ struct Session::Impl {
   }
 };
 
-Session::Session(FileSystem& file_system, const Options& options)
-    : impl_(std::make_unique<Impl>(file_system, options)) {}
+Session::Session(FileSystem& file_system, const Options& options, SharedTransportInfo& transport)
+    : impl_(std::make_unique<Impl>(file_system, options, transport)) {}
 
 Session::~Session() = default;
 

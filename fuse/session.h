@@ -8,6 +8,7 @@
 #include "fuse/ops/file_system.h"
 #include "fuse/ops/fuse_api.h"
 #include "fuse/options.h"
+#include "fuse/transport/transport_info.h"
 
 namespace mpoolfs {
 
@@ -21,10 +22,10 @@ void ignore_write_signals();
 
 class Session {
  public:
-  // Mounts on options.mount_point (an absolute path). `file_system` must outlive the session. Sets
-  // the callbacks of its names and, once the transport runs, its transport. Errors: ENODEV without
-  // FUSE, ENOTSUP when options.transport is not available, those of mount(2).
-  Session(FileSystem& file_system, const Options& options);
+  // Mounts on options.mount_point (an absolute path). The parameters must outlive the session. Sets
+  // the callbacks of the file system's names and, once the transport runs, `transport`. Errors:
+  // ENODEV without FUSE, ENOTSUP when options.transport is not available, those of mount(2).
+  Session(FileSystem& file_system, const Options& options, SharedTransportInfo& transport);
   // Unmounts, unless unmounted already.
   ~Session();
   Session(const Session&) = delete;

@@ -2,7 +2,6 @@
 #pragma once
 
 #include "engine/names/names.h"
-#include "fuse/transport/transport_info.h"
 #include "fuse/ops/attributes.h"
 #include "fuse/ops/fuse_api.h"
 #include "fuse/ops/handle_table.h"
@@ -22,7 +21,6 @@ struct FileSystem {
   Notifier* notifier = nullptr;  // the session's, valid during its lifetime
   // Answers requests for `.mpool`; see operations_with_control().
   ControlTree* control = nullptr;
-  SharedTransportInfo transport;
   NativeReads& native;  // files that the kernel reads natively
   ReaderWatch& readers;
 };
