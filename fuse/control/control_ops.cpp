@@ -193,9 +193,8 @@ void list_control(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offse
                                                        file_system.presentation);
                                      },
                                  .ref = {}};
-    if (!reply_directory(request, source, static_cast<std::uint64_t>(offset), size, plus)) {
-      mpool::raise(EIO, "readdir", "the control directory cannot be told of");
-    }
+    const auto data = list_directory(source, static_cast<std::uint64_t>(offset), size, plus);
+    fuse_reply_buf(request, data->data(), data->size());
   });
 }
 

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <optional>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "engine/io/file_descriptor.h"
@@ -35,8 +36,13 @@ class NativeEntry {
               bool committed) noexcept
       : files_(&files), inode_(inode), backing_id_(backing_id), committed_(committed) {}
   ~NativeEntry();
-  NativeEntry(const NativeEntry&) = delete;
-  NativeEntry& operator=(const NativeEntry&) = delete;
+  NativeEntry(NativeEntry&& other) noexcept
+      : files_(std::exchange(other.files_, nullptr)),
+        inode_(other.inode_),
+        backing_id_(other.backing_id_),
+        committed_(other.committed_),
+        counted_(other.counted_) {}
+  NativeEntry& operator=(NativeEntry&&) = delete;
 
   // For the answer; 0: the daemon serves the file.
   std::uint32_t backing_id() const noexcept { return backing_id_; }

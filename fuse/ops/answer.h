@@ -1,21 +1,68 @@
-// Converts the exception of a request's handler into the answer.
+// The one place that makes replies of libfuse: of the values and exceptions of handlers.
 #pragma once
 
+#include <optional>
 #include <string_view>
+#include <type_traits>
 #include <utility>
+#include <vector>
 
+#include <sys/statvfs.h>
+
+#include "fuse/ops/call.h"
 #include "fuse/ops/errors.h"
-#include "fuse/ops/file_system.h"
+#include "fuse/ops/fuse_api.h"
+#include "fuse/ops/request_context.h"
+#include "fuse/ops/results.h"
 
 namespace mpoolfs {
 
-// Runs `handler(file_system)`, which answers the request as its last action; answers with an errno
-// when it throws.
+inline Call call_of(fuse_req_t request) {
+  const fuse_ctx& caller = *fuse_req_ctx(request);
+  return {.file_system = file_system_of(request),
+          .caller = {.uid = caller.uid, .gid = caller.gid},
+          .blocking = RequestContext::current().blocking()};
+}
+
+// Replies once. A value that says that the handler would block gives the request back to the
+// context instead.
+class Reply {
+ public:
+  explicit Reply(fuse_req_t request) : request_(request) {}
+
+  void send(Outcome outcome) const noexcept;
+  void send(const mpool::LookupAnswer& found) const noexcept;
+  void send(const Entry& entry) const noexcept;
+  void send(const mpool::Attributes& attributes) const noexcept;
+  void send(const struct statvfs& stats) const noexcept;
+  void send(const SizedValue& value) const noexcept;
+  void send(const LinkTarget& target) const noexcept;
+  void send(const std::vector<char>& data) const noexcept;
+  void send(Opened opened) const noexcept;
+  void send(CreatedFile created) const noexcept;
+  template <typename Value>
+  void send(std::optional<Value> value) const noexcept {
+    if (!value) return send(Outcome::would_block);
+    send(*std::move(value));
+  }
+
+ private:
+  const Presentation& presentation() const { return file_system_of(request_).presentation; }
+
+  fuse_req_t const request_;
+};
+
+// Replies with what `handler(call)` returns, or with an errno when it throws. A handler that takes
+// a FileSystem replies by itself.
 template <typename Handler>
 void answer(fuse_req_t request, std::string_view operation, fuse_ino_t inode,
-            Handler&& handler) noexcept {
+            const Handler& handler) noexcept {
   try {
-    std::forward<Handler>(handler)(file_system_of(request));
+    if constexpr (std::is_invocable_v<const Handler&, FileSystem&>) {
+      handler(file_system_of(request));
+    } else {
+      Reply(request).send(handler(call_of(request)));
+    }
   } catch (...) {
     fuse_reply_err(request, errno_of_current_exception({operation, inode}));
   }

@@ -101,7 +101,7 @@ fuse_entry_param negative_entry() {
   return entry;
 }
 
-Ownership ownership_in(const mpool::Attributes& parent, const fuse_ctx& caller, mode_t mode) {
+Ownership ownership_in(const mpool::Attributes& parent, const Caller& caller, mode_t mode) {
   Ownership made{.owner = {.uid = caller.uid, .gid = caller.gid},
                  .mode = mode & mpool::kPermissionBits};
   if ((parent.mode & S_ISGID) != 0) {
@@ -123,7 +123,7 @@ mpool::OpenIntent to_intent(int flags) {
 
 // As in the kernel for file systems whose writes it handles. A set-group-ID bit without group
 // execute permission grants no rights: it stays for members of the group.
-std::uint32_t mode_after_write(const mpool::Attributes& attributes, const fuse_ctx& caller) {
+std::uint32_t mode_after_write(const mpool::Attributes& attributes, const Caller& caller) {
   if (caller.uid == 0) return attributes.mode;
   std::uint32_t mode = attributes.mode & ~static_cast<std::uint32_t>(S_ISUID);
   if ((mode & S_IXGRP) != 0 || caller.gid != attributes.gid) {

@@ -9,13 +9,15 @@
 
 #include "engine/names/names.h"
 #include "fuse/ops/fuse_api.h"
-#include "fuse/ops/operations.h"
 
 namespace mpoolfs {
 
 // Cache lifetimes for the kernel, in seconds: forever (changes invalidate the cache), or none.
 inline constexpr double kForever = 1e9;
 inline constexpr double kNever = 0;
+
+// The most data of one READ or WRITE, in bytes.
+inline constexpr unsigned kMaxRequestSize = 1u << 20;
 
 // Preferred I/O size of regular files, in bytes: the maximum of one request.
 inline constexpr blksize_t kPreferredIoSize = kMaxRequestSize;
@@ -48,20 +50,26 @@ fuse_entry_param to_entry(const mpool::Attributes& attributes, const Presentatio
 // A cacheable answer that the name does not exist.
 fuse_entry_param negative_entry();
 
+// The process that made a request.
+struct Caller {
+  uid_t uid = 0;
+  gid_t gid = 0;
+};
+
 // Owner and mode bits of an inode created in `parent`: in a set-group-ID directory the group is the
 // directory's, and new directories inherit the bit.
 struct Ownership {
   mpool::Owner owner;
   std::uint32_t mode = 0;  // permission bits
 };
-Ownership ownership_in(const mpool::Attributes& parent, const fuse_ctx& caller, mode_t mode);
+Ownership ownership_in(const mpool::Attributes& parent, const Caller& caller, mode_t mode);
 
 // From the flags of open(2). O_TRUNC implies writing, regardless of the access mode.
 mpool::OpenIntent to_intent(int flags);
 
 // The mode of a file after a write by `caller`: cleared of the bits that would grant the file
 // owner's rights to content written by another user, unless root writes.
-std::uint32_t mode_after_write(const mpool::Attributes& attributes, const fuse_ctx& caller);
+std::uint32_t mode_after_write(const mpool::Attributes& attributes, const Caller& caller);
 inline constexpr std::uint32_t kPrivilegeBits = S_ISUID | S_ISGID;
 
 std::timespec current_time();

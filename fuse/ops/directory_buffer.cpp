@@ -102,11 +102,11 @@ void refer_to(const DirectorySource& source, const std::vector<ListedEntry>& ent
 
 }  // namespace
 
-bool reply_directory(fuse_req_t request, const DirectorySource& source, std::uint64_t offset,
-                     std::size_t size, bool plus) {
+std::optional<std::vector<char>> list_directory(const DirectorySource& source, std::uint64_t offset,
+                                                std::size_t size, bool plus) {
   const std::vector<ListedEntry> entries = list_entries(source, offset, size, plus);
   std::optional<std::vector<fuse_entry_param>> shown = describe_entries(source, entries, plus);
-  if (!shown) return false;
+  if (!shown) return std::nullopt;
   std::vector<char> buffer(size);
   if (plus && source.ref) refer_to(source, entries, *shown);
   std::size_t used = 0;
@@ -115,11 +115,11 @@ bool reply_directory(fuse_req_t request, const DirectorySource& source, std::uin
     const char* const name = entries[i].name.c_str();
     const fuse_entry_param& entry = (*shown)[i];
     const auto next = static_cast<off_t>(entries[i].offset);
-    used += plus ? fuse_add_direntry_plus(request, at, size - used, name, &entry, next)
-                 : fuse_add_direntry(request, at, size - used, name, &entry.attr, next);
+    used += plus ? fuse_add_direntry_plus(nullptr, at, size - used, name, &entry, next)
+                 : fuse_add_direntry(nullptr, at, size - used, name, &entry.attr, next);
   }
-  fuse_reply_buf(request, buffer.data(), used);
-  return true;
+  buffer.resize(used);
+  return buffer;
 }
 
 }  // namespace mpoolfs

@@ -1,17 +1,18 @@
-// The answer to READDIR and READDIRPLUS.
+// The data of READDIR and READDIRPLUS.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "engine/names/names.h"
 #include "fuse/ops/fuse_api.h"
 
 namespace mpoolfs {
 
-// A directory to list. The functions are called during reply_directory() only.
+// A directory to list. The functions are called during list_directory() only.
 struct DirectorySource {
   mpool::InodeNumber inode = 0;
   std::function<mpool::InodeNumber()> parent;  // the inode of ".."
@@ -26,10 +27,10 @@ struct DirectorySource {
   std::function<void(std::span<mpool::InodeNumber>)> ref;
 };
 
-// Answers with the entries after `offset` (0: from the start), "." and ".." first, as many as fit
-// in `size` bytes. plus: entries with attributes. Throws the errors of the functions, without an
-// answer. Returns false, without an answer, when describe() would block.
-[[nodiscard]] bool reply_directory(fuse_req_t request, const DirectorySource& source,
-                                   std::uint64_t offset, std::size_t size, bool plus);
+// The entries after `offset` (0: from the start), "." and ".." first, as many as fit in `size`
+// bytes, in the form of the protocol. plus: entries with attributes. Throws the errors of the
+// functions. nullopt: describe() would block.
+std::optional<std::vector<char>> list_directory(const DirectorySource& source, std::uint64_t offset,
+                                                std::size_t size, bool plus);
 
 }  // namespace mpoolfs

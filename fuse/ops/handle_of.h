@@ -12,9 +12,9 @@ namespace mpoolfs {
 static_assert(sizeof(KernelHandle*) <= sizeof(std::uint64_t));
 
 // The kernel returns the number that open and create gave it, so the number always belongs to an
-// open handle.
-inline KernelHandle& handle_of(const fuse_file_info& info) {
-  return *std::bit_cast<KernelHandle*>(static_cast<std::uintptr_t>(info.fh));
+// open handle. Null before.
+inline KernelHandle* handle_of(const fuse_file_info& info) {
+  return std::bit_cast<KernelHandle*>(static_cast<std::uintptr_t>(info.fh));
 }
 
 inline std::uint64_t handle_number(KernelHandle& handle) {

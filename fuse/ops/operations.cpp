@@ -1,8 +1,16 @@
 #include "fuse/ops/operations.h"
 
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <exception>
+#include <new>
+#include <utility>
+
 #include <spdlog/spdlog.h>
 
-#include "fuse/ops/file_system.h"
+#include "fuse/ops/answer.h"
+#include "fuse/ops/handle_of.h"
 
 namespace mpoolfs {
 
@@ -21,9 +29,7 @@ constexpr unsigned kWanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP
                              FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
                              FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPLICIT_INVAL_DATA;
 
-}  // namespace
-
-void op_init(void*, fuse_conn_info* connection) {
+void init(void*, fuse_conn_info* connection) {
   connection->max_write = kMaxRequestSize;
   connection->max_readahead = kMaxReadAhead;
   connection->max_background = kMaxBackground;
@@ -37,43 +43,127 @@ void op_init(void*, fuse_conn_info* connection) {
                 connection->want, connection->capable);
 }
 
+// The arguments of handlers, from those of libfuse.
+template <typename Argument>
+Argument argument(Argument value) {
+  return value;
+}
+FileArgument argument(fuse_file_info* info) {
+  if (info == nullptr) return {};
+  return {.flags = info->flags, .handle = handle_of(*info)};
+}
+
+// The name of an operation, for messages.
+template <std::size_t kSize>
+struct Label {
+  constexpr Label(const char (&name)[kSize]) { std::copy_n(name, kSize, text); }
+  char text[kSize]{};
+};
+
+// Makes an entry of the table of a handler that takes the arguments of libfuse in their order.
+template <Label kName, auto kHandler, typename... Args>
+void serve(void (*&entry)(fuse_req_t, fuse_ino_t, Args...)) {
+  entry = [](fuse_req_t request, fuse_ino_t inode, Args... args) {
+    answer(request, kName.text, inode,
+           [&](const Call& call) { return kHandler(call, inode, argument(args)...); });
+  };
+}
+
+void symlink(fuse_req_t request, const char* target, fuse_ino_t parent, const char* name) {
+  answer(request, "symlink", parent,
+         [&](const Call& call) { return op_symlink(call, parent, name, target); });
+}
+
+void setattr(fuse_req_t request, fuse_ino_t inode, struct stat* wanted, int to_set,
+             fuse_file_info* info) {
+  answer(request, "setattr", inode, [&](const Call& call) {
+    std::optional<off_t> size;
+    if ((to_set & FUSE_SET_ATTR_SIZE) != 0) size = wanted->st_size;
+    return op_setattr(call, inode, size, to_change(*wanted, to_set, current_time()),
+                      argument(info));
+  });
+}
+
+// A FORGET has no reply, not even on failure.
+void forget(fuse_req_t request, std::span<const mpool::InodeReferences> references) noexcept {
+  try {
+    if (op_forget(call_of(request), references) == Outcome::would_block) {
+      return RequestContext::current().defer_to_worker(request);
+    }
+  } catch (const std::exception& error) {
+    spdlog::error("inode {}: forgetting: {}", references.front().inode, error.what());
+  }
+  fuse_reply_none(request);
+}
+
+void forget_one(fuse_req_t request, fuse_ino_t inode, uint64_t lookups) {
+  const mpool::InodeReferences references{.inode = inode, .count = lookups};
+  forget(request, {&references, 1});
+}
+
+void forget_multi(fuse_req_t request, size_t count, fuse_forget_data* forgets) {
+  std::vector<mpool::InodeReferences> references;
+  try {
+    for (const fuse_forget_data& forgotten : std::span(forgets, count))
+      references.push_back({.inode = forgotten.ino, .count = forgotten.nlookup});
+  } catch (const std::bad_alloc&) {
+    // On failure the forgotten inodes are kept until the end of the mount.
+    return fuse_reply_none(request);
+  }
+  forget(request, references);
+}
+
+// An open directory has no state: the kernel is told not to send opendir again, and to cache
+// listings until the directory changes.
+void opendir(fuse_req_t request, fuse_ino_t, fuse_file_info*) {
+  fuse_reply_err(request, ENOSYS);
+}
+
+void releasedir(fuse_req_t request, fuse_ino_t, fuse_file_info*) {
+  fuse_reply_err(request, 0);
+}
+
+fuse_lowlevel_ops make_table() {
+  fuse_lowlevel_ops ops{};
+  ops.init = init;
+  serve<"lookup", op_lookup>(ops.lookup);
+  ops.forget = forget_one;
+  ops.forget_multi = forget_multi;
+  serve<"mknod", op_mknod>(ops.mknod);
+  serve<"mkdir", op_mkdir>(ops.mkdir);
+  serve<"unlink", op_unlink>(ops.unlink);
+  serve<"rmdir", op_rmdir>(ops.rmdir);
+  ops.symlink = symlink;
+  serve<"readlink", op_readlink>(ops.readlink);
+  serve<"rename", op_rename>(ops.rename);
+  serve<"link", op_link>(ops.link);
+  serve<"getattr", op_getattr>(ops.getattr);
+  ops.setattr = setattr;
+  serve<"statfs", op_statfs>(ops.statfs);
+  serve<"setxattr", op_setxattr>(ops.setxattr);
+  serve<"getxattr", op_getxattr>(ops.getxattr);
+  serve<"listxattr", op_listxattr>(ops.listxattr);
+  serve<"removexattr", op_removexattr>(ops.removexattr);
+  serve<"open", op_open>(ops.open);
+  serve<"create", op_create>(ops.create);
+  ops.read = op_read;
+  ops.write = op_write;
+  serve<"flush", op_flush>(ops.flush);
+  serve<"release", op_release>(ops.release);
+  serve<"fsync", op_fsync>(ops.fsync);
+  serve<"fallocate", op_fallocate>(ops.fallocate);
+  ops.opendir = opendir;
+  serve<"readdir", op_readdir>(ops.readdir);
+  serve<"readdirplus", op_readdirplus>(ops.readdirplus);
+  ops.releasedir = releasedir;
+  serve<"fsyncdir", op_fsyncdir>(ops.fsyncdir);
+  return ops;
+}
+
+}  // namespace
+
 const fuse_lowlevel_ops& operations() {
-  static const fuse_lowlevel_ops table = [] {
-    fuse_lowlevel_ops ops{};
-    ops.init = op_init;
-    ops.lookup = op_lookup;
-    ops.forget = op_forget;
-    ops.forget_multi = op_forget_multi;
-    ops.mknod = op_mknod;
-    ops.mkdir = op_mkdir;
-    ops.unlink = op_unlink;
-    ops.rmdir = op_rmdir;
-    ops.symlink = op_symlink;
-    ops.readlink = op_readlink;
-    ops.rename = op_rename;
-    ops.link = op_link;
-    ops.getattr = op_getattr;
-    ops.setattr = op_setattr;
-    ops.statfs = op_statfs;
-    ops.setxattr = op_setxattr;
-    ops.getxattr = op_getxattr;
-    ops.listxattr = op_listxattr;
-    ops.removexattr = op_removexattr;
-    ops.open = op_open;
-    ops.create = op_create;
-    ops.read = op_read;
-    ops.write = op_write;
-    ops.flush = op_flush;
-    ops.release = op_release;
-    ops.fsync = op_fsync;
-    ops.fallocate = op_fallocate;
-    ops.opendir = op_opendir;
-    ops.readdir = op_readdir;
-    ops.readdirplus = op_readdirplus;
-    ops.releasedir = op_releasedir;
-    ops.fsyncdir = op_fsyncdir;
-    return ops;
-  }();
+  static const fuse_lowlevel_ops table = make_table();
   return table;
 }
 

@@ -1,66 +1,83 @@
-// The handlers of the kernel's requests. They are independent of the transport: they take a request
-// of libfuse's low-level interface whose session has a FileSystem as user data, do the work on the
-// calling thread, and answer. All may be called at the same time.
+// The handlers of the kernel's requests: functions that do the work on the calling thread and
+// return a value, or throw. They know neither libfuse nor the transport. All may be called at the
+// same time. Those that starts_on_reactor() (transport/dispatcher.cpp) names are called with
+// Blocking::forbidden first.
 #pragma once
 
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include <sys/statvfs.h>
+
+#include "fuse/ops/call.h"
 #include "fuse/ops/fuse_api.h"
+#include "fuse/ops/results.h"
 
 namespace mpoolfs {
 
-// The most data of one READ or WRITE, in bytes.
-inline constexpr unsigned kMaxRequestSize = 1u << 20;
-
-// The table for fuse_session_new().
+// The table for fuse_session_new(): its functions call the handlers, and reply.
 const fuse_lowlevel_ops& operations();
 
-// operations.cpp: negotiation with the kernel.
-void op_init(void* file_system, fuse_conn_info* connection);
-
 // name_ops.cpp: names and their inodes.
-void op_lookup(fuse_req_t request, fuse_ino_t parent, const char* name);
-void op_forget(fuse_req_t request, fuse_ino_t inode, uint64_t lookups);
-void op_forget_multi(fuse_req_t request, size_t count, fuse_forget_data* forgets);
-void op_mknod(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode, dev_t device);
-void op_mkdir(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode);
-void op_unlink(fuse_req_t request, fuse_ino_t parent, const char* name);
-void op_rmdir(fuse_req_t request, fuse_ino_t parent, const char* name);
-void op_symlink(fuse_req_t request, const char* target, fuse_ino_t parent, const char* name);
-void op_readlink(fuse_req_t request, fuse_ino_t inode);
-void op_rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
-               const char* new_name, unsigned int flags);
-void op_link(fuse_req_t request, fuse_ino_t inode, fuse_ino_t new_parent, const char* new_name);
+mpool::LookupAnswer op_lookup(const Call& call, mpool::InodeNumber parent, std::string_view name);
+Outcome op_forget(const Call& call, std::span<const mpool::InodeReferences> references);
+Entry op_mknod(const Call& call, mpool::InodeNumber parent, std::string_view name, mode_t mode,
+               dev_t device);
+Entry op_mkdir(const Call& call, mpool::InodeNumber parent, std::string_view name, mode_t mode);
+Outcome op_unlink(const Call& call, mpool::InodeNumber parent, std::string_view name);
+Outcome op_rmdir(const Call& call, mpool::InodeNumber parent, std::string_view name);
+Entry op_symlink(const Call& call, mpool::InodeNumber parent, std::string_view name,
+                 std::string_view target);
+LinkTarget op_readlink(const Call& call, mpool::InodeNumber inode);
+// flags: of renameat2(2).
+Outcome op_rename(const Call& call, mpool::InodeNumber parent, std::string_view name,
+                  mpool::InodeNumber new_parent, std::string_view new_name, unsigned flags);
+Entry op_link(const Call& call, mpool::InodeNumber inode, mpool::InodeNumber new_parent,
+              std::string_view new_name);
+// The caller owns it.
+Ownership ownership_of_new(const Call& call, mpool::InodeNumber parent, mode_t mode);
 
 // attribute_ops.cpp: attributes of files and of the file system.
-void op_getattr(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info);
-void op_setattr(fuse_req_t request, fuse_ino_t inode, struct stat* wanted, int to_set,
-                fuse_file_info* info);
-void op_statfs(fuse_req_t request, fuse_ino_t inode);
-void op_setxattr(fuse_req_t request, fuse_ino_t inode, const char* name, const char* value,
-                 size_t size, int flags);
-void op_getxattr(fuse_req_t request, fuse_ino_t inode, const char* name, size_t size);
-void op_listxattr(fuse_req_t request, fuse_ino_t inode, size_t size);
-void op_removexattr(fuse_req_t request, fuse_ino_t inode, const char* name);
+std::optional<mpool::Attributes> op_getattr(const Call& call, mpool::InodeNumber inode,
+                                            const FileArgument& file);
+mpool::Attributes op_setattr(const Call& call, mpool::InodeNumber inode, std::optional<off_t> size,
+                             const mpool::AttributeChange& change, const FileArgument& file);
+struct statvfs op_statfs(const Call& call, mpool::InodeNumber inode);
+Outcome op_setxattr(const Call& call, mpool::InodeNumber inode, std::string_view name,
+                    const char* value, std::size_t size, int flags);
+// room: as SizedValue; ERANGE for less than the value.
+SizedValue op_getxattr(const Call& call, mpool::InodeNumber inode, std::string_view name,
+                       std::size_t room);
+SizedValue op_listxattr(const Call& call, mpool::InodeNumber inode, std::size_t room);
+Outcome op_removexattr(const Call& call, mpool::InodeNumber inode, std::string_view name);
 
 // file_ops.cpp: contents.
-void op_open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info);
-void op_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode,
-               fuse_file_info* info);
+std::optional<Opened> op_open(const Call& call, mpool::InodeNumber inode,
+                              const FileArgument& argument);
+std::optional<CreatedFile> op_create(const Call& call, mpool::InodeNumber parent,
+                                     std::string_view name, mode_t mode,
+                                     const FileArgument& argument);
 void op_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset, fuse_file_info* info);
 void op_write(fuse_req_t request, fuse_ino_t inode, const char* data, size_t size, off_t offset,
               fuse_file_info* info);
-void op_flush(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info);
-void op_release(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info);
-void op_fsync(fuse_req_t request, fuse_ino_t inode, int data_only, fuse_file_info* info);
-void op_fallocate(fuse_req_t request, fuse_ino_t inode, int mode, off_t offset, off_t length,
-                  fuse_file_info* info);
+Outcome op_flush(const Call& call, mpool::InodeNumber inode, const FileArgument& argument);
+Outcome op_release(const Call& call, mpool::InodeNumber inode, const FileArgument& argument);
+Outcome op_fsync(const Call& call, mpool::InodeNumber inode, int data_only,
+                 const FileArgument& argument);
+Outcome op_fallocate(const Call& call, mpool::InodeNumber inode, int mode, off_t offset,
+                     off_t length, const FileArgument& argument);
 
-// directory_ops.cpp: reading directories.
-void op_opendir(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info);
-void op_readdir(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
-                fuse_file_info* info);
-void op_readdirplus(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
-                    fuse_file_info* info);
-void op_releasedir(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info);
-void op_fsyncdir(fuse_req_t request, fuse_ino_t inode, int data_only, fuse_file_info* info);
+// directory_ops.cpp: reading directories. The data is as list_directory() makes it.
+std::optional<std::vector<char>> op_readdir(const Call& call, mpool::InodeNumber inode,
+                                            std::size_t size, off_t offset,
+                                            const FileArgument& argument);
+std::optional<std::vector<char>> op_readdirplus(const Call& call, mpool::InodeNumber inode,
+                                                std::size_t size, off_t offset,
+                                                const FileArgument& argument);
+Outcome op_fsyncdir(const Call& call, mpool::InodeNumber inode, int data_only,
+                    const FileArgument& argument);
 
 }  // namespace mpoolfs

@@ -17,7 +17,7 @@
 #include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
-#include "fuse/ops/operations.h"
+#include "fuse/ops/attributes.h"
 #include "fuse/runtime/reactor.h"
 #include "fuse/transport/cpus.h"
 #include "fuse/transport/dev_queue.h"

@@ -102,7 +102,7 @@ TEST(AttributesShown, Entries) {
 }
 
 TEST(NewFiles, BelongToTheCaller) {
-  const fuse_ctx caller{.uid = 5, .gid = 6, .pid = 7, .umask = 0};
+  const Caller caller{.uid = 5, .gid = 6};
   const Ownership made = ownership_in(sample(FileKind::directory), caller, S_IFDIR | 01755);
   EXPECT_EQ(made.owner.uid, 5u);
   EXPECT_EQ(made.owner.gid, 6u);
@@ -110,7 +110,7 @@ TEST(NewFiles, BelongToTheCaller) {
 }
 
 TEST(NewFiles, TakeTheGroupOfSetGroupIdDirectories) {
-  const fuse_ctx caller{.uid = 5, .gid = 6, .pid = 7, .umask = 0};
+  const Caller caller{.uid = 5, .gid = 6};
   Attributes parent = sample(FileKind::directory);
   parent.mode |= S_ISGID;
   const Ownership file = ownership_in(parent, caller, S_IFREG | 0644);
@@ -141,9 +141,9 @@ TEST(Intent, TruncatingWrites) {
 // As the kernel handles it for other file systems.
 TEST(Privileges, EndWithWhatOthersWrite) {
   Attributes file = sample(FileKind::write_once);
-  const fuse_ctx root{.uid = 0, .gid = 0, .pid = 1, .umask = 0};
-  const fuse_ctx member{.uid = 30, .gid = file.gid, .pid = 1, .umask = 0};
-  const fuse_ctx stranger{.uid = 30, .gid = 31, .pid = 1, .umask = 0};
+  const Caller root{.uid = 0, .gid = 0};
+  const Caller member{.uid = 30, .gid = file.gid};
+  const Caller stranger{.uid = 30, .gid = 31};
   for (const auto& [before, by_member, by_stranger] :
        {std::array<std::uint32_t, 3>{0755, 0755, 0755},
         {04755, 0755, 0755},

@@ -1,0 +1,167 @@
+#include <cerrno>
+#include <limits>
+#include <string>
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include "tests/fuse/ops_support.h"
+
+namespace mpoolfs {
+namespace {
+
+using mpool::Blocking;
+using mpool::kRootInode;
+using mpool::test::bytes_of;
+using test::errno_of;
+
+constexpr FileArgument with_flags(int flags) {
+  return {.flags = flags, .handle = nullptr};
+}
+
+class FileOpsTest : public test::OpsTest {
+ protected:
+  std::optional<CreatedFile> create(Blocking blocking, const char* name, int flags,
+                                    mode_t mode = 0644) {
+    return op_create(call(blocking), kRootInode, name, mode, with_flags(flags | O_CREAT));
+  }
+};
+
+TEST_F(FileOpsTest, ACommittedFileIsOpenedWithoutBlockingAndCached) {
+  tree_.put("f", "content");
+  const auto opened = op_open(reactor_call(), inode("f"), with_flags(O_RDONLY));
+  ASSERT_TRUE(opened);
+  EXPECT_EQ(opened->caching(), Caching::kept);
+  EXPECT_EQ(opened->backing_id(), 0u);
+  EXPECT_FALSE(opened->needs_flush());
+  EXPECT_FALSE(opened->handle().may_have_privileges());
+  EXPECT_EQ(handles().count(), 1u);
+}
+
+TEST_F(FileOpsTest, AnOpenThatTheKernelDroppedIsUndone) {
+  tree_.put("f", "content");
+  op_open(reactor_call(), inode("f"), with_flags(O_RDONLY));
+  EXPECT_EQ(handles().count(), 0u);
+  const FileArgument file = open_kept("f", O_RDONLY);
+  EXPECT_EQ(handles().count(), 1u);
+  release(file);
+  EXPECT_EQ(handles().count(), 0u);
+}
+
+TEST_F(FileOpsTest, OtherOpensWouldBlock) {
+  const FileArgument writer = create_kept("f");
+  EXPECT_FALSE(op_open(reactor_call(), inode("f"), with_flags(O_RDONLY)));
+  EXPECT_FALSE(op_open(reactor_call(), inode("f"), with_flags(O_WRONLY)));
+  EXPECT_FALSE(op_open(reactor_call(), inode("f"), with_flags(O_RDONLY | O_TRUNC)));
+  EXPECT_EQ(handles().count(), 1u);
+  const auto reader = op_open(call(), inode("f"), with_flags(O_RDONLY));
+  EXPECT_EQ(reader.value().caching(), Caching::none) << "the content still changes";
+  release(writer);
+}
+
+TEST_F(FileOpsTest, OpenHasItsErrors) {
+  tree_.put("f", "content");
+  EXPECT_EQ(errno_of([&] { op_open(call(), inode("f"), with_flags(O_WRONLY)); }), EACCES);
+  EXPECT_EQ(errno_of([&] { op_open(call(), kRootInode, with_flags(O_WRONLY)); }), EISDIR);
+  EXPECT_EQ(errno_of([&] { op_open(call(), 12345, with_flags(O_RDONLY)); }), ESTALE);
+  EXPECT_EQ(handles().count(), 0u);
+}
+
+TEST_F(FileOpsTest, CreateMakesAnOpenFileOfTheCaller) {
+  auto created = create(Blocking::forbidden, "f", O_RDWR, 04640);
+  ASSERT_TRUE(created);
+  const mpool::Attributes& made = created->entry.attributes;
+  EXPECT_EQ(made.mode, 04640u);
+  EXPECT_EQ(made.uid, test::kUser.uid);
+  EXPECT_EQ(made.gid, test::kUser.gid);
+  EXPECT_EQ(created->opened.caching(), Caching::none);
+  EXPECT_TRUE(created->opened.needs_flush());
+  EXPECT_TRUE(created->opened.handle().may_have_privileges());
+  EXPECT_EQ(op_lookup(call(), kRootInode, "f").attributes.inode, made.inode);
+  release(kept(std::move(created->opened), O_RDWR));
+}
+
+TEST_F(FileOpsTest, CreateOpensAFileThatExists) {
+  tree_.put("f", "content");
+  EXPECT_EQ(errno_of([&] { create(Blocking::forbidden, "f", O_RDONLY | O_EXCL); }), EEXIST);
+  EXPECT_FALSE(create(Blocking::forbidden, "f", O_RDONLY));
+  EXPECT_EQ(create(Blocking::allowed, "f", O_RDONLY).value().opened.caching(), Caching::kept);
+  EXPECT_EQ(errno_of([&] { create(Blocking::allowed, "f", O_RDWR); }), EACCES);
+  EXPECT_EQ(handles().count(), 0u);
+}
+
+TEST_F(FileOpsTest, TruncatingClearsPrivilegesUnlessRootDoesIt) {
+  op_mknod(call(), kRootInode, "f", S_IFREG | 04755, 0);
+  op_open(call(Blocking::allowed, test::kSuperuser), inode("f"), with_flags(O_WRONLY | O_TRUNC));
+  EXPECT_EQ(tree_.stat("f").mode, 04755u);
+  op_open(call(), inode("f"), with_flags(O_WRONLY | O_TRUNC));
+  EXPECT_EQ(tree_.stat("f").mode, 0755u);
+  names().set_attributes(inode("f"), test::to_mode(04755));
+  create(Blocking::allowed, "f", O_WRONLY | O_TRUNC);
+  EXPECT_EQ(tree_.stat("f").mode, 0755u);
+}
+
+TEST_F(FileOpsTest, TheReleaseCommits) {
+  const FileArgument file = create_kept("f");
+  file.file().write(0, bytes_of("content"), false);
+  EXPECT_FALSE(tree_.stat("f").committed);
+  const auto number = inode("f");
+  EXPECT_EQ(op_flush(reactor_call(), number, file), Outcome::done);
+  EXPECT_EQ(op_release(reactor_call(), number, file), Outcome::done) << "a small new file";
+  EXPECT_TRUE(tree_.stat("f").committed);
+  EXPECT_EQ(tree_.get("f"), "content");
+  EXPECT_EQ(handles().count(), 0u);
+}
+
+TEST_F(FileOpsTest, AReleaseThatWouldBlockChangesNothing) {
+  const FileArgument file = create_kept("f");
+  file.file().write(0, bytes_of(mpool::test::pattern(200'000)), false);
+  const auto number = inode("f");
+  EXPECT_EQ(op_flush(call(), number, file), Outcome::done);
+  EXPECT_EQ(op_release(reactor_call(), number, file), Outcome::would_block);
+  EXPECT_EQ(handles().count(), 1u);
+  EXPECT_EQ(op_release(call(), number, file), Outcome::done);
+  EXPECT_EQ(tree_.get("f"), mpool::test::pattern(200'000));
+}
+
+TEST_F(FileOpsTest, FsyncMakesTheNameDurable) {
+  const FileArgument file = create_kept("f");
+  file.file().write(0, bytes_of("content"), false);
+  EXPECT_EQ(op_fsync(call(), inode("f"), 0, file), Outcome::done);
+  EXPECT_FALSE(names().losses().any());
+  release(file);
+}
+
+TEST_F(FileOpsTest, FallocateSetsSpaceAside) {
+  const FileArgument file = create_kept("f");
+  const auto number = inode("f");
+  EXPECT_EQ(op_fallocate(call(), number, FALLOC_FL_KEEP_SIZE, 0, 100'000, file), Outcome::done);
+  EXPECT_EQ(tree_.stat("f").size, 0u);
+  EXPECT_EQ(op_fallocate(call(), number, 0, 0, 100'000, file), Outcome::done);
+  EXPECT_EQ(tree_.stat("f").size, 100'000u);
+  release(file);
+}
+
+TEST_F(FileOpsTest, FallocateHasItsErrors) {
+  const FileArgument file = create_kept("f");
+  const auto number = inode("f");
+  constexpr off_t kMax = std::numeric_limits<off_t>::max();
+  const auto fallocate_of = [&](int mode, off_t offset, off_t length, const FileArgument& target) {
+    return errno_of([&] { op_fallocate(call(), number, mode, offset, length, target); });
+  };
+  EXPECT_EQ(fallocate_of(FALLOC_FL_PUNCH_HOLE, 0, 1, file), EOPNOTSUPP);
+  EXPECT_EQ(fallocate_of(0, kMax, 1, file), EFBIG);
+  EXPECT_EQ(fallocate_of(0, -1, 1, file), EINVAL);
+  EXPECT_EQ(fallocate_of(0, 0, off_t{1} << 40, file), ENOSPC);
+  release(file);
+  const FileArgument reader = open_kept("f", O_RDONLY);
+  EXPECT_EQ(fallocate_of(0, 0, 1, reader), EBADF);
+  release(reader);
+  const FileArgument log = create_kept("log", O_WRONLY | O_APPEND);
+  EXPECT_EQ(fallocate_of(0, 0, 1, log), EOPNOTSUPP);
+  release(log);
+}
+
+}  // namespace
+}  // namespace mpoolfs
