@@ -38,7 +38,8 @@ constexpr unsigned kCatchUpRounds = 4;
 
 // A CPU's thread, with the queues it serves.
 struct Core {
-  // A function to run on the thread.
+  // A function to run on the thread, also several times. A thread may wait for it on `done`, which
+  // is counted down if it is not run, too.
   struct Call final : mpool::RingOperation {
     Call(Reactor& owner, std::function<void()> what) : reactor(owner), run(std::move(what)) {}
     void completed(std::int32_t) noexcept override {
@@ -47,9 +48,14 @@ struct Core {
       } catch (const std::exception& error) {
         reactor.fail(error);
       }
+      abandoned();
+    }
+    void abandoned() noexcept override {
+      if (done != nullptr) done->count_down();
     }
     Reactor& reactor;
-    std::function<void()> run;
+    const std::function<void()> run;
+    std::latch* done = nullptr;
   };
 
   Core(unsigned home, const Reactor::Config& config) : cpu(home), reactor(config) {
@@ -94,24 +100,8 @@ struct Core {
     });
   }
 
-  // catch_up() for another thread, which waits on `done`.
-  struct CatchUp final : mpool::RingOperation {
-    explicit CatchUp(Core& owner) : core(owner) {}
-    void completed(std::int32_t) noexcept override {
-      try {
-        core.catch_up();
-      } catch (const std::exception& error) {
-        core.reactor.fail(error);
-      }
-      done->count_down();
-    }
-    void abandoned() noexcept override { done->count_down(); }
-    Core& core;
-    std::latch* done = nullptr;
-  };
-
   const unsigned cpu;
-  CatchUp catching_up{*this};
+  Call catching_up{reactor, [this] { catch_up(); }};
   std::mutex calls_mutex;
   std::deque<Call> calls;
   mpool::FileDescriptor fuse;  // a clone, when the core reads /dev/fuse and is not the first
