@@ -42,6 +42,11 @@ using SessionPointer = std::unique_ptr<fuse_session, DestroySession>;
 thread_local bool collecting_messages = false;
 thread_local std::string last_library_message;
 
+struct CollectMessages {
+  CollectMessages() { collecting_messages = true; }
+  ~CollectMessages() { collecting_messages = false; }
+};
+
 spdlog::level::level_enum to_level(fuse_log_level level) {
   if (level <= FUSE_LOG_ERR) return spdlog::level::err;
   if (level == FUSE_LOG_WARNING) return spdlog::level::warn;
@@ -203,10 +208,11 @@ struct Session::Impl {
       if (const auto why = why_no_uring()) mpool::raise(ENOTSUP, "transport=uring", "{}", *why);
     }
     fuse_set_log_func(log_of_library);
-    collecting_messages = true;
-    session = new_session(files, options);
-    mount_session(session.get(), options.mount_point);
-    collecting_messages = false;
+    {
+      const CollectMessages collect;
+      session = new_session(files, options);
+      mount_session(session.get(), options.mount_point);
+    }
     try {
       apply_symlink_flags(options);
       device = device_of(options.mount_point);
