@@ -211,6 +211,7 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
                               .metadata = names->metadata(),
                               .reads = readers.requests()});
   });
+  control.add_file("references", [&] { return names->references(); });
   file_system.control = &control;
   {
     Session session(file_system, options, transport);

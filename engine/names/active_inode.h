@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cassert>
 #include <cstdint>
 #include <ctime>
 #include <exception>
@@ -19,6 +20,7 @@
 #include "engine/names/records.h"
 #include "engine/object/content_writer.h"
 #include "engine/object/log.h"
+#include "engine/refs/file_holders.h"
 
 namespace mpool::names {
 
@@ -68,12 +70,35 @@ class CommitPlaceholder {
   std::atomic<bool> set_ = false;
 };
 
+// What happens to the content of a write-once file.
+enum class Writing : std::uint8_t {
+  none,        // nothing
+  open,        // a writing handle is open
+  committing,  // the last writing handle was closed
+  dropping,    // the same, of a file that has neither a name nor a reader: it is not recorded
+  dropped,     // content was lost with the last name: references of the kernel keep nothing
+};
+constexpr bool can_follow(Writing before, Writing next) {
+  switch (next) {
+    case Writing::open:  // committing: the commit failed, and a blocking close tries again
+      return before == Writing::none || before == Writing::dropped || before == Writing::committing;
+    case Writing::committing:
+      return before == Writing::open;
+    case Writing::none:
+    case Writing::dropping:
+      return before == Writing::committing;
+    case Writing::dropped:
+      return before == Writing::committing || before == Writing::dropping;
+  }
+  return false;
+}
+
 // Shared by the handles of one inode. Members without another comment are guarded by the tree's
 // lock.
 class ActiveInode {
  public:
-  unsigned handles = 0;  // open files and other users that keep the inode
-  unsigned writers = 0;  // of them, those that may write
+  FileHolders holders;
+  unsigned writers = 0;  // open files that may write
 
   // A write-once file that is being written: set until its commit is done, and while a writing
   // handle is open. Writing handles get it from current_writer(), without the tree's lock.
@@ -88,14 +113,20 @@ class ActiveInode {
     const std::lock_guard lock(writer_mutex);
     return std::exchange(writer, std::move(next));
   }
-  bool committing = false;  // the last writing handle was closed
+  Writing writing() const { return writing_; }
+  bool is_committing() const {
+    return writing_ == Writing::committing || writing_ == Writing::dropping;
+  }
+  void enter(Writing next) {
+    assert(can_follow(writing_, next));
+    writing_ = next;
+  }
   // Set from the close of a descriptor of the only writing handle on, until the commit, another
   // write or a change of the inode.
   CommitPlaceholder placeholder;
   bool times_set = false;  // an explicit mtime was set: the commit does not change it
   // Time of the last write, truncation or extension; 0: none.
   std::atomic<Nanoseconds> content_written_at = 0;
-  bool given_up = false;  // content was dropped with the last name: references keep no content
   // One thread at a time brings written content into the journal. Taken before the barrier.
   std::mutex persist_mutex;
   // Sticky error: written content was lost because it could not be recorded. Returned by every
@@ -130,6 +161,7 @@ class ActiveInode {
   std::atomic<Nanoseconds> log_written_at = 0;
 
  private:
+  Writing writing_ = Writing::none;
   std::unique_ptr<const ReadMap> read_map_;
   std::atomic<const ReadMap*> read_map_ready_ = nullptr;
 };

@@ -1,33 +1,42 @@
 #include "engine/names/active_inodes.h"
 
 #include <algorithm>
+#include <array>
+#include <iterator>
 #include <utility>
 
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 namespace mpool::names {
 
-State ActiveInodes::pin(Inode& inode) {
+namespace {
+
+FileNeed need_of_inode(const Inode& inode) {
+  const ActiveInode* const open = inode.open.get();
+  return mpool::need_of(inode.links, open != nullptr ? open->holders.total() : 0, inode.references,
+                        open == nullptr || open->writing() != Writing::dropped);
+}
+
+}  // namespace
+
+State ActiveInodes::pin(Inode& inode, FileHolder holder) {
   if (!inode.open) inode.open = std::make_shared<ActiveInode>();
-  ++inode.open->handles;
+  inode.open->holders.add(holder);
   return inode.open;
 }
 
-void ActiveInodes::unpin(InodeNumber number) {
+void ActiveInodes::unpin(InodeNumber number, FileHolder holder) {
   Inode& inode = tree_.get(number);
-  if (--inode.open->handles > 0) return;
-  if (inode.links == 0) {
-    destroy_unless_referenced(inode);
-  } else if (inode.kind == FileKind::log) {
-    logs_.cache_closed(inode);
-  } else {
-    inode.open.reset();
-  }
+  inode.open->holders.drop(holder);
+  release_unneeded(inode);
 }
 
-void ActiveInodes::destroy_unless_referenced(Inode& inode) {
-  if (inode.references == 0 || (inode.open && inode.open->given_up)) return destroy_inode(inode);
-  unnamed_.insert(inode.number);
+void ActiveInodes::release_unneeded(Inode& inode) {
+  if (inode.open && inode.open->holders.total() > 0) return;
+  const FileNeed need = need_of_inode(inode);
+  if (need == FileNeed::nothing) return destroy_inode(inode);
+  if (need == FileNeed::references) unnamed_.insert(inode.number);
   if (!inode.open) return;
   if (inode.kind == FileKind::log) {
     logs_.cache_closed(inode);
@@ -68,8 +77,7 @@ void ActiveInodes::drop_references(std::span<const InodeReferences> references) 
     if (inode == nullptr) continue;
     const std::uint64_t left =
         inode->references.fetch_sub(count, std::memory_order_relaxed) - count;
-    const bool in_use = inode->links > 0 || (inode->open && inode->open->handles > 0);
-    if (left == 0 && !in_use) destroy_inode(*inode);
+    if (left == 0 && need_of_inode(*inode) == FileNeed::nothing) destroy_inode(*inode);
   }
 }
 
@@ -114,18 +122,14 @@ void ActiveInodes::destroy_unnamed() {
   const std::vector<InodeNumber> numbers(unnamed_.begin(), unnamed_.end());
   for (const InodeNumber number : numbers) {
     Inode& inode = tree_.get(number);
-    const bool open = inode.open && inode.open->handles > 0;
-    if (inode.extents && !open) destroy_inode(inode);
+    if (inode.extents && need_of_inode(inode) == FileNeed::references) destroy_inode(inode);
   }
 }
 
 Journal::Ticket ActiveInodes::change(const Record& record) {
   const InodeNumber unnamed = tree_.apply(record);
   const Journal::Ticket ticket = tree_.record_only(record);
-  if (unnamed != 0) {
-    Inode& inode = tree_.get(unnamed);
-    if (!inode.open || inode.open->handles == 0) destroy_unless_referenced(inode);
-  }
+  if (unnamed != 0) release_unneeded(tree_.get(unnamed));
   return ticket;
 }
 
@@ -144,17 +148,52 @@ Journal::Ticket ActiveInodes::release_displaced(Inode& inode, DisplacedRecord re
     ticket = tree_.record_only({tree_.now(), UnlinkRecord{inode.open->parent, inode.open->name}});
   }
   --tree_.get(displaced).displaced_by;
-  unpin(displaced);
+  unpin(displaced, FileHolder::displaced_name);
   return ticket;
 }
 
-void ActiveInodes::close(InodeNumber number) noexcept {
+void ActiveInodes::close(InodeNumber number, FileHolder holder) noexcept {
   try {
-    unpin(number);
+    unpin(number, holder);
   } catch (const std::exception& error) {
     tree_.pool().log().error("pool {}: closing inode {}: {}", tree_.pool().name(), number,
                              error.what());
   }
+}
+
+std::string ActiveInodes::describe_references() const {
+  std::uint64_t named = 0, referenced = 0;
+  std::array<std::uint64_t, kFileHolderCount> holders{};
+  std::string unnamed;
+  {
+    const TreeReadLock lock(tree_.mutex());
+    for (const auto& [number, inode] : tree_.inodes()) {
+      named += inode.links > 0 ? 1 : 0;
+      referenced += inode.references > 0 ? 1 : 0;
+      for (std::size_t i = 0; inode.open && i < holders.size(); ++i)
+        holders[i] += inode.open->holders.count(static_cast<FileHolder>(i)) > 0 ? 1 : 0;
+      if (inode.links > 0) continue;
+      fmt::format_to(std::back_inserter(unnamed),
+                     "inode {}: {} holders, {} references of the kernel, {} objects\n", number,
+                     inode.open ? inode.open->holders.total() : 0, inode.references.load(),
+                     inode.object_count);
+    }
+  }
+  std::string text =
+      fmt::format("{:<15} {} inodes\n{:<15} {} inodes\n", "name", named, "kernel", referenced);
+  for (std::size_t i = 0; i < holders.size(); ++i) {
+    fmt::format_to(std::back_inserter(text), "{:<15} {} inodes\n",
+                   to_string(static_cast<FileHolder>(i)), holders[i]);
+  }
+  const References::Counts counts = tree_.references().counts();
+  for (std::size_t i = 0; i < counts.held.size(); ++i) {
+    fmt::format_to(std::back_inserter(text), "{:<15} {} objects\n",
+                   to_string(static_cast<ObjectHolder>(i)), counts.held[i]);
+  }
+  return text +
+         fmt::format("{:<15} {} objects\n{:<15} {}\n", "to be deleted", counts.waiting, "deletes",
+                     counts.deletes == References::Deletes::held ? "held" : "at once") +
+         unnamed;
 }
 
 }  // namespace mpool::names

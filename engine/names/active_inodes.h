@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <span>
+#include <string>
 #include <unordered_set>
 
 #include "engine/names/events.h"
@@ -21,10 +22,12 @@ class ActiveInodes {
       : tree_(tree), logs_(logs), events_(events) {}
 
   // Keeps an inode: pin() before a step that may remove the last name, unpin() after it.
-  State pin(Inode& inode);
-  void unpin(InodeNumber inode);
+  State pin(Inode& inode, FileHolder holder);
+  void unpin(InodeNumber inode, FileHolder holder);
   // unpin() where a failure cannot be reported: it is logged.
-  void close(InodeNumber inode) noexcept;
+  void close(InodeNumber inode, FileHolder holder) noexcept;
+  // See Namespace::references().
+  std::string describe_references() const;
 
   void ref(std::span<InodeNumber> inodes);
   bool unref(std::span<const InodeReferences> references, Blocking blocking);
@@ -43,8 +46,9 @@ class ActiveInodes {
 
  private:
   void destroy_inode(Inode& inode);
-  // The inode has neither a name nor an open file: destroys it unless it has references.
-  void destroy_unless_referenced(Inode& inode);
+  // The inode lost a name or a holder: destroys it, or only what it has in memory while it is open,
+  // unless that is needed.
+  void release_unneeded(Inode& inode);
   void drop_references(std::span<const InodeReferences> references);
   bool may_destroy_slowly(const InodeReferences& references);
 

@@ -50,7 +50,7 @@ void FileCommitter::wait_for_commit(InodeNumber number) {
     state = inode->open;
   }
   TreeLock lock(tree_.mutex());
-  commits_.wait(lock, [&] { return !state->committing; });
+  commits_.wait(lock, [&] { return !state->is_committing(); });
 }
 
 // The last writing handle was closed.
@@ -71,15 +71,16 @@ void FileCommitter::commit_closed(InodeNumber number, const State& state) noexce
   {
     const ChangeLock lock = tree_.lock_for_change();
     gone = !failure.empty() && roll_back_create(number, *state);
-    if (!failure.empty()) state->given_up = tree_.get(number).links == 0;
     name = state->name;
     parent = state->parent;
     writer = state->set_writer(nullptr);
-    state->committing = false;
+    const bool dropped =
+        state->writing() == Writing::dropping || (!failure.empty() && tree_.get(number).links == 0);
+    state->enter(dropped ? Writing::dropped : Writing::none);
     commits_.notify_all();
     // Together with the change above: a thread that waited for the commit must not find a file
     // without a name.
-    inodes_.close(number);
+    inodes_.close(number, FileHolder::open_file);
   }
   if (!failure.empty()) {
     if (pool_.offline()) ++lost_files_;
@@ -104,19 +105,22 @@ bool FileCommitter::roll_back_create(InodeNumber number, const ActiveInode& stat
     parent.directory->replace(state.name, displaced);
     ++back.links;
     --back.displaced_by;
-    inodes_.unpin(displaced);
+    inodes_.unpin(displaced, FileHolder::displaced_name);
   } else {
     tree_.drop_entry(parent, state.name);
   }
   return true;
 }
 
-bool FileCommitter::try_close_reader(InodeNumber number, const State& state) noexcept {
+bool FileCommitter::try_close_reader(InodeNumber number, const State& state,
+                                     FileHolder holder) noexcept {
   const TreeLock lock(tree_.mutex());
   const Inode& inode = tree_.get(number);
-  const bool goes = inode.links == 0 && inode.references == 0;
-  if (state->handles == 1 && (goes || inode.kind == FileKind::log)) return false;
-  inodes_.unpin(number);
+  const bool last = state->holders.total() == 1;
+  const bool goes = need_of(inode.links, 0, inode.references,
+                            state->writing() != Writing::dropped) == FileNeed::nothing;
+  if (last && (goes || inode.kind == FileKind::log)) return false;
+  inodes_.unpin(number, holder);
   return true;
 }
 
@@ -148,20 +152,20 @@ bool FileCommitter::try_commit(InodeNumber number, const State& state, Journal::
   if (!simple || !state->writer || state->writers != 1) return false;
   std::optional<ContentWriter::Sealed> sealed = state->writer->try_seal();
   if (!sealed) return false;
-  state->committing = true;
+  state->enter(Writing::committing);
   try {
     ticket = record_sealed_locked(inode, *state, std::move(*sealed));
   } catch (...) {
-    state->committing = false;
+    state->enter(Writing::open);
     state->sticky_error = std::current_exception();
     state->writer->forget_places();
     throw;
   }
   --state->writers;
   writer = state->set_writer(nullptr);
-  state->committing = false;
+  state->enter(Writing::none);
   commits_.notify_all();
-  inodes_.unpin(number);
+  inodes_.unpin(number, FileHolder::open_file);
   return true;
 }
 
@@ -170,17 +174,18 @@ FileCommitter::Closing FileCommitter::begin_close(ActiveInode& state, bool write
   const TreeLock lock(tree_.mutex());
   if (--state.writers > 0) return Closing::handle;
   if (!state.writer) return Closing::log;
-  state.committing = true;
+  state.enter(Writing::committing);
   if (const Journal::SharedPlaceholder placeholder = state.placeholder.get())
     tree_.journal().expect(*placeholder);
   return Closing::file;
 }
 
-void FileCommitter::end_close(InodeNumber number, const State& state, Closing closing) noexcept {
+void FileCommitter::end_close(InodeNumber number, const State& state, Closing closing,
+                              FileHolder holder) noexcept {
   if (closing == Closing::file) return commit_closed(number, state);
   if (closing == Closing::log) logs_.record_times(number, *state);
   const ChangeLock lock = tree_.lock_for_change();
-  inodes_.close(number);
+  inodes_.close(number, holder);
 }
 
 // An object of a recorded file: committed, or being committed.

@@ -33,7 +33,7 @@ class FileCommitter::PlaceholderScope {
 // those of a file that replaces another one, of which there may be changes behind it.
 FileCommitter::PlaceholderScope FileCommitter::placeholder_of_commit(const Inode& inode,
                                                                      ActiveInode& state) {
-  if (!state.committing || inode.displaces != 0) tree_.withdraw_placeholder(state);
+  if (!state.is_committing() || inode.displaces != 0) tree_.withdraw_placeholder(state);
   return {tree_.journal(), state.placeholder.exchange(nullptr)};
 }
 
@@ -132,8 +132,8 @@ Journal::Ticket FileCommitter::record_sealed_locked(Inode& inode, ActiveInode& s
   const bool nameless = inode.links == 0 && inode.displaced_by == 0;
   const PlaceholderScope placeholder = placeholder_of_commit(inode, state);
   // No reader can exist: the mblocks are released.
-  if (nameless && state.committing && state.handles == 1) {
-    state.given_up = true;
+  if (nameless && state.is_committing() && state.holders.total() == 1) {
+    state.enter(Writing::dropping);
     return 0;
   }
   const bool changes = !content.extents.empty() || inode.size != content.size;
@@ -180,11 +180,11 @@ void FileCommitter::record_early(InodeNumber number) {
     const TreeLock lock(tree_.mutex());
     Inode& inode = tree_.get(number);
     if (inode.recorded) return;
-    state = inodes_.pin(inode);
+    state = inodes_.pin(inode, FileHolder::call);
   }
   const auto release = [&] {
     const ChangeLock lock = tree_.lock_for_change();
-    inodes_.close(number);
+    inodes_.close(number, FileHolder::call);
   };
   try {
     persist(number, *state, false);

@@ -54,9 +54,10 @@ class FileCommitter {
   enum class Closing : std::uint8_t { handle, log, file };
   // Non-blocking: from here on other calls wait for the commit. end_close() must follow.
   Closing begin_close(ActiveInode& state, bool writer) noexcept;
-  void end_close(InodeNumber inode, const State& state, Closing closing) noexcept;
+  void end_close(InodeNumber inode, const State& state, Closing closing,
+                 FileHolder holder) noexcept;
   // Begin and end at once, non-blocking; they return false and do nothing if closing would block.
-  bool try_close_reader(InodeNumber inode, const State& state) noexcept;
+  bool try_close_reader(InodeNumber inode, const State& state, FileHolder holder) noexcept;
   bool try_close_writer(InodeNumber inode, const State& state) noexcept;
 
   // Called before a change of the inode: if close(2) of its last writing descriptor has returned

@@ -37,7 +37,7 @@ class FileTable {
  private:
   class FileHandle;
 
-  std::unique_ptr<OpenFile> try_open_reader(InodeNumber inode);
+  std::unique_ptr<OpenFile> try_open_reader(InodeNumber inode, const OpenIntent& intent);
   std::unique_ptr<OpenFile> open_locked(Inode& inode, const OpenIntent& intent,
                                         Journal::Ticket& ticket);
   Namespace::Created create_locked(ChangeLock& lock, InodeNumber parent, std::string_view name,

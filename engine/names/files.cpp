@@ -138,7 +138,7 @@ class FileTable::FileHandle final : public OpenFile {
     }
     if (!closing_) closing_ = files_.committer_.begin_close(*state_, intent_.write);
     if (blocking == Blocking::forbidden) return false;
-    files_.committer_.end_close(inode_, state_, *closing_);
+    files_.committer_.end_close(inode_, state_, *closing_, intent_.holder);
     state_.reset();
     return true;
   }
@@ -146,7 +146,7 @@ class FileTable::FileHandle final : public OpenFile {
  private:
   bool try_close() noexcept {
     return intent_.write ? files_.committer_.try_close_writer(inode_, state_)
-                         : files_.committer_.try_close_reader(inode_, state_);
+                         : files_.committer_.try_close_reader(inode_, state_, intent_.holder);
   }
   Buffering buffering() const { return intent_.direct ? Buffering::device : Buffering::memory; }
   void check_writer() const {
@@ -169,7 +169,8 @@ std::unique_ptr<OpenFile> FileTable::open(InodeNumber number, const OpenIntent& 
                                           Blocking blocking) {
   OpenIntent intent = wanted;
   intent.write = wanted.write || wanted.truncate;
-  if (blocking == Blocking::forbidden) return intent.write ? nullptr : try_open_reader(number);
+  if (blocking == Blocking::forbidden)
+    return intent.write ? nullptr : try_open_reader(number, intent);
   std::unique_ptr<OpenFile> file;
   Journal::Ticket ticket = 0;
   while (!file) {
@@ -178,7 +179,7 @@ std::unique_ptr<OpenFile> FileTable::open(InodeNumber number, const OpenIntent& 
     const ChangeLock lock =
         intent.write ? tree_.begin_change(kSmallRecord, RoomFor::release) : tree_.lock_for_change();
     Inode& inode = tree_.get(number);
-    const bool committing = inode.open && inode.open->committing;
+    const bool committing = is_committing(inode);
     if (!committing) file = open_locked(inode, intent, ticket);
   }
   try {
@@ -191,12 +192,12 @@ std::unique_ptr<OpenFile> FileTable::open(InodeNumber number, const OpenIntent& 
   return file;
 }
 
-std::unique_ptr<OpenFile> FileTable::try_open_reader(InodeNumber number) {
+std::unique_ptr<OpenFile> FileTable::try_open_reader(InodeNumber number, const OpenIntent& intent) {
   const TreeLock lock(tree_.mutex());
   Inode& inode = tree_.get(number);
   if (!is_committed(inode)) return nullptr;
   Journal::Ticket unused = 0;
-  return open_locked(inode, {.read = true}, unused);
+  return open_locked(inode, {.read = true, .holder = intent.holder}, unused);
 }
 
 std::unique_ptr<OpenFile> FileTable::open_locked(Inode& inode, const OpenIntent& intent,
@@ -221,13 +222,14 @@ std::unique_ptr<OpenFile> FileTable::open_locked(Inode& inode, const OpenIntent&
   } else if (log) {
     inode.kind = FileKind::log;
   }
-  const State state = inodes_.pin(inode);
+  const State state = inodes_.pin(inode, intent.holder);
   if (intent.write) {
     tree_.withdraw_placeholder(*state);
     ++state->writers;
   }
   if (writer) {
     state->set_writer(writer);
+    state->enter(Writing::open);
     state->times_set = false;
     state->content_written_at = 0;
     state->sticky_error = nullptr;

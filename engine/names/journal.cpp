@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <iterator>
 #include <utility>
 
@@ -22,15 +23,14 @@ constexpr std::chrono::seconds kRetryInterval{1};
 
 }  // namespace
 
-Journal::Journal(Pool& pool, RootLog& log, Options options, Owner owner)
-    : pool_(pool),
-      clock_(pool.clock()),
+Journal::Journal(References& references, RootLog& log, Options options, Owner owner)
+    : references_(references),
+      pool_(references.pool()),
+      clock_(pool_.clock()),
       log_(log),
       mdc_(log.mdc()),
       options_(std::move(options)),
       owner_(std::move(owner)),
-      hold_deletes_(options_.hold_deletes),
-      held_(options_.held),
       batch_number_(options_.first_batch),
       thread_([this] { run(); }) {}
 
@@ -45,14 +45,21 @@ Journal::~Journal() {
 }
 
 void Journal::check_failed() const {
-  if (!failure_.empty()) {
-    raise(EIO, "pool " + pool_.name(), "the named tree cannot be changed any more: {}", failure_);
+  if (has_failed()) {
+    raise(EIO, "pool " + pool_.name(), "the named tree cannot be changed any more: {}", reason_);
   }
+}
+
+void Journal::enter(Condition next) {
+  assert(!has_failed());
+  assert(next != Condition::retrying || is_stalled());
+  condition_ = next;
 }
 
 Journal::Ticket Journal::add(Change change, Placeholder* placeholder) {
   const std::lock_guard lock(mutex_);
-  if (!failure_.empty()) {
+  if (has_failed()) {
+    keep_failed({&change, 1});
     refused_.push_back(std::move(change));
     check_failed();
   }
@@ -71,7 +78,7 @@ void Journal::note_added() {
 
 Journal::SharedPlaceholder Journal::add_placeholder() {
   const std::lock_guard lock(mutex_);
-  return failure_.empty() ? queue_.add_placeholder() : nullptr;
+  return has_failed() ? nullptr : queue_.add_placeholder();
 }
 
 void Journal::expect(Placeholder& placeholder) {
@@ -89,17 +96,16 @@ void Journal::close_placeholder(Placeholder& placeholder) {
 template <typename Done>
 void Journal::wait_until(std::unique_lock<std::mutex>& lock, Done done) {
   const std::uint64_t before = stalls_;
-  retry_ = !stalled_.empty();
-  if (retry_) work_.notify_one();
-  const auto stalled = [&] { return stalls_ > before && !stalled_.empty(); };
-  done_.wait(lock, [&] { return done() || stalled() || !failure_.empty(); });
+  request_retry();
+  const auto stalled = [&] { return stalls_ > before && is_stalled(); };
+  done_.wait(lock, [&] { return done() || stalled() || has_failed(); });
   if (done()) return;
   check_failed();
   raise_stalled();
 }
 
 void Journal::raise_stalled() const {
-  raise(ENOSPC, "pool " + pool_.name(), "{}", stalled_);
+  raise(ENOSPC, "pool " + pool_.name(), "{}", reason_);
 }
 
 void Journal::wait(Ticket ticket) {
@@ -148,16 +154,17 @@ Journal::Ticket Journal::written() const {
 
 std::uint64_t Journal::lost_changes() const {
   const std::lock_guard lock(mutex_);
-  return failure_.empty() ? 0 : queue_.size() + failed_changes_;
+  return has_failed() ? queue_.size() + failed_changes_ : 0;
 }
 
-void Journal::hold_deletes(bool hold) {
-  // Changes that a compaction records are either held or queued.
+void Journal::set_deletes(References::Deletes deletes) {
+  // A compaction records what waits.
   const ChangeBarrier barrier = enter_change();
+  references_.set_deletes(deletes);
   const std::lock_guard lock(mutex_);
-  hold_deletes_ = hold;
-  if (hold || held_.empty() || !failure_.empty()) return;
-  queue_.add({.record = {}, .mblocks = {}, .mlog = {}, .deletes = std::exchange(held_, {})});
+  if (deletes == References::Deletes::held || has_failed()) return;
+  // The next batch deletes it.
+  queue_.add({.record = {}, .mblocks = {}, .mlog = {}, .deletes = {}});
   note_added();
 }
 
@@ -172,12 +179,12 @@ void Journal::want_log_sync() {
 bool Journal::wait_for_work(std::unique_lock<std::mutex>& lock) {
   const auto urgent = [&] {
     if (stopping_) return true;
-    if (!stalled_.empty()) return retry_;
+    if (is_stalled()) return condition_ == Condition::retrying;
     return compactions_wanted_ > compactions_done_ || wanted_ > written_ ||
            log_syncs_wanted_ > log_syncs_done_;
   };
   while (!urgent()) {
-    if (!stalled_.empty()) {
+    if (is_stalled()) {
       const Clock::Time due = clock_.now() + kRetryInterval;
       if (!clock_.wait_until(work_, lock, due, urgent)) break;
       continue;
@@ -191,7 +198,7 @@ bool Journal::wait_for_work(std::unique_lock<std::mutex>& lock) {
     clock_.wait_until(work_, lock, first + options_.interval);
     if (clock_.now() >= first + options_.interval) break;
   }
-  return !(stopping_ && queue_.size() == 0 && stalled_.empty());
+  return !(stopping_ && queue_.size() == 0 && !is_stalled());
 }
 
 // One round: a compaction if requested, a batch, the logs if they are due. A batch that waits for
@@ -245,7 +252,7 @@ void Journal::run() {
       fail(error);
     }
     lock.lock();
-    if (failure_.empty()) continue;
+    if (!has_failed()) continue;
     work_.wait(lock, [&] { return stopping_; });
     return;
   }
@@ -256,7 +263,8 @@ void Journal::fail(const std::exception& error) {
                     pool_.name(), error.what());
   const std::lock_guard lock(mutex_);
   const std::string_view text = error.what();
-  failure_ = text.empty() ? "unknown failure" : text;
+  enter(Condition::failed);
+  reason_ = text.empty() ? "unknown failure" : text;
   for (const Batch& batch : failed_batches_)
     failed_changes_ += batch.changes.size();
   if (stalled_batch_) failed_changes_ += stalled_batch_->changes.size();
@@ -304,9 +312,11 @@ bool Journal::write(Batch& batch) {
       stall(std::move(batch), error);
       return false;
     }
+    keep_failed(batch.changes);
     failed_batches_.push_back(std::move(batch));
     throw;
   } catch (...) {
+    keep_failed(batch.changes);
     failed_batches_.push_back(std::move(batch));
     throw;
   }
@@ -317,11 +327,21 @@ bool Journal::write(Batch& batch) {
     const std::lock_guard lock(mutex_);
     queued_bytes_ -= std::min(queued_bytes_, bytes);
     written_ = batch.last;
-    stalled_.clear();
+    if (is_stalled()) enter(Condition::writing);
     done_.notify_all();
   }
   owner_.written(batch.last);
   return true;
+}
+
+void Journal::keep_failed(std::span<const Change> changes) {
+  std::vector<ObjectId> objects;
+  for (const Change& change : changes) {
+    for (const auto& mblock : change.mblocks)
+      objects.push_back(mblock->id());
+    if (change.mlog) objects.push_back(change.mlog->id);
+  }
+  references_.keep_failed(objects);
 }
 
 // Continues where an earlier attempt stopped. Steps without a stage can be repeated.
@@ -357,22 +377,27 @@ bool Journal::may_pass(const Batch& batch, const Error& error) const {
 void Journal::stall(Batch batch, const Error& error) {
   stalled_batch_ = std::move(batch);
   const std::lock_guard lock(mutex_);
-  if (stalled_.empty()) {
+  if (!is_stalled()) {
     pool_.log().error("pool {}: what was written waits for room: {}", pool_.name(), error.what());
   }
-  stalled_ = error.what();
+  enter(Condition::stalled);
+  reason_ = error.what();
   ++stalls_;
-  retry_ = false;
   done_.notify_all();
+}
+
+void Journal::request_retry() {
+  if (!is_stalled()) return;
+  enter(Condition::retrying);
+  work_.notify_one();
 }
 
 // While a batch waits for room: returns after another attempt.
 void Journal::await_retry(std::unique_lock<std::mutex>& lock) {
-  if (stalled_.empty()) return;
+  if (!is_stalled()) return;
   const std::uint64_t before = stalls_;
-  retry_ = true;
-  work_.notify_one();
-  done_.wait(lock, [&] { return stalled_.empty() || stalls_ > before || !failure_.empty(); });
+  request_retry();
+  done_.wait(lock, [&] { return !is_stalled() || stalls_ > before; });
 }
 
 // Writes the content of the batch's objects, and the log appends made before its changes were
@@ -442,27 +467,17 @@ void Journal::commit_objects(const Batch& batch) {
 }
 
 void Journal::remove_objects(const Batch& batch) {
-  std::vector<ObjectId> deletes;
-  for (const Change& change : batch.changes) {
-    // An object can be missing only where the media lost it: its name is removed nevertheless.
-    std::ranges::copy_if(change.deletes, std::back_inserter(deletes),
-                         [&](ObjectId object) { return pool_.find(object).has_value(); });
-  }
-  if (deletes.empty() || hold_back(deletes)) return;
+  std::vector<ObjectId> released;
+  for (const Change& change : batch.changes)
+    released.insert(released.end(), change.deletes.begin(), change.deletes.end());
+  const std::vector<ObjectId> deletes = references_.release(released);
   // A mount that finds an object of the last batch missing treats the batch as incomplete: the
   // batch must be followed by another before one of its objects is deleted.
   if (std::ranges::any_of(deletes,
                           [&](ObjectId object) { return last_commits_.contains(object); })) {
     mdc_.sync(append_mark());
   }
-  pool_.remove(deletes);
-}
-
-// False when they must be deleted now.
-bool Journal::hold_back(const std::vector<ObjectId>& deletes) {
-  const std::lock_guard lock(mutex_);
-  if (hold_deletes_) held_.insert(held_.end(), deletes.begin(), deletes.end());
-  return hold_deletes_;
+  references_.remove(deletes);
 }
 
 }  // namespace mpool::names

@@ -20,7 +20,7 @@
 #include "engine/names/fair_mutex.h"
 #include "engine/names/records.h"
 #include "engine/names/root_log.h"
-#include "engine/pool/pool.h"
+#include "engine/refs/references.h"
 
 namespace mpool::names {
 
@@ -63,8 +63,6 @@ class Journal {
   struct Options {
     std::chrono::milliseconds interval;
     std::uint64_t first_batch = 1;  // number of the first batch it writes
-    bool hold_deletes = false;      // as hold_deletes(true)
-    std::vector<ObjectId> held;     // objects whose deletion is deferred from the beginning
   };
   // Callbacks of the owner, on the journal's thread.
   struct Owner {
@@ -89,8 +87,8 @@ class Journal {
     // Reports that all changes up to this one are durable and their objects committed.
     std::function<void(Journal::Ticket)> written;
   };
-  // The pool and the log must outlive the journal.
-  Journal(Pool& pool, RootLog& log, Options options, Owner owner);
+  // The references and the log must outlive the journal.
+  Journal(References& references, RootLog& log, Options options, Owner owner);
   // Writes the queued changes.
   ~Journal();
 
@@ -141,12 +139,18 @@ class Journal {
   // After a failure: the number of changes that were accepted and are not durable.
   std::uint64_t lost_changes() const;
 
-  // While deletes are held, objects that lost their names are not deleted; the end of the hold
-  // deletes them. Objects still held when the journal ends or fails are left to the next journal,
-  // which finds them by the records on the media. The barrier must not be held.
-  void hold_deletes(bool hold);
+  // References::set_deletes(); after a hold, deletes what waited for its end. Objects that still
+  // wait when the journal ends or fails are left to the next mount, which finds them by the records
+  // on the media. The barrier must not be held.
+  void set_deletes(References::Deletes deletes);
 
  private:
+  enum class Condition : std::uint8_t {
+    writing,
+    stalled,   // a batch found no room
+    retrying,  // the same, and a caller waits for the next attempt
+    failed,    // no further writing is possible
+  };
   // Progress of writing a batch.
   enum class Stage : std::uint8_t { content, records, sync, objects };
   struct Batch {
@@ -182,7 +186,15 @@ class Journal {
   void write_stages(Batch& batch);
   bool may_pass(const Batch& batch, const Error& error) const;
   void stall(Batch batch, const Error& error);
+  // With mutex_ held:
+  void enter(Condition next);
+  bool is_stalled() const {
+    return condition_ == Condition::stalled || condition_ == Condition::retrying;
+  }
+  bool has_failed() const { return condition_ == Condition::failed; }
+  void request_retry();
   void await_retry(std::unique_lock<std::mutex>& lock);
+  void keep_failed(std::span<const Change> changes);
   void wait_locked(std::unique_lock<std::mutex>& lock, Ticket ticket);
   template <typename Done>
   void wait_until(std::unique_lock<std::mutex>& lock, Done done);
@@ -192,7 +204,6 @@ class Journal {
   void append_records(Batch& batch);
   void commit_objects(const Batch& batch);
   void remove_objects(const Batch& batch);
-  bool hold_back(const std::vector<ObjectId>& deletes);
   std::vector<std::vector<std::byte>> snapshot();
   Mdc::Ticket append_mark();
   std::vector<std::byte> encode_mark() const;
@@ -209,6 +220,7 @@ class Journal {
   bool compaction_is_due() const;
   std::uint64_t garbage() const;
 
+  References& references_;
   Pool& pool_;
   Clock& clock_;
   RootLog& log_;
@@ -235,15 +247,11 @@ class Journal {
   std::uint64_t log_syncs_wanted_ = 0, log_syncs_begun_ = 0, log_syncs_done_ = 0;
   std::uint64_t used_when_compacted_ = 0;  // bytes in use after the last compaction
   std::uint64_t needed_ = 0;               // bytes of room that the next compaction must provide
-  std::string failure_;                    // not empty: no further writing is possible
   std::uint64_t failed_changes_ = 0;       // that were taken from the queue and are not durable
-  // Not empty: a batch found no room; the reason.
-  std::string stalled_;
-  std::uint64_t stalls_ = 0;  // how often
-  bool retry_ = false;        // a retry is due
+  Condition condition_ = Condition::writing;
+  std::string reason_;        // of stalled, retrying and failed
+  std::uint64_t stalls_ = 0;  // how often a batch found no room
   bool stopping_ = false;
-  bool hold_deletes_;
-  std::vector<ObjectId> held_;  // deleted by the records, but their objects still exist
 
   // Used by the journal's thread only:
   std::uint64_t batch_number_;

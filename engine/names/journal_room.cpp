@@ -88,7 +88,8 @@ bool Journal::fits(const Need& need) const {
 
 bool Journal::has_room(std::size_t record_size, RoomFor room_for, std::size_t counted) const {
   const std::lock_guard lock(mutex_);
-  const bool open = failure_.empty() && (stalled_.empty() || room_for == RoomFor::release);
+  const bool open =
+      condition_ == Condition::writing || (is_stalled() && room_for == RoomFor::release);
   return open && fits({record_size, room_for, counted});
 }
 
@@ -105,7 +106,7 @@ bool Journal::compaction_helps(const Need& need) const {
 void Journal::make_room(std::size_t record_size, RoomFor room_for, std::size_t counted) {
   const Need need(record_size, room_for, counted);
   std::unique_lock lock(mutex_);
-  if (stalled_.empty() && fits(need)) return check_failed();
+  if (!is_stalled() && fits(need)) return check_failed();
   const WaitForRoom waiting(*this);
   await_retry(lock);
   check_failed();
@@ -115,11 +116,10 @@ void Journal::make_room(std::size_t record_size, RoomFor room_for, std::size_t c
     compactions_wanted_ = std::max(compactions_wanted_, mine);
     if (room_for != RoomFor::release) needed_ = std::max(needed_, need.log);
     work_.notify_one();
-    done_.wait(lock,
-               [&] { return compactions_done_ >= mine || !stalled_.empty() || !failure_.empty(); });
+    done_.wait(lock, [&] { return compactions_done_ >= mine || is_stalled() || has_failed(); });
     check_failed();
   }
-  if (!stalled_.empty() && room_for != RoomFor::release) raise_stalled();
+  if (is_stalled() && room_for != RoomFor::release) raise_stalled();
   if (fits(need)) return;
   raise(ENOSPC, "pool " + pool_.name(),
         "the root MDC of {} has no room for more names, and there is no space for it to grow",
@@ -142,8 +142,8 @@ bool Journal::compaction_is_due() const {
 // The records of the tree, and of the objects held for deletion, which no name in it shows.
 std::vector<std::vector<std::byte>> Journal::snapshot() {
   std::vector<std::vector<std::byte>> records = owner_.snapshot();
-  const std::lock_guard lock(mutex_);
-  if (!held_.empty()) records.push_back(encode({0, OrphanRecord{held_}}));
+  std::vector<ObjectId> waiting = references_.waiting();
+  if (!waiting.empty()) records.push_back(encode({0, OrphanRecord{std::move(waiting)}}));
   return records;
 }
 

@@ -183,23 +183,18 @@ void RecordedTree::load(Journal::Owner owner) {
   const std::uint64_t batch = replay.last_batch() + 1;
   mdc_->sync(mdc_->append(encode({now(), BatchRecord{batch, promised_inode(next_inode())}})));
   // Most were deleted before: the rest are deletions that a crash interrupted.
-  std::vector<ObjectId> orphaned;
-  for (const ObjectId object : replay.orphaned()) {
-    if (pool_.find(object)) orphaned.push_back(object);
-  }
-  if (!options_.hold_deletes && !orphaned.empty()) pool_.remove(std::exchange(orphaned, {}));
+  const std::vector<ObjectId> orphaned(replay.orphaned().begin(), replay.orphaned().end());
+  references_.remove(references_.release(orphaned));
   owner.snapshot = [this] { return snapshot_records(); };
   owner.next_inode = [this] {
     const TreeReadLock lock(mutex_);
     return next_inode();
   };
   owner.footprint = [this] { return footprint(); };
-  journal_ = std::make_unique<Journal>(pool_, *root_log_,
-                                       Journal::Options{.interval = options_.commit_interval,
-                                                        .first_batch = batch + 1,
-                                                        .hold_deletes = options_.hold_deletes,
-                                                        .held = std::move(orphaned)},
-                                       std::move(owner));
+  journal_ = std::make_unique<Journal>(
+      references_, *root_log_,
+      Journal::Options{.interval = options_.commit_interval, .first_batch = batch + 1},
+      std::move(owner));
 }
 
 void RecordedTree::record_mdc_ends(std::uint32_t padding) {

@@ -40,7 +40,7 @@ void LogFiles::open_log(InodeNumber number, ActiveInode& state) {
     least_size = inode.size;
   }
   state.log = std::make_shared<Log>(
-      pool_, mlogs ? std::span(*mlogs) : std::span<const Extent>(), least_size,
+      tree_.references(), mlogs ? std::span(*mlogs) : std::span<const Extent>(), least_size,
       [this, number](std::uint64_t size) { return add_mlog(number, size); });
   if (!state.log->damage().empty()) report_damage(number, *state.log);
 }
@@ -172,7 +172,7 @@ void LogFiles::close_clean_logs() {
   std::erase_if(closed_log_cache_, [&](InodeNumber number) {
     if (left <= kMaxClosedLogs) return false;
     Inode& idle = tree_.get(number);
-    if (idle.open->handles != 0 || dirty_logs_.contains(number)) return false;
+    if (idle.open->holders.total() != 0 || dirty_logs_.contains(number)) return false;
     idle.size_exact = is_size_recorded(idle);
     drop_log(number, *idle.open);
     idle.open.reset();

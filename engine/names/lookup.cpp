@@ -32,7 +32,7 @@ std::uint64_t NamespaceImpl::log_size(InodeNumber number) {
     const TreeLock lock(tree_.mutex());
     Inode* inode = tree_.find(number);
     if (inode == nullptr || !inode->extents) return 0;
-    state = inodes_.pin(*inode);
+    state = inodes_.pin(*inode, FileHolder::call);
   }
   std::exception_ptr failure;
   std::uint64_t size = 0;
@@ -43,7 +43,7 @@ std::uint64_t NamespaceImpl::log_size(InodeNumber number) {
   }
   {
     const ChangeLock lock = tree_.lock_for_change();
-    inodes_.unpin(number);
+    inodes_.unpin(number, FileHolder::call);
   }
   if (failure) std::rethrow_exception(failure);
   return size;

@@ -237,7 +237,7 @@ Journal::Ticket NamespaceImpl::rename_pending(const RenameRecord& record, Inode&
                                               Inode* target) {
   inodes_.release_displaced(inode, ActiveInodes::DisplacedRecord::needed);
   if (target != nullptr && target->recorded) {
-    inodes_.pin(*target);
+    inodes_.pin(*target, FileHolder::displaced_name);
     ++target->displaced_by;
     inode.displaces = target->number;
   } else if (target != nullptr) {

@@ -17,6 +17,7 @@
 #include "engine/base/bytes.h"
 #include "engine/object/content_writer.h"
 #include "engine/pool/pool.h"
+#include "engine/refs/file_holders.h"
 
 namespace mpool {
 
@@ -94,6 +95,7 @@ struct OpenIntent {
   bool append = false;    // O_APPEND
   bool truncate = false;  // O_TRUNC
   bool direct = false;    // O_DIRECT: Buffering::device
+  FileHolder holder = FileHolder::open_file;
 };
 
 struct SpaceStats {
@@ -360,6 +362,10 @@ class Namespace {
   // read their zones. The end of the hold deletes them; when the Namespace ends, or after a crash,
   // the next mount does.
   virtual void hold_deletes(bool hold) = 0;
+
+  // What keeps inodes and objects (engine/refs/README.md), as a text table; then the inodes
+  // without a name. Reads all inodes.
+  virtual std::string references() const = 0;
 
   // Everything done so far is durable on return.
   virtual void sync() = 0;

@@ -18,7 +18,9 @@ namespace mpool::names {
 
 NamespaceImpl::NamespaceImpl(Pool& pool, const NamespaceOptions& options)
     : pool_(pool),
-      tree_(pool, options),
+      references_(pool,
+                  options.hold_deletes ? References::Deletes::held : References::Deletes::at_once),
+      tree_(references_, options),
       allocator_(tree_, events_, [this] { inodes_.destroy_unnamed(); }),
       logs_(tree_, allocator_),
       inodes_(tree_, logs_, events_),
@@ -81,7 +83,8 @@ Losses NamespaceImpl::losses() const {
 }
 
 void NamespaceImpl::hold_deletes(bool hold) {
-  if (tree_.is_writable()) tree_.journal().hold_deletes(hold);
+  using Deletes = References::Deletes;
+  if (tree_.is_writable()) tree_.journal().set_deletes(hold ? Deletes::held : Deletes::at_once);
 }
 
 std::vector<InodeNumber> NamespaceImpl::committed_files() {

@@ -93,6 +93,7 @@ class NamespaceImpl final : public Namespace {
   std::optional<FileLayout> layout(InodeNumber inode) override { return files_.layout(inode); }
   std::vector<InodeNumber> committed_files() override;
   void hold_deletes(bool hold) override;
+  std::string references() const override { return inodes_.describe_references(); }
   void sync() override;
   Losses losses() const override;
   void on_create_failed(CreateFailed callback) override {
@@ -140,6 +141,7 @@ class NamespaceImpl final : public Namespace {
   // Each part uses those before it only.
   Pool& pool_;
   Events events_;
+  References references_;
   RecordedTree tree_;
   ObjectAllocator allocator_;
   LogFiles logs_;

@@ -32,8 +32,9 @@ struct ChangeLock {
 // need.
 class RecordedTree final : public Tree {
  public:
-  // The pool must outlive it.
-  RecordedTree(Pool& pool, const NamespaceOptions& options) : pool_(pool), options_(options) {}
+  // The references must outlive it.
+  RecordedTree(References& references, const NamespaceOptions& options)
+      : references_(references), pool_(references.pool()), options_(options) {}
 
   // Reads the records, repairs the end of the log and starts the journal, except where nothing may
   // be written. The snapshot, the next inode, the footprint and the first batch are the tree's own.
@@ -49,6 +50,7 @@ class RecordedTree final : public Tree {
   bool foreign() const { return foreign_; }
   Pool& pool() const { return pool_; }
   const NamespaceOptions& options() const { return options_; }
+  References& references() const { return references_; }
   const RootLog& root_log() const { return *root_log_; }
   // False when nothing may be written: there is no journal.
   bool is_writable() const { return journal_ != nullptr; }
@@ -95,6 +97,7 @@ class RecordedTree final : public Tree {
   void take_possession();
   std::vector<std::vector<std::byte>> snapshot_records();
 
+  References& references_;
   Pool& pool_;
   const NamespaceOptions options_;
   bool foreign_ = false;
@@ -112,11 +115,12 @@ inline RoomFor room_for_names(mpool::Owner owner) {
 // True if a handle is open for writing a write-once file, or its commit is in progress. Called with
 // the tree's lock, as are the next functions.
 inline bool is_being_written(const Inode& inode) {
-  return inode.open && inode.open->writer;
+  return inode.open && inode.open->writing() != Writing::none &&
+         inode.open->writing() != Writing::dropped;
 }
 // True if the last writing handle was closed and the commit is in progress.
 inline bool is_committing(const Inode& inode) {
-  return inode.open && inode.open->committing;
+  return inode.open && inode.open->is_committing();
 }
 // True for a write-once file whose content can no longer change.
 inline bool is_committed(const Inode& inode) {

@@ -32,7 +32,8 @@ constexpr std::size_t kMaxCursors = 8;
 //   cursors_mutex_  cursors_
 //   damage_mutex_   damage_, readable_size_
 struct Log::Impl {
-  Impl(Pool& pool, AddMlog add_mlog) : pool_(pool), add_mlog_(std::move(add_mlog)) {}
+  Impl(References& references, AddMlog add_mlog)
+      : references_(references), add_mlog_(std::move(add_mlog)) {}
 
   void load(std::span<const Extent> mlogs, std::uint64_t least_size);
   bool check_end(std::uint64_t least_size);
@@ -57,7 +58,7 @@ struct Log::Impl {
   LogPart* last_part() const;
   void mark_synced(std::uint64_t count);
 
-  Pool& pool_;
+  References& references_;
   const AddMlog add_mlog_;
   std::uint64_t least_size_ = 0;  // constant once the log is open
 
@@ -151,7 +152,7 @@ void Log::Impl::check_undamaged() const {
 }
 
 LogPart& Log::Impl::add_part(ObjectId id, std::optional<std::uint64_t> length) {
-  auto made = std::make_unique<LogPart>(pool_, id, size_.load(), length);
+  auto made = std::make_unique<LogPart>(references_, id, size_.load(), length);
   LogPart& part = *made;
   {
     const std::lock_guard lock(parts_mutex_);
@@ -297,8 +298,9 @@ std::list<LogCursor> Log::Impl::take_cursor(const LogPart& part, std::uint64_t p
   return taken;
 }
 
-Log::Log(Pool& pool, std::span<const Extent> mlogs, std::uint64_t least_size, AddMlog add_mlog)
-    : impl_(std::make_unique<Impl>(pool, std::move(add_mlog))) {
+Log::Log(References& references, std::span<const Extent> mlogs, std::uint64_t least_size,
+         AddMlog add_mlog)
+    : impl_(std::make_unique<Impl>(references, std::move(add_mlog))) {
   impl_->load(mlogs, least_size);
 }
 

@@ -11,7 +11,7 @@
 
 #include "engine/mlog/mlog.h"
 #include "engine/object/content_writer.h"
-#include "engine/pool/pool.h"
+#include "engine/refs/references.h"
 
 namespace mpool {
 
@@ -25,13 +25,14 @@ class Log {
   // bytes of the content, all of which are durable.
   using AddMlog = std::function<ObjectRecord(std::uint64_t size)>;
 
-  // Opens the chain; the objects are pinned in the pool until the Log ends. Of an extent only
+  // Opens the chain; the objects are held (ObjectHolder::log) until the Log ends. Of an extent only
   // the object and the start of its content (file_offset; 0: unknown) are used. least_size: content
   // bytes known to have been durable. Validates the last mlog, and each earlier one whose end is
   // not recorded; the others are validated when they are first read. A damaged chain (a block or an
   // mlog is missing or cannot be read, or content is shorter than before) is opened up to the
   // damage.
-  Log(Pool& pool, std::span<const Extent> mlogs, std::uint64_t least_size, AddMlog add_mlog);
+  Log(References& references, std::span<const Extent> mlogs, std::uint64_t least_size,
+      AddMlog add_mlog);
   ~Log();  // unsynced records are lost
 
   // Empty: no damage found so far. Otherwise names the damaged mlog and block and the location, and

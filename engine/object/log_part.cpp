@@ -29,13 +29,13 @@ ObjectRecord find_mlog(const Pool& pool, ObjectId id) {
 
 }  // namespace
 
-LogPart::LogPart(Pool& pool, ObjectId object, std::uint64_t content_start,
+LogPart::LogPart(References& references, ObjectId object, std::uint64_t content_start,
                  std::optional<std::uint64_t> length)
     : id(object),
       start(content_start),
-      pin_(pool, object),
-      record_(find_mlog(pool, object)),
-      place_(pool.mlog_place(record_)),
+      hold_(references, ObjectHolder::log, object),
+      record_(find_mlog(references.pool(), object)),
+      place_(references.pool().mlog_place(record_)),
       recorded_length_(length) {
   length_ = length ? *length : mlog().payload_bytes();
 }

@@ -10,11 +10,11 @@
 #include <vector>
 
 #include "engine/mlog/mlog.h"
-#include "engine/pool/pool.h"
+#include "engine/refs/references.h"
 
 namespace mpool {
 
-// An mlog of the chain, pinned in the pool. Positions in it are counted in bytes of its payload.
+// An mlog of the chain, held. Positions in it are counted in bytes of its payload.
 //
 // The mlog is opened, which reads all of it, when it is read first; at once where its length is not
 // recorded. Threads: all functions may be called at the same time. Errors: those of Mlog::open()
@@ -22,7 +22,7 @@ namespace mpool {
 class LogPart {
  public:
   // `length`: bytes of payload as recorded; nullopt: found by opening.
-  LogPart(Pool& pool, ObjectId object, std::uint64_t content_start,
+  LogPart(References& references, ObjectId object, std::uint64_t content_start,
           std::optional<std::uint64_t> length);
 
   Mlog& mlog() const;  // opens it
@@ -46,20 +46,7 @@ class LogPart {
   const std::uint64_t start;  // in the content
 
  private:
-  // Keeps an object from being deleted.
-  class Pin {
-   public:
-    Pin(Pool& pool, ObjectId id) : pool_(pool), id_(id) { pool_.pin(id); }
-    ~Pin() { pool_.unpin(id_); }
-    Pin(const Pin&) = delete;
-    Pin& operator=(const Pin&) = delete;
-
-   private:
-    Pool& pool_;
-    ObjectId id_;
-  };
-
-  const Pin pin_;
+  const References::Hold hold_;
   const ObjectRecord record_;
   const MlogPlace place_;
   const std::optional<std::uint64_t> recorded_length_;

@@ -79,7 +79,8 @@ void BackingFiles::make_native(Entry& entry, mpool::InodeNumber inode) {
   auto view = views_.find(inode);
   if (!view) return;
   mpool::FileDescriptor file = view->open(name_in_view(inode));
-  auto pin = names_.open(inode, {.read = true}, mpool::Blocking::forbidden);
+  auto pin = names_.open(inode, {.read = true, .holder = mpool::FileHolder::backing_file},
+                         mpool::Blocking::forbidden);
   if (!pin) return;
   const abi::BackingMap map{.fd = file.get(), .flags = 0, .padding = 0};
   const int id = ::ioctl(fuse_, abi::kBackingOpen, &map);

@@ -55,15 +55,35 @@ class ControlDirectory(ControlTest):
 
     def test_listing(self):
         """ls shows its entries, with and without attributes; .. is the root of the mount"""
-        self.assertEqual(run("ls", self.control).stdout, "status.json\n")
+        self.assertEqual(run("ls", self.control).stdout, "references\nstatus.json\n")
         self.assertIn("-r--r--r-- 1 root root 0", run("ls", "-l", self.control).stdout)
         with os.scandir(self.control) as entries:
             found = {entry.name: entry.is_file(follow_symlinks=False) for entry in entries}
-        self.assertEqual(found, {"status.json": True})
+        self.assertEqual(found, {"references": True, "status.json": True})
         self.assertEqual(os.stat(self.control / "..").st_ino, os.stat(self.mnt.point).st_ino)
         self.assertEqual(shell(f"cd {self.control} && pwd -P").stdout, f"{self.control}\n")
         with self.fails_with(errno.ENOENT):
             os.stat(self.control / "nothing")
+
+    def references(self):
+        lines = (self.control / "references").read_text().splitlines()
+        return {line[:15].strip(): line[15:].strip() for line in lines}
+
+    def test_references(self):
+        """.mpool/references counts what keeps files and objects, and names what has no name"""
+        self.write_file("f", content(1, MIB))
+        closed = lambda: self.references()["open file"] == "0 inodes"
+        harness.wait_until(closed, "the file is closed")
+        self.assertEqual(self.references()["deletes"], "at once")
+        with open(self.root / "f", "rb") as file:
+            self.assertEqual(self.references()["open file"], "1 inodes")
+            os.unlink(self.root / "f")
+            line = f"inode {os.fstat(file.fileno()).st_ino}"
+            self.assertIn(f"{line}: 1 holders", (self.control / "references").read_text())
+            self.assertEqual(len(file.read()), MIB)
+        harness.wait_until(closed, "the file is closed again")
+        gone = lambda: f"{line}:" not in (self.control / "references").read_text()
+        harness.wait_until(gone, "the inode has ended")
 
     def test_attributes(self):
         """readable by every user, owned by root, the same after a remount"""
@@ -115,7 +135,7 @@ class ControlDirectory(ControlTest):
                 change()
         self.assertEqual(shell(f"rm -rf {self.control}", check=False).returncode, 1)
         self.assertEqual(sorted(os.listdir(self.root)), ["d", "mine"])
-        self.assertEqual(os.listdir(self.control), ["status.json"])
+        self.assertEqual(sorted(os.listdir(self.control)), ["references", "status.json"])
         self.status()
 
     def test_create(self):
@@ -133,7 +153,7 @@ class ControlDirectory(ControlTest):
             os.mkdir(self.control)
         with self.fails_with(errno.EEXIST):
             os.close(os.open(self.control, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
-        self.assertEqual(os.listdir(self.control), ["status.json"])
+        self.assertEqual(sorted(os.listdir(self.control)), ["references", "status.json"])
 
     def test_change(self):
         """its files cannot be opened for writing, truncated or given other attributes"""

@@ -47,30 +47,30 @@ TEST(Journal, AHoldEndsBeforeOrAfterTheSnapshotOfACompaction) {
   names::RootLog log(*pool, *mdc);
   const ObjectId object = add_mblock(*pool).id;
   {
+    References references(*pool, References::Deletes::held);
     std::optional<Journal> journal;
     std::future<void> end;
     const auto snapshot = [&]() -> std::vector<std::vector<std::byte>> {
       std::latch begun(1);
       end = std::async(std::launch::async, [&] {
         begun.count_down();
-        journal->hold_deletes(false);
+        journal->set_deletes(References::Deletes::at_once);
       });
       begun.wait();
       EXPECT_EQ(end.wait_for(100ms), std::future_status::timeout) << "did not wait";
       return {names::encode({0, names::OwnerRecord{}})};
     };
-    journal.emplace(
-        *pool, log,
-        Journal::Options{.interval = 1h, .first_batch = 1, .hold_deletes = true, .held = {object}},
-        Journal::Owner{.snapshot = snapshot,
-                       .committed = {},
-                       .next_inode = [] { return kRootInode + 1; },
-                       .footprint = [] { return 0; },
-                       .write_logs = [] {},
-                       .make_logs_durable = [](std::span<Device* const>) {},
-                       .catch_up = {},
-                       .log_size_left_out = {},
-                       .written = [](Journal::Ticket) {}});
+    references.release({&object, 1});
+    journal.emplace(references, log, Journal::Options{.interval = 1h, .first_batch = 1},
+                    Journal::Owner{.snapshot = snapshot,
+                                   .committed = {},
+                                   .next_inode = [] { return kRootInode + 1; },
+                                   .footprint = [] { return 0; },
+                                   .write_logs = [] {},
+                                   .make_logs_durable = [](std::span<Device* const>) {},
+                                   .catch_up = {},
+                                   .log_size_left_out = {},
+                                   .written = [](Journal::Ticket) {}});
     constexpr std::size_t kRecordSize = 16u << 10;
     while (journal->has_room(kRecordSize, names::RoomFor::names)) {
       journal->add({.record = std::vector<std::byte>(kRecordSize),
@@ -95,7 +95,8 @@ TEST(Journal, WhatFindsNoRoomIsTriedAgain) {
   names::RootLog log(*pool, *mdc);
   const ObjectRecord mlog = pool->allocate(ObjectType::mlog, 0, {});
   std::atomic<bool> full = true;
-  Journal journal(*pool, log, Journal::Options{.interval = 1h, .first_batch = 1, .held = {}},
+  References references(*pool, References::Deletes::at_once);
+  Journal journal(references, log, Journal::Options{.interval = 1h, .first_batch = 1},
                   Journal::Owner{.snapshot = [] { return std::vector<std::vector<std::byte>>(); },
                                  .committed =
                                      [&](const std::vector<ObjectRecord>&) {
@@ -134,7 +135,8 @@ TEST(Journal, EndsWhileABatchFindsNoRoom) {
   names::RootLog log(*pool, *mdc);
   int tried = 0;
   {
-    Journal journal(*pool, log, Journal::Options{.interval = 1h, .first_batch = 1, .held = {}},
+    References references(*pool, References::Deletes::at_once);
+    Journal journal(references, log, Journal::Options{.interval = 1h, .first_batch = 1},
                     Journal::Owner{.snapshot = [] { return std::vector<std::vector<std::byte>>(); },
                                    .committed =
                                        [&](const std::vector<ObjectRecord>&) {

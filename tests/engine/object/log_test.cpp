@@ -27,7 +27,8 @@ class LogFile {
 
   void open() {
     log.reset();
-    log.emplace(*test_.pool, extents(), least_size,
+    references_.emplace(*test_.pool, References::Deletes::at_once);
+    log.emplace(*references_, extents(), least_size,
                 [this](std::uint64_t size) { return add(size); });
   }
   std::vector<Extent> extents() {
@@ -60,6 +61,7 @@ class LogFile {
   }
 
   TestPool& test_;
+  std::optional<References> references_;
 
  public:
   std::map<std::size_t, std::uint64_t> starts;  // by place in the chain
@@ -193,7 +195,8 @@ TEST(Log, UnknownMlogs) {
   const auto open = [&](ObjectId id) {
     std::vector<Extent> mlogs = file.extents();
     mlogs.push_back({.file_offset = 10, .object = id});
-    Log log(*test.pool, mlogs, 20, nullptr);
+    References references(*test.pool, References::Deletes::at_once);
+    Log log(references, mlogs, 20, nullptr);
     EXPECT_NE(log.damage(), "");
     EXPECT_EQ(log.size(), 10u);
     EXPECT_EQ(log.known_size(), 20u);
