@@ -188,10 +188,11 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
   ViewDevices devices(pool);
   // A mount without changes does not affect them.
   namespace_options.hold_deletes = !options.read_only && devices.has_other_readers();
+  ReaderWatch readers;
+  namespace_options.reads_active = [&readers] { return readers.reads_active(); };
   const auto names = mpool::Namespace::mount(pool, namespace_options);
   warn_if_foreign(*names, pool);
   warn_of_damage(pool);
-  ReaderWatch readers;
   NativeReads native(*names, std::move(devices), options.native, namespace_options.hold_deletes,
                      readers);
   FileSystem file_system{.names = *names,

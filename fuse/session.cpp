@@ -269,12 +269,12 @@ void Session::run(const std::function<void()>& ready) {
       ending.end(error.what());
     }
   };
+  mpool::Namespace& names = impl_->file_system.names;
   impl_->file_system.native.prepare(fuse_session_fd(impl_->session.get()));
   Transport transport(
-      impl_->session.get(), impl_->options.transport, impl_->file_system.native.wanted(),
+      impl_->session.get(), names, impl_->options.transport, impl_->file_system.native.wanted(),
       impl_->options.workers,
       {.ready = mounted, .ended = [&](const std::string& why) { ending.end(why); }});
-  mpool::Namespace& names = impl_->file_system.names;
   names.on_catch_up([&transport] { transport.catch_up(); });
   const std::string why = ending.wait();
   names.on_catch_up(nullptr);

@@ -15,10 +15,18 @@ constexpr std::size_t kMaxSparePieces = 8;
 
 }  // namespace
 
-bool WriteMemory::try_take(std::size_t bytes) {
-  if (bytes_.fetch_add(bytes) + bytes <= max_bytes_) return true;
+bool WriteMemory::try_take_below(std::size_t limit, std::size_t bytes) {
+  if (bytes_.fetch_add(bytes) + bytes <= limit) return true;
   bytes_ -= bytes;
   return false;
+}
+
+bool WriteMemory::try_take(std::size_t bytes) {
+  return try_take_below(max_bytes_, bytes);
+}
+
+bool WriteMemory::try_take_spare(std::size_t bytes) {
+  return try_take_below(max_bytes_ / 2, bytes);
 }
 
 void WriteMemory::give(std::size_t bytes) noexcept {

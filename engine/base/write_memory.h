@@ -1,4 +1,4 @@
-// The memory of written data that is not on its device yet: one bound for all files of a pool.
+// The memory of data on its way between programs and devices: one bound for all files of a pool.
 #pragma once
 
 #include <atomic>
@@ -43,6 +43,8 @@ class WriteMemory {
 
   // Returns false and takes nothing beyond the bound.
   bool try_take(std::size_t bytes);
+  // As try_take(), up to half of the bound: for buffers that only save time.
+  bool try_take_spare(std::size_t bytes);
   // Takes beyond the bound, too: for a thread that called relieve() without success.
   void take(std::size_t bytes) { bytes_ += bytes; }
   void give(std::size_t bytes) noexcept;
@@ -71,6 +73,7 @@ class WriteMemory {
   bool should_write_out() const { return deferred_ >= kWriteOutThreshold; }
 
  private:
+  bool try_take_below(std::size_t limit, std::size_t bytes);
   std::vector<std::shared_ptr<Holder>> oldest_first();
 
   const std::size_t max_bytes_;

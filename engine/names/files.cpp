@@ -8,7 +8,7 @@
 
 namespace mpool::names {
 
-class FileTable::FileHandle final : public OpenFile {
+class FileTable::FileHandle final : public OpenFile, private ReadSource {
  public:
   FileHandle(FileTable& files, InodeNumber inode, State state, FileKind kind, bool cacheable,
              OpenIntent intent)
@@ -46,31 +46,27 @@ class FileTable::FileHandle final : public OpenFile {
     state_->content_written_at = files_.tree_.now();
   }
 
-  bool plan_read(std::uint64_t offset, std::size_t length, ByteSpan memory,
-                 ReadPlan& plan) override {
+  ReadResult read(FileIo& io, std::uint64_t offset, std::size_t length, ByteSpan memory,
+                  FileRead& operation, Blocking blocking) override {
     if (!intent_.read) refuse_inode(EBADF, inode_, "not open for reading");
-    return kind_ != FileKind::log &&
-           files_.plan_content(inode_, *state_, offset, length, memory, plan);
+    if (kind_ != FileKind::log) {
+      ReadResult result = io.read(*this, buffering(), offset, length, memory, operation);
+      if (result.state != IoState::would_block) return result;
+    }
+    if (blocking == Blocking::forbidden) return {};
+    return {IoState::done, memory.first(read(offset, memory.first(length)))};
   }
 
-  StartedWrite start_write(std::uint64_t offset, ConstByteSpan data, bool append) override {
+  IoState write(FileIo& io, std::uint64_t offset, ConstByteSpan data, bool append,
+                FileWrite& operation, Blocking blocking) override {
     check_writer();
-    if (kind_ == FileKind::log) return {};
-    files_.tree_.withdraw_placeholder(*state_);
-    auto writer = state_->current_writer();
-    std::unique_lock order(state_->append_mutex, std::defer_lock);
-    // The holder may be blocked in an allocation.
-    if (append && !order.try_lock()) return {};
-    StartedWrite write = writer->start_write(append ? writer->length() : offset, data, buffering());
-    write.writer = std::move(writer);
-    if (write.kind != StartedWrite::Kind::must_wait)
-      state_->content_written_at = files_.tree_.now();
-    return write;
-  }
-
-  void reserve(std::uint64_t offset, std::size_t length) override {
-    check_writer();
-    if (kind_ != FileKind::log) state_->current_writer()->reserve(offset, length, buffering());
+    if (kind_ != FileKind::log) {
+      const IoState state = io.write(start_write(offset, data, append), operation);
+      if (state != IoState::would_block) return state;
+    }
+    if (blocking == Blocking::forbidden) return IoState::would_block;
+    write(offset, data, append);
+    return IoState::done;
   }
 
   void truncate(std::uint64_t size) override {
@@ -144,6 +140,23 @@ class FileTable::FileHandle final : public OpenFile {
   }
 
  private:
+  std::uint64_t source_id() const noexcept override { return inode_; }
+  bool plan_read(std::uint64_t offset, std::size_t length, ByteSpan memory,
+                 ReadPlan& plan) override {
+    return files_.plan_content(inode_, *state_, offset, length, memory, plan);
+  }
+  StartedWrite start_write(std::uint64_t offset, ConstByteSpan data, bool append) {
+    files_.tree_.withdraw_placeholder(*state_);
+    auto writer = state_->current_writer();
+    std::unique_lock order(state_->append_mutex, std::defer_lock);
+    // The holder may be blocked in an allocation.
+    if (append && !order.try_lock()) return {};
+    StartedWrite write = writer->start_write(append ? writer->length() : offset, data, buffering());
+    write.writer = std::move(writer);
+    if (write.kind != StartedWrite::Kind::must_wait)
+      state_->content_written_at = files_.tree_.now();
+    return write;
+  }
   bool try_close() noexcept {
     return intent_.write ? files_.committer_.try_close_writer(inode_, state_)
                          : files_.committer_.try_close_reader(inode_, state_, intent_.holder);

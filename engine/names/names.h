@@ -2,7 +2,6 @@
 // engine/names/records.md).
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <ctime>
 #include <functional>
@@ -15,7 +14,7 @@
 
 #include "engine/base/blocking.h"
 #include "engine/base/bytes.h"
-#include "engine/object/content_writer.h"
+#include "engine/file/file_io.h"
 #include "engine/pool/pool.h"
 #include "engine/refs/file_holders.h"
 
@@ -118,21 +117,6 @@ enum class LengthChange : std::uint8_t { keep, extend };
 
 enum class RenameMode { replace, no_replace, exchange };
 
-// Transfers that together give the result of OpenFile::read().
-struct ReadPlan {
-  static constexpr std::size_t kMaxTransfers = 8;
-  // Whole pages: all fields are multiples of kPageSize.
-  struct Transfer {
-    Device* device;
-    std::uint64_t offset;  // bytes on the device
-    std::size_t at;        // bytes from the start of the memory
-    std::size_t length;    // bytes
-  };
-  std::size_t length = 0;  // bytes: the result of read()
-  std::size_t count = 0;   // 0: no transfer
-  std::array<Transfer, kMaxTransfers> transfers;
-};
-
 // The location of the content of a committed write-once file.
 struct FileLayout {
   struct Piece {
@@ -159,31 +143,27 @@ class OpenFile {
   virtual bool cacheable() const = 0;
 
   // Reads at most into.size() bytes; fewer only at the end of the file. Of a write-once file that
-  // is not committed: the content written so far, by any handle.
+  // is not committed: the content written so far, by any handle. Errors: EBADF, EIO.
   virtual std::size_t read(std::uint64_t offset, ByteSpan into) = 0;
-  // Plans the read of `length` bytes at `offset` without blocking and without I/O. `memory` is
-  // aligned to kPageSize; its size is a multiple of kPageSize and not less than `length`. The
-  // caller makes the transfers, in any order; they fill [0, plan.length) of the memory, except gaps
-  // of the file, which this call zeroes, and may touch the rest of the page in which plan.length
-  // lies.
-  // Returns false (plan and memory are undefined) where planning is not possible; fall back to the
-  // blocking read(). Not planned: files other than committed write-once files, file pages that do
-  // not match pages of the memory, too many transfers, content that read() refuses. Errors: EBADF,
-  // EIO as read().
-  // Takes no lock, except for the first plan of a file since its first open.
-  virtual bool plan_read(std::uint64_t offset, std::size_t length, ByteSpan memory,
-                         ReadPlan& plan) = 0;
+  // The same of `length` bytes, without blocking on the device: `operation` is finished on the ring
+  // of `io`, on whose thread the call is made. `memory` is aligned to kPageSize; its size is a
+  // multiple of kPageSize and not less than `length`. It is used until the end and may be touched
+  // up to the end of the page in which the data ends. Blocking::forbidden: would_block for files
+  // other than committed write-once files, and where the content does not lie in whole pages of the
+  // device. Blocking::allowed: these are read before the call returns.
+  virtual ReadResult read(FileIo& io, std::uint64_t offset, std::size_t length, ByteSpan memory,
+                          FileRead& operation, Blocking blocking) = 0;
   // Write-once: EINVAL for bytes that are on the device already. Log: one record, at the end; with
   // `append` false EINVAL at any other offset. EBADF when opened for reading. Errors: ENOSPC, EIO,
   // EFBIG.
   virtual void write(std::uint64_t offset, ConstByteSpan data, bool append) = 0;
-  // As write(), but non-blocking; see ContentWriter::start_write. Logs always return must_wait. The
-  // caller ends a transfer with end_write(), once; its outcome (0 or an errno) applies to the
-  // request and to the file: later writes, fsync and close fail with it, too.
-  virtual StartedWrite start_write(std::uint64_t offset, ConstByteSpan data, bool append) = 0;
-  // Makes room for a write, blocking as write() would, so that start_write() of the same bytes need
-  // not block for it. Errors as write(). No effect on logs.
-  virtual void reserve(std::uint64_t offset, std::size_t length) = 0;
+  // The same without blocking on the device: `operation` is finished on the ring of `io`, on whose
+  // thread the call is made; `data` is used until then. done: the data is taken, and may be on the
+  // device later; a failure then is returned by later writes, fsync and close. Blocking::forbidden:
+  // would_block for logs, and where zones must be allocated or memory is short.
+  // Blocking::allowed: these are written before the call returns.
+  virtual IoState write(FileIo& io, std::uint64_t offset, ConstByteSpan data, bool append,
+                        FileWrite& operation, Blocking blocking) = 0;
   // ftruncate. Write-once file being written: size 0 discards, a greater size declares, a smaller
   // size removes the tail; bytes of the tail that were on the device cannot be written again. Log:
   // size 0 erases, otherwise EPERM.
@@ -216,6 +196,7 @@ struct NamespaceOptions {
   std::chrono::milliseconds commit_interval{200};
   std::uint64_t log_mlog_size = 0;  // bytes of each mlog of a log; 0: one zone
   bool hold_deletes = false;        // as Namespace::hold_deletes(true), from the beginning
+  std::function<bool()> reads_active = nullptr;  // of all groups made: FileIoGroup::on_reads_active
 };
 
 // References to one inode; see Namespace::ref().
@@ -399,6 +380,9 @@ class Namespace {
   // from it before has been made: also the close() of files whose last close(2) has returned.
   // When the callback has been replaced, the old one is not called and no call is in progress.
   virtual void on_catch_up(std::function<void()> callback) = 0;
+
+  // What a number of rings share for the reads and writes of files. It must not outlive the pool.
+  virtual std::unique_ptr<FileIoGroup> make_io_group(std::size_t rings) = 0;
 };
 
 }  // namespace mpool

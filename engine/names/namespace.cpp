@@ -75,6 +75,12 @@ void NamespaceImpl::sync() {
   tree_.check_online();
 }
 
+std::unique_ptr<FileIoGroup> NamespaceImpl::make_io_group(std::size_t rings) {
+  auto group = std::make_unique<FileIoGroup>(rings, pool_.write_memory());
+  group->on_reads_active(tree_.options().reads_active);
+  return group;
+}
+
 Losses NamespaceImpl::losses() const {
   return {.device_failed = pool_.offline(),
           .changes = tree_.is_writable() ? tree_.journal().lost_changes() : 0,

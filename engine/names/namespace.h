@@ -7,7 +7,7 @@
 // and nothing for the journal under it or the barrier. The journal's thread takes none of the locks
 // before the barrier.
 //
-// What never waits for the device (all that is told so, plan_read, start_write, end_write) takes of
+// What never waits for the device (Blocking::forbidden, plan_read, start_write, end_write) takes of
 // these only the tree's lock and the leaves, tries content_lock, log_lock, append_mutex and the
 // barrier, and takes the locks of ContentWriter and MblockWriter, which are not held during I/O
 // either.
@@ -108,6 +108,7 @@ class NamespaceImpl final : public Namespace {
   void on_catch_up(std::function<void()> callback) override {
     events_.on_catch_up(std::move(callback));
   }
+  std::unique_ptr<FileIoGroup> make_io_group(std::size_t rings) override;
 
  private:
   using LogReadLock = std::shared_lock<FairMutex>;

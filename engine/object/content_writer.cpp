@@ -116,30 +116,6 @@ std::size_t ContentWriter::Impl::write_or_hold(Lock& lock, std::uint64_t offset,
   return length;
 }
 
-void ContentWriter::Impl::reserve(std::uint64_t offset, std::size_t length, Buffering buffering) {
-  Lock lock(mutex_);
-  changed_.wait(lock, [&] { return !exclusive_; });
-  check_range(offset, length);
-  if (length == 0) return;
-  const User user(*this);
-  wait_until_idle(lock, pages_of(offset, length));
-  check_range(offset, length);
-  check_unwritten(offset, length);
-  guarded([&] {
-    open_windows(lock, offset, length);
-    if (!is_direct(offset, length, is_sequential(offset), buffering)) {
-      const Range range{offset, offset + length};
-      const auto growth = [&] { return held_.growth(range, wants_whole_piece(offset)); };
-      while (held_.bytes() + growth() > memory_.max_per_file() && evict_oldest(lock, range)) {
-      }
-      if (const std::size_t bytes = growth(); !memory_.has_room(bytes)) {
-        const Unlocked unlocked(lock);
-        memory_.relieve(bytes);
-      }
-    }
-  });
-}
-
 ContentWriter::ContentWriter(std::uint64_t zone_size, Allocate allocate, WriteMemory& memory)
     : impl_(std::make_shared<Impl>(zone_size, std::move(allocate), memory)) {
   if (zone_size == 0 || zone_size % kPageSize != 0) {
@@ -148,10 +124,6 @@ ContentWriter::ContentWriter(std::uint64_t zone_size, Allocate allocate, WriteMe
 }
 
 ContentWriter::~ContentWriter() = default;
-
-void ContentWriter::reserve(std::uint64_t offset, std::size_t length, Buffering buffering) {
-  impl_->reserve(offset, length, buffering);
-}
 
 void ContentWriter::set_aside(std::uint64_t offset, std::uint64_t length) {
   impl_->set_aside(offset, length);

@@ -102,9 +102,6 @@ class ContentWriter {
   // memory; if a piece of the file must leave the memory for it, that piece is the transfer.
   StartedWrite start_write(std::uint64_t offset, ConstByteSpan data,
                            Buffering buffering = Buffering::memory);
-  // Makes room for a write of these bytes, so that start_write() need not block on an allocation.
-  // Errors as write(). The next seal() releases unused room.
-  void reserve(std::uint64_t offset, std::size_t length, Buffering buffering = Buffering::memory);
   // Allocates the mblocks for the range, so that writes to it do not fail for lack of room. ENOSPC,
   // with nothing changed, when there is no room for all of it. A seal that is not the last one
   // keeps unused mblocks.

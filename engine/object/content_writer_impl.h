@@ -159,7 +159,6 @@ struct ContentWriter::Impl final : WriteMemory::Holder,
 
   // content_writer.cpp
   void write(std::uint64_t offset, ConstByteSpan data, Buffering buffering);
-  void reserve(std::uint64_t offset, std::size_t length, Buffering buffering);
   std::uint64_t length() const { return std::max({fresh_.end(), sealed_.end(), declared_length_}); }
   void check_range(std::uint64_t offset, std::size_t length) const;
   void check_unwritten(std::uint64_t offset, std::size_t length) const;

@@ -133,12 +133,6 @@ std::optional<Created> create_or_open(const Call& call, mpool::InodeNumber paren
   return open_existing(call, parent, name, intent);
 }
 
-// The number of writes that may be answered before they are on the device.
-std::size_t writes_behind(FileSystem& file_system) {
-  return file_system.readers.reads_active() ? WriteBehind::kPlacesBesideReaders
-                                            : WriteBehind::kPlaces;
-}
-
 // The kernel passes no negative offsets; this prevents a conversion of one to a huge number.
 std::uint64_t checked_offset(off_t offset) {
   if (offset < 0) mpool::raise(EINVAL, "request", "negative offset {}", offset);
@@ -182,20 +176,19 @@ void op_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
     const std::uint64_t from = checked_offset(offset);
     const mpool::ByteSpan payload = context.payload();
     if (size > payload.size()) mpool::raise(EINVAL, "read", "{} bytes at a time", size);
-    std::size_t length = 0;
     if (context.can_block()) {
-      length = file.read(from, payload.first(size));
-    } else {
-      if ((info->flags & O_DIRECT) != 0 &&
-          context.data_job().read_ahead(request, file, from, size)) {
-        return;
-      }
-      mpool::ReadPlan plan;
-      if (!file.plan_read(from, size, payload, plan)) return context.defer_to_worker(request);
-      if (plan.count > 0) return context.data_job().start_read(request, plan);
-      length = plan.length;
+      return reply_data(request, payload.first(file.read(from, payload.first(size))));
     }
-    fuse_reply_buf(request, reinterpret_cast<const char*>(payload.data()), length);
+    const mpool::ReadResult result = file.read(
+        context.io(), from, size, payload, context.read_reply(request), mpool::Blocking::forbidden);
+    switch (result.state) {
+      case mpool::IoState::would_block:
+        return context.defer_to_worker(request);
+      case mpool::IoState::pending:
+        return context.suspend();
+      case mpool::IoState::done:
+        return reply_data(request, result.data);
+    }
   });
 }
 
@@ -211,25 +204,21 @@ void op_write(fuse_req_t request, fuse_ino_t inode, const char* data, size_t siz
     const bool sync = (info->flags & O_DSYNC) != 0;
     const bool drops = handle.may_have_privileges() && fuse_req_ctx(request)->uid != 0;
     if (drops && context.can_block()) drop_privileges(request, file_system, handle);
-    if (!context.can_block()) {
-      if (sync || drops) return context.defer_to_worker(request);
-      mpool::StartedWrite write = file.start_write(from, payload, handle.append());
-      if (write.kind == mpool::StartedWrite::Kind::must_wait)
+    if (context.can_block()) {
+      file.write(from, payload, handle.append());
+      if (sync) file.fsync();
+      return static_cast<void>(fuse_reply_write(request, size));
+    }
+    if (sync || drops) return context.defer_to_worker(request);
+    switch (file.write(context.io(), from, payload, handle.append(),
+                       context.write_reply(request, size), mpool::Blocking::forbidden)) {
+      case mpool::IoState::would_block:
         return context.defer_to_worker(request);
-      if (write.kind == mpool::StartedWrite::Kind::transfer &&
-          !context.write_behind().take(write, writes_behind(file_system))) {
-        return context.data_job().start_write(request, std::move(write), size);
-      }
-      fuse_reply_write(request, size);
-      return;
+      case mpool::IoState::pending:
+        return context.suspend();
+      case mpool::IoState::done:
+        fuse_reply_write(request, size);
     }
-    if (!sync && !handle.append() && !context.retried() && file.kind() != mpool::FileKind::log) {
-      file.reserve(from, size);
-      return context.retry(request);
-    }
-    file.write(from, payload, handle.append());
-    if (sync) file.fsync();
-    fuse_reply_write(request, size);
   });
 }
 

@@ -5,11 +5,9 @@
 
 #include "engine/base/blocking.h"
 #include "engine/base/bytes.h"
-#include "engine/io/io_ring.h"
-#include "fuse/ops/data_job.h"
+#include "engine/file/file_io.h"
+#include "fuse/ops/data_replies.h"
 #include "fuse/ops/fuse_api.h"
-#include "fuse/runtime/read_ahead.h"
-#include "fuse/runtime/write_behind.h"
 
 namespace mpoolfs {
 
@@ -36,8 +34,8 @@ class RequestContext {
   // Page-aligned memory for data: whole pages, enough for the largest request. The data of a WRITE
   // is there.
   virtual mpool::ByteSpan payload() noexcept = 0;
-  // !can_block(): the ring of the calling thread.
-  virtual mpool::IoRing& ring() noexcept = 0;
+  // !can_block(): reads and writes on the ring of the calling thread.
+  virtual mpool::FileIo& io() noexcept = 0;
 
   // !can_block(): gives the request back; the handler returns without an answer and without having
   // changed any state.
@@ -46,30 +44,21 @@ class RequestContext {
     fuse_reply_none(request);
   }
 
-  // can_block(): the handler has removed the reason to block; the request is handled again, from
-  // its beginning, on the thread that must not block. Only once: retried() then returns true.
-  void retry(fuse_req_t request) noexcept {
-    retry_ = true;
-    fuse_reply_none(request);
-  }
-  bool retried() const noexcept { return retried_; }
-
   // Adds to the answer to OPEN or CREATE a field that libfuse does not know: the backing file from
   // which the kernel serves the file; 0: none.
   void set_backing_id(std::uint32_t id) noexcept { backing_id_ = id; }
 
-  // !can_block(): device I/O that answers the request on completion.
-  DataJob& data_job() noexcept { return data_job_; }
-  // !can_block(): writes that are answered before completion.
-  virtual WriteBehind& write_behind() noexcept = 0;
-  // !can_block(): no other request of this thread waits for the device.
-  virtual bool alone() const noexcept = 0;
-  // Completes the operation on the thread that must not block. Called on any other thread.
-  virtual void post(mpool::RingOperation& operation) = 0;
-  // !can_block(): prefetched data of sequential reads.
-  virtual ReadAhead& read_ahead() noexcept = 0;
-  // Bracket the time during which data_job() is to answer.
-  virtual void suspend() noexcept = 0;
+  // !can_block(): the operation of a read or write through io(); it answers when it finishes.
+  ReadReply& read_reply(fuse_req_t request) noexcept {
+    read_reply_.prepare(request);
+    return read_reply_;
+  }
+  WriteReply& write_reply(fuse_req_t request, std::size_t size) noexcept {
+    write_reply_.prepare(request, size);
+    return write_reply_;
+  }
+  // The handler returns without an answer: the operation gives it, then calls resume().
+  void suspend() noexcept { suspended_ = true; }
   virtual void resume() noexcept = 0;
 
   // Makes `context` the current one of the calling thread.
@@ -85,19 +74,19 @@ class RequestContext {
   };
 
  protected:
-  RequestContext() : data_job_(*this) {}
+  RequestContext() : read_reply_(*this), write_reply_(*this) {}
   ~RequestContext() = default;
 
   bool can_block_ = true;
   bool deferred_ = false;
-  bool retry_ = false;
-  bool retried_ = false;
+  bool suspended_ = false;
   std::uint32_t backing_id_ = 0;
 
  private:
   inline static thread_local RequestContext* current_ = nullptr;
 
-  DataJob data_job_;
+  ReadReply read_reply_;
+  WriteReply write_reply_;
 };
 
 }  // namespace mpoolfs

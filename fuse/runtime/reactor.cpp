@@ -90,7 +90,7 @@ void Reactor::fail(const std::exception& error) noexcept {
 // its end as long as the ring delivers completions.
 void Reactor::end_failed() noexcept {
   const auto end = SpinBudget::Clock::now() + kFailureTime;
-  while (transfers_ + write_behind_.pending() > 0 && SpinBudget::Clock::now() < end) {
+  while (io_.pending() + io_.background() > 0 && SpinBudget::Clock::now() < end) {
     try {
       ring_.poll();
       if (ring_.run_completions() > 0) continue;
@@ -99,7 +99,7 @@ void Reactor::end_failed() noexcept {
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
-  write_behind_.abandon(EIO);
+  io_.abandon(EIO);
 }
 
 void Reactor::stop() {
@@ -222,7 +222,8 @@ void Reactor::yield() {
 
 // True when there is work.
 bool Reactor::spin() {
-  if (transfers_ == 0 || transfers_ > kMaxTransfersToSpin || !budget_.should_spin()) return false;
+  if (io_.pending() == 0 || io_.pending() > kMaxTransfersToSpin || !budget_.should_spin())
+    return false;
   const auto end = SpinBudget::Clock::now() + SpinBudget::kMaxSpinTime;
   const auto look = [this] {
     ring_.poll();
@@ -248,8 +249,7 @@ void Reactor::sleep() {
       idle_due_ = false;
       load_ = 0;
       set_loaded(false);
-      write_behind_.trim();
-      read_ahead_.trim();
+      io_.trim();
       idle_();
     }
   } else {

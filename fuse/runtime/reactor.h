@@ -16,10 +16,9 @@
 
 #include <sched.h>
 
+#include "engine/file/file_io.h"
 #include "engine/io/io_ring.h"
 #include "fuse/runtime/event_signal.h"
-#include "fuse/runtime/read_ahead.h"
-#include "fuse/runtime/write_behind.h"
 
 namespace mpoolfs {
 
@@ -52,10 +51,11 @@ class SpinBudget {
 
 // State shared by the reactors of a mount.
 struct ReactorGroup {
-  explicit ReactorGroup(std::size_t reactors) : count(reactors), fetched(reactors) {}
+  ReactorGroup(std::size_t reactors, std::unique_ptr<mpool::FileIoGroup> shared_io)
+      : count(reactors), io(std::move(shared_io)) {}
   const std::size_t count;
   std::atomic<std::size_t> loaded = 0;  // number of reactors with high load
-  ReadAhead::Store fetched;
+  const std::unique_ptr<mpool::FileIoGroup> io;
 };
 
 // The CPU on which the thread runs. Home is the CPU whose requests it serves. The thread runs at
@@ -99,12 +99,7 @@ class Reactor {
   void post(mpool::RingOperation& operation, std::int32_t result);
 
   mpool::IoRing& ring() noexcept { return ring_; }
-  WriteBehind& write_behind() noexcept { return write_behind_; }
-  ReadAhead& read_ahead() noexcept { return read_ahead_; }
-  // Counts requests with device I/O in flight: the thread does not end while there are any.
-  void transfer_started() noexcept { ++transfers_; }
-  void transfer_ended() noexcept { --transfers_; }
-  unsigned transfers() const noexcept { return transfers_; }
+  mpool::FileIo& io() noexcept { return io_; }
   // Counts requests that a worker has: the thread does not end while there are any, so that each is
   // answered.
   void work_started() noexcept { ++at_work_; }
@@ -112,7 +107,7 @@ class Reactor {
   // The kernel copies this many bytes on this thread: load that the number of completions does not
   // show. It counts when it delays other requests.
   void note_copied(std::size_t bytes) noexcept {
-    if (transfers_ > 0) copied_ += bytes;
+    if (io_.pending() > 0) copied_ += bytes;
   }
   // Called when the thread has been idle for kIdleTime, once per busy period.
   void on_idle(std::function<void()> callback) { idle_ = std::move(callback); }
@@ -135,9 +130,7 @@ class Reactor {
   void end_failed() noexcept;
   void end_mail() noexcept;
   // Device I/O in progress for any requester, and requests that workers have.
-  std::size_t in_flight() const {
-    return transfers_ + at_work_ + write_behind_.pending() + read_ahead_.pending();
-  }
+  std::size_t in_flight() const { return io_.pending() + io_.background() + at_work_; }
   bool spin();
   void yield();
   void sleep();
@@ -148,14 +141,12 @@ class Reactor {
 
   const Config config_;
   mpool::IoRing ring_;
-  WriteBehind write_behind_{ring_};
-  ReadAhead read_ahead_{ring_, config_.group->fetched};
+  mpool::FileIo io_{ring_, *config_.group->io, [this](auto& operation) { post(operation, 0); }};
   EventSignal event_;
   Wakeup wakeup_{*this};
   SpinBudget budget_;
   // Yielding to a thread that keeps the CPU for long costs more than all gains.
   SpinBudget yield_budget_{1024};
-  unsigned transfers_ = 0;
   unsigned at_work_ = 0;
   std::function<void()> idle_;
   bool idle_due_ = false;

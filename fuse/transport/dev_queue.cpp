@@ -137,11 +137,6 @@ void DevQueue::end(int error) noexcept {
   if (ended_) std::exchange(ended_, nullptr)(error);
 }
 
-void DevQueue::abandon() noexcept {
-  for (const auto& place : places_)
-    place->abandon();
-}
-
 void DevQueue::trim() noexcept {
   for (const auto& place : places_)
     place->trim();

@@ -34,7 +34,6 @@ class DevQueue {
   bool read_all() noexcept;
   // Stops reading requests.
   void close() noexcept { closed_ = true; }
-  void abandon() noexcept;  // Request::abandon()
   void trim() noexcept;
 
  private:

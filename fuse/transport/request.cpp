@@ -63,7 +63,6 @@ void Request::arrived(mpool::ByteSpan message) noexcept {
   assert(message.size() >= sizeof(fuse_in_header) && message.data() >= head_.data());
   message_ = message;
   in_hand_ = true;
-  retried_ = false;
   backing_id_ = 0;
   reactor_.note_copied(message.size());
   if (message.data() + message.size() > payload_.data()) {
@@ -76,14 +75,8 @@ void Request::arrived(mpool::ByteSpan message) noexcept {
   dispatcher_.handle(*this);
 }
 
-void Request::suspend() noexcept {
-  suspended_ = true;
-  reactor_.transfer_started();
-}
-
 void Request::resume() noexcept {
   suspended_ = false;
-  reactor_.transfer_ended();
   done();
 }
 
@@ -94,20 +87,13 @@ void Request::run() noexcept {
 
 void Request::returned() noexcept {
   reactor_.work_ended();
-  if (!retry_) return done();
-  retry_ = false;
-  retried_ = true;
-  dispatcher_.handle(*this);
+  done();
 }
 
 void Request::refuse(std::uint64_t unique, int error) noexcept {
   fuse_out_header refusal{.len = sizeof refusal, .error = -error, .unique = unique};
   const iovec part{.iov_base = &refusal, .iov_len = sizeof refusal};
   answer(&part, 1);
-}
-
-void Request::abandon() noexcept {
-  if (suspended_) data_job().abandon(EIO);
 }
 
 void Request::trim() noexcept {

@@ -48,12 +48,7 @@ class RequestMemory {
 class Request : public RequestContext, private WorkerPool::Job {
  public:
   mpool::ByteSpan payload() noexcept final { return payload_; }
-  mpool::IoRing& ring() noexcept final { return reactor_.ring(); }
-  WriteBehind& write_behind() noexcept final { return reactor_.write_behind(); }
-  bool alone() const noexcept final { return reactor_.transfers() == 0; }
-  void post(mpool::RingOperation& operation) final { reactor_.post(operation, 0); }
-  ReadAhead& read_ahead() noexcept final { return reactor_.read_ahead(); }
-  void suspend() noexcept final;
+  mpool::FileIo& io() noexcept final { return reactor_.io(); }
   void resume() noexcept final;
 
   // Header, arguments and payload; valid until the answer.
@@ -67,9 +62,6 @@ class Request : public RequestContext, private WorkerPool::Job {
 
   // Answers the request of that number with an errno, without a handler.
   void refuse(std::uint64_t unique, int error) noexcept;
-
-  // The reactor's ring completes no more operations.
-  void abandon() noexcept;
 
   // Frees pages that a large request touched and a small one will not.
   void trim() noexcept;
@@ -118,8 +110,7 @@ class Request : public RequestContext, private WorkerPool::Job {
   std::uint32_t opcode_ = 0;
   std::uint64_t unique_ = 0;
   std::size_t touched_ = 0;  // bytes of the payload
-  bool suspended_ = false;
-  bool in_hand_ = false;  // between arrival and completed(): the payload is in use
+  bool in_hand_ = false;     // between arrival and completed(): the payload is in use
 };
 
 }  // namespace mpoolfs

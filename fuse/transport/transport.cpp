@@ -17,6 +17,7 @@
 #include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
+#include "engine/names/names.h"
 #include "fuse/ops/attributes.h"
 #include "fuse/runtime/reactor.h"
 #include "fuse/transport/cpus.h"
@@ -71,11 +72,6 @@ struct Core {
     for (const auto& queue : uring)
       queue->trim();
   }
-  void abandon() const {
-    if (dev) dev->abandon();
-    for (const auto& queue : uring)
-      queue->abandon();
-  }
   void close() const {
     if (dev) dev->close();
     for (const auto& queue : uring)
@@ -124,13 +120,13 @@ std::optional<std::string> why_no_uring() {
 }
 
 struct Transport::Impl {
-  Impl(fuse_session* session, TransportChoice wanted, bool want_passthrough, unsigned workers,
-       Events wanted_events)
+  Impl(fuse_session* session, mpool::Namespace& names, TransportChoice wanted,
+       bool want_passthrough, unsigned workers, Events wanted_events)
       : fd(fuse_session_fd(session)),
         choice(wanted),
         events(std::move(wanted_events)),
         dispatcher(session, fd, workers) {
-    make_cores();
+    make_cores(names);
     if (choice != TransportChoice::dev) {
       const auto why = why_no_uring();
       if (why) {
@@ -145,10 +141,7 @@ struct Transport::Impl {
     set_non_blocking();
     std::shared_ptr<DevQueue> first = make_dev_queue(*cores.front(), fd);
     for (const auto& core : cores)
-      core->reactor.start([this, &core = *core](const std::string& why) {
-        core.abandon();
-        events.ended(why);
-      });
+      core->reactor.start([this](const std::string& why) { events.ended(why); });
     cores.front()->take(std::move(first));
   }
 
@@ -162,7 +155,7 @@ struct Transport::Impl {
     dispatcher.finish();
   }
 
-  void make_cores();
+  void make_cores(mpool::Namespace& names);
   void make_uring_queues();
   void set_non_blocking() const;
   std::shared_ptr<DevQueue> make_dev_queue(Core& core, int descriptor);
@@ -186,9 +179,9 @@ struct Transport::Impl {
   std::atomic<bool> was_refused = false;
 };
 
-void Transport::Impl::make_cores() {
+void Transport::Impl::make_cores(mpool::Namespace& names) {
   const std::vector<unsigned> cpus = allowed_cpus();
-  const auto group = std::make_shared<ReactorGroup>(cpus.size());
+  const auto group = std::make_shared<ReactorGroup>(cpus.size(), names.make_io_group(cpus.size()));
   for (const unsigned cpu : cpus) {
     Reactor::Config config;
     config.name = fmt::format("mpoolfs-cpu{}", cpu);
@@ -304,9 +297,10 @@ void Transport::Impl::notify_ready(const char* name, unsigned queues) {
                 .passthrough = passthrough});
 }
 
-Transport::Transport(fuse_session* session, TransportChoice choice, bool passthrough,
-                     unsigned workers, Events events)
-    : impl_(std::make_unique<Impl>(session, choice, passthrough, workers, std::move(events))) {}
+Transport::Transport(fuse_session* session, mpool::Namespace& names, TransportChoice choice,
+                     bool passthrough, unsigned workers, Events events)
+    : impl_(std::make_unique<Impl>(session, names, choice, passthrough, workers,
+                                   std::move(events))) {}
 
 Transport::~Transport() = default;
 

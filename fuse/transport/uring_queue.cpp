@@ -146,11 +146,6 @@ void UringQueue::fetched(Entry& entry, std::int32_t result) noexcept {
   }
 }
 
-void UringQueue::abandon() noexcept {
-  for (const auto& entry : entries_)
-    entry->abandon();
-}
-
 void UringQueue::trim() noexcept {
   for (const auto& entry : entries_)
     entry->trim();

@@ -33,7 +33,6 @@ class UringQueue {
   // Answers requests in progress; later requests are left to the kernel, which fails them when the
   // connection ends: they have not been performed.
   void close() noexcept { closed_ = true; }
-  void abandon() noexcept;  // Request::abandon()
   void trim() noexcept;
 
  private:

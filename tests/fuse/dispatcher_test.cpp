@@ -19,6 +19,7 @@
 #include "fuse/transport/uring_abi.h"
 #include "tests/fuse/fake_session.h"
 #include "tests/fuse/ops_support.h"
+#include "tests/fuse/reactor_config.h"
 
 namespace mpoolfs {
 namespace {

@@ -12,7 +12,6 @@
 #include <linux/fuse.h>
 
 #include "fuse/ops/fuse_api.h"
-#include "fuse/runtime/reactor.h"
 
 namespace mpoolfs::test {
 
@@ -100,9 +99,5 @@ struct Answered {
     return value;
   }
 };
-
-inline Reactor::Config reactor_config() {
-  return {.name = "test", .home = std::nullopt, .group = std::make_shared<ReactorGroup>(1)};
-}
 
 }  // namespace mpoolfs::test

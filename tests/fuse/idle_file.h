@@ -18,12 +18,15 @@ class IdleFile : public mpool::OpenFile {
   mpool::FileKind kind() const override { return kind_; }
   bool cacheable() const override { return false; }
   std::size_t read(std::uint64_t, mpool::ByteSpan) override { return 0; }
-  bool plan_read(std::uint64_t, std::size_t, mpool::ByteSpan, mpool::ReadPlan&) override {
-    return false;
+  mpool::ReadResult read(mpool::FileIo&, std::uint64_t, std::size_t, mpool::ByteSpan,
+                         mpool::FileRead&, mpool::Blocking) override {
+    return {};
   }
   void write(std::uint64_t, mpool::ConstByteSpan, bool) override {}
-  mpool::StartedWrite start_write(std::uint64_t, mpool::ConstByteSpan, bool) override { return {}; }
-  void reserve(std::uint64_t, std::size_t) override {}
+  mpool::IoState write(mpool::FileIo&, std::uint64_t, mpool::ConstByteSpan, bool, mpool::FileWrite&,
+                       mpool::Blocking) override {
+    return mpool::IoState::would_block;
+  }
   void truncate(std::uint64_t) override {}
   void allocate(std::uint64_t, std::uint64_t, mpool::LengthChange) override {}
   void fsync() override {}

@@ -16,6 +16,7 @@
 #include "fuse/transport/dispatcher.h"
 #include "fuse/transport/uring_queue.h"
 #include "tests/fuse/fake_session.h"
+#include "tests/fuse/reactor_config.h"
 
 namespace mpoolfs {
 namespace {

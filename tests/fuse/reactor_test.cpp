@@ -10,6 +10,8 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/fuse/reactor_config.h"
+
 namespace mpoolfs {
 namespace {
 
@@ -31,8 +33,7 @@ class ReactorTest : public testing::Test {
     reactor_.start([this](const std::string& why) { failure_ = why; });
   }
 
-  Reactor reactor_{
-      {.name = "test", .home = std::nullopt, .group = std::make_shared<ReactorGroup>(1)}};
+  Reactor reactor_{test::reactor_config()};
   std::string failure_;
 };
 
@@ -102,16 +103,16 @@ TEST_F(ReactorTest, OperationsOnTheRingComplete) {
   EXPECT_EQ(result.get_future().get(), 0);
 }
 
-TEST_F(ReactorTest, EndsOnlyWhenTransfersAreDone) {
+TEST_F(ReactorTest, EndsOnlyWhenWorkIsDone) {
   start();
   std::promise<void> started;
   std::promise<void> ended;
   FunctionOperation end([&](std::int32_t) {
-    reactor_.transfer_ended();
+    reactor_.work_ended();
     ended.set_value();
   });
   FunctionOperation begin([&](std::int32_t) {
-    reactor_.transfer_started();
+    reactor_.work_started();
     started.set_value();
   });
   reactor_.post(begin, 0);
@@ -125,8 +126,7 @@ TEST_F(ReactorTest, EndsOnlyWhenTransfersAreDone) {
 // An exception that a completion cannot throw ends the thread, which could serve no request any
 // more.
 TEST(ReactorFailure, EndsTheThreadWithItsReason) {
-  Reactor reactor(
-      {.name = "test", .home = std::nullopt, .group = std::make_shared<ReactorGroup>(1)});
+  Reactor reactor(test::reactor_config());
   std::promise<std::string> failed;
   reactor.start([&](const std::string& why) { failed.set_value(why); });
   FunctionOperation first([&](std::int32_t) { reactor.fail(std::runtime_error("first")); });
@@ -139,12 +139,11 @@ TEST(ReactorFailure, EndsTheThreadWithItsReason) {
 
 // Transfers that never complete do not delay it.
 TEST(ReactorFailure, IsToldAlthoughATransferIsUnderWay) {
-  Reactor reactor(
-      {.name = "test", .home = std::nullopt, .group = std::make_shared<ReactorGroup>(1)});
+  Reactor reactor(test::reactor_config());
   std::promise<void> failed;
   reactor.start([&](const std::string&) { failed.set_value(); });
   FunctionOperation operation([&](std::int32_t) {
-    reactor.transfer_started();
+    reactor.work_started();
     reactor.fail(std::runtime_error("failed"));
   });
   reactor.post(operation, 0);

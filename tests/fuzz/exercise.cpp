@@ -6,6 +6,7 @@
 #include "engine/base/error.h"
 #include "engine/check/check.h"
 #include "engine/names/names.h"
+#include "tests/support/async_io.h"
 
 namespace mpool::fuzz {
 namespace {
@@ -66,10 +67,7 @@ class Walk {
     AlignedBuffer buffer(16 * kPageSize);
     attempt([&] { file->read(0, buffer.span()); });
     attempt([&] { file->read(size > 100 ? size - 100 : 0, buffer.span()); });
-    attempt([&] {
-      ReadPlan plan;
-      file->plan_read(0, buffer.size(), buffer.span(), plan);
-    });
+    attempt([&] { test::read_async(*file, 0, buffer.size()); });
     file->close();
   }
 

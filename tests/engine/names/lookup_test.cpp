@@ -14,8 +14,8 @@
 #include <gtest/gtest.h>
 
 #include "engine/base/aligned_buffer.h"
-#include "tests/engine/names/planned_io.h"
 #include "tests/engine/names/support.h"
+#include "tests/support/async_io.h"
 
 namespace mpool::test {
 namespace {
@@ -159,7 +159,7 @@ TEST(TryLookup, OthersDoNotWaitForAWriteAFsyncAndACommit) {
     EXPECT_EQ(
         tree.names().lookup(kRootInode, "none", LookupReference::none, Blocking::forbidden).kind,
         LookupAnswer::Kind::absent);
-    EXPECT_TRUE(planned_read(*reader, 0, kPage) == pattern(kPage));
+    EXPECT_TRUE(read_async(*reader, 0, kPage) == pattern(kPage));
   };
   // Too much to be held in memory.
   const AlignedBuffer data = aligned(pattern(32 * kPage));
@@ -176,8 +176,10 @@ TEST(TryLookup, OthersDoNotWaitForAWriteAFsyncAndACommit) {
   std::thread syncer([&] { file->fsync(); });
   held.device->reached.acquire();
   look();
-  EXPECT_EQ(file->start_write(9 * kPage, data.span(0, kPage), false).kind,
-            StartedWrite::Kind::must_wait);
+  AsyncWrite write;
+  EXPECT_EQ(file->write(AsyncIo::of_thread().io(), 9 * kPage, data.span(0, kPage), false, write,
+                        Blocking::forbidden),
+            IoState::would_block);
   held.device->go_on.release();
   syncer.join();
 
@@ -188,7 +190,7 @@ TEST(TryLookup, OthersDoNotWaitForAWriteAFsyncAndACommit) {
   held.device->reached.acquire();
   EXPECT_FALSE(tree.names().attributes(inode, Blocking::forbidden)) << "those after the commit";
   EXPECT_TRUE(tree.names().lookup(kRootInode, "f", LookupReference::none, Blocking::forbidden));
-  EXPECT_TRUE(planned_read(*reader, 0, kPage) == pattern(kPage));
+  EXPECT_TRUE(read_async(*reader, 0, kPage) == pattern(kPage));
   held.device->go_on.release();
   closer.join();
   EXPECT_TRUE(tree.names().attributes(inode).committed);

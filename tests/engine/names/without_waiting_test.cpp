@@ -11,11 +11,21 @@
 #include <gtest/gtest.h>
 
 #include "engine/base/aligned_buffer.h"
-#include "tests/engine/names/planned_io.h"
 #include "tests/engine/names/support.h"
+#include "tests/support/async_io.h"
 
 namespace mpool::test {
 namespace {
+
+// A write that does not block, and is not pending either.
+IoState start(OpenFile& file, std::uint64_t offset, const AlignedBuffer& data,
+              bool append = false) {
+  AsyncWrite write;
+  const IoState state = file.write(AsyncIo::of_thread().io(), offset, data.span(), append, write,
+                                   Blocking::forbidden);
+  EXPECT_NE(state, IoState::pending);
+  return state;
+}
 
 std::string plain_read(OpenFile& file, std::uint64_t offset, std::size_t length) {
   std::string text(length, '\0');
@@ -23,7 +33,7 @@ std::string plain_read(OpenFile& file, std::uint64_t offset, std::size_t length)
   return text;
 }
 
-TEST(PlanRead, GivesWhatReadGives) {
+TEST(AsyncRead, GivesWhatReadGives) {
   TestTree tree;
   const std::string text = pattern(5 * kZoneSize + 777);
   tree.put("f", text);
@@ -32,38 +42,33 @@ TEST(PlanRead, GivesWhatReadGives) {
   for (const std::size_t length :
        {std::size_t{1}, kPage, 3 * kPage, std::size_t{kZoneSize} + kPage, std::size_t{200'000}}) {
     for (std::uint64_t offset = 0; offset < text.size(); offset += kPage) {
-      const auto planned = planned_read(*file, offset, length);
+      const auto planned = read_async(*file, offset, length);
       ASSERT_TRUE(planned) << length << " at " << offset;
       ASSERT_TRUE(*planned == text.substr(offset, length)) << length << " at " << offset;
     }
   }
-  EXPECT_EQ(planned_read(*file, round_up(text.size(), kPage), kPage), "");
-  EXPECT_EQ(planned_read(*file, 1000 * kZoneSize, kPage), "");
-  EXPECT_EQ(planned_read(*file, 0, 0), "");
+  EXPECT_EQ(read_async(*file, round_up(text.size(), kPage), kPage), "");
+  EXPECT_EQ(read_async(*file, 1000 * kZoneSize, kPage), "");
+  EXPECT_EQ(read_async(*file, 0, 0), "");
   // Pages of the file are not aligned with those of the memory.
-  EXPECT_FALSE(planned_read(*file, 512, kPage));
+  EXPECT_FALSE(read_async(*file, 512, kPage));
   file->close();
 }
 
-TEST(PlanRead, DoesNoIo) {
+TEST(AsyncRead, TransfersWholePagesOnce) {
   TestTree tree;
   tree.put("f", pattern(kZoneSize));
   tree.names().sync();
   const auto file = tree.open("f", {.read = true});
-  AlignedBuffer memory(kPage);
-  ReadPlan plan;
   const auto before = tree.device().counters();
-  ASSERT_TRUE(file->plan_read(kPage, 100, memory.span(), plan));
-  EXPECT_EQ(plan.length, 100u);
-  ASSERT_EQ(plan.count, 1u);
-  EXPECT_EQ(plan.transfers[0].device, &tree.device());
-  EXPECT_EQ(plan.transfers[0].length, kPage);
-  EXPECT_EQ(tree.device().counters().reads, before.reads);
+  EXPECT_EQ(read_async(*file, kPage, 100)->size(), 100u);
+  EXPECT_EQ(tree.device().counters().reads, before.reads + 1);
+  EXPECT_EQ(tree.device().counters().read_bytes, before.read_bytes + kPage);
   file->close();
 }
 
 // The end of a small file may be in memory only: the first read writes it to the device.
-TEST(PlanRead, WaitsForWhatIsNotOnTheDeviceYet) {
+TEST(AsyncRead, WaitsForWhatIsNotOnTheDeviceYet) {
   TestTree tree({.commit_interval = std::chrono::hours(1)});
   const auto writes = [&] { return tree.device().counters().writes; };
   const auto writer = tree.create("f");
@@ -73,16 +78,16 @@ TEST(PlanRead, WaitsForWhatIsNotOnTheDeviceYet) {
   writer->close();
   EXPECT_EQ(writes(), before);
   const auto file = tree.open("f", {.read = true});
-  EXPECT_FALSE(planned_read(*file, 0, kPage));
+  EXPECT_FALSE(read_async(*file, 0, kPage));
   EXPECT_EQ(plain_read(*file, 0, kPage), "small");
   EXPECT_EQ(writes(), before + 1);
-  EXPECT_EQ(planned_read(*file, 0, kPage), "small");
+  EXPECT_EQ(read_async(*file, 0, kPage), "small");
   file->close();
   tree.remount();
   EXPECT_EQ(tree.get("f"), "small");
 }
 
-TEST(PlanRead, ManySmallFilesDoNotStayInMemory) {
+TEST(AsyncRead, ManySmallFilesDoNotStayInMemory) {
   TestTree tree({.commit_interval = std::chrono::hours(1)}, {.zones = 4096});
   const std::string text = pattern(kZoneSize);
   for (int i = 0; i < 300; ++i)
@@ -112,7 +117,7 @@ TEST(TryFlush, WhereNothingHasToWait) {
   written->close();
 }
 
-TEST(PlanRead, ZeroesGaps) {
+TEST(AsyncRead, ZeroesGaps) {
   TestTree tree;
   const auto file = tree.create("f");
   file->write(kPage, bytes_of(pattern(kPage)), false);
@@ -125,22 +130,22 @@ TEST(PlanRead, ZeroesGaps) {
   std::size_t plans = 0;
   for (std::uint64_t offset = 0; offset < size; offset += kPage) {
     for (const std::size_t length : {kPage, std::size_t{kZoneSize}, std::size_t{3 * kZoneSize}}) {
-      const auto planned = planned_read(*reader, offset, length);
+      const auto planned = read_async(*reader, offset, length);
       if (!planned) continue;
       ++plans;
       ASSERT_TRUE(*planned == plain_read(*reader, offset, length)) << length << " at " << offset;
     }
   }
-  EXPECT_EQ(planned_read(*reader, 5 * kZoneSize, kPage), std::string(kPage, '\0'));
-  EXPECT_EQ(planned_read(*reader, 6 * kZoneSize, kPage), std::string(5, '\0'));
+  EXPECT_EQ(read_async(*reader, 5 * kZoneSize, kPage), std::string(kPage, '\0'));
+  EXPECT_EQ(read_async(*reader, 6 * kZoneSize, kPage), std::string(5, '\0'));
   // Data and a gap that continues behind it share a page.
-  EXPECT_FALSE(planned_read(*reader, 4 * kZoneSize, kPage));
-  EXPECT_EQ(planned_read(*reader, 4 * kZoneSize, 100), pattern(100));
+  EXPECT_FALSE(read_async(*reader, 4 * kZoneSize, kPage));
+  EXPECT_EQ(read_async(*reader, 4 * kZoneSize, 100), pattern(100));
   EXPECT_GT(plans, 3 * size / kPage / 2);
   reader->close();
 }
 
-TEST(PlanRead, OfFilesMadeInManySteps) {
+TEST(AsyncRead, OfFilesMadeInManySteps) {
   for (unsigned seed = 1; seed <= 8; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     std::mt19937 random(seed);
@@ -162,7 +167,7 @@ TEST(PlanRead, OfFilesMadeInManySteps) {
     for (int i = 0; i < 2000; ++i) {
       const std::uint64_t offset = random() % (9 * kZoneSize / kPage) * kPage;
       const std::size_t length = 1 + random() % (random() % 2 == 0 ? 2 * kPage : 200'000);
-      const auto planned = planned_read(*reader, offset, length);
+      const auto planned = read_async(*reader, offset, length);
       if (!planned) continue;
       ++plans;
       ASSERT_TRUE(*planned == plain_read(*reader, offset, length)) << length << " at " << offset;
@@ -172,20 +177,20 @@ TEST(PlanRead, OfFilesMadeInManySteps) {
   }
 }
 
-TEST(PlanRead, NotMoreTransfersThanFit) {
+TEST(AsyncRead, NotMoreTransfersThanFit) {
   TestTree tree;
   const std::string text = pattern(10 * kZoneSize);
   tree.put("f", text);
   const auto file = tree.open("f", {.read = true});
-  EXPECT_FALSE(planned_read(*file, 0, text.size()));
+  EXPECT_FALSE(read_async(*file, 0, text.size()));
   const std::size_t most = ReadPlan::kMaxTransfers * kZoneSize;
-  const auto planned = planned_read(*file, 0, most);
+  const auto planned = read_async(*file, 0, most);
   ASSERT_TRUE(planned);
   EXPECT_TRUE(*planned == text.substr(0, most));
   file->close();
 }
 
-TEST(PlanRead, OnlyOfCommittedFiles) {
+TEST(AsyncRead, OnlyOfCommittedFiles) {
   TestTree tree;
   tree.put("empty", "");
   tree.append("log", "line\n");
@@ -195,35 +200,35 @@ TEST(PlanRead, OnlyOfCommittedFiles) {
   written->write(0, bytes_of(pattern(kPage)), false);
   written->fsync();
   const auto early = tree.open("f", {.read = true});
-  EXPECT_FALSE(planned_read(*empty, 0, kPage));
-  EXPECT_FALSE(planned_read(*log, 0, kPage));
-  EXPECT_FALSE(planned_read(*written, 0, kPage));
-  EXPECT_FALSE(planned_read(*early, 0, kPage));
+  EXPECT_FALSE(read_async(*empty, 0, kPage));
+  EXPECT_FALSE(read_async(*log, 0, kPage));
+  EXPECT_FALSE(read_async(*written, 0, kPage));
+  EXPECT_FALSE(read_async(*early, 0, kPage));
   const auto writer = tree.open("f", {.write = true});
-  EXPECT_EQ(errno_of([&] { planned_read(*writer, 0, kPage); }), EBADF);
+  EXPECT_EQ(errno_of([&] { read_async(*writer, 0, kPage); }), EBADF);
   writer->close();
   written->close();
-  EXPECT_EQ(planned_read(*early, 0, kPage), pattern(kPage));
+  EXPECT_EQ(read_async(*early, 0, kPage), pattern(kPage));
   for (OpenFile* file : {empty.get(), log.get(), early.get()})
     file->close();
 }
 
-TEST(PlanRead, OfAFileThatIsGone) {
+TEST(AsyncRead, OfAFileThatIsGone) {
   TestTree tree;
   tree.put("f", pattern(2 * kZoneSize));
   const auto before = tree.open("f", {.read = true});
-  EXPECT_EQ(planned_read(*before, 0, kPage), pattern(kPage));
+  EXPECT_EQ(read_async(*before, 0, kPage), pattern(kPage));
   const auto untouched = tree.open("f", {.read = true});
   tree.unlink("f");
   tree.names().sync();
   tree.put("other", pattern(4 * kZoneSize, 9));
-  EXPECT_TRUE(planned_read(*before, 0, 2 * kZoneSize) == pattern(2 * kZoneSize));
-  EXPECT_TRUE(planned_read(*untouched, 0, 2 * kZoneSize) == pattern(2 * kZoneSize));
+  EXPECT_TRUE(read_async(*before, 0, 2 * kZoneSize) == pattern(2 * kZoneSize));
+  EXPECT_TRUE(read_async(*untouched, 0, 2 * kZoneSize) == pattern(2 * kZoneSize));
   before->close();
   untouched->close();
 }
 
-TEST(PlanRead, ByManyThreadsAtOnce) {
+TEST(AsyncRead, ByManyThreadsAtOnce) {
   TestTree tree;
   for (int round = 0; round < 20; ++round) {
     const std::string name = "f" + std::to_string(round);
@@ -234,7 +239,7 @@ TEST(PlanRead, ByManyThreadsAtOnce) {
     for (int t = 0; t < 4; ++t) {
       threads.emplace_back([&, t] {
         if (t % 2 == 0) {
-          EXPECT_TRUE(planned_read(*file, 0, text.size()) == text);
+          EXPECT_TRUE(read_async(*file, 0, text.size()) == text);
         } else {
           EXPECT_TRUE(plain_read(*file, 0, text.size()) == text);
         }
@@ -248,7 +253,7 @@ TEST(PlanRead, ByManyThreadsAtOnce) {
 
 // --- writing ---
 
-TEST(StartWrite, GivesTheSameFile) {
+TEST(AsyncWrite, GivesTheSameFile) {
   TestTree tree;
   const std::string text = pattern(4 * kZoneSize + 100);
   const std::string_view view = text;
@@ -263,7 +268,7 @@ TEST(StartWrite, GivesTheSameFile) {
   EXPECT_EQ(tree.get("f"), text);
 }
 
-TEST(StartWrite, Appending) {
+TEST(AsyncWrite, Appending) {
   TestTree tree;
   const auto file = tree.create("f");
   const auto other = tree.open("f", {.write = true});
@@ -278,15 +283,50 @@ TEST(StartWrite, Appending) {
   EXPECT_EQ(tree.get("f"), text);
 }
 
-TEST(StartWrite, LogsAndReadersAreForOthers) {
+TEST(AsyncWrite, LogsWouldBlockAndReadersAreRefused) {
   TestTree tree;
   const auto log = tree.create("log", true);
   const AlignedBuffer data = aligned(pattern(kPage));
-  EXPECT_EQ(log->start_write(0, data.span(), true).kind, StartedWrite::Kind::must_wait);
-  EXPECT_EQ(log->start_write(0, data.span(), false).kind, StartedWrite::Kind::must_wait);
+  EXPECT_EQ(start(*log, 0, data, true), IoState::would_block);
+  EXPECT_EQ(start(*log, 0, data), IoState::would_block);
   const auto reader = tree.open("log", {.read = true});
-  EXPECT_EQ(errno_of([&] { reader->start_write(0, data.span(), false); }), EBADF);
+  EXPECT_EQ(errno_of([&] { start(*reader, 0, data); }), EBADF);
   reader->close();
+  log->close();
+}
+
+// Blocking::allowed: what would block is done when the call returns.
+TEST(AsyncWrite, BlocksWhereItMay) {
+  TestTree tree;
+  const AlignedBuffer data = aligned(pattern(kPage));
+  AsyncWrite write;
+  FileIo& io = AsyncIo::of_thread().io();
+  const auto file = tree.create("f");
+  EXPECT_EQ(start(*file, 0, data), IoState::would_block) << "the first of a zone";
+  EXPECT_EQ(file->write(io, 0, data.span(), false, write, Blocking::allowed), IoState::done);
+  file->close();
+  const auto log = tree.create("log", true);
+  EXPECT_EQ(log->write(io, 0, data.span(), true, write, Blocking::allowed), IoState::done);
+  log->close();
+  EXPECT_EQ(tree.get("f"), pattern(kPage));
+  EXPECT_EQ(tree.get("log"), pattern(kPage));
+  EXPECT_EQ(write.calls, 0);
+}
+
+TEST(AsyncRead, BlocksWhereItMay) {
+  TestTree tree;
+  tree.append("log", "line\n");
+  const auto log = tree.open("log", {.read = true});
+  AlignedBuffer memory(kPage);
+  AsyncRead read;
+  FileIo& io = AsyncIo::of_thread().io();
+  EXPECT_EQ(log->read(io, 0, kPage, memory.span(), read, Blocking::forbidden).state,
+            IoState::would_block);
+  const ReadResult result = log->read(io, 2, kPage, memory.span(), read, Blocking::allowed);
+  EXPECT_EQ(result.state, IoState::done);
+  EXPECT_EQ(std::string_view(reinterpret_cast<const char*>(result.data.data()), result.data.size()),
+            "ne\n");
+  EXPECT_EQ(read.calls, 0);
   log->close();
 }
 
@@ -304,29 +344,32 @@ class NoWriteMemory {
   WriteMemory& memory_;
 };
 
-TEST(StartWrite, TheCloseWaitsForIt) {
+TEST(AsyncWrite, TheCloseWaitsForIt) {
   TestTree tree;
   const NoWriteMemory no_memory(tree);
   const std::string text = pattern(3 * kPage);
   const auto file = tree.create("f");
   put(*file, 0, text.substr(0, kPage));
   const AlignedBuffer data = aligned(text.substr(2 * kPage));
-  StartedWrite write = file->start_write(8 * kPage, data.span(), false);
-  ASSERT_EQ(write.kind, StartedWrite::Kind::transfer);
+  AsyncIo async;
+  AsyncWrite write;
+  ASSERT_EQ(file->write(async.io(), 8 * kPage, data.span(), false, write, Blocking::forbidden),
+            IoState::pending);
   std::atomic<bool> ended = false;
   std::thread closer([&] {
     file->close();
     EXPECT_TRUE(ended);
   });
-  write.device->write(write.offset, write.memory);
   ended = true;
-  end_write(write, 0);
+  async.complete();
   closer.join();
+  EXPECT_EQ(write.calls, 1);
+  EXPECT_EQ(write.error, 0);
   EXPECT_EQ(tree.get("f"),
             text.substr(0, kPage) + std::string(7 * kPage, '\0') + text.substr(2 * kPage));
 }
 
-TEST(StartWrite, PoolsShareNoMemory) {
+TEST(AsyncWrite, PoolsShareNoMemory) {
   TestTree full;
   const NoWriteMemory no_memory(full);
   TestTree other;
@@ -334,35 +377,39 @@ TEST(StartWrite, PoolsShareNoMemory) {
     const auto file = tree->create("f");
     put(*file, 0, pattern(kPage));
     const AlignedBuffer data = aligned(pattern(kPage));
-    StartedWrite write = file->start_write(8 * kPage, data.span(), false);
-    const bool transfers = write.kind == StartedWrite::Kind::transfer;
-    EXPECT_EQ(transfers, tree == &full);
-    if (transfers) {
-      write.device->write(write.offset, write.memory);
-      end_write(write, 0);
-    }
+    AsyncWrite write;
+    EXPECT_EQ(file->write(AsyncIo::of_thread().io(), 8 * kPage, data.span(), false, write,
+                          Blocking::forbidden),
+              tree == &full ? IoState::pending : IoState::done);
+    AsyncIo::of_thread().complete();
     file->close();
     EXPECT_EQ(tree->get("f").size(), 9 * kPage);
   }
 }
 
-TEST(StartWrite, AFailureIsToldByFlushAndFsync) {
+// The ring has failed: the write in progress ends with the error, which is sticky.
+TEST(AsyncWrite, AnAbandonedWriteFailsTheFile) {
   TestTree tree;
   const NoWriteMemory no_memory(tree);
   const auto file = tree.create("f");
   file->write(0, bytes_of(pattern(kPage)), false);
   const AlignedBuffer data = aligned(pattern(kPage));
-  StartedWrite write = file->start_write(4 * kPage, data.span(), false);
-  ASSERT_EQ(write.kind, StartedWrite::Kind::transfer);
-  end_write(write, EIO);
-  EXPECT_EQ(errno_of([&] { file->start_write(8 * kPage, data.span(), false); }), EIO);
+  AsyncIo async;
+  AsyncWrite write;
+  ASSERT_EQ(file->write(async.io(), 4 * kPage, data.span(), false, write, Blocking::forbidden),
+            IoState::pending);
+  async.io().abandon(EIO);
+  EXPECT_EQ(write.calls, 1);
+  EXPECT_EQ(write.error, EIO);
+  EXPECT_EQ(async.io().pending(), 0u);
+  EXPECT_EQ(errno_of([&] { start(*file, 8 * kPage, data); }), EIO);
   EXPECT_EQ(errno_of([&] { file->flush(); }), EIO);
   EXPECT_EQ(errno_of([&] { file->fsync(); }), EIO);
   file->close();
   EXPECT_EQ(errno_of([&] { tree.stat("f"); }), ENOENT);
 }
 
-TEST(StartWrite, ThreadsWithFsyncsAndATruncation) {
+TEST(AsyncWrite, ThreadsWithFsyncsAndATruncation) {
   std::mt19937 random(13);
   TestTree tree;
   constexpr std::size_t kPages = 8 * kZoneSize / kPage;

@@ -261,7 +261,7 @@ TEST(BeingWritten, AReadWaitsForATransferOfItsPages) {
   TestPool test(32, 2 * kMiB);
   WriteMemory memory(64 * kMiB, 0);
   File file(test, 2 * kMiB, memory);
-  file.writer.reserve(0, 2 * kMiB);
+  file.writer.set_aside(0, 2 * kMiB);
   AlignedBuffer data(128u << 10);
   std::memset(data.data(), 7, data.size());
   StartedWrite write = file.writer.start_write(0, data.span());

@@ -122,11 +122,11 @@ TEST(StartedWrite, TheFirstOfAZoneMustWait) {
   EXPECT_EQ(file.writer.start_write(0, {}).kind, Kind::done);
 }
 
-TEST(StartedWrite, WhatIsReservedNeedNotWait) {
+TEST(StartedWrite, RoomSetAsideNeedsNoAllocation) {
   TestPool test(20, kBigZone);
   File file(test, kBigZone);
   Starter starter(file);
-  file.writer.reserve(kBigZone - kPageSize, 2 * kPageSize);
+  file.writer.set_aside(kBigZone - kPageSize, 2 * kPageSize);
   EXPECT_EQ(file.writer.length(), 0u);
   EXPECT_EQ(starter.start(kBigZone - kPageSize, kPageSize), Kind::done);
   EXPECT_EQ(starter.start(kBigZone, kPageSize), Kind::done);
@@ -134,43 +134,6 @@ TEST(StartedWrite, WhatIsReservedNeedNotWait) {
   file.expect(kBigZone - kPageSize, 2 * kPageSize);
   file.commit(true);
   file.verify();
-}
-
-TEST(StartedWrite, WhatIsReservedAndNotWrittenGoesBack) {
-  TestPool test(20, kBigZone);
-  const std::uint32_t before = test.used_zones();
-  File file(test, kBigZone);
-  file.put(0, kPageSize);
-  file.writer.reserve(3 * kBigZone, kPageSize);
-  EXPECT_EQ(test.used_zones(), before + 2);
-  EXPECT_EQ(file.commit(true), 1u);
-  EXPECT_EQ(test.used_zones(), before + 1);
-  file.verify();
-}
-
-TEST(StartedWrite, ReservingRefusesWhatWriteRefuses) {
-  TestPool test(20, kBigZone);
-  File file(test, kBigZone);
-  file.put(0, 2 * kPageSize);
-  file.commit(false);
-  const auto reserve = [&](std::uint64_t offset, std::size_t length) {
-    return error_of([&] { file.writer.reserve(offset, length); });
-  };
-  EXPECT_EQ(reserve(kPageSize, kPageSize), EINVAL);
-  EXPECT_EQ(reserve((std::uint64_t{1} << 63) - 1, kPageSize), EFBIG);
-  EXPECT_EQ(reserve(2 * kPageSize, kPageSize), 0);
-  file.commit(true);
-  EXPECT_EQ(reserve(8 * kPageSize, kPageSize), EALREADY);
-  file.verify();
-}
-
-TEST(StartedWrite, AReservationWithoutRoomFails) {
-  TestPool test(20, kBigZone);
-  File file(test, kBigZone);
-  file.allocations_left = 0;
-  EXPECT_EQ(error_of([&] { file.writer.reserve(0, kPageSize); }), ENOSPC);
-  // The error is sticky, as after a write.
-  EXPECT_EQ(error_of([&] { file.writer.start_write(0, {}); }), ENOSPC);
 }
 
 TEST(StartedWrite, PagesInNoOrderAreTransferredFromTheCallersMemory) {
@@ -217,7 +180,7 @@ TEST(StartedWrite, SmallOnesStayInMemoryUntilAPieceHasToLeave) {
   WriteMemory memory(64u << 20, 2 * kPiece);
   File file(test, kBigZone, memory);
   Starter starter(file);
-  file.writer.reserve(0, 4 * kPiece);
+  file.writer.set_aside(0, 4 * kPiece);
   const auto writes = test.device->counters().writes;
   std::uint64_t at = 0;
   for (; at < 2 * kPiece; at += kPageSize)
@@ -293,7 +256,7 @@ TEST(StartedWrite, RefusesWhatWriteRefuses) {
   file.put(0, 2 * kPageSize);
   file.put(8 * kPageSize, kPageSize);
   file.commit(false);
-  file.writer.reserve(7 * kPageSize, kPageSize);
+  file.writer.set_aside(7 * kPageSize, kPageSize);
   const AlignedBuffer data = aligned_content(0, 2 * kPageSize);
   const auto start = [&](std::uint64_t offset, std::size_t length) {
     return error_of([&] { file.writer.start_write(offset, data.span(0, length)); });
@@ -319,7 +282,7 @@ TEST(StartedWrite, AFailureIsKept) {
     WriteMemory memory(64u << 20, gathered ? 2 * kPiece : 0);
     File file(test, kBigZone, memory);
     Starter starter(file);
-    file.writer.reserve(0, 3 * kPiece);
+    file.writer.set_aside(0, 3 * kPiece);
     for (std::uint64_t at = 0; gathered && at < 2 * kPiece; at += kPageSize)
       file.write(at, kPageSize);
     ASSERT_EQ(starter.start(2 * kPiece, kPageSize), Kind::transfer);

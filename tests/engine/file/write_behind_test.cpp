@@ -1,4 +1,4 @@
-#include "fuse/runtime/write_behind.h"
+#include "engine/file/write_behind.h"
 
 #include <cerrno>
 #include <memory>
@@ -14,10 +14,8 @@
 #include "tests/engine/pool/pool_support.h"
 #include "tests/support/error_of.h"
 
-namespace mpoolfs {
+namespace mpool {
 namespace {
-
-using mpool::kPageSize;
 
 // A file of an in-memory pool, whose transfers complete with the ring's next completions.
 class WriteBehindTest : public testing::Test {
@@ -26,62 +24,63 @@ class WriteBehindTest : public testing::Test {
 
   WriteBehindTest() {
     ring_.enable();
-    writer_->reserve(0, kZoneSize);
+    writer_->set_aside(0, kZoneSize);
   }
 
-  mpool::StartedWrite start(std::uint64_t offset, mpool::ConstByteSpan memory) {
-    mpool::StartedWrite write = writer_->start_write(offset, memory);
-    EXPECT_EQ(write.kind, mpool::StartedWrite::Kind::transfer);
+  StartedWrite start(std::uint64_t offset, ConstByteSpan memory) {
+    StartedWrite write = writer_->start_write(offset, memory);
+    EXPECT_EQ(write.kind, StartedWrite::Kind::transfer);
     write.writer = writer_;
     return write;
   }
   // The result of the file's writes so far.
   int outcome() {
-    return mpool::test::error_of([this] { writer_->drain(); });
+    return test::error_of([this] { writer_->drain(); });
   }
 
-  std::shared_ptr<mpool::ContentWriter> make_writer(mpool::WriteMemory& memory) {
+  std::shared_ptr<ContentWriter> make_writer(WriteMemory& memory) {
     const auto allocate = [this](std::optional<std::uint64_t> near) {
-      return std::make_unique<mpool::MblockWriter>(*pool_, mpool::Placement{.near = near});
+      return std::make_unique<MblockWriter>(*pool_, Placement{.near = near});
     };
-    return std::make_shared<mpool::ContentWriter>(kZoneSize, allocate, memory);
+    return std::make_shared<ContentWriter>(kZoneSize, allocate, memory);
   }
 
   std::byte byte_at(std::uint64_t offset) {
-    mpool::AlignedBuffer page(kPageSize);
-    device_->read(mpool::round_down(offset, kPageSize), page.span());
+    AlignedBuffer page(kPageSize);
+    device_->read(round_down(offset, kPageSize), page.span());
     return page.data()[offset % kPageSize];
   }
 
-  static mpool::CreateOptions options() {
-    mpool::CreateOptions options = mpool::test::small_options();
+  static CreateOptions options() {
+    CreateOptions options = test::small_options();
     options.zone_size = kZoneSize;
     options.mdc0_capacity = options.mdc_capacity = options.root_capacity = kZoneSize;
     return options;
   }
 
-  static std::vector<std::unique_ptr<mpool::Device>> one(mpool::test::MemoryDevice* device) {
-    std::vector<std::unique_ptr<mpool::Device>> devices;
+  static std::vector<std::unique_ptr<Device>> one(test::MemoryDevice* device) {
+    std::vector<std::unique_ptr<Device>> devices;
     devices.emplace_back(device);
     return devices;
   }
 
   // Owned by the pool.
-  mpool::test::MemoryDevice* const device_ = new mpool::test::MemoryDevice(
-      "device0", mpool::test::create(options(), 64 * mpool::test::kMiB));
-  std::unique_ptr<mpool::Pool> pool_ = mpool::Pool::activate(one(device_), {.mdc_count = 2});
+  test::MemoryDevice* const device_ =
+      new test::MemoryDevice("device0", test::create(options(), 64 * test::kMiB));
+  std::unique_ptr<Pool> pool_ = Pool::activate(one(device_), {.mdc_count = 2});
   // Pages out of order are transferred.
-  mpool::WriteMemory no_memory_{64 * mpool::test::kMiB, 0};
-  mpool::WriteMemory little_memory_{64 * mpool::test::kMiB, 2 * mpool::HeldPages::kPieceSize};
-  std::shared_ptr<mpool::ContentWriter> writer_ = make_writer(no_memory_);
-  mpool::IoRing ring_{8, 64};
-  WriteBehind behind_{ring_};
-  mpool::AlignedBuffer data_ = mpool::AlignedBuffer::zeroed(WriteBehind::kMaxSize + kPageSize);
+  WriteMemory no_memory_{64 * test::kMiB, 0};
+  WriteMemory little_memory_{64 * test::kMiB, 2 * HeldPages::kPieceSize};
+  std::shared_ptr<ContentWriter> writer_ = make_writer(no_memory_);
+  IoRing ring_{8, 64};
+  WriteMemory budget_;
+  WriteBehind behind_{ring_, budget_};
+  AlignedBuffer data_ = AlignedBuffer::zeroed(WriteBehind::kMaxSize + kPageSize);
 };
 
 TEST_F(WriteBehindTest, TheDataMayChangeOnceItIsTaken) {
   data_.data()[3] = std::byte{7};
-  mpool::StartedWrite write = start(kPageSize, data_.span(0, kPageSize));
+  StartedWrite write = start(kPageSize, data_.span(0, kPageSize));
   const std::uint64_t place = write.offset;
   ASSERT_TRUE(behind_.take(write));
   data_.data()[3] = std::byte{9};
@@ -93,11 +92,11 @@ TEST_F(WriteBehindTest, TheDataMayChangeOnceItIsTaken) {
 }
 
 TEST_F(WriteBehindTest, IsBounded) {
-  for (std::size_t i = 0; i < WriteBehind::kPlaces; ++i) {
-    mpool::StartedWrite write = start((2 * i + 1) * kPageSize, data_.span(0, kPageSize));
+  for (std::size_t i = 0; i < WriteBehind::kSlots; ++i) {
+    StartedWrite write = start((2 * i + 1) * kPageSize, data_.span(0, kPageSize));
     ASSERT_TRUE(behind_.take(write));
   }
-  mpool::StartedWrite further = start(100 * kPageSize, data_.span(0, kPageSize));
+  StartedWrite further = start(100 * kPageSize, data_.span(0, kPageSize));
   EXPECT_FALSE(behind_.take(further));
   EXPECT_EQ(further.memory.data(), data_.data());
   ring_.run_completions();
@@ -108,8 +107,8 @@ TEST_F(WriteBehindTest, IsBounded) {
 }
 
 TEST_F(WriteBehindTest, TakesNoMoreThanItIsAllowed) {
-  mpool::StartedWrite first = start(kPageSize, data_.span(0, kPageSize));
-  mpool::StartedWrite second = start(3 * kPageSize, data_.span(0, kPageSize));
+  StartedWrite first = start(kPageSize, data_.span(0, kPageSize));
+  StartedWrite second = start(3 * kPageSize, data_.span(0, kPageSize));
   ASSERT_TRUE(behind_.take(first, 1));
   EXPECT_FALSE(behind_.take(second, 1));
   ring_.run_completions();
@@ -118,44 +117,59 @@ TEST_F(WriteBehindTest, TakesNoMoreThanItIsAllowed) {
   EXPECT_EQ(outcome(), 0);
 }
 
-TEST_F(WriteBehindTest, LeavesWhatIsTooBig) {
-  mpool::StartedWrite write = start(kPageSize, data_.span());
+TEST_F(WriteBehindTest, RefusesLargeWrites) {
+  StartedWrite write = start(kPageSize, data_.span());
   EXPECT_FALSE(behind_.take(write));
   EXPECT_EQ(behind_.pending(), 0u);
   writer_->end_write(write, 0);
 }
 
-TEST_F(WriteBehindTest, TheFileTellsOfAFailure) {
-  mpool::StartedWrite write = start(kPageSize, data_.span(0, kPageSize));
+TEST_F(WriteBehindTest, AFailureIsStickyForTheFile) {
+  StartedWrite write = start(kPageSize, data_.span(0, kPageSize));
   device_->before_write(
-      [](std::uint64_t, mpool::ConstByteSpan) { mpool::raise(EIO, "test", "write made to fail"); });
+      [](std::uint64_t, ConstByteSpan) { raise(EIO, "test", "write made to fail"); });
   ASSERT_TRUE(behind_.take(write));
   ring_.run_completions();
   EXPECT_EQ(outcome(), EIO);
 }
 
-TEST_F(WriteBehindTest, WhatCannotBeStartedIsEndedAndThrown) {
-  mpool::StartedWrite write = start(kPageSize, data_.span(0, kPageSize));
+TEST_F(WriteBehindTest, AWriteThatCannotStartIsEndedAndThrown) {
+  StartedWrite write = start(kPageSize, data_.span(0, kPageSize));
   write.offset = device_->properties().size;
-  EXPECT_EQ(mpool::test::error_of([&] { behind_.take(write); }), EINVAL);
+  EXPECT_EQ(test::error_of([&] { behind_.take(write); }), EINVAL);
   EXPECT_EQ(behind_.pending(), 0u);
   // It has ended: otherwise a drain would wait for it.
   EXPECT_EQ(outcome(), EINVAL);
 }
 
 TEST_F(WriteBehindTest, OutlivesTheHandlesOfTheFile) {
-  mpool::StartedWrite write = start(kPageSize, data_.span(0, kPageSize));
+  StartedWrite write = start(kPageSize, data_.span(0, kPageSize));
   ASSERT_TRUE(behind_.take(write));
-  const std::weak_ptr<mpool::ContentWriter> writer = writer_;
+  const std::weak_ptr<ContentWriter> writer = writer_;
   writer_.reset();
   EXPECT_FALSE(writer.expired());
   ring_.run_completions();
   EXPECT_TRUE(writer.expired());
 }
 
+// Nothing is copied beyond half of the budget, and the memory goes back.
+TEST_F(WriteBehindTest, StaysWithinTheBudget) {
+  StartedWrite write = start(kPageSize, data_.span(0, kPageSize));
+  ASSERT_TRUE(behind_.take(write));
+  EXPECT_EQ(budget_.bytes(), WriteBehind::kSlots * WriteBehind::kMaxSize);
+  ring_.run_completions();
+  behind_.trim();
+  EXPECT_EQ(budget_.bytes(), 0u);
+  budget_.take(WriteMemory::kMaxBytes / 2);
+  StartedWrite next = start(3 * kPageSize, data_.span(0, kPageSize));
+  EXPECT_FALSE(behind_.take(next));
+  writer_->end_write(next, 0);
+  budget_.give(WriteMemory::kMaxBytes / 2);
+}
+
 // The ring has failed: no caller may wait for transfers in progress.
-TEST_F(WriteBehindTest, WhatIsAbandonedHasFailed) {
-  mpool::StartedWrite write = start(kPageSize, data_.span(0, kPageSize));
+TEST_F(WriteBehindTest, AbandonedWritesHaveFailed) {
+  StartedWrite write = start(kPageSize, data_.span(0, kPageSize));
   ASSERT_TRUE(behind_.take(write));
   behind_.abandon(EIO);
   EXPECT_EQ(behind_.pending(), 0u);
@@ -164,16 +178,16 @@ TEST_F(WriteBehindTest, WhatIsAbandonedHasFailed) {
   EXPECT_EQ(behind_.pending(), 0u);
 }
 
-TEST_F(WriteBehindTest, WhatWasGatheredIsNotCopied) {
+TEST_F(WriteBehindTest, GatheredDataIsNotCopied) {
   // Small ones are held; a piece that must leave for the last one is the transfer.
   constexpr std::size_t kPart = 64u << 10;
   writer_ = make_writer(little_memory_);
-  writer_->reserve(0, kZoneSize);
-  mpool::StartedWrite write;
+  writer_->set_aside(0, kZoneSize);
+  StartedWrite write;
   for (std::uint64_t at = 0; at <= little_memory_.max_per_file(); at += kPart) {
     write = writer_->start_write(at, data_.span(0, kPart));
   }
-  ASSERT_EQ(write.kind, mpool::StartedWrite::Kind::transfer);
+  ASSERT_EQ(write.kind, StartedWrite::Kind::transfer);
   write.writer = writer_;
   const auto* const memory = write.memory.data();
   ASSERT_FALSE(write.gathered.empty());
@@ -185,4 +199,4 @@ TEST_F(WriteBehindTest, WhatWasGatheredIsNotCopied) {
 }
 
 }  // namespace
-}  // namespace mpoolfs
+}  // namespace mpool

@@ -5,11 +5,11 @@
 #include <memory>
 #include <vector>
 
-#include "engine/base/huge_memory.h"
+#include "engine/file/accounted_memory.h"
 #include "engine/io/transfer.h"
 #include "engine/object/content_writer.h"
 
-namespace mpoolfs {
+namespace mpool {
 
 // A single sequential writer (cp, dd, cat) leaves the device idle between its writes, and idles
 // itself during the I/O. Therefore the data is copied and the write is answered at once. A failure
@@ -17,25 +17,26 @@ namespace mpoolfs {
 // file (as with the page cache of other file systems). O_DIRECT makes no difference: before its
 // commit, no content of a write-once file survives a crash anyway.
 //
-// Bounded: at most kPlaces transfers of kMaxSize bytes, regardless of the number of files.
+// Bounded: at most kSlots transfers of kMaxSize bytes, regardless of the number of files.
 //
 // Threads: those of one ring.
 class WriteBehind {
  public:
-  static constexpr std::size_t kPlaces = 8;
+  static constexpr std::size_t kSlots = 8;
   // The limit while the device is also read: each read waits for the writes queued before it.
-  static constexpr std::size_t kPlacesBesideReaders = 1;
+  static constexpr std::size_t kSlotsBesideReaders = 1;
   static constexpr std::size_t kMaxSize = 1u << 20;  // bytes
 
-  explicit WriteBehind(mpool::IoRing& ring);
+  // Both must outlive it.
+  WriteBehind(IoRing& ring, WriteMemory& budget);
   ~WriteBehind();
   WriteBehind(const WriteBehind&) = delete;
   WriteBehind& operator=(const WriteBehind&) = delete;
 
-  // Takes over the transfer of OpenFile::start_write(), with its data. Returns false without room
-  // for it, or with `most` transfers in progress. The file may be closed meanwhile. Throws Error
-  // when the transfer cannot be started; the write has then been ended.
-  bool take(mpool::StartedWrite& write, std::size_t most = kPlaces);
+  // Takes over the transfer of ContentWriter::start_write(), with its data. Returns false without
+  // room for it, or with `most` transfers in progress. The file may be closed meanwhile. Throws
+  // Error when the transfer cannot be started; the write has then been ended.
+  bool take(StartedWrite& write, std::size_t most = kSlots);
 
   // Transfers in progress.
   std::size_t pending() const noexcept { return pending_; }
@@ -45,15 +46,13 @@ class WriteBehind {
   void trim() noexcept;
 
  private:
-  struct Place;
+  struct Slot;
 
-  bool have_memory() noexcept;
-
-  mpool::IoRing& ring_;
-  mpool::HugeMemory memory_;  // of all places, allocated on first use
-  std::vector<std::unique_ptr<Place>> places_;
-  std::vector<Place*> free_;
+  IoRing& ring_;
+  AccountedMemory memory_;  // of all slots, allocated on first use
+  std::vector<std::unique_ptr<Slot>> slots_;
+  std::vector<Slot*> free_;
   std::size_t pending_ = 0;
 };
 
-}  // namespace mpoolfs
+}  // namespace mpool

@@ -8,25 +8,25 @@
 #include <vector>
 
 #include "engine/base/bytes.h"
-#include "engine/base/huge_memory.h"
+#include "engine/file/accounted_memory.h"
+#include "engine/file/read_plan.h"
 #include "engine/io/io_ring.h"
-#include "engine/names/names.h"
 
-namespace mpoolfs {
+namespace mpool {
 
 // A single-threaded O_DIRECT reader leaves the device idle while the kernel copies the data.
 // Prefetch overlaps the two. The kernel prefetches only into its page cache; this class does it for
 // O_DIRECT reads. Committed content does not change, so prefetched data never becomes stale: it
-// belongs to the inode, whose number is never reused.
+// belongs to the file, whose number is never reused.
 //
 // A reader that the system moves to another CPU uses another ring from then on: prefetched data is
 // in a Store that all rings share.
 //
-// Bounded: each ring follows kStreams readers; kPlaces reads are in progress or kept for each,
+// Bounded: each ring follows kStreams readers; kSlots reads are in progress or kept for each,
 // regardless of the number of files.
 //
 // Threads: those of one ring.
-class ReadAhead {
+class Prefetch {
  public:
   static constexpr std::size_t kStreams = 2;
   static constexpr std::size_t kAhead = 3;  // reads ahead of the reader
@@ -34,7 +34,7 @@ class ReadAhead {
   // flight, the first of a group is alone, too.
   static constexpr unsigned kAlone = 2;
   // One of them has its data in use by the caller.
-  static constexpr std::size_t kPlaces = kStreams * kAhead + 1;
+  static constexpr std::size_t kSlots = kStreams * kAhead + 1;
   // Sizes of reads that are followed, bytes: prefetching smaller ones costs more than it gains.
   static constexpr std::size_t kMinSize = 64u << 10;
   static constexpr std::size_t kMaxSize = 1u << 20;
@@ -46,7 +46,7 @@ class ReadAhead {
    public:
     // Called on the thread of the reader's ring. data: as Fetched, valid until it returns; error: 0
     // or an errno.
-    virtual void fetched(mpool::ConstByteSpan data, int error) noexcept = 0;
+    virtual void fetched(ConstByteSpan data, int error) noexcept = 0;
     // Called on the thread of another ring, which made the prefetch: must have collect() called on
     // the reader's thread.
     virtual void wake() noexcept = 0;
@@ -59,32 +59,33 @@ class ReadAhead {
   };
 
  private:
-  struct Place;
+  struct Slot;
   struct GiveBack {
-    void operator()(Place* place) const noexcept;
+    void operator()(Slot* slot) const noexcept;
   };
 
  public:
+  using Loan = std::unique_ptr<Slot, GiveBack>;
   struct Fetched {
     enum class State : std::uint8_t {
       absent,  // the caller reads
-      here,
-      coming,  // Reader::fetched() will be called, once
+      ready,
+      pending,  // Reader::fetched() will be called, once
     };
     State state = State::absent;
-    mpool::ConstByteSpan data;              // here: the data that OpenFile::read() would return
-    std::unique_ptr<Place, GiveBack> loan;  // kept as long as the data is used
+    ConstByteSpan data;  // ready: what a read would return
+    Loan loan;           // kept as long as the data is used
   };
 
   // `ring` and `store` must outlive it.
-  ReadAhead(mpool::IoRing& ring, Store& store) : ring_(ring), store_(store) {}
-  ReadAhead(const ReadAhead&) = delete;
-  ReadAhead& operator=(const ReadAhead&) = delete;
+  Prefetch(IoRing& ring, Store& store) : ring_(ring), store_(store) {}
+  Prefetch(const Prefetch&) = delete;
+  Prefetch& operator=(const Prefetch&) = delete;
 
-  // A direct read of `file` has arrived. If the last reads were sequential and `alone`, the
+  // A direct read of `source` has arrived. If the last reads were sequential and `alone`, the
   // following data is prefetched, too. A reader with several reads in flight keeps the device busy
   // without prefetch.
-  Fetched fetch(mpool::OpenFile& file, std::uint64_t offset, std::size_t size, bool alone,
+  Fetched fetch(ReadSource& source, std::uint64_t offset, std::size_t size, bool alone,
                 Reader& reader);
   // Called after Reader::wake().
   void collect(Reader& reader) noexcept;
@@ -97,45 +98,44 @@ class ReadAhead {
  private:
   void submit() noexcept;
 
-  mpool::IoRing& ring_;
+  IoRing& ring_;
   Store& store_;
   std::size_t pending_ = 0;
 };
 
 // Threads: the members are guarded by its mutex; no device I/O is waited for under it.
-class ReadAhead::Store {
+class Prefetch::Store {
  public:
-  // rings: the number of rings that share it.
-  explicit Store(std::size_t rings);
+  // rings: the number of rings that share it. `budget` must outlive it.
+  Store(std::size_t rings, WriteMemory& budget);
   ~Store();
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
 
  private:
-  friend class ReadAhead;
+  friend class Prefetch;
   struct Stream {
-    mpool::InodeNumber inode = 0;  // 0: none
-    std::uint64_t next = 0;        // bytes: expected offset of the next read
-    std::uint64_t used = 0;        // a greater value means later use
-    unsigned alone = 0;            // number of its last reads that were alone
+    std::uint64_t source_id = 0;  // 0: none
+    std::uint64_t next = 0;       // bytes: expected offset of the next read
+    std::uint64_t used = 0;       // a greater value means later use
+    unsigned alone = 0;           // number of its last reads that were alone
   };
 
   // Called with the mutex held:
-  Stream& follow(mpool::InodeNumber inode, std::uint64_t offset, std::size_t size);
-  Place* find(mpool::InodeNumber inode, std::uint64_t offset, std::size_t size);
-  Place* free_place();
+  Stream& follow(std::uint64_t source_id, std::uint64_t offset, std::size_t size);
+  Slot* find(std::uint64_t source_id, std::uint64_t offset, std::size_t size);
+  Slot* free_slot();
   // Prefetches for a ring; true if an operation was prepared on it.
-  bool fetch_next(ReadAhead& fetcher, mpool::OpenFile& file, std::uint64_t offset,
-                  std::size_t size);
+  bool fetch_next(Prefetch& fetcher, ReadSource& source, std::uint64_t offset, std::size_t size);
   // False: no more data to prefetch there.
-  bool start(ReadAhead& fetcher, Place& place, mpool::OpenFile& file, std::uint64_t offset,
+  bool start(Prefetch& fetcher, Slot& slot, ReadSource& source, std::uint64_t offset,
              std::size_t size) noexcept;
 
   std::mutex mutex_;
   std::vector<Stream> streams_;
   std::uint64_t clock_ = 0;
-  mpool::HugeMemory memory_;  // of all places, allocated on first use
-  std::vector<std::unique_ptr<Place>> places_;
+  AccountedMemory memory_;  // of all slots, allocated on first use
+  std::vector<std::unique_ptr<Slot>> slots_;
 };
 
-}  // namespace mpoolfs
+}  // namespace mpool

@@ -1,25 +1,25 @@
-#include "fuse/runtime/planned_read.h"
+#include "engine/file/planned_read.h"
 
 #include "engine/base/error.h"
 #include "engine/io/device.h"
 
-namespace mpoolfs {
+namespace mpool {
 
 PlannedRead::PlannedRead() {
   for (Part& part : parts_)
     part.read = this;
 }
 
-void PlannedRead::start(mpool::IoRing& ring, const mpool::ReadPlan& plan, mpool::ByteSpan memory) {
+void PlannedRead::start(IoRing& ring, const ReadPlan& plan, ByteSpan memory) {
   error_ = 0;
   pending_ = 0;
   for (std::size_t i = 0; i < plan.count && error_ == 0; ++i) {
-    const mpool::ReadPlan::Transfer& transfer = plan.transfers[i];
+    const ReadPlan::Transfer& transfer = plan.transfers[i];
     try {
       transfer.device->start_read(ring, parts_[i], transfer.offset,
                                   memory.subspan(transfer.at, transfer.length));
       ++pending_;
-    } catch (const mpool::Error& error) {
+    } catch (const Error& error) {
       if (pending_ == 0) throw;
       error_ = error.code();
     }
@@ -31,4 +31,4 @@ void PlannedRead::part_done(int error) noexcept {
   if (--pending_ == 0) done(error_);
 }
 
-}  // namespace mpoolfs
+}  // namespace mpool

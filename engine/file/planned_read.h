@@ -5,11 +5,11 @@
 #include <cstddef>
 
 #include "engine/base/bytes.h"
+#include "engine/file/read_plan.h"
 #include "engine/io/io_ring.h"
 #include "engine/io/transfer.h"
-#include "engine/names/names.h"
 
-namespace mpoolfs {
+namespace mpool {
 
 // Performs all transfers of one plan at a time. This object and the memory must not move until
 // done() is called; it can be reused from then on, even in done().
@@ -23,7 +23,7 @@ class PlannedRead {
 
   // Starts the plan (at least one transfer) into `memory`, the memory of the plan. Throws Error
   // when no transfer can be started: done() is then not called.
-  void start(mpool::IoRing& ring, const mpool::ReadPlan& plan, mpool::ByteSpan memory);
+  void start(IoRing& ring, const ReadPlan& plan, ByteSpan memory);
   bool under_way() const noexcept { return pending_ > 0; }
 
  protected:
@@ -34,16 +34,16 @@ class PlannedRead {
   virtual void done(int error) noexcept = 0;
 
  private:
-  struct Part final : mpool::DeviceTransfer {
+  struct Part final : DeviceTransfer {
     void done(int error) noexcept override { read->part_done(error); }
     PlannedRead* read = nullptr;
   };
 
   void part_done(int error) noexcept;
 
-  std::array<Part, mpool::ReadPlan::kMaxTransfers> parts_;
+  std::array<Part, ReadPlan::kMaxTransfers> parts_;
   std::size_t pending_ = 0;  // transfers in progress
   int error_ = 0;            // of the first failed transfer
 };
 
-}  // namespace mpoolfs
+}  // namespace mpool

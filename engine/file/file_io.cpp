@@ -1,0 +1,117 @@
+#include "engine/file/file_io.h"
+
+#include <utility>
+
+#include "engine/base/error.h"
+#include "engine/io/device.h"
+
+namespace mpool {
+
+// --- reads ---
+
+void FileRead::done(int error) noexcept {
+  fetched(data_, error);
+}
+
+void FileRead::fetched(ConstByteSpan data, int error) noexcept {
+  --io_->pending_;
+  finished(data, error);
+}
+
+void FileRead::wake() noexcept {
+  io_->post_(arrival_);
+}
+
+void FileRead::Arrival::completed(std::int32_t) noexcept {
+  read.io_->prefetch_.collect(read);
+}
+
+ReadResult FileIo::read(ReadSource& source, Buffering buffering, std::uint64_t offset,
+                        std::size_t length, ByteSpan memory, FileRead& operation) {
+  operation.io_ = this;
+  if (buffering == Buffering::device) {
+    auto found = prefetch_.fetch(source, offset, length, pending_ == 0, operation);
+    using enum Prefetch::Fetched::State;
+    if (found.state == ready) return {IoState::done, found.data, std::move(found.loan)};
+    if (found.state == pending) {
+      ++pending_;
+      return {IoState::pending, {}};
+    }
+  }
+  ReadPlan plan;
+  if (!source.plan_read(offset, length, memory, plan)) return {};
+  operation.data_ = memory.first(plan.length);
+  if (plan.count == 0) return {IoState::done, operation.data_};
+  operation.start(ring_, plan, memory);
+  ++pending_;
+  return {IoState::pending, {}};
+}
+
+// --- writes ---
+
+void FileWrite::done(int error) noexcept {
+  io_->unlink(*this);
+  end_write(write_, error);
+  write_ = {};
+  finished(error);
+}
+
+void FileIo::link(FileWrite& write) noexcept {
+  write.next_ = writes_;
+  write.previous_ = nullptr;
+  if (writes_ != nullptr) writes_->previous_ = &write;
+  writes_ = &write;
+  ++pending_;
+}
+
+void FileIo::unlink(FileWrite& write) noexcept {
+  FileWrite*& before = write.previous_ != nullptr ? write.previous_->next_ : writes_;
+  before = write.next_;
+  if (write.next_ != nullptr) write.next_->previous_ = write.previous_;
+  --pending_;
+}
+
+std::size_t FileIo::max_writes_behind() const {
+  const bool reads = group_.reads_active_ && group_.reads_active_();
+  return reads ? WriteBehind::kSlotsBesideReaders : WriteBehind::kSlots;
+}
+
+IoState FileIo::write(StartedWrite started, FileWrite& operation) {
+  if (started.kind == StartedWrite::Kind::must_wait) return IoState::would_block;
+  if (started.kind == StartedWrite::Kind::done) return IoState::done;
+  if (write_behind_.take(started, max_writes_behind())) return IoState::done;
+  operation.io_ = this;
+  operation.write_ = std::move(started);
+  StartedWrite& write = operation.write_;
+  try {
+    write.device->start_write(ring_, operation, write.offset, write.memory);
+  } catch (const Error& error) {
+    end_write(write, error.code());
+    write = {};
+    throw;
+  }
+  link(operation);
+  return IoState::pending;
+}
+
+// --- the ring ---
+
+FileIo::FileIo(IoRing& ring, FileIoGroup& group, Post post)
+    : ring_(ring),
+      group_(group),
+      post_(std::move(post)),
+      prefetch_(ring, group.prefetched_),
+      write_behind_(ring, group.budget_) {}
+
+void FileIo::abandon(int error) noexcept {
+  write_behind_.abandon(error);
+  while (writes_ != nullptr)
+    writes_->done(error);
+}
+
+void FileIo::trim() noexcept {
+  prefetch_.trim();
+  write_behind_.trim();
+}
+
+}  // namespace mpool

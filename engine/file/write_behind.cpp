@@ -1,0 +1,68 @@
+#include "engine/file/write_behind.h"
+
+#include <cstring>
+#include <utility>
+
+#include "engine/base/error.h"
+#include "engine/io/device.h"
+
+namespace mpool {
+
+struct WriteBehind::Slot final : DeviceTransfer {
+  Slot(WriteBehind& all, std::size_t which) : owner(all), number(which) {}
+
+  void done(int error) noexcept override {
+    end_write(write, error);
+    write = {};
+    owner.free_.push_back(this);
+    --owner.pending_;
+  }
+
+  WriteBehind& owner;
+  const std::size_t number;  // below kSlots
+  StartedWrite write;
+};
+
+WriteBehind::WriteBehind(IoRing& ring, WriteMemory& budget) : ring_(ring), memory_(budget) {
+  free_.reserve(kSlots);
+  for (std::size_t i = 0; i < kSlots; ++i) {
+    slots_.push_back(std::make_unique<Slot>(*this, i));
+    free_.push_back(slots_.back().get());
+  }
+}
+
+WriteBehind::~WriteBehind() = default;
+
+bool WriteBehind::take(StartedWrite& write, std::size_t most) {
+  if (pending_ >= most || free_.empty() || write.memory.size() > kMaxSize) return false;
+  Slot& slot = *free_.back();
+  // Gathered data is a copy already, and belongs to the write.
+  if (write.gathered.empty()) {
+    if (!memory_.allocate(kSlots * kMaxSize)) return false;
+    const ByteSpan copy = memory_.span(slot.number * kMaxSize, write.memory.size());
+    std::memcpy(copy.data(), write.memory.data(), copy.size());
+    write.memory = copy;
+  }
+  try {
+    write.device->start_write(ring_, slot, write.offset, write.memory);
+  } catch (const Error& error) {
+    end_write(write, error.code());
+    throw;
+  }
+  slot.write = std::move(write);
+  free_.pop_back();
+  ++pending_;
+  return true;
+}
+
+void WriteBehind::abandon(int error) noexcept {
+  for (const auto& slot : slots_) {
+    if (slot->write.device != nullptr) slot->done(error);
+  }
+}
+
+void WriteBehind::trim() noexcept {
+  if (pending_ == 0) memory_.free();
+}
+
+}  // namespace mpool
