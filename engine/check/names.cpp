@@ -35,7 +35,7 @@ class TreeCheck {
 
   // False: the log is empty or belongs to another client.
   bool read(const Mlog& log, const std::array<Mdc::Half, 2>& halves);
-  void settle();
+  void apply_last_batch();
   void compare();
 
  private:
@@ -110,7 +110,7 @@ void TreeCheck::compare_ends() {
     report_.error(Area::metadata, metadata_.pool, std::move(lost), kRestoreTree);
 }
 
-void TreeCheck::settle() {
+void TreeCheck::apply_last_batch() {
   compare_ends();
   const std::size_t complete =
       replay_.complete_records([this](ObjectId id) { return metadata_.may_exist(id); });
@@ -128,7 +128,7 @@ void TreeCheck::settle() {
         fmt::format("{} changes of the last second before a crash were not complete", undone),
         "undoing them");
   }
-  replay_.settle(complete);
+  replay_.apply_last_batch(complete);
 }
 
 void TreeCheck::name_inodes() {
@@ -272,7 +272,7 @@ bool check_names(const Metadata& metadata, Report& report) {
   if (pair.log() == nullptr) return false;
   TreeCheck tree(metadata, report);
   if (!tree.read(*pair.log(), *halves)) return false;
-  tree.settle();
+  tree.apply_last_batch();
   tree.compare();
   return true;
 }

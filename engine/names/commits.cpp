@@ -1,6 +1,7 @@
 // From written to committed: what write-once files bring into the journal (engine/names/README.md,
 // "Commit").
 #include <algorithm>
+#include <cassert>
 #include <cerrno>
 
 #include <spdlog/spdlog.h>
@@ -10,6 +11,24 @@
 #include "engine/names/times.h"
 
 namespace mpool::names {
+namespace {
+
+// The extents are in order, within the length, and have written bytes of the sealed mblocks only.
+bool is_consistent(const ContentWriter::Sealed& sealed) {
+  std::uint64_t end = 0;
+  for (const Extent& extent : sealed.extents) {
+    if (extent.length == 0 || extent.file_offset < end) return false;
+    end = extent.file_offset + extent.length;
+    const auto holds = [&](const auto& mblock) {
+      return mblock->id() == extent.object &&
+             extent.position + extent.length <= mblock->finish().written_length;
+    };
+    if (std::ranges::none_of(sealed.mblocks, holds)) return false;
+  }
+  return end <= sealed.length;
+}
+
+}  // namespace
 
 // The placeholder of the commit, while a scope uses it; closed at its end.
 class FileCommitter::PlaceholderScope {
@@ -124,6 +143,7 @@ Journal::Ticket FileCommitter::record_sealed(InodeNumber number, ActiveInode& st
 
 Journal::Ticket FileCommitter::record_sealed_locked(Inode& inode, ActiveInode& state,
                                                     ContentWriter::Sealed sealed) {
+  assert(is_consistent(sealed));
   // A declared length without data is no content: the next open for writing decides the kind.
   const bool has_content = !sealed.extents.empty() || inode.extents;
   const FileKind kind = has_content ? FileKind::write_once : FileKind::empty;

@@ -134,7 +134,7 @@ std::optional<std::size_t> RecordedTree::replay_log(Replay& replay, Damage& dama
         "pool {}: {} changes of the last second before a crash were not complete and are undone",
         pool_.name(), replay.pending() - complete);
   }
-  replay.settle(complete);
+  replay.apply_last_batch(complete);
   return rolled_back ? std::optional(complete) : std::nullopt;
 }
 

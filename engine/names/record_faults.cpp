@@ -117,7 +117,7 @@ struct FaultOfBody {
     if (record.choice > Choice::mlog) {
       return fmt::format("choice {} is unknown", static_cast<unsigned>(record.choice));
     }
-    return first_of(fault_of_inode(record.inode, "inode"), fault_of_place(record),
+    return first_of(fault_of_inode(record.inode, "inode"), fault_of_entry(record),
                     fault_of_attributes(record.attributes), fault_of_class(record.media_class),
                     fault_of_target(record.content.kind, record.target),
                     fault_of_content(record.content));
@@ -175,7 +175,7 @@ struct FaultOfBody {
   }
 
  private:
-  static std::string fault_of_place(const CreateRecord& record) {
+  static std::string fault_of_entry(const CreateRecord& record) {
     if (record.inode != kRootInode) {
       return first_of(fault_of_inode(record.parent, "parent inode"), fault_of_name(record.name));
     }

@@ -142,7 +142,7 @@ void Replay::give_up(const Record& record) {
   }
 }
 
-void Replay::settle(std::size_t keep) {
+void Replay::apply_last_batch(std::size_t keep) {
   const std::vector<Numbered> batch = std::exchange(batch_, {});
   for (std::size_t i = 0; i < batch.size(); ++i) {
     const Record& record = batch[i].record;
@@ -151,7 +151,7 @@ void Replay::settle(std::size_t keep) {
 }
 
 void Replay::begin_batch(const BatchRecord& mark) {
-  settle(batch_.size());
+  apply_last_batch(batch_.size());
   attempt(taken_, [&] {
     if (mark.number < last_batch_) {
       refuse_record("BATCH record: batch {} after batch {}", mark.number, last_batch_);
@@ -173,7 +173,7 @@ void Replay::roll_back(const RollbackRecord& record) {
       refuse_record("ROLLBACK record: keeps {} records of {}", record.keep, count);
     }
   });
-  settle(std::min<std::size_t>(record.keep, count));
+  apply_last_batch(std::min<std::size_t>(record.keep, count));
 }
 
 void Replay::take(Record record) {
@@ -182,11 +182,11 @@ void Replay::take(Record record) {
     begin_batch(*mark);
   } else if (auto* ends = std::get_if<MdcEndsRecord>(&record.body)) {
     // It is written only when the last batch is complete.
-    settle(batch_.size());
+    apply_last_batch(batch_.size());
     mdc_ends_ = std::move(*ends);
   } else if (auto* sizes = std::get_if<LogSizesRecord>(&record.body)) {
     // As the previous case.
-    settle(batch_.size());
+    apply_last_batch(batch_.size());
     log_sizes_ = std::move(*sizes);
   } else if (const auto* rollback = std::get_if<RollbackRecord>(&record.body)) {
     roll_back(*rollback);

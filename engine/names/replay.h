@@ -48,7 +48,7 @@ class Replay {
   // The objects named by the records from number `keep` on.
   std::vector<ObjectId> objects_after(std::size_t keep) const;
   // Applies the first `keep` of them and drops the rest.
-  void settle(std::size_t keep);
+  void apply_last_batch(std::size_t keep);
 
   std::uint64_t last_batch() const { return last_batch_; }
   // The last record of the ends of the MDCs.

@@ -283,7 +283,7 @@ void Log::Impl::check_part(const LogPart& part, std::uint64_t payload) const {
 
 // A list of one: the cursor closest before `payload`.
 std::list<LogCursor> Log::Impl::take_cursor(const LogPart& part, std::uint64_t payload) {
-  const LogPart::Place place = part.place_before(payload);
+  const LogPart::IndexEntry place = part.entry_before(payload);
   std::list<LogCursor> taken;
   {
     const std::lock_guard lock(cursors_mutex_);

@@ -70,12 +70,12 @@ std::string LogPart::describe_lost_end(std::uint64_t length) const {
       start + log.payload_bytes(), start + length);
 }
 
-LogPart::Place LogPart::place_before(std::uint64_t payload) const {
+LogPart::IndexEntry LogPart::entry_before(std::uint64_t payload) const {
   const std::lock_guard lock(index_mutex_);
   auto it = std::upper_bound(
       index_.begin(), index_.end(), payload,
-      [](std::uint64_t value, const Place& place) { return value < place.payload; });
-  return it == index_.begin() ? Place{} : *std::prev(it);
+      [](std::uint64_t value, const IndexEntry& place) { return value < place.payload; });
+  return it == index_.begin() ? IndexEntry{} : *std::prev(it);
 }
 
 void LogPart::learn(std::uint64_t payload, MlogPosition position) const {

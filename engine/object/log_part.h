@@ -33,12 +33,12 @@ class LogPart {
   // For the case that its end was lost: it had `length` bytes of payload. Opens it.
   std::string describe_lost_end(std::uint64_t length) const;
 
-  struct Place {
+  struct IndexEntry {
     std::uint64_t payload = 0;
     MlogPosition position;
   };
   // The last known position at or before `payload`.
-  Place place_before(std::uint64_t payload) const;
+  IndexEntry entry_before(std::uint64_t payload) const;
   // Adds a position of a reader to the index. Not every position must be added.
   void learn(std::uint64_t payload, MlogPosition position) const;
 
@@ -57,13 +57,13 @@ class LogPart {
   mutable std::atomic<bool> sound_ = false;  // damage() found none
 
   mutable std::mutex index_mutex_;
-  mutable std::vector<Place> index_;  // ascending, about kIndexInterval apart
+  mutable std::vector<IndexEntry> index_;  // ascending, about kIndexInterval apart
 };
 
 // A reader in a part with the record it read last. Used by one thread at a time.
 class LogCursor {
  public:
-  LogCursor(const LogPart& part, const LogPart::Place& place)
+  LogCursor(const LogPart& part, const LogPart::IndexEntry& place)
       : part_(part), reader_(part.mlog()), start_(place.payload) {
     reader_.seek(place.position);
   }

@@ -1,4 +1,5 @@
 // Changes of the objects of a pool that are recorded in its MDCs.
+#include <cassert>
 #include <cerrno>
 #include <exception>
 #include <map>
@@ -218,6 +219,7 @@ void Pool::remove(std::span<const ObjectId> objects) {
   const std::exception_ptr not_durable = wait_for(changes, ObjectState::committed);
   for (const Logged& change : changes) {
     for (const ObjectId id : change.ids) {
+      assert(change.slot->table().state(id) == ObjectState::deleting);
       if (const auto object = change.slot->table().erase(id)) impl_->give_back(*object);
     }
   }

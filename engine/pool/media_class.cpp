@@ -1,6 +1,7 @@
 #include "engine/pool/media_class.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cerrno>
 
 #include "engine/base/error.h"
@@ -58,6 +59,7 @@ Layout MediaClassSpace::allocate(const std::string& pool, std::uint32_t zones,
     raise(ENOSPC, "pool " + pool, "no room for {} contiguous zone(s) of {} on the {} device {}",
           zones, format_size(zone_size_), to_string(placement.media_class), device_.name());
   }
+  assert(*first + zones <= params().zone_count);
   return {.zone_count = zones, .first_zone = *first};
 }
 

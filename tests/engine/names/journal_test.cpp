@@ -35,7 +35,7 @@ std::unordered_set<ObjectId> orphaned_objects(const Mdc& mdc) {
   std::vector<std::byte> bytes;
   while (reader.next(bytes))
     replay.take(names::decode(bytes).value());
-  replay.settle(replay.pending());
+  replay.apply_last_batch(replay.pending());
   return replay.orphaned();
 }
 
