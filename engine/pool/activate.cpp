@@ -287,16 +287,16 @@ std::unique_ptr<Pool> Pool::activate(std::vector<std::unique_ptr<Device>> device
   const Member& capacity = *members[index_of(MediaClass::capacity)];
   check_mdc0_place(capacity.superblock, capacity.device->name());
 
-  auto pool = std::make_unique<Impl>(*capacity.device, capacity.superblock, true);
+  auto pool = std::make_unique<Impl>(*capacity.device, capacity.superblock, true,
+                                     options.clock != nullptr ? *options.clock : system_clock());
   pool->logger = options.logger;
-  if (options.clock != nullptr) pool->clock = options.clock;
   pool->owned = std::move(devices);
   pool->on_damage = options.on_damage;
   for (std::size_t i = 0; i < kMediaClassCount; ++i) {
     if (!members[i]) continue;
     pool->classes.add(
         std::make_unique<MediaClassSpace>(*members[i]->device, members[i]->superblock.device,
-                                          SpaceMap::kDefaultSparePercent, *pool->clock));
+                                          SpaceMap::kDefaultSparePercent, pool->jobs));
   }
   SpaceMap& capacity_map = pool->classes[index_of(MediaClass::capacity)]->map();
   for (const auto& half : capacity.superblock.mdc0->halves) {
@@ -330,6 +330,7 @@ std::unique_ptr<Pool> Pool::activate(std::vector<std::unique_ptr<Device>> device
     return state->slots[index + 1]->room();
   });
   pool->background = std::make_unique<Background>(*pool, options.maintenance);
+  pool->background->start();
   return std::unique_ptr<Pool>(new Pool(std::move(pool)));
 }
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 
 #include <spdlog/spdlog.h>
 
@@ -18,33 +17,6 @@ constexpr unsigned kUsagePoints = 5;  // and logged again when it changed by thi
 // This many MDCs have the zones of MDC1, the next as many have twice the zones, and so on.
 constexpr std::size_t kMdcsOfASize = 32;
 
-// A periodic action.
-class Timer {
- public:
-  Timer(const Clock& clock, std::chrono::milliseconds period) : clock_(clock), period_(period) {
-    start();
-  }
-
-  Clock::Time due() const { return due_; }
-  // True when the period has passed; begins the next one.
-  bool expired() {
-    if (clock_.now() < due_) return false;
-    start();
-    return true;
-  }
-  void stop() { due_ = Clock::Time::max(); }
-
- private:
-  void start() {
-    if (period_ <= period_.zero()) return stop();
-    due_ = clock_.now() + std::min<std::chrono::milliseconds>(period_, std::chrono::hours(24));
-  }
-
-  const Clock& clock_;
-  const std::chrono::milliseconds period_;
-  Clock::Time due_;
-};
-
 bool keeps_changes(const PoolState& pool) {
   const DeviceProperties& properties = pool.media_class(MediaClass::capacity).device().properties();
   return !properties.read_only && !properties.keeps_nothing;
@@ -52,6 +24,13 @@ bool keeps_changes(const PoolState& pool) {
 
 bool gone_offline(const PoolState& pool) {
   return pool.media_class(MediaClass::capacity).device().offline();
+}
+
+// nullopt: no such space.
+std::optional<unsigned> free_percent(MediaClassSpace* space) {
+  const SpaceUsage usage = space != nullptr ? space->map().usage() : SpaceUsage{};
+  if (usage.usable == 0) return std::nullopt;
+  return static_cast<unsigned>(std::uint64_t{usage.free_usable} * 100 / usage.usable);
 }
 
 }  // namespace
@@ -72,56 +51,86 @@ bool UsageWatch::should_log(unsigned free_percent) {
 
 Background::Background(PoolState& pool, const Maintenance& options)
     : pool_(pool), options_(options) {
-  const bool wanted = options.period.count() > 0 || options.usage_period.count() > 0;
-  if (!wanted || !keeps_changes(pool)) return;
-  thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
-}
-
-void Background::run(const std::stop_token& stop) {
-  Clock& clock = *pool_.clock;
-  Timer maintenance(clock, options_.period);
-  Timer usage(clock, options_.usage_period);
-  const std::stop_callback wake(stop, [this] {
-    const std::lock_guard lock(sleep_);
-    wake_.notify_all();
-  });
-  while (true) {
-    {
-      std::unique_lock lock(sleep_);
-      clock.wait_until(wake_, lock, std::min(maintenance.due(), usage.due()),
-                       [&] { return stop.stop_requested(); });
-    }
-    if (stop.stop_requested()) return;
-    if (maintenance.expired() && !maintain(stop)) maintenance.stop();
-    if (usage.expired()) watch_usage();
+  if (!keeps_changes(pool)) return;
+  if (options.period.count() > 0) {
+    mdcs_job_.emplace(pool.jobs, JobOptions{.name = "maintain-mdcs"},
+                      [this](JobOrder order) { return take_step(order); });
+  }
+  if (options.usage_period.count() > 0) {
+    space_job_.emplace(pool.jobs, JobOptions{.name = "watch-space", .priority = JobPriority::low},
+                       [this](JobOrder order) {
+                         if (order == JobOrder::work) watch_usage();
+                         return JobStep{};
+                       });
   }
 }
 
-bool Background::maintain(const std::stop_token& stop) {
+// Each step may request both jobs.
+Background::~Background() {
+  stopping_ = true;
+  if (mdcs_job_) mdcs_job_->stop();
+  if (space_job_) space_job_->stop();
+}
+
+void Background::start() {
+  bool low_on_space = false;
+  for (std::size_t i = 0; i < kMediaClassCount; ++i)
+    low_on_space |= free_percent(pool_.classes[i]).value_or(kLowPercent) < kLowPercent;
+  if (low_on_space || has_work()) note_change();
+}
+
+void Background::note_change() {
+  if (mdcs_job_) mdcs_job_->request(options_.period);
+  if (space_job_) space_job_->request(options_.usage_period);
+}
+
+void Background::maintain() {
+  {
+    const std::lock_guard round(round_);
+    next_slot_ = 0;
+  }
+  while (take_step(JobOrder::work).more) {
+  }
+}
+
+// Compacts the next MDC that is worth it; then adds some.
+JobStep Background::take_step(JobOrder order) {
   const std::lock_guard round(round_);
-  if (gone_offline(pool_)) return false;
+  std::size_t& next = next_slot_;
   try {
-    compact(stop);
-    if (filling_up()) grow(stop);
+    while (order == JobOrder::work && next < pool_.slots.size() && !gone_offline(pool_)) {
+      MdcSlot& slot = *pool_.slots[next++];
+      if (!slot.compact_if(options_.compact_full, options_.compact_garbage)) continue;
+      pool_.log().debug("{}: compacted in the background", slot.name());
+      return {.more = true, .bytes = slot.used(), .done = next, .total = pool_.slots.size()};
+    }
+    if (order == JobOrder::work && !gone_offline(pool_) && filling_up() &&
+        free_zones() > refused_with_.value_or(0)) {
+      grow();
+    }
   } catch (const std::exception& error) {
     pool_.log().error("{}: looking after its metadata containers failed: {}", pool_.subject,
                       error.what());
   }
-  return !gone_offline(pool_);
+  next = 0;
+  return {};
 }
 
-void Background::compact(const std::stop_token& stop) {
-  for (const auto& slot : pool_.slots) {
-    if (stop.stop_requested()) return;
-    if (slot->compact_if(options_.compact_full, options_.compact_garbage)) {
-      pool_.log().debug("{}: compacted in the background", slot->name());
-    }
-  }
+bool Background::has_work() const {
+  return filling_up() || std::ranges::any_of(pool_.slots, [this](const auto& slot) {
+           return slot->is_worth_compacting(options_.compact_full, options_.compact_garbage);
+         });
 }
 
 bool Background::add_room() {
   const std::lock_guard round(round_);
-  return pool_.choice->choose() || grow(std::stop_token());
+  return pool_.choice->choose() || grow();
+}
+
+// Of the device of the MDCs, those being discarded included.
+std::uint64_t Background::free_zones() const {
+  const SpaceUsage usage = pool_.media_class(MediaClass::capacity).map().usage();
+  return std::uint64_t{usage.free_usable} + usage.free_spare + usage.pending;
 }
 
 bool Background::filling_up() const {
@@ -160,23 +169,23 @@ void Background::add_mdc() {
 }
 
 // True when there are more MDCs.
-bool Background::grow(const std::stop_token& stop) {
+bool Background::grow() {
   const std::size_t before = pool_.slots.size();
   const std::size_t wanted = std::min<std::size_t>(before + options_.grow_by, kMaxMdcs + 1);
   try {
-    while (pool_.slots.size() < wanted && !stop.stop_requested()) {
+    while (pool_.slots.size() < wanted && !stopping_) {
       add_mdc();
       pool_.choice->grow(pool_.slots.size() - 1);
     }
-    cannot_grow_ = false;
+    refused_with_.reset();
   } catch (const Error& error) {
     if (error.code() != ENOSPC) throw;
-    if (!cannot_grow_) {
+    if (!refused_with_) {
       pool_.log().warn(
           "{}: its metadata containers are filling up and there is no room for more: {}",
           pool_.subject, error.what());
     }
-    cannot_grow_ = true;
+    refused_with_ = free_zones();
   }
   if (const std::size_t added = pool_.slots.size() - before; added > 0) {
     pool_.log().info("{}: its metadata containers were filling up, added {} to {}", pool_.subject,
@@ -195,15 +204,11 @@ void Background::delete_lone_mlog() {
 
 void Background::watch_usage() {
   for (std::size_t i = 0; i < kMediaClassCount; ++i) {
-    MediaClassSpace* space = pool_.classes[i];
-    if (space == nullptr) continue;
-    const SpaceUsage usage = space->map().usage();
-    if (usage.usable == 0) continue;
-    const auto percent =
-        static_cast<unsigned>(std::uint64_t{usage.free_usable} * 100 / usage.usable);
-    if (!usage_[i].should_log(percent)) continue;
+    const auto percent = free_percent(pool_.classes[i]);
+    if (!percent || !usage_[i].should_log(*percent)) continue;
     pool_.log().info("{}: {} % of the usable space of the {} device {} are free", pool_.subject,
-                     percent, to_string(static_cast<MediaClass>(i)), space->device().name());
+                     *percent, to_string(static_cast<MediaClass>(i)),
+                     pool_.classes[i]->device().name());
   }
 }
 

@@ -3,13 +3,14 @@
 #pragma once
 
 #include <array>
-#include <condition_variable>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
 #include <mutex>
 #include <optional>
-#include <stop_token>
-#include <thread>
 
 #include "engine/format/media.h"
+#include "engine/jobs/job.h"
 #include "engine/pool/pool.h"
 
 namespace mpool {
@@ -27,43 +28,54 @@ class UsageWatch {
   std::optional<unsigned> last_logged_;
 };
 
-// Compacts MDCs before a commit must, adds MDCs before all are full, and logs when space runs out.
+// The jobs of a pool: "maintain-mdcs" compacts MDCs before a commit must, and adds MDCs before all
+// are full; "watch-space" logs when space runs out. Neither exists without its period, or if the
+// capacity device keeps nothing or is read-only.
 //
-// Threads: owns one, unless none of its periods is set or the capacity device keeps nothing or is
-// read-only. The destructor ends it: at once when it sleeps, otherwise after the current MDC. Any
-// other thread may call maintain() meanwhile.
-// Errors: logged. Once the capacity device is offline the MDCs are left unchanged.
+// Threads: all functions may be called at the same time. The destructor lets the current MDC be
+// completed. Errors: logged. Once the capacity device is offline the MDCs are left unchanged.
 class Background {
  public:
   // The pool must be active and outlive it.
   Background(PoolState& pool, const Maintenance& options);
+  ~Background();
+  Background(const Background&) = delete;
+  Background& operator=(const Background&) = delete;
+
+  // Requests what the pool needs from the beginning. Called when PoolState::background is set.
+  void start();
 
   // One pass: compactions, then growth.
-  void maintain() { maintain(std::stop_token()); }
+  void maintain();
+  // Objects or their records changed: after the periods the jobs will see to it. Takes no lock but
+  // the scheduler's, and that rarely.
+  void note_change();
   // Called by an allocation that finds all MDCs full: adds MDCs, unless another thread did so
   // meanwhile. False when there is no room for more. Must be called without locks.
   bool add_room();
 
  private:
-  void run(const std::stop_token& stop);
-  // False when no further work is possible.
-  bool maintain(const std::stop_token& stop);
-  void compact(const std::stop_token& stop);
+  JobStep take_step(JobOrder order);
+  bool has_work() const;
   bool filling_up() const;
-  bool grow(const std::stop_token& stop);
+  std::uint64_t free_zones() const;
+  bool grow();
   void add_mdc();
   void delete_lone_mlog();
   void watch_usage();
 
   PoolState& pool_;
   const Maintenance options_;
-  // One maintain() at a time; first of the lock order (engine/pool/locking.md).
+  // One step of a maintain() at a time; first of the lock order (engine/pool/locking.md).
   std::mutex round_;
-  bool cannot_grow_ = false;                        // logged once; under round_
-  std::array<UsageWatch, kMediaClassCount> usage_;  // the thread's
-  std::mutex sleep_;                                // leaf
-  std::condition_variable wake_;                    // notified by the request to stop
-  std::jthread thread_;                             // last: ends before the members it uses
+  std::size_t next_slot_ = 0;  // of the pass; under round_
+  // Zones that were free when growth last failed; tried again with more. Under round_.
+  std::optional<std::uint64_t> refused_with_;
+  std::array<UsageWatch, kMediaClassCount> usage_;  // the job's
+  std::atomic<bool> stopping_ = false;
+  // Last: they end before the members they use.
+  std::optional<Job> mdcs_job_;
+  std::optional<Job> space_job_;
 };
 
 }  // namespace mpool

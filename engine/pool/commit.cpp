@@ -133,6 +133,7 @@ void commit_by_slot(const PoolState& pool, const RecordsBySlot& objects) {
   const std::exception_ptr not_durable = wait_for(changes, ObjectState::uncertain);
   for (const Logged& change : changes)
     set_states(*change.slot, change.ids, ObjectState::committed);
+  pool.note_change();
   if (failure == nullptr) failure = not_durable;
   if (failure != nullptr) std::rethrow_exception(failure);
 }
@@ -162,6 +163,7 @@ void PoolState::record_generation(MdcSlot& slot, ObjectId mlog, std::uint64_t ge
     }
   }
   slot.wait(pending);
+  note_change();
 }
 
 void Pool::commit(std::span<const ObjectRecord> objects) {

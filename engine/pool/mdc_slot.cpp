@@ -81,12 +81,16 @@ void MdcSlot::wait(std::span<const Change> changes) {
   Mdc::sync(points);
 }
 
-bool MdcSlot::compact_if(unsigned full, unsigned garbage) {
-  const auto updates = lock_updates();
+bool MdcSlot::is_worth_compacting_locked(unsigned full, unsigned garbage) const {
   const std::uint64_t records = records_;
   const std::uint64_t superfluous = records - std::min(records, live_records());
-  if (mdc_->used() * 100 < mdc_->capacity() * full) return false;
-  if (superfluous == 0 || superfluous * 100 < records * garbage) return false;
+  return mdc_->used() * 100 >= mdc_->capacity() * full && superfluous != 0 &&
+         superfluous * 100 >= records * garbage;
+}
+
+bool MdcSlot::compact_if(unsigned full, unsigned garbage) {
+  const auto updates = lock_updates();
+  if (!is_worth_compacting_locked(full, garbage)) return false;
   compact();
   return true;
 }

@@ -65,8 +65,13 @@ class MdcSlot {
   // The same for changes of several MDCs, with one flush of the device for all. On an error some
   // may be durable: wait() for each returns its state.
   static void wait(std::span<const Change> changes);
-  // Compacts the MDC if it is at least `full` percent full and at least `garbage` percent of its
-  // records are garbage. False: no compaction. Errors as of log().
+  // True if the MDC is at least `full` percent full and at least `garbage` percent of its records
+  // are garbage.
+  bool is_worth_compacting(unsigned full, unsigned garbage) const {
+    const auto updates = lock_updates();
+    return is_worth_compacting_locked(full, garbage);
+  }
+  // Compacts the MDC if it is_worth_compacting(). False: no compaction. Errors as of log().
   bool compact_if(unsigned full, unsigned garbage);
 
   // --- ids (not of slot 0) ---
@@ -91,6 +96,7 @@ class MdcSlot {
   void read(const std::function<void(ConstByteSpan)>& record) const;
 
  private:
+  bool is_worth_compacting_locked(unsigned full, unsigned garbage) const;
   void compact();
   std::vector<MetadataRecord> preamble() const;
   std::uint64_t live_records() const { return table_.live_count() + preamble().size(); }

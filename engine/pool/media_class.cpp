@@ -16,13 +16,14 @@ constexpr std::chrono::seconds kDiscardWait{10};
 }  // namespace
 
 MediaClassSpace::MediaClassSpace(Device& device, const DeviceParams& params, unsigned spare_percent,
-                                 Clock& clock)
+                                 JobScheduler& scheduler)
     : device_(device),
       zone_size_(params.zone_size()),
       features_(params.features),
       params_(params),
       map_(device.name(), params.zone_count, spare_percent),
-      discards_(device, map_, params.zone_size(), DiscardQueue::kDefaultBytesPerSecond, clock) {
+      discards_(device, map_, params.zone_size(), scheduler,
+                fmt::format("discard-{}", to_string(params.media_class))) {
   map_.insert(0, params.superblock_zones());
 }
 

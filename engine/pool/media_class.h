@@ -18,8 +18,9 @@ namespace mpool {
 // (engine/pool/locking.md).
 class MediaClassSpace {
  public:
-  // The superblocks' zones are used from the start. The device and the clock must outlive it.
-  MediaClassSpace(Device& device, const DeviceParams& params, unsigned spare_percent, Clock& clock);
+  // The superblocks' zones are used from the start. The device and the scheduler must outlive it.
+  MediaClassSpace(Device& device, const DeviceParams& params, unsigned spare_percent,
+                  JobScheduler& scheduler);
 
   Device& device() const { return device_; }
   DeviceParams params() const;  // present zone count and size: the device may grow

@@ -123,7 +123,11 @@ spdlog::logger& Pool::log() const {
 }
 
 Clock& Pool::clock() const {
-  return *impl_->clock;
+  return impl_->jobs.clock();
+}
+
+JobScheduler& Pool::jobs() const {
+  return impl_->jobs;
 }
 
 WriteMemory& Pool::write_memory() const {
@@ -202,6 +206,7 @@ ObjectRecord Pool::allocate(ObjectType type, std::uint64_t capacity, const Place
     impl_->give_back(object);
     throw;
   }
+  impl_->note_change();
   return object;
 }
 

@@ -17,6 +17,7 @@
 #include "engine/format/records.h"
 #include "engine/format/superblock.h"
 #include "engine/io/device.h"
+#include "engine/jobs/job.h"
 #include "engine/mlog/mdc.h"
 #include "engine/space/space_map.h"
 
@@ -42,13 +43,15 @@ struct CreateOptions {
 // What a pool does by itself while it is active (engine/pool/README.md, "Work in the background").
 // Percentages: how full MDCs are, and how many of their records are garbage.
 struct Maintenance {
-  std::chrono::milliseconds period{5000};  // of checking the MDCs; 0: only maintain() does
-  unsigned compact_full = 70;              // an MDC is compacted at this fill level or more
-  unsigned compact_garbage = 20;           // and with at least this much garbage
-  unsigned grow_full = 50;     // MDCs are added when all together exceed this fill level
-  unsigned grow_garbage = 20;  // with less garbage
-  unsigned grow_by = 16;       // number of MDCs added at a time, while there are fewer than 255
-  std::chrono::milliseconds usage_period{60000};  // of checking the free space; 0: never
+  // The MDCs are checked this long after the first change since the last check; 0: only by
+  // maintain().
+  std::chrono::milliseconds period{5000};
+  unsigned compact_full = 70;     // an MDC is compacted at this fill level or more
+  unsigned compact_garbage = 20;  // and with at least this much garbage
+  unsigned grow_full = 50;        // MDCs are added when all together exceed this fill level
+  unsigned grow_garbage = 20;     // with less garbage
+  unsigned grow_by = 16;          // number of MDCs added at a time, while there are fewer than 255
+  std::chrono::milliseconds usage_period{60000};  // the same for the free space; 0: never
 };
 
 struct ActivateOptions {
@@ -109,6 +112,7 @@ class Pool {
   ConfigRecord config() const;  // all zero when the pool has no MPCONFIG record
   spdlog::logger& log() const;
   Clock& clock() const;
+  JobScheduler& jobs() const;  // the work in the background
   // The damage found so far, with OnDamage::report; each entry names the location.
   std::vector<std::string> damage() const;
 
@@ -240,8 +244,8 @@ class Pool {
   void configure(const Settings& changes);
 
   // One pass of maintenance of the MDCs: compacts those that reach the thresholds, adds some when
-  // all are filling up. Failures are logged. On devices that keep nothing, or are read-only, the
-  // background thread does none.
+  // all are filling up. Failures are logged. On devices that keep nothing, or are read-only, no job
+  // does it.
   void maintain();
 
   // --- a client's metadata ---

@@ -9,10 +9,12 @@
 
 namespace mpool {
 
-PoolState::PoolState(Device& capacity, const Superblock& superblock, bool superblock_on_media)
+PoolState::PoolState(Device& capacity, const Superblock& superblock, bool superblock_on_media,
+                     Clock& clock)
     : name(superblock.pool_name),
       subject("pool " + superblock.pool_name),
       uuid(superblock.pool_uuid),
+      jobs(clock),
       superblocks(capacity, superblock, superblock_on_media) {}
 
 MediaClassSpace& ClassTable::add(std::unique_ptr<MediaClassSpace> space) {
@@ -87,6 +89,7 @@ void PoolState::give_back(const ObjectRecord& object) noexcept {
   if (space == nullptr) return;
   try {
     space->give_back(object.layout);
+    note_change();
   } catch (const std::exception& error) {
     log().error("{}: zones are lost until the next activation: {}", describe(object.id),
                 error.what());

@@ -60,13 +60,14 @@ struct UnfinishedChanges {
 // users of a device or a class are destroyed before it.
 struct PoolState {
   // `superblock` is the capacity device's.
-  PoolState(Device& capacity, const Superblock& superblock, bool superblock_on_media);
+  PoolState(Device& capacity, const Superblock& superblock, bool superblock_on_media,
+            Clock& clock = system_clock());
 
   const std::string name;     // at activation: for messages
   const std::string subject;  // "pool NAME", at activation
   Uuid uuid;
   Logger logger;
-  Clock* clock = &system_clock();
+  JobScheduler jobs;
   WriteMemory write_memory;
   std::vector<std::unique_ptr<Device>> owned;  // the devices, if the pool owns them
   ClassTable classes;
@@ -82,6 +83,10 @@ struct PoolState {
   // of an active pool; ends before all members that it uses
   std::unique_ptr<Background> background;
 
+  // Objects or their records changed.
+  void note_change() const {
+    if (background) background->note_change();
+  }
   spdlog::logger& log() const { return logger_or_default(logger); }
   // ENODEV without such a device.
   MediaClassSpace& media_class(MediaClass media_class) const;

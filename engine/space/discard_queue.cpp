@@ -18,31 +18,31 @@ constexpr std::uint64_t kDiscardSize = std::uint64_t{256} << 20;
 }  // namespace
 
 DiscardQueue::DiscardQueue(Device& device, SpaceMap& map, std::uint64_t zone_size,
-                           std::uint64_t bytes_per_second, Clock& clock)
+                           JobScheduler& scheduler, std::string job_name,
+                           std::uint64_t bytes_per_second)
     : device_(device),
       map_(map),
-      clock_(clock),
+      clock_(scheduler.clock()),
       zone_size_(zone_size),
-      bytes_per_second_(bytes_per_second),
       zones_per_discard_(
           static_cast<std::uint32_t>(std::max<std::uint64_t>(kDiscardSize / zone_size, 1))),
-      thread_([this] { run(); }) {}
+      job_(scheduler,
+           {.name = std::move(job_name),
+            .priority = JobPriority::low,
+            .bytes_per_second = bytes_per_second},
+           [this](JobOrder order) { return step(order); }) {}
 
 DiscardQueue::~DiscardQueue() {
-  {
-    const std::lock_guard lock(mutex_);
-    stopping_ = true;
-    end_ = clock_.now() + kEndingTime;
-  }
-  work_.notify_all();
-  thread_.join();
+  const Clock::Time end = clock_.now() + kEndingTime;
+  job_.stop();
+  while (!queue_.empty() && may_go_on(end))
+    discard_next();
   if (!queue_.empty()) {
     device_.log().info(
         "{}: {} ranges of free zones are left undiscarded, there was no time for them",
         device_.name(), queue_.size());
   }
-  for (const auto& [first_zone, count] : queue_)
-    release({first_zone, count});
+  release_all();
 }
 
 void DiscardQueue::add(std::uint64_t first_zone, std::uint32_t count) {
@@ -61,41 +61,61 @@ void DiscardQueue::add(std::uint64_t first_zone, std::uint32_t count) {
       queue_.emplace_hint(next, first_zone, count);
     }
   }
-  work_.notify_one();
+  job_.request();
 }
 
 bool DiscardQueue::drain(std::chrono::milliseconds timeout) {
+  const Job::Expedite expedite(job_);
   std::unique_lock lock(mutex_);
-  ++waiters_;
-  work_.notify_one();
-  const bool done = clock_.wait_until(idle_, lock, clock_.now() + timeout,
-                                      [this] { return queue_.empty() && !busy_; });
-  --waiters_;
-  return done;
+  return clock_.wait_until(idle_, lock, clock_.now() + timeout,
+                           [this] { return queue_.empty() && !busy_; });
 }
 
-void DiscardQueue::run() {
-  std::unique_lock lock(mutex_);
-  Clock::Time not_before = clock_.now();
-  while (true) {
-    work_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
-    clock_.wait_until(work_, lock, not_before, [this] { return stopping_ || waiters_ > 0; });
-    if (stopping_ && (queue_.empty() || !may_go_on())) return;
-    const Range range = take();
-    not_before = clock_.now() + time_for(range);
-    busy_ = true;
-    lock.unlock();
-    discard(range);
-    release(range);
-    lock.lock();
-    busy_ = false;
-    if (queue_.empty()) idle_.notify_all();
+// One discard.
+JobStep DiscardQueue::step(JobOrder order) {
+  if (order == JobOrder::cancel) {
+    release_all();
+    return {};
   }
+  const std::uint32_t zones = discard_next();
+  const std::lock_guard lock(mutex_);
+  done_ = queue_.empty() ? 0 : done_ + zones;
+  return {.more = !queue_.empty(),
+          .bytes = zones * zone_size_,
+          .done = done_,
+          .total = done_ + map_.usage().pending};
+}
+
+// Returns the number of zones.
+std::uint32_t DiscardQueue::discard_next() {
+  Range range{};
+  {
+    const std::lock_guard lock(mutex_);
+    if (queue_.empty()) return 0;
+    range = take();
+    busy_ = true;
+  }
+  discard(range);
+  release(range);
+  const std::lock_guard lock(mutex_);
+  busy_ = false;
+  if (queue_.empty()) idle_.notify_all();
+  return range.count;
+}
+
+// Without a discard.
+void DiscardQueue::release_all() {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [first_zone, count] : queue_)
+    release({first_zone, count});
+  queue_.clear();
+  done_ = 0;
+  idle_.notify_all();
 }
 
 // At the end of the queue. If the device is not claimed, another program may have taken it over.
-bool DiscardQueue::may_go_on() const {
-  return clock_.now() < end_ && !device_.offline() && device_.claim() == 0;
+bool DiscardQueue::may_go_on(Clock::Time end) const {
+  return clock_.now() < end && !device_.offline() && device_.claim() == 0;
 }
 
 // The next zones to discard, in ascending order and around, so that none waits forever.
@@ -129,13 +149,6 @@ void DiscardQueue::release(const Range& range) {
     // Another caller released zones of the queue: a defect, but no reason to end the process.
     device_.log().error("{}", error.what());
   }
-}
-
-Clock::Duration DiscardQueue::time_for(const Range& range) const {
-  if (bytes_per_second_ == 0) return {};
-  const double seconds = static_cast<double>(range.count) * static_cast<double>(zone_size_) /
-                         static_cast<double>(bytes_per_second_);
-  return std::chrono::duration_cast<Clock::Duration>(std::chrono::duration<double>(seconds));
 }
 
 }  // namespace mpool

@@ -6,10 +6,10 @@
 #include <cstdint>
 #include <map>
 #include <mutex>
-#include <thread>
+#include <string>
 
-#include "engine/base/clock.h"
 #include "engine/io/device.h"
+#include "engine/jobs/job.h"
 #include "engine/space/space_map.h"
 
 namespace mpool {
@@ -19,18 +19,17 @@ namespace mpool {
 // together. A discard is advisory: a failed one is logged (only the first of the queue's life) and
 // its zones are released nevertheless.
 //
-// Threads: all functions may be called at the same time. Owns one thread. The destructor ends it:
-// the thread discards the remaining zones without the rate limit for at most kEndingTime, then
-// releases the rest without a discard.
+// Threads: all functions may be called at the same time. A job discards. The destructor discards
+// the remaining zones without the rate limit for at most kEndingTime, then releases the rest
+// without a discard; so does, at once, a cancellation of the job.
 class DiscardQueue {
  public:
   static constexpr std::uint64_t kDefaultBytesPerSecond = 4ull << 30;
   static constexpr std::chrono::seconds kEndingTime{3};
 
-  // The device, the map and the clock must outlive the queue. bytes_per_second 0: no limit.
-  DiscardQueue(Device& device, SpaceMap& map, std::uint64_t zone_size,
-               std::uint64_t bytes_per_second = kDefaultBytesPerSecond,
-               Clock& clock = system_clock());
+  // The device, the map and the scheduler must outlive the queue. bytes_per_second 0: no limit.
+  DiscardQueue(Device& device, SpaceMap& map, std::uint64_t zone_size, JobScheduler& scheduler,
+               std::string job_name, std::uint64_t bytes_per_second = kDefaultBytesPerSecond);
   ~DiscardQueue();
   DiscardQueue(const DiscardQueue&) = delete;
   DiscardQueue& operator=(const DiscardQueue&) = delete;
@@ -39,8 +38,8 @@ class DiscardQueue {
   // them. Does not wait for the device.
   void add(std::uint64_t first_zone, std::uint32_t count);
 
-  // Blocks until the queue is empty, at most `timeout`; true when it is. The rate limit is
-  // suspended while a thread blocks here.
+  // Blocks until the queue is empty, at most `timeout`; true when it is. The job is expedited while
+  // a thread blocks here.
   bool drain(std::chrono::milliseconds timeout);
 
  private:
@@ -49,32 +48,27 @@ class DiscardQueue {
     std::uint32_t count;
   };
 
-  void run();
-  bool may_go_on() const;
+  JobStep step(JobOrder order);
+  std::uint32_t discard_next();
+  bool may_go_on(Clock::Time end) const;
   Range take();
   void discard(const Range& range);
   void release(const Range& range);
-  Clock::Duration time_for(const Range& range) const;
+  void release_all();
 
   Device& device_;
   SpaceMap& map_;
   Clock& clock_;
   const std::uint64_t zone_size_;
-  const std::uint64_t bytes_per_second_;
   const std::uint32_t zones_per_discard_;
-  std::mutex mutex_;  // guards all members below except failed_
-  // work was added, a thread called drain(), or the queue is stopping
-  std::condition_variable work_;
+  std::mutex mutex_;              // guards all members below except failed_
   std::condition_variable idle_;  // the queue is empty and no discard is in progress
   std::map<std::uint64_t, std::uint32_t> queue_;  // count by first zone; no two are neighbours
   std::uint64_t cursor_ = 0;                      // ranges are taken in ascending order from here
+  std::uint64_t done_ = 0;                        // zones of the job's present run
   bool busy_ = false;
-  unsigned waiters_ = 0;
-  bool stopping_ = false;
-  // when stopping: the latest time to begin a discard
-  Clock::Time end_ = Clock::Time::max();
-  bool failed_ = false;  // a discard failed before; used only by the queue's thread
-  std::thread thread_;
+  bool failed_ = false;  // a discard failed before; used by the job, then by the destructor
+  Job job_;              // last: ends before the members it uses
 };
 
 }  // namespace mpool

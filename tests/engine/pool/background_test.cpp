@@ -8,60 +8,12 @@
 #include <set>
 #include <thread>
 
-#include "engine/io/overlay_device.h"
-#include "tests/engine/pool/pool_support.h"
-#include "tests/support/stepped_clock.h"
+#include "tests/engine/pool/tiny_pool.h"
 
 namespace mpool::test {
 namespace {
 
-using std::chrono::hours;
 using std::chrono::milliseconds;
-
-// Many tiny zones; an MDC holds some 300 records.
-CreateOptions tiny_options(unsigned mdc_count) {
-  CreateOptions options;
-  options.name = "p";
-  options.zone_size = 4096;
-  options.mdc_count = mdc_count;
-  options.mdc0_capacity = 64 * 1024;
-  options.mdc_capacity = 16 * 1024;
-  options.root_capacity = 16 * 1024;
-  return options;
-}
-
-// Only maintain() does background work.
-ActivateOptions by_hand() {
-  ActivateOptions options;
-  options.maintenance = {.period = milliseconds(0), .usage_period = milliseconds(0)};
-  return options;
-}
-
-std::vector<ObjectRecord> add_mblocks(Pool& pool, std::size_t count) {
-  std::vector<ObjectRecord> objects;
-  for (std::size_t i = 0; i < count; ++i)
-    objects.push_back(pool.allocate(ObjectType::mblock, 0, {}));
-  pool.commit(objects);
-  return objects;
-}
-
-std::vector<ObjectId> ids_of(const std::vector<ObjectRecord>& objects) {
-  std::vector<ObjectId> ids;
-  for (const ObjectRecord& object : objects)
-    ids.push_back(object.id);
-  return ids;
-}
-
-// In percent.
-std::uint64_t fill(const Pool::MdcStats& mdc) {
-  return mdc.used * 100 / mdc.capacity;
-}
-
-// Adds and removes mblocks until MDC1 is filled to that level.
-void fill_with_garbage(Pool& pool, std::uint64_t percent) {
-  while (fill(pool.mdcs()[1]) < percent)
-    pool.remove(ids_of(add_mblocks(pool, 4)));
-}
 
 TEST(Background, CompactsAnMdcThatIsFullOfGarbage) {
   const auto media = create(tiny_options(1));
@@ -179,59 +131,6 @@ TEST(Background, AddsAsManyMdcsAsHaveRoom) {
     EXPECT_EQ(free(), kHalfZones);
   }
   EXPECT_EQ(activate({media}, by_hand())->mdcs().size(), 3u);
-}
-
-TEST(Background, DoesItByItself) {
-  const auto media = create(tiny_options(1));
-  {
-    const auto pool = activate({media}, by_hand());
-    fill_with_garbage(*pool, 80);
-  }
-  SteppedClock clock;
-  ActivateOptions activation;
-  activation.maintenance = {.period = hours(1), .usage_period = hours(1)};
-  activation.clock = &clock;
-  const auto pool = activate({media}, activation);
-  clock.await_wait(hours(1));
-  EXPECT_GE(fill(pool->mdcs()[1]), 70u);
-  clock.advance(hours(1));
-  clock.await_wait(hours(1));  // it has done its work
-  EXPECT_LT(fill(pool->mdcs()[1]), 20u);
-}
-
-// Ends at once, regardless of the reason it waits for.
-TEST(Background, EndsWithThePool) {
-  const auto media = create(tiny_options(1));
-  ActivateOptions activation;
-  activation.maintenance = {.period = std::chrono::hours(1000),
-                            .usage_period = std::chrono::hours(1000)};
-  for (int i = 0; i < 20; ++i)
-    activate({media}, activation);
-}
-
-TEST(Background, LeavesAnOverlayAlone) {
-  const auto media = create(tiny_options(1));
-  {
-    const auto pool = activate({media}, by_hand());
-    fill_with_garbage(*pool, 80);
-  }
-  const auto generations = [](const Pool& pool) { return pool.mdcs()[1].mdc.generations; };
-  const auto before = generations(*activate({media}, by_hand()));
-  SteppedClock clock;
-  ActivateOptions activation;
-  activation.maintenance = {.period = hours(1), .usage_period = hours(1)};
-  activation.clock = &clock;
-  std::vector<std::unique_ptr<Device>> devices;
-  devices.push_back(
-      std::make_unique<OverlayDevice>(std::make_unique<MemoryDevice>("device0", media)));
-  const auto pool = Pool::activate(std::move(devices), activation);
-  for (int i = 0; i < 100; ++i) {
-    clock.advance(hours(1));
-    std::this_thread::yield();
-  }
-  EXPECT_EQ(generations(*pool), before);
-  pool->maintain();
-  EXPECT_NE(generations(*pool), before);
 }
 
 // --- with concurrent threads ---

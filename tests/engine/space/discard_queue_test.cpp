@@ -26,6 +26,7 @@ using std::chrono::minutes;
 
 constexpr std::uint64_t kZoneSize = 1 << 20;
 constexpr std::uint32_t kZones = 1000;
+constexpr const char* kJob = "discard";
 constexpr auto kUsable = SpacePolicy::usable_only;
 constexpr auto kLong = std::chrono::duration_cast<milliseconds>(minutes(2));
 
@@ -96,20 +97,22 @@ class DiscardQueueTest : public testing::Test {
   DiscardQueueTest() : map_("recorder", kZones, 0, 1) { map_.insert(0, kZones); }
 
   // Lets a queue of a zone per second discard once; the next discard is due in 256 seconds.
-  void use_up_rate(DiscardQueue& queue, SteppedClock& clock) {
+  void use_up_rate(DiscardQueue& queue) {
     queue.add(0, 256);
     ASSERT_TRUE(device_.wait_for(1));
     queue.add(600, 1);
-    clock.await_wait(std::chrono::seconds(256));
+    clock_.await_wait(std::chrono::seconds(256));
   }
 
   DiscardRecorder device_;
   SpaceMap map_;
+  SteppedClock clock_;
+  JobScheduler jobs_{clock_};
 };
 
 TEST_F(DiscardQueueTest, ReleasesZonesOnlyAfterTheirDiscard) {
   device_.hold();
-  DiscardQueue queue(device_, map_, kZoneSize);
+  DiscardQueue queue(device_, map_, kZoneSize, jobs_, kJob);
   queue.add(10, 3);
   ASSERT_TRUE(device_.wait_for(1));
   EXPECT_EQ(map_.usage().pending, 3u);
@@ -124,7 +127,7 @@ TEST_F(DiscardQueueTest, ReleasesZonesOnlyAfterTheirDiscard) {
 
 TEST_F(DiscardQueueTest, CoalescesNeighbours) {
   device_.hold();
-  DiscardQueue queue(device_, map_, kZoneSize);
+  DiscardQueue queue(device_, map_, kZoneSize, jobs_, kJob);
   queue.add(500, 1);
   ASSERT_TRUE(device_.wait_for(1));
   // Forwards, backwards, and into a gap; 40 stands alone.
@@ -143,7 +146,7 @@ TEST_F(DiscardQueueTest, CoalescesNeighbours) {
 }
 
 TEST_F(DiscardQueueTest, SplitsLargeRanges) {
-  DiscardQueue queue(device_, map_, kZoneSize);
+  DiscardQueue queue(device_, map_, kZoneSize, jobs_, kJob);
   queue.add(0, 600);
   ASSERT_TRUE(queue.drain(kLong));
   EXPECT_EQ(device_.discards(), (std::vector<Discard>{{0, 256 * kZoneSize},
@@ -153,27 +156,25 @@ TEST_F(DiscardQueueTest, SplitsLargeRanges) {
 }
 
 TEST_F(DiscardQueueTest, KeepsToItsRate) {
-  SteppedClock clock;
-  DiscardQueue queue(device_, map_, kZoneSize, kZoneSize, clock);
-  use_up_rate(queue, clock);
-  clock.advance(std::chrono::seconds(255));
-  clock.await_wait(std::chrono::seconds(1));
+  DiscardQueue queue(device_, map_, kZoneSize, jobs_, kJob, kZoneSize);
+  use_up_rate(queue);
+  clock_.advance(std::chrono::seconds(255));
+  clock_.await_wait(std::chrono::seconds(1));
   EXPECT_EQ(device_.discards().size(), 1u);
-  clock.advance(std::chrono::seconds(1));
+  clock_.advance(std::chrono::seconds(1));
   EXPECT_TRUE(device_.wait_for(2));
 }
 
 TEST_F(DiscardQueueTest, ExceedsItsRateForDrain) {
-  SteppedClock clock;
-  DiscardQueue queue(device_, map_, kZoneSize, kZoneSize, clock);
-  use_up_rate(queue, clock);
+  DiscardQueue queue(device_, map_, kZoneSize, jobs_, kJob, kZoneSize);
+  use_up_rate(queue);
   EXPECT_TRUE(queue.drain(kLong));
   EXPECT_EQ(device_.discards().size(), 2u);
   EXPECT_EQ(map_.usage().free_usable, 257u);
 }
 
 TEST_F(DiscardQueueTest, WithoutALimitItNeverWaits) {
-  DiscardQueue queue(device_, map_, kZoneSize, 0);
+  DiscardQueue queue(device_, map_, kZoneSize, jobs_, kJob, 0);
   queue.add(0, 1);
   queue.add(10, 1);
   EXPECT_TRUE(device_.wait_for(2));
@@ -184,7 +185,7 @@ TEST_F(DiscardQueueTest, FailuresAreLoggedOnceAndZonesReleased) {
   device_.set_logger(log.logger());
   device_.fail(EIO);
   {
-    DiscardQueue queue(device_, map_, kZoneSize);
+    DiscardQueue queue(device_, map_, kZoneSize, jobs_, kJob);
     queue.add(0, 2);
     ASSERT_TRUE(queue.drain(kLong));
     queue.add(5, 2);
@@ -195,7 +196,7 @@ TEST_F(DiscardQueueTest, FailuresAreLoggedOnceAndZonesReleased) {
 }
 
 TEST_F(DiscardQueueTest, RefusesZonesThatAreNotUsed) {
-  DiscardQueue queue(device_, map_, kZoneSize);
+  DiscardQueue queue(device_, map_, kZoneSize, jobs_, kJob);
   queue.add(0, 1);
   ASSERT_TRUE(queue.drain(kLong));
   EXPECT_EQ(error_of([&] { queue.add(0, 1); }), EINVAL);
@@ -206,7 +207,7 @@ TEST_F(DiscardQueueTest, RefusesZonesThatAreNotUsed) {
 
 TEST_F(DiscardQueueTest, DiscardsWhatIsLeftAtItsEnd) {
   {
-    DiscardQueue queue(device_, map_, kZoneSize, 25);
+    DiscardQueue queue(device_, map_, kZoneSize, jobs_, kJob, 25);
     queue.add(0, 256);
     ASSERT_TRUE(device_.wait_for(1));
     queue.add(300, 2);
@@ -219,7 +220,7 @@ TEST_F(DiscardQueueTest, DiscardsWhatIsLeftAtItsEnd) {
 
 TEST_F(DiscardQueueTest, EndsWithoutDiscardsWhereAnotherProgramHasTheDevice) {
   {
-    DiscardQueue queue(device_, map_, kZoneSize, 25);
+    DiscardQueue queue(device_, map_, kZoneSize, jobs_, kJob, 25);
     queue.add(0, 256);
     ASSERT_TRUE(device_.wait_for(1));
     queue.add(300, 2);
@@ -229,8 +230,47 @@ TEST_F(DiscardQueueTest, EndsWithoutDiscardsWhereAnotherProgramHasTheDevice) {
   EXPECT_EQ(map_.usage().free_usable, 258u);
 }
 
+TEST_F(DiscardQueueTest, ShowsItsProgress) {
+  device_.hold();
+  DiscardQueue queue(device_, map_, kZoneSize, jobs_, kJob, kZoneSize);
+  queue.add(0, 600);
+  ASSERT_TRUE(device_.wait_for(1));
+  device_.let_go();
+  clock_.await_wait(std::chrono::seconds(256));
+  const JobInfo info = jobs_.list().at(0);
+  EXPECT_EQ(info.options.name, kJob);
+  EXPECT_EQ(info.options.bytes_per_second, kZoneSize);
+  EXPECT_EQ(info.state, JobState::waiting);
+  EXPECT_EQ(info.done, 256u);
+  EXPECT_EQ(info.total, 600u);
+  EXPECT_EQ(info.bytes, 256 * kZoneSize);
+}
+
+TEST_F(DiscardQueueTest, ReleasesZonesOfACancelledRun) {
+  DiscardQueue queue(device_, map_, kZoneSize, jobs_, kJob, kZoneSize);
+  use_up_rate(queue);
+  queue.add(700, 5);
+  jobs_.cancel(kJob);
+  while (jobs_.list().at(0).state != JobState::idle)
+    std::this_thread::yield();
+  EXPECT_EQ(device_.discards().size(), 1u);
+  EXPECT_EQ(map_.usage().free_usable, 262u);
+  EXPECT_TRUE(queue.drain(milliseconds(0)));
+}
+
+TEST_F(DiscardQueueTest, DiscardsForDrainThoughPaused) {
+  DiscardQueue queue(device_, map_, kZoneSize, jobs_, kJob, 0);
+  jobs_.pause(kJob);
+  queue.add(0, 300);
+  EXPECT_EQ(map_.usage().pending, 300u);
+  EXPECT_TRUE(device_.discards().empty());
+  EXPECT_TRUE(queue.drain(kLong));
+  EXPECT_EQ(device_.discards().size(), 2u);
+  EXPECT_EQ(map_.usage().free_usable, 300u);
+}
+
 TEST_F(DiscardQueueTest, ServesManyThreads) {
-  DiscardQueue queue(device_, map_, kZoneSize, 0);
+  DiscardQueue queue(device_, map_, kZoneSize, jobs_, kJob, 0);
   std::vector<std::thread> threads;
   for (unsigned thread = 0; thread < 4; ++thread) {
     threads.emplace_back([&, thread] {
@@ -258,7 +298,8 @@ TEST(DiscardQueue, DiscardsTheZonesOnTheDevice) {
   std::memset(page.data(), 0x5a, page.size());
   for (std::uint64_t zone = 0; zone < 8; ++zone)
     device.write(zone * kZoneSize, page.span());
-  DiscardQueue queue(device, map, kZoneSize);
+  JobScheduler jobs;
+  DiscardQueue queue(device, map, kZoneSize, jobs, kJob);
   queue.add(3, 2);
   ASSERT_TRUE(queue.drain(kLong));
   for (std::uint64_t zone = 0; zone < 8; ++zone) {
