@@ -5,28 +5,17 @@
 namespace mpool::tools {
 
 std::string to_line(const Json& json) {
-  return json.dump(-1, ' ', true, Json::error_handler_t::replace);
+  return mpoolfs::json_text(json, -1);
 }
 
 void print_json(std::ostream& out, const Json& json) {
-  out << json.dump(2, ' ', true, Json::error_handler_t::replace) << '\n';
+  out << mpoolfs::json_text(json, 2) << '\n';
 }
 
 Json pool_json(const Pool& pool) {
   return {{"name", pool.name()},
           {"uuid", pool.uuid().to_string()},
           {"mdc_count", pool.mdcs().size() - 1}};  // MDC0 is not counted
-}
-
-Json device_json(const std::string& path, const DeviceParams& params) {
-  return {{"path", path},
-          {"class", to_string(params.media_class)},
-          {"uuid", params.uuid.to_string()},
-          {"sector_size", params.sector_size()},
-          {"zone_size", params.zone_size()},
-          {"zones", params.zone_count},
-          {"size", params.device_size},
-          {"features", params.features}};
 }
 
 Json devices_json(const Pool& pool) {
@@ -71,19 +60,8 @@ Json summary_json(const Pool& pool) {
 
 Json space_json(const Pool& pool) {
   Json classes = Json::array();
-  for (const MediaClass media_class : pool.classes()) {
-    const Pool::ClassInfo info = pool.class_info(media_class);
-    const SpaceUsage& space = info.space;
-    classes.push_back({{"class", to_string(media_class)},
-                       {"zone_size", info.params.zone_size()},
-                       {"zones", space.total},
-                       {"usable", space.usable},
-                       {"used", space.used},
-                       {"free", space.free_usable},
-                       {"spare", space.spare},
-                       {"free_spare", space.free_spare},
-                       {"pending", space.pending}});
-  }
+  for (const MediaClass media_class : pool.classes())
+    classes.push_back(mpoolfs::class_json(pool.class_info(media_class)));
   return classes;
 }
 

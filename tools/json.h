@@ -4,14 +4,14 @@
 #include <iosfwd>
 #include <string>
 
-#include <nlohmann/json.hpp>
-
 #include "engine/pool/pool.h"
+#include "fuse/control/pool_json.h"
 #include "tools/pool_access.h"
 
 namespace mpool::tools {
 
-using Json = nlohmann::ordered_json;
+using mpoolfs::device_json;
+using mpoolfs::Json;
 
 // One line, or indented, in ASCII. Bytes that are not UTF-8 (names from the media) are replaced.
 std::string to_line(const Json& json);
@@ -19,8 +19,7 @@ void print_json(std::ostream& out, const Json& json);
 
 // {name, uuid, mdc_count}
 Json pool_json(const Pool& pool);
-// {path, class, uuid, sector_size, zone_size, zones, size, features}
-Json device_json(const std::string& path, const DeviceParams& params);
+// As mpoolfs::device_json().
 Json devices_json(const Pool& pool);
 // null when the pool has no config record.
 Json config_json(const Pool& pool);
@@ -28,7 +27,7 @@ Json config_json(const Pool& pool);
 Json spares_json(const Pool& pool);
 // {pool, devices, spares, space, config}
 Json summary_json(const Pool& pool);
-// [{class, zone_size, zones, usable, used, free, spare, free_spare, pending}], in zones
+// As mpoolfs::class_json().
 Json space_json(const Pool& pool);
 
 }  // namespace mpool::tools

@@ -9,7 +9,6 @@ namespace mpoolfs {
 
 namespace {
 
-using Json = nlohmann::ordered_json;
 using mpool::MediaClass;
 using mpool::Pool;
 
@@ -66,44 +65,31 @@ Json native_json(const NativeStats& native) {
           {"kept", native.kept}};
 }
 
-Json device_json(const Pool& pool, MediaClass media_class) {
+Json device_status_json(const Pool& pool, MediaClass media_class) {
   const Pool::ClassInfo info = pool.class_info(media_class);
   const mpool::Device::Counters counters = pool.device(media_class).counters();
-  return {{"class", to_string(media_class)},
-          {"path", info.device_name},
-          {"uuid", info.params.uuid.to_string()},
-          {"size", info.params.device_size},
-          {"sector_size", info.params.sector_size()},
-          {"zone_size", info.params.zone_size()},
-          {"zones", info.params.zone_count},
-          {"offline", !info.online},
-          {"reads", counters.reads},
-          {"read_bytes", counters.read_bytes},
-          {"writes", counters.writes},
-          {"written_bytes", counters.written_bytes},
-          {"flushes", counters.flushes},
-          {"discards", counters.discards},
-          {"errors", counters.errors}};
+  Json device = device_json(info.device_name, info.params);
+  device.update({{"offline", !info.online},
+                 {"reads", counters.reads},
+                 {"read_bytes", counters.read_bytes},
+                 {"writes", counters.writes},
+                 {"written_bytes", counters.written_bytes},
+                 {"flushes", counters.flushes},
+                 {"discards", counters.discards},
+                 {"errors", counters.errors}});
+  return device;
 }
 
-// Zones by the names of `mpool info --json`, and the values of df(1) in bytes.
-Json class_json(const Pool& pool, MediaClass media_class) {
+// With the values of df(1) in bytes.
+Json class_status_json(const Pool& pool, MediaClass media_class) {
   const Pool::ClassInfo info = pool.class_info(media_class);
-  const mpool::SpaceUsage& space = info.space;
   const std::uint64_t zone_size = info.params.zone_size();
-  return {{"class", to_string(media_class)},
-          {"zone_size", zone_size},
-          {"zones", space.total},
-          {"usable", space.usable},
-          {"used", space.used},
-          {"free", space.free_usable},
-          {"spare", space.spare},
-          {"free_spare", space.free_spare},
-          {"pending", space.pending},
-          {"spare_percent", info.spare_percent},
-          {"total_bytes", space.total * zone_size},
-          {"used_bytes", space.used * zone_size},
-          {"free_bytes", space.free_usable * zone_size}};
+  Json json = class_json(info);
+  json.update({{"spare_percent", info.spare_percent},
+               {"total_bytes", info.space.total * zone_size},
+               {"used_bytes", info.space.used * zone_size},
+               {"free_bytes", info.space.free_usable * zone_size}});
+  return json;
 }
 
 Json mdc_json(const Pool::MdcStats& stats) {
@@ -144,8 +130,8 @@ std::string status_text(const Pool& pool, const MountInfo& mount) {
   Json devices = Json::array();
   Json classes = Json::array();
   for (const MediaClass media_class : pool.classes()) {
-    devices.push_back(device_json(pool, media_class));
-    classes.push_back(class_json(pool, media_class));
+    devices.push_back(device_status_json(pool, media_class));
+    classes.push_back(class_status_json(pool, media_class));
   }
   Json mdcs = Json::array();
   for (const Pool::MdcStats& stats : pool.mdcs())
@@ -163,8 +149,7 @@ std::string status_text(const Pool& pool, const MountInfo& mount) {
                        {"root_mdc", root_mdc_json(mount.metadata)},
                        {"objects", objects_json(pool)},
                        {"open_files", mount.open_files}};
-  // Paths may hold control characters and bytes that are not UTF-8.
-  return status.dump(2, ' ', true, Json::error_handler_t::replace) + '\n';
+  return json_text(status, 2) + '\n';
 }
 
 }  // namespace mpoolfs

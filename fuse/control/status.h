@@ -5,10 +5,9 @@
 #include <cstdint>
 #include <string>
 
-#include <nlohmann/json.hpp>
-
 #include "engine/names/names.h"
 #include "engine/pool/pool.h"
+#include "fuse/control/pool_json.h"
 #include "fuse/native/native_stats.h"
 #include "fuse/options.h"
 #include "fuse/transport/transport_info.h"
@@ -28,7 +27,7 @@ struct MountInfo {
 };
 
 // The options that last as long as the mount, by name.
-nlohmann::ordered_json options_json(const Options& options);
+Json options_json(const Options& options);
 
 // One JSON object, indented, with a newline at the end. Numbers are not a consistent snapshot: no
 // operation is stopped for them. Blocks on a compaction of an MDC in progress.
