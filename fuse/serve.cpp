@@ -26,6 +26,7 @@
 #include "engine/pool/path_list.h"
 #include "engine/pool/pool.h"
 #include "fuse/control/control_tree.h"
+#include "fuse/control/jobs_file.h"
 #include "fuse/control/status.h"
 #include "fuse/mount_table.h"
 #include "fuse/native/native_reads.h"
@@ -203,16 +204,17 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
                          .readers = readers};
   SharedTransportInfo transport;
   ControlTree control(current_time());
-  control.add_file("status.json", [&] {
-    return status_text(pool, {.options = options,
-                              .foreign = names->foreign(),
-                              .open_files = file_system.handles.count(),
-                              .transport = transport.get(),
-                              .native = native.stats(),
-                              .metadata = names->metadata(),
-                              .reads = readers.requests()});
-  });
-  control.add_file("references", [&] { return names->references(); });
+  control.add("status.json", std::make_unique<TextFile>([&] {
+                return status_text(pool, {.options = options,
+                                          .foreign = names->foreign(),
+                                          .open_files = file_system.handles.count(),
+                                          .transport = transport.get(),
+                                          .native = native.stats(),
+                                          .metadata = names->metadata(),
+                                          .reads = readers.requests()});
+              }));
+  control.add("jobs", make_jobs_file(pool.jobs()));
+  control.add("references", std::make_unique<TextFile>([&] { return names->references(); }));
   file_system.control = &control;
   {
     Session session(file_system, options, transport);

@@ -3,10 +3,10 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <string>
 #include <string_view>
 #include <utility>
-
-#include <fcntl.h>
+#include <vector>
 
 #include "engine/base/error.h"
 #include "fuse/control/control_tree.h"
@@ -23,11 +23,14 @@ namespace {
 
 using Ops = fuse_lowlevel_ops;
 
-// Runs `handler(file_system, tree)`, which answers the request as its last action.
+// Runs `handler(file_system, tree)`, which answers the request as its last action, on a thread that
+// may block: providers may.
 template <typename Handler>
 void answer_control(fuse_req_t request, std::string_view operation, fuse_ino_t inode,
                     Handler&& handler) noexcept {
   answer(request, operation, inode, [&](FileSystem& file_system) {
+    RequestContext& context = RequestContext::current();
+    if (!context.can_block()) return context.defer_to_worker(request);
     std::forward<Handler>(handler)(file_system, *file_system.control);
   });
 }
@@ -97,6 +100,18 @@ void guard_rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_
 
 // --- names and attributes ---
 
+double attribute_time(const mpool::Attributes& attributes) {
+  return ControlTree::is_permanent(attributes.inode) ? attribute_timeout(attributes) : kNever;
+}
+
+fuse_entry_param control_entry(const mpool::Attributes& attributes,
+                               const Presentation& presentation) {
+  fuse_entry_param entry = to_entry(attributes, presentation);
+  entry.attr_timeout = attribute_time(attributes);
+  if (!ControlTree::is_permanent(attributes.inode)) entry.entry_timeout = kNever;
+  return entry;
+}
+
 void control_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
   if (!ControlTree::is_control_name(parent, name)) {
     return operations().lookup(request, parent, name);
@@ -106,8 +121,13 @@ void control_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
   }
   answer_control(request, "lookup", parent, [&](FileSystem& file_system, ControlTree& tree) {
     const auto found = tree.lookup(parent, name);
+    // Only names that never come may be remembered as absent.
+    if (!found && parent != ControlTree::kDirectory) {
+      fuse_reply_err(request, ENOENT);
+      return;
+    }
     const fuse_entry_param entry =
-        found ? to_entry(*found, file_system.presentation) : negative_entry();
+        found ? control_entry(*found, file_system.presentation) : negative_entry();
     fuse_reply_entry(request, &entry);
   });
 }
@@ -117,7 +137,7 @@ void control_getattr(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info)
   answer_control(request, "getattr", inode, [&](FileSystem& file_system, ControlTree& tree) {
     const mpool::Attributes attributes = tree.attributes(inode);
     const struct stat shown = to_stat(attributes, file_system.presentation);
-    fuse_reply_attr(request, &shown, attribute_timeout(attributes));
+    fuse_reply_attr(request, &shown, attribute_time(attributes));
   });
 }
 
@@ -144,12 +164,7 @@ void control_listxattr(fuse_req_t request, fuse_ino_t inode, size_t size) {
 void control_open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
   if (!ControlTree::is_control(inode)) return operations().open(request, inode, info);
   answer_control(request, "open", inode, [&](FileSystem&, ControlTree& tree) {
-    // Generating the status may block for long.
-    RequestContext& context = RequestContext::current();
-    if (!context.can_block()) return context.defer_to_worker(request);
-    const bool writes = (info->flags & O_ACCMODE) != O_RDONLY;
-    info->fh =
-        tree.open(inode, {.read = true, .write = writes, .truncate = (info->flags & O_TRUNC) != 0});
+    info->fh = tree.open(inode, to_intent(info->flags));
     info->direct_io = 1;
     // The kernel has dropped the request and will not release the handle.
     if (fuse_reply_open(request, info) == -ENOENT) tree.close(info->fh);
@@ -160,10 +175,34 @@ void control_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offse
                   fuse_file_info* info) {
   if (!ControlTree::is_control(inode)) return operations().read(request, inode, size, offset, info);
   answer_control(request, "read", inode, [&](FileSystem&, ControlTree& tree) {
-    if (offset < 0) mpool::raise(EINVAL, "read", "negative offset {}", offset);
-    const auto content = tree.content(info->fh);
-    const std::string_view part = part_of(*content, static_cast<std::uint64_t>(offset), size);
+    const std::string part = tree.read(info->fh, checked_offset(offset), size);
     fuse_reply_buf(request, part.data(), part.size());
+  });
+}
+
+void control_write(fuse_req_t request, fuse_ino_t inode, const char* data, size_t size,
+                   off_t offset, fuse_file_info* info) {
+  if (!ControlTree::is_control(inode)) {
+    return operations().write(request, inode, data, size, offset, info);
+  }
+  answer_control(request, "write", inode, [&](FileSystem&, ControlTree& tree) {
+    tree.write(info->fh, checked_offset(offset), mpool::as_bytes(data, size));
+    fuse_reply_write(request, size);
+  });
+}
+
+void control_ioctl(fuse_req_t request, fuse_ino_t inode, unsigned command, void*,
+                   fuse_file_info* info, unsigned flags, const void* in, size_t in_size,
+                   size_t out_size) {
+  if (!ControlTree::is_control(inode)) {
+    fuse_reply_err(request, ENOSYS);  // as the library without this function
+    return;
+  }
+  answer_control(request, "ioctl", inode, [&](FileSystem&, ControlTree& tree) {
+    if ((flags & FUSE_IOCTL_DIR) != 0) mpool::raise(ENOTTY, "ioctl", "of a directory");
+    const std::vector<std::byte> out =
+        tree.ioctl(info->fh, command, mpool::as_bytes(in, in_size), out_size);
+    fuse_reply_ioctl(request, 0, out.data(), out.size());
   });
 }
 
@@ -179,18 +218,16 @@ void control_release(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info)
 
 void list_control(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset, bool plus) {
   answer_control(request, "readdir", inode, [&](FileSystem& file_system, ControlTree& tree) {
-    RequestContext& context = RequestContext::current();
-    if (!context.can_block()) return context.defer_to_worker(request);
     const DirectorySource source{.inode = inode,
-                                 .parent = [] { return mpool::kRootInode; },
+                                 .parent = [inode] { return ControlTree::parent_of(inode); },
                                  .read =
                                      [&](std::uint64_t cookie, const DirectorySource::Take& take) {
                                        tree.read_directory(inode, cookie, take);
                                      },
                                  .describe =
                                      [&](mpool::InodeNumber entry) {
-                                       return to_entry(tree.attributes(entry),
-                                                       file_system.presentation);
+                                       return control_entry(tree.attributes(entry),
+                                                            file_system.presentation);
                                      },
                                  .ref = {}};
     const auto data = list_directory(source, static_cast<std::uint64_t>(offset), size, plus);
@@ -223,20 +260,18 @@ void guard_names(Ops& ops) {
   ops.rename = guard_rename;
 }
 
-// Writes and changes are refused; close and fsync succeed. opendir and releasedir are passed on:
-// whether directories are opened at all is negotiated for the whole mount.
+// Changes are refused; close and fsync succeed. opendir and releasedir are passed on: whether
+// directories are opened at all is negotiated for the whole mount.
 void guard_inodes(Ops& ops) {
   guard<Inode, &Ops::readlink, EINVAL>(ops);
   guard<Inode, &Ops::setattr, EPERM>(ops);
   guard<Inode, &Ops::setxattr, ENOTSUP>(ops);
   guard<Inode, &Ops::getxattr, ENODATA>(ops);
   guard<Inode, &Ops::removexattr, ENOTSUP>(ops);
-  guard<Inode, &Ops::write, EBADF>(ops);
   guard<Inode, &Ops::write_buf, EBADF>(ops);
   guard<Inode, &Ops::fallocate, EBADF>(ops);
   guard<Inode, &Ops::copy_file_range, EXDEV>(ops);
   guard<Inode, &Ops::lseek, EINVAL>(ops);
-  guard<Inode, &Ops::ioctl, ENOTTY>(ops);
   guard<Inode, &Ops::flush, 0>(ops);
   guard<Inode, &Ops::fsync, 0>(ops);
   guard<Inode, &Ops::fsyncdir, 0>(ops);
@@ -255,6 +290,8 @@ const fuse_lowlevel_ops& operations_with_control() {
     ops.listxattr = control_listxattr;
     ops.open = control_open;
     ops.read = control_read;
+    ops.write = control_write;
+    ops.ioctl = control_ioctl;
     ops.release = control_release;
     ops.readdir = control_readdir;
     ops.readdirplus = control_readdirplus;

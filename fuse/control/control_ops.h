@@ -9,8 +9,7 @@ namespace mpoolfs {
 // FileSystem::control, which must be set. All other requests are passed on unchanged.
 //
 // The operations of the table never see an inode or handle of the control directory; a name in it
-// can be neither made, changed nor removed. Requests are answered on the calling thread; only
-// opening a file of the control directory may block (ControlTree::open).
+// can be neither made, changed nor removed. Requests for it are answered on threads that may block.
 const fuse_lowlevel_ops& operations_with_control();
 
 }  // namespace mpoolfs

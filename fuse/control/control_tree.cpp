@@ -1,8 +1,12 @@
 #include "fuse/control/control_tree.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cerrno>
 #include <utility>
+
+#include <sys/ioctl.h>
+#include <sys/stat.h>
 
 #include "engine/base/error.h"
 
@@ -10,25 +14,41 @@ namespace mpoolfs {
 
 namespace {
 
-constexpr std::uint32_t kDirectoryMode = 0555;
-constexpr std::uint32_t kFileMode = 0444;
+constexpr auto kDirectoryKind = mpool::FileKind::directory;
+constexpr std::uint32_t kReadBits = S_IRUSR | S_IRGRP | S_IROTH;
+constexpr std::uint32_t kWriteBits = S_IWUSR | S_IWGRP | S_IWOTH;
+
+// Cookies of the engine leave room for "." and ".."; these do likewise.
+constexpr std::uint64_t kDots = 2;
 
 }  // namespace
 
-void ControlTree::add_file(std::string name, Generator generate) {
-  files_.push_back({std::move(name), std::move(generate)});
+void ControlTree::add(std::string name, std::unique_ptr<ControlProvider> provider) {
+  assert(entries_.size() < kMaxProviders && std::ranges::count(entries_, name, &Entry::name) == 0);
+  entries_.push_back({std::move(name), std::move(provider)});
 }
 
-const ControlTree::File* ControlTree::find(mpool::InodeNumber inode) const {
-  if (inode == kDirectory) return nullptr;
-  if (!is_control(inode) || inode - kDirectory > files_.size()) {
+ControlTree::Place ControlTree::find(mpool::InodeNumber inode) const {
+  if (inode == kDirectory) return {.info = {.kind = kDirectoryKind, .mode = 0555}};
+  const std::uint64_t number = (inode & ~kDirectory) >> kNodeBits;
+  const auto no_inode = [inode] {
     mpool::raise(ESTALE, std::string(kControlName), "there is no inode {}", inode);
-  }
-  return &files_[inode - kDirectory - 1];
+  };
+  if (!is_control(inode) || number == 0 || number > entries_.size()) no_inode();
+  Place place{.provider = entries_[number - 1].provider.get(), .node = node_of(inode)};
+  place.info = place.provider->describe(ControlProvider::kSelf);
+  if (place.node == ControlProvider::kSelf) return place;
+  if (place.info.kind != kDirectoryKind) no_inode();
+  place.info = place.provider->describe(place.node);
+  return place;
 }
 
-void ControlTree::check_directory(mpool::InodeNumber inode) const {
-  if (const File* file = find(inode)) mpool::raise(ENOTDIR, file->name, "not a directory");
+ControlTree::Place ControlTree::find_directory(mpool::InodeNumber inode) const {
+  Place place = find(inode);
+  if (place.info.kind != kDirectoryKind) {
+    mpool::raise(ENOTDIR, std::string(kControlName), "inode {} is no directory", inode);
+  }
+  return place;
 }
 
 std::optional<mpool::Attributes> ControlTree::lookup(mpool::InodeNumber parent,
@@ -36,41 +56,53 @@ std::optional<mpool::Attributes> ControlTree::lookup(mpool::InodeNumber parent,
   if (!is_control(parent)) {
     return name == kControlName ? std::optional(attributes(kDirectory)) : std::nullopt;
   }
-  check_directory(parent);
-  if (name == ".") return attributes(kDirectory);
-  const auto file = std::ranges::find(files_, name, &File::name);
-  if (file == files_.end()) return std::nullopt;
-  return attributes(inode_of(static_cast<std::size_t>(file - files_.begin())));
+  const Place place = find_directory(parent);
+  if (name == ".") return attributes(parent);
+  if (name == "..") return attributes(parent_of(parent));
+  if (place.provider != nullptr) {
+    const auto node = place.provider->lookup(name);
+    return node ? std::optional(attributes(parent | *node)) : std::nullopt;
+  }
+  const auto found = std::ranges::find(entries_, name, &Entry::name);
+  if (found == entries_.end()) return std::nullopt;
+  return attributes(inode_of(static_cast<std::size_t>(found - entries_.begin())));
 }
 
 mpool::Attributes ControlTree::attributes(mpool::InodeNumber inode) const {
-  const bool directory = find(inode) == nullptr;
+  const ControlProvider::Info info = find(inode).info;
   return {.inode = inode,
-          .kind = directory ? mpool::FileKind::directory : mpool::FileKind::empty,
-          .mode = directory ? kDirectoryMode : kFileMode,
-          .uid = 0,
-          .gid = 0,
-          .links = directory ? 2u : 1u,
-          .size = 0,
+          .kind = info.kind,
+          .mode = info.mode,
+          .uid = info.uid,
+          .gid = info.gid,
+          .links = info.kind == kDirectoryKind ? 2u : 1u,
+          .size = info.size,
           .blocks = 0,
           .atime = now_,
           .mtime = now_,
           .ctime = now_,
-          .committed = true};  // its shown attributes never change
+          .committed = true};
 }
 
 void ControlTree::read_directory(
     mpool::InodeNumber inode, std::uint64_t cookie,
     const std::function<bool(const mpool::DirectoryEntry&)>& take) const {
-  check_directory(inode);
-  // Cookies of the engine leave room for "." and ".."; these do likewise.
-  constexpr std::uint64_t kFirstCookie = 3;
-  for (std::size_t i = cookie < kFirstCookie ? 0 : cookie - kFirstCookie + 1; i < files_.size();
-       ++i) {
-    if (!take({.cookie = kFirstCookie + i,
-               .name = files_[i].name,
+  const Place place = find_directory(inode);
+  const std::uint64_t after = cookie <= kDots ? 0 : cookie - kDots;
+  if (place.provider != nullptr) {
+    return place.provider->list(after, [&](ControlProvider::Node node, std::string_view name) {
+      assert(node > after && node <= ControlProvider::kMaxNode);
+      return take({.cookie = node + kDots,
+                   .name = name,
+                   .inode = inode | node,
+                   .kind = mpool::FileKind::empty});
+    });
+  }
+  for (std::size_t i = after; i < entries_.size(); ++i) {
+    if (!take({.cookie = i + 1 + kDots,
+               .name = entries_[i].name,
                .inode = inode_of(i),
-               .kind = mpool::FileKind::empty})) {
+               .kind = entries_[i].provider->describe(ControlProvider::kSelf).kind})) {
       return;
     }
   }
@@ -78,38 +110,68 @@ void ControlTree::read_directory(
 
 ControlTree::HandleNumber ControlTree::open(mpool::InodeNumber inode,
                                             const mpool::OpenIntent& intent) {
-  const File* file = find(inode);
-  if (file == nullptr) mpool::raise(EISDIR, std::string(kControlName), "a directory");
-  if (intent.write || intent.truncate) mpool::raise(EACCES, file->name, "can only be read");
-  auto content = std::make_shared<const std::string>(file->generate());
+  const Place place = find(inode);
+  if (place.info.kind == kDirectoryKind) {
+    mpool::raise(EISDIR, std::string(kControlName), "inode {} is a directory", inode);
+  }
+  // The kernel lets root pass regardless of the mode.
+  const bool writes = intent.write || intent.truncate;
+  if ((intent.read && (place.info.mode & kReadBits) == 0) ||
+      (writes && (place.info.mode & kWriteBits) == 0)) {
+    mpool::raise(EACCES, std::string(kControlName), "inode {} can only be {}", inode,
+                 writes ? "read" : "written");
+  }
+  std::shared_ptr<ControlFile> file = place.provider->open(place.node, intent);
   const std::lock_guard lock(mutex_);
   const HandleNumber handle = next_handle_++;
-  contents_.emplace(handle, std::move(content));
+  files_.emplace(handle, std::move(file));
   return handle;
 }
 
-std::shared_ptr<const std::string> ControlTree::content(HandleNumber handle) const {
+std::shared_ptr<ControlFile> ControlTree::file(HandleNumber handle) const {
   const std::lock_guard lock(mutex_);
-  const auto found = contents_.find(handle);
-  if (found == contents_.end()) {
+  const auto found = files_.find(handle);
+  if (found == files_.end()) {
     mpool::raise(EBADF, std::string(kControlName), "there is no open file {}", handle);
   }
   return found->second;
 }
 
+std::string ControlTree::read(HandleNumber handle, std::uint64_t offset, std::size_t size) const {
+  return file(handle)->read(offset, size);
+}
+
+void ControlTree::write(HandleNumber handle, std::uint64_t offset,
+                        mpool::ConstByteSpan data) const {
+  file(handle)->write(offset, data);
+}
+
+std::vector<std::byte> ControlTree::ioctl(HandleNumber handle, unsigned command,
+                                          mpool::ConstByteSpan in, std::size_t out_size) const {
+  const std::size_t size = _IOC_SIZE(command);
+  const bool takes = (_IOC_DIR(command) & _IOC_WRITE) != 0;
+  const bool gives = (_IOC_DIR(command) & _IOC_READ) != 0;
+  if (in.size() != (takes ? size : 0) || out_size != (gives ? size : 0)) {
+    mpool::raise(EINVAL, "ioctl", "{:#x} with {} bytes in, {} bytes out", command, in.size(),
+                 out_size);
+  }
+  std::vector<std::byte> out = file(handle)->ioctl(command, in);
+  assert(out.size() == out_size);
+  return out;
+}
+
 void ControlTree::close(HandleNumber handle) noexcept {
+  std::shared_ptr<ControlFile> last;  // ends without the lock
   const std::lock_guard lock(mutex_);
-  contents_.erase(handle);
+  const auto found = files_.find(handle);
+  if (found == files_.end()) return;
+  last = std::move(found->second);
+  files_.erase(found);
 }
 
 std::size_t ControlTree::open_count() const {
   const std::lock_guard lock(mutex_);
-  return contents_.size();
-}
-
-std::string_view part_of(std::string_view content, std::uint64_t offset, std::size_t size) {
-  if (offset >= content.size()) return {};
-  return content.substr(offset, size);
+  return files_.size();
 }
 
 }  // namespace mpoolfs

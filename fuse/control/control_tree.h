@@ -11,30 +11,29 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "engine/names/names.h"
+#include "fuse/control/provider.h"
 
 namespace mpoolfs {
 
 inline constexpr std::string_view kControlName = ".mpool";
 
-// A read-only directory of files whose content is generated at open.
+// A directory of providers. All requests for it and for what is below come here, without their
+// messages.
 //
 // Its inode numbers have the top bit set. The engine counts inodes up from 1 and never reaches that
-// bit: at a billion creations a second it would take 292 years.
+// bit: at a billion creations a second it would take 292 years. The next 7 bits are the number of
+// the provider, from 1; the others its node.
 //
-// Files have size 0, like those of /proc: the length of the content is known at open only. They
-// must be read with direct I/O, which does not use the size.
+// Files must be read with direct I/O, which does not use the size.
 //
-// Threads: all functions except add_file() may be called at the same time. Only open() may block,
-// on the sources of the content. Errors: Error with errno.
+// Threads: all functions except add() may be called at the same time; they may block as the
+// provider does. Errors: Error with errno, those of the provider included.
 class ControlTree {
  public:
-  // Generates the content of a file. Called by open() on its thread, also by several threads at a
-  // time.
-  using Generator = std::function<std::string()>;
-
   static constexpr mpool::InodeNumber kDirectory = mpool::InodeNumber{1} << 63;
 
   // True if the inode number belongs to a control tree, whether the inode exists or not.
@@ -43,16 +42,25 @@ class ControlTree {
   static constexpr bool is_control_name(mpool::InodeNumber parent, std::string_view name) {
     return is_control(parent) || (parent == mpool::kRootInode && name == kControlName);
   }
+  // True for `.mpool` and the names in it: these and their attributes stay as long as the mount.
+  // All others may come, go and change at any time.
+  static constexpr bool is_permanent(mpool::InodeNumber inode) { return node_of(inode) == 0; }
+  // The directory that has the inode; that of `.mpool` is the root of the mount.
+  static constexpr mpool::InodeNumber parent_of(mpool::InodeNumber inode) {
+    if (inode == kDirectory) return mpool::kRootInode;
+    return node_of(inode) == 0 ? kDirectory : inode - node_of(inode);
+  }
 
   // `now`: all times of its inodes.
   explicit ControlTree(const std::timespec& now) : now_(now) {}
 
-  // Called before the first request. Names are unique; the inode number of a file follows from its
-  // position.
-  void add_file(std::string name, Generator generate);
+  // Called before the first request, at most kMaxProviders times. Names are unique; the inode
+  // numbers follow from the order.
+  static constexpr std::size_t kMaxProviders = 127;
+  void add(std::string name, std::unique_ptr<ControlProvider> provider);
 
-  // For names of is_control_name(), and "." of the directory. nullopt: no such name. ENOTDIR when
-  // the parent is a file.
+  // For names of is_control_name(), and "." and ".." below the root. nullopt: no such name. ENOTDIR
+  // when the parent is a file.
   std::optional<mpool::Attributes> lookup(mpool::InodeNumber parent, std::string_view name) const;
   mpool::Attributes attributes(mpool::InodeNumber inode) const;  // ESTALE: no such inode
 
@@ -63,34 +71,46 @@ class ControlTree {
 
   // Identifies an open file; never 0, never reused.
   using HandleNumber = std::uint64_t;
-  // Generates the content, which the handle keeps. EISDIR for the directory, EACCES unless `intent`
-  // is read-only, errors of the generator.
+  // EISDIR for a directory, EACCES for an access that the mode allows to no user.
   HandleNumber open(mpool::InodeNumber inode, const mpool::OpenIntent& intent);
   // EBADF: no such handle.
-  std::shared_ptr<const std::string> content(HandleNumber handle) const;
+  std::string read(HandleNumber handle, std::uint64_t offset, std::size_t size) const;
+  void write(HandleNumber handle, std::uint64_t offset, mpool::ConstByteSpan data) const;
+  // EINVAL when the sizes are not those of the command; out_size: of the caller's memory.
+  std::vector<std::byte> ioctl(HandleNumber handle, unsigned command, mpool::ConstByteSpan in,
+                               std::size_t out_size) const;
   void close(HandleNumber handle) noexcept;
   std::size_t open_count() const;
 
  private:
-  struct File {
+  static constexpr unsigned kNodeBits = 56;
+  struct Entry {
     std::string name;
-    Generator generate;
+    std::unique_ptr<ControlProvider> provider;
+  };
+  // An inode; without a provider it is `.mpool`.
+  struct Place {
+    ControlProvider* provider = nullptr;
+    ControlProvider::Node node = ControlProvider::kSelf;
+    ControlProvider::Info info{};
   };
 
-  static mpool::InodeNumber inode_of(std::size_t index) { return kDirectory + 1 + index; }
-  // nullptr for the directory; ESTALE when there is no such inode.
-  const File* find(mpool::InodeNumber inode) const;
-  void check_directory(mpool::InodeNumber inode) const;
+  static constexpr ControlProvider::Node node_of(mpool::InodeNumber inode) {
+    return inode & ((mpool::InodeNumber{1} << kNodeBits) - 1);
+  }
+  static mpool::InodeNumber inode_of(std::size_t index) {
+    return kDirectory | mpool::InodeNumber{index + 1} << kNodeBits;
+  }
+  Place find(mpool::InodeNumber inode) const;            // ESTALE
+  Place find_directory(mpool::InodeNumber inode) const;  // or ENOTDIR
+  std::shared_ptr<ControlFile> file(HandleNumber handle) const;
 
   const std::timespec now_;
-  std::vector<File> files_;
+  std::vector<Entry> entries_;
 
-  mutable std::mutex mutex_;
+  mutable std::mutex mutex_;  // a leaf; guards the following
   HandleNumber next_handle_ = 1;
-  std::unordered_map<HandleNumber, std::shared_ptr<const std::string>> contents_;
+  std::unordered_map<HandleNumber, std::shared_ptr<ControlFile>> files_;
 };
-
-// The part of `content` for a read of `size` bytes at `offset`; empty at and after the end.
-std::string_view part_of(std::string_view content, std::uint64_t offset, std::size_t size);
 
 }  // namespace mpoolfs

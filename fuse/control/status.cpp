@@ -109,6 +109,16 @@ Json root_mdc_json(const mpool::MetadataStats& stats) {
           {"possible_capacity", stats.possible_capacity}};
 }
 
+Json job_json(const mpool::JobInfo& job) {
+  return {{"name", job.options.name},
+          {"state", to_string(job.state)},
+          {"priority", to_string(job.options.priority)},
+          {"done", job.done},
+          {"total", job.total},
+          {"bytes", job.bytes},
+          {"bytes_per_second", job.options.bytes_per_second}};
+}
+
 Json objects_json(const Pool& pool) {
   const Pool::ObjectCounts counts = pool.object_counts();
   return {{"mblocks", counts.mblocks}, {"mlogs", counts.mlogs}};
@@ -136,6 +146,9 @@ std::string status_text(const Pool& pool, const MountInfo& mount) {
   Json mdcs = Json::array();
   for (const Pool::MdcStats& stats : pool.mdcs())
     mdcs.push_back(mdc_json(stats));
+  Json jobs = Json::array();
+  for (const mpool::JobInfo& job : pool.jobs().list())
+    jobs.push_back(job_json(job));
 
   const Json status = {{"version", MPOOLFS_VERSION},
                        {"pool", pool_json(pool, mount)},
@@ -148,6 +161,7 @@ std::string status_text(const Pool& pool, const MountInfo& mount) {
                        {"mdcs", std::move(mdcs)},
                        {"root_mdc", root_mdc_json(mount.metadata)},
                        {"objects", objects_json(pool)},
+                       {"jobs", std::move(jobs)},
                        {"open_files", mount.open_files}};
   return json_text(status, 2) + '\n';
 }

@@ -1,7 +1,13 @@
 // A request of the kernel as its handler sees it, independent of libfuse and of the transport.
 #pragma once
 
+#include <cerrno>
+#include <cstdint>
+
+#include <sys/types.h>
+
 #include "engine/base/blocking.h"
+#include "engine/base/error.h"
 #include "fuse/ops/attributes.h"
 #include "fuse/ops/file_system.h"
 #include "fuse/ops/handle_table.h"
@@ -26,5 +32,11 @@ struct FileArgument {
 
   mpool::OpenFile& file() const { return handle->file(); }
 };
+
+// The kernel passes no negative offsets; this prevents a conversion of one to a huge number.
+inline std::uint64_t checked_offset(off_t offset) {
+  if (offset < 0) mpool::raise(EINVAL, "request", "negative offset {}", offset);
+  return static_cast<std::uint64_t>(offset);
+}
 
 }  // namespace mpoolfs

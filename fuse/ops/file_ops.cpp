@@ -133,12 +133,6 @@ std::optional<Created> create_or_open(const Call& call, mpool::InodeNumber paren
   return open_existing(call, parent, name, intent);
 }
 
-// The kernel passes no negative offsets; this prevents a conversion of one to a huge number.
-std::uint64_t checked_offset(off_t offset) {
-  if (offset < 0) mpool::raise(EINVAL, "request", "negative offset {}", offset);
-  return static_cast<std::uint64_t>(offset);
-}
-
 }  // namespace
 
 std::optional<Opened> op_open(const Call& call, mpool::InodeNumber inode,

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import errno
+import fcntl
 import json
 import os
 import stat
@@ -55,11 +56,13 @@ class ControlDirectory(ControlTest):
 
     def test_listing(self):
         """ls shows its entries, with and without attributes; .. is the root of the mount"""
-        self.assertEqual(run("ls", self.control).stdout, "references\nstatus.json\n")
-        self.assertIn("-r--r--r-- 1 root root 0", run("ls", "-l", self.control).stdout)
+        self.assertEqual(run("ls", self.control).stdout, "jobs\nreferences\nstatus.json\n")
+        listed = run("ls", "-l", self.control).stdout
+        self.assertRegex(listed, r"-rw-r--r-- 1 root root 0 .* jobs\n")
+        self.assertRegex(listed, r"-r--r--r-- 1 root root 0 .* status.json\n")
         with os.scandir(self.control) as entries:
             found = {entry.name: entry.is_file(follow_symlinks=False) for entry in entries}
-        self.assertEqual(found, {"references": True, "status.json": True})
+        self.assertEqual(found, {"references": True, "status.json": True, "jobs": True})
         self.assertEqual(os.stat(self.control / "..").st_ino, os.stat(self.mnt.point).st_ino)
         self.assertEqual(shell(f"cd {self.control} && pwd -P").stdout, f"{self.control}\n")
         with self.fails_with(errno.ENOENT):
@@ -135,7 +138,8 @@ class ControlDirectory(ControlTest):
                 change()
         self.assertEqual(shell(f"rm -rf {self.control}", check=False).returncode, 1)
         self.assertEqual(sorted(os.listdir(self.root)), ["d", "mine"])
-        self.assertEqual(sorted(os.listdir(self.control)), ["references", "status.json"])
+        self.assertEqual(sorted(os.listdir(self.control)),
+                         ["jobs", "references", "status.json"])
         self.status()
 
     def test_create(self):
@@ -153,7 +157,8 @@ class ControlDirectory(ControlTest):
             os.mkdir(self.control)
         with self.fails_with(errno.EEXIST):
             os.close(os.open(self.control, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
-        self.assertEqual(sorted(os.listdir(self.control)), ["references", "status.json"])
+        self.assertEqual(sorted(os.listdir(self.control)),
+                         ["jobs", "references", "status.json"])
 
     def test_change(self):
         """its files cannot be opened for writing, truncated or given other attributes"""
@@ -179,6 +184,106 @@ class ControlDirectory(ControlTest):
             done = as_nobody(script)
             self.assertNotEqual(done.returncode, 0, script)
             self.assertRegex(done.stderr, "denied|not permitted|cannot create", script)
+
+
+class Jobs(ControlTest):
+    mount_arguments = {"size": "128M"}
+
+    @property
+    def jobs_file(self):
+        return self.control / "jobs"
+
+    def jobs(self):
+        return {job["name"]: job for job in self.status()["jobs"]}
+
+    def state(self, name="discard-capacity"):
+        return self.jobs()[name]["state"]
+
+    def command(self, line):
+        return shell(f"echo '{line}' > {self.jobs_file}", check=False)
+
+    def test_lists(self):
+        """the file and the status show the same jobs"""
+        lines = self.jobs_file.read_text().splitlines()
+        self.assertEqual(lines[0].split(),
+                         ["name", "state", "priority", "done", "total", "bytes", "bytes/s"])
+        jobs = self.jobs()
+        self.assertEqual([line.split()[0] for line in lines[1:]], list(jobs))
+        self.assertEqual(set(jobs), {"discard-capacity", "maintain-mdcs", "watch-space"})
+        self.assertEqual(jobs["discard-capacity"]["priority"], "low")
+        self.assertEqual(jobs["maintain-mdcs"]["priority"], "normal")
+        self.assertGreater(jobs["discard-capacity"]["bytes_per_second"], 0)
+        self.assertEqual(jobs["maintain-mdcs"]["bytes_per_second"], 0)
+
+    def test_work(self):
+        """a change of objects makes work; a deletion is discarded"""
+        before = self.jobs()["discard-capacity"]["bytes"]
+        self.write_file("f", content(1, 4 * MIB)).unlink()
+        self.assertEqual(self.state("maintain-mdcs"), "waiting")
+        harness.wait_until(lambda: self.jobs()["discard-capacity"]["bytes"] >= before + 4 * MIB,
+                           "the zones are discarded")
+
+    def test_pause_and_cancel(self):
+        """freed zones are pending while discards are paused, until resumed or cancelled"""
+        def pending():
+            return self.status()["classes"][0]["pending"]
+        for end in ("resume", "cancel"):
+            with self.subTest(end):
+                self.assertEqual(self.command("pause discard-capacity").returncode, 0)
+                self.assertEqual(self.state(), "paused")
+                self.write_file("f", content(1, 4 * MIB)).unlink()
+                harness.wait_until(lambda: pending() >= 4, "the zones are freed")
+                self.assertEqual(self.state(), "paused")
+                self.assertEqual(self.command(f"{end} discard-capacity").returncode, 0)
+                harness.wait_until(lambda: pending() == 0, "the zones are free")
+                self.assertEqual(self.command("resume discard-capacity").returncode, 0)
+                self.assertEqual(self.state(), "idle")
+
+    def test_allocation_during_a_pause(self):
+        """a writer that needs the zones of a deleted file gets them though discards are paused"""
+        free = self.status()["classes"][0]["free_bytes"]
+        self.command("pause discard-capacity")
+        try:
+            for _ in range(3):
+                self.write_file("f", content(1, free * 2 // 3)).unlink()
+        finally:
+            self.command("resume discard-capacity")
+
+    def test_refusals(self):
+        """wrong commands and names fail, and only the owner may write"""
+        for line, code in (("stop x", errno.EINVAL), ("pause nothing", errno.ENOENT)):
+            with self.subTest(line), self.fails_with(code):
+                self.jobs_file.write_text(line)
+        done = shell(f"cat {self.jobs_file} && echo pause discard-capacity > {self.jobs_file}",
+                     check=False, user=NOBODY, group=NOBODY, extra_groups=[])
+        self.assertIn("discard-capacity", done.stdout)
+        self.assertIn("ermission denied", done.stderr)
+        with self.fails_with(errno.EPERM):
+            os.truncate(self.jobs_file, 0)
+        self.assertNotEqual(self.state(), "paused")
+
+    def test_owner(self):
+        """with uid= that user commands the jobs"""
+        self.mnt.remount(f"uid={NOBODY}")
+        try:
+            shell(f"echo pause watch-space > {self.jobs_file}", user=NOBODY, group=NOBODY,
+                  extra_groups=[])
+            self.assertEqual(self.state("watch-space"), "paused")
+        finally:
+            self.mnt.remount()
+        self.assertNotEqual(self.state("watch-space"), "paused")
+
+    def test_ioctl(self):
+        """none is known: ENOTTY, for the directory, too"""
+        for path in (self.jobs_file, self.status_file, self.control):
+            fd = os.open(path, os.O_RDONLY)
+            try:
+                with self.fails_with(errno.ENOTTY):
+                    fcntl.ioctl(fd, 0x6d01)
+                with self.fails_with(errno.ENOTTY):
+                    fcntl.ioctl(fd, 0xc0046d02, bytes(4))
+            finally:
+                os.close(fd)
 
 
 class Status(ControlTest):
