@@ -266,29 +266,6 @@ def uring_is_on():
     return _URING_SWITCH.exists() and _URING_SWITCH.read_text().strip() == "Y"
 
 
-def make_mounts_private():
-    """From now on mounts made by this process and its children are seen by them only.
-
-    In a chroot, too, whose root is no mount point that could be made private: unshare(1) fails."""
-    clone_newns, ms_rec, ms_private = 0x20000, 0x4000, 0x40000
-    if _libc.unshare(clone_newns) != 0:
-        raise OSError(ctypes.get_errno(), "unshare")
-    root = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
-    with tempfile.TemporaryDirectory() as deeper:
-        # With this process outside of its root, ".." ends at the root of the namespace.
-        os.chroot(deeper)
-        while not os.path.samestat(os.stat("."), os.stat("..")):
-            os.chdir("..")
-        os.chroot(".")
-        failed = _libc.mount(b"none", b"/", None, ms_rec | ms_private, None) != 0
-        code = ctypes.get_errno()
-        os.fchdir(root)
-        os.chroot(".")
-    os.close(root)
-    if failed:
-        raise OSError(code, "making mounts private")
-
-
 def switch_uring(wanted):
     """Lets later mounts use FUSE over io_uring, or not, until the end of the program.
 

@@ -13,6 +13,7 @@ import signal
 import subprocess
 
 import harness
+import private_mounts
 from harness import MIB, MPOOL, MPOOLFS, content, run, shell
 
 HELPERS = ("mount.mpoolfs", "mount.mpool", "mount.fuse.mpoolfs")
@@ -350,5 +351,5 @@ class Devices(Mount8):
 
 
 if __name__ == "__main__":
-    harness.make_mounts_private()
+    private_mounts.make_mounts_private()
     harness.main()

@@ -109,7 +109,7 @@ TEST_F(BlockDeviceTest, IsRefusedWhileMounted) {
   run("/sbin/mke2fs -q -t ext4 " + loop.path());
   const TemporaryDirectory directory;
   {
-    const PrivateMount mounted(loop.path(), "ext4", directory / "mounted");
+    const TestMount mounted(loop.path(), "ext4", directory / "mounted");
     EXPECT_EQ(error_of([&] { open_device(loop.path(), OpenMode::activate); }, "in use: mounted"),
               EBUSY);
     EXPECT_EQ(error_of([&] { open_device(loop.path(), OpenMode::inspect); }, "in use: mounted"),

@@ -203,7 +203,7 @@ TEST_F(FileDeviceTest, ServesManyThreads) {
 TEST(FileDeviceWithoutDirectIo, GoesThroughThePageCache) {
   if (::geteuid() != 0) FAIL() << "mounting needs root: run tools/test.sh as root";
   const TemporaryDirectory directory;
-  const PrivateMount mounted("none", "ramfs", directory / "ramfs");
+  const TestMount mounted("none", "ramfs", directory / "ramfs");
   const std::string path = directory / "ramfs/image";
   create_image_file(path, kFileSize);
   ASSERT_EQ(::open(path.c_str(), O_RDWR | O_DIRECT | O_CLOEXEC), -1) << "ramfs has direct I/O now";
@@ -217,7 +217,7 @@ TEST(FileDeviceWithoutDirectIo, GoesThroughThePageCache) {
 TEST(FileDeviceOnTmpfs, Works) {
   if (::geteuid() != 0) FAIL() << "mounting needs root: run tools/test.sh as root";
   const TemporaryDirectory directory;
-  const PrivateMount mounted("none", "tmpfs", directory / "tmpfs");
+  const TestMount mounted("none", "tmpfs", directory / "tmpfs");
   const std::string path = directory / "tmpfs/image";
   create_image_file(path, kFileSize);
   const auto device = open_device(path, OpenMode::activate);

@@ -20,8 +20,8 @@
 #include "engine/base/error.h"
 #include "engine/io/file_descriptor.h"
 #include "tests/support/error_of.h"
-#include "tests/support/private_mount.h"
 #include "tests/support/temporary_directory.h"
+#include "tests/support/test_mount.h"
 
 namespace mpool::test {
 
