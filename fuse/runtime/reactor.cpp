@@ -167,13 +167,17 @@ bool Reactor::drain_mailbox() {
 
 void Reactor::run() {
   wakeup_.arm();
-  while (!stopping_.load(std::memory_order_acquire) || in_flight() > 0) {
+  const auto has_ended = [this] {
+    return stopping_.load(std::memory_order_acquire) && in_flight() == 0;
+  };
+  while (!has_ended()) {
     unsigned handled = ring_.run_completions();
     if (drain_mailbox()) ++handled;
     place(handled);
     if (handled > 0) idle_due_ = true;
     if (failed_) mpool::raise(EIO, config_.name, "{}", failure_);
-    if (!spin()) sleep();
+    // The event of stop() may have been consumed before the last request came back.
+    if (!has_ended() && !spin()) sleep();
   }
   ring_.submit();
 }

@@ -57,6 +57,21 @@ TEST_F(ReactorTest, WhatIsPostedBeforeTheStartRunsToo) {
   ran.get_future().wait();
 }
 
+TEST_F(ReactorTest, EndsWhenTheLastRequestReturnsAfterTheStop) {
+  start();
+  std::promise<void> begun;
+  FunctionOperation begin([&](std::int32_t) {
+    reactor_.work_started();
+    begun.set_value();
+  });
+  FunctionOperation end([&](std::int32_t) { reactor_.work_ended(); });
+  reactor_.post(begin, 0);
+  begun.get_future().wait();
+  reactor_.stop();
+  reactor_.post(end, 0);
+  reactor_.join();
+}
+
 TEST_F(ReactorTest, AbandonsWhatIsPostedAfterItsEnd) {
   struct Abandoned final : mpool::RingOperation {
     void completed(std::int32_t) noexcept override { ADD_FAILURE() << "there is no thread"; }
