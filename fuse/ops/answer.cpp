@@ -79,6 +79,21 @@ void Reply::send(const std::vector<char>& data) const noexcept {
   fuse_reply_buf(request_, data.data(), data.size());
 }
 
+void Reply::send(const mpool::ReadResult& read) const noexcept {
+  if (read.state == mpool::IoState::done) return reply_data(request_, read.data);
+  send_later(read.state);
+}
+
+void Reply::send(const Written& written) const noexcept {
+  if (written.state != mpool::IoState::done) return send_later(written.state);
+  fuse_reply_write(request_, written.size);
+}
+
+void Reply::send_later(mpool::IoState state) const noexcept {
+  if (state == mpool::IoState::pending) return RequestContext::current().suspend();
+  send(Outcome::would_block);
+}
+
 void Reply::send(Opened opened) const noexcept {
   send_opened(opened, [&](const fuse_file_info& info) { return fuse_reply_open(request_, &info); });
 }

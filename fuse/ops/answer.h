@@ -25,7 +25,7 @@ inline Call call_of(fuse_req_t request) {
 }
 
 // Replies once. A value that says that the handler would block gives the request back to the
-// context instead.
+// context instead; one that says that an operation is pending suspends the context.
 class Reply {
  public:
   explicit Reply(fuse_req_t request) : request_(request) {}
@@ -38,6 +38,8 @@ class Reply {
   void send(const SizedValue& value) const noexcept;
   void send(const LinkTarget& target) const noexcept;
   void send(const std::vector<char>& data) const noexcept;
+  void send(const mpool::ReadResult& read) const noexcept;
+  void send(const Written& written) const noexcept;
   void send(Opened opened) const noexcept;
   void send(CreatedFile created) const noexcept;
   template <typename Value>
@@ -47,6 +49,7 @@ class Reply {
   }
 
  private:
+  void send_later(mpool::IoState state) const noexcept;
   const Presentation& presentation() const { return file_system_of(request_).presentation; }
 
   fuse_req_t const request_;

@@ -11,10 +11,7 @@
 #include "engine/base/error.h"
 #include "fuse/native/native_reads.h"
 #include "fuse/native/reader_watch.h"
-#include "fuse/ops/answer.h"
-#include "fuse/ops/handle_of.h"
 #include "fuse/ops/operations.h"
-#include "fuse/ops/request_context.h"
 
 namespace mpoolfs {
 
@@ -48,11 +45,11 @@ void drop_privileges(const Call& call, mpool::InodeNumber inode) {
 }
 
 // Called before a write of a file that may have such bits.
-void drop_privileges(fuse_req_t request, FileSystem&, KernelHandle& handle) {
+void drop_privileges(const Call& call, KernelHandle& handle) {
   // Cleared first: a concurrent chmod sets the flag again, after the mode.
   handle.set_may_have_privileges(false);
   try {
-    drop_privileges(call_of(request), handle.file().inode());
+    drop_privileges(call, handle.file().inode());
   } catch (...) {
     handle.set_may_have_privileges(true);
     throw;
@@ -160,60 +157,35 @@ std::optional<CreatedFile> op_create(const Call& call, mpool::InodeNumber parent
       .opened = registered(call, file, created->privileges, intent, enter(call, *file, intent))};
 }
 
-void op_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
-             fuse_file_info* info) {
-  answer(request, "read", inode, [&](FileSystem& file_system) {
-    RequestContext& context = RequestContext::current();
-    // Every READ is first handled on a thread that must not block: count it there.
-    if (!context.can_block()) file_system.readers.note_request();
-    mpool::OpenFile& file = handle_of(*info)->file();
-    const std::uint64_t from = checked_offset(offset);
-    const mpool::ByteSpan payload = context.payload();
-    if (size > payload.size()) mpool::raise(EINVAL, "read", "{} bytes at a time", size);
-    if (context.can_block()) {
-      return reply_data(request, payload.first(file.read(from, payload.first(size))));
-    }
-    const mpool::ReadResult result = file.read(
-        context.io(), from, size, payload, context.read_reply(request), mpool::Blocking::forbidden);
-    switch (result.state) {
-      case mpool::IoState::would_block:
-        return context.defer_to_worker(request);
-      case mpool::IoState::pending:
-        return context.suspend();
-      case mpool::IoState::done:
-        return reply_data(request, result.data);
-    }
-  });
+mpool::ReadResult op_read(const Call& call, const FileArgument& argument, std::uint64_t offset,
+                          std::size_t size, mpool::ByteSpan memory, mpool::FileIo& io,
+                          mpool::FileRead& operation) {
+  // Every READ is first handled on a thread that must not block: count it there.
+  if (!call.can_block()) call.file_system.readers.note_request();
+  if (size > memory.size()) mpool::raise(EINVAL, "read", "{} bytes at a time", size);
+  mpool::OpenFile& file = argument.file();
+  if (!call.can_block()) {
+    return file.read(io, offset, size, memory, operation, mpool::Blocking::forbidden);
+  }
+  const std::size_t length = file.read(offset, memory.first(size));
+  return {.state = mpool::IoState::done, .data = memory.first(length)};
 }
 
-void op_write(fuse_req_t request, fuse_ino_t inode, const char* data, size_t size, off_t offset,
-              fuse_file_info* info) {
-  answer(request, "write", inode, [&](FileSystem& file_system) {
-    RequestContext& context = RequestContext::current();
-    KernelHandle& handle = *handle_of(*info);
-    mpool::OpenFile& file = handle.file();
-    const std::uint64_t from = checked_offset(offset);
-    const mpool::ConstByteSpan payload = mpool::as_bytes(data, size);
-    // The kernel leaves the sync to the daemon for O_DSYNC descriptors and writes.
-    const bool sync = (info->flags & O_DSYNC) != 0;
-    const bool drops = handle.may_have_privileges() && fuse_req_ctx(request)->uid != 0;
-    if (drops && context.can_block()) drop_privileges(request, file_system, handle);
-    if (context.can_block()) {
-      file.write(from, payload, handle.append());
-      if (sync) file.fsync();
-      return static_cast<void>(fuse_reply_write(request, size));
-    }
-    if (sync || drops) return context.defer_to_worker(request);
-    switch (file.write(context.io(), from, payload, handle.append(),
-                       context.write_reply(request, size), mpool::Blocking::forbidden)) {
-      case mpool::IoState::would_block:
-        return context.defer_to_worker(request);
-      case mpool::IoState::pending:
-        return context.suspend();
-      case mpool::IoState::done:
-        fuse_reply_write(request, size);
-    }
-  });
+mpool::IoState op_write(const Call& call, const FileArgument& argument, std::uint64_t offset,
+                        mpool::ConstByteSpan data, mpool::FileIo& io, mpool::FileWrite& operation) {
+  KernelHandle& handle = *argument.handle;
+  mpool::OpenFile& file = handle.file();
+  // The kernel leaves the sync to the daemon for O_DSYNC descriptors and writes.
+  const bool sync = (argument.flags & O_DSYNC) != 0;
+  const bool drops = handle.may_have_privileges() && call.caller.uid != 0;
+  if (!call.can_block()) {
+    if (sync || drops) return mpool::IoState::would_block;
+    return file.write(io, offset, data, handle.append(), operation, mpool::Blocking::forbidden);
+  }
+  if (drops) drop_privileges(call, handle);
+  file.write(offset, data, handle.append());
+  if (sync) file.fsync();
+  return mpool::IoState::done;
 }
 
 Outcome op_flush(const Call& call, mpool::InodeNumber, const FileArgument& argument) {

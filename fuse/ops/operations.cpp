@@ -84,6 +84,25 @@ void setattr(fuse_req_t request, fuse_ino_t inode, struct stat* wanted, int to_s
   });
 }
 
+void read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset, fuse_file_info* info) {
+  RequestContext& context = RequestContext::current();
+  answer(request, "read", inode, [&](const Call& call) {
+    return op_read(call, argument(info), checked_offset(offset), size, context.payload(),
+                   context.io(), context.read_reply(request));
+  });
+}
+
+void write(fuse_req_t request, fuse_ino_t inode, const char* data, size_t size, off_t offset,
+           fuse_file_info* info) {
+  RequestContext& context = RequestContext::current();
+  answer(request, "write", inode, [&](const Call& call) {
+    const mpool::IoState state =
+        op_write(call, argument(info), checked_offset(offset), mpool::as_bytes(data, size),
+                 context.io(), context.write_reply(request, size));
+    return Written{.state = state, .size = size};
+  });
+}
+
 // A FORGET has no reply, not even on failure.
 void forget(fuse_req_t request, std::span<const mpool::InodeReferences> references) noexcept {
   try {
@@ -146,8 +165,8 @@ fuse_lowlevel_ops make_table() {
   serve<"removexattr", op_removexattr>(ops.removexattr);
   serve<"open", op_open>(ops.open);
   serve<"create", op_create>(ops.create);
-  ops.read = op_read;
-  ops.write = op_write;
+  ops.read = read;
+  ops.write = write;
   serve<"flush", op_flush>(ops.flush);
   serve<"release", op_release>(ops.release);
   serve<"fsync", op_fsync>(ops.fsync);

@@ -12,6 +12,7 @@
 
 #include <sys/statvfs.h>
 
+#include "engine/file/file_io.h"
 #include "fuse/ops/call.h"
 #include "fuse/ops/fuse_api.h"
 #include "fuse/ops/results.h"
@@ -60,9 +61,12 @@ std::optional<Opened> op_open(const Call& call, mpool::InodeNumber inode,
 std::optional<CreatedFile> op_create(const Call& call, mpool::InodeNumber parent,
                                      std::string_view name, mode_t mode,
                                      const FileArgument& argument);
-void op_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset, fuse_file_info* info);
-void op_write(fuse_req_t request, fuse_ino_t inode, const char* data, size_t size, off_t offset,
-              fuse_file_info* info);
+// memory: as OpenFile::read(). `io` and `operation` are used where the call must not block.
+mpool::ReadResult op_read(const Call& call, const FileArgument& argument, std::uint64_t offset,
+                          std::size_t size, mpool::ByteSpan memory, mpool::FileIo& io,
+                          mpool::FileRead& operation);
+mpool::IoState op_write(const Call& call, const FileArgument& argument, std::uint64_t offset,
+                        mpool::ConstByteSpan data, mpool::FileIo& io, mpool::FileWrite& operation);
 Outcome op_flush(const Call& call, mpool::InodeNumber inode, const FileArgument& argument);
 Outcome op_release(const Call& call, mpool::InodeNumber inode, const FileArgument& argument);
 Outcome op_fsync(const Call& call, mpool::InodeNumber inode, int data_only,

@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "engine/file/file_io.h"
 #include "engine/names/names.h"
 #include "fuse/native/backing_files.h"
 #include "fuse/ops/handle_table.h"
@@ -31,6 +32,11 @@ struct Entry {
 struct SizedValue {
   std::string value;
   std::size_t room = 0;
+};
+
+struct Written {
+  mpool::IoState state = mpool::IoState::would_block;
+  std::size_t size = 0;  // bytes
 };
 
 struct LinkTarget {

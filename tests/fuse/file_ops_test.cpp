@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "tests/fuse/ops_support.h"
+#include "tests/support/async_io.h"
 
 namespace mpoolfs {
 namespace {
@@ -22,6 +23,33 @@ constexpr FileArgument with_flags(int flags) {
 
 class FileOpsTest : public test::OpsTest {
  protected:
+  static constexpr std::size_t kRoom = 64u << 10;  // bytes of the memory of a request
+
+  // The data read; nullopt: would block.
+  std::optional<std::string> read(const Call& by, const FileArgument& file, std::uint64_t offset,
+                                  std::size_t size) {
+    mpool::test::AsyncRead operation;
+    const mpool::ReadResult result =
+        op_read(by, file, offset, size, memory_.span(), async_.io(), operation);
+    if (result.state == mpool::IoState::would_block) return std::nullopt;
+    async_.complete();
+    EXPECT_EQ(operation.error, 0);
+    if (result.state == mpool::IoState::pending) return operation.text;
+    return std::string(reinterpret_cast<const char*>(result.data.data()), result.data.size());
+  }
+  mpool::IoState write(const Call& by, const FileArgument& file, std::uint64_t offset,
+                       std::string_view text) {
+    mpool::test::AsyncWrite operation;
+    const mpool::AlignedBuffer data = mpool::test::aligned(text);
+    const mpool::IoState state = op_write(by, file, offset, data.span(), async_.io(), operation);
+    async_.complete();
+    EXPECT_EQ(operation.error, 0);
+    return state;
+  }
+
+  mpool::AlignedBuffer memory_{kRoom};
+  mpool::test::AsyncIo async_;
+
   std::optional<CreatedFile> create(Blocking blocking, const char* name, int flags,
                                     mode_t mode = 0644) {
     return op_create(call(blocking), kRootInode, name, mode, with_flags(flags | O_CREAT));
@@ -100,6 +128,70 @@ TEST_F(FileOpsTest, TruncatingClearsPrivilegesUnlessRootDoesIt) {
   names().set_attributes(inode("f"), test::to_mode(04755));
   create(Blocking::allowed, "f", O_WRONLY | O_TRUNC);
   EXPECT_EQ(tree_.stat("f").mode, 0755u);
+}
+
+TEST_F(FileOpsTest, ACommittedFileIsReadByTheRing) {
+  const std::string text = mpool::test::pattern(200'000);
+  tree_.put("f", text);
+  names().sync();
+  const FileArgument file = open_kept("f", O_RDONLY);
+  EXPECT_EQ(read(reactor_call(), file, 4096, 8192), text.substr(4096, 8192));
+  EXPECT_EQ(read(reactor_call(), file, 196'608, 8192), text.substr(196'608));
+  EXPECT_EQ(read(reactor_call(), file, 300'000, 8192), "");
+  EXPECT_EQ(read(call(), file, 5, 100), text.substr(5, 100));
+  EXPECT_EQ(mount_->readers.requests(), 3u) << "counted where it does not block";
+  EXPECT_EQ(errno_of([&] { read(call(), file, 0, kRoom + 1); }), EINVAL);
+  release(file);
+}
+
+TEST_F(FileOpsTest, AReadThatWouldBlockIsMadeByAWorker) {
+  const FileArgument file = create_kept("log", O_RDWR | O_APPEND);
+  EXPECT_EQ(write(call(), file, 0, "record"), mpool::IoState::done);
+  EXPECT_EQ(read(reactor_call(), file, 0, 100), std::nullopt);
+  EXPECT_EQ(read(call(), file, 0, 100), "record");
+  release(file);
+}
+
+TEST_F(FileOpsTest, AWriteThatNeedsSpaceIsMadeByAWorker) {
+  const FileArgument file = create_kept("f");
+  const std::string large = mpool::test::pattern(500u << 10);
+  EXPECT_EQ(write(reactor_call(), file, 0, large), mpool::IoState::would_block);
+  EXPECT_EQ(read(call(), file, 0, 100), "") << "nothing was done";
+  EXPECT_EQ(write(call(), file, 0, large), mpool::IoState::done);
+  EXPECT_EQ(write(reactor_call(), file, large.size(), "end"), mpool::IoState::done);
+  EXPECT_TRUE(read(call(), file, 4096, 8192) == large.substr(4096, 8192));
+  EXPECT_EQ(read(call(), file, large.size(), 100), "end");
+  release(file);
+}
+
+TEST_F(FileOpsTest, ASynchronousWriteIsMadeByAWorkerAndDurable) {
+  FileArgument file = create_kept("f");
+  file.flags = O_RDWR | O_DSYNC;
+  EXPECT_EQ(write(reactor_call(), file, 0, "content"), mpool::IoState::would_block);
+  EXPECT_EQ(write(call(), file, 0, "content"), mpool::IoState::done);
+  EXPECT_FALSE(names().losses().any());
+  release(file);
+}
+
+TEST_F(FileOpsTest, AWriteClearsPrivilegesOnceUnlessRootMakesIt) {
+  const FileArgument file = create_kept("f", O_RDWR, 04755);
+  const Call root = call(Blocking::allowed, test::kSuperuser);
+  EXPECT_EQ(write(root, file, 0, "a"), mpool::IoState::done);
+  EXPECT_EQ(tree_.stat("f").mode, 04755u);
+  EXPECT_EQ(write(reactor_call(), file, 1, "b"), mpool::IoState::would_block);
+  EXPECT_EQ(write(call(), file, 1, "b"), mpool::IoState::done);
+  EXPECT_EQ(tree_.stat("f").mode, 0755u);
+  EXPECT_EQ(write(reactor_call(), file, 2, "c"), mpool::IoState::done);
+  release(file);
+}
+
+TEST_F(FileOpsTest, ReadAndWriteHaveTheirErrors) {
+  const FileArgument writer = create_kept("f", O_WRONLY);
+  EXPECT_EQ(errno_of([&] { read(call(), writer, 0, 100); }), EBADF);
+  release(writer);
+  const FileArgument reader = open_kept("f", O_RDONLY);
+  EXPECT_EQ(errno_of([&] { write(call(), reader, 0, "x"); }), EBADF);
+  release(reader);
 }
 
 TEST_F(FileOpsTest, TheReleaseCommits) {
