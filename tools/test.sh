@@ -37,13 +37,18 @@ parse_options() {
   done
 }
 
+# path_of_log DIRECTORY LOG
+path_of_log() {
+  printf '%s\n' "$source_root/$1/meson-logs/$2.json"
+}
+
 # run_tests DIRECTORY LOG OPTION...: tests of a build directory. The counts are taken from the log
 # of this name, not from the exit status.
 run_tests() {
   local directory=$1 log=$2
   shift 2
-  rm -f "$source_root/$directory/meson-logs/$log.json"
-  logs+=("$source_root/$directory/meson-logs/$log.json")
+  rm -f "$(path_of_log "$directory" "$log")"
+  logs+=("$(path_of_log "$directory" "$log")")
   meson test -C "$source_root/$directory" --logbase "$log" --num-processes "$parallel" \
     --timeout-multiplier "$timeout_factor" --print-errorlogs "$@" || true
 }
@@ -184,7 +189,7 @@ finish_background() {
   fi
   say "Tests that ran meanwhile, with the address, undefined-behaviour and thread sanitizers"
   cat "$source_root/build-asan/tests.log"
-  logs+=("$source_root/build-asan/meson-logs/self-contained.json" "$source_root/build-tsan/meson-logs/testlog.json")
+  logs+=("$(path_of_log build-asan self-contained)" "$(path_of_log build-tsan testlog)")
 }
 
 clean_up() {
