@@ -23,7 +23,7 @@ READERS = ("buffered", "direct", "map")
 FIO_READERS = ("fio", "--name=read", "--rw=randread", "--bs=4k", "--direct=1", "--iodepth=32", "--numjobs=2",
                "--size=16M", "--time_based", "--runtime=300", "--minimal")
 FIO_WRITERS = ("fio", "--name=write", "--rw=randwrite", "--bs=4k", "--direct=1", "--iodepth=32", "--size=300M",
-               "--fallocate=none", "--rate=20m", "--minimal")
+               "--fallocate=none", "--rate=4m", "--minimal")
 # Makes and renames directories until one of the two fails; then prints how far it came.
 NAMER = """
 import itertools, os, sys
