@@ -13,12 +13,6 @@
 namespace mpool::test {
 namespace {
 
-std::uint32_t used_zones(TestTree& tree) {
-  tree.names().sync();
-  tree.pool().wait_for_discards(std::chrono::seconds(10));
-  return tree.pool().class_info(MediaClass::capacity).space.used;
-}
-
 TEST(WriteOnce, AnyOrder) {
   TestTree tree;
   const std::string text = pattern(3 * kZoneSize + 777);
@@ -133,7 +127,7 @@ TEST(WriteOnce, FsyncKeepsWhatWasWrittenOverACrash) {
 TEST(WriteOnce, ACrashBeforeTheCommitLeavesNothing) {
   TestTree tree;
   tree.put("before", "x");
-  const auto used = used_zones(tree);
+  const auto used = tree.used_zones();
   const auto file = tree.create("f");
   file->write(0, bytes_of(pattern(10 * kZoneSize)), false);
   file->flush();
@@ -141,32 +135,32 @@ TEST(WriteOnce, ACrashBeforeTheCommitLeavesNothing) {
   {
     TestTree crashed(std::make_shared<Media>(*tree.media()), {});
     EXPECT_EQ(crashed.list(""), std::vector<std::string>{"before"});
-    EXPECT_EQ(used_zones(crashed), used);
+    EXPECT_EQ(crashed.used_zones(), used);
   }
   file->close();
 }
 
 TEST(WriteOnce, UnlinkedWhileOpenStaysReadable) {
   TestTree tree;
-  const auto used = used_zones(tree);
+  const auto used = tree.used_zones();
   tree.put("f", pattern(5 * kZoneSize));
   const auto file = tree.open("f", {.read = true});
   tree.unlink("f");
-  EXPECT_GT(used_zones(tree), used);
+  EXPECT_GT(tree.used_zones(), used);
   EXPECT_EQ(TestTree::read_all(*file), pattern(5 * kZoneSize));
   {
     // A crash now: the file is never closed.
     TestTree crashed(std::make_shared<Media>(*tree.media()), {});
     EXPECT_TRUE(crashed.list("").empty());
-    EXPECT_EQ(used_zones(crashed), used);
+    EXPECT_EQ(crashed.used_zones(), used);
   }
   file->close();
-  EXPECT_EQ(used_zones(tree), used);
+  EXPECT_EQ(tree.used_zones(), used);
 }
 
 TEST(WriteOnce, UnlinkedWhileWrittenLeavesNothing) {
   TestTree tree;
-  const auto used = used_zones(tree);
+  const auto used = tree.used_zones();
   const auto file = tree.create("f");
   file->write(0, bytes_of(pattern(3 * kZoneSize)), false);
   tree.unlink("f");
@@ -174,7 +168,7 @@ TEST(WriteOnce, UnlinkedWhileWrittenLeavesNothing) {
   file->write(3 * kZoneSize, bytes_of("more"), false);
   file->close();
   EXPECT_TRUE(tree.list("").empty());
-  EXPECT_EQ(used_zones(tree), used);
+  EXPECT_EQ(tree.used_zones(), used);
 }
 
 enum class Loss { unlinked, replaced };
@@ -187,7 +181,7 @@ TEST_P(NameLostWhileWritten, LeavesAllOfTheContentToItsReader) {
   const auto [loss, synced] = GetParam();
   TestTree tree;
   tree.put("other", "other");
-  const auto used = used_zones(tree);
+  const auto used = tree.used_zones();
   const std::size_t objects = tree.pool().object_count();
   const std::string text = pattern(3 * kZoneSize + 777);
   const std::size_t middle = kZoneSize + 100;
@@ -205,20 +199,20 @@ TEST_P(NameLostWhileWritten, LeavesAllOfTheContentToItsReader) {
   writer->flush();
   writer->close();
   EXPECT_TRUE(TestTree::read_all(*reader) == text) << "before it is synced";
-  EXPECT_GT(used_zones(tree), used);
+  EXPECT_GT(tree.used_zones(), used);
   EXPECT_TRUE(TestTree::read_all(*reader) == text) << "after that";
   {
     // A crash now: the file is never closed.
     TestTree crashed(std::make_shared<Media>(*tree.media()), {});
     EXPECT_EQ(crashed.dump(), tree.dump());
-    EXPECT_EQ(used_zones(crashed), used);
+    EXPECT_EQ(crashed.used_zones(), used);
     EXPECT_EQ(crashed.pool().object_count(), objects);
   }
   reader->close();
-  EXPECT_EQ(used_zones(tree), used);
+  EXPECT_EQ(tree.used_zones(), used);
   EXPECT_EQ(tree.pool().object_count(), objects);
   tree.remount();
-  EXPECT_EQ(used_zones(tree), used);
+  EXPECT_EQ(tree.used_zones(), used);
   EXPECT_EQ(tree.pool().object_count(), objects);
 }
 
@@ -266,7 +260,7 @@ TEST(WriteOnce, RenamedOverAnotherBeforeItsCommit) {
   NamespaceOptions options;
   TestTree tree(options);
   tree.put("target", "old");
-  const auto used = used_zones(tree);
+  const auto used = tree.used_zones();
   const auto file = tree.create("temporary");
   file->write(0, bytes_of("new"), false);
   tree.rename("temporary", "target");
@@ -278,7 +272,7 @@ TEST(WriteOnce, RenamedOverAnotherBeforeItsCommit) {
   }
   file->close();
   EXPECT_EQ(tree.get("target"), "new");
-  EXPECT_EQ(used_zones(tree), used);
+  EXPECT_EQ(tree.used_zones(), used);
   tree.remount();
   EXPECT_EQ(tree.get("target"), "new");
   EXPECT_EQ(tree.list(""), std::vector<std::string>{"target"});
@@ -286,7 +280,7 @@ TEST(WriteOnce, RenamedOverAnotherBeforeItsCommit) {
 
 TEST(WriteOnce, UnlinkingAPendingFileTakesWhatItReplacedAlong) {
   TestTree tree;
-  const auto used = used_zones(tree);
+  const auto used = tree.used_zones();
   tree.put("target", "old");
   const auto file = tree.create("temporary");
   file->write(0, bytes_of("new"), false);
@@ -294,7 +288,7 @@ TEST(WriteOnce, UnlinkingAPendingFileTakesWhatItReplacedAlong) {
   tree.unlink("target");
   file->close();
   EXPECT_TRUE(tree.list("").empty());
-  EXPECT_EQ(used_zones(tree), used);
+  EXPECT_EQ(tree.used_zones(), used);
   tree.remount();
   EXPECT_TRUE(tree.list("").empty());
 }
@@ -382,165 +376,6 @@ TEST(WriteOnce, ManyWritersOfOneFile) {
     thread.join();
   file->close();
   EXPECT_EQ(tree.get("f"), text);
-}
-
-TEST(EmptyFiles, BecomeWhatTheNextWriterMakesThem) {
-  TestTree tree;
-  for (const char* name : {"a", "b", "c"}) {
-    tree.names().make_file(kRootInode, name, 0644, {});
-  }
-  const auto reader = tree.open("b", {.read = true});
-  auto file = tree.open("a", {.write = true});
-  file->write(0, bytes_of("once"), false);
-  file->close();
-  tree.append("b", "log");
-  EXPECT_EQ(tree.stat("a").kind, FileKind::write_once);
-  EXPECT_EQ(tree.stat("b").kind, FileKind::log);
-  EXPECT_EQ(tree.stat("c").kind, FileKind::empty);
-  EXPECT_EQ(TestTree::read_all(*reader), "log");
-  reader->close();
-  tree.remount();
-  EXPECT_EQ(tree.get("a"), "once");
-  EXPECT_EQ(tree.get("b"), "log");
-  EXPECT_EQ(tree.get("c"), "");
-}
-
-TEST(EmptyFiles, AReaderOfAnAbandonedFileSeesWhatItBecame) {
-  TestTree tree;
-  const auto writer = tree.create("f");
-  writer->write(0, bytes_of("dropped"), false);
-  const auto reader = tree.open("f", {.read = true});
-  writer->truncate(0);
-  writer->close();
-  EXPECT_EQ(TestTree::read_all(*reader), "");
-  tree.append("f", "log");
-  EXPECT_EQ(TestTree::read_all(*reader), "log");
-  reader->close();
-}
-
-TEST(Logs, AppendAtTheEndOnly) {
-  TestTree tree;
-  const auto file = tree.create("log", true);
-  file->write(0, bytes_of("one"), false);
-  EXPECT_EQ(errno_of([&] { file->write(0, bytes_of("x"), false); }), EINVAL);
-  EXPECT_EQ(errno_of([&] { file->write(4, bytes_of("x"), false); }), EINVAL);
-  file->write(3, bytes_of("two"), false);
-  file->write(0, bytes_of("three"), true);
-  EXPECT_EQ(TestTree::read_all(*file), "onetwothree");
-  EXPECT_EQ(errno_of([&] { file->truncate(3); }), EPERM);
-  EXPECT_FALSE(file->cacheable());
-  file->close();
-  EXPECT_EQ(tree.stat("log").size, 11u);
-}
-
-TEST(Logs, GrowOverManyMlogs) {
-  TestTree tree;
-  std::string all;
-  const auto file = tree.create("log", true);
-  for (int i = 0; i < 40; ++i) {
-    const std::string record = pattern(9'000, i);
-    file->write(0, bytes_of(record), true);
-    all += record;
-  }
-  EXPECT_EQ(TestTree::read_all(*file), all);
-  file->close();
-  EXPECT_EQ(tree.stat("log").size, all.size());
-  tree.remount();
-  EXPECT_EQ(tree.stat("log").size, all.size());
-  EXPECT_EQ(tree.get("log"), all);
-  tree.append("log", "end");
-  EXPECT_EQ(tree.get("log"), all + "end");
-}
-
-TEST(Logs, FsyncedRecordsSurviveACrash) {
-  NamespaceOptions options;
-  options.commit_interval = std::chrono::hours(1);
-  TestTree tree(options);
-  const auto file = tree.create("log", true);
-  file->write(0, bytes_of("durable"), true);
-  file->fsync();
-  file->write(0, bytes_of("in memory"), true);
-  {
-    TestTree crashed(std::make_shared<Media>(*tree.media()), {});
-    EXPECT_EQ(crashed.get("log"), "durable");
-  }
-  file->close();
-}
-
-TEST(Logs, TruncationToZeroIsAllOrNothing) {
-  TestTree tree;
-  const auto used = used_zones(tree);
-  tree.append("log", pattern(30'000));
-  tree.append("log", pattern(30'000));
-  tree.append("log", pattern(30'000));
-  const auto reader = tree.open("log", {.read = true});
-  tree.open("log", {.write = true, .truncate = true})->close();
-  EXPECT_EQ(TestTree::read_all(*reader), "");
-  EXPECT_EQ(tree.stat("log").size, 0u);
-  EXPECT_EQ(used_zones(tree), used);
-  tree.append("log", "new");
-  EXPECT_EQ(TestTree::read_all(*reader), "new");
-  reader->close();
-  tree.names().truncate(tree.stat("log").inode, 0);
-  tree.append("log", "newer");
-  tree.remount();
-  EXPECT_EQ(tree.get("log"), "newer");
-  EXPECT_EQ(tree.stat("log").kind, FileKind::log);
-}
-
-TEST(Logs, UnlinkedWhileOpenCanBeUsedOn) {
-  TestTree tree;
-  const auto used = used_zones(tree);
-  const auto file = tree.create("log", true);
-  file->write(0, bytes_of("one"), true);
-  tree.unlink("log");
-  for (int i = 0; i < 20; ++i)
-    file->write(0, bytes_of(pattern(9'000)), true);
-  EXPECT_EQ(TestTree::read_all(*file).size(), 180'003u);
-  tree.names().sync();
-  {
-    TestTree crashed(std::make_shared<Media>(*tree.media()), {});
-    EXPECT_EQ(used_zones(crashed), used);
-  }
-  file->close();
-  EXPECT_EQ(used_zones(tree), used);
-}
-
-TEST(Logs, AppendersNeverMix) {
-  TestTree tree;
-  tree.append("log", "");
-  std::vector<std::thread> threads;
-  for (int t = 0; t < 4; ++t) {
-    threads.emplace_back([&, t] {
-      const auto file = tree.open("log", {.write = true, .append = true});
-      for (int i = 0; i < 200; ++i) {
-        file->write(0, bytes_of(std::string(50, static_cast<char>('a' + t)) + "\n"), true);
-        if (i % 50 == 0) file->fsync();
-      }
-      file->close();
-    });
-  }
-  for (std::thread& thread : threads)
-    thread.join();
-  const std::string text = tree.get("log");
-  ASSERT_EQ(text.size(), 4u * 200 * 51);
-  for (std::size_t line = 0; line < text.size(); line += 51) {
-    EXPECT_EQ(text.substr(line, 51), std::string(50, text[line]) + "\n");
-  }
-}
-
-TEST(Logs, ManyIdleOnesDoNotStayOpenForEver) {
-  TestTree tree({}, {.zones = 1024, .root_capacity = 4 * kZoneSize});
-  for (int round = 0; round < 2; ++round) {
-    for (int i = 0; i < 150; ++i)
-      tree.append("log" + std::to_string(i), "line\n");
-    tree.names().sync();
-  }
-  for (int i = 0; i < 150; ++i)
-    EXPECT_EQ(tree.get("log" + std::to_string(i)), "line\nline\n");
-  tree.remount();
-  for (int i = 0; i < 150; ++i)
-    EXPECT_EQ(tree.get("log" + std::to_string(i)), "line\nline\n");
 }
 
 }  // namespace
