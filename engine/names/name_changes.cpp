@@ -135,6 +135,8 @@ Inode& NamespaceImpl::directory_to_remove(InodeNumber parent, std::string_view n
 }
 
 bool NamespaceImpl::unlink(InodeNumber parent, std::string_view name, Blocking blocking) {
+  // References keep content that was closed before, so its commit comes first.
+  if (blocking == Blocking::allowed) committer_.wait_for_release(parent, name);
   std::optional<ChangeLock> lock = tree_.begin_change(kSmallRecord, RoomFor::release, blocking);
   if (!lock) return false;
   Inode& inode = file_to_remove(parent, name);

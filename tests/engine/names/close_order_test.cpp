@@ -19,6 +19,7 @@ namespace mpool {
 namespace {
 
 using test::bytes_of;
+using test::errno_of;
 using test::FlushedFile;
 using test::get_after_crash;
 using test::kZoneSize;
@@ -186,6 +187,26 @@ TEST(CloseOrder, ARemovedFileIsGone) {
     file.close();
     EXPECT_EQ(tree.used_zones(), used);
     EXPECT_THAT(names_after_crash(tree), ElementsAre("d"));
+  }
+}
+
+TEST(CloseOrder, AReferenceKeepsAFileThatIsRemovedBeforeItsCloseArrives) {
+  for (const std::size_t size : kSizes) {
+    TestTree tree(lazy());
+    FlushedFile file(tree, "f", pattern(size));
+    InodeNumber inode = file->inode();
+    tree.names().ref({&inode, 1});
+    tree.names().on_catch_up([&] { file.arrive(); });
+    tree.unlink("f");
+    tree.names().on_catch_up(nullptr);
+    file.close();
+    EXPECT_EQ(tree.names().attributes(inode).links, 0u);
+    const auto reader = tree.names().open(inode, {.read = true});
+    EXPECT_TRUE(TestTree::read_all(*reader) == pattern(size));
+    reader->close();
+    const InodeReferences last{.inode = inode, .count = 1};
+    tree.names().unref({&last, 1});
+    EXPECT_EQ(errno_of([&] { tree.names().attributes(inode); }), ESTALE);
   }
 }
 
