@@ -3,19 +3,16 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
-#include <string>
+#include <optional>
 #include <string_view>
+#include <type_traits>
 #include <utility>
-#include <vector>
 
 #include "engine/base/error.h"
 #include "fuse/control/control_tree.h"
 #include "fuse/ops/answer.h"
-#include "fuse/ops/attributes.h"
 #include "fuse/ops/directory_buffer.h"
-#include "fuse/ops/file_system.h"
 #include "fuse/ops/operations.h"
-#include "fuse/ops/request_context.h"
 
 namespace mpoolfs {
 
@@ -23,17 +20,36 @@ namespace {
 
 using Ops = fuse_lowlevel_ops;
 
-// Runs `handler(file_system, tree)`, which answers the request as its last action, on a thread that
-// may block: providers may.
+// Replies with what `handler(call, tree)` returns, on a thread that may block: providers may.
 template <typename Handler>
 void answer_control(fuse_req_t request, std::string_view operation, fuse_ino_t inode,
-                    Handler&& handler) noexcept {
-  answer(request, operation, inode, [&](FileSystem& file_system) {
-    RequestContext& context = RequestContext::current();
-    if (!context.can_block()) return context.defer_to_worker(request);
-    std::forward<Handler>(handler)(file_system, *file_system.control);
+                    const Handler& handler) noexcept {
+  using Value = std::invoke_result_t<const Handler&, const Call&, ControlTree&>;
+  answer(request, operation, inode, [&](const Call& call) -> std::optional<Value> {
+    if (!call.can_block()) return std::nullopt;
+    return handler(call, *call.file_system.control);
   });
 }
+
+// An open file of the control tree on its way to the kernel. Unless kept, it is closed again.
+class OpenedControl {
+ public:
+  OpenedControl(ControlTree& tree, ControlTree::HandleNumber number)
+      : tree_(tree), number_(number) {}
+  ~OpenedControl() {
+    if (number_ != 0) tree_.close(number_);
+  }
+  OpenedControl(OpenedControl&& other) noexcept
+      : tree_(other.tree_), number_(std::exchange(other.number_, 0)) {}
+  OpenedControl& operator=(OpenedControl&&) = delete;
+
+  OpenReply reply() const { return {.number = number_, .needs_flush = true}; }
+  void keep() noexcept { number_ = 0; }
+
+ private:
+  ControlTree& tree_;
+  ControlTree::HandleNumber number_;
+};
 
 // --- operations that the control directory does not support ---
 
@@ -44,8 +60,7 @@ template <typename... Args, void (*Ops::*Op)(fuse_req_t, fuse_ino_t, Args...), i
 struct Inode<Op, kErrno> {
   static void call(fuse_req_t request, fuse_ino_t inode, Args... args) {
     if (ControlTree::is_control(inode)) {
-      fuse_reply_err(request, kErrno);
-      return;
+      return Reply(request).refuse(kErrno);
     }
     (operations().*Op)(request, inode, args...);
   }
@@ -59,8 +74,7 @@ template <typename... Args, void (*Ops::*Op)(fuse_req_t, fuse_ino_t, const char*
 struct Name<Op, kErrno> {
   static void call(fuse_req_t request, fuse_ino_t parent, const char* name, Args... args) {
     if (ControlTree::is_control_name(parent, name)) {
-      fuse_reply_err(request, kErrno);
-      return;
+      return Reply(request).refuse(kErrno);
     }
     (operations().*Op)(request, parent, name, args...);
   }
@@ -74,16 +88,14 @@ void guard(Ops& ops) {
 
 void guard_symlink(fuse_req_t request, const char* target, fuse_ino_t parent, const char* name) {
   if (ControlTree::is_control_name(parent, name)) {
-    fuse_reply_err(request, EPERM);
-    return;
+    return Reply(request).refuse(EPERM);
   }
   operations().symlink(request, target, parent, name);
 }
 
 void guard_link(fuse_req_t request, fuse_ino_t inode, fuse_ino_t parent, const char* name) {
   if (ControlTree::is_control(inode) || ControlTree::is_control_name(parent, name)) {
-    fuse_reply_err(request, EPERM);
-    return;
+    return Reply(request).refuse(EPERM);
   }
   operations().link(request, inode, parent, name);
 }
@@ -92,8 +104,7 @@ void guard_rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_
                   const char* new_name, unsigned int flags) {
   if (ControlTree::is_control_name(parent, name) ||
       ControlTree::is_control_name(new_parent, new_name)) {
-    fuse_reply_err(request, EPERM);
-    return;
+    return Reply(request).refuse(EPERM);
   }
   operations().rename(request, parent, name, new_parent, new_name, flags);
 }
@@ -119,25 +130,21 @@ void control_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
   if (parent == ControlTree::kDirectory && std::strcmp(name, "..") == 0) {
     return operations().lookup(request, mpool::kRootInode, ".");
   }
-  answer_control(request, "lookup", parent, [&](FileSystem& file_system, ControlTree& tree) {
+  answer_control(request, "lookup", parent, [&](const Call& call, ControlTree& tree) {
     const auto found = tree.lookup(parent, name);
+    if (found) return control_entry(*found, call.file_system.presentation);
     // Only names that never come may be remembered as absent.
-    if (!found && parent != ControlTree::kDirectory) {
-      fuse_reply_err(request, ENOENT);
-      return;
-    }
-    const fuse_entry_param entry =
-        found ? control_entry(*found, file_system.presentation) : negative_entry();
-    fuse_reply_entry(request, &entry);
+    if (parent != ControlTree::kDirectory) mpool::raise(ENOENT, name, "no such name");
+    return negative_entry();
   });
 }
 
 void control_getattr(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
   if (!ControlTree::is_control(inode)) return operations().getattr(request, inode, info);
-  answer_control(request, "getattr", inode, [&](FileSystem& file_system, ControlTree& tree) {
+  answer_control(request, "getattr", inode, [&](const Call& call, ControlTree& tree) {
     const mpool::Attributes attributes = tree.attributes(inode);
-    const struct stat shown = to_stat(attributes, file_system.presentation);
-    fuse_reply_attr(request, &shown, attribute_time(attributes));
+    return TimedAttributes{.shown = to_stat(attributes, call.file_system.presentation),
+                           .timeout = attribute_time(attributes)};
   });
 }
 
@@ -149,13 +156,9 @@ void control_statfs(fuse_req_t request, fuse_ino_t inode) {
 // There are no extended attributes.
 void control_listxattr(fuse_req_t request, fuse_ino_t inode, size_t size) {
   if (!ControlTree::is_control(inode)) return operations().listxattr(request, inode, size);
-  answer_control(request, "listxattr", inode, [&](FileSystem&, ControlTree& tree) {
+  answer_control(request, "listxattr", inode, [&](const Call&, ControlTree& tree) {
     tree.attributes(inode);
-    if (size == 0) {
-      fuse_reply_xattr(request, 0);
-    } else {
-      fuse_reply_buf(request, nullptr, 0);
-    }
+    return SizedValue{.value = {}, .room = size};
   });
 }
 
@@ -163,20 +166,16 @@ void control_listxattr(fuse_req_t request, fuse_ino_t inode, size_t size) {
 
 void control_open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
   if (!ControlTree::is_control(inode)) return operations().open(request, inode, info);
-  answer_control(request, "open", inode, [&](FileSystem&, ControlTree& tree) {
-    info->fh = tree.open(inode, to_intent(info->flags));
-    info->direct_io = 1;
-    // The kernel has dropped the request and will not release the handle.
-    if (fuse_reply_open(request, info) == -ENOENT) tree.close(info->fh);
+  answer_control(request, "open", inode, [&](const Call&, ControlTree& tree) {
+    return OpenedControl(tree, tree.open(inode, to_intent(info->flags)));
   });
 }
 
 void control_read(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset,
                   fuse_file_info* info) {
   if (!ControlTree::is_control(inode)) return operations().read(request, inode, size, offset, info);
-  answer_control(request, "read", inode, [&](FileSystem&, ControlTree& tree) {
-    const std::string part = tree.read(info->fh, checked_offset(offset), size);
-    fuse_reply_buf(request, part.data(), part.size());
+  answer_control(request, "read", inode, [&](const Call&, ControlTree& tree) {
+    return tree.read(info->fh, checked_offset(offset), size);
   });
 }
 
@@ -185,9 +184,9 @@ void control_write(fuse_req_t request, fuse_ino_t inode, const char* data, size_
   if (!ControlTree::is_control(inode)) {
     return operations().write(request, inode, data, size, offset, info);
   }
-  answer_control(request, "write", inode, [&](FileSystem&, ControlTree& tree) {
+  answer_control(request, "write", inode, [&](const Call&, ControlTree& tree) {
     tree.write(info->fh, checked_offset(offset), mpool::as_bytes(data, size));
-    fuse_reply_write(request, size);
+    return Written{.state = mpool::IoState::done, .size = size};
   });
 }
 
@@ -195,29 +194,26 @@ void control_ioctl(fuse_req_t request, fuse_ino_t inode, unsigned command, void*
                    fuse_file_info* info, unsigned flags, const void* in, size_t in_size,
                    size_t out_size) {
   if (!ControlTree::is_control(inode)) {
-    fuse_reply_err(request, ENOSYS);  // as the library without this function
-    return;
+    return Reply(request).refuse(ENOSYS);  // as the library without this function
   }
-  answer_control(request, "ioctl", inode, [&](FileSystem&, ControlTree& tree) {
+  answer_control(request, "ioctl", inode, [&](const Call&, ControlTree& tree) {
     if ((flags & FUSE_IOCTL_DIR) != 0) mpool::raise(ENOTTY, "ioctl", "of a directory");
-    const std::vector<std::byte> out =
-        tree.ioctl(info->fh, command, mpool::as_bytes(in, in_size), out_size);
-    fuse_reply_ioctl(request, 0, out.data(), out.size());
+    return IoctlData{tree.ioctl(info->fh, command, mpool::as_bytes(in, in_size), out_size)};
   });
 }
 
 void control_release(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
   if (!ControlTree::is_control(inode)) return operations().release(request, inode, info);
-  answer_control(request, "release", inode, [&](FileSystem&, ControlTree& tree) {
+  answer_control(request, "release", inode, [&](const Call&, ControlTree& tree) {
     tree.close(info->fh);
-    fuse_reply_err(request, 0);
+    return Outcome::done;
   });
 }
 
 // --- the directory ---
 
 void list_control(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offset, bool plus) {
-  answer_control(request, "readdir", inode, [&](FileSystem& file_system, ControlTree& tree) {
+  answer_control(request, "readdir", inode, [&](const Call& call, ControlTree& tree) {
     const DirectorySource source{.inode = inode,
                                  .parent = [inode] { return ControlTree::parent_of(inode); },
                                  .read =
@@ -227,11 +223,10 @@ void list_control(fuse_req_t request, fuse_ino_t inode, size_t size, off_t offse
                                  .describe =
                                      [&](mpool::InodeNumber entry) {
                                        return control_entry(tree.attributes(entry),
-                                                            file_system.presentation);
+                                                            call.file_system.presentation);
                                      },
                                  .ref = {}};
-    const auto data = list_directory(source, static_cast<std::uint64_t>(offset), size, plus);
-    fuse_reply_buf(request, data->data(), data->size());
+    return *list_directory(source, static_cast<std::uint64_t>(offset), size, plus);
   });
 }
 

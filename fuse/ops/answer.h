@@ -2,8 +2,8 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <string_view>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -30,17 +30,28 @@ class Reply {
  public:
   explicit Reply(fuse_req_t request) : request_(request) {}
 
+  // error: an errno; 0: success without data.
+  void refuse(int error) const noexcept { fuse_reply_err(request_, error); }
   void send(Outcome outcome) const noexcept;
   void send(const mpool::LookupAnswer& found) const noexcept;
   void send(const Entry& entry) const noexcept;
+  void send(const fuse_entry_param& entry) const noexcept;
   void send(const mpool::Attributes& attributes) const noexcept;
+  void send(const TimedAttributes& attributes) const noexcept;
   void send(const struct statvfs& stats) const noexcept;
   void send(const SizedValue& value) const noexcept;
   void send(const LinkTarget& target) const noexcept;
   void send(const std::vector<char>& data) const noexcept;
+  void send(const std::string& data) const noexcept;
+  void send(const IoctlData& data) const noexcept;
   void send(const mpool::ReadResult& read) const noexcept;
   void send(const Written& written) const noexcept;
-  void send(Opened opened) const noexcept;
+  // Of an open file, such as Opened: it is kept if the kernel gets it.
+  template <typename File>
+  requires requires(const File& opened) { opened.reply(); }
+  void send(File opened) const noexcept {
+    if (send_open(opened.reply())) opened.keep();
+  }
   void send(CreatedFile created) const noexcept;
   template <typename Value>
   void send(std::optional<Value> value) const noexcept {
@@ -49,25 +60,21 @@ class Reply {
   }
 
  private:
+  bool send_open(const OpenReply& opened) const noexcept;
   void send_later(mpool::IoState state) const noexcept;
   const Presentation& presentation() const { return file_system_of(request_).presentation; }
 
   fuse_req_t const request_;
 };
 
-// Replies with what `handler(call)` returns, or with an errno when it throws. A handler that takes
-// a FileSystem replies by itself.
+// Replies with what `handler(call)` returns, or with an errno when it throws.
 template <typename Handler>
 void answer(fuse_req_t request, std::string_view operation, fuse_ino_t inode,
             const Handler& handler) noexcept {
   try {
-    if constexpr (std::is_invocable_v<const Handler&, FileSystem&>) {
-      handler(file_system_of(request));
-    } else {
-      Reply(request).send(handler(call_of(request)));
-    }
+    Reply(request).send(handler(call_of(request)));
   } catch (...) {
-    fuse_reply_err(request, errno_of_current_exception({operation, inode}));
+    Reply(request).refuse(errno_of_current_exception({operation, inode}));
   }
 }
 

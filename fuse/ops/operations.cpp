@@ -135,11 +135,11 @@ void forget_multi(fuse_req_t request, size_t count, fuse_forget_data* forgets) {
 // An open directory has no state: the kernel is told not to send opendir again, and to cache
 // listings until the directory changes.
 void opendir(fuse_req_t request, fuse_ino_t, fuse_file_info*) {
-  fuse_reply_err(request, ENOSYS);
+  Reply(request).refuse(ENOSYS);
 }
 
 void releasedir(fuse_req_t request, fuse_ino_t, fuse_file_info*) {
-  fuse_reply_err(request, 0);
+  Reply(request).send(Outcome::done);
 }
 
 fuse_lowlevel_ops make_table() {

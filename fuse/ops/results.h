@@ -6,10 +6,14 @@
 #include <cstdint>
 #include <string>
 #include <utility>
+#include <vector>
+
+#include <sys/stat.h>
 
 #include "engine/file/file_io.h"
 #include "engine/names/names.h"
 #include "fuse/native/backing_files.h"
+#include "fuse/ops/handle_of.h"
 #include "fuse/ops/handle_table.h"
 
 namespace mpoolfs {
@@ -39,6 +43,16 @@ struct Written {
   std::size_t size = 0;  // bytes
 };
 
+// Attributes as the kernel shows them, which caches them for the timeout.
+struct TimedAttributes {
+  struct stat shown {};
+  double timeout = 0;  // seconds
+};
+
+struct IoctlData {
+  std::vector<std::byte> out;
+};
+
 struct LinkTarget {
   std::string path;
 };
@@ -48,6 +62,14 @@ enum class Caching : std::uint8_t {
   none,    // every read and write is a request; a shared mapping fails with ENODEV
   kept,    // also between opens
   native,  // in the backing file
+};
+
+// What the kernel is told of an open file.
+struct OpenReply {
+  std::uint64_t number = 0;  // by which later requests name it
+  std::uint32_t backing_id = 0;
+  Caching caching = Caching::none;
+  bool needs_flush = false;
 };
 
 // A registered open file on its way to the kernel. Unless kept, the handle is closed again.
@@ -71,11 +93,13 @@ class Opened {
   Opened& operator=(Opened&&) = delete;
 
   KernelHandle& handle() const { return *handle_; }
-  std::uint32_t backing_id() const { return native_.backing_id(); }
-  Caching caching() const { return caching_; }
-  // The close of a read-only descriptor carries no information.
-  bool needs_flush() const { return writes_; }
-
+  // The close of a read-only descriptor carries no information: no flush.
+  OpenReply reply() const {
+    return {.number = handle_number(*handle_),
+            .backing_id = native_.backing_id(),
+            .caching = caching_,
+            .needs_flush = writes_};
+  }
   // The kernel has the file, and will release it.
   void keep() noexcept {
     native_.keep();

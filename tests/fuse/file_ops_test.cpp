@@ -60,9 +60,9 @@ TEST_F(FileOpsTest, ACommittedFileIsOpenedWithoutBlockingAndCached) {
   tree_.put("f", "content");
   const auto opened = op_open(reactor_call(), inode("f"), with_flags(O_RDONLY));
   ASSERT_TRUE(opened);
-  EXPECT_EQ(opened->caching(), Caching::kept);
-  EXPECT_EQ(opened->backing_id(), 0u);
-  EXPECT_FALSE(opened->needs_flush());
+  EXPECT_EQ(opened->reply().caching, Caching::kept);
+  EXPECT_EQ(opened->reply().backing_id, 0u);
+  EXPECT_FALSE(opened->reply().needs_flush);
   EXPECT_FALSE(opened->handle().may_have_privileges());
   EXPECT_EQ(handles().count(), 1u);
 }
@@ -84,7 +84,7 @@ TEST_F(FileOpsTest, OtherOpensWouldBlock) {
   EXPECT_FALSE(op_open(reactor_call(), inode("f"), with_flags(O_RDONLY | O_TRUNC)));
   EXPECT_EQ(handles().count(), 1u);
   const auto reader = op_open(call(), inode("f"), with_flags(O_RDONLY));
-  EXPECT_EQ(reader.value().caching(), Caching::none) << "the content still changes";
+  EXPECT_EQ(reader.value().reply().caching, Caching::none) << "the content still changes";
   release(writer);
 }
 
@@ -103,8 +103,8 @@ TEST_F(FileOpsTest, CreateMakesAnOpenFileOfTheCaller) {
   EXPECT_EQ(made.mode, 04640u);
   EXPECT_EQ(made.uid, test::kUser.uid);
   EXPECT_EQ(made.gid, test::kUser.gid);
-  EXPECT_EQ(created->opened.caching(), Caching::none);
-  EXPECT_TRUE(created->opened.needs_flush());
+  EXPECT_EQ(created->opened.reply().caching, Caching::none);
+  EXPECT_TRUE(created->opened.reply().needs_flush);
   EXPECT_TRUE(created->opened.handle().may_have_privileges());
   EXPECT_EQ(op_lookup(call(), kRootInode, "f").attributes.inode, made.inode);
   release(kept(std::move(created->opened), O_RDWR));
@@ -114,7 +114,7 @@ TEST_F(FileOpsTest, CreateOpensAFileThatExists) {
   tree_.put("f", "content");
   EXPECT_EQ(errno_of([&] { create(Blocking::forbidden, "f", O_RDONLY | O_EXCL); }), EEXIST);
   EXPECT_FALSE(create(Blocking::forbidden, "f", O_RDONLY));
-  EXPECT_EQ(create(Blocking::allowed, "f", O_RDONLY).value().opened.caching(), Caching::kept);
+  EXPECT_EQ(create(Blocking::allowed, "f", O_RDONLY).value().opened.reply().caching, Caching::kept);
   EXPECT_EQ(errno_of([&] { create(Blocking::allowed, "f", O_RDWR); }), EACCES);
   EXPECT_EQ(handles().count(), 0u);
 }
