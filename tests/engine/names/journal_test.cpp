@@ -39,6 +39,23 @@ std::unordered_set<ObjectId> orphaned_objects(const Mdc& mdc) {
   return replay.orphaned();
 }
 
+// The owner of a journal that has nothing of its own but what the test gives it.
+Journal::Owner owner_with(
+    std::function<void(const std::vector<ObjectRecord>&)> committed,
+    std::function<std::vector<std::vector<std::byte>>()> snapshot = [] {
+      return std::vector<std::vector<std::byte>>();
+    }) {
+  return {.snapshot = std::move(snapshot),
+          .committed = std::move(committed),
+          .next_inode = [] { return kRootInode + 1; },
+          .footprint = [] { return 0; },
+          .write_logs = [] {},
+          .make_logs_durable = [](std::span<Device* const>) {},
+          .catch_up = {},
+          .log_size_left_out = {},
+          .written = [](Journal::Ticket) {}};
+}
+
 // The held objects must then be deleted, but are not yet: a compaction in between must include
 // their records; otherwise a crash after it would leave the objects forever.
 TEST(Journal, AHoldEndsBeforeOrAfterTheSnapshotOfACompaction) {
@@ -62,15 +79,7 @@ TEST(Journal, AHoldEndsBeforeOrAfterTheSnapshotOfACompaction) {
     };
     references.release({&object, 1});
     journal.emplace(references, log, Journal::Options{.interval = 1h, .first_batch = 1},
-                    Journal::Owner{.snapshot = snapshot,
-                                   .committed = {},
-                                   .next_inode = [] { return kRootInode + 1; },
-                                   .footprint = [] { return 0; },
-                                   .write_logs = [] {},
-                                   .make_logs_durable = [](std::span<Device* const>) {},
-                                   .catch_up = {},
-                                   .log_size_left_out = {},
-                                   .written = [](Journal::Ticket) {}});
+                    owner_with({}, snapshot));
     constexpr std::size_t kRecordSize = 16u << 10;
     while (journal->has_room(kRecordSize, names::RoomFor::names)) {
       journal->add({.record = std::vector<std::byte>(kRecordSize),
@@ -97,18 +106,9 @@ TEST(Journal, WhatFindsNoRoomIsTriedAgain) {
   std::atomic<bool> full = true;
   References references(*pool, References::Deletes::at_once);
   Journal journal(references, log, Journal::Options{.interval = 1h, .first_batch = 1},
-                  Journal::Owner{.snapshot = [] { return std::vector<std::vector<std::byte>>(); },
-                                 .committed =
-                                     [&](const std::vector<ObjectRecord>&) {
-                                       if (full) raise(ENOSPC, "test", "no room");
-                                     },
-                                 .next_inode = [] { return kRootInode + 1; },
-                                 .footprint = [] { return 0; },
-                                 .write_logs = [] {},
-                                 .make_logs_durable = [](std::span<Device* const>) {},
-                                 .catch_up = {},
-                                 .log_size_left_out = {},
-                                 .written = [](Journal::Ticket) {}});
+                  owner_with([&](const std::vector<ObjectRecord>&) {
+                    if (full) raise(ENOSPC, "test", "no room");
+                  }));
   const std::vector<std::byte> record(100);
   const auto first = journal.add({.record = record, .mblocks = {}, .mlog = mlog, .deletes = {}});
   for (int i = 0; i < 3; ++i)
@@ -137,19 +137,10 @@ TEST(Journal, EndsWhileABatchFindsNoRoom) {
   {
     References references(*pool, References::Deletes::at_once);
     Journal journal(references, log, Journal::Options{.interval = 1h, .first_batch = 1},
-                    Journal::Owner{.snapshot = [] { return std::vector<std::vector<std::byte>>(); },
-                                   .committed =
-                                       [&](const std::vector<ObjectRecord>&) {
-                                         ++tried;
-                                         raise(ENOSPC, "test", "no room");
-                                       },
-                                   .next_inode = [] { return kRootInode + 1; },
-                                   .footprint = [] { return 0; },
-                                   .write_logs = [] {},
-                                   .make_logs_durable = [](std::span<Device* const>) {},
-                                   .catch_up = {},
-                                   .log_size_left_out = {},
-                                   .written = [](Journal::Ticket) {}});
+                    owner_with([&](const std::vector<ObjectRecord>&) {
+                      ++tried;
+                      raise(ENOSPC, "test", "no room");
+                    }));
     const ObjectRecord mlog = pool->allocate(ObjectType::mlog, 0, {});
     const auto ticket = journal.add(
         {.record = std::vector<std::byte>(100), .mblocks = {}, .mlog = mlog, .deletes = {}});

@@ -25,16 +25,24 @@ void run_jobs(const Pool& pool, SteppedClock& clock) {
   }
 }
 
+// A pool on which MDC1 is full of garbage.
+std::shared_ptr<Media> media_with_garbage() {
+  auto media = create(tiny_options(1));
+  fill_with_garbage(*activate({media}, by_hand()), 80);
+  return media;
+}
+
+ActivateOptions stepped(SteppedClock& clock, const Maintenance& maintenance) {
+  ActivateOptions options;
+  options.maintenance = maintenance;
+  options.clock = &clock;
+  return options;
+}
+
 TEST(BackgroundJobs, DoesItByItself) {
-  const auto media = create(tiny_options(1));
-  {
-    const auto pool = activate({media}, by_hand());
-    fill_with_garbage(*pool, 80);
-  }
+  const auto media = media_with_garbage();
   SteppedClock clock;
-  ActivateOptions activation;
-  activation.maintenance = {.period = hours(1), .usage_period = hours(1)};
-  activation.clock = &clock;
+  const ActivateOptions activation = stepped(clock, {.period = hours(1), .usage_period = hours(1)});
   const auto pool = activate({media}, activation);
   clock.await_wait(hours(1));
   EXPECT_GE(fill(pool->mdcs()[1]), 70u);
@@ -44,9 +52,7 @@ TEST(BackgroundJobs, DoesItByItself) {
 
 TEST(BackgroundJobs, WaitsForChanges) {
   SteppedClock clock;
-  ActivateOptions activation;
-  activation.maintenance = {.period = hours(1), .usage_period = hours(2)};
-  activation.clock = &clock;
+  const ActivateOptions activation = stepped(clock, {.period = hours(1), .usage_period = hours(2)});
   const auto pool = activate({create(tiny_options(1))}, activation);
   const auto states = [&] {
     std::vector<std::pair<std::string, JobState>> found;
@@ -73,9 +79,8 @@ TEST(BackgroundJobs, WaitsForChanges) {
 TEST(BackgroundJobs, DoesNotRetryGrowthForever) {
   const CapturedLog log;
   SteppedClock clock;
-  ActivateOptions activation;
-  activation.maintenance = {.period = hours(1), .grow_full = 0, .usage_period = hours(1)};
-  activation.clock = &clock;
+  ActivateOptions activation =
+      stepped(clock, {.period = hours(1), .grow_full = 0, .usage_period = hours(1)});
   activation.logger = log.logger();
   CreateOptions options = tiny_options(1);
   options.mdc_capacity = 64 * 4096;
@@ -91,15 +96,9 @@ TEST(BackgroundJobs, DoesNotRetryGrowthForever) {
 }
 
 TEST(BackgroundJobs, CanBePausedAndCancelled) {
-  const auto media = create(tiny_options(1));
-  {
-    const auto pool = activate({media}, by_hand());
-    fill_with_garbage(*pool, 80);
-  }
+  const auto media = media_with_garbage();
   SteppedClock clock;
-  ActivateOptions activation;
-  activation.maintenance = {.period = hours(1), .usage_period = hours(1)};
-  activation.clock = &clock;
+  const ActivateOptions activation = stepped(clock, {.period = hours(1), .usage_period = hours(1)});
   const auto pool = activate({media}, activation);
   const auto state = [&] { return pool->jobs().list().at(1).state; };
   pool->jobs().pause("maintain-mdcs");
@@ -125,17 +124,11 @@ TEST(BackgroundJobs, EndsWithThePool) {
 }
 
 TEST(BackgroundJobs, LeavesAnOverlayAlone) {
-  const auto media = create(tiny_options(1));
-  {
-    const auto pool = activate({media}, by_hand());
-    fill_with_garbage(*pool, 80);
-  }
+  const auto media = media_with_garbage();
   const auto generations = [](const Pool& pool) { return pool.mdcs()[1].mdc.generations; };
   const auto before = generations(*activate({media}, by_hand()));
   SteppedClock clock;
-  ActivateOptions activation;
-  activation.maintenance = {.period = hours(1), .usage_period = hours(1)};
-  activation.clock = &clock;
+  const ActivateOptions activation = stepped(clock, {.period = hours(1), .usage_period = hours(1)});
   std::vector<std::unique_ptr<Device>> devices;
   devices.push_back(
       std::make_unique<OverlayDevice>(std::make_unique<MemoryDevice>("device0", media)));
