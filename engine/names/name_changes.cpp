@@ -140,8 +140,8 @@ bool NamespaceImpl::unlink(InodeNumber parent, std::string_view name, Blocking b
   std::optional<ChangeLock> lock = tree_.begin_change(kSmallRecord, RoomFor::release, blocking);
   if (!lock) return false;
   Inode& inode = file_to_remove(parent, name);
-  // A log writes when it is closed.
-  const bool slow = !inode.recorded || inode.kind == FileKind::log ||
+  // A commit comes first; a log writes when it is closed.
+  const bool slow = !inode.recorded || is_being_written(inode) || inode.kind == FileKind::log ||
                     (inode.extents && inode.extents->size() > kMaxExtentsAtOnce);
   if (slow && blocking == Blocking::forbidden) return false;
   if (inode.open) tree_.withdraw_placeholder(*inode.open);

@@ -162,7 +162,7 @@ class Pool {
   // Bytes of an mblock / of the zones of an mlog of that capacity.
   std::uint64_t zone_size(MediaClass media_class) const;
   Device& device(MediaClass media_class) const;
-  // Of written data of this pool that is not on its device yet. Lives as long as the pool.
+  // Of data of this pool on its way between programs and devices. Lives as long as the pool.
   WriteMemory& write_memory() const;
   // Byte offset of an object's first zone on its device, and its size.
   std::uint64_t offset_of(const ObjectRecord& object) const;

@@ -210,6 +210,22 @@ TEST(CloseOrder, AReferenceKeepsAFileThatIsRemovedBeforeItsCloseArrives) {
   }
 }
 
+// Whether the file is on the media already, by an fsync, makes no difference.
+TEST(CloseOrder, RemovingAFileThatIsBeingWrittenWouldBlock) {
+  for (const bool synced : {false, true}) {
+    TestTree tree(lazy());
+    const auto file = tree.create("f");
+    file->write(0, bytes_of(pattern(kZoneSize)), false);
+    if (synced) file->fsync();
+    EXPECT_FALSE(tree.names().unlink(kRootInode, "f", Blocking::forbidden)) << synced;
+    file->flush();
+    EXPECT_FALSE(tree.names().unlink(kRootInode, "f", Blocking::forbidden)) << synced;
+    file->close();
+    tree.names().sync();
+    EXPECT_TRUE(tree.names().unlink(kRootInode, "f", Blocking::forbidden)) << synced;
+  }
+}
+
 TEST(CloseOrder, AReplacedFileIsGoneWithTheCommit) {
   TestTree tree(lazy());
   tree.put("target", "old");
