@@ -18,6 +18,7 @@
 #include "fuse/control/jobs_file.h"
 #include "fuse/ops/attributes.h"
 #include "fuse/ops/operations.h"
+#include "tests/support/bytes_of.h"
 #include "tests/support/error_of.h"
 #include "tests/support/stepped_clock.h"
 
@@ -26,6 +27,7 @@ namespace {
 
 using mpool::FileKind;
 using mpool::kRootInode;
+using mpool::test::bytes_of;
 using mpool::test::error_of;
 using testing::ElementsAre;
 
@@ -35,10 +37,6 @@ constexpr mpool::InodeNumber kNoInode = ControlTree::kDirectory + 100;
 constexpr unsigned kDouble = _IOWR('m', 1, std::uint32_t);
 constexpr unsigned kCalls = _IOR('m', 2, std::uint64_t);
 constexpr unsigned kClear = _IO('m', 3);
-
-mpool::ConstByteSpan bytes_of(std::string_view text) {
-  return mpool::as_bytes(text.data(), text.size());
-}
 
 // A directory of files that keep what is written to them; "secret" cannot be opened for reading.
 class Shelf : public ControlProvider {

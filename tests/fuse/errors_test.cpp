@@ -12,7 +12,7 @@ namespace mpoolfs {
 namespace {
 
 template <typename Exception>
-int errno_of(const Exception& exception) {
+int errno_for(const Exception& exception) {
   try {
     throw exception;
   } catch (...) {
@@ -22,20 +22,20 @@ int errno_of(const Exception& exception) {
 
 TEST(Errors, CodesOfTheEngineArePassedOn) {
   for (const int code : {ENOENT, EEXIST, EPERM, EINVAL, ENOSPC, EAGAIN, EROFS, ENODATA, ENOTSUP}) {
-    EXPECT_EQ(errno_of(mpool::Error(code, "subject", "detail")), code);
+    EXPECT_EQ(errno_for(mpool::Error(code, "subject", "detail")), code);
   }
 }
 
 TEST(Errors, FailuresOfTheMediaAreIoErrors) {
   for (const int code : {EIO, EBADMSG, ENOTRECOVERABLE, EUCLEAN}) {
-    EXPECT_EQ(errno_of(mpool::Error(code, "subject", "detail")), EIO);
+    EXPECT_EQ(errno_for(mpool::Error(code, "subject", "detail")), EIO);
   }
 }
 
 TEST(Errors, OtherExceptions) {
-  EXPECT_EQ(errno_of(std::bad_alloc()), ENOMEM);
-  EXPECT_EQ(errno_of(std::logic_error("unexpected")), EIO);
-  EXPECT_EQ(errno_of(7), EIO);
+  EXPECT_EQ(errno_for(std::bad_alloc()), ENOMEM);
+  EXPECT_EQ(errno_for(std::logic_error("unexpected")), EIO);
+  EXPECT_EQ(errno_for(7), EIO);
 }
 
 }  // namespace

@@ -6,17 +6,16 @@
 #include "engine/names/names.h"
 #include "engine/pool/discovery.h"
 #include "tests/interop/refpool.h"
+#include "tests/support/bytes_of.h"
 #include "tests/support/sparse_file.h"
 
 namespace mpool::fuzz {
 namespace {
 
+using test::bytes_of;
+
 constexpr std::uint64_t kZoneSize = 64u << 10;
 constexpr std::uint64_t kSize = 8u << 20;
-
-ConstByteSpan bytes_of(std::string_view text) {
-  return as_bytes(text.data(), text.size());
-}
 
 void put(Namespace& names, InodeNumber parent, const std::string& name, const std::string& text,
          bool append) {

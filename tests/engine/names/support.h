@@ -21,14 +21,11 @@
 #include "engine/base/error.h"
 #include "engine/names/names.h"
 #include "tests/engine/pool/memory_device.h"
+#include "tests/support/bytes_of.h"
 
 namespace mpool::test {
 
 inline constexpr std::uint64_t kZoneSize = 64u << 10;
-
-inline ConstByteSpan bytes_of(std::string_view text) {
-  return as_bytes(text.data(), text.size());
-}
 
 // `length` bytes that identify their position.
 inline std::string pattern(std::size_t length, std::uint64_t seed = 1) {
