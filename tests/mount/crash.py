@@ -6,6 +6,7 @@ import random
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import unittest
 
@@ -82,6 +83,38 @@ def start(script, *arguments, output=subprocess.PIPE):
                             stderr=subprocess.DEVNULL, text=True)
 
 
+class DiskWatch:
+    """Measures the duration of an fsync on the disk meanwhile: the machine may be busy."""
+
+    def __init__(self, directory):
+        self._path = directory / "disk-watch"
+        self._longest = 0.0
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._end.set()
+        self._thread.join()
+
+    def _run(self):
+        with open(self._path, "wb") as file:
+            while not self._end.wait(0.02):
+                start = time.monotonic()
+                file.seek(0)
+                file.write(os.urandom(4096))
+                file.flush()
+                os.fsync(file.fileno())
+                self._longest = max(self._longest, time.monotonic() - start)
+
+    def longest_fsync(self):
+        """In seconds."""
+        return self._longest
+
+
 class CrashTest(unittest.TestCase):
     mount_arguments = {"size": "1G"}
 
@@ -103,7 +136,7 @@ class CrashTest(unittest.TestCase):
         """Kills the daemon while the script works; returns its output early enough to be durable,
         and all."""
         told_path = self.mnt.directory / "told"
-        with harness.DiskWatch(self.mnt.directory) as disk, open(told_path, "wb") as output:
+        with DiskWatch(self.mnt.directory) as disk, open(told_path, "wb") as output:
             writer = start(script, argument, output=output)
             time.sleep(DURABLE_SECONDS + self.choice.uniform(0.2, 1.2))
             killed = time.monotonic()

@@ -11,7 +11,6 @@ import atexit
 import contextlib
 import ctypes
 import errno
-import fcntl
 import hashlib
 import json
 import mmap
@@ -26,6 +25,9 @@ import tempfile
 import threading
 import time
 import unittest
+
+from cleanup import clean_up, on_exit
+from uring_switch import switch_uring
 
 MPOOL = os.environ["MPOOL"]
 MPOOLFS = os.environ["MPOOLFS"]
@@ -47,31 +49,11 @@ _AT_FDCWD = -100
 RENAME_NOREPLACE = 1
 RENAME_EXCHANGE = 2
 
-_URING_SWITCH = pathlib.Path("/sys/module/fuse/parameters/enable_uring")
-# Locked by the programs that use the switch; holds what it was before them.
-_URING_LOCK = pathlib.Path("/run/mpoolfs-test-uring")
-
-_cleanups = []
-_daemons = []
-_uring_lock = []
-
 # How programs make a file that must not be there.
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+
+_daemons = []
 _mount_points = []
-
-
-def on_exit(function, *arguments):
-    """Calls the function at the end of the program, last registered first."""
-    _cleanups.append((function, arguments))
-
-
-def _clean_up():
-    while _cleanups:
-        function, arguments = _cleanups.pop()
-        try:
-            function(*arguments)
-        except Exception as error:  # the other steps must clean up nevertheless
-            print(f"cleaning up: {error}", file=sys.stderr)
 
 
 def _end_on_signal(number, _frame):
@@ -93,7 +75,7 @@ def main():
         sys.exit(f"MPOOLFS_TEST_TRANSPORT={TRANSPORT}: neither uring nor dev")
     if NATIVE not in ("on", "off"):
         sys.exit(f"MPOOLFS_TEST_NATIVE={NATIVE}: neither on nor off")
-    atexit.register(_clean_up)
+    atexit.register(clean_up)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _end_on_signal)
     watchdog = threading.Timer(LIMIT_SECONDS, _end_hanging)
@@ -189,38 +171,6 @@ def _start_to_remove(directory):
                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-class DiskWatch:
-    """Measures the duration of an fsync on the disk meanwhile: the machine may be busy."""
-
-    def __init__(self, directory):
-        self._path = directory / "disk-watch"
-        self._longest = 0.0
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._end.set()
-        self._thread.join()
-
-    def _run(self):
-        with open(self._path, "wb") as file:
-            while not self._end.wait(0.02):
-                start = time.monotonic()
-                file.seek(0)
-                file.write(os.urandom(4096))
-                file.flush()
-                os.fsync(file.fileno())
-                self._longest = max(self._longest, time.monotonic() - start)
-
-    def longest_fsync(self):
-        """In seconds."""
-        return self._longest
-
-
 def mounted_type(mount_point):
     """The type of the file system mounted there, None when there is none."""
     with open("/proc/self/mountinfo", encoding="utf-8") as table:
@@ -260,41 +210,6 @@ def as_nobody():
         fuse.chmod(0o666)
         on_exit(fuse.chmod, mode)
     return ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=-all"]
-
-
-def uring_is_on():
-    return _URING_SWITCH.exists() and _URING_SWITCH.read_text().strip() == "Y"
-
-
-def switch_uring(wanted):
-    """Lets later mounts use FUSE over io_uring, or not, until the end of the program.
-
-    Concurrent programs that need the same setting share the switch, other programs wait; the last
-    one restores it.
-    """
-    if not _URING_SWITCH.exists():
-        raise AssertionError(f"{_URING_SWITCH} does not exist: FUSE over io_uring needs kernel 6.14 or later, "
-                             "with CONFIG_FUSE_IO_URING and the fuse module loaded")
-    if not _uring_lock:
-        _uring_lock.append(open(_URING_LOCK, "a+", encoding="ascii"))
-        on_exit(_put_uring_back)
-    fcntl.flock(_uring_lock[0], fcntl.LOCK_SH if wanted else fcntl.LOCK_EX)
-    if uring_is_on() == wanted:
-        return
-    _uring_lock[0].seek(0)
-    if not _uring_lock[0].read():
-        _uring_lock[0].write("N" if wanted else "Y")
-        _uring_lock[0].flush()
-    _URING_SWITCH.write_text("Y" if wanted else "N")
-
-
-def _put_uring_back():
-    with _uring_lock.pop() as lock, contextlib.suppress(BlockingIOError):
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        lock.seek(0)
-        if before := lock.read(1):
-            _URING_SWITCH.write_text(before)
-            lock.truncate(0)
 
 
 def data_path_options(transport=TRANSPORT, native=NATIVE):
