@@ -5,7 +5,7 @@
 
 namespace mpoolfs {
 
-// Logs to standard error until leave_terminal().
+// Logs to standard error; in the background, until Startup::succeeded().
 void log_to_stderr(bool debug);
 
 // Raises the limit of open files to its maximum: each file that the kernel reads natively is also

@@ -24,7 +24,6 @@ class PlannedRead {
   // Starts the plan (at least one transfer) into `memory`, the memory of the plan. Throws Error
   // when no transfer can be started: done() is then not called.
   void start(IoRing& ring, const ReadPlan& plan, ByteSpan memory);
-  bool under_way() const noexcept { return pending_ > 0; }
 
  protected:
   ~PlannedRead() = default;
