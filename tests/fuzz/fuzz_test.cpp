@@ -17,11 +17,16 @@
 #include "tests/fuzz/memory.h"
 #include "tests/fuzz/mutate.h"
 
+// g++ defines macros for the sanitizers that it uses, clang has features.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#include <sanitizer/common_interface_defs.h>
 #define MPOOLFS_SANITIZED 1
+#elif defined(__has_feature)
+#define MPOOLFS_SANITIZED (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
 #else
 #define MPOOLFS_SANITIZED 0
+#endif
+#if MPOOLFS_SANITIZED
+#include <sanitizer/common_interface_defs.h>
 #endif
 
 namespace mpool::fuzz {
