@@ -22,11 +22,11 @@ bool WriteMemory::try_take_below(std::size_t limit, std::size_t bytes) {
 }
 
 bool WriteMemory::try_take(std::size_t bytes) {
-  return try_take_below(max_bytes_, bytes);
+  return try_take_below(tunables_.max_bytes, bytes);
 }
 
 bool WriteMemory::try_take_spare(std::size_t bytes) {
-  return try_take_below(max_bytes_ / 2, bytes);
+  return try_take_below(tunables_.max_bytes / 2, bytes);
 }
 
 void WriteMemory::give(std::size_t bytes) noexcept {
@@ -66,7 +66,7 @@ void WriteMemory::relieve(std::size_t bytes) {
   std::vector<std::shared_ptr<Holder>> holders;  // may end their files: destroyed without the lock
   const std::lock_guard relief(relief_mutex_);
   if (has_room(bytes)) return;  // another thread's relief made room
-  const std::size_t wanted = bytes + max_bytes_ / kReliefPart;
+  const std::size_t wanted = bytes + tunables_.max_bytes / kReliefPart;
   holders = oldest_first();
   for (const auto& holder : holders) {
     if (has_room(wanted)) break;
@@ -96,7 +96,7 @@ void WriteMemory::give_piece(AlignedBuffer buffer) noexcept {
 }
 
 bool WriteMemory::try_defer(std::size_t bytes) {
-  if (deferred_.fetch_add(bytes) + bytes <= kMaxDeferred) return true;
+  if (deferred_.fetch_add(bytes) + bytes <= tunables_.max_deferred) return true;
   deferred_ -= bytes;
   return false;
 }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/base/aligned_buffer.h"
+#include "engine/base/tunables.h"
 
 namespace mpool {
 
@@ -16,13 +17,7 @@ namespace mpool {
 // never blocks on one.
 class WriteMemory {
  public:
-  // In bytes: of all files being written, of one of them, the size of a piece; of all files whose
-  // end is deferred, and the number of those that requests writing.
-  static constexpr std::size_t kMaxBytes = 128u << 20;
-  static constexpr std::size_t kMaxPerFile = 16u << 20;
-  static constexpr std::size_t kPieceSize = 1u << 20;
-  static constexpr std::size_t kMaxDeferred = 16u << 20;
-  static constexpr std::size_t kWriteOutThreshold = 4u << 20;
+  static constexpr std::size_t kPieceSize = 1u << 20;  // bytes
 
   // A file with pages in memory.
   class Holder {
@@ -36,12 +31,12 @@ class WriteMemory {
     std::atomic<std::uint64_t> last_use_ = 0;  // of WriteMemory::next_use()
   };
 
-  explicit WriteMemory(std::size_t max_bytes = kMaxBytes, std::size_t max_per_file = kMaxPerFile)
-      : max_bytes_(max_bytes), max_per_file_(max_per_file) {}
+  explicit WriteMemory(const Tunables::Writing& tunables = {}) : tunables_(tunables) {}
   WriteMemory(const WriteMemory&) = delete;
   WriteMemory& operator=(const WriteMemory&) = delete;
 
-  // Returns false and takes nothing beyond the bound.
+  const Tunables::Writing& tunables() const { return tunables_; }
+  // Returns false and takes nothing beyond the bound, max_bytes.
   bool try_take(std::size_t bytes);
   // As try_take(), up to half of the bound: for buffers that only save time.
   bool try_take_spare(std::size_t bytes);
@@ -49,8 +44,8 @@ class WriteMemory {
   void take(std::size_t bytes) { bytes_ += bytes; }
   void give(std::size_t bytes) noexcept;
   // The number of bytes that one file keeps while it is written; a single write may exceed it.
-  std::size_t max_per_file() const { return max_per_file_; }
-  bool has_room(std::size_t bytes) const { return bytes_ + bytes <= max_bytes_; }
+  std::size_t max_per_file() const { return tunables_.max_per_file; }
+  bool has_room(std::size_t bytes) const { return bytes_ + bytes <= tunables_.max_bytes; }
   std::size_t bytes() const { return bytes_; }
 
   std::uint64_t next_use() { return uses_.fetch_add(1, std::memory_order_relaxed); }
@@ -66,18 +61,17 @@ class WriteMemory {
   void give_piece(AlignedBuffer buffer) noexcept;
 
   // Bytes of closed files whose transfer to the device is deferred: apart from those of files being
-  // written. Returns false and takes nothing beyond kMaxDeferred.
+  // written. Returns false and takes nothing beyond max_deferred.
   bool try_defer(std::size_t bytes);
   void end_deferral(std::size_t bytes) noexcept { deferred_ -= bytes; }
-  // At least kWriteOutThreshold are deferred.
-  bool should_write_out() const { return deferred_ >= kWriteOutThreshold; }
+  // At least write_out_threshold are deferred.
+  bool should_write_out() const { return deferred_ >= tunables_.write_out_threshold; }
 
  private:
   bool try_take_below(std::size_t limit, std::size_t bytes);
   std::vector<std::shared_ptr<Holder>> oldest_first();
 
-  const std::size_t max_bytes_;
-  const std::size_t max_per_file_;
+  const Tunables::Writing tunables_;
   std::atomic<std::size_t> bytes_ = 0;
   std::atomic<std::uint64_t> uses_ = 1;
   std::mutex relief_mutex_;  // held while holders write out; comes before their locks

@@ -73,7 +73,8 @@ void FileIo::unlink(FileWrite& write) noexcept {
 
 std::size_t FileIo::max_writes_behind() const {
   const bool reads = group_.reads_active_ && group_.reads_active_();
-  return reads ? WriteBehind::kSlotsBesideReaders : WriteBehind::kSlots;
+  const Tunables::WriteBehind& limits = group_.tunables().write_behind;
+  return reads ? limits.slots_beside_readers : limits.slots;
 }
 
 IoState FileIo::write(StartedWrite started, FileWrite& operation) {
@@ -101,7 +102,7 @@ FileIo::FileIo(IoRing& ring, FileIoGroup& group, Post post)
       group_(group),
       post_(std::move(post)),
       prefetch_(ring, group.prefetched_),
-      write_behind_(ring, group.budget_) {}
+      write_behind_(ring, group.budget_, group.tunables().write_behind) {}
 
 void FileIo::abandon(int error) noexcept {
   write_behind_.abandon(error);

@@ -97,8 +97,11 @@ struct ReadResult {
 class FileIoGroup {
  public:
   // rings: how many use it. `budget`, the pool's, must outlive it.
-  FileIoGroup(std::size_t rings, WriteMemory& budget)
-      : prefetched_(rings, budget), budget_(budget) {}
+  FileIoGroup(std::size_t rings, WriteMemory& budget, const Tunables& tunables = {})
+      : tunables_(tunables), prefetched_(rings, budget, tunables.prefetch), budget_(budget) {}
+
+  // Those of the pool.
+  const Tunables& tunables() const noexcept { return tunables_; }
 
   // Tells whether the pool's devices are read by others than the callers of FileIo: the kernel, in
   // native reads. Must not block; called by all rings.
@@ -107,6 +110,7 @@ class FileIoGroup {
  private:
   friend class FileIo;
 
+  const Tunables tunables_;
   Prefetch::Store prefetched_;
   WriteMemory& budget_;
   std::function<bool()> reads_active_;

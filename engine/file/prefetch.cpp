@@ -16,7 +16,9 @@ struct Prefetch::Slot final : PlannedRead {
 
   Slot(Store& all, std::size_t which) : store(all), number(which) {}
 
-  ByteSpan buffer() { return store.memory_.span(number * kMaxSize, kMaxSize); }
+  ByteSpan buffer() {
+    return store.memory_.span(number * store.tunables_.max_size, store.tunables_.max_size);
+  }
   ConstByteSpan data() { return buffer().first(error == 0 ? length : 0); }
 
   bool holds(std::uint64_t of, std::uint64_t at, std::size_t bytes) const {
@@ -73,7 +75,8 @@ void Prefetch::GiveBack::operator()(Slot* slot) const noexcept {
 
 Prefetch::Fetched Prefetch::fetch(ReadSource& source, std::uint64_t offset, std::size_t size,
                                   bool alone, Reader& reader) {
-  if (size < kMinSize || size > kMaxSize || !is_aligned(size, kPageSize)) return {};
+  const Tunables::Prefetch& limits = store_.tunables_;
+  if (size < limits.min_size || size > limits.max_size || !is_aligned(size, kPageSize)) return {};
   Fetched answer;
   bool started = false;
   {
@@ -92,7 +95,8 @@ Prefetch::Fetched Prefetch::fetch(ReadSource& source, std::uint64_t offset, std:
       answer.state = Fetched::State::pending;
     }
     // Now, so that the device works while the kernel copies.
-    if (stream.alone >= kAlone) started = store_.fetch_next(*this, source, offset + size, size);
+    if (stream.alone >= limits.alone)
+      started = store_.fetch_next(*this, source, offset + size, size);
   }
   if (started) submit();
   return answer;
@@ -130,9 +134,9 @@ void Prefetch::trim() noexcept {
   if (!used) store_.memory_.free();
 }
 
-Prefetch::Store::Store(std::size_t rings, WriteMemory& budget)
-    : streams_(rings * kStreams), memory_(budget) {
-  for (std::size_t i = 0; i < rings * kSlots; ++i)
+Prefetch::Store::Store(std::size_t rings, WriteMemory& budget, const Tunables::Prefetch& tunables)
+    : tunables_(tunables), streams_(rings * tunables.streams), memory_(budget) {
+  for (std::size_t i = 0; i < rings * tunables.slots(); ++i)
     slots_.push_back(std::make_unique<Slot>(*this, i));
 }
 
@@ -166,7 +170,7 @@ Prefetch::Slot* Prefetch::Store::free_slot() {
   const auto wanted = [&](const Slot& slot) {
     return std::ranges::any_of(streams_, [&](const Stream& stream) {
       return stream.source_id == slot.source_id && slot.offset >= stream.next &&
-             slot.offset - stream.next < kAhead * slot.size;
+             slot.offset - stream.next < tunables_.ahead * slot.size;
     });
   };
   const auto found = std::ranges::find_if(slots_, [&](const auto& slot) {
@@ -179,7 +183,7 @@ Prefetch::Slot* Prefetch::Store::free_slot() {
 bool Prefetch::Store::fetch_next(Prefetch& fetcher, ReadSource& source, std::uint64_t offset,
                                  std::size_t size) {
   bool started = false;
-  for (std::size_t i = 0; i < kAhead; ++i, offset += size) {
+  for (std::size_t i = 0; i < tunables_.ahead; ++i, offset += size) {
     if (find(source.source_id(), offset, size) != nullptr) continue;
     Slot* const slot = free_slot();
     if (slot == nullptr || !start(fetcher, *slot, source, offset, size)) break;
@@ -194,7 +198,7 @@ bool Prefetch::Store::start(Prefetch& fetcher, Slot& slot, ReadSource& source, s
                             std::size_t size) noexcept {
   slot.state = Slot::State::empty;
   try {
-    if (!memory_.allocate(slots_.size() * kMaxSize)) return false;
+    if (!memory_.allocate(slots_.size() * tunables_.max_size)) return false;
     ReadPlan plan;
     if (!source.plan_read(offset, size, slot.buffer(), plan) || plan.count == 0) return false;
     // A prefetch would only add a copy.

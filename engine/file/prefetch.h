@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/base/bytes.h"
+#include "engine/base/tunables.h"
 #include "engine/file/accounted_memory.h"
 #include "engine/file/read_plan.h"
 #include "engine/io/io_ring.h"
@@ -22,23 +23,11 @@ namespace mpool {
 // A reader that the system moves to another CPU uses another ring from then on: prefetched data is
 // in a Store that all rings share.
 //
-// Bounded: each ring follows kStreams readers; kSlots reads are in progress or kept for each,
-// regardless of the number of files.
+// Bounded by Tunables::Prefetch, regardless of the number of files.
 //
 // Threads: those of one ring.
 class Prefetch {
  public:
-  static constexpr std::size_t kStreams = 2;
-  static constexpr std::size_t kAhead = 3;  // reads ahead of the reader
-  // Number of consecutive reads that were alone before prefetch starts: with several reads in
-  // flight, the first of a group is alone, too.
-  static constexpr unsigned kAlone = 2;
-  // One of them has its data in use by the caller.
-  static constexpr std::size_t kSlots = kStreams * kAhead + 1;
-  // Sizes of reads that are followed, bytes: prefetching smaller ones costs more than it gains.
-  static constexpr std::size_t kMinSize = 64u << 10;
-  static constexpr std::size_t kMaxSize = 1u << 20;
-
   class Store;
 
   // Waits for a prefetch in progress.
@@ -107,7 +96,7 @@ class Prefetch {
 class Prefetch::Store {
  public:
   // rings: the number of rings that share it. `budget` must outlive it.
-  Store(std::size_t rings, WriteMemory& budget);
+  Store(std::size_t rings, WriteMemory& budget, const Tunables::Prefetch& tunables = {});
   ~Store();
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
@@ -131,6 +120,7 @@ class Prefetch::Store {
   bool start(Prefetch& fetcher, Slot& slot, ReadSource& source, std::uint64_t offset,
              std::size_t size) noexcept;
 
+  const Tunables::Prefetch tunables_;
   std::mutex mutex_;
   std::vector<Stream> streams_;
   std::uint64_t clock_ = 0;

@@ -19,13 +19,14 @@ struct WriteBehind::Slot final : DeviceTransfer {
   }
 
   WriteBehind& owner;
-  const std::size_t number;  // below kSlots
+  const std::size_t number;  // below the number of slots
   StartedWrite write;
 };
 
-WriteBehind::WriteBehind(IoRing& ring, WriteMemory& budget) : ring_(ring), memory_(budget) {
-  free_.reserve(kSlots);
-  for (std::size_t i = 0; i < kSlots; ++i) {
+WriteBehind::WriteBehind(IoRing& ring, WriteMemory& budget, const Tunables::WriteBehind& tunables)
+    : tunables_(tunables), ring_(ring), memory_(budget) {
+  free_.reserve(tunables_.slots);
+  for (std::size_t i = 0; i < tunables_.slots; ++i) {
     slots_.push_back(std::make_unique<Slot>(*this, i));
     free_.push_back(slots_.back().get());
   }
@@ -34,12 +35,12 @@ WriteBehind::WriteBehind(IoRing& ring, WriteMemory& budget) : ring_(ring), memor
 WriteBehind::~WriteBehind() = default;
 
 bool WriteBehind::take(StartedWrite& write, std::size_t most) {
-  if (pending_ >= most || free_.empty() || write.memory.size() > kMaxSize) return false;
+  if (pending_ >= most || free_.empty() || write.memory.size() > tunables_.max_size) return false;
   Slot& slot = *free_.back();
   // Gathered data is a copy already, and belongs to the write.
   if (write.gathered.empty()) {
-    if (!memory_.allocate(kSlots * kMaxSize)) return false;
-    const ByteSpan copy = memory_.span(slot.number * kMaxSize, write.memory.size());
+    if (!memory_.allocate(tunables_.slots * tunables_.max_size)) return false;
+    const ByteSpan copy = memory_.span(slot.number * tunables_.max_size, write.memory.size());
     std::memcpy(copy.data(), write.memory.data(), copy.size());
     write.memory = copy;
   }

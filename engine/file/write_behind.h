@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -17,18 +18,13 @@ namespace mpool {
 // file (as with the page cache of other file systems). O_DIRECT makes no difference: before its
 // commit, no content of a write-once file survives a crash anyway.
 //
-// Bounded: at most kSlots transfers of kMaxSize bytes, regardless of the number of files.
+// Bounded by Tunables::WriteBehind, regardless of the number of files.
 //
 // Threads: those of one ring.
 class WriteBehind {
  public:
-  static constexpr std::size_t kSlots = 8;
-  // The limit while the device is also read: each read waits for the writes queued before it.
-  static constexpr std::size_t kSlotsBesideReaders = 1;
-  static constexpr std::size_t kMaxSize = 1u << 20;  // bytes
-
-  // Both must outlive it.
-  WriteBehind(IoRing& ring, WriteMemory& budget);
+  // `ring` and `budget` must outlive it.
+  WriteBehind(IoRing& ring, WriteMemory& budget, const Tunables::WriteBehind& tunables = {});
   ~WriteBehind();
   WriteBehind(const WriteBehind&) = delete;
   WriteBehind& operator=(const WriteBehind&) = delete;
@@ -36,7 +32,7 @@ class WriteBehind {
   // Takes over the transfer of ContentWriter::start_write(), with its data. Returns false without
   // room for it, or with `most` transfers in progress. The file may be closed meanwhile. Throws
   // Error when the transfer cannot be started; the write has then been ended.
-  bool take(StartedWrite& write, std::size_t most = kSlots);
+  bool take(StartedWrite& write, std::size_t most = SIZE_MAX);
 
   // Transfers in progress.
   std::size_t pending() const noexcept { return pending_; }
@@ -48,6 +44,7 @@ class WriteBehind {
  private:
   struct Slot;
 
+  const Tunables::WriteBehind tunables_;
   IoRing& ring_;
   AccountedMemory memory_;  // of all slots, allocated on first use
   std::vector<std::unique_ptr<Slot>> slots_;

@@ -12,16 +12,6 @@ namespace mpool {
 
 namespace {
 
-// Submissions are made in groups of this size: the device works on the first group, and readers on
-// their results, while the next group is prepared. Larger groups need fewer system calls, but delay
-// all requests (tests/bench, random reads at depth 32).
-constexpr unsigned kSubmitGroup = 2;
-// The same for writes: no caller waits for them as readers do, since each is answered before it
-// completes, or is one of many.
-constexpr unsigned kWriteGroup = 8;
-// The same for completions without a device: no work overlaps, so fewer system calls are the only
-// gain.
-constexpr unsigned kPostedGroup = 32;
 constexpr std::size_t kSubmissionSize = 128;
 // Maximum number of completions before control returns to the caller.
 constexpr unsigned kRunLimit = 256;
@@ -51,7 +41,8 @@ void check(int result, const char* operation) {
 
 }  // namespace
 
-IoRing::IoRing(unsigned entries, unsigned completions) {
+IoRing::IoRing(unsigned entries, unsigned completions, const Tunables::Submission& groups)
+    : groups_(groups) {
   // Completions are processed when the thread asks for them, not at each interrupt of the device.
   int result = set_up(entries, completions, kUsualFlags | IORING_SETUP_DEFER_TASKRUN, ring_);
   if (result == -EINVAL) {  // before Linux 6.1
@@ -108,7 +99,9 @@ bool IoRing::submit_and_wait(int timeout_ms) {
 
 void IoRing::complete(const Completion& completion) {
   completion.operation->completed(completion.result);
-  const unsigned group = completion.posted ? kPostedGroup : writing_ ? kWriteGroup : kSubmitGroup;
+  const unsigned group = completion.posted ? groups_.posted
+                         : writing_        ? groups_.writes
+                                           : groups_.reads;
   if (prepared() < group && !submit_soon_) return;
   poll();
   submit_soon_ = false;

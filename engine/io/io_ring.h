@@ -6,6 +6,8 @@
 
 #include <liburing.h>
 
+#include "engine/base/tunables.h"
+
 namespace mpool {
 
 // An operation in flight on a ring. Its owner must not move or destroy it before it completed.
@@ -31,7 +33,7 @@ class IoRing {
   // prepared submissions, a power of two. completions: operations that may be in flight without an
   // allocation in the kernel. Throws Error with the errno of io_uring_setup(2): ENOSYS or EPERM
   // where io_uring is disabled on the system, ENOMEM.
-  IoRing(unsigned entries, unsigned completions);
+  IoRing(unsigned entries, unsigned completions, const Tunables::Submission& groups = {});
   ~IoRing();
   IoRing(const IoRing&) = delete;
   IoRing& operator=(const IoRing&) = delete;
@@ -76,6 +78,7 @@ class IoRing {
   unsigned run_first();
   void complete(const Completion& completion);
 
+  const Tunables::Submission groups_;
   io_uring ring_{};
   std::deque<Completion> waiting_;  // posted, or taken from the ring; in order
   bool submit_soon_ = false;

@@ -12,17 +12,6 @@
 #include "engine/names/times.h"
 
 namespace mpool::names {
-namespace {
-
-// Bounds the delay of threads that wait for the first change of a batch.
-constexpr std::size_t kMaxBatchBytes = 1u << 20;
-constexpr std::size_t kMaxBatchChanges = 1024;
-
-// Retry interval of a batch that found no room, when no caller asks for it.
-constexpr std::chrono::seconds kRetryInterval{1};
-
-}  // namespace
-
 Journal::Journal(References& references, RootLog& log, Options options, Owner owner)
     : references_(references),
       pool_(references.pool()),
@@ -185,7 +174,7 @@ bool Journal::wait_for_work(std::unique_lock<std::mutex>& lock) {
   };
   while (!urgent()) {
     if (is_stalled()) {
-      const Clock::Time due = clock_.now() + kRetryInterval;
+      const Clock::Time due = clock_.now() + pool_.tunables().journal.retry_interval;
       if (!clock_.wait_until(work_, lock, due, urgent)) break;
       continue;
     }
@@ -295,7 +284,8 @@ void Journal::wait_for_expected(std::unique_lock<std::mutex>& lock, Ticket last)
 Journal::Batch Journal::take_batch(Ticket limit) {
   if (stalled_batch_) return *std::exchange(stalled_batch_, std::nullopt);
   const std::lock_guard lock(mutex_);
-  ChangeQueue::Taken taken = queue_.take(limit, kMaxBatchBytes, kMaxBatchChanges);
+  const Tunables::Journal& limits = pool_.tunables().journal;
+  ChangeQueue::Taken taken = queue_.take(limit, limits.max_batch_bytes, limits.max_batch_changes);
   if (queue_.size() == 0) oldest_.reset();
   return {.changes = std::move(taken.changes),
           .last = taken.last,

@@ -76,7 +76,7 @@ void NamespaceImpl::sync() {
 }
 
 std::unique_ptr<FileIoGroup> NamespaceImpl::make_io_group(std::size_t rings) {
-  auto group = std::make_unique<FileIoGroup>(rings, pool_.write_memory());
+  auto group = std::make_unique<FileIoGroup>(rings, pool_.write_memory(), pool_.tunables());
   group->on_reads_active(tree_.options().reads_active);
   return group;
 }

@@ -3,16 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <chrono>
 
 #include "engine/base/error.h"
 
 namespace mpool::names {
-namespace {
-
-constexpr std::chrono::seconds kDiscardWait{10};
-
-}  // namespace
 
 // Runs `allocate`; when there is no room, first makes deletions durable, so that their zones become
 // free.
@@ -26,7 +20,7 @@ auto ObjectAllocator::with_room(Allocate allocate) {
   events_.no_room();
   give_up_unnamed_();
   tree_.journal().wait_for_room();
-  pool_.wait_for_discards(kDiscardWait);
+  pool_.wait_for_discards(pool_.tunables().discards.allocation_wait);
   return allocate();
 }
 

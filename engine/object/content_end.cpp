@@ -24,7 +24,7 @@ void ContentWriter::Impl::drain(Lock& lock) {
 // last byte.
 bool ContentWriter::Impl::is_deferrable() const {
   const auto run = held_.only_dirty_run();
-  return run && run->end - run->begin <= kDeferSize &&
+  return run && run->end - run->begin <= memory_.tunables().defer_size &&
          run->end == round_up(fresh_.end(), kPageSize) && !sealed_.overlaps(run->begin, run->end);
 }
 

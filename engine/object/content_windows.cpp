@@ -5,13 +5,6 @@
 #include "engine/object/content_writer_impl.h"
 
 namespace mpool {
-namespace {
-
-// After a seal, this many bytes before the first written page get room in its mblock, too:
-// neighbouring pages written a little later, by other threads, then need no mblock of their own.
-constexpr std::uint64_t kLead = 4u << 20;
-
-}  // namespace
 
 // Writes whole pages to the mblocks they belong to.
 void ContentWriter::Impl::write_pages(Lock& lock, std::uint64_t offset, ConstByteSpan pages) {
@@ -111,7 +104,8 @@ std::uint64_t ContentWriter::Impl::base_for(std::uint64_t page) const {
   const auto next = windows_.upper_bound(page);
   if (next != windows_.begin()) base = std::max(base, std::prev(next)->second.limit);
   if (!sealed_.overlaps(base, base + zone_size_)) return base;
-  if (page - base > kLead) base = page - kLead;
+  const std::uint64_t lead = memory_.tunables().lead;
+  if (page - base > lead) base = page - lead;
   // A range that is sealed without gaps is not written again.
   std::uint64_t unsealed = base;
   sealed_.for_each_range(base, page, [&](std::uint64_t begin, std::uint64_t end) {

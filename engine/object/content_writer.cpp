@@ -7,12 +7,6 @@
 #include "engine/object/content_writer_impl.h"
 
 namespace mpool {
-namespace {
-
-// Page-aligned writes of at least this size are not held.
-constexpr std::size_t kDirectSize = 128u << 10;
-
-}  // namespace
 
 // Checks of a write that do not depend on written content.
 void ContentWriter::Impl::check_range(std::uint64_t offset, std::size_t length) const {
@@ -55,11 +49,12 @@ bool ContentWriter::Impl::is_direct(std::uint64_t offset, std::size_t length, bo
   if (!is_aligned(offset, kPageSize)) return false;
   const Range pages{offset, offset + round_down(length, kPageSize)};
   const bool whole = pages.end == offset + length && pages.begin != pages.end;
-  if (length < kDirectSize && (sequential || !whole)) return false;
+  const bool large = length >= memory_.tunables().direct_size;
+  if (!large && (sequential || !whole)) return false;
   if (held_.holds_any(pages)) return false;
   // Programs patch the beginning of a file with O_DIRECT, too.
   const bool prefers_device = buffering == Buffering::device && offset >= HeldPages::kPieceSize;
-  if (length >= kDirectSize || prefers_device) return true;
+  if (large || prefers_device) return true;
   const std::size_t growth = held_.growth(pages, false);
   const bool room = held_.bytes() + growth <= memory_.max_per_file() && memory_.has_room(growth);
   return growth > 0 && !room;

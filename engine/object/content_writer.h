@@ -65,7 +65,8 @@ void end_write(StartedWrite& write, int error) noexcept;
 
 // Takes bytes in any order and distributes the file over mblocks: byte o of the file goes to byte o
 // % zone size of mblock o / zone size, except after seal(). Small and unaligned writes stay in
-// memory until the seal, as far as WriteMemory allows; other data goes straight to the device.
+// memory until the seal, as far as WriteMemory and its tunables allow; other data goes straight to
+// the device.
 // Bytes that never left the memory can be written again.
 //
 // Threads: write(), read(), declare_length() and length() may be called at the same time, and
@@ -76,8 +77,6 @@ void end_write(StartedWrite& write, int error) noexcept;
 // seal throws it again, until discard().
 class ContentWriter {
  public:
-  static constexpr std::size_t kDeferSize = 64u << 10;  // bytes
-
   // Makes an mblock: Pool::allocate with the owner's handling of ENOSPC. `near`: the zone after the
   // file's last one.
   // Called without locks, by several threads at a time.
@@ -97,9 +96,9 @@ class ContentWriter {
   // that would block is not taken at all (must_wait: the first bytes of a zone, a drain or seal in
   // progress, pages that must be read back, lack of memory, ...). Throws as write(), with nothing
   // taken.
-  // The caller transfers page-aligned data (aligned in memory, too) of 128 KiB and more, and whole
-  // pages out of order for which there is no memory or Buffering::device. Other data is held in
-  // memory; if a piece of the file must leave the memory for it, that piece is the transfer.
+  // The caller transfers page-aligned data (aligned in memory, too) of direct_size and more, and
+  // whole pages out of order for which there is no memory or Buffering::device. Other data is held
+  // in memory; if a piece of the file must leave the memory for it, that piece is the transfer.
   StartedWrite start_write(std::uint64_t offset, ConstByteSpan data,
                            Buffering buffering = Buffering::memory);
   // Allocates the mblocks for the range, so that writes to it do not fail for lack of room. ENOSPC,
@@ -136,7 +135,7 @@ class ContentWriter {
   // mblocks. `last`: no more writes follow (gaps inside an mblock become part of its extent);
   // otherwise writing continues in further mblocks.
   Sealed seal(bool last);
-  // seal(true), but up to kDeferSize bytes at the end of the file may stay in memory: the owner
+  // seal(true), but up to defer_size bytes at the end of the file may stay in memory: the owner
   // writes them out (MblockWriter::deferred).
   Sealed seal_deferring();
   // As seal_deferring(), but without blocking and without I/O: for a file that can stay in memory

@@ -288,15 +288,16 @@ std::unique_ptr<Pool> Pool::activate(std::vector<std::unique_ptr<Device>> device
   check_mdc0_place(capacity.superblock, capacity.device->name());
 
   auto pool = std::make_unique<Impl>(*capacity.device, capacity.superblock, true,
-                                     options.clock != nullptr ? *options.clock : system_clock());
+                                     options.clock != nullptr ? *options.clock : system_clock(),
+                                     options.tunables);
   pool->logger = options.logger;
   pool->owned = std::move(devices);
   pool->on_damage = options.on_damage;
   for (std::size_t i = 0; i < kMediaClassCount; ++i) {
     if (!members[i]) continue;
-    pool->classes.add(
-        std::make_unique<MediaClassSpace>(*members[i]->device, members[i]->superblock.device,
-                                          SpaceMap::kDefaultSparePercent, pool->jobs));
+    pool->classes.add(std::make_unique<MediaClassSpace>(
+        *members[i]->device, members[i]->superblock.device, SpaceMap::kDefaultSparePercent,
+        pool->jobs, pool->tunables.discards));
   }
   SpaceMap& capacity_map = pool->classes[index_of(MediaClass::capacity)]->map();
   for (const auto& half : capacity.superblock.mdc0->halves) {

@@ -131,8 +131,8 @@ void Pool::create(Device& capacity, Device* staging, const CreateOptions& option
 
   const Superblock superblock = make_superblock(plan, options);
   Impl pool(capacity, superblock, false);
-  MediaClassSpace& space = pool.classes.add(
-      std::make_unique<MediaClassSpace>(capacity, plan.capacity, options.spare_percent, pool.jobs));
+  MediaClassSpace& space = pool.classes.add(std::make_unique<MediaClassSpace>(
+      capacity, plan.capacity, options.spare_percent, pool.jobs, pool.tunables.discards));
   for (const auto& half : superblock.mdc0->halves) {
     space.map().insert(half.layout.first_zone, half.layout.zone_count);
   }

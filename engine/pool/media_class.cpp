@@ -8,22 +8,16 @@
 #include "engine/base/size.h"
 
 namespace mpool {
-namespace {
-
-// Maximum wait of an allocation without room for zones being discarded.
-constexpr std::chrono::seconds kDiscardWait{10};
-
-}  // namespace
 
 MediaClassSpace::MediaClassSpace(Device& device, const DeviceParams& params, unsigned spare_percent,
-                                 JobScheduler& scheduler)
+                                 JobScheduler& scheduler, const Tunables::Discards& tunables)
     : device_(device),
       zone_size_(params.zone_size()),
       features_(params.features),
       params_(params),
       map_(device.name(), params.zone_count, spare_percent),
       discards_(device, map_, params.zone_size(), scheduler,
-                fmt::format("discard-{}", to_string(params.media_class))) {
+                fmt::format("discard-{}", to_string(params.media_class)), tunables) {
   map_.insert(0, params.superblock_zones());
 }
 
@@ -53,7 +47,7 @@ std::uint32_t MediaClassSpace::zones_for(std::uint64_t bytes) const {
 Layout MediaClassSpace::allocate(const std::string& pool, std::uint32_t zones,
                                  const Placement& placement) {
   auto first = map_.allocate(zones, placement.policy, 1, placement.near);
-  if (!first && discards_.drain(kDiscardWait)) {
+  if (!first && discards_.drain(discards_.tunables().allocation_wait)) {
     first = map_.allocate(zones, placement.policy, 1, placement.near);
   }
   if (!first) {

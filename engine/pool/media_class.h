@@ -20,7 +20,7 @@ class MediaClassSpace {
  public:
   // The superblocks' zones are used from the start. The device and the scheduler must outlive it.
   MediaClassSpace(Device& device, const DeviceParams& params, unsigned spare_percent,
-                  JobScheduler& scheduler);
+                  JobScheduler& scheduler, const Tunables::Discards& tunables);
 
   Device& device() const { return device_; }
   DeviceParams params() const;  // present zone count and size: the device may grow

@@ -130,6 +130,10 @@ JobScheduler& Pool::jobs() const {
   return impl_->jobs;
 }
 
+const Tunables& Pool::tunables() const {
+  return impl_->tunables;
+}
+
 WriteMemory& Pool::write_memory() const {
   return impl_->write_memory;
 }

@@ -13,6 +13,7 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/logger.h"
+#include "engine/base/tunables.h"
 #include "engine/base/write_memory.h"
 #include "engine/format/records.h"
 #include "engine/format/superblock.h"
@@ -66,6 +67,7 @@ struct ActivateOptions {
   Maintenance maintenance{};
   Logger logger = nullptr;  // of the pool and its devices
   Clock* clock = nullptr;   // must outlive the pool; null: the system's
+  Tunables tunables{};
 };
 
 // Where an allocation may go.
@@ -113,6 +115,7 @@ class Pool {
   spdlog::logger& log() const;
   Clock& clock() const;
   JobScheduler& jobs() const;  // the work in the background
+  const Tunables& tunables() const;
   // The damage found so far, with OnDamage::report; each entry names the location.
   std::vector<std::string> damage() const;
 

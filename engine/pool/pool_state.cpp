@@ -10,11 +10,12 @@
 namespace mpool {
 
 PoolState::PoolState(Device& capacity, const Superblock& superblock, bool superblock_on_media,
-                     Clock& clock)
+                     Clock& clock, const Tunables& given)
     : name(superblock.pool_name),
       subject("pool " + superblock.pool_name),
       uuid(superblock.pool_uuid),
       jobs(clock),
+      tunables(given),
       superblocks(capacity, superblock, superblock_on_media) {}
 
 MediaClassSpace& ClassTable::add(std::unique_ptr<MediaClassSpace> space) {

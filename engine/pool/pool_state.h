@@ -61,14 +61,15 @@ struct UnfinishedChanges {
 struct PoolState {
   // `superblock` is the capacity device's.
   PoolState(Device& capacity, const Superblock& superblock, bool superblock_on_media,
-            Clock& clock = system_clock());
+            Clock& clock = system_clock(), const Tunables& given = {});
 
   const std::string name;     // at activation: for messages
   const std::string subject;  // "pool NAME", at activation
   Uuid uuid;
   Logger logger;
   JobScheduler jobs;
-  WriteMemory write_memory;
+  const Tunables tunables;
+  WriteMemory write_memory{tunables.writing};
   std::vector<std::unique_ptr<Device>> owned;  // the devices, if the pool owns them
   ClassTable classes;
   SuperblockStore superblocks;

@@ -9,31 +9,24 @@
 
 namespace mpool {
 
-namespace {
-
-// Maximum size of one discard request: the unit of the rate limit and of the wait at the end of the
-// queue.
-constexpr std::uint64_t kDiscardSize = std::uint64_t{256} << 20;
-
-}  // namespace
-
 DiscardQueue::DiscardQueue(Device& device, SpaceMap& map, std::uint64_t zone_size,
                            JobScheduler& scheduler, std::string job_name,
-                           std::uint64_t bytes_per_second)
+                           const Tunables::Discards& tunables)
     : device_(device),
       map_(map),
       clock_(scheduler.clock()),
       zone_size_(zone_size),
+      tunables_(tunables),
       zones_per_discard_(
-          static_cast<std::uint32_t>(std::max<std::uint64_t>(kDiscardSize / zone_size, 1))),
+          static_cast<std::uint32_t>(std::max<std::uint64_t>(tunables.max_size / zone_size, 1))),
       job_(scheduler,
            {.name = std::move(job_name),
             .priority = JobPriority::low,
-            .bytes_per_second = bytes_per_second},
+            .bytes_per_second = tunables.bytes_per_second},
            [this](JobOrder order) { return step(order); }) {}
 
 DiscardQueue::~DiscardQueue() {
-  const Clock::Time end = clock_.now() + kEndingTime;
+  const Clock::Time end = clock_.now() + tunables_.ending_time;
   job_.stop();
   while (!queue_.empty() && may_go_on(end))
     discard_next();

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <string>
 
+#include "engine/base/tunables.h"
 #include "engine/io/device.h"
 #include "engine/jobs/job.h"
 #include "engine/space/space_map.h"
@@ -20,19 +21,18 @@ namespace mpool {
 // its zones are released nevertheless.
 //
 // Threads: all functions may be called at the same time. A job discards. The destructor discards
-// the remaining zones without the rate limit for at most kEndingTime, then releases the rest
+// the remaining zones without the rate limit for at most ending_time, then releases the rest
 // without a discard; so does, at once, a cancellation of the job.
 class DiscardQueue {
  public:
-  static constexpr std::uint64_t kDefaultBytesPerSecond = 4ull << 30;
-  static constexpr std::chrono::seconds kEndingTime{3};
-
-  // The device, the map and the scheduler must outlive the queue. bytes_per_second 0: no limit.
+  // The device, the map and the scheduler must outlive the queue.
   DiscardQueue(Device& device, SpaceMap& map, std::uint64_t zone_size, JobScheduler& scheduler,
-               std::string job_name, std::uint64_t bytes_per_second = kDefaultBytesPerSecond);
+               std::string job_name, const Tunables::Discards& tunables = {});
   ~DiscardQueue();
   DiscardQueue(const DiscardQueue&) = delete;
   DiscardQueue& operator=(const DiscardQueue&) = delete;
+
+  const Tunables::Discards& tunables() const { return tunables_; }
 
   // Retires the zones (they must be used in the map: errors as of SpaceMap::retire) and queues
   // them. Does not wait for the device.
@@ -60,6 +60,7 @@ class DiscardQueue {
   SpaceMap& map_;
   Clock& clock_;
   const std::uint64_t zone_size_;
+  const Tunables::Discards tunables_;
   const std::uint32_t zones_per_discard_;
   std::mutex mutex_;              // guards all members below except failed_
   std::condition_variable idle_;  // the queue is empty and no discard is in progress

@@ -13,26 +13,6 @@
 
 namespace mpoolfs {
 
-namespace {
-
-// Completions per round, averaged over about this many rounds.
-constexpr unsigned kLoadWeight = 16;
-// Bytes that take about as long to copy as a completion to handle.
-constexpr std::size_t kCopiedPerCompletion = 16u << 10;
-// Above this many completions per round the load of the reactor is high, until it falls below the
-// second number.
-constexpr unsigned kHighLoadThreshold = 4;
-constexpr unsigned kLowLoadThreshold = 2;
-
-// With more requests in flight than this, one completes soon anyway, and the CPU is better used by
-// the reader of completed requests.
-constexpr unsigned kMaxTransfersToSpin = 2;
-
-// A driver's thread needs less than that to pass a request on.
-constexpr std::chrono::microseconds kShortYield{50};
-
-}  // namespace
-
 bool SpinBudget::should_spin() noexcept {
   if (credit_ > 0) return true;
   if (++skipped_ < probe_every_) return false;
@@ -42,14 +22,17 @@ bool SpinBudget::should_spin() noexcept {
 
 void SpinBudget::record_result(bool found) noexcept {
   if (found) {
-    credit_ = std::min(credit_ + 2, kMaxCredit);
+    credit_ = std::min(credit_ + 2, max_credit_);
   } else {
     credit_ = std::max(credit_ - 1, 0);
   }
 }
 
 Reactor::Reactor(const Config& config)
-    : config_(config), ring_(config.submissions, config.completions) {
+    : config_(config),
+      ring_(config.submissions, config.completions, tunables_.submission),
+      budget_(tunables_.spinning.max_credit, tunables_.spinning.probe_every),
+      yield_budget_(tunables_.spinning.max_credit, tunables_.spinning.yield_probe_every) {
   CPU_ZERO(&everywhere_);
   ::sched_getaffinity(0, sizeof everywhere_, &everywhere_);
   mail_.reserve(kMailReserve);
@@ -197,8 +180,10 @@ void Reactor::set_affinity(bool home) {
 
 void Reactor::place(unsigned handled) {
   if (handled == 0) return;
-  load_ += handled + std::exchange(copied_, 0) / kCopiedPerCompletion - load_ / kLoadWeight;
-  set_loaded(load_ > (loaded_ ? kLowLoadThreshold : kHighLoadThreshold) * kLoadWeight);
+  const mpool::Tunables::Placement& limits = tunables_.placement;
+  load_ +=
+      handled + std::exchange(copied_, 0) / limits.copied_per_completion - load_ / limits.rounds;
+  set_loaded(load_ > std::size_t{loaded_ ? limits.low_load : limits.high_load} * limits.rounds);
   const ReactorGroup& group = *config_.group;
   const bool home = !loaded_ || group.loaded.load(std::memory_order_relaxed) == group.count;
   if (home != at_home_) set_affinity(home);
@@ -221,14 +206,15 @@ void Reactor::yield() {
   if (!yield_budget_.should_spin()) return;
   const auto begin = SpinBudget::Clock::now();
   ::sched_yield();
-  yield_budget_.record_result(SpinBudget::Clock::now() - begin < kShortYield);
+  yield_budget_.record_result(SpinBudget::Clock::now() - begin < tunables_.spinning.short_yield);
 }
 
 // True when there is work.
 bool Reactor::spin() {
-  if (io_.pending() == 0 || io_.pending() > kMaxTransfersToSpin || !budget_.should_spin())
+  const mpool::Tunables::Spinning& limits = tunables_.spinning;
+  if (io_.pending() == 0 || io_.pending() > limits.max_transfers || !budget_.should_spin())
     return false;
-  const auto end = SpinBudget::Clock::now() + SpinBudget::kMaxSpinTime;
+  const auto end = SpinBudget::Clock::now() + limits.max_time;
   const auto look = [this] {
     ring_.poll();
     return ring_.run_completions() > 0 || drain_mailbox();

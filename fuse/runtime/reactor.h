@@ -16,6 +16,7 @@
 
 #include <sched.h>
 
+#include "engine/base/tunables.h"
 #include "engine/file/file_io.h"
 #include "engine/io/io_ring.h"
 #include "fuse/runtime/event_signal.h"
@@ -28,24 +29,18 @@ class SpinBudget {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // Longest time to poll for a completion before sleeping: a disk of a virtual machine takes 50 to
-  // 100 us for a page.
-  static constexpr std::chrono::microseconds kMaxSpinTime{150};
-
-  // probe_every: while polling does not pay off, it is skipped this many times between two
-  // attempts.
-  explicit SpinBudget(unsigned probe_every = kProbeEvery) : probe_every_(probe_every) {}
+  // As Tunables::Spinning.
+  SpinBudget(int max_credit, unsigned probe_every)
+      : max_credit_(max_credit), probe_every_(probe_every) {}
 
   // Whether to poll now; occasionally true also when polling has not paid off.
   bool should_spin() noexcept;
   void record_result(bool found) noexcept;
 
  private:
-  static constexpr int kMaxCredit = 32;
-  static constexpr unsigned kProbeEvery = 64;
-
+  const int max_credit_;
   const unsigned probe_every_;
-  int credit_ = kMaxCredit;
+  int credit_ = max_credit_;
   unsigned skipped_ = 0;
 };
 
@@ -140,20 +135,20 @@ class Reactor {
   void set_affinity(bool home);
 
   const Config config_;
+  const mpool::Tunables& tunables_ = config_.group->io->tunables();
   mpool::IoRing ring_;
   mpool::FileIo io_{ring_, *config_.group->io, [this](auto& operation) { post(operation, 0); }};
   EventSignal event_;
   Wakeup wakeup_{*this};
   SpinBudget budget_;
-  // Yielding to a thread that keeps the CPU for long costs more than all gains.
-  SpinBudget yield_budget_{1024};
+  SpinBudget yield_budget_;
   unsigned at_work_ = 0;
   std::function<void()> idle_;
   bool idle_due_ = false;
 
   cpu_set_t everywhere_{};
   bool at_home_ = false;
-  std::size_t load_ = 0;    // recent completions per round, times kLoadWeight
+  std::size_t load_ = 0;    // recent completions per round, times Placement::rounds
   std::size_t copied_ = 0;  // bytes, since the last round
   bool loaded_ = false;
 

@@ -12,7 +12,7 @@ namespace mpoolfs::test {
 
 // Without memory for prefetch and write-behind.
 inline Reactor::Config reactor_config() {
-  static mpool::WriteMemory no_memory(0);
+  static mpool::WriteMemory no_memory({.max_bytes = 0});
   return {.name = "test",
           .home = std::nullopt,
           .group = std::make_shared<ReactorGroup>(

@@ -180,7 +180,7 @@ TEST_F(ReactorTest, TellsThatItIsIdle) {
 }
 
 TEST(SpinBudget, GivesUpWhatNeverPays) {
-  SpinBudget budget;
+  SpinBudget budget(32, 64);
   int tries = 0;
   for (int i = 0; i < 10000; ++i) {
     if (!budget.should_spin()) continue;
@@ -193,7 +193,7 @@ TEST(SpinBudget, GivesUpWhatNeverPays) {
 }
 
 TEST(SpinBudget, LooksAsRarelyAsItIsTold) {
-  SpinBudget budget(1000);
+  SpinBudget budget(32, 1000);
   int tries = 0;
   for (int i = 0; i < 10000; ++i) {
     if (!budget.should_spin()) continue;
@@ -205,7 +205,7 @@ TEST(SpinBudget, LooksAsRarelyAsItIsTold) {
 }
 
 TEST(SpinBudget, GoesOnWithWhatPays) {
-  SpinBudget budget;
+  SpinBudget budget(32, 64);
   for (int i = 0; i < 10000; ++i) {
     ASSERT_TRUE(budget.should_spin());
     budget.record_result(i % 3 != 0);
@@ -213,7 +213,7 @@ TEST(SpinBudget, GoesOnWithWhatPays) {
 }
 
 TEST(SpinBudget, ComesBack) {
-  SpinBudget budget;
+  SpinBudget budget(32, 64);
   for (int i = 0; i < 1000; ++i) {
     if (budget.should_spin()) budget.record_result(false);
   }

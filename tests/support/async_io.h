@@ -42,7 +42,7 @@ class AsyncIo {
 
  private:
   IoRing ring_{8, 64};
-  WriteMemory no_memory_{0};
+  WriteMemory no_memory_{{.max_bytes = 0}};
   FileIoGroup group_{1, no_memory_};
   FileIo io_{ring_, group_, [](RingOperation&) { FAIL() << "there is one ring"; }};
 };

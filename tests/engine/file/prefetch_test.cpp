@@ -69,7 +69,7 @@ TEST_F(PrefetchTest, FetchesOnceReadsFollowOneAnother) {
   EXPECT_EQ(fetch(file_, 0).state, State::absent);
   EXPECT_EQ(ahead_.pending(), 0u);
   EXPECT_EQ(fetch(file_, kRead).state, State::absent);
-  EXPECT_EQ(ahead_.pending(), Prefetch::kAhead);
+  EXPECT_EQ(ahead_.pending(), Tunables::Prefetch{}.ahead);
   complete();
   EXPECT_EQ(ahead_.pending(), 0u);
   for (std::uint64_t offset = 2 * kRead; offset < 20 * kRead; offset += kRead) {
@@ -81,7 +81,7 @@ TEST_F(PrefetchTest, FetchesOnceReadsFollowOneAnother) {
     complete();
   }
   EXPECT_EQ(reader_.calls, 0);
-  EXPECT_EQ(file_.device.counters().reads, 18 + Prefetch::kAhead);
+  EXPECT_EQ(file_.device.counters().reads, 18 + Tunables::Prefetch{}.ahead);
 }
 
 TEST_F(PrefetchTest, AnEarlyReadIsPending) {
@@ -123,7 +123,7 @@ TEST_F(PrefetchTest, ReadersWithSeveralReadsInFlightPrefetchNothing) {
   EXPECT_EQ(fetch(file_, 4 * kRead).state, State::absent);
   EXPECT_EQ(ahead_.pending(), 0u);
   EXPECT_EQ(fetch(file_, 5 * kRead).state, State::absent);
-  EXPECT_EQ(ahead_.pending(), Prefetch::kAhead);
+  EXPECT_EQ(ahead_.pending(), Tunables::Prefetch{}.ahead);
   complete();
   // Data prefetched before is used.
   EXPECT_EQ(fetch(file_, 6 * kRead, kRead, false).state, State::ready);
@@ -131,7 +131,7 @@ TEST_F(PrefetchTest, ReadersWithSeveralReadsInFlightPrefetchNothing) {
 }
 
 TEST_F(PrefetchTest, SizesOutOfBoundsAreNotFollowed) {
-  for (const std::size_t size : {kPageSize, 2 * Prefetch::kMaxSize, kRead + 512}) {
+  for (const std::size_t size : {kPageSize, 2 * Tunables::Prefetch{}.max_size, kRead + 512}) {
     for (std::uint64_t i = 0; i < 4; ++i)
       EXPECT_EQ(fetch(file_, i * size, size).state, State::absent);
     EXPECT_EQ(ahead_.pending(), 0u);
@@ -174,7 +174,7 @@ TEST_F(PrefetchTest, IsBoundedWhateverTheNumberOfFiles) {
   for (std::uint64_t id = 10; id < 30; ++id) {
     files.push_back(std::make_unique<WholeDevice>(id, 100 * kRead));
     begin(*files.back());
-    EXPECT_LE(ahead_.pending(), Prefetch::kSlots);
+    EXPECT_LE(ahead_.pending(), Tunables::Prefetch{}.slots());
   }
   complete();
   // The most recent ones are followed, and take the places of those that are no longer followed.
@@ -196,9 +196,9 @@ TEST_F(PrefetchTest, AnotherFileDoesNotGetIt) {
 // The request being answered does not depend on prefetches for later ones.
 TEST_F(PrefetchTest, AFailedPlanDoesNotHarmThePendingRead) {
   begin(file_);
-  file_.unplannable_from = (2 + Prefetch::kAhead) * kRead;
+  file_.unplannable_from = (2 + Tunables::Prefetch{}.ahead) * kRead;
   EXPECT_EQ(fetch(file_, 2 * kRead).state, State::pending);
-  EXPECT_EQ(ahead_.pending(), Prefetch::kAhead);
+  EXPECT_EQ(ahead_.pending(), Tunables::Prefetch{}.ahead);
   complete();
   EXPECT_EQ(reader_.calls, 1);
   EXPECT_EQ(reader_.error, 0);
@@ -208,7 +208,7 @@ TEST_F(PrefetchTest, AFailedPlanDoesNotHarmThePendingRead) {
 TEST_F(PrefetchTest, TrimForgetsWhatIsNotUnderWay) {
   begin(file_);
   ahead_.trim();
-  EXPECT_EQ(ahead_.pending(), Prefetch::kAhead);
+  EXPECT_EQ(ahead_.pending(), Tunables::Prefetch{}.ahead);
   complete();
   ahead_.trim();
   EXPECT_EQ(fetch(file_, 2 * kRead).state, State::absent);
@@ -225,13 +225,13 @@ TEST_F(PrefetchTest, NothingIsPrefetchedFromMemory) {
 TEST_F(PrefetchTest, StaysWithinTheBudget) {
   begin(file_);
   complete();
-  EXPECT_GE(budget_.bytes(), Prefetch::kSlots * Prefetch::kMaxSize);
+  EXPECT_GE(budget_.bytes(), Tunables::Prefetch{}.slots() * Tunables::Prefetch{}.max_size);
   ahead_.trim();
   EXPECT_EQ(budget_.bytes(), 0u);
-  budget_.take(WriteMemory::kMaxBytes / 2);
+  budget_.take(Tunables::Writing{}.max_bytes / 2);
   begin(file_);
   EXPECT_EQ(ahead_.pending(), 0u);
-  budget_.give(WriteMemory::kMaxBytes / 2);
+  budget_.give(Tunables::Writing{}.max_bytes / 2);
 }
 
 // A reader that the system moves between two CPUs.
@@ -259,7 +259,7 @@ TEST_F(MovedReaderTest, FindsWhatWasFetchedAndGoesOn) {
     ASSERT_EQ(fetch(file_, offset + kRead).state, State::ready) << offset;
     complete();
   }
-  EXPECT_EQ(file_.device.counters().reads, 18 + Prefetch::kAhead);
+  EXPECT_EQ(file_.device.counters().reads, 18 + Tunables::Prefetch{}.ahead);
 }
 
 TEST_F(MovedReaderTest, IsWokenOnItsRing) {

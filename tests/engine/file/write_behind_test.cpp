@@ -69,13 +69,14 @@ class WriteBehindTest : public testing::Test {
       new test::MemoryDevice("device0", test::create(options(), 64 * test::kMiB));
   std::unique_ptr<Pool> pool_ = Pool::activate(one(device_), {.mdc_count = 2});
   // Pages out of order are transferred.
-  WriteMemory no_memory_{64 * test::kMiB, 0};
-  WriteMemory little_memory_{64 * test::kMiB, 2 * HeldPages::kPieceSize};
+  WriteMemory no_memory_{{.max_bytes = 64 * test::kMiB, .max_per_file = 0}};
+  WriteMemory little_memory_{
+      {.max_bytes = 64 * test::kMiB, .max_per_file = 2 * HeldPages::kPieceSize}};
   std::shared_ptr<ContentWriter> writer_ = make_writer(no_memory_);
   IoRing ring_{8, 64};
   WriteMemory budget_;
   WriteBehind behind_{ring_, budget_};
-  AlignedBuffer data_ = AlignedBuffer::zeroed(WriteBehind::kMaxSize + kPageSize);
+  AlignedBuffer data_ = AlignedBuffer::zeroed(Tunables::WriteBehind{}.max_size + kPageSize);
 };
 
 TEST_F(WriteBehindTest, TheDataMayChangeOnceItIsTaken) {
@@ -92,7 +93,7 @@ TEST_F(WriteBehindTest, TheDataMayChangeOnceItIsTaken) {
 }
 
 TEST_F(WriteBehindTest, IsBounded) {
-  for (std::size_t i = 0; i < WriteBehind::kSlots; ++i) {
+  for (std::size_t i = 0; i < Tunables::WriteBehind{}.slots; ++i) {
     StartedWrite write = start((2 * i + 1) * kPageSize, data_.span(0, kPageSize));
     ASSERT_TRUE(behind_.take(write));
   }
@@ -156,15 +157,15 @@ TEST_F(WriteBehindTest, OutlivesTheHandlesOfTheFile) {
 TEST_F(WriteBehindTest, StaysWithinTheBudget) {
   StartedWrite write = start(kPageSize, data_.span(0, kPageSize));
   ASSERT_TRUE(behind_.take(write));
-  EXPECT_EQ(budget_.bytes(), WriteBehind::kSlots * WriteBehind::kMaxSize);
+  EXPECT_EQ(budget_.bytes(), Tunables::WriteBehind{}.slots * Tunables::WriteBehind{}.max_size);
   ring_.run_completions();
   behind_.trim();
   EXPECT_EQ(budget_.bytes(), 0u);
-  budget_.take(WriteMemory::kMaxBytes / 2);
+  budget_.take(Tunables::Writing{}.max_bytes / 2);
   StartedWrite next = start(3 * kPageSize, data_.span(0, kPageSize));
   EXPECT_FALSE(behind_.take(next));
   writer_->end_write(next, 0);
-  budget_.give(WriteMemory::kMaxBytes / 2);
+  budget_.give(Tunables::Writing{}.max_bytes / 2);
 }
 
 // The ring has failed: no caller may wait for transfers in progress.

@@ -192,7 +192,7 @@ TEST(TryClose, NotMoreInMemoryThanMayBe) {
   TestTree tree({.commit_interval = std::chrono::hours(1)}, {.zones = 4096});
   const std::string text = pattern(kZoneSize);
   std::vector<std::shared_ptr<DeferredWrite>> deferred;
-  for (std::size_t size = 0; size < WriteMemory::kMaxDeferred; size += kZoneSize) {
+  for (std::size_t size = 0; size < Tunables::Writing{}.max_deferred; size += kZoneSize) {
     AlignedBuffer pages = AlignedBuffer::zeroed(kZoneSize);
     deferred.push_back(DeferredWrite::make(tree.pool().write_memory(), tree.device(), 0, pages));
   }

@@ -334,9 +334,9 @@ TEST(AsyncRead, BlocksWhereItMay) {
 class NoWriteMemory {
  public:
   explicit NoWriteMemory(const TestTree& tree) : memory_(tree.pool().write_memory()) {
-    memory_.take(WriteMemory::kMaxBytes);
+    memory_.take(Tunables::Writing{}.max_bytes);
   }
-  ~NoWriteMemory() { memory_.give(WriteMemory::kMaxBytes); }
+  ~NoWriteMemory() { memory_.give(Tunables::Writing{}.max_bytes); }
   NoWriteMemory(const NoWriteMemory&) = delete;
   NoWriteMemory& operator=(const NoWriteMemory&) = delete;
 

@@ -76,7 +76,7 @@ class Model {
 
 TEST(BeingWritten, IsReadFromWhereverItIs) {
   TestPool test(64);
-  WriteMemory memory(64 * kMiB, 2 * kMiB);
+  WriteMemory memory({.max_bytes = 64 * kMiB, .max_per_file = 2 * kMiB});
   Model model(test, memory);
   EXPECT_TRUE(model.file.read_back(0, 10).empty());
   ASSERT_EQ(model.write(100, 1000), 0);            // in memory, behind a hole
@@ -112,7 +112,7 @@ TEST(BeingWritten, BytesInMemoryCanBeWrittenAgain) {
 
 TEST(BeingWritten, TheBeginningStaysInMemory) {
   TestPool test(64);
-  WriteMemory memory(64 * kMiB, 2 * kMiB);
+  WriteMemory memory({.max_bytes = 64 * kMiB, .max_per_file = 2 * kMiB});
   Model model(test, memory);
   for (std::uint64_t at = 0; at < 6 * kMiB; at += 50'000)
     ASSERT_EQ(model.write(at, 50'000), 0);
@@ -169,7 +169,8 @@ TEST(BeingWritten, IsAsItsModel) {
   for (unsigned seed = 1; seed <= 20; ++seed) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     TestPool test(400);
-    WriteMemory memory(4 * kMiB, seed % 2 == 0 ? 2 * kMiB : 256u << 10);
+    WriteMemory memory(
+        {.max_bytes = 4 * kMiB, .max_per_file = seed % 2 == 0 ? 2 * kMiB : 256u << 10});
     Model model(test, memory);
     model.random.seed(seed);
     for (int step = 0; step < 250; ++step) {
@@ -212,7 +213,7 @@ TEST(BeingWritten, ReadersBesideWriters) {
     SCOPED_TRACE(testing::Message() << "seed " << seed);
     std::mt19937 random(seed);
     TestPool test(64);
-    WriteMemory memory(4 * kMiB, seed % 2 == 0 ? kMiB : 16 * kMiB);
+    WriteMemory memory({.max_bytes = 4 * kMiB, .max_per_file = seed % 2 == 0 ? kMiB : 16 * kMiB});
     File file(test, kZone, memory);
     auto pieces = random_pieces(random, 3 * kMiB, seed % 2 == 0 ? 3000 : 150'000);
     for (const Piece& piece : pieces)
@@ -259,7 +260,7 @@ TEST(BeingWritten, ReadersBesideWriters) {
 
 TEST(BeingWritten, AReadWaitsForATransferOfItsPages) {
   TestPool test(32, 2 * kMiB);
-  WriteMemory memory(64 * kMiB, 0);
+  WriteMemory memory({.max_bytes = 64 * kMiB, .max_per_file = 0});
   File file(test, 2 * kMiB, memory);
   file.writer.set_aside(0, 2 * kMiB);
   AlignedBuffer data(128u << 10);
@@ -288,7 +289,7 @@ TEST(BeingWritten, AReadWaitsForATransferOfItsPages) {
 TEST(BeingWritten, ManyFilesShareOneBound) {
   constexpr int kFiles = 60;
   TestPool test(200);
-  WriteMemory memory(8 * kMiB, 16 * kMiB);
+  WriteMemory memory({.max_bytes = 8 * kMiB, .max_per_file = 16 * kMiB});
   std::vector<std::unique_ptr<File>> files;
   for (int i = 0; i < kFiles; ++i) {
     files.push_back(std::make_unique<File>(test, kZone, memory));

@@ -115,7 +115,7 @@ TEST(ContentWriter, ManyThreads) {
 TEST(ContentWriter, ManyThreadsWithPagesSpilled) {
   std::mt19937 random(99);
   TestPool test(64);
-  WriteMemory memory(4u << 20, 1u << 20);
+  WriteMemory memory({.max_bytes = 4u << 20, .max_per_file = 1u << 20});
   File file(test, kZone, memory);
   std::vector<Piece> pieces;
   for (std::uint64_t at = 0; at < 1400 * kPageSize; at += 1024)

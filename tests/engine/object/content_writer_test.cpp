@@ -314,7 +314,7 @@ TEST(ContentWriter, DrainWritesWholePages) {
   const auto written = [&] { return test.device->counters().written_bytes; };
   const auto before = written();
   constexpr std::uint64_t kLarge = 20 * kPageSize;
-  static_assert(kLarge > ContentWriter::kDeferSize);
+  static_assert(kLarge > Tunables::Writing{}.defer_size);
   file.put(0, kLarge + 100);
   EXPECT_EQ(written(), before);
   EXPECT_FALSE(file.writer.is_drained());
@@ -361,11 +361,11 @@ TEST(ContentWriter, SealNowKeepsASmallFileInMemory) {
 
 TEST(ContentWriter, SealNowLeavesTheRestToSeal) {
   const std::vector<std::vector<Piece>> cases = {
-      {{0, ContentWriter::kDeferSize + 1}},  // too much
-      {{kPageSize, 100}},                    // a gap before it
-      {{0, 100}, {10 * kPageSize, 100}},     // and between
-      {{kZone - 100, 200}},                  // two zones
-      {{0, 2 * kZone}, {2 * kZone, 100}},    // most is on the device
+      {{0, Tunables::Writing{}.defer_size + 1}},  // too much
+      {{kPageSize, 100}},                         // a gap before it
+      {{0, 100}, {10 * kPageSize, 100}},          // and between
+      {{kZone - 100, 200}},                       // two zones
+      {{0, 2 * kZone}, {2 * kZone, 100}},         // most is on the device
   };
   for (const auto& pieces : cases) {
     SCOPED_TRACE(testing::Message() << pieces[0].offset << ", " << pieces[0].length);
@@ -392,7 +392,7 @@ TEST(ContentWriter, SealNowAfterAFailure) {
 TEST(ContentWriter, MorePartialPagesThanAreKept) {
   constexpr std::uint64_t kPages = 1300;
   TestPool test(64);
-  WriteMemory memory(64u << 20, 1u << 20);
+  WriteMemory memory({.max_bytes = 64u << 20, .max_per_file = 1u << 20});
   File file(test, kZone, memory);
   const auto before = test.device->counters().written_bytes;
   for (std::uint64_t page = 0; page < kPages; ++page)

@@ -31,7 +31,7 @@ constexpr std::size_t kPiece = HeldPages::kPieceSize;
 
 // Memory without room for pages out of order.
 WriteMemory& no_memory() {
-  static WriteMemory memory(64u << 20, 0);
+  static WriteMemory memory({.max_bytes = 64u << 20, .max_per_file = 0});
   return memory;
 }
 
@@ -156,7 +156,7 @@ TEST(StartedWrite, PagesInNoOrderAreTransferredFromTheCallersMemory) {
 TEST(StartedWrite, AllPagesOfAFileInRandomOrder) {
   constexpr std::size_t kPages = 4 * kBigZone / kPageSize;
   TestPool test(20, kBigZone);
-  WriteMemory memory(64u << 20, 256u << 10);
+  WriteMemory memory({.max_bytes = 64u << 20, .max_per_file = 256u << 10});
   File file(test, kBigZone, memory);
   std::vector<std::size_t> order(kPages);
   std::iota(order.begin(), order.end(), 0);
@@ -177,7 +177,7 @@ TEST(StartedWrite, AllPagesOfAFileInRandomOrder) {
 
 TEST(StartedWrite, SmallOnesStayInMemoryUntilAPieceHasToLeave) {
   TestPool test(20, kBigZone);
-  WriteMemory memory(64u << 20, 2 * kPiece);
+  WriteMemory memory({.max_bytes = 64u << 20, .max_per_file = 2 * kPiece});
   File file(test, kBigZone, memory);
   Starter starter(file);
   file.writer.set_aside(0, 4 * kPiece);
@@ -211,7 +211,7 @@ TEST(StartedWrite, SequentialOnesOfAnySizeRarelyWait) {
     SCOPED_TRACE(size);
     constexpr std::uint64_t kLength = 4 * kBigZone;
     TestPool test(20, kBigZone);
-    WriteMemory memory(64u << 20, 4 * kPiece);
+    WriteMemory memory({.max_bytes = 64u << 20, .max_per_file = 4 * kPiece});
     File file(test, kBigZone, memory);
     Starter starter(file);
     for (std::uint64_t at = 0; at < kLength; at += size) {
@@ -279,7 +279,7 @@ TEST(StartedWrite, AFailureIsKept) {
   for (const bool gathered : {false, true}) {
     SCOPED_TRACE(gathered);
     TestPool test(20, kBigZone);
-    WriteMemory memory(64u << 20, gathered ? 2 * kPiece : 0);
+    WriteMemory memory({.max_bytes = 64u << 20, .max_per_file = gathered ? 2 * kPiece : 0});
     File file(test, kBigZone, memory);
     Starter starter(file);
     file.writer.set_aside(0, 3 * kPiece);

@@ -156,7 +156,7 @@ TEST_F(DiscardQueueTest, SplitsLargeRanges) {
 }
 
 TEST_F(DiscardQueueTest, KeepsToItsRate) {
-  DiscardQueue queue(device_, map_, kZoneSize, jobs_, kJob, kZoneSize);
+  DiscardQueue queue(device_, map_, kZoneSize, jobs_, kJob, {.bytes_per_second = kZoneSize});
   use_up_rate(queue);
   clock_.advance(std::chrono::seconds(255));
   clock_.await_wait(std::chrono::seconds(1));
@@ -166,7 +166,7 @@ TEST_F(DiscardQueueTest, KeepsToItsRate) {
 }
 
 TEST_F(DiscardQueueTest, ExceedsItsRateForDrain) {
-  DiscardQueue queue(device_, map_, kZoneSize, jobs_, kJob, kZoneSize);
+  DiscardQueue queue(device_, map_, kZoneSize, jobs_, kJob, {.bytes_per_second = kZoneSize});
   use_up_rate(queue);
   EXPECT_TRUE(queue.drain(kLong));
   EXPECT_EQ(device_.discards().size(), 2u);
@@ -174,7 +174,7 @@ TEST_F(DiscardQueueTest, ExceedsItsRateForDrain) {
 }
 
 TEST_F(DiscardQueueTest, WithoutALimitItNeverWaits) {
-  DiscardQueue queue(device_, map_, kZoneSize, jobs_, kJob, 0);
+  DiscardQueue queue(device_, map_, kZoneSize, jobs_, kJob, {.bytes_per_second = 0});
   queue.add(0, 1);
   queue.add(10, 1);
   EXPECT_TRUE(device_.wait_for(2));
@@ -207,7 +207,7 @@ TEST_F(DiscardQueueTest, RefusesZonesThatAreNotUsed) {
 
 TEST_F(DiscardQueueTest, DiscardsWhatIsLeftAtItsEnd) {
   {
-    DiscardQueue queue(device_, map_, kZoneSize, jobs_, kJob, 25);
+    DiscardQueue queue(device_, map_, kZoneSize, jobs_, kJob, {.bytes_per_second = 25});
     queue.add(0, 256);
     ASSERT_TRUE(device_.wait_for(1));
     queue.add(300, 2);
@@ -220,7 +220,7 @@ TEST_F(DiscardQueueTest, DiscardsWhatIsLeftAtItsEnd) {
 
 TEST_F(DiscardQueueTest, EndsWithoutDiscardsWhereAnotherProgramHasTheDevice) {
   {
-    DiscardQueue queue(device_, map_, kZoneSize, jobs_, kJob, 25);
+    DiscardQueue queue(device_, map_, kZoneSize, jobs_, kJob, {.bytes_per_second = 25});
     queue.add(0, 256);
     ASSERT_TRUE(device_.wait_for(1));
     queue.add(300, 2);
@@ -232,7 +232,7 @@ TEST_F(DiscardQueueTest, EndsWithoutDiscardsWhereAnotherProgramHasTheDevice) {
 
 TEST_F(DiscardQueueTest, ShowsItsProgress) {
   device_.hold();
-  DiscardQueue queue(device_, map_, kZoneSize, jobs_, kJob, kZoneSize);
+  DiscardQueue queue(device_, map_, kZoneSize, jobs_, kJob, {.bytes_per_second = kZoneSize});
   queue.add(0, 600);
   ASSERT_TRUE(device_.wait_for(1));
   device_.let_go();
@@ -247,7 +247,7 @@ TEST_F(DiscardQueueTest, ShowsItsProgress) {
 }
 
 TEST_F(DiscardQueueTest, ReleasesZonesOfACancelledRun) {
-  DiscardQueue queue(device_, map_, kZoneSize, jobs_, kJob, kZoneSize);
+  DiscardQueue queue(device_, map_, kZoneSize, jobs_, kJob, {.bytes_per_second = kZoneSize});
   use_up_rate(queue);
   queue.add(700, 5);
   jobs_.cancel(kJob);
@@ -259,7 +259,7 @@ TEST_F(DiscardQueueTest, ReleasesZonesOfACancelledRun) {
 }
 
 TEST_F(DiscardQueueTest, DiscardsForDrainThoughPaused) {
-  DiscardQueue queue(device_, map_, kZoneSize, jobs_, kJob, 0);
+  DiscardQueue queue(device_, map_, kZoneSize, jobs_, kJob, {.bytes_per_second = 0});
   jobs_.pause(kJob);
   queue.add(0, 300);
   EXPECT_EQ(map_.usage().pending, 300u);
@@ -270,7 +270,7 @@ TEST_F(DiscardQueueTest, DiscardsForDrainThoughPaused) {
 }
 
 TEST_F(DiscardQueueTest, ServesManyThreads) {
-  DiscardQueue queue(device_, map_, kZoneSize, jobs_, kJob, 0);
+  DiscardQueue queue(device_, map_, kZoneSize, jobs_, kJob, {.bytes_per_second = 0});
   std::vector<std::thread> threads;
   for (unsigned thread = 0; thread < 4; ++thread) {
     threads.emplace_back([&, thread] {
