@@ -195,7 +195,7 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
   warn_if_foreign(*names, pool);
   warn_of_damage(pool);
   NativeReads native(*names, std::move(devices), options.native, namespace_options.hold_deletes,
-                     readers);
+                     readers, pool.tunables().views);
   FileSystem file_system{.names = *names,
                          .presentation = {.uid = options.uid, .gid = options.gid},
                          .handles = {},

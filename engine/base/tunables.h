@@ -10,6 +10,10 @@ namespace mpool {
 // Handed in by value with ActivateOptions::tunables, never changed afterwards: two pools in one
 // process can have different ones. Sizes are in bytes. "Measured" names the workload of tests/bench
 // and its results; a number without it was chosen by reasoning.
+//
+// Not here: what the media or the kernel's interfaces fix, what a mount or pool option sets, bounds
+// that decide about correctness (they are beside their proof), and what the kernel lets an
+// administrator change for a mount, such as max_background and the read-ahead of its pages.
 struct Tunables {
   // Polling for completions instead of sleeping. A sleeping core takes longer to wake than a fast
   // device to complete; for a slow device polling wastes CPU time.
@@ -45,6 +49,19 @@ struct Tunables {
     // Measured: random reads in memory, two jobs at depth 32: 2 make 290,000, 32 make 455,000 reads
     // a second.
     unsigned posted = 32;
+    // A reply of at least this size is submitted at once: the kernel takes long to copy it, other
+    // requests must not wait for that, and its reader can go on meanwhile.
+    std::size_t large_reply = 64u << 10;
+  };
+
+  // Requests in progress: fuse/transport.
+  struct Requests {
+    // Of a CPU with a thread of its own, from 1; further ones wait in the kernel.
+    unsigned entries = 64;
+    unsigned entries_elsewhere = 4;  // of other CPUs: offline, or not allowed to the process
+    unsigned dev_batch = 8;          // read from /dev/fuse before the ring is served again, from 1
+    // A thread without requests for this long frees memory that large ones used.
+    std::chrono::milliseconds idle_time{500};
   };
 
   // On which CPU a thread that serves requests runs: Reactor (fuse/runtime).
@@ -70,6 +87,10 @@ struct Tunables {
     // neighbouring pages written a little later, by other threads, then need no mblock of their
     // own.
     std::uint64_t lead = 4u << 20;
+    // When max_bytes is reached, room for this part of it is made, so that it lasts for a while;
+    // from 1.
+    std::size_t relief_divisor = 16;
+    std::size_t spare_pieces = 8;  // of WriteMemory::kPieceSize, kept for reuse
   };
 
   // Prefetch for sequential O_DIRECT readers, for each ring: engine/file.
@@ -105,6 +126,28 @@ struct Tunables {
     std::size_t max_batch_changes = 1024;
     // Of a batch that found no room, when no caller asks for it.
     std::chrono::milliseconds retry_interval{1000};
+    // The log of the tree is compacted ahead of need from a fill level on, in percent of its
+    // capacity, with at least this much garbage; not again before that much was written.
+    unsigned compact_full = 70;
+    unsigned compact_garbage = 20;
+    unsigned nearly_full = 93;
+    unsigned nearly_full_garbage = 2;
+    unsigned compact_written = 5;
+    unsigned grow_live = 50;  // a tree that fills more of its log makes it grow
+  };
+
+  // What a pool does by itself while it is active (engine/pool/README.md, "Work in the
+  // background"). Percentages: how full MDCs are, and how many of their records are garbage.
+  struct Maintenance {
+    // The MDCs are checked this long after the first change since the last check; 0: only by
+    // Pool::maintain().
+    std::chrono::milliseconds period{5000};
+    unsigned compact_full = 70;     // an MDC is compacted at this fill level or more
+    unsigned compact_garbage = 20;  // and with at least this much garbage
+    unsigned grow_full = 50;        // MDCs are added when all together exceed this fill level
+    unsigned grow_garbage = 20;     // with less garbage
+    unsigned grow_by = 16;  // number of MDCs added at a time, while there are fewer than 255
+    std::chrono::milliseconds usage_period{60000};  // the same for the free space; 0: never
   };
 
   // Discards of freed zones: DiscardQueue.
@@ -118,14 +161,41 @@ struct Tunables {
     std::chrono::milliseconds allocation_wait{10000};
   };
 
+  // Views, by which the kernel reads committed files itself: fuse/native.
+  struct Views {
+    // Minimum interval between views: files committed meanwhile share one.
+    std::chrono::milliseconds interval{50};
+    // From this number of files on, their view is made before one of them is opened. Measured: 17
+    // to 34 ms for 100,000 files, 0.3 ms for up to some hundreds.
+    std::size_t pending_threshold = 1024;
+    // From this number on, from 2, views are merged: each costs the kernel about 100 KiB and a loop
+    // device.
+    std::size_t merge_threshold = 16;
+    // No more are made: views with open files stay, merged or not.
+    std::size_t max_views = 64;
+    std::chrono::milliseconds full_pause{1000};  // before the next attempt
+    // The same after a failure; doubled with each one, up to max_doublings times (at most 20).
+    std::chrono::milliseconds failure_pause{1000};
+    unsigned max_doublings = 6;
+    // How long a backing file is kept for the next open, and the interval of checks of files that
+    // readers have mapped.
+    std::chrono::milliseconds idle_time{100};
+    std::chrono::milliseconds mapped_interval{1000};
+    // Of checks whether readers of an earlier, killed daemon are still there.
+    std::chrono::milliseconds readers_interval{1000};
+  };
+
   Spinning spinning{};
   Submission submission{};
+  Requests requests{};
   Placement placement{};
   Writing writing{};
   Prefetch prefetch{};
   WriteBehind write_behind{};
   Journal journal{};
+  Maintenance maintenance{};
   Discards discards{};
+  Views views{};
 };
 
 }  // namespace mpool

@@ -7,14 +7,6 @@
 
 namespace mpool {
 
-namespace {
-
-// A relief makes room for this part of the bound, so that the next one is not needed soon.
-constexpr std::size_t kReliefPart = 16;
-constexpr std::size_t kMaxSparePieces = 8;
-
-}  // namespace
-
 bool WriteMemory::try_take_below(std::size_t limit, std::size_t bytes) {
   if (bytes_.fetch_add(bytes) + bytes <= limit) return true;
   bytes_ -= bytes;
@@ -66,7 +58,7 @@ void WriteMemory::relieve(std::size_t bytes) {
   std::vector<std::shared_ptr<Holder>> holders;  // may end their files: destroyed without the lock
   const std::lock_guard relief(relief_mutex_);
   if (has_room(bytes)) return;  // another thread's relief made room
-  const std::size_t wanted = bytes + tunables_.max_bytes / kReliefPart;
+  const std::size_t wanted = bytes + tunables_.max_bytes / tunables_.relief_divisor;
   holders = oldest_first();
   for (const auto& holder : holders) {
     if (has_room(wanted)) break;
@@ -91,8 +83,9 @@ AlignedBuffer WriteMemory::take_piece() {
 void WriteMemory::give_piece(AlignedBuffer buffer) noexcept {
   if (buffer.size() != kPieceSize) return;
   const std::lock_guard lock(mutex_);
-  if (spare_pieces_.capacity() < kMaxSparePieces) spare_pieces_.reserve(kMaxSparePieces);
-  if (spare_pieces_.size() < kMaxSparePieces) spare_pieces_.push_back(std::move(buffer));
+  const std::size_t most = tunables_.spare_pieces;
+  if (spare_pieces_.capacity() < most) spare_pieces_.reserve(most);
+  if (spare_pieces_.size() < most) spare_pieces_.push_back(std::move(buffer));
 }
 
 bool WriteMemory::try_defer(std::size_t bytes) {

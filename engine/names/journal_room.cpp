@@ -40,17 +40,6 @@ std::uint64_t difference(std::uint64_t more, std::uint64_t less) {
   return more > less ? more - less : 0;
 }
 
-// The journal compacts ahead of need from this fill level on, in percent of the log, when this much
-// of it is garbage, or the log must grow; and when it is nearly full with less garbage. Not again
-// before that much was written.
-constexpr unsigned kDueFull = 70;
-constexpr unsigned kDueGarbage = 20;
-constexpr unsigned kDueNearlyFull = 93;
-constexpr unsigned kDueLeastGarbage = 2;
-constexpr unsigned kDueWritten = 5;
-// A tree that fills more of the log than this makes it grow.
-constexpr unsigned kGrowLive = 50;
-
 // A compaction in progress when room was requested may have begun too early, and other threads may
 // take the room it gained.
 constexpr int kMaxCompactionAttempts = 32;
@@ -127,16 +116,18 @@ void Journal::make_room(std::size_t record_size, RoomFor room_for, std::size_t c
 }
 
 bool Journal::compaction_is_due() const {
+  const Tunables::Journal& due = pool_.tunables().journal;
   const std::uint64_t capacity = log_.active_capacity();
   const std::uint64_t used = log_.used();
   if (log_.is_uneven() && log_.can_grow()) return true;
-  if (used < percent_of(capacity, kDueFull)) return false;
-  if (owner_.footprint() > percent_of(log_.capacity(), kGrowLive) && log_.can_grow()) return true;
-  if (used < used_when_compacted_ + percent_of(capacity, kDueWritten)) return false;
+  if (used < percent_of(capacity, due.compact_full)) return false;
+  if (owner_.footprint() > percent_of(log_.capacity(), due.grow_live) && log_.can_grow())
+    return true;
+  if (used < used_when_compacted_ + percent_of(capacity, due.compact_written)) return false;
   const std::uint64_t garbage = difference(used, owner_.footprint());
-  return garbage >= percent_of(capacity, kDueGarbage) ||
-         (used >= percent_of(capacity, kDueNearlyFull) &&
-          garbage >= percent_of(capacity, kDueLeastGarbage));
+  return garbage >= percent_of(capacity, due.compact_garbage) ||
+         (used >= percent_of(capacity, due.nearly_full) &&
+          garbage >= percent_of(capacity, due.nearly_full_garbage));
 }
 
 // The records of the tree, and of the objects held for deletion, which no name in it shows.

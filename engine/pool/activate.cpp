@@ -330,7 +330,7 @@ std::unique_ptr<Pool> Pool::activate(std::vector<std::unique_ptr<Device>> device
   pool->choice.emplace(pool->slots.size() - 1, [state = pool.get()](std::size_t index) {
     return state->slots[index + 1]->room();
   });
-  pool->background = std::make_unique<Background>(*pool, options.maintenance);
+  pool->background = std::make_unique<Background>(*pool, options.tunables.maintenance);
   pool->background->start();
   return std::unique_ptr<Pool>(new Pool(std::move(pool)));
 }

@@ -49,7 +49,7 @@ bool UsageWatch::should_log(unsigned free_percent) {
   return true;
 }
 
-Background::Background(PoolState& pool, const Maintenance& options)
+Background::Background(PoolState& pool, const Tunables::Maintenance& options)
     : pool_(pool), options_(options) {
   if (!keeps_changes(pool)) return;
   if (options.period.count() > 0) {

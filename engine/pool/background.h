@@ -37,7 +37,7 @@ class UsageWatch {
 class Background {
  public:
   // The pool must be active and outlive it.
-  Background(PoolState& pool, const Maintenance& options);
+  Background(PoolState& pool, const Tunables::Maintenance& options);
   ~Background();
   Background(const Background&) = delete;
   Background& operator=(const Background&) = delete;
@@ -65,7 +65,7 @@ class Background {
   void watch_usage();
 
   PoolState& pool_;
-  const Maintenance options_;
+  const Tunables::Maintenance options_;
   // One step of a maintain() at a time; first of the lock order (engine/pool/locking.md).
   std::mutex round_;
   std::size_t next_slot_ = 0;  // of the pass; under round_

@@ -41,20 +41,6 @@ struct CreateOptions {
   std::string label = "raw";  // at most ConfigRecord::kMaxLabelLength bytes
 };
 
-// What a pool does by itself while it is active (engine/pool/README.md, "Work in the background").
-// Percentages: how full MDCs are, and how many of their records are garbage.
-struct Maintenance {
-  // The MDCs are checked this long after the first change since the last check; 0: only by
-  // maintain().
-  std::chrono::milliseconds period{5000};
-  unsigned compact_full = 70;     // an MDC is compacted at this fill level or more
-  unsigned compact_garbage = 20;  // and with at least this much garbage
-  unsigned grow_full = 50;        // MDCs are added when all together exceed this fill level
-  unsigned grow_garbage = 20;     // with less garbage
-  unsigned grow_by = 16;          // number of MDCs added at a time, while there are fewer than 255
-  std::chrono::milliseconds usage_period{60000};  // the same for the free space; 0: never
-};
-
 struct ActivateOptions {
   // Activate without a staging device that the pool has: only objects on capacity can be read.
   bool force = false;
@@ -64,10 +50,9 @@ struct ActivateOptions {
   // report: continues with the readable part; damage() describes the rest. Only for devices that
   // keep nothing (overlays): EINVAL otherwise.
   OnDamage on_damage = OnDamage::refuse;
-  Maintenance maintenance{};
   Logger logger = nullptr;  // of the pool and its devices
   Clock* clock = nullptr;   // must outlive the pool; null: the system's
-  Tunables tunables{};
+  Tunables tunables{};      // its policies under load
 };
 
 // Where an allocation may go.

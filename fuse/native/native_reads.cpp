@@ -14,35 +14,15 @@
 
 namespace mpoolfs {
 
-namespace {
-
-using namespace std::chrono_literals;
-
-// Minimum interval between views: files committed meanwhile share one.
-constexpr auto kViewInterval = 50ms;
-// From this number of files on, their view is made before one of them is opened: it takes 17 to 34
-// ms for 100,000 files, 0.3 ms for up to some hundreds.
-constexpr std::size_t kPendingThreshold = 1024;
-// Pause after a failure to make a view, doubled with each failure, and where there are too many
-// views already.
-constexpr auto kFirstPause = 1s;
-constexpr unsigned kMaxDoublings = 6;
-constexpr auto kFullPause = 1s;
-// How long a backing file is kept for the next open, and the interval of checks of files that
-// readers have mapped.
-constexpr auto kIdleTime = 100ms;
-constexpr auto kMappedInterval = 1s;
-constexpr auto kReadersInterval = 1s;
-
-}  // namespace
-
 NativeReads::NativeReads(mpool::Namespace& names, ViewDevices devices, NativeChoice choice,
-                         bool other_readers, ReaderWatch& watch)
+                         bool other_readers, ReaderWatch& watch,
+                         const mpool::Tunables::Views& tunables)
     : names_(names),
+      tunables_(tunables),
       devices_(std::move(devices)),
-      views_(names, devices_),
+      views_(names, devices_, tunables),
       watch_(watch),
-      queue_(std::make_shared<Queue>()),
+      queue_(std::make_shared<Queue>(tunables.pending_threshold)),
       choice_(choice),
       waiting_(other_readers) {
   if (other_readers) {
@@ -193,7 +173,7 @@ bool NativeReads::Queue::is_due(mpool::InodeNumber inode) {
 }
 
 bool NativeReads::Queue::above_pending_threshold() const {
-  return pending.size() >= kPendingThreshold && can_show();
+  return pending.size() >= pending_threshold && can_show();
 }
 
 // False when the thread must end.
@@ -204,14 +184,14 @@ bool NativeReads::wait_for_work() {
            queue_->above_pending_threshold();
   };
   if (waiting_) {
-    queue_->changed.wait_for(lock, kReadersInterval, [this] { return queue_->stopping; });
+    queue_->changed.wait_for(lock, tunables_.readers_interval, [this] { return queue_->stopping; });
   } else if (swept_left_ > 0) {
-    queue_->changed.wait_for(lock, kMappedInterval, work);
+    queue_->changed.wait_for(lock, tunables_.mapped_interval, work);
   } else {
     queue_->changed.wait(lock, work);
   }
   if (!queue_->stopping) {
-    const auto more = queue_->idle_files ? kIdleTime : kViewInterval;
+    const auto more = queue_->idle_files ? tunables_.idle_time : tunables_.interval;
     queue_->changed.wait_for(lock, more, [this] { return queue_->stopping; });
   }
   return !queue_->stopping;
@@ -285,16 +265,16 @@ void NativeReads::show(std::vector<mpool::InodeNumber> inodes) {
   try {
     const std::size_t views = views_.views();
     // Merging adds a view as long as the old ones are in use.
-    if (views >= ViewSet::kMergeThreshold && views < ViewSet::kMaxViews) views_.merge();
-    if (views_.views() >= ViewSet::kMaxViews) {
-      pause = kFullPause;
+    if (views >= tunables_.merge_threshold && views < tunables_.max_views) views_.merge();
+    if (views_.views() >= tunables_.max_views) {
+      pause = tunables_.full_pause;
     } else {
       views_.add(inodes);
       inodes.clear();
       failures_ = 0;
     }
   } catch (const std::exception& error) {
-    pause = kFirstPause * (1u << std::min(failures_, kMaxDoublings));
+    pause = tunables_.failure_pause * (1u << std::min(failures_, tunables_.max_doublings));
     if (failures_++ == 0) {
       spdlog::warn(
           "some committed files are read by the daemon, until a view of them can be made: {}",

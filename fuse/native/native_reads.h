@@ -15,6 +15,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "engine/base/tunables.h"
 #include "engine/names/names.h"
 #include "fuse/native/backing_files.h"
 #include "fuse/native/native_stats.h"
@@ -41,7 +42,7 @@ class NativeReads {
   // mounted, which was then told to hold deletes. `watch`: gets the devices that are read natively.
   // Both must outlive this. Tries to make a view; throws Error when that fails and `choice` is on.
   NativeReads(mpool::Namespace& names, ViewDevices devices, NativeChoice choice, bool other_readers,
-              ReaderWatch& watch);
+              ReaderWatch& watch, const mpool::Tunables::Views& tunables);
   ~NativeReads();
   NativeReads(const NativeReads&) = delete;
   NativeReads& operator=(const NativeReads&) = delete;
@@ -72,6 +73,7 @@ class NativeReads {
   struct Queue {
     using Clock = std::chrono::steady_clock;
 
+    explicit Queue(std::size_t threshold) : pending_threshold(threshold) {}
     void add(std::span<const mpool::InodeNumber> durable);
     void remove(mpool::InodeNumber inode);
     // `left`: a part of `tried` to be retried, after a delay.
@@ -82,6 +84,7 @@ class NativeReads {
     bool can_show() const { return Clock::now() >= blocked_until; }
     bool above_pending_threshold() const;
 
+    const std::size_t pending_threshold;
     std::mutex mutex;
     std::condition_variable changed;
     bool collecting = false;                         // otherwise nothing is added to the next two
@@ -107,6 +110,7 @@ class NativeReads {
   void sweep();
 
   mpool::Namespace& names_;
+  const mpool::Tunables::Views tunables_;
   ViewDevices devices_;
   ViewSet views_;
   ReaderWatch& watch_;

@@ -84,7 +84,7 @@ std::vector<ViewSet::Member> ViewSet::choose_to_merge() const {
   std::vector<Member> members;
   std::ranges::copy_if(members_, std::back_inserter(members),
                        [](const Member& member) { return !member.inodes.empty(); });
-  if (members.size() < kMergeThreshold / 2) return {};
+  if (members.size() < merge_threshold_ / 2) return {};
   std::ranges::sort(members, {}, [](const Member& member) { return member.inodes.size(); });
   std::size_t files = 0;
   std::size_t chosen = 0;

@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "engine/base/tunables.h"
 #include "engine/names/names.h"
 #include "fuse/native/view.h"
 #include "fuse/native/view_devices.h"
@@ -21,13 +22,10 @@ std::string name_in_view(mpool::InodeNumber inode);
 // that was found stays alive while the caller holds it, regardless of changes here.
 class ViewSet {
  public:
-  // More views than this are merged: each costs the kernel about 100 KiB and a loop device.
-  static constexpr std::size_t kMergeThreshold = 16;
-  // No more views are made: views with open files stay, merged or not.
-  static constexpr std::size_t kMaxViews = 64;
-
   // `names` and `devices` must outlive it. The devices are attached.
-  ViewSet(mpool::Namespace& names, const ViewDevices& devices) : names_(names), devices_(devices) {}
+  ViewSet(mpool::Namespace& names, const ViewDevices& devices,
+          const mpool::Tunables::Views& tunables = {})
+      : names_(names), devices_(devices), merge_threshold_(tunables.merge_threshold) {}
 
   // Makes one view of those of the files that are committed (and durable: Namespace::on_durable)
   // and that EROFS can show. Removes the other files from `inodes`, also when it throws. Returns
@@ -59,6 +57,7 @@ class ViewSet {
 
   mpool::Namespace& names_;
   const ViewDevices& devices_;
+  const std::size_t merge_threshold_;
   mutable std::mutex mutex_;
   std::unordered_map<mpool::InodeNumber, std::shared_ptr<const View>> shown_;
   std::vector<Member> members_;  // may be expired

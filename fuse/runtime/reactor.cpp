@@ -235,7 +235,7 @@ void Reactor::sleep() {
     asleep_ = true;
   }
   if (idle_due_ && idle_ && in_flight() == 0) {
-    if (!ring_.submit_and_wait(static_cast<int>(kIdleTime.count()))) {
+    if (!ring_.submit_and_wait(static_cast<int>(tunables_.requests.idle_time.count()))) {
       idle_due_ = false;
       load_ = 0;
       set_loaded(false);

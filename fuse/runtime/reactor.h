@@ -104,9 +104,9 @@ class Reactor {
   void note_copied(std::size_t bytes) noexcept {
     if (io_.pending() > 0) copied_ += bytes;
   }
-  // Called when the thread has been idle for kIdleTime, once per busy period.
+  // Called when the thread has been idle for Requests::idle_time, once per busy period.
   void on_idle(std::function<void()> callback) { idle_ = std::move(callback); }
-  static constexpr std::chrono::milliseconds kIdleTime{500};
+  const mpool::Tunables& tunables() const { return tunables_; }
 
  private:
   // Wakes this thread from other threads, by event_.

@@ -21,9 +21,6 @@ namespace {
 // The data of a WRITE follows these: this read puts it at the start of the payload.
 constexpr std::size_t kFixedSize = sizeof(fuse_in_header) + sizeof(fuse_write_in);
 
-// Requests read before the ring is served again.
-constexpr unsigned kBatch = 8;
-
 }  // namespace
 
 mpool::FileDescriptor clone_fuse(int fd) {
@@ -99,7 +96,7 @@ void DevQueue::watch() noexcept {
 void DevQueue::readable(std::int32_t) noexcept {
   watching_ = false;
   if (closed_) return;
-  read_up_to(kBatch);
+  read_up_to(reactor_.tunables().requests.dev_batch);
   watch();
 }
 

@@ -31,10 +31,6 @@ namespace {
 
 constexpr const char* kUringSwitch = "/sys/module/fuse/parameters/enable_uring";
 
-// Concurrent requests: of a CPU with a thread of its own, and of other CPUs (offline, or not
-// allowed to this process).
-constexpr unsigned kEntries = 64;
-constexpr unsigned kEntriesElsewhere = 4;
 constexpr unsigned kCatchUpRounds = 4;
 
 // A CPU's thread, with the queues it serves.
@@ -198,10 +194,12 @@ void Transport::Impl::make_uring_queues() {
     const auto own = std::ranges::find(cores, number, &Core::cpu);
     const bool elsewhere = own == cores.end();
     Core& core = elsewhere ? *cores[number % cores.size()] : **own;
-    const UringQueue::Config config{.fd = fd,
-                                    .number = static_cast<std::uint16_t>(number),
-                                    .entries = elsewhere ? kEntriesElsewhere : kEntries,
-                                    .payload_size = kMaxRequestSize};
+    const mpool::Tunables::Requests& limits = core.reactor.tunables().requests;
+    const UringQueue::Config config{
+        .fd = fd,
+        .number = static_cast<std::uint16_t>(number),
+        .entries = elsewhere ? limits.entries_elsewhere : limits.entries,
+        .payload_size = kMaxRequestSize};
     core.uring.push_back(std::make_unique<UringQueue>(dispatcher, core.reactor, config));
   }
   uring_queues = static_cast<unsigned>(count);
@@ -215,8 +213,9 @@ void Transport::Impl::set_non_blocking() const {
 }
 
 std::shared_ptr<DevQueue> Transport::Impl::make_dev_queue(Core& core, int descriptor) {
-  const DevQueue::Config config{
-      .fd = descriptor, .places = kEntries, .payload_size = kMaxRequestSize};
+  const DevQueue::Config config{.fd = descriptor,
+                                .places = core.reactor.tunables().requests.entries,
+                                .payload_size = kMaxRequestSize};
   return std::make_shared<DevQueue>(dispatcher, core.reactor, config, [this](int error) {
     events.ended(error == 0 ? "" : "/dev/fuse: read: " + mpool::errno_text(error));
   });

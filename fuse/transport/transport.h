@@ -45,8 +45,8 @@ class Transport {
   Transport& operator=(const Transport&) = delete;
 
   // Returns when the requests that the kernel had sent before the call have been begun: those that
-  // need no blocking are performed. Requests for which all entries are in use, more than kEntries
-  // of a CPU, are not waited for. One call at a time.
+  // need no blocking are performed. Requests for which all entries are in use, more than
+  // Tunables::Requests::entries of a CPU, are not waited for. One call at a time.
   void catch_up();
 
  private:

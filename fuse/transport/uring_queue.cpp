@@ -15,13 +15,6 @@
 
 namespace mpoolfs {
 
-namespace {
-
-// Bytes of an answer whose copy takes so long that other requests must not wait for it.
-constexpr std::size_t kLargePayload = 64u << 10;
-
-}  // namespace
-
 class UringQueue::Entry final : public Request, public mpool::RingOperation {
  public:
   Entry(UringQueue& queue, Dispatcher& dispatcher, Reactor& reactor, mpool::ByteSpan head,
@@ -100,8 +93,8 @@ void UringQueue::Entry::completed() noexcept {
     return reactor().fail(error);
   }
   reactor().note_copied(headers_->ring.payload_size);
-  // The kernel copies it to the reader, which can continue with that data meanwhile.
-  if (headers_->ring.payload_size >= kLargePayload) reactor().ring().submit_soon();
+  if (headers_->ring.payload_size >= reactor().tunables().submission.large_reply)
+    reactor().ring().submit_soon();
 }
 
 UringQueue::UringQueue(Dispatcher& dispatcher, Reactor& reactor, const Config& config)

@@ -178,7 +178,8 @@ std::filesystem::path make_pool_with(const Settings& settings, std::uint64_t obj
   Pool::create(*devices.front(), nullptr, options);
   // The MDCs, which are filling up, must not be changed.
   const auto pool = Pool::activate(
-      std::move(devices), {.mdc_count = {}, .maintenance = {.period = std::chrono::seconds(0)}});
+      std::move(devices),
+      {.mdc_count = {}, .tunables = {.maintenance = {.period = std::chrono::seconds(0)}}});
   for (std::uint64_t made = 0; made < objects;) {
     std::vector<ObjectRecord> batch;
     for (; batch.size() < kBatch && made < objects; ++made) {

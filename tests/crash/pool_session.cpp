@@ -120,12 +120,13 @@ std::string value_of(std::uint32_t zones, unsigned spare_percent) {
   return fmt::format("{} zones, {} % spare", zones, spare_percent);
 }
 
-std::unique_ptr<Pool> activate(Machine& machine, std::size_t devices, Maintenance maintenance) {
+std::unique_ptr<Pool> activate(Machine& machine, std::size_t devices,
+                               Tunables::Maintenance maintenance) {
   ActivateOptions options;
   options.load_jobs = 1;
-  options.maintenance = maintenance;
-  options.maintenance.period = {};
-  options.maintenance.usage_period = {};
+  options.tunables.maintenance = maintenance;
+  options.tunables.maintenance.period = {};
+  options.tunables.maintenance.usage_period = {};
   auto all = machine.devices();
   if (all.size() > devices) all.resize(devices);
   return Pool::activate(std::move(all), options);

@@ -101,7 +101,7 @@ class PoolSession : public Session {
 // Activates the pool on the machine's media, all of them or the first ones. Background work is off;
 // maintenance: thresholds for Pool::maintain().
 std::unique_ptr<Pool> activate(Machine& machine, std::size_t devices = ~std::size_t{0},
-                               Maintenance maintenance = {});
+                               Tunables::Maintenance maintenance = {});
 
 // Names and values of the facts of the pool itself.
 inline constexpr const char* kNameFact = "pool";

@@ -38,7 +38,8 @@ inline constexpr Caller kSuperuser{};
 // What the requests of a mount work on.
 struct TestMount {
   explicit TestMount(mpool::test::TestTree& tree)
-      : native(tree.names(), ViewDevices(tree.pool()), NativeChoice::off, false, readers),
+      : native(tree.names(), ViewDevices(tree.pool()), NativeChoice::off, false, readers,
+               tree.pool().tunables().views),
         file_system{.names = tree.names(),
                     .presentation = {},
                     .handles = {},

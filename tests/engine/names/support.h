@@ -83,6 +83,7 @@ class TestTree {
     // This many zones are left; objects without a name take the rest. Nothing: all.
     std::optional<std::uint64_t> free_zones = std::nullopt;
     Clock* clock = nullptr;  // null: the system's
+    Tunables tunables{};
   };
 
   // A root MDC of a zone that cannot grow, with room for `zones` of content.
@@ -99,6 +100,7 @@ class TestTree {
       : media_(std::make_shared<Media>(sizes.zones * kZoneSize, 512)),
         options_(options),
         clock_(sizes.clock),
+        tunables_(sizes.tunables),
         make_device_(std::move(make_device)) {
     MemoryDevice device("memory", media_);
     CreateOptions create;
@@ -142,7 +144,8 @@ class TestTree {
     activate.mdc_count = 2;
     // No threads except those under test.
     activate.load_jobs = 1;
-    activate.maintenance = {.period = {}, .usage_period = {}};
+    activate.tunables = tunables_;
+    activate.tunables.maintenance = {.period = {}, .usage_period = {}};
     activate.clock = clock_;
     pool_ = Pool::activate(std::move(devices), activate);
     names_ = Namespace::mount(*pool_, options_);
@@ -316,6 +319,7 @@ class TestTree {
   std::shared_ptr<Media> media_;
   NamespaceOptions options_;
   Clock* clock_ = nullptr;
+  Tunables tunables_;
   MakeDevice make_device_;
   OpenDevices open_devices_;
   std::unique_ptr<Pool> pool_;

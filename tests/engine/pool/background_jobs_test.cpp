@@ -32,9 +32,9 @@ std::shared_ptr<Media> media_with_garbage() {
   return media;
 }
 
-ActivateOptions stepped(SteppedClock& clock, const Maintenance& maintenance) {
+ActivateOptions stepped(SteppedClock& clock, const Tunables::Maintenance& maintenance) {
   ActivateOptions options;
-  options.maintenance = maintenance;
+  options.tunables.maintenance = maintenance;
   options.clock = &clock;
   return options;
 }
@@ -117,8 +117,8 @@ TEST(BackgroundJobs, CanBePausedAndCancelled) {
 TEST(BackgroundJobs, EndsWithThePool) {
   const auto media = create(tiny_options(1));
   ActivateOptions activation;
-  activation.maintenance = {.period = std::chrono::hours(1000),
-                            .usage_period = std::chrono::hours(1000)};
+  activation.tunables.maintenance = {.period = std::chrono::hours(1000),
+                                     .usage_period = std::chrono::hours(1000)};
   for (int i = 0; i < 20; ++i)
     activate({media}, activation);
 }

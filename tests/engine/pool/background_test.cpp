@@ -85,7 +85,7 @@ TEST(Background, AddsNoMoreThan255Mdcs) {
   options.mdc_capacity = 4096;
   const auto media = create(options, 64 * kMiB);
   ActivateOptions activation = by_hand();
-  activation.maintenance.grow_full = 0;
+  activation.tunables.maintenance.grow_full = 0;
   const auto pool = activate({media}, activation);
   add_mblocks(*pool, 250);
   pool->maintain();
@@ -102,7 +102,7 @@ TEST(Background, AddsAsManyMdcsAsHaveRoom) {
   options.mdc_capacity = kHalfZones * 4096;
   const auto media = create(options, 4 * kMiB);
   ActivateOptions activation = by_hand();
-  activation.maintenance.grow_full = 0;
+  activation.tunables.maintenance.grow_full = 0;
   const auto pool = activate({media}, activation);
   constexpr Placement kAnywhere{.policy = SpacePolicy::usable_then_spare, .near = std::nullopt};
   const auto take_all = [&](std::uint64_t size) {
@@ -140,9 +140,9 @@ TEST(Background, WorksBesideOthers) {
   options.mdc_capacity = 64 * 1024;
   const auto media = create(options, 64 * kMiB);
   ActivateOptions activation = by_hand();
-  activation.maintenance.grow_full = 30;
-  activation.maintenance.grow_garbage = 101;  // regardless of the amount of garbage
-  activation.maintenance.grow_by = 3;
+  activation.tunables.maintenance.grow_full = 30;
+  activation.tunables.maintenance.grow_garbage = 101;  // regardless of the amount of garbage
+  activation.tunables.maintenance.grow_by = 3;
   const auto pool = activate({media}, activation);
   constexpr unsigned kThreads = 4;
   std::array<std::vector<ObjectRecord>, kThreads> kept;
@@ -198,8 +198,8 @@ std::shared_ptr<Media> worth_maintaining(std::vector<ObjectRecord>& objects) {
 
 ActivateOptions eager() {
   ActivateOptions activation = by_hand();
-  activation.maintenance.grow_full = 30;
-  activation.maintenance.grow_by = 2;
+  activation.tunables.maintenance.grow_full = 30;
+  activation.tunables.maintenance.grow_by = 2;
   return activation;
 }
 

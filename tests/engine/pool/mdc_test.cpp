@@ -66,7 +66,7 @@ TEST_P(FullMdc, IsCompacted) {
 TEST_P(FullMdc, NoMoreObjectsThenDeleteGoesOn) {
   const auto media = create(tiny_mdc(), 16 * kMiB, GetParam());
   ActivateOptions no_more_mdcs;
-  no_more_mdcs.maintenance.grow_by = 0;
+  no_more_mdcs.tunables.maintenance.grow_by = 0;
   const auto pool = activate({media}, no_more_mdcs);
   std::vector<ObjectId> ids;
   EXPECT_EQ(error_of([&] {

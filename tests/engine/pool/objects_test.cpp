@@ -225,7 +225,7 @@ CreateOptions tiny_mdcs() {
 
 ActivateOptions without_background() {
   ActivateOptions options;
-  options.maintenance = {.period = {}, .usage_period = {}};
+  options.tunables.maintenance = {.period = {}, .usage_period = {}};
   return options;
 }
 
@@ -249,7 +249,7 @@ TEST(Objects, MdcsAreAddedWhenAllAreFull) {
 TEST(Objects, AllocationsTogetherDoNotTakeMoreRoomThanAnMdcHas) {
   CreateOptions options = tiny_mdcs();
   ActivateOptions activation = without_background();
-  activation.maintenance.grow_by = 0;
+  activation.tunables.maintenance.grow_by = 0;
   const auto pool = activate({create(options)}, activation);
   std::atomic<std::uint64_t> committed = 0;
   std::vector<std::thread> threads;

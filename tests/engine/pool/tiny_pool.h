@@ -24,8 +24,8 @@ inline CreateOptions tiny_options(unsigned mdc_count) {
 // Only maintain() does background work.
 inline ActivateOptions by_hand() {
   ActivateOptions options;
-  options.maintenance = {.period = std::chrono::milliseconds(0),
-                         .usage_period = std::chrono::milliseconds(0)};
+  options.tunables.maintenance = {.period = std::chrono::milliseconds(0),
+                                  .usage_period = std::chrono::milliseconds(0)};
   return options;
 }
 
