@@ -8,7 +8,7 @@ namespace {
 constexpr std::uint64_t kMiB = 1ull << 20;
 constexpr std::uint64_t kGiB = 1ull << 30;
 constexpr std::uint64_t kMinZones = 4096;
-constexpr std::uint64_t kMinZoneSize = kMiB;
+constexpr std::uint64_t kMinDefaultZoneSize = kMiB;
 constexpr std::uint64_t kMinMdcCapacity = 256 * 1024;
 // On small devices, where an mlog of one zone is more than its share, the MDCs take at most this
 // part.
@@ -22,7 +22,7 @@ constexpr std::uint64_t kRootDivisor = 200;  // each of two mlogs: 1 % together
 
 std::uint64_t default_zone_size(std::uint64_t device_size) {
   std::uint64_t zone_size = kDefaultZoneSize;
-  while (zone_size > kMinZoneSize && device_size / zone_size < kMinZones)
+  while (zone_size > kMinDefaultZoneSize && device_size / zone_size < kMinZones)
     zone_size /= 2;
   return zone_size;
 }
