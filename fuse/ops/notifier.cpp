@@ -33,7 +33,8 @@ void invalidate(fuse_session* session, std::uint64_t inode, off_t pages) {
 
 }  // namespace
 
-Notifier::Notifier(fuse_session* session) : session_(session), thread_([this] { run(); }) {}
+Notifier::Notifier(fuse_session* session, mpool::Clock& clock)
+    : session_(session), clock_(clock), thread_([this] { run(); }) {}
 
 Notifier::~Notifier() {
   finish();
@@ -81,7 +82,7 @@ void Notifier::entries_changed(std::uint64_t directory) noexcept {
     const bool first = directories_.empty();
     directories_.insert(directory);
     if (!first) return;
-    directories_due_ = Clock::now() + kDirectoryTime;
+    directories_due_ = clock_.now() + kDirectoryTime;
   } catch (const std::bad_alloc&) {
     return;  // the change itself is done, and the notification is rarely needed
   }
@@ -100,7 +101,7 @@ void Notifier::finish() {
   finished_ = true;
   queue_.clear();
   changed_.notify_all();
-  changed_.wait_for(lock, kFinishTime, [this] { return !busy_; });
+  clock_.wait_until(changed_, lock, clock_.now() + kFinishTime, [this] { return !busy_; });
 }
 
 // Blocks until there is work, or the thread must end.
@@ -108,8 +109,8 @@ void Notifier::wait_for_work(Lock& lock) {
   while (!finished_ && queue_.empty()) {
     if (directories_.empty()) {
       changed_.wait(lock);
-    } else if (Clock::now() < directories_due_) {
-      changed_.wait_until(lock, directories_due_);
+    } else if (clock_.now() < directories_due_) {
+      clock_.wait_until(changed_, lock, directories_due_);
     } else {
       return;
     }
@@ -123,7 +124,7 @@ void Notifier::run() {
     if (finished_) return;
     std::vector<std::function<void()>> tasks;
     tasks.swap(queue_);
-    if (!directories_.empty() && Clock::now() >= directories_due_) {
+    if (!directories_.empty() && clock_.now() >= directories_due_) {
       tasks.push_back([this, directories = std::exchange(directories_, {})] {
         for (const std::uint64_t directory : directories)
           invalidate(session_, directory, kNoPages);

@@ -11,6 +11,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "engine/base/clock.h"
 #include "fuse/ops/fuse_api.h"
 
 namespace mpoolfs {
@@ -25,8 +26,8 @@ class Notifier {
  public:
   static constexpr std::chrono::milliseconds kDirectoryTime{20};
 
-  // The session must be mounted, and stay mounted until finish().
-  explicit Notifier(fuse_session* session);
+  // The session must be mounted, and stay mounted until finish(). The clock must outlive this.
+  explicit Notifier(fuse_session* session, mpool::Clock& clock = mpool::system_clock());
   ~Notifier();
 
   // Attributes of the inode are stale.
@@ -53,19 +54,19 @@ class Notifier {
   void join();
 
  private:
-  using Clock = std::chrono::steady_clock;
   using Lock = std::unique_lock<std::mutex>;
 
   void run();
   void wait_for_work(Lock& lock);
 
   fuse_session* session_;
+  mpool::Clock& clock_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<std::function<void()>> queue_;
   std::unordered_set<std::uint64_t> directories_;  // directories with changed entries
   std::unordered_set<std::uint64_t> early_read_;   // inodes that had readers before their commit
-  Clock::time_point directories_due_;              // valid if there are any
+  mpool::Clock::Time directories_due_;             // valid if there are any
   bool finished_ = false;
   bool busy_ = false;
   std::thread thread_;

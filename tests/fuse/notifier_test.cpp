@@ -15,6 +15,8 @@
 #include <linux/fuse.h>
 #include <sys/uio.h>
 
+#include "tests/support/stepped_clock.h"
+
 namespace mpoolfs {
 namespace {
 
@@ -91,16 +93,16 @@ class FakeMount {
 TEST(Notifier, TellsOfADirectoryOnceForManyChanges) {
   constexpr int kChanges = 1000;
   FakeMount mount;
-  Notifier notifier(mount.session());
-  const auto begin = std::chrono::steady_clock::now();
+  mpool::test::SteppedClock clock;
+  Notifier notifier(mount.session(), clock);
   for (int change = 0; change < kChanges; ++change) {
     notifier.entries_changed(5);
     notifier.entries_changed(6);
   }
   notifier.entries_changed(7);
-  const auto time = std::chrono::steady_clock::now() - begin;
-  const auto rounds = static_cast<std::size_t>(time / Notifier::kDirectoryTime) + 1;
-  EXPECT_LE(mount.forgotten_with({5, 6, 7}).size(), 2 * rounds + 1);
+  clock.await_wait(Notifier::kDirectoryTime);
+  clock.advance(Notifier::kDirectoryTime);
+  EXPECT_EQ(mount.forgotten_with({5, 6, 7}).size(), 3u);
 }
 
 TEST(Notifier, RunsTasksInOrderOnAnotherThread) {
@@ -137,8 +139,9 @@ TEST(Notifier, TakesNothingAfterTheEnd) {
 TEST(Notifier, DropsWhatIsQueuedAtTheEnd) {
   std::atomic<bool> ran = false;
   std::promise<void> entered, leave;
+  mpool::test::SteppedClock clock;
   {
-    Notifier notifier(nullptr);
+    Notifier notifier(nullptr, clock);
     notifier.post([&] {
       entered.set_value();
       leave.get_future().get();
@@ -146,6 +149,8 @@ TEST(Notifier, DropsWhatIsQueuedAtTheEnd) {
     entered.get_future().get();
     notifier.post([&] { ran = true; });
     std::thread ending([&] { notifier.finish(); });
+    clock.await_wait(std::chrono::milliseconds(1));
+    clock.advance(std::chrono::hours(1));
     ending.join();  // stops waiting for the task in progress
     leave.set_value();
   }
