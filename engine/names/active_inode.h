@@ -16,7 +16,7 @@
 
 #include "engine/names/change_queue.h"
 #include "engine/names/fair_mutex.h"
-#include "engine/names/names.h"
+#include "engine/names/namespace.h"
 #include "engine/names/records.h"
 #include "engine/object/content_writer.h"
 #include "engine/object/log.h"

@@ -7,7 +7,7 @@
 #include <string>
 #include <utility>
 
-#include "engine/names/names.h"
+#include "engine/names/namespace.h"
 
 namespace mpool::names {
 

@@ -3,7 +3,7 @@
 #include <cerrno>
 
 #include "engine/base/error.h"
-#include "engine/names/namespace.h"
+#include "engine/names/namespace_impl.h"
 #include "engine/names/times.h"
 
 namespace mpool::names {

@@ -11,7 +11,7 @@
 
 #include "engine/names/active_inode.h"
 #include "engine/names/journal.h"
-#include "engine/names/names.h"
+#include "engine/names/namespace.h"
 #include "engine/names/times.h"
 #include "engine/names/tree.h"
 

@@ -8,7 +8,7 @@
 #include <sys/xattr.h>
 
 #include "engine/base/error.h"
-#include "engine/names/namespace.h"
+#include "engine/names/namespace_impl.h"
 #include "engine/names/times.h"
 
 namespace mpool::names {

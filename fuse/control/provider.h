@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "engine/base/bytes.h"
-#include "engine/names/names.h"
+#include "engine/names/namespace.h"
 
 namespace mpoolfs {
 

@@ -15,7 +15,7 @@
 #include <unordered_set>
 #include <vector>
 
-#include "engine/names/names.h"
+#include "engine/names/namespace.h"
 #include "fuse/native/backing_files.h"
 #include "fuse/native/native_stats.h"
 #include "fuse/native/reader_watch.h"

@@ -8,7 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "engine/names/names.h"
+#include "engine/names/namespace.h"
 #include "fuse/native/view.h"
 #include "fuse/native/view_devices.h"
 

@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "engine/base/bytes.h"
-#include "engine/names/names.h"
+#include "engine/names/namespace.h"
 
 namespace mpoolfs::test {
 
