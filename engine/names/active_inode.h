@@ -14,10 +14,11 @@
 #include <utility>
 #include <vector>
 
+#include "engine/names/attributes.h"
 #include "engine/names/change_queue.h"
 #include "engine/names/fair_mutex.h"
-#include "engine/names/namespace.h"
 #include "engine/names/records.h"
+#include "engine/names/tree.h"
 #include "engine/object/content_writer.h"
 #include "engine/object/log.h"
 #include "engine/refs/file_holders.h"
@@ -165,5 +166,20 @@ class ActiveInode {
   std::unique_ptr<const ReadMap> read_map_;
   std::atomic<const ReadMap*> read_map_ready_ = nullptr;
 };
+
+// True if a handle is open for writing a write-once file, or its commit is in progress. Called with
+// the tree's lock, as are the next functions.
+inline bool is_being_written(const Inode& inode) {
+  return inode.open && inode.open->writing() != Writing::none &&
+         inode.open->writing() != Writing::dropped;
+}
+// True if the last writing handle was closed and the commit is in progress.
+inline bool is_committing(const Inode& inode) {
+  return inode.open && inode.open->is_committing();
+}
+// True for a write-once file whose content can no longer change.
+inline bool is_committed(const Inode& inode) {
+  return inode.kind == FileKind::write_once && !is_being_written(inode);
+}
 
 }  // namespace mpool::names

@@ -8,9 +8,13 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include "engine/names/times.h"
+
 namespace mpool::names {
 
 namespace {
+
+constexpr std::uint64_t kStatBlockSize = 512;
 
 FileNeed need_of_inode(const Inode& inode) {
   const ActiveInode* const open = inode.open.get();
@@ -57,6 +61,50 @@ void ActiveInodes::destroy_inode(Inode& inode) {
   if (objects.empty()) return;
   tree_.journal().add({.record = {}, .mblocks = {}, .mlog = {}, .deletes = std::move(objects)});
   events_.removed(number);
+}
+
+Attributes ActiveInodes::describe(const Inode& inode) const {
+  Attributes result{.inode = inode.number,
+                    .kind = inode.kind,
+                    .mode = inode.attributes.mode,
+                    .uid = inode.attributes.uid,
+                    .gid = inode.attributes.gid,
+                    .links = inode.links,
+                    .size = inode.size,
+                    .blocks = 0,
+                    .atime = to_timespec(inode.attributes.atime),
+                    .mtime = to_timespec(inode.attributes.mtime),
+                    .ctime = to_timespec(inode.attributes.ctime),
+                    .committed = is_committed(inode),
+                    .being_written = is_being_written(inode)};
+  if (is_being_written(inode)) {
+    result.size = inode.open->writer->length();
+    const Nanoseconds written = inode.open->content_written_at;
+    if (written != 0 && !inode.open->times_set) {
+      result.mtime = to_timespec(written);
+      result.ctime = to_timespec(std::max(written, inode.attributes.ctime));
+    }
+  }
+  if (const Nanoseconds written = inode.open ? inode.open->log_written_at.load() : 0;
+      written != 0) {
+    result.mtime = result.ctime = to_timespec(written);
+  }
+  if (inode.kind == FileKind::symlink) result.size = inode.target->size();
+  if (is_special(inode.kind)) std::swap(result.size, result.device);
+  if (inode.extents) {
+    // The class may be missing (forced activation).
+    const std::uint64_t zone =
+        tree_.pool().has_class(inode.media_class) ? tree_.pool().zone_size(inode.media_class) : 0;
+    result.blocks = inode.object_count * zone / kStatBlockSize;
+  } else if (is_being_written(inode)) {
+    result.blocks = ceil_div(result.size, kStatBlockSize);
+  }
+  return result;
+}
+
+void ActiveInodes::withdraw_placeholder(ActiveInode& state) {
+  if (const auto placeholder = state.placeholder.exchange(nullptr))
+    tree_.journal().close_placeholder(*placeholder);
 }
 
 void ActiveInodes::ref(std::span<InodeNumber> inodes) {
@@ -134,7 +182,7 @@ Journal::Ticket ActiveInodes::change(const Record& record) {
 }
 
 Journal::Ticket ActiveInodes::change_if_on_media(const Inode& inode, const Record& record) {
-  if (inode.open) tree_.withdraw_placeholder(*inode.open);
+  if (inode.open) withdraw_placeholder(*inode.open);
   if (inode.on_media()) return change(record);
   tree_.apply(record);
   return 0;

@@ -6,6 +6,7 @@
 #include <string>
 #include <unordered_set>
 
+#include "engine/names/active_inode.h"
 #include "engine/names/events.h"
 #include "engine/names/log_files.h"
 #include "engine/names/recorded_tree.h"
@@ -26,6 +27,10 @@ class ActiveInodes {
   void unpin(InodeNumber inode, FileHolder holder);
   // unpin() where a failure cannot be reported: it is logged.
   void close(InodeNumber inode, FileHolder holder) noexcept;
+  // With the tree's lock. Attributes without the size of a log.
+  Attributes describe(const Inode& inode) const;
+  // The content or the inode changes after all: the commit does not belong where it was closed.
+  void withdraw_placeholder(ActiveInode& state);
   // See Namespace::references().
   std::string describe_references() const;
 

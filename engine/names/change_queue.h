@@ -10,7 +10,7 @@
 #include <optional>
 #include <vector>
 
-#include "engine/names/namespace.h"
+#include "engine/names/attributes.h"
 #include "engine/object/log.h"
 #include "engine/object/mblock.h"
 #include "engine/pool/pool.h"

@@ -63,7 +63,7 @@ void FileCommitter::commit_closed(InodeNumber number, const State& state) noexce
   } catch (const std::exception& error) {
     failure = error.what();
   }
-  tree_.withdraw_placeholder(*state);
+  inodes_.withdraw_placeholder(*state);
   std::shared_ptr<ContentWriter> writer;  // destroyed without locks: it may release mblocks
   std::string name;
   InodeNumber parent;

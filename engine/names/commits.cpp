@@ -52,7 +52,7 @@ class FileCommitter::PlaceholderScope {
 // those of a file that replaces another one, of which there may be changes behind it.
 FileCommitter::PlaceholderScope FileCommitter::placeholder_of_commit(const Inode& inode,
                                                                      ActiveInode& state) {
-  if (!state.is_committing() || inode.displaces != 0) tree_.withdraw_placeholder(state);
+  if (!state.is_committing() || inode.displaces != 0) inodes_.withdraw_placeholder(state);
   return {tree_.journal(), state.placeholder.exchange(nullptr)};
 }
 
@@ -234,7 +234,7 @@ void FileCommitter::discard(InodeNumber number, ActiveInode& state) {
   std::shared_ptr<ContentWriter> replaced;  // destroyed without locks: it may release mblocks
   const ChangeLock lock = tree_.begin_change(kSmallRecord, RoomFor::release);
   state.sticky_error = nullptr;
-  tree_.withdraw_placeholder(state);
+  inodes_.withdraw_placeholder(state);
   Inode& inode = tree_.get(number);
   if (inode.kind == FileKind::empty && inode.size == 0) return;
   const Record record{tree_.now(), ContentRecord{number, true, {FileKind::empty, 0, {}}}};
@@ -269,7 +269,7 @@ void FileCommitter::truncate(InodeNumber number, ActiveInode& state, std::uint64
 void FileCommitter::trim_recorded(InodeNumber number, std::uint64_t size) {
   const ChangeLock lock = tree_.begin_change(kSmallRecord, RoomFor::release);
   Inode& inode = tree_.get(number);
-  if (inode.open) tree_.withdraw_placeholder(*inode.open);
+  if (inode.open) inodes_.withdraw_placeholder(*inode.open);
   if (!inode.extents || inode.size <= size) return;
   const bool keeps_some = inode.extents->front().file_offset < size;
   const FileKind kind = keeps_some ? FileKind::write_once : FileKind::empty;

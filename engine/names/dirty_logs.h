@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "engine/base/error.h"
-#include "engine/names/namespace.h"
+#include "engine/names/attributes.h"
 #include "engine/object/log.h"
 
 namespace mpool::names {

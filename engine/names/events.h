@@ -7,7 +7,7 @@
 #include <string>
 #include <utility>
 
-#include "engine/names/namespace.h"
+#include "engine/names/attributes.h"
 
 namespace mpool::names {
 
@@ -16,10 +16,15 @@ namespace mpool::names {
 // journal's barrier, or with no other lock.
 class Events {
  public:
-  void on_create_failed(Namespace::CreateFailed callback) { set(create_failed_, callback); }
-  void on_committed(Namespace::Committed callback) { set(committed_, callback); }
-  void on_durable(Namespace::Durable callback) { set(durable_, callback); }
-  void on_removed(Namespace::Removed callback) { set(removed_, callback); }
+  using CreateFailed =
+      std::function<void(InodeNumber parent, const std::string& name, InodeNumber inode)>;
+  using OfInode = std::function<void(InodeNumber inode)>;
+  using Durable = std::function<void(std::span<const InodeNumber> inodes)>;
+
+  void on_create_failed(CreateFailed callback) { set(create_failed_, callback); }
+  void on_committed(OfInode callback) { set(committed_, callback); }
+  void on_durable(Durable callback) { set(durable_, callback); }
+  void on_removed(OfInode callback) { set(removed_, callback); }
   void on_no_room(std::function<void()> callback) { set(no_room_, callback); }
   void on_catch_up(std::function<void()> callback) {
     const std::lock_guard lock(catch_up_mutex_);
@@ -56,10 +61,10 @@ class Events {
   }
 
   std::mutex mutex_;
-  Namespace::CreateFailed create_failed_;
-  Namespace::Committed committed_;
-  Namespace::Durable durable_;
-  Namespace::Removed removed_;
+  CreateFailed create_failed_;
+  OfInode committed_;
+  Durable durable_;
+  OfInode removed_;
   std::function<void()> no_room_;
   std::mutex catch_up_mutex_;
   std::function<void()> catch_up_;

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/names/active_inode.h"
 #include "engine/names/active_inodes.h"
 #include "engine/names/events.h"
 #include "engine/names/log_files.h"

@@ -8,10 +8,13 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/names/active_inode.h"
 #include "engine/names/active_inodes.h"
 #include "engine/names/file_committer.h"
+#include "engine/names/layout.h"
 #include "engine/names/log_files.h"
 #include "engine/names/object_allocator.h"
+#include "engine/names/open_file.h"
 #include "engine/names/recorded_tree.h"
 
 namespace mpool::names {
@@ -29,9 +32,9 @@ class FileTable {
         allocator_(allocator) {}
 
   std::unique_ptr<OpenFile> open(InodeNumber inode, const OpenIntent& intent, Blocking blocking);
-  std::optional<Namespace::Created> create(InodeNumber parent, std::string_view name,
-                                           std::uint32_t mode, mpool::Owner owner,
-                                           const OpenIntent& intent, Blocking blocking);
+  std::optional<CreatedFile> create(InodeNumber parent, std::string_view name, std::uint32_t mode,
+                                    mpool::Owner owner, const OpenIntent& intent,
+                                    Blocking blocking);
   std::optional<FileLayout> layout(InodeNumber inode);
 
  private:
@@ -40,9 +43,8 @@ class FileTable {
   std::unique_ptr<OpenFile> try_open_reader(InodeNumber inode, const OpenIntent& intent);
   std::unique_ptr<OpenFile> open_locked(Inode& inode, const OpenIntent& intent,
                                         Journal::Ticket& ticket);
-  Namespace::Created create_locked(ChangeLock& lock, InodeNumber parent, std::string_view name,
-                                   std::uint32_t mode, mpool::Owner owner,
-                                   const OpenIntent& intent);
+  CreatedFile create_locked(ChangeLock& lock, InodeNumber parent, std::string_view name,
+                            std::uint32_t mode, mpool::Owner owner, const OpenIntent& intent);
 
   // content_reads.cpp
   std::size_t read_content(InodeNumber inode, ActiveInode& state, std::uint64_t offset,

@@ -35,7 +35,7 @@ class FileTable::FileHandle final : public OpenFile, private ReadSource {
       files_.logs_.append(inode_, state_, append ? std::nullopt : std::optional(offset), data);
       return;
     }
-    files_.tree_.withdraw_placeholder(*state_);
+    files_.inodes_.withdraw_placeholder(*state_);
     const auto writer = state_->current_writer();
     if (append) {
       const std::lock_guard lock(state_->append_mutex);
@@ -90,7 +90,7 @@ class FileTable::FileHandle final : public OpenFile, private ReadSource {
     const auto writer = state_->current_writer();
     writer->set_aside(offset, length);
     if (change == LengthChange::keep) return;
-    files_.tree_.withdraw_placeholder(*state_);
+    files_.inodes_.withdraw_placeholder(*state_);
     writer->declare_length(offset + length);
     state_->content_written_at = files_.tree_.now();
   }
@@ -146,7 +146,7 @@ class FileTable::FileHandle final : public OpenFile, private ReadSource {
     return files_.plan_content(inode_, *state_, offset, length, memory, plan);
   }
   StartedWrite start_write(std::uint64_t offset, ConstByteSpan data, bool append) {
-    files_.tree_.withdraw_placeholder(*state_);
+    files_.inodes_.withdraw_placeholder(*state_);
     auto writer = state_->current_writer();
     std::unique_lock order(state_->append_mutex, std::defer_lock);
     // The holder may be blocked in an allocation.
@@ -237,7 +237,7 @@ std::unique_ptr<OpenFile> FileTable::open_locked(Inode& inode, const OpenIntent&
   }
   const State state = inodes_.pin(inode, intent.holder);
   if (intent.write) {
-    tree_.withdraw_placeholder(*state);
+    inodes_.withdraw_placeholder(*state);
     ++state->writers;
   }
   if (writer) {
@@ -251,18 +251,18 @@ std::unique_ptr<OpenFile> FileTable::open_locked(Inode& inode, const OpenIntent&
   return std::make_unique<FileHandle>(*this, inode.number, state, kind, committed, intent);
 }
 
-std::optional<Namespace::Created> FileTable::create(InodeNumber parent, std::string_view name,
-                                                    std::uint32_t mode, mpool::Owner owner,
-                                                    const OpenIntent& intent, Blocking blocking) {
+std::optional<CreatedFile> FileTable::create(InodeNumber parent, std::string_view name,
+                                             std::uint32_t mode, mpool::Owner owner,
+                                             const OpenIntent& intent, Blocking blocking) {
   std::optional<ChangeLock> lock =
       tree_.begin_change(kSmallRecord, room_for_names(owner), blocking);
   if (!lock) return std::nullopt;
   return create_locked(*lock, parent, name, mode, owner, intent);
 }
 
-Namespace::Created FileTable::create_locked(ChangeLock& lock, InodeNumber parent,
-                                            std::string_view name, std::uint32_t mode,
-                                            mpool::Owner owner, const OpenIntent& intent) {
+CreatedFile FileTable::create_locked(ChangeLock& lock, InodeNumber parent, std::string_view name,
+                                     std::uint32_t mode, mpool::Owner owner,
+                                     const OpenIntent& intent) {
   Inode& directory = tree_.get_directory(parent);
   tree_.check_new_name(directory, name);
   const CreateRecord record = tree_.new_inode(directory, name, FileKind::empty, mode, owner);
@@ -283,7 +283,7 @@ Namespace::Created FileTable::create_locked(ChangeLock& lock, InodeNumber parent
   auto file = open_locked(inode, intent, ticket);
   inode.open->parent = parent;
   inode.open->name = name;
-  const Attributes attributes = tree_.describe(inode);
+  const Attributes attributes = inodes_.describe(inode);
   try {
     tree_.finish(lock, ticket);
   } catch (...) {

@@ -9,6 +9,7 @@
 #include <set>
 #include <shared_mutex>
 
+#include "engine/names/active_inode.h"
 #include "engine/names/dirty_logs.h"
 #include "engine/names/object_allocator.h"
 #include "engine/names/recorded_tree.h"

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <ctime>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -13,73 +12,15 @@
 #include <vector>
 
 #include "engine/base/blocking.h"
-#include "engine/base/bytes.h"
 #include "engine/file/file_io.h"
+#include "engine/names/attributes.h"
+#include "engine/names/layout.h"
+#include "engine/names/open_file.h"
+#include "engine/names/options.h"
+#include "engine/names/space_stats.h"
 #include "engine/pool/pool.h"
-#include "engine/refs/file_holders.h"
 
 namespace mpool {
-
-// Never reused, stable over mounts. 1 is the root directory.
-using InodeNumber = std::uint64_t;
-inline constexpr InodeNumber kRootInode = 1;
-inline constexpr std::size_t kMaxNameLength = 255;       // bytes
-inline constexpr std::size_t kMaxSymlinkLength = 4095;   // bytes
-inline constexpr std::size_t kMaxXattrSize = 64u << 10;  // bytes: one value
-// Bytes: the names and values of all extended attributes of an inode.
-inline constexpr std::size_t kMaxXattrTotal = kMaxXattrSize + kMaxNameLength;
-
-enum class FileKind : std::uint8_t {
-  directory = 1,
-  symlink = 2,
-  empty = 3,       // a regular file without content: the next open for writing decides its kind
-  write_once = 4,  // stored in mblocks
-  log = 5,         // append-only: a chain of mlogs
-  // Special files: only a name and attributes; the kernel implements the rest.
-  fifo = 6,
-  socket = 7,
-  character_device = 8,
-  block_device = 9,
-};
-constexpr bool is_regular(FileKind kind) {
-  return kind >= FileKind::empty && kind <= FileKind::log;
-}
-constexpr bool is_special(FileKind kind) {
-  return kind >= FileKind::fifo && kind <= FileKind::block_device;
-}
-
-// The bits of a mode except the file type: chmod(2).
-inline constexpr std::uint32_t kPermissionBits = 07777;
-
-struct Attributes {
-  InodeNumber inode = 0;
-  FileKind kind = FileKind::empty;
-  std::uint32_t mode = 0;  // permission bits only
-  std::uint32_t uid = 0;
-  std::uint32_t gid = 0;
-  std::uint32_t links = 0;
-  std::uint64_t size = 0;    // bytes
-  std::uint64_t blocks = 0;  // 512-byte units of the zones of the content
-  std::uint64_t device = 0;  // of a device: its major number << 32 | its minor number
-  std::timespec atime{}, mtime{}, ctime{};
-  // The content can no longer change: the caller may cache pages and attributes until it is
-  // notified.
-  bool committed = false;
-  // A write-once file that is open for writing, or with a commit in progress.
-  bool being_written = false;
-};
-
-// The changes of set_attributes; absent fields stay. It cannot change the size
-// (OpenFile::truncate).
-struct AttributeChange {
-  std::optional<std::uint32_t> mode, uid, gid;
-  std::optional<std::timespec> atime, mtime;
-};
-
-struct Owner {
-  std::uint32_t uid = 0;
-  std::uint32_t gid = 0;
-};
 
 struct DirectoryEntry {
   std::uint64_t cookie = 0;  // cookie to continue after this entry
@@ -88,122 +29,8 @@ struct DirectoryEntry {
   FileKind kind = FileKind::empty;
 };
 
-struct OpenIntent {
-  bool read = false;
-  bool write = false;
-  bool append = false;    // O_APPEND
-  bool truncate = false;  // O_TRUNC
-  bool direct = false;    // O_DIRECT: Buffering::device
-  FileHolder holder = FileHolder::open_file;
-};
-
-struct SpaceStats {
-  std::uint64_t block_size = 0;  // bytes: the zone size of the class
-  std::uint64_t blocks = 0, free = 0, available = 0;
-  std::uint64_t files = 0;            // inodes
-  std::uint64_t available_files = 0;  // further inodes that users can create and give content
-};
-
-// Usage of the root MDC. In bytes.
-struct MetadataStats {
-  std::uint64_t capacity = 0;
-  std::uint64_t used = 0;               // in its active log, garbage included
-  std::uint64_t live = 0;               // of it, approximate bytes that the tree needs
-  std::uint64_t possible_capacity = 0;  // limit of growth with the present free space
-};
-
-// Whether an allocated range becomes part of the file.
-enum class LengthChange : std::uint8_t { keep, extend };
-
 enum class RenameMode { replace, no_replace, exchange };
 
-// The location of the content of a committed write-once file.
-struct FileLayout {
-  struct Piece {
-    std::uint64_t file_offset = 0;  // bytes
-    std::uint64_t length = 0;       // bytes
-    MediaClass media_class = MediaClass::capacity;
-    std::uint64_t device_offset = 0;  // bytes on the device of the class
-  };
-  InodeNumber inode = 0;
-  std::uint64_t size = 0;     // bytes
-  std::vector<Piece> pieces;  // in order of file_offset, not overlapping; gaps are zeros
-};
-
-// An open file. Made by Namespace::open and create; must be closed once, before the Namespace ends.
-//
-// Threads: all functions except close() may be called at the same time.
-class OpenFile {
- public:
-  virtual ~OpenFile() = default;
-
-  virtual InodeNumber inode() const = 0;
-  virtual FileKind kind() const = 0;
-  // The content is committed: it can be cached and mapped.
-  virtual bool cacheable() const = 0;
-
-  // Reads at most into.size() bytes; fewer only at the end of the file. Of a write-once file that
-  // is not committed: the content written so far, by any handle. Errors: EBADF, EIO.
-  virtual std::size_t read(std::uint64_t offset, ByteSpan into) = 0;
-  // The same of `length` bytes, without blocking on the device: `operation` is finished on the ring
-  // of `io`, on whose thread the call is made. `memory` is aligned to kPageSize; its size is a
-  // multiple of kPageSize and not less than `length`. It is used until the end and may be touched
-  // up to the end of the page in which the data ends. Blocking::forbidden: would_block for files
-  // other than committed write-once files, and where the content does not lie in whole pages of the
-  // device. Blocking::allowed: these are read before the call returns.
-  virtual ReadResult read(FileIo& io, std::uint64_t offset, std::size_t length, ByteSpan memory,
-                          FileRead& operation, Blocking blocking) = 0;
-  // Write-once: EINVAL for bytes that are on the device already. Log: one record, at the end; with
-  // `append` false EINVAL at any other offset. EBADF when opened for reading. Errors: ENOSPC, EIO,
-  // EFBIG.
-  virtual void write(std::uint64_t offset, ConstByteSpan data, bool append) = 0;
-  // The same without blocking on the device: `operation` is finished on the ring of `io`, on whose
-  // thread the call is made; `data` is used until then. done: the data is taken, and may be on the
-  // device later; a failure then is returned by later writes, fsync and close. Blocking::forbidden:
-  // would_block for logs, and where zones must be allocated or memory is short.
-  // Blocking::allowed: these are written before the call returns.
-  virtual IoState write(FileIo& io, std::uint64_t offset, ConstByteSpan data, bool append,
-                        FileWrite& operation, Blocking blocking) = 0;
-  // ftruncate. Write-once file being written: size 0 discards, a greater size declares, a smaller
-  // size removes the tail; bytes of the tail that were on the device cannot be written again. Log:
-  // size 0 erases, otherwise EPERM.
-  virtual void truncate(std::uint64_t size) = 0;
-  // fallocate: until the last close, writes to the range do not fail for lack of room. An fsync
-  // ends this guarantee for the rest of the zones that were written to. ENOSPC with nothing
-  // changed; EOPNOTSUPP for logs; EBADF when opened for reading.
-  virtual void allocate(std::uint64_t offset, std::uint64_t length, LengthChange change) = 0;
-  // Everything written so far by any handle, and the name of the file, is durable on return.
-  virtual void fsync() = 0;
-  // A descriptor was closed (others may exist): returns the errors so far. If close() follows, with
-  // no write between, the commit comes here in the order of changes.
-  // False: it would block.
-  virtual bool flush(Blocking blocking) = 0;
-  void flush() { flush(Blocking::allowed); }
-  // The last close. Commits when this is the last writing handle. Never throws: a failed commit is
-  // logged and the file is removed. False: it would block, which is so unless a new small file
-  // stays in memory completely, or there is nothing to commit or delete. Then close() must follow,
-  // which may block: batches of changes and calls about this file wait for it.
-  virtual bool close(Blocking blocking) noexcept = 0;
-  void close() noexcept { close(Blocking::allowed); }
-};
-
-struct NamespaceOptions {
-  bool read_only = false;  // no writes; changes fail with EROFS
-  bool sync = false;       // every commit and every change of a directory is durable on return
-  // Longest time for which an unsynced change is only in memory, plus the time to write it. sync(2)
-  // does not reach a mount of type fuse, so the time is short. A busy mount makes 5 batches a
-  // second, each of 2 to 4 flushes.
-  std::chrono::milliseconds commit_interval{200};
-  std::uint64_t log_mlog_size = 0;  // bytes of each mlog of a log; 0: one zone
-  bool hold_deletes = false;        // as Namespace::hold_deletes(true), from the beginning
-  std::function<bool()> reads_active = nullptr;  // of all groups made: FileIoGroup::on_reads_active
-};
-
-// References to one inode; see Namespace::ref().
-struct InodeReferences {
-  InodeNumber inode = 0;
-  std::uint64_t count = 0;
-};
 // Whether a lookup takes a reference to the inode it finds.
 enum class LookupReference : std::uint8_t { none, take };
 
@@ -274,12 +101,11 @@ class Namespace {
   virtual std::string read_symlink(InodeNumber inode) = 0;
   // A new regular file, open. EEXIST when the name exists. nullopt: it would block, because the
   // change must be durable on return, or the journal is at work on the tree or has no room.
-  using Created = std::pair<Attributes, std::unique_ptr<OpenFile>>;
-  virtual std::optional<Created> create(InodeNumber parent, std::string_view name,
-                                        std::uint32_t mode, Owner owner, const OpenIntent& intent,
-                                        Blocking blocking) = 0;
-  Created create(InodeNumber parent, std::string_view name, std::uint32_t mode, Owner owner,
-                 const OpenIntent& intent) {
+  virtual std::optional<CreatedFile> create(InodeNumber parent, std::string_view name,
+                                            std::uint32_t mode, Owner owner,
+                                            const OpenIntent& intent, Blocking blocking) = 0;
+  CreatedFile create(InodeNumber parent, std::string_view name, std::uint32_t mode, Owner owner,
+                     const OpenIntent& intent) {
     return *create(parent, name, mode, owner, intent, Blocking::allowed);
   }
   // A new regular file without content.
@@ -356,21 +182,18 @@ class Namespace {
 
   // Called (on a thread of the engine, without locks) when a name was removed because the commit of
   // its file failed.
-  using CreateFailed =
-      std::function<void(InodeNumber parent, const std::string& name, InodeNumber inode)>;
-  virtual void on_create_failed(CreateFailed callback) = 0;
+  virtual void on_create_failed(
+      std::function<void(InodeNumber parent, const std::string& name, InodeNumber inode)>
+          callback) = 0;
   // Called in the same way when the content of a file became committed: cached attributes are
   // stale.
-  using Committed = std::function<void(InodeNumber inode)>;
-  virtual void on_committed(Committed callback) = 0;
+  virtual void on_committed(std::function<void(InodeNumber inode)> callback) = 0;
   // Called in the same way when the content and the records of committed files are durable: a crash
   // no longer undoes them.
-  using Durable = std::function<void(std::span<const InodeNumber> inodes)>;
-  virtual void on_durable(Durable callback) = 0;
+  virtual void on_durable(std::function<void(std::span<const InodeNumber> inodes)> callback) = 0;
   // Called when a file with content lost its last name, open file and reference. The tree's lock is
   // held: the callback must neither block nor call back.
-  using Removed = std::function<void(InodeNumber inode)>;
-  virtual void on_removed(Removed callback) = 0;
+  virtual void on_removed(std::function<void(InodeNumber inode)> callback) = 0;
   // Called without locks, on the thread that needs space, when no space is left: the callee closes
   // files whose objects can then be deleted. When the callback is replaced, one more call of the
   // old one may follow.

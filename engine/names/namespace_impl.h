@@ -61,9 +61,9 @@ class NamespaceImpl final : public Namespace {
   Attributes make_symlink(InodeNumber parent, std::string_view name, std::string_view target,
                           mpool::Owner owner) override;
   std::string read_symlink(InodeNumber inode) override;
-  std::optional<Created> create(InodeNumber parent, std::string_view name, std::uint32_t mode,
-                                mpool::Owner owner, const OpenIntent& intent,
-                                Blocking blocking) override {
+  std::optional<CreatedFile> create(InodeNumber parent, std::string_view name, std::uint32_t mode,
+                                    mpool::Owner owner, const OpenIntent& intent,
+                                    Blocking blocking) override {
     return files_.create(parent, name, mode, owner, intent, blocking);
   }
   Attributes make_file(InodeNumber parent, std::string_view name, std::uint32_t mode,
@@ -96,12 +96,14 @@ class NamespaceImpl final : public Namespace {
   std::string references() const override { return inodes_.describe_references(); }
   void sync() override;
   Losses losses() const override;
-  void on_create_failed(CreateFailed callback) override {
+  void on_create_failed(Events::CreateFailed callback) override {
     events_.on_create_failed(std::move(callback));
   }
-  void on_committed(Committed callback) override { events_.on_committed(std::move(callback)); }
-  void on_durable(Durable callback) override { events_.on_durable(std::move(callback)); }
-  void on_removed(Removed callback) override { events_.on_removed(std::move(callback)); }
+  void on_committed(Events::OfInode callback) override {
+    events_.on_committed(std::move(callback));
+  }
+  void on_durable(Events::Durable callback) override { events_.on_durable(std::move(callback)); }
+  void on_removed(Events::OfInode callback) override { events_.on_removed(std::move(callback)); }
   void on_no_room(std::function<void()> callback) override {
     events_.on_no_room(std::move(callback));
   }

@@ -1,22 +1,16 @@
 #include "engine/names/recorded_tree.h"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <utility>
 
 #include <fmt/format.h>
-#include <fnmatch.h>
 #include <sys/stat.h>
 
 #include "engine/base/error.h"
+#include "engine/names/policy.h"
 
 namespace mpool::names {
-namespace {
-
-constexpr std::uint64_t kStatBlockSize = 512;
-
-}  // namespace
 
 void refuse(int code, std::string_view name, std::string_view why) {
   raise(code, std::string(name), "{}", why);
@@ -28,20 +22,6 @@ void refuse_inode(int code, InodeNumber inode, std::string_view why) {
 
 void refuse_absent(std::string_view name) {
   refuse(ENOENT, name, "no such file or directory");
-}
-
-Choice choose(std::string_view rules, std::string_view name) {
-  const std::string text(name);
-  while (!rules.empty()) {
-    const std::size_t end = std::min(rules.find(' '), rules.size());
-    const std::string_view rule = rules.substr(0, end);
-    rules.remove_prefix(std::min(end + 1, rules.size()));
-    const std::size_t equals = rule.rfind('=');
-    if (equals == std::string_view::npos) continue;
-    if (fnmatch(std::string(rule.substr(0, equals)).c_str(), text.c_str(), 0) != 0) continue;
-    return rule.substr(equals + 1) == "mlog" ? Choice::mlog : Choice::mblock;
-  }
-  return Choice::none;
 }
 
 // --- locking and recording ---
@@ -108,11 +88,6 @@ void RecordedTree::finish(ChangeLock& lock, Journal::Ticket ticket) {
   if (options_.sync) journal_->wait(ticket);
 }
 
-void RecordedTree::withdraw_placeholder(ActiveInode& state) {
-  if (const auto placeholder = state.placeholder.exchange(nullptr))
-    journal_->close_placeholder(*placeholder);
-}
-
 // --- names and attributes ---
 
 InodeNumber RecordedTree::find_or_none(const Inode& directory, std::string_view name) const {
@@ -133,45 +108,6 @@ void RecordedTree::check_new_name(const Inode& directory, std::string_view name)
   }
   if (directory.links == 0) refuse(ENOENT, name, "its directory was removed");
   if (directory.directory->find(name) != 0) refuse(EEXIST, name, "the name exists");
-}
-
-Attributes RecordedTree::describe(const Inode& inode) const {
-  Attributes result{.inode = inode.number,
-                    .kind = inode.kind,
-                    .mode = inode.attributes.mode,
-                    .uid = inode.attributes.uid,
-                    .gid = inode.attributes.gid,
-                    .links = inode.links,
-                    .size = inode.size,
-                    .blocks = 0,
-                    .atime = to_timespec(inode.attributes.atime),
-                    .mtime = to_timespec(inode.attributes.mtime),
-                    .ctime = to_timespec(inode.attributes.ctime),
-                    .committed = is_committed(inode),
-                    .being_written = is_being_written(inode)};
-  if (is_being_written(inode)) {
-    result.size = inode.open->writer->length();
-    const Nanoseconds written = inode.open->content_written_at;
-    if (written != 0 && !inode.open->times_set) {
-      result.mtime = to_timespec(written);
-      result.ctime = to_timespec(std::max(written, inode.attributes.ctime));
-    }
-  }
-  if (const Nanoseconds written = inode.open ? inode.open->log_written_at.load() : 0;
-      written != 0) {
-    result.mtime = result.ctime = to_timespec(written);
-  }
-  if (inode.kind == FileKind::symlink) result.size = inode.target->size();
-  if (is_special(inode.kind)) std::swap(result.size, result.device);
-  if (inode.extents) {
-    // The class may be missing (forced activation).
-    const std::uint64_t zone =
-        pool_.has_class(inode.media_class) ? pool_.zone_size(inode.media_class) : 0;
-    result.blocks = inode.object_count * zone / kStatBlockSize;
-  } else if (is_being_written(inode)) {
-    result.blocks = ceil_div(result.size, kStatBlockSize);
-  }
-  return result;
 }
 
 CreateRecord RecordedTree::new_inode(const Inode& parent, std::string_view name, FileKind kind,

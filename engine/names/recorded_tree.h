@@ -9,9 +9,10 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/names/active_inode.h"
+#include "engine/base/blocking.h"
 #include "engine/names/journal.h"
-#include "engine/names/namespace.h"
+#include "engine/names/options.h"
+#include "engine/names/space_stats.h"
 #include "engine/names/times.h"
 #include "engine/names/tree.h"
 
@@ -73,18 +74,15 @@ class RecordedTree final : public Tree {
   Journal::Ticket record_attributes(const Inode& inode,
                                     Journal::Placeholder* placeholder = nullptr);
   void finish(ChangeLock& lock, Journal::Ticket ticket);
-  // The content or the inode changes after all: the commit does not belong where it was closed.
-  void withdraw_placeholder(ActiveInode& state);
 
   SpaceStats space(InodeNumber inode);
   MetadataStats metadata() const;
 
-  // With mutex() held. Attributes without the size of a log.
-  Attributes describe(const Inode& inode) const;
+  // With mutex() held:
   InodeNumber find_or_none(const Inode& directory, std::string_view name) const;  // 0: absent
   InodeNumber find_name(const Inode& directory, std::string_view name) const;
   void check_new_name(const Inode& directory, std::string_view name) const;
-  // The record that creates an inode, as the policy of its directory says.
+  // The record that creates an inode, as the policy of its directory says (policy.h).
   CreateRecord new_inode(const Inode& parent, std::string_view name, FileKind kind,
                          std::uint32_t mode, mpool::Owner owner);
 
@@ -112,21 +110,6 @@ inline RoomFor room_for_names(mpool::Owner owner) {
   return owner.uid == 0 ? RoomFor::root_names : RoomFor::names;
 }
 
-// True if a handle is open for writing a write-once file, or its commit is in progress. Called with
-// the tree's lock, as are the next functions.
-inline bool is_being_written(const Inode& inode) {
-  return inode.open && inode.open->writing() != Writing::none &&
-         inode.open->writing() != Writing::dropped;
-}
-// True if the last writing handle was closed and the commit is in progress.
-inline bool is_committing(const Inode& inode) {
-  return inode.open && inode.open->is_committing();
-}
-// True for a write-once file whose content can no longer change.
-inline bool is_committed(const Inode& inode) {
-  return inode.kind == FileKind::write_once && !is_being_written(inode);
-}
-
 // Throws the error that refuses a call with `name`.
 [[noreturn]] void refuse(int code, std::string_view name, std::string_view why);
 [[noreturn]] void refuse_inode(int code, InodeNumber inode, std::string_view why);
@@ -137,13 +120,5 @@ inline constexpr std::size_t kMaxExtentsAtOnce = 1024;
 
 // Bytes: room for any record without extents, of names, attributes and one short string.
 inline constexpr std::size_t kSmallRecord = 1024;
-
-inline constexpr std::string_view kClassXattr = "user.mpool.class";
-inline constexpr std::string_view kCreateXattr = "user.mpool.create";
-inline constexpr std::size_t kMaxRulesSize = 4096;  // bytes of a value of kCreateXattr
-
-// What the rules say of a name: the first that matches decides (engine/names/README.md, "Policy of
-// directories").
-Choice choose(std::string_view rules, std::string_view name);
 
 }  // namespace mpool::names

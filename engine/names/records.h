@@ -9,7 +9,7 @@
 
 #include "engine/base/bytes.h"
 #include "engine/format/object_id.h"
-#include "engine/names/namespace.h"
+#include "engine/names/attributes.h"
 #include "engine/object/content_writer.h"
 
 namespace mpool::names {

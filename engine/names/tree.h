@@ -12,7 +12,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "engine/names/namespace.h"
+#include "engine/names/attributes.h"
 #include "engine/names/records.h"
 
 namespace mpool::names {

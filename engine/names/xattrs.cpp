@@ -9,6 +9,7 @@
 
 #include "engine/base/error.h"
 #include "engine/names/namespace_impl.h"
+#include "engine/names/policy.h"
 #include "engine/names/times.h"
 
 namespace mpool::names {

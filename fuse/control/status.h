@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-#include "engine/names/namespace.h"
+#include "engine/names/space_stats.h"
 #include "engine/pool/pool.h"
 #include "fuse/control/pool_json.h"
 #include "fuse/native/native_stats.h"

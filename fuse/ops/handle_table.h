@@ -7,7 +7,7 @@
 #include <memory>
 #include <mutex>
 
-#include "engine/names/namespace.h"
+#include "engine/names/open_file.h"
 
 namespace mpoolfs {
 

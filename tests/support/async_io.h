@@ -15,7 +15,7 @@
 #include "engine/base/write_memory.h"
 #include "engine/file/file_io.h"
 #include "engine/io/io_ring.h"
-#include "engine/names/namespace.h"
+#include "engine/names/open_file.h"
 
 namespace mpool::test {
 

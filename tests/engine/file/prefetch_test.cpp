@@ -17,7 +17,7 @@
 #include "engine/base/error.h"
 #include "engine/io/device.h"
 #include "engine/io/io_ring.h"
-#include "engine/names/namespace.h"
+#include "engine/names/open_file.h"
 #include "tests/engine/file/pattern_file.h"
 #include "tests/fuse/idle_file.h"
 
