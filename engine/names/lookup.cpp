@@ -4,7 +4,7 @@
 
 #include "engine/base/error.h"
 #include "engine/names/namespace_impl.h"
-#include "engine/names/times.h"
+#include "engine/tree/times.h"
 
 namespace mpool::names {
 

@@ -6,8 +6,8 @@
 
 #include "engine/base/error.h"
 #include "engine/names/namespace_impl.h"
-#include "engine/names/policy.h"
-#include "engine/names/times.h"
+#include "engine/tree/policy.h"
+#include "engine/tree/times.h"
 
 namespace mpool::names {
 

@@ -1,5 +1,5 @@
 // The named tree of a pool, kept in its root MDC (engine/names/README.md; the records:
-// engine/names/records.md).
+// engine/tree/records.md).
 #pragma once
 
 #include <cstdint>
@@ -13,12 +13,12 @@
 
 #include "engine/base/blocking.h"
 #include "engine/file/file_io.h"
-#include "engine/names/attributes.h"
-#include "engine/names/layout.h"
-#include "engine/names/open_file.h"
-#include "engine/names/options.h"
-#include "engine/names/space_stats.h"
+#include "engine/file/layout.h"
+#include "engine/file/open_file.h"
 #include "engine/pool/pool.h"
+#include "engine/tree/attributes.h"
+#include "engine/tree/options.h"
+#include "engine/tree/space_stats.h"
 
 namespace mpool {
 

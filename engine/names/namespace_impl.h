@@ -23,14 +23,14 @@
 #include <utility>
 #include <vector>
 
-#include "engine/names/active_inodes.h"
-#include "engine/names/events.h"
-#include "engine/names/file_committer.h"
-#include "engine/names/file_table.h"
-#include "engine/names/log_files.h"
+#include "engine/file/active_inodes.h"
+#include "engine/file/events.h"
+#include "engine/file/file_committer.h"
+#include "engine/file/file_table.h"
+#include "engine/file/log_files.h"
+#include "engine/file/object_allocator.h"
 #include "engine/names/namespace.h"
-#include "engine/names/object_allocator.h"
-#include "engine/names/recorded_tree.h"
+#include "engine/tree/recorded_tree.h"
 
 namespace mpool::names {
 

@@ -7,7 +7,7 @@
 #include <memory>
 #include <mutex>
 
-#include "engine/names/open_file.h"
+#include "engine/file/open_file.h"
 
 namespace mpoolfs {
 
