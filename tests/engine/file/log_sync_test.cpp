@@ -93,6 +93,22 @@ TEST(LogSync, NoChangeIsDurableWithoutTheAppendsBeforeIt) {
   }
 }
 
+TEST(LogSync, AnFsyncMakesTheChangesBeforeTheAppendDurable) {
+  TestTree tree(lazy());
+  const ScopedFile log(tree.create("log", true));
+  for (int i = 0; i < 3; ++i) {
+    const std::string directory = "d" + std::to_string(i);
+    tree.mkdir(directory);
+    tree.put("new", directory);
+    tree.rename("new", directory + "/file");
+    log->write(0, bytes_of("line"), true);
+    log->fsync();
+    const auto crashed = crashed_copy(tree);
+    EXPECT_EQ(crashed->get(directory + "/file"), directory);
+    EXPECT_EQ(crashed->get("log").size(), (i + 1) * std::string_view("line").size());
+  }
+}
+
 TEST(LogSync, NoChangeIsDurableWithoutTheAppendsToADeletedOpenLog) {
   TestTree tree(lazy());
   tree.append("log", "one ");
