@@ -56,6 +56,7 @@ struct Inode {
   // of its content; of a directory: of files created in it
   MediaClass media_class = MediaClass::capacity;
   Choice choice = Choice::none;
+  // Three independent facts, not one state: each changes without the others.
   bool recorded = true;  // its CREATE record was handed to the journal
   bool size_exact = false;
   bool counted = false;  // in Tree::footprint()
