@@ -21,7 +21,7 @@
 #include "engine/base/error.h"
 #include "engine/io/file_descriptor.h"
 #include "engine/io/overlay_device.h"
-#include "engine/names/names.h"
+#include "engine/names/namespace.h"
 #include "engine/pool/discovery.h"
 #include "engine/pool/path_list.h"
 #include "engine/pool/pool.h"

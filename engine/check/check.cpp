@@ -11,7 +11,7 @@
 #include "engine/check/report.h"
 #include "engine/check/superblocks.h"
 #include "engine/io/overlay_device.h"
-#include "engine/names/names.h"
+#include "engine/names/namespace.h"
 #include "engine/pool/superblock_store.h"
 
 namespace mpool::check {

@@ -1,5 +1,5 @@
 // Checking a pool without activating it, and repairing what can be repaired safely
-// (engine/format/README.md, all of it; engine/names/records.md, "Validity").
+// (engine/format/README.md, all of it; engine/tree/records.md, "Validity").
 #pragma once
 
 #include <cstdint>

@@ -9,9 +9,9 @@
 
 #include "engine/check/report.h"
 #include "engine/check/superblocks.h"
-#include "engine/names/records.h"
 #include "engine/pool/object_table.h"
 #include "engine/pool/pool_state.h"
+#include "engine/tree/records.h"
 
 namespace mpool::check {
 

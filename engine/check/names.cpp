@@ -7,8 +7,8 @@
 
 #include "engine/base/error.h"
 #include "engine/check/logs.h"
-#include "engine/names/mdc_ends.h"
-#include "engine/names/replay.h"
+#include "engine/tree/mdc_ends.h"
+#include "engine/tree/replay.h"
 
 namespace mpool::check {
 namespace {

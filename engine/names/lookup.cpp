@@ -3,8 +3,8 @@
 #include <cerrno>
 
 #include "engine/base/error.h"
-#include "engine/names/namespace.h"
-#include "engine/names/times.h"
+#include "engine/names/namespace_impl.h"
+#include "engine/tree/times.h"
 
 namespace mpool::names {
 
@@ -61,7 +61,7 @@ LookupAnswer NamespaceImpl::look_up_once(InodeNumber parent, std::string_view na
   const InodeNumber number = tree_.find_or_none(tree_.get_directory(parent), name);
   if (number == 0) return {.kind = LookupAnswer::Kind::absent};
   Inode& inode = tree_.get(number);
-  LookupAnswer answer{.kind = LookupAnswer::Kind::found, .attributes = tree_.describe(inode)};
+  LookupAnswer answer{.kind = LookupAnswer::Kind::found, .attributes = inodes_.describe(inode)};
   if (is_committing(inode) || !try_set_log_size(inode, answer.attributes)) {
     answer.kind = LookupAnswer::Kind::would_block;
   } else if (reference == LookupReference::take) {
@@ -98,7 +98,7 @@ std::optional<Attributes> NamespaceImpl::attributes(InodeNumber number, Blocking
       const TreeReadLock lock(tree_.mutex());
       const Inode& inode = tree_.get(number);
       committing = is_committing(inode);
-      found = tree_.describe(inode);
+      found = inodes_.describe(inode);
       if (!committing && try_set_log_size(inode, found)) return found;
     }
     if (blocking == Blocking::forbidden) return std::nullopt;

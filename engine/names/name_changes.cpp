@@ -5,8 +5,9 @@
 #include <sys/stat.h>
 
 #include "engine/base/error.h"
-#include "engine/names/namespace.h"
-#include "engine/names/times.h"
+#include "engine/names/namespace_impl.h"
+#include "engine/tree/policy.h"
+#include "engine/tree/times.h"
 
 namespace mpool::names {
 
@@ -30,7 +31,7 @@ Attributes NamespaceImpl::set_attributes(InodeNumber number, const AttributeChan
   attributes.ctime = time;
   const Record record{time, AttributesRecord{number, attributes, inode.media_class}};
   const Journal::Ticket ticket = inodes_.change_if_on_media(inode, record);
-  const Attributes result = tree_.describe(inode);
+  const Attributes result = inodes_.describe(inode);
   tree_.finish(lock, ticket);
   return with_log_size(result);
 }
@@ -51,7 +52,7 @@ Attributes NamespaceImpl::make_directory(InodeNumber parent, std::string_view na
   const CreateRecord record = tree_.new_inode(directory, name, FileKind::directory, mode, owner);
   const Journal::Ticket ticket = inodes_.change({record.attributes.mtime, record});
   const Journal::Ticket last = inherit_policy(record.inode, directory, ticket);
-  const Attributes result = tree_.describe(tree_.get(record.inode));
+  const Attributes result = inodes_.describe(tree_.get(record.inode));
   tree_.finish(lock, last);
   return result;
 }
@@ -65,7 +66,7 @@ Attributes NamespaceImpl::make_symlink(InodeNumber parent, std::string_view name
   CreateRecord record = tree_.new_inode(directory, name, FileKind::symlink, 0777, owner);
   record.target = target;
   const Journal::Ticket ticket = inodes_.change({record.attributes.mtime, record});
-  const Attributes result = tree_.describe(tree_.get(record.inode));
+  const Attributes result = inodes_.describe(tree_.get(record.inode));
   tree_.finish(lock, ticket);
   return result;
 }
@@ -91,7 +92,7 @@ Attributes NamespaceImpl::make_without_content(InodeNumber parent, std::string_v
   CreateRecord record = tree_.new_inode(directory, name, kind, mode, owner);
   record.content.size = device;
   const Journal::Ticket ticket = inodes_.change({record.attributes.mtime, record});
-  const Attributes result = tree_.describe(tree_.get(record.inode));
+  const Attributes result = inodes_.describe(tree_.get(record.inode));
   tree_.finish(lock, ticket);
   return result;
 }
@@ -116,7 +117,7 @@ Attributes NamespaceImpl::link(InodeNumber number, InodeNumber parent, std::stri
   const Inode& inode = tree_.get(number);
   const Journal::Ticket ticket =
       inodes_.change({tree_.now(), LinkRecord{number, parent, std::string(name)}});
-  const Attributes result = tree_.describe(inode);
+  const Attributes result = inodes_.describe(inode);
   tree_.finish(lock, ticket);
   return with_log_size(result);
 }
@@ -144,7 +145,7 @@ bool NamespaceImpl::unlink(InodeNumber parent, std::string_view name, Blocking b
   const bool slow = !inode.recorded || is_being_written(inode) || inode.kind == FileKind::log ||
                     (inode.extents && inode.extents->size() > kMaxExtentsAtOnce);
   if (slow && blocking == Blocking::forbidden) return false;
-  if (inode.open) tree_.withdraw_placeholder(*inode.open);
+  if (inode.open) inodes_.withdraw_placeholder(*inode.open);
   const Record record{tree_.now(), UnlinkRecord{parent, std::string(name)}};
   if (inode.recorded) {
     tree_.finish(*lock, inodes_.change(record));
@@ -211,7 +212,7 @@ InodeNumber NamespaceImpl::try_rename(InodeNumber parent, std::string_view name,
     raise(EINVAL, "rename", "a directory cannot be moved below itself");
   }
   for (Inode* const renamed : {&inode, target}) {
-    if (renamed != nullptr && renamed->open) tree_.withdraw_placeholder(*renamed->open);
+    if (renamed != nullptr && renamed->open) inodes_.withdraw_placeholder(*renamed->open);
   }
   if (mode == RenameMode::exchange) {
     if (!inode.recorded) return inode.number;

@@ -1,10 +1,9 @@
-#include "engine/names/namespace.h"
-
 #include <utility>
 
 #include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
+#include "engine/names/namespace_impl.h"
 
 namespace mpool {
 

@@ -1,154 +1,211 @@
-// The implementation of Namespace: a facade over its parts, each the owner of its locks.
-//
-// Lock order: ActiveInode::persist_mutex or append_mutex, content_lock or log_lock, the journal's
-// change barrier (shared), RecordedTree::mutex(), then leaves (Journal's own, FileCommitter's,
-// LogFiles', DirtyLogs', Events' and CommitPlaceholder's). Events' catch_up_mutex_ is taken with
-// the journal's barrier, or with no other lock. Nothing waits for the device under the tree's lock,
-// and nothing for the journal under it or the barrier. The journal's thread takes none of the locks
-// before the barrier.
-//
-// What never waits for the device (Blocking::forbidden, plan_read, start_write, end_write) takes of
-// these only the tree's lock and the leaves, tries content_lock, log_lock, append_mutex and the
-// barrier, and takes the locks of ContentWriter and MblockWriter, which are not held during I/O
-// either.
+// The named tree of a pool, kept in its root MDC (engine/names/README.md; the records:
+// engine/tree/records.md).
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
-#include <shared_mutex>
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
-#include "engine/names/active_inodes.h"
-#include "engine/names/events.h"
-#include "engine/names/file_committer.h"
-#include "engine/names/file_table.h"
-#include "engine/names/log_files.h"
-#include "engine/names/names.h"
-#include "engine/names/object_allocator.h"
-#include "engine/names/recorded_tree.h"
+#include "engine/base/blocking.h"
+#include "engine/file/file_io.h"
+#include "engine/file/layout.h"
+#include "engine/file/open_file.h"
+#include "engine/pool/pool.h"
+#include "engine/tree/attributes.h"
+#include "engine/tree/options.h"
+#include "engine/tree/space_stats.h"
 
-namespace mpool::names {
+namespace mpool {
 
-class NamespaceImpl final : public Namespace {
- public:
-  NamespaceImpl(Pool& pool, const NamespaceOptions& options);
-  ~NamespaceImpl() override;
-
-  bool foreign() const override { return tree_.foreign(); }
-
-  using Namespace::attributes;
-  using Namespace::create;
-  using Namespace::lookup;
-  using Namespace::open;
-  using Namespace::remove_directory;
-  using Namespace::unlink;
-  using Namespace::unref;
-  LookupAnswer lookup(InodeNumber parent, std::string_view name, LookupReference reference,
-                      Blocking blocking) override;
-  std::optional<Attributes> attributes(InodeNumber inode, Blocking blocking) override;
-  Attributes set_attributes(InodeNumber inode, const AttributeChange& change) override;
-  void ref(std::span<InodeNumber> inodes) override { inodes_.ref(inodes); }
-  bool unref(std::span<const InodeReferences> references, Blocking blocking) override {
-    return inodes_.unref(references, blocking);
-  }
-  Attributes make_directory(InodeNumber parent, std::string_view name, std::uint32_t mode,
-                            mpool::Owner owner) override;
-  Attributes make_symlink(InodeNumber parent, std::string_view name, std::string_view target,
-                          mpool::Owner owner) override;
-  std::string read_symlink(InodeNumber inode) override;
-  std::optional<Created> create(InodeNumber parent, std::string_view name, std::uint32_t mode,
-                                mpool::Owner owner, const OpenIntent& intent,
-                                Blocking blocking) override {
-    return files_.create(parent, name, mode, owner, intent, blocking);
-  }
-  Attributes make_file(InodeNumber parent, std::string_view name, std::uint32_t mode,
-                       mpool::Owner owner) override;
-  Attributes make_special(InodeNumber parent, std::string_view name, FileKind kind,
-                          std::uint32_t mode, mpool::Owner owner, std::uint64_t device) override;
-  Attributes link(InodeNumber inode, InodeNumber parent, std::string_view name) override;
-  bool unlink(InodeNumber parent, std::string_view name, Blocking blocking) override;
-  bool remove_directory(InodeNumber parent, std::string_view name, Blocking blocking) override;
-  void rename(InodeNumber parent, std::string_view name, InodeNumber new_parent,
-              std::string_view new_name, RenameMode mode) override;
-  void read_directory(InodeNumber directory, std::uint64_t cookie,
-                      const std::function<bool(const DirectoryEntry&)>& take) override;
-  InodeNumber parent_of(InodeNumber directory) override;
-  std::unique_ptr<OpenFile> open(InodeNumber inode, const OpenIntent& intent,
-                                 Blocking blocking) override {
-    return files_.open(inode, intent, blocking);
-  }
-  Attributes truncate(InodeNumber inode, std::uint64_t size) override;
-  std::string get_xattr(InodeNumber inode, std::string_view name) override;
-  std::vector<std::string> list_xattrs(InodeNumber inode) override;
-  void set_xattr(InodeNumber inode, std::string_view name, std::string_view value,
-                 int flags) override;
-  void remove_xattr(InodeNumber inode, std::string_view name) override;
-  SpaceStats space(InodeNumber inode) override { return tree_.space(inode); }
-  MetadataStats metadata() const override { return tree_.metadata(); }
-  std::optional<FileLayout> layout(InodeNumber inode) override { return files_.layout(inode); }
-  std::vector<InodeNumber> committed_files() override;
-  void hold_deletes(bool hold) override;
-  std::string references() const override { return inodes_.describe_references(); }
-  void sync() override;
-  Losses losses() const override;
-  void on_create_failed(CreateFailed callback) override {
-    events_.on_create_failed(std::move(callback));
-  }
-  void on_committed(Committed callback) override { events_.on_committed(std::move(callback)); }
-  void on_durable(Durable callback) override { events_.on_durable(std::move(callback)); }
-  void on_removed(Removed callback) override { events_.on_removed(std::move(callback)); }
-  void on_no_room(std::function<void()> callback) override {
-    events_.on_no_room(std::move(callback));
-  }
-  void on_catch_up(std::function<void()> callback) override {
-    events_.on_catch_up(std::move(callback));
-  }
-  std::unique_ptr<FileIoGroup> make_io_group(std::size_t rings) override;
-
- private:
-  using LogReadLock = std::shared_lock<FairMutex>;
-
-  // lookup.cpp
-  LookupAnswer look_up_once(InodeNumber parent, std::string_view name, LookupReference reference);
-  bool try_set_log_size(const Inode& inode, Attributes& attributes) const;
-  Attributes with_log_size(Attributes attributes);
-  std::uint64_t log_size(InodeNumber inode);
-
-  // name_changes.cpp
-  // Find the inode that unlink() and remove_directory() remove; throw their errors.
-  Inode& file_to_remove(InodeNumber parent, std::string_view name);
-  Inode& directory_to_remove(InodeNumber parent, std::string_view name);
-  Attributes make_without_content(InodeNumber parent, std::string_view name, FileKind kind,
-                                  std::uint32_t mode, mpool::Owner owner, std::uint64_t device);
-  Journal::Ticket inherit_policy(InodeNumber inode, const Inode& parent, Journal::Ticket ticket);
-  void check_link(InodeNumber inode, InodeNumber parent, std::string_view name);
-  void check_rename(const Inode& inode, const Inode* target, InodeNumber new_parent,
-                    RenameMode mode);
-  // Returns an inode that must be recorded first; 0: renamed.
-  InodeNumber try_rename(InodeNumber parent, std::string_view name, InodeNumber new_parent,
-                         std::string_view new_name, RenameMode mode);
-  Journal::Ticket rename_recorded(const RenameRecord& record, Inode* target);
-  Journal::Ticket rename_pending(const RenameRecord& record, Inode& inode, Inode* target);
-
-  // xattrs.cpp
-  Journal::Ticket change_xattr(Inode& inode, XattrRecord record);
-  static void check_xattr_room(const Inode& inode, std::string_view name, std::size_t value_size);
-
-  // Each part uses those before it only.
-  Pool& pool_;
-  Events events_;
-  References references_;
-  RecordedTree tree_;
-  ObjectAllocator allocator_;
-  LogFiles logs_;
-  ActiveInodes inodes_;
-  FileCommitter committer_;
-  FileTable files_;
+struct DirectoryEntry {
+  std::uint64_t cookie = 0;  // cookie to continue after this entry
+  std::string_view name;     // valid during the call
+  InodeNumber inode = 0;
+  FileKind kind = FileKind::empty;
 };
 
-}  // namespace mpool::names
+enum class RenameMode { replace, no_replace, exchange };
+
+// Whether a lookup takes a reference to the inode it finds.
+enum class LookupReference : std::uint8_t { none, take };
+
+struct LookupAnswer {
+  enum class Kind : std::uint8_t { found, absent, would_block };
+  Kind kind = Kind::would_block;
+  Attributes attributes{};  // would_block: all except the size
+
+  explicit operator bool() const { return kind == Kind::found; }
+  const Attributes& operator*() const { return attributes; }
+};
+
+// Accepted changes that are not on the media.
+struct Losses {
+  bool device_failed = false;  // for writing
+  std::uint64_t changes = 0;   // of the tree
+  std::uint64_t files = 0;     // whose content could not be committed
+  std::uint64_t logs = 0;      // with appended records in memory only
+
+  bool any() const { return device_failed || changes + files + logs > 0; }
+};
+
+// The tree and its files.
+//
+// Threads: all functions may be called at the same time. Calls without a parameter of type Blocking
+// may block if they change the tree or a file.
+// Order: changes reach the device in the order they were made; after a crash a prefix of them is
+// present. The commit of a file counts as made at the last OpenFile::flush() before its close.
+// Errors: Error with the errno of the corresponding POSIX call; EIO for every change after metadata
+// could not be written.
+class Namespace {
+ public:
+  // Reads the tree from the pool's root MDC (an empty one becomes ours) and finishes operations
+  // that a crash interrupted. The pool must outlive the Namespace. ENOTSUP for records of a later
+  // version, ENOTRECOVERABLE for damaged ones.
+  static std::unique_ptr<Namespace> mount(Pool& pool, const NamespaceOptions& options);
+  // Makes everything durable. All files must be closed.
+  virtual ~Namespace() = default;
+
+  // The root MDC belongs to another client: the tree is empty and read-only.
+  virtual bool foreign() const = 0;
+
+  // Both would block for the size of a log that is not open, or is being opened or emptied, and for
+  // a commit in progress. absent stands for ENOENT of the name. nullopt: it would block.
+  virtual LookupAnswer lookup(InodeNumber parent, std::string_view name, LookupReference reference,
+                              Blocking blocking) = 0;
+  virtual std::optional<Attributes> attributes(InodeNumber inode, Blocking blocking) = 0;
+  // ENOENT when the name does not exist.
+  Attributes lookup(InodeNumber parent, std::string_view name,
+                    LookupReference reference = LookupReference::none);
+  Attributes attributes(InodeNumber inode) { return *attributes(inode, Blocking::allowed); }
+  virtual Attributes set_attributes(InodeNumber inode, const AttributeChange& change) = 0;
+
+  // An inode lives as long as it has a name, an open file or a reference. A reference does not
+  // survive the Namespace. It preserves neither content that was never committed nor content whose
+  // space is needed when the pool is full: the inode is then removed, and calls fail with ESTALE.
+  // Takes a reference to each inode; inodes that do not exist are set to 0. Never blocks on the
+  // device.
+  virtual void ref(std::span<InodeNumber> inodes) = 0;
+  // Drops references; inodes that do not exist are skipped. False: it would block.
+  virtual bool unref(std::span<const InodeReferences> references, Blocking blocking) = 0;
+  void unref(std::span<const InodeReferences> references) { unref(references, Blocking::allowed); }
+
+  virtual Attributes make_directory(InodeNumber parent, std::string_view name, std::uint32_t mode,
+                                    Owner owner) = 0;
+  virtual Attributes make_symlink(InodeNumber parent, std::string_view name,
+                                  std::string_view target, Owner owner) = 0;
+  virtual std::string read_symlink(InodeNumber inode) = 0;
+  // A new regular file, open. EEXIST when the name exists. nullopt: it would block, because the
+  // change must be durable on return, or the journal is at work on the tree or has no room.
+  virtual std::optional<CreatedFile> create(InodeNumber parent, std::string_view name,
+                                            std::uint32_t mode, Owner owner,
+                                            const OpenIntent& intent, Blocking blocking) = 0;
+  CreatedFile create(InodeNumber parent, std::string_view name, std::uint32_t mode, Owner owner,
+                     const OpenIntent& intent) {
+    return *create(parent, name, mode, owner, intent, Blocking::allowed);
+  }
+  // A new regular file without content.
+  virtual Attributes make_file(InodeNumber parent, std::string_view name, std::uint32_t mode,
+                               Owner owner) = 0;
+  // A new special file. device: as Attributes::device, 0 for a file that is no device.
+  virtual Attributes make_special(InodeNumber parent, std::string_view name, FileKind kind,
+                                  std::uint32_t mode, Owner owner, std::uint64_t device) = 0;
+  virtual Attributes link(InodeNumber inode, InodeNumber parent, std::string_view name) = 0;
+  // False: it would block, as create(), or because the name is that of a log, of a file that is
+  // being written, or of a file with very many objects.
+  virtual bool unlink(InodeNumber parent, std::string_view name, Blocking blocking) = 0;
+  virtual bool remove_directory(InodeNumber parent, std::string_view name, Blocking blocking) = 0;
+  void unlink(InodeNumber parent, std::string_view name) {
+    unlink(parent, name, Blocking::allowed);
+  }
+  void remove_directory(InodeNumber parent, std::string_view name) {
+    remove_directory(parent, name, Blocking::allowed);
+  }
+  virtual void rename(InodeNumber parent, std::string_view name, InodeNumber new_parent,
+                      std::string_view new_name, RenameMode mode) = 0;
+
+  // Calls `take` for the entries after `cookie` (0: from the start), without "." and "..", in a
+  // stable order, until it returns false. `take` runs under the tree's lock: it must not call back.
+  virtual void read_directory(InodeNumber directory, std::uint64_t cookie,
+                              const std::function<bool(const DirectoryEntry&)>& take) = 0;
+  virtual InodeNumber parent_of(InodeNumber directory) = 0;
+
+  // EACCES for opening a committed file for writing; EINVAL for a special file. Null: it would
+  // block, which is so except for reading a committed write-once file.
+  virtual std::unique_ptr<OpenFile> open(InodeNumber inode, const OpenIntent& intent,
+                                         Blocking blocking) = 0;
+  std::unique_ptr<OpenFile> open(InodeNumber inode, const OpenIntent& intent) {
+    return open(inode, intent, Blocking::allowed);
+  }
+  // truncate(2) of a file that is not open: as OpenFile::truncate.
+  virtual Attributes truncate(InodeNumber inode, std::uint64_t size) = 0;
+
+  // Extended attributes: user.* (ENOTSUP otherwise). user.mpool.class (capacity|staging) and
+  // user.mpool.create (rules) of a directory are its policy, inherited by what is created in it;
+  // user.mpool.type, .objects, .class (of files) and .committed are facts, read-only (EPERM).
+  virtual std::string get_xattr(InodeNumber inode, std::string_view name) = 0;  // ENODATA
+  virtual std::vector<std::string> list_xattrs(InodeNumber inode) = 0;
+  // flags: 0, XATTR_CREATE (EEXIST) or XATTR_REPLACE (ENODATA). ENOSPC when the inode would exceed
+  // kMaxXattrTotal.
+  virtual void set_xattr(InodeNumber inode, std::string_view name, std::string_view value,
+                         int flags) = 0;
+  virtual void remove_xattr(InodeNumber inode, std::string_view name) = 0;
+
+  // Of the class that a file created in `directory` goes to.
+  virtual SpaceStats space(InodeNumber inode) = 0;
+  virtual MetadataStats metadata() const = 0;
+
+  // The layout of a committed write-once file whose bytes are on the device. nullopt for every
+  // other inode, for one that does not exist, and where an object or the device of its class is
+  // missing. Valid while the file is open.
+  virtual std::optional<FileLayout> layout(InodeNumber inode) = 0;
+  // The committed write-once files, in no order.
+  virtual std::vector<InodeNumber> committed_files() = 0;
+  // While deletes are held, a file that lost its last name keeps its objects: the kernel may still
+  // read their zones. The end of the hold deletes them; when the Namespace ends, or after a crash,
+  // the next mount does.
+  virtual void hold_deletes(bool hold) = 0;
+
+  // What keeps inodes and objects (engine/refs/README.md), as a text table; then the inodes
+  // without a name. Reads all inodes.
+  virtual std::string references() const = 0;
+
+  // Everything done so far is durable on return.
+  virtual void sync() = 0;
+  // After sync() threw: the changes that did not become durable. Before: includes changes that are
+  // not durable yet.
+  virtual Losses losses() const = 0;
+
+  // Called (on a thread of the engine, without locks) when a name was removed because the commit of
+  // its file failed.
+  virtual void on_create_failed(
+      std::function<void(InodeNumber parent, const std::string& name, InodeNumber inode)>
+          callback) = 0;
+  // Called in the same way when the content of a file became committed: cached attributes are
+  // stale.
+  virtual void on_committed(std::function<void(InodeNumber inode)> callback) = 0;
+  // Called in the same way when the content and the records of committed files are durable: a crash
+  // no longer undoes them.
+  virtual void on_durable(std::function<void(std::span<const InodeNumber> inodes)> callback) = 0;
+  // Called when a file with content lost its last name, open file and reference. The tree's lock is
+  // held: the callback must neither block nor call back.
+  virtual void on_removed(std::function<void(InodeNumber inode)> callback) = 0;
+  // Called without locks, on the thread that needs space, when no space is left: the callee closes
+  // files whose objects can then be deleted. When the callback is replaced, one more call of the
+  // old one may follow.
+  virtual void on_no_room(std::function<void()> callback) = 0;
+  // Called without locks, on a thread that may block, when a file has no writer any more unless a
+  // close() is on its way (OpenFile::flush). The callee returns when every call that was requested
+  // from it before has been made: also the close() of files whose last close(2) has returned.
+  // When the callback has been replaced, the old one is not called and no call is in progress.
+  virtual void on_catch_up(std::function<void()> callback) = 0;
+
+  // What a number of rings share for the reads and writes of files. It must not outlive the pool.
+  virtual std::unique_ptr<FileIoGroup> make_io_group(std::size_t rings) = 0;
+};
+
+}  // namespace mpool

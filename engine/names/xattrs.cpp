@@ -1,5 +1,5 @@
 // Extended attributes: the user's own, the policy of directories, and facts about files
-// (engine/names/README.md, "Policy of directories").
+// (engine/tree/README.md, "Policy of directories").
 #include <array>
 #include <cerrno>
 
@@ -8,8 +8,9 @@
 #include <sys/xattr.h>
 
 #include "engine/base/error.h"
-#include "engine/names/namespace.h"
-#include "engine/names/times.h"
+#include "engine/names/namespace_impl.h"
+#include "engine/tree/policy.h"
+#include "engine/tree/times.h"
 
 namespace mpool::names {
 namespace {

@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "engine/names/names.h"
+#include "engine/names/namespace.h"
 #include "fuse/control/provider.h"
 
 namespace mpoolfs {

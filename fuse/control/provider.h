@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "engine/base/bytes.h"
-#include "engine/names/names.h"
+#include "engine/file/open_file.h"
 
 namespace mpoolfs {
 

@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <string>
 
-#include "engine/names/names.h"
 #include "engine/pool/pool.h"
+#include "engine/tree/space_stats.h"
 #include "fuse/control/pool_json.h"
 #include "fuse/native/native_stats.h"
 #include "fuse/options.h"

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "engine/io/file_descriptor.h"
-#include "engine/names/names.h"
+#include "engine/names/namespace.h"
 #include "fuse/native/view_set.h"
 
 namespace mpoolfs {

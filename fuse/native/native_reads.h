@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "engine/base/tunables.h"
-#include "engine/names/names.h"
+#include "engine/names/namespace.h"
 #include "fuse/native/backing_files.h"
 #include "fuse/native/native_stats.h"
 #include "fuse/native/reader_watch.h"

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "engine/base/tunables.h"
-#include "engine/names/names.h"
+#include "engine/names/namespace.h"
 #include "fuse/native/view.h"
 #include "fuse/native/view_devices.h"
 

@@ -7,7 +7,7 @@
 
 #include <sys/stat.h>
 
-#include "engine/names/names.h"
+#include "engine/file/open_file.h"
 #include "fuse/ops/fuse_api.h"
 
 namespace mpoolfs {

@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-#include "engine/names/names.h"
+#include "engine/names/namespace.h"
 #include "fuse/ops/fuse_api.h"
 
 namespace mpoolfs {

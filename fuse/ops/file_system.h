@@ -1,7 +1,7 @@
 // The state shared by all requests of one mount.
 #pragma once
 
-#include "engine/names/names.h"
+#include "engine/names/namespace.h"
 #include "fuse/ops/attributes.h"
 #include "fuse/ops/fuse_api.h"
 #include "fuse/ops/handle_table.h"

@@ -7,7 +7,7 @@
 #include <memory>
 #include <mutex>
 
-#include "engine/names/names.h"
+#include "engine/file/open_file.h"
 
 namespace mpoolfs {
 

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 
 #include "engine/file/file_io.h"
-#include "engine/names/names.h"
+#include "engine/tree/attributes.h"
 #include "fuse/native/backing_files.h"
 #include "fuse/ops/handle_of.h"
 #include "fuse/ops/handle_table.h"

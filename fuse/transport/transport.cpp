@@ -17,7 +17,7 @@
 #include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
-#include "engine/names/names.h"
+#include "engine/names/namespace.h"
 #include "fuse/ops/attributes.h"
 #include "fuse/runtime/reactor.h"
 #include "fuse/transport/cpus.h"

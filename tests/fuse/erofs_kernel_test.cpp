@@ -15,7 +15,6 @@ namespace mpoolfs {
 namespace {
 
 using mpool::FileDescriptor;
-using mpool::test::LoopDevice;
 using mpool::test::TemporaryDirectory;
 using test::build;
 using test::Bytes;
@@ -124,7 +123,7 @@ TEST(ErofsKernel, FilesThatCannotBeShownAreLeftOut) {
     if (number++ % 3 == 0) content.pieces[0].device_offset += 512;
   }
   const ErofsImage image = build(files, {kMiB});
-  const LoopDevice data(kMiB);
+  const mpool::test::LoopDevice data(kMiB);
   const Mounted mounted(image, {data.path()});
   std::vector<std::string> shown;
   number = 0;
@@ -140,7 +139,7 @@ TEST(ErofsKernel, FilesThatCannotBeShownAreLeftOut) {
 TEST(ErofsKernel, FarBlocksAndLargeFilesTheKernelReads) {
   // Block numbers of more than 31 bits, chunks of the greatest size: a device that is mostly a
   // hole.
-  const LoopDevice data(12 * kTiB);
+  const mpool::test::LoopDevice data(12 * kTiB);
   const FileDescriptor device(::open(data.path().c_str(), O_RDWR | O_DIRECT | O_CLOEXEC));
   ASSERT_TRUE(device);
   const std::uint64_t begin = 12 * kTiB - 3 * kGiB;

@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "engine/base/bytes.h"
-#include "engine/names/names.h"
+#include "engine/file/open_file.h"
 
 namespace mpoolfs::test {
 

@@ -5,7 +5,7 @@
 
 #include "engine/base/error.h"
 #include "engine/check/check.h"
-#include "engine/names/names.h"
+#include "engine/names/namespace.h"
 #include "tests/support/async_io.h"
 
 namespace mpool::fuzz {

@@ -3,7 +3,7 @@
 #include <filesystem>
 #include <optional>
 
-#include "engine/names/names.h"
+#include "engine/names/namespace.h"
 #include "engine/pool/discovery.h"
 #include "tests/interop/refpool.h"
 #include "tests/support/bytes_of.h"

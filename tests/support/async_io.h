@@ -14,8 +14,8 @@
 #include "engine/base/error.h"
 #include "engine/base/write_memory.h"
 #include "engine/file/file_io.h"
+#include "engine/file/open_file.h"
 #include "engine/io/io_ring.h"
-#include "engine/names/names.h"
 
 namespace mpool::test {
 

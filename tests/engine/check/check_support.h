@@ -12,7 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "engine/check/check.h"
-#include "engine/names/records.h"
+#include "engine/tree/records.h"
 #include "tests/engine/names/support.h"
 #include "tests/support/log_edit.h"
 #include "tests/support/media_edit.h"

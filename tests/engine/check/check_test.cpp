@@ -7,8 +7,8 @@
 #include <gtest/gtest.h>
 
 #include "engine/format/log_block.h"
-#include "engine/names/records.h"
 #include "engine/pool/discovery.h"
+#include "engine/tree/records.h"
 #include "tests/engine/check/check_support.h"
 #include "tests/support/log_edit.h"
 #include "tests/support/media_edit.h"

@@ -5,8 +5,8 @@
 #include <gtest/gtest.h>
 
 #include "engine/check/check.h"
-#include "engine/names/records.h"
 #include "engine/pool/discovery.h"
+#include "engine/tree/records.h"
 #include "tests/engine/check/check_support.h"
 
 namespace mpool::check {

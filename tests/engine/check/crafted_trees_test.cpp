@@ -8,7 +8,7 @@
 
 #include "engine/check/check.h"
 #include "engine/io/overlay_device.h"
-#include "engine/names/records.h"
+#include "engine/tree/records.h"
 #include "tests/engine/names/support.h"
 
 namespace mpool::check {

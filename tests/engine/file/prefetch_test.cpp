@@ -15,9 +15,9 @@
 
 #include "engine/base/bytes.h"
 #include "engine/base/error.h"
+#include "engine/file/open_file.h"
 #include "engine/io/device.h"
 #include "engine/io/io_ring.h"
-#include "engine/names/names.h"
 #include "tests/engine/file/pattern_file.h"
 #include "tests/fuse/idle_file.h"
 

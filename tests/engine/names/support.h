@@ -19,7 +19,7 @@
 
 #include "engine/base/crc32c.h"
 #include "engine/base/error.h"
-#include "engine/names/names.h"
+#include "engine/names/namespace.h"
 #include "tests/engine/pool/memory_device.h"
 #include "tests/support/bytes_of.h"
 

@@ -1,0 +1,261 @@
+#include "engine/tree/replay.h"
+
+#include <cerrno>
+
+#include <fmt/format.h>
+
+namespace mpool::names {
+namespace {
+
+template <typename... Args>
+[[noreturn]] void refuse_record(fmt::format_string<Args...> format, Args&&... args) {
+  raise(ENOTRECOVERABLE, "namespace", "{}", fmt::format(format, std::forward<Args>(args)...));
+}
+
+}  // namespace
+
+const std::vector<Extent>& new_extents(const Record& record) {
+  static const std::vector<Extent> none;
+  if (const auto* create = std::get_if<CreateRecord>(&record.body)) return create->content.extents;
+  if (const auto* content = std::get_if<ContentRecord>(&record.body)) {
+    return content->content.extents;
+  }
+  return none;
+}
+
+template <typename Step>
+void Replay::attempt(std::uint64_t number, const Step& step) {
+  try {
+    step();
+  } catch (const Error& error) {
+    on_invalid_record_(number, error);
+  }
+}
+
+// An inode number must have been promised by the last BATCH.
+void Replay::check_inode(const Record& record) const {
+  const auto* create = std::get_if<CreateRecord>(&record.body);
+  if (create == nullptr || inode_limit_ == 0 || create->inode < inode_limit_) return;
+  refuse_record("CREATE record: inode {} is not below {}, as its BATCH record says", create->inode,
+                inode_limit_);
+}
+
+// The objects may be assigned to the inode.
+void Replay::check_free(const std::vector<Extent>& extents, InodeNumber inode) const {
+  for (const Extent& extent : extents) {
+    const ObjectId object = extent.object;
+    if (orphaned_.contains(object)) {
+      refuse_record("inode {} has object {}, which was deleted before", inode, object.to_string());
+    }
+    const auto owner = owners_.find(object);
+    if (owner == owners_.end()) continue;
+    if (owner->second != inode || object.is_mlog()) {
+      refuse_record("inode {} has object {}, which is that of inode {}", inode, object.to_string(),
+                    owner->second);
+    }
+  }
+}
+
+void Replay::own(const std::vector<Extent>& extents, InodeNumber inode) {
+  for (const Extent& extent : extents)
+    owners_.insert_or_assign(extent.object, inode);
+}
+
+// No file uses the object any more.
+void Replay::orphan(ObjectId object) {
+  owners_.erase(object);
+  orphaned_.insert(object);
+}
+
+void Replay::orphan_unnamed(InodeNumber inode) {
+  if (inode == 0) return;
+  for (const ObjectId object : tree_.get(inode).objects())
+    orphan(object);
+  tree_.erase(inode);
+}
+
+void Replay::apply_orphans(const OrphanRecord& record) {
+  for (const ObjectId object : record.objects) {
+    if (const auto owner = owners_.find(object); owner != owners_.end()) {
+      refuse_record("ORPHAN record: object {} is that of inode {}", object.to_string(),
+                    owner->second);
+    }
+  }
+  orphaned_.insert(record.objects.begin(), record.objects.end());
+}
+
+void Replay::apply_content(const ContentRecord& content, const Record& record) {
+  const Inode* inode = tree_.find(content.inode);
+  if (inode != nullptr && cuts(content, *inode)) {
+    const std::vector<ObjectId> objects = inode->objects();
+    tree_.apply(record);
+    for (const ObjectId object : missing_objects(objects, *inode))
+      orphan(object);
+    return;
+  }
+  const Extents before = inode != nullptr ? inode->extents : nullptr;
+  if (!content.replace || before == nullptr) {
+    check_free(content.content.extents, content.inode);
+    tree_.apply(record);
+    own(content.content.extents, content.inode);
+    return;
+  }
+  std::unordered_set<ObjectId> replaced;
+  for (const Extent& extent : *before)
+    replaced.insert(extent.object);
+  std::vector<Extent> added;
+  for (const Extent& extent : content.content.extents) {
+    if (!replaced.contains(extent.object)) added.push_back(extent);
+  }
+  check_free(added, content.inode);
+  tree_.apply(record);
+  own(added, content.inode);
+  for (const Extent& extent : content.content.extents)
+    replaced.erase(extent.object);
+  for (const ObjectId object : replaced)
+    orphan(object);
+}
+
+void Replay::apply(const Record& record) {
+  if (const auto* orphans = std::get_if<OrphanRecord>(&record.body)) {
+    return apply_orphans(*orphans);
+  }
+  if (const auto* content = std::get_if<ContentRecord>(&record.body)) {
+    return apply_content(*content, record);
+  }
+  const auto* create = std::get_if<CreateRecord>(&record.body);
+  if (create != nullptr) check_free(create->content.extents, create->inode);
+  const InodeNumber unnamed = tree_.apply(record);
+  if (create != nullptr) own(create->content.extents, create->inode);
+  orphan_unnamed(unnamed);
+}
+
+// A record that did not take effect: its existing objects are deleted.
+void Replay::give_up(const Record& record) {
+  for (const Extent& extent : new_extents(record)) {
+    const auto owner = owners_.find(extent.object);
+    if (owner != owners_.end()) {
+      refuse_record("a record undone has object {}, which is that of inode {}",
+                    extent.object.to_string(), owner->second);
+    }
+    orphaned_.insert(extent.object);
+  }
+}
+
+void Replay::apply_last_batch(std::size_t keep) {
+  const std::vector<Numbered> batch = std::exchange(batch_, {});
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    const Record& record = batch[i].record;
+    attempt(batch[i].number, [&] { i < keep ? apply(record) : give_up(record); });
+  }
+}
+
+void Replay::begin_batch(const BatchRecord& mark) {
+  apply_last_batch(batch_.size());
+  attempt(taken_, [&] {
+    if (mark.number < last_batch_) {
+      refuse_record("BATCH record: batch {} after batch {}", mark.number, last_batch_);
+    }
+    if (mark.next_inode < tree_.next_inode()) {
+      refuse_record("BATCH record: next inode {}, but {} are in use", mark.next_inode,
+                    tree_.next_inode());
+    }
+    last_batch_ = mark.number;
+    inode_limit_ = mark.next_inode;
+    tree_.raise_next_inode(mark.next_inode);
+  });
+}
+
+void Replay::roll_back(const RollbackRecord& record) {
+  const std::size_t count = batch_.size();
+  attempt(taken_, [&] {
+    if (record.keep > count) {
+      refuse_record("ROLLBACK record: keeps {} records of {}", record.keep, count);
+    }
+  });
+  apply_last_batch(std::min<std::size_t>(record.keep, count));
+}
+
+void Replay::take(Record record) {
+  if (!std::holds_alternative<MdcEndsRecord>(record.body)) log_sizes_.reset();
+  if (const auto* mark = std::get_if<BatchRecord>(&record.body)) {
+    begin_batch(*mark);
+  } else if (auto* ends = std::get_if<MdcEndsRecord>(&record.body)) {
+    // It is written only when the last batch is complete.
+    apply_last_batch(batch_.size());
+    mdc_ends_ = std::move(*ends);
+  } else if (auto* sizes = std::get_if<LogSizesRecord>(&record.body)) {
+    // As the previous case.
+    apply_last_batch(batch_.size());
+    log_sizes_ = std::move(*sizes);
+  } else if (const auto* rollback = std::get_if<RollbackRecord>(&record.body)) {
+    roll_back(*rollback);
+  } else if (std::holds_alternative<OwnerRecord>(record.body)) {
+    attempt(taken_, [&] {
+      if (taken_ != 0) refuse_record("OWNER record: it is not the first");
+    });
+  } else {
+    attempt(taken_, [&] {
+      check_inode(record);
+      batch_.push_back({taken_, std::move(record)});
+    });
+  }
+  ++taken_;
+}
+
+std::size_t Replay::complete_records(const std::function<bool(ObjectId)>& exists) const {
+  std::size_t complete = 0;
+  for (const Numbered& entry : batch_) {
+    for (const Extent& extent : new_extents(entry.record)) {
+      if (!exists(extent.object)) return complete;
+    }
+    ++complete;
+  }
+  return complete;
+}
+
+std::vector<ObjectId> Replay::objects_after(std::size_t keep) const {
+  std::vector<ObjectId> objects;
+  for (std::size_t i = keep; i < batch_.size(); ++i) {
+    for (const Extent& extent : new_extents(batch_[i].record))
+      objects.push_back(extent.object);
+  }
+  return objects;
+}
+
+bool belongs_to_another_client(MlogReader& reader) {
+  // records: damage of a log of mpoolfs does not make all of them invalid
+  constexpr unsigned kMaxRecords = 64;
+  std::vector<std::byte> bytes;
+  bool other = reader.next(bytes) && !is_owner_record(bytes);
+  for (unsigned i = 0; other && i < kMaxRecords && reader.next(bytes); ++i)
+    other = !decode(bytes).has_value();
+  reader.rewind();
+  return other;
+}
+
+void check_objects(const Inode& inode, const std::function<KnownObject(ObjectId)>& find,
+                   const std::function<void(const std::string&)>& fault) {
+  if (!inode.extents) return;
+  const bool log = inode.kind == FileKind::log;
+  for (const Extent& extent : *inode.extents) {
+    const KnownObject object = find(extent.object);
+    if (!object.may_exist) {
+      fault(fmt::format("its {} {} (bytes {} to {}) does not exist", log ? "mlog" : "mblock",
+                        extent.object.to_string(), extent.file_offset,
+                        extent.file_offset + extent.length));
+      continue;
+    }
+    if (log || !object.record) continue;
+    const std::uint64_t written = object.record->written_length;
+    if (extent.position > written || extent.length > written - extent.position) {
+      fault(
+          fmt::format("bytes {} to {} are said to be in mblock {} from byte {} on, which has "
+                      "only {}",
+                      extent.file_offset, extent.file_offset + extent.length,
+                      extent.object.to_string(), extent.position, written));
+    }
+  }
+}
+
+}  // namespace mpool::names
