@@ -118,7 +118,7 @@ unsigned parse_workers(std::string_view text) {
 }
 
 // The way the program is called: as a helper of mount(8), and whether it must skip unknown options.
-struct Caller {
+struct Invocation {
   bool helper = false;
   bool sloppy = false;
 };
@@ -164,7 +164,7 @@ bool apply_value(Options& options, std::string_view name, std::string_view value
 }
 
 // True if the option has no effect on this program.
-bool is_for_others(const Options& options, const Caller& caller, std::string_view option) {
+bool is_for_others(const Options& options, const Invocation& caller, std::string_view option) {
   if (option.empty() || option.starts_with("x-") || option.starts_with("X-")) return true;
   if (contains(kAcceptedOptions, option)) return true;
   const std::size_t equals = option.find('=');
@@ -174,7 +174,7 @@ bool is_for_others(const Options& options, const Caller& caller, std::string_vie
          (options.remount && contains(kValuesOfTable, name));
 }
 
-void apply_mount_option(Options& options, const Caller& caller, std::string_view option) {
+void apply_mount_option(Options& options, const Invocation& caller, std::string_view option) {
   if (is_for_others(options, caller, option)) return;
   const auto refusal = std::ranges::find(kRefusals, option, &Refusal::option);
   if (refusal != kRefusals.end()) {
@@ -272,7 +272,7 @@ Options parse_options(std::span<const std::string> arguments, bool helper) {
   options.fake = values.count("fake") != 0;
   if (helper) options.mount_flags.assign(kFlagsOfMount8.begin(), kFlagsOfMount8.end());
   if (values.count("options") != 0) {
-    const Caller caller{.helper = helper, .sloppy = values.count("sloppy") != 0};
+    const Invocation caller{.helper = helper, .sloppy = values.count("sloppy") != 0};
     const auto list = split_options(values["options"].as<std::vector<std::string>>());
     options.remount = std::ranges::find(list, "remount") != list.end();
     for (const std::string& option : list)

@@ -33,7 +33,7 @@ bool is_passing(int result) {
   return result == -EINTR || result == -EAGAIN || result == -EBUSY || result == -ETIME;
 }
 
-void check(int result, const char* operation) {
+void raise_if_failed(int result, const char* operation) {
   if (result < 0 && !is_passing(result)) {
     raise(-result, "io_uring", "{}: {}", operation, errno_text(-result));
   }
@@ -48,7 +48,7 @@ IoRing::IoRing(unsigned entries, unsigned completions, const Tunables::Submissio
   if (result == -EINVAL) {  // before Linux 6.1
     result = set_up(entries, completions, kUsualFlags | IORING_SETUP_COOP_TASKRUN, ring_);
   }
-  check(result, "a ring cannot be made");
+  raise_if_failed(result, "a ring cannot be made");
 }
 
 IoRing::~IoRing() {
@@ -56,7 +56,7 @@ IoRing::~IoRing() {
 }
 
 void IoRing::enable() {
-  check(io_uring_enable_rings(&ring_), "a ring cannot be enabled");
+  raise_if_failed(io_uring_enable_rings(&ring_), "a ring cannot be enabled");
 }
 
 io_uring_sqe& IoRing::prepare(RingOperation& operation, bool first) {
@@ -75,24 +75,24 @@ void IoRing::post(RingOperation& operation, std::int32_t result) {
 }
 
 void IoRing::submit() {
-  if (prepared() > 0) check(io_uring_submit(&ring_), "submitting failed");
+  if (prepared() > 0) raise_if_failed(io_uring_submit(&ring_), "submitting failed");
 }
 
 void IoRing::poll() {
-  check(io_uring_submit_and_get_events(&ring_), "polling failed");
+  raise_if_failed(io_uring_submit_and_get_events(&ring_), "polling failed");
 }
 
 bool IoRing::submit_and_wait(int timeout_ms) {
   if (!waiting_.empty()) {
     submit();
   } else if (timeout_ms < 0) {
-    check(io_uring_submit_and_wait(&ring_, 1), "waiting failed");
+    raise_if_failed(io_uring_submit_and_wait(&ring_, 1), "waiting failed");
   } else {
     __kernel_timespec timeout{.tv_sec = timeout_ms / 1000,
                               .tv_nsec = static_cast<long long>(timeout_ms % 1000) * 1'000'000};
     io_uring_cqe* completion = nullptr;
-    check(io_uring_submit_and_wait_timeout(&ring_, &completion, 1, &timeout, nullptr),
-          "waiting failed");
+    raise_if_failed(io_uring_submit_and_wait_timeout(&ring_, &completion, 1, &timeout, nullptr),
+                    "waiting failed");
   }
   return !waiting_.empty() || io_uring_cq_ready(&ring_) > 0;
 }

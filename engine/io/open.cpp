@@ -40,7 +40,7 @@ bool check_kind(const std::string& path) {
   raise(ENOTBLK, path, "neither a block device nor a regular file");
 }
 
-struct OpenFile {
+struct DirectFile {
   FileDescriptor fd;
   std::uint32_t memory_alignment;  // 1 for page-cache I/O
 };
@@ -50,7 +50,7 @@ bool is_write_protected(int block_device) {
   return ::ioctl(block_device, BLKROGET, &read_only) == 0 && read_only != 0;
 }
 
-OpenFile open_direct(const std::string& path, int flags) {
+DirectFile open_direct(const std::string& path, int flags) {
   FileDescriptor fd(::open(path.c_str(), flags | O_DIRECT));
   if (fd) {
     const DirectIo direct = query_direct_io(fd.get());
@@ -194,7 +194,7 @@ std::unique_ptr<Device> open_device(const std::string& path, OpenMode mode,
                                     const TolerateHolder& tolerate, OnActive on_active) {
   const bool is_block = check_kind(path);
   const bool writable = mode == OpenMode::activate;
-  OpenFile file = open_direct(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+  DirectFile file = open_direct(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
   // The kernel opens such a device for writing nevertheless, and fails every write.
   if (writable && is_block && is_write_protected(file.fd.get())) {
     raise(EROFS, path, "is write-protected");

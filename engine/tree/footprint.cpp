@@ -1,5 +1,7 @@
 #include "engine/tree/footprint.h"
 
+#include "engine/tree/records.h"
+
 namespace mpool::names {
 namespace {
 
@@ -8,7 +10,6 @@ constexpr std::uint64_t kCreateSize = 87;
 constexpr std::uint64_t kLinkSize = 34;
 constexpr std::uint64_t kXattrSize = 31;
 constexpr std::uint64_t kAttributesSize = 61;  // of a directory, after its content
-constexpr std::uint64_t kExtentBytes = 32;
 
 }  // namespace
 
@@ -17,7 +18,7 @@ std::uint64_t footprint_of_name(std::size_t length) {
 }
 
 std::uint64_t footprint_of_extents(std::size_t count) {
-  return bytes_in_log(count * kExtentBytes) - bytes_in_log(0);
+  return bytes_in_log(count * kExtentSize) - bytes_in_log(0);
 }
 
 std::uint64_t footprint_of_link() {

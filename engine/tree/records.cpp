@@ -22,7 +22,6 @@ constexpr std::size_t kTypeAt = 1;
 constexpr std::size_t kChecksumAt = 4;
 constexpr std::size_t kWhenAt = 8;
 constexpr std::size_t kHeaderSize = 16;
-constexpr std::size_t kExtentSize = 32;
 constexpr std::string_view kMagic{"mpoolfs\0", 8};
 
 // The type number of each alternative of Body is its index plus one.

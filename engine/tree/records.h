@@ -17,6 +17,8 @@ namespace mpool::names {
 using Nanoseconds = std::int64_t;  // since 1970; far times in seconds: times.h
 
 inline constexpr InodeNumber kMaxInode = INT64_MAX;
+// Bytes of an extent in a record.
+inline constexpr std::size_t kExtentSize = 32;
 
 struct InodeAttributes {
   std::uint32_t mode = 0;  // permission bits

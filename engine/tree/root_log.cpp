@@ -18,7 +18,7 @@ constexpr std::uint64_t kLiveDivisor = 2;
 // Growth by less than this part of the capacity does not pay for the compaction.
 constexpr std::uint64_t kMinGrowthDivisor = 8;
 // Maximum wait of growth for space that is being discarded.
-constexpr std::chrono::seconds kDiscardWait{2};
+constexpr std::chrono::seconds kLogDiscardWait{2};
 
 }  // namespace
 
@@ -81,7 +81,7 @@ RootLog::Successors RootLog::allocate(std::uint64_t wanted) {
         return *found;
       }
     }
-    if (waited || free_bytes() < 2 * least || !pool_.wait_for_discards(kDiscardWait)) break;
+    if (waited || free_bytes() < 2 * least || !pool_.wait_for_discards(kLogDiscardWait)) break;
     waited = true;
   }
   note_refused();
