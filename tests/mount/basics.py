@@ -7,7 +7,6 @@ import socket
 import stat
 import subprocess
 import tarfile
-import time
 
 import harness
 from harness import MIB, content, run, shell

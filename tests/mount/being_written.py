@@ -5,7 +5,6 @@ import mmap
 import os
 import pathlib
 import random
-import subprocess
 import sys
 import threading
 import zipfile

@@ -3,7 +3,6 @@
 import os
 import pathlib
 import re
-import unittest
 
 import harness
 from harness import run
@@ -38,7 +37,7 @@ class Example:
 
 def examples():
     """All blocks of the page that have a command."""
-    section, promise, block = "", "", None
+    section, promise, block, start = "", "", None, 0
     for number, row in enumerate(PAGE.read_text().split("\n"), 1):
         if block is not None:
             if row == "```":

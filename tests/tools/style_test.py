@@ -1,4 +1,4 @@
-"""The layout of the sources, by clang-format, and the scripts, by shellcheck.
+"""The layout of the sources, by clang-format, and the scripts, by shellcheck and pyflakes.
 
 Needs nothing that is built.
 """
@@ -35,6 +35,12 @@ class StyleTest(unittest.TestCase):
         check = ("shellcheck", "--external-sources", "--severity=warning")
         self.assert_silent(*check, *SCRIPTS)
         self.assert_silent(*check, "--shell=bash", *COMPLETIONS)
+
+    def test_python(self):
+        """nothing unused or undefined"""
+        found = [str(path) for path in (ROOT / "tests").rglob("*.py")]
+        self.assertGreater(len(found), 40)
+        self.assert_silent("pyflakes3", *found)
 
 
 if __name__ == "__main__":
