@@ -82,7 +82,11 @@ std::optional<MountEntry> parse_mount_line(std::string_view line) {
   // ID PARENT MAJ:MIN ROOT MOUNTPOINT OPTIONS [OPTIONAL…] - TYPE SOURCE SUPEROPTIONS
   std::istringstream words{std::string(line)};
   std::uint64_t id = 0;
-  std::string word, device, mount_point, type, source;
+  std::string word;
+  std::string device;
+  std::string mount_point;
+  std::string type;
+  std::string source;
   words >> id >> word >> device >> word >> mount_point >> word;
   while (words >> word && word != "-") {
   }

@@ -170,7 +170,7 @@ const Setting& find_setting(std::string_view key) {
 }
 
 ConfigRecord recorded_config(const Pool& pool, std::string_view key) {
-  const ConfigRecord config = pool.config();
+  ConfigRecord config = pool.config();
   if (config == ConfigRecord{}) {
     raise(ENODATA, "pool " + pool.name(), "{} was never set", key);
   }
@@ -196,14 +196,14 @@ std::uint32_t parse_account(std::string_view key, std::string_view value, std::s
 
 std::uint32_t parse_user(std::string_view key, std::string_view value) {
   return parse_account(key, value, "user", [](const std::string& name) {
-    const passwd* user = ::getpwnam(name.c_str());
+    const passwd* user = ::getpwnam(name.c_str());  // NOLINT(concurrency-mt-unsafe): one thread
     return user != nullptr ? std::optional(user->pw_uid) : std::nullopt;
   });
 }
 
 std::uint32_t parse_group(std::string_view key, std::string_view value) {
   return parse_account(key, value, "group", [](const std::string& name) {
-    const group* found = ::getgrnam(name.c_str());
+    const group* found = ::getgrnam(name.c_str());  // NOLINT(concurrency-mt-unsafe): one thread
     return found != nullptr ? std::optional(found->gr_gid) : std::nullopt;
   });
 }

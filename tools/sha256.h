@@ -5,7 +5,7 @@
 
 #include "engine/base/bytes.h"
 
-typedef struct evp_md_ctx_st EVP_MD_CTX;
+using EVP_MD_CTX = struct evp_md_ctx_st;
 
 namespace mpool::tools {
 

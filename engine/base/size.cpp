@@ -3,6 +3,7 @@
 #include <array>
 #include <cctype>
 #include <charconv>
+#include <cmath>
 #include <limits>
 
 #include <fmt/format.h>
@@ -43,7 +44,7 @@ std::string format_size(std::uint64_t bytes) {
   for (value /= 1024; value >= 1024 && prefix + 1 < kPrefixes.size(); value /= 1024) {
     ++prefix;
   }
-  const auto tenths = static_cast<std::uint64_t>(value * 10 + 0.5);
+  const auto tenths = static_cast<std::uint64_t>(std::llround(value * 10));
   if (tenths % 10 == 0) return fmt::format("{} {}iB", tenths / 10, kPrefixes[prefix]);
   return fmt::format("{}.{} {}iB", tenths / 10, tenths % 10, kPrefixes[prefix]);
 }

@@ -28,7 +28,7 @@ std::string_view to_string(Area area) {
   return {};
 }
 
-void Report::add(Finding finding) {
+void Report::add(const Finding& finding) {
   const auto area = static_cast<std::size_t>(finding.area);
   switch (finding.severity) {
     case Severity::note:

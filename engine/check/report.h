@@ -19,7 +19,7 @@ class Report {
 
   Report(const Options& options, Result& result) : options_(options), result_(result) {}
 
-  void add(Finding finding);
+  void add(const Finding& finding);
   void error(Area area, std::string where, std::string what, std::string advice);
   void note(Area area, std::string where, std::string what, std::string advice);
   // `step`: the action that finishes it, for Plan.

@@ -210,7 +210,8 @@ void ActiveInodes::close(InodeNumber number, FileHolder holder) noexcept {
 }
 
 std::string ActiveInodes::describe_references() const {
-  std::uint64_t named = 0, referenced = 0;
+  std::uint64_t named = 0;
+  std::uint64_t referenced = 0;
   std::array<std::uint64_t, kFileHolderCount> holders{};
   std::string unnamed;
   {

@@ -138,7 +138,7 @@ std::optional<SimulatedFaults::Plan> SimulatedFaults::next(Target target) {
   const std::lock_guard lock(mutex_);
   if (!plan_ || plan_->target != target) return std::nullopt;
   ++seen_;
-  if (seen_ != plan_->number && !(plan_->forever && seen_ > plan_->number)) return std::nullopt;
+  if (seen_ != plan_->number && (!plan_->forever || seen_ < plan_->number)) return std::nullopt;
   fired_ = true;
   return plan_;
 }

@@ -9,7 +9,7 @@ constexpr std::uint64_t kMiB = 1ull << 20;
 constexpr std::uint64_t kGiB = 1ull << 30;
 constexpr std::uint64_t kMinZones = 4096;
 constexpr std::uint64_t kMinDefaultZoneSize = kMiB;
-constexpr std::uint64_t kMinMdcCapacity = 256 * 1024;
+constexpr std::uint64_t kMinMdcCapacity = 256ull * 1024;
 // On small devices, where an mlog of one zone is more than its share, the MDCs take at most this
 // part.
 constexpr std::uint64_t kMdcDivisor = 8;

@@ -18,7 +18,7 @@ Journal::Journal(References& references, RootLog& log, Options options, Owner ow
       clock_(pool_.clock()),
       log_(log),
       mdc_(log.mdc()),
-      options_(std::move(options)),
+      options_(options),
       owner_(std::move(owner)),
       batch_number_(options_.first_batch),
       thread_([this] { run(); }) {}
@@ -52,6 +52,7 @@ Journal::Ticket Journal::add(Change change, Placeholder* placeholder) {
     refused_.push_back(std::move(change));
     check_failed();
   }
+  // NOLINTNEXTLINE(bugprone-use-after-move): check_failed() has thrown
   queued_bytes_ += size_in_log(change.record.size());
   const Ticket ticket = queue_.add(std::move(change), placeholder);
   note_added();
@@ -187,7 +188,7 @@ bool Journal::wait_for_work(std::unique_lock<std::mutex>& lock) {
     clock_.wait_until(work_, lock, first + options_.interval);
     if (clock_.now() >= first + options_.interval) break;
   }
-  return !(stopping_ && queue_.size() == 0 && !is_stalled());
+  return !stopping_ || queue_.size() != 0 || is_stalled();
 }
 
 // One round: a compaction if requested, a batch, the logs if they are due. A batch that waits for

@@ -141,8 +141,8 @@ std::optional<std::size_t> RecordedTree::replay_log(Replay& replay, Damage& dama
 // Checks that every object named by the tree exists completely.
 void RecordedTree::check_content(Damage& damage) {
   const auto find = [this](ObjectId id) {
-    auto record = pool_.find(id);
-    return KnownObject{.may_exist = record.has_value(), .record = std::move(record)};
+    const auto record = pool_.find(id);
+    return KnownObject{.may_exist = record.has_value(), .record = record};
   };
   for (const auto& [number, inode] : inodes()) {
     check_objects(inode, find,

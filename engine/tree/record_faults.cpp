@@ -82,7 +82,7 @@ std::string fault_of_content(const Content& content) {
     return fmt::format("it has a size of {} bytes, but no content", content.size);
   }
   for (const Extent& extent : content.extents) {
-    const auto fault = fault_of_extent(extent, log ? ObjectType::mlog : ObjectType::mblock);
+    auto fault = fault_of_extent(extent, log ? ObjectType::mlog : ObjectType::mblock);
     if (!fault.empty()) return fault;
   }
   if (log) return fault_of_chain(content);

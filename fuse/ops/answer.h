@@ -64,7 +64,7 @@ class Reply {
   void send_later(mpool::IoState state) const noexcept;
   const Presentation& presentation() const { return file_system_of(request_).presentation; }
 
-  fuse_req_t const request_;
+  fuse_req* const request_;
 };
 
 // Replies with what `handler(call)` returns, or with an errno when it throws.
