@@ -14,15 +14,24 @@
 
 #include "engine/base/blocking.h"
 #include "engine/base/bytes.h"
+#include "engine/base/uuid.h"
 #include "engine/file/file_io.h"
 #include "engine/pool/pool.h"
 #include "engine/refs/file_holders.h"
+#include "engine/refs/references.h"
 
 namespace mpool {
 
 // Never reused, stable over mounts. 1 is the root directory.
 using InodeNumber = std::uint64_t;
 inline constexpr InodeNumber kRootInode = 1;
+// The user type of pools that hold a named tree, set at their first mount: their root MDC is not
+// free for other programs.
+inline constexpr Uuid kTreeUserType{
+    {std::byte{0x6d}, std::byte{0x70}, std::byte{0x6f}, std::byte{0x6f}, std::byte{0x6c},
+     std::byte{0x66}, std::byte{0x43}, std::byte{0x73}, std::byte{0x9b}, std::byte{0x1e},
+     std::byte{0x52}, std::byte{0xc7}, std::byte{0xd0}, std::byte{0xa4}, std::byte{0xe6},
+     std::byte{0x83}}};
 inline constexpr std::size_t kMaxNameLength = 255;       // bytes
 inline constexpr std::size_t kMaxSymlinkLength = 4095;   // bytes
 inline constexpr std::size_t kMaxXattrSize = 64u << 10;  // bytes: one value
@@ -236,8 +245,9 @@ struct Losses {
 // could not be written.
 class Namespace {
  public:
-  // Reads the tree from the pool's root MDC (an empty one becomes ours) and finishes operations
-  // that a crash interrupted. The pool must outlive the Namespace. ENOTSUP for records of a later
+  // Reads the tree from the pool's root MDC and finishes operations that a crash interrupted. An
+  // empty one becomes ours, and the pool of kTreeUserType, unless it has the user type of another
+  // program. The pool must outlive the Namespace. ENOTSUP for records of a later
   // version, ENOTRECOVERABLE for damaged ones.
   static std::unique_ptr<Namespace> mount(Pool& pool, const NamespaceOptions& options);
   // Makes everything durable. All files must be closed.
@@ -245,6 +255,12 @@ class Namespace {
 
   // The root MDC belongs to another client: the tree is empty and read-only.
   virtual bool foreign() const = 0;
+  // False if the object exists since before the mount and is certainly not the tree's: no record
+  // ever named it. All objects of a foreign pool are such.
+  virtual bool owns(ObjectId object) const = 0;
+  // Keeps an object for reading it by its id, also when its file is removed. The hold must end
+  // before the Namespace. ENOENT: there is no such committed object, or it is being deleted.
+  virtual std::unique_ptr<References::Hold> hold_object(ObjectId object) = 0;
 
   // Both would block for the size of a log that is not open, or is being opened or emptied, and for
   // a commit in progress. absent stands for ENOENT of the name. nullopt: it would block.
