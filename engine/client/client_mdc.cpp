@@ -1,9 +1,14 @@
 #include "engine/client/client_mdc.h"
 
+#include <algorithm>
 #include <cerrno>
+#include <string>
 #include <vector>
 
+#include <fmt/format.h>
+
 #include "engine/base/error.h"
+#include "engine/mlog/pair_state.h"
 
 namespace mpool {
 
@@ -36,13 +41,35 @@ class PinnedPair {
   bool kept_ = false;
 };
 
+// True when two sound logs do not say which of them is the active one: both have a compaction that
+// did not finish, or they have the same generation.
+bool is_ambiguous(const std::array<Mdc::Half, 2>& halves) {
+  std::array<FoundLog, 2> found;
+  for (unsigned i = 0; i < halves.size(); ++i) {
+    const auto log = Mlog::open(halves[i].place, CompactionSemantics::on, OnDamage::report);
+    found[i] = describe(*log);
+    if (!found[i].damage.empty()) return false;
+  }
+  const auto unfinished = [](const FoundLog& log) { return log.has_start && !log.has_end; };
+  return std::ranges::all_of(found, unfinished) ||
+         (found[0].generation == found[1].generation && found[0].generation != 0);
+}
+
+// Not Pool::open_mdc(): what a program has in its logs is no damage of the pool.
 std::unique_ptr<Mdc> open_pair(Pool& pool, const std::array<ObjectId, 2>& ids) {
+  std::array<Mdc::Half, 2> halves;
+  for (unsigned i = 0; i < halves.size(); ++i)
+    halves[i] = {.id = ids[i], .place = pool.mlog_place(*pool.find(ids[i]))};
+  const auto record = [&pool](ObjectId half, std::uint64_t generation) {
+    pool.record_generation(half, generation);
+  };
+  const std::string name =
+      fmt::format("MDC {}/{} of pool {}", ids[0].to_string(), ids[1].to_string(), pool.name());
   try {
-    return pool.open_mdc(ids[0], ids[1]);
+    return Mdc::open(name, halves, record);
   } catch (const Error& error) {
-    // No record of the pair says which log counts: it is no MDC.
-    if (error.code() == ENXIO) throw Error(EINVAL, error.subject(), error.detail());
-    throw;
+    if (error.code() != ENODATA && error.code() != ENXIO) throw;
+    throw Error(is_ambiguous(halves) ? EINVAL : ENODATA, error.subject(), error.detail());
   }
 }
 

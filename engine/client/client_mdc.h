@@ -25,8 +25,8 @@ namespace mpool {
 class ClientMdc {
  public:
   // Finishes what a crash interrupted, durable on return. ENOENT unless both are committed mlogs;
-  // EINVAL for a pair whose active log cannot be told, ENODATA for a damaged one; those of
-  // Mdc::open.
+  // EINVAL for a pair whose active log cannot be told (both have an unfinished compaction, or the
+  // same generation), ENODATA for a damaged one; those of Mdc::open.
   ClientMdc(Pool& pool, ObjectId first, ObjectId second);
   ~ClientMdc();
   ClientMdc(const ClientMdc&) = delete;

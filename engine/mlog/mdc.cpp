@@ -164,7 +164,7 @@ void Mdc::Impl::check_decided() const {
   }
 }
 
-// The inactive log for a compaction. What is in it was left by an earlier, failed one.
+// The inactive log for a compaction. Its content was left by an earlier, failed one.
 Mlog& Mdc::Impl::empty_other() {
   check_decided();
   if (compacting) raise(EINVAL, name, "a compaction is under way");
