@@ -42,9 +42,7 @@ ClientLog::ClientLog(Pool& pool, ObjectId id, Options options)
   pool_.pin(id_);
   try {
     const auto object = pool_.find(id_);
-    MlogPlace place = pool_.mlog_place(*object);
-    place.flushed = true;  // ClientPool::close_log() syncs
-    log_ = Mlog::open(place, options_.semantics);
+    log_ = Mlog::open(pool_.mlog_place(*object), options_.semantics);
     reader_.emplace(MlogReader(*log_));
   } catch (...) {
     pool_.unpin(id_);

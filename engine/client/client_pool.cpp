@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <exception>
 #include <string>
 #include <utility>
 #include <vector>
@@ -290,6 +291,18 @@ void ClientPool::end_if_unused(const std::shared_ptr<Open>& open) {
     open_.erase(id);
 }
 
+// After a sync that failed, for want of room, and before a close: the next open takes all that it
+// finds for flushed.
+void ClientPool::flush_written(const Open& open) const noexcept {
+  for (const ObjectId id : open.ids) {
+    try {
+      pool_.device(pool_.find(id)->media_class).flush();
+    } catch (const std::exception&) {
+      // The device is offline: nothing more is written behind what it has.
+    }
+  }
+}
+
 std::shared_ptr<ClientLog> ClientPool::open_log(ObjectId id, ClientLog::Options options) {
   for (;;) {
     const auto open = entry_for({id});
@@ -311,7 +324,12 @@ void ClientPool::close_log(ObjectId id) {
   const std::lock_guard lock(open->mutex);
   --open->opens;
   const Closer closer([&] { end_if_unused(open); });
-  open->log->sync();
+  try {
+    open->log->sync();
+  } catch (...) {
+    flush_written(*open);
+    throw;
+  }
 }
 
 std::shared_ptr<ClientMdc> ClientPool::open_mdc(ObjectId first, ObjectId second) {
@@ -332,7 +350,13 @@ void ClientPool::close_mdc(const std::shared_ptr<ClientMdc>& mdc) {
   const std::lock_guard lock(open->mutex);
   --open->opens;
   const Closer closer([&] { end_if_unused(open); });
-  if (!mdc->failed()) mdc->sync();
+  if (mdc->failed()) return flush_written(*open);
+  try {
+    mdc->sync();
+  } catch (...) {
+    flush_written(*open);
+    throw;
+  }
 }
 
 }  // namespace mpool

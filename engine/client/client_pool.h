@@ -124,6 +124,7 @@ class ClientPool {
   std::shared_ptr<Open> entry_for(const std::vector<ObjectId>& ids);
   std::shared_ptr<Open> entry_of(ObjectId id) const;
   void end_if_unused(const std::shared_ptr<Open>& open);
+  void flush_written(const Open& open) const noexcept;
   std::string describe(ObjectId id) const;
 
   Pool& pool_;
