@@ -27,6 +27,7 @@
 #include "engine/pool/pool.h"
 #include "fuse/control/control_tree.h"
 #include "fuse/control/jobs_file.h"
+#include "fuse/control/object_files.h"
 #include "fuse/control/status.h"
 #include "fuse/mount_table.h"
 #include "fuse/native/native_reads.h"
@@ -214,6 +215,8 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
                                           .reads = readers.requests()});
               }));
   control.add("jobs", make_jobs_file(pool.jobs()));
+  control.add("mblock", std::make_unique<ObjectFiles>(pool, *names, mpool::ObjectType::mblock));
+  control.add("mlog", std::make_unique<ObjectFiles>(pool, *names, mpool::ObjectType::mlog));
   control.add("references", std::make_unique<TextFile>([&] { return names->references(); }));
   file_system.control = &control;
   {

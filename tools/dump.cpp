@@ -1,6 +1,5 @@
 // mpool dump: every object of a pool with a checksum of its content. Never writes.
 #include <algorithm>
-#include <cerrno>
 #include <optional>
 #include <ostream>
 
@@ -8,6 +7,7 @@
 
 #include "engine/base/error.h"
 #include "engine/mlog/mlog.h"
+#include "engine/object/log_content.h"
 #include "engine/object/mblock.h"
 #include "engine/pool/discovery.h"
 #include "tools/command_line.h"
@@ -44,24 +44,12 @@ Digest digest_mblock(const Pool& pool, const ObjectRecord& object, AlignedBuffer
   return {.sha256 = hash.finish(), .error = {}};
 }
 
-// Only the owner knows whether a log belongs to an MDC: one with compaction markers is opened as
-// such.
-std::unique_ptr<Mlog> open_either_way(const MlogPlace& place) {
-  try {
-    return Mlog::open(place, CompactionSemantics::off);
-  } catch (const Error& error) {
-    if (error.code() != ENODATA) throw;
-    try {
-      return Mlog::open(place, CompactionSemantics::on);
-    } catch (const Error& second) {
-      if (second.code() == EMSGSIZE) throw;
-    }
-    throw;  // the first error: of a plain log it has more information
-  }
-}
-
 Digest digest_mlog(const Pool& pool, const ObjectRecord& object) {
-  const auto log = open_either_way(pool.mlog_place(object));
+  const auto log = open_any_mlog(pool.mlog_place(object));
+  const Mlog::Stats stats = log->stats();
+  if (stats.has_compaction_start && !stats.has_compaction_end) {
+    return {.sha256 = {}, .unfinished_compaction = true, .error = {}};
+  }
   MlogReader reader(*log);
   RecordHash hash;
   std::vector<std::byte> record;
@@ -75,7 +63,6 @@ Digest digest(const Pool& pool, const ObjectRecord& object, AlignedBuffer& buffe
   try {
     return object.id.is_mblock() ? digest_mblock(pool, object, buffer) : digest_mlog(pool, object);
   } catch (const Error& error) {
-    if (error.code() == EMSGSIZE) return {.sha256 = {}, .unfinished_compaction = true, .error = {}};
     return {.sha256 = {}, .error = error.what()};
   }
 }

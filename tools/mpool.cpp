@@ -28,6 +28,9 @@ constexpr std::array kSubCommands = {
     SubCommand{"get", "show settings of a pool", run_get},
     SubCommand{"destroy", "remove a pool", run_destroy},
     SubCommand{"dump", "list every object of a pool with a checksum of its content", run_dump},
+    SubCommand{"object", "work on the objects of a pool by their ids", run_object},
+    SubCommand{"log", "append to, read and erase logs of programs", run_log},
+    SubCommand{"mdc", "the same for metadata containers, pairs of logs", run_mdc},
     SubCommand{"check", "find, and repair, what is wrong with a pool", run_check, kCheckFailure,
                kCheckUsage},
 };

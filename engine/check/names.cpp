@@ -72,7 +72,8 @@ class TreeCheck {
 bool TreeCheck::read(const Mlog& log, const std::array<Mdc::Half, 2>& halves) {
   MlogReader reader(log);
   try {
-    if (names::belongs_to_another_client(reader)) {
+    const auto& config = metadata_.properties.config;
+    if (names::belongs_to_another_client(reader, config ? config->user_type : Uuid{})) {
       report_.note(Area::tree, name_, "it belongs to another program; its records are not checked",
                    "use that program to check them");
       return false;

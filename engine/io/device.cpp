@@ -29,6 +29,14 @@ bool is_no_room(int code) {
   return code == ENOSPC || code == EDQUOT || code == EFBIG;
 }
 
+template <typename Span>
+std::uint64_t length_of(std::span<const Span> parts) {
+  std::uint64_t sum = 0;
+  for (const Span& part : parts)
+    sum += part.size();
+  return sum;
+}
+
 }  // namespace
 
 Device::Device(std::string name, DeviceProperties properties)
@@ -42,33 +50,70 @@ std::uint64_t Device::update_size() {
   return found;
 }
 
-void Device::read(std::uint64_t offset, ByteSpan into) {
-  check_range("read", offset, into.size());
-  if (into.empty()) return;
+template <typename Io>
+void Device::count_read(std::uint64_t length, const Io& io) {
+  if (length == 0) return;
   count(counters_.reads);
   try {
-    read_impl(offset, into);
+    io();
   } catch (const Error&) {
     count(counters_.errors);
     throw;
   }
-  count(counters_.read_bytes, into.size());
+  count(counters_.read_bytes, length);
+}
+
+template <typename Io>
+void Device::count_write(std::uint64_t offset, std::uint64_t length, const Io& io) {
+  if (length == 0) return;
+  count(counters_.writes);
+  try {
+    io();
+  } catch (const Error& error) {
+    if (!is_no_room(error.code())) go_offline(error);
+    count(counters_.errors);
+    note_no_room("write", offset, length);
+    throw Error(ENOSPC, error.subject(), error.detail());
+  }
+  count(counters_.written_bytes, length);
+}
+
+void Device::read(std::uint64_t offset, ByteSpan into) {
+  check_range("read", offset, into.size());
+  count_read(into.size(), [&] { read_impl(offset, into); });
 }
 
 void Device::write(std::uint64_t offset, ConstByteSpan from) {
   check_range("write", offset, from.size());
   check_writable("write");
-  if (from.empty()) return;
-  count(counters_.writes);
-  try {
-    write_impl(offset, from);
-  } catch (const Error& error) {
-    if (!is_no_room(error.code())) go_offline(error);
-    count(counters_.errors);
-    note_no_room("write", offset, from.size());
-    throw Error(ENOSPC, error.subject(), error.detail());
+  count_write(offset, from.size(), [&] { write_impl(offset, from); });
+}
+
+void Device::read(std::uint64_t offset, std::span<const ByteSpan> parts) {
+  const std::uint64_t length = length_of(parts);
+  check_range("read", offset, length);
+  count_read(length, [&] { read_parts_impl(offset, parts); });
+}
+
+void Device::write(std::uint64_t offset, std::span<const ConstByteSpan> parts) {
+  const std::uint64_t length = length_of(parts);
+  check_range("write", offset, length);
+  check_writable("write");
+  count_write(offset, length, [&] { write_parts_impl(offset, parts); });
+}
+
+void Device::read_parts_impl(std::uint64_t offset, std::span<const ByteSpan> parts) {
+  for (const ByteSpan& part : parts) {
+    read_impl(offset, part);
+    offset += part.size();
   }
-  count(counters_.written_bytes, from.size());
+}
+
+void Device::write_parts_impl(std::uint64_t offset, std::span<const ConstByteSpan> parts) {
+  for (const ConstByteSpan& part : parts) {
+    write_impl(offset, part);
+    offset += part.size();
+  }
 }
 
 void Device::flush() {

@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -77,6 +78,10 @@ class Device {
 
   void read(std::uint64_t offset, ByteSpan into);
   void write(std::uint64_t offset, ConstByteSpan from);
+  // The same from and to several pieces of memory, one behind the other on the device, in as few
+  // system calls as possible. Each has whole pages.
+  void read(std::uint64_t offset, std::span<const ByteSpan> parts);
+  void write(std::uint64_t offset, std::span<const ConstByteSpan> parts);
   void flush();
   // Tells the device that the range is no longer needed. Advisory: the range may then read as
   // before, as zeros or as anything else. Throws only when the device reports a failure other than
@@ -120,6 +125,9 @@ class Device {
   // The I/O itself, with checked arguments. Throw Error on failure.
   virtual void read_impl(std::uint64_t offset, ByteSpan into) = 0;
   virtual void write_impl(std::uint64_t offset, ConstByteSpan from) = 0;
+  // Of several pieces of memory. Here: one after the other.
+  virtual void read_parts_impl(std::uint64_t offset, std::span<const ByteSpan> parts);
+  virtual void write_parts_impl(std::uint64_t offset, std::span<const ConstByteSpan> parts);
   virtual void flush_impl() = 0;
   virtual void discard_impl(std::uint64_t offset, std::uint64_t length) = 0;
   // The present size of the device in bytes. Here: the size at open.
@@ -139,6 +147,10 @@ class Device {
   void start(IoRing& ring, DeviceTransfer& transfer, std::uint64_t offset, ByteSpan memory);
   void go_on(DeviceTransfer& transfer, std::int32_t result) noexcept;
   void finish(DeviceTransfer& transfer, int error, const char* cause) noexcept;
+  template <typename Io>
+  void count_read(std::uint64_t length, const Io& io);
+  template <typename Io>
+  void count_write(std::uint64_t offset, std::uint64_t length, const Io& io);
   void check_range(const char* operation, std::uint64_t offset, std::uint64_t length) const;
   void check_writable(const char* operation) const;
   void flush_for_all(std::unique_lock<std::mutex>& lock);

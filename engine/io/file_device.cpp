@@ -5,11 +5,13 @@
 #include <chrono>
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "engine/base/error.h"
@@ -136,6 +138,51 @@ void FileDevice::write_aligned(std::uint64_t offset, ConstByteSpan from) {
     from = from.subspan(step);
     offset += step;
   }
+}
+
+// One system call for as many parts as it may have. What it did not transfer, and parts that are
+// not aligned, are left to `single`, which handles one part at a time.
+template <typename Span, typename Call, typename Single>
+void FileDevice::transfer_parts(std::uint64_t offset, std::span<const Span> parts, Call vectored,
+                                Single single) {
+  constexpr std::size_t kMaxParts = 1024;  // IOV_MAX of Linux
+  const bool aligned =
+      std::ranges::none_of(parts, [this](const Span& part) { return needs_bounce(part.data()); });
+  std::uint64_t transferred = 0;
+  if (aligned && parts.size() > 1) {
+    std::vector<iovec> vector;
+    for (const Span& part : parts.first(std::min(parts.size(), kMaxParts)))
+      vector.push_back({const_cast<std::byte*>(part.data()), part.size()});
+    const auto done = uninterrupted(
+        [&] { return vectored(vector.data(), static_cast<int>(vector.size()), offset); });
+    if (done > 0) {
+      transferred = round_down(static_cast<std::uint64_t>(done), properties().logical_sector_size);
+    }
+  }
+  for (const Span& part : parts) {
+    const std::uint64_t passed = std::min<std::uint64_t>(transferred, part.size());
+    transferred -= passed;
+    if (passed < part.size()) single(offset + passed, part.subspan(passed));
+    offset += part.size();
+  }
+}
+
+void FileDevice::read_parts_impl(std::uint64_t offset, std::span<const ByteSpan> parts) {
+  transfer_parts(
+      offset, parts,
+      [this](const iovec* vector, int count, std::uint64_t at) {
+        return ::preadv(fd_.get(), vector, count, static_cast<off_t>(at));
+      },
+      [this](std::uint64_t at, ByteSpan part) { read_impl(at, part); });
+}
+
+void FileDevice::write_parts_impl(std::uint64_t offset, std::span<const ConstByteSpan> parts) {
+  transfer_parts(
+      offset, parts,
+      [this](const iovec* vector, int count, std::uint64_t at) {
+        return ::pwritev(fd_.get(), vector, count, static_cast<off_t>(at));
+      },
+      [this](std::uint64_t at, ConstByteSpan part) { write_impl(at, part); });
 }
 
 void FileDevice::start_impl(DeviceTransfer& transfer) {

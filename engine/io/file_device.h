@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -39,6 +40,8 @@ class FileDevice : public Device {
  protected:
   void read_impl(std::uint64_t offset, ByteSpan into) override;
   void write_impl(std::uint64_t offset, ConstByteSpan from) override;
+  void read_parts_impl(std::uint64_t offset, std::span<const ByteSpan> parts) override;
+  void write_parts_impl(std::uint64_t offset, std::span<const ConstByteSpan> parts) override;
   void flush_impl() override;
   void discard_impl(std::uint64_t offset, std::uint64_t length) override;
   std::uint64_t query_size() override;
@@ -50,6 +53,9 @@ class FileDevice : public Device {
   bool needs_bounce(const std::byte* memory) const;
   void read_aligned(std::uint64_t offset, ByteSpan into);
   void write_aligned(std::uint64_t offset, ConstByteSpan from);
+  template <typename Span, typename Call, typename Single>
+  void transfer_parts(std::uint64_t offset, std::span<const Span> parts, Call vectored,
+                      Single single);
 
   FileDescriptor fd_;
   DeviceLocks locks_;

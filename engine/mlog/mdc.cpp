@@ -28,6 +28,9 @@ struct Mdc::Impl {
   void erase(unsigned half);
   void forget(unsigned half, std::uint64_t generation);
   void compact(const std::function<void(const Append&)>& write_live);
+  Mlog& empty_other();
+  void start_compaction();
+  void end_compaction();
   void switch_roles(Ticket end_of_new);
   void replace_inactive(MlogPlace place, const RecordPlace& record);
   std::uint64_t erased_generation() const;
@@ -57,6 +60,7 @@ struct Mdc::Impl {
   PairDecision unfinished;  // work for finish()
   // used by the owner: a switch or a move failed, only the next open() knows which half is valid
   bool undecided = false;
+  bool compacting = false;  // used by the owner: between start_compaction() and end_compaction()
 };
 
 FoundLog Mdc::Impl::open_half(unsigned half, OnDamage on_damage) {
@@ -160,12 +164,41 @@ void Mdc::Impl::check_decided() const {
   }
 }
 
-void Mdc::Impl::compact(const std::function<void(const Append&)>& write_live) {
+// The inactive log for a compaction. Its content was left by an earlier, failed one.
+Mlog& Mdc::Impl::empty_other() {
   check_decided();
+  if (compacting) raise(EINVAL, name, "a compaction is under way");
   const unsigned other = 1 - active;
-  // Left by an earlier failed compaction.
   if (!logs[other]->empty()) erase(other);
-  Mlog& log = *logs[other];
+  return *logs[other];
+}
+
+void Mdc::Impl::start_compaction() {
+  Mlog& log = empty_other();
+  logs[active]->sync();
+  const Ticket start = log.append_compaction_start();
+  log.sync(start);
+  const std::unique_lock lock(roles);
+  active = 1 - active;
+  settled = last;
+  base = last - start;
+  compacting = true;
+}
+
+void Mdc::Impl::end_compaction() {
+  check_decided();
+  if (!compacting) raise(EINVAL, name, "no compaction is under way");
+  undecided = true;
+  const Ticket end = logs[active]->append_compaction_end();
+  logs[active]->sync(end);
+  last = base + end;
+  erase(1 - active);
+  undecided = false;
+  compacting = false;
+}
+
+void Mdc::Impl::compact(const std::function<void(const Append&)>& write_live) {
+  Mlog& log = empty_other();
   log.append_compaction_start();
   write_live([&](ConstByteSpan record) { log.append(record); });
   const Ticket end = log.append_compaction_end();
@@ -255,6 +288,14 @@ void Mdc::sync(std::span<const Point> points) {
 
 void Mdc::compact(const std::function<void(const Append&)>& write_live) {
   impl_->compact(write_live);
+}
+
+void Mdc::start_compaction() {
+  impl_->start_compaction();
+}
+
+void Mdc::end_compaction() {
+  impl_->end_compaction();
 }
 
 void Mdc::replace_inactive(MlogPlace place, const RecordPlace& record) {

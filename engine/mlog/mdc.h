@@ -75,6 +75,14 @@ class Mdc {
   using Append = std::function<void(ConstByteSpan record)>;
   void compact(const std::function<void(const Append&)>& write_live);
 
+  // compact() in two steps, for an owner whose appends in between are the remaining records. From
+  // start_compaction() on, append(), sync(), reader() and used() are about the new log; what was
+  // appended before is durable. Until end_compaction() is durable a crash leaves the old content.
+  // After a failure of one of the two the Mdc must be opened again. EINVAL in the wrong order.
+  // Serialised with append().
+  void start_compaction();
+  void end_compaction();
+
   // Replaces the inactive half by an empty log at another place, with another UUID: this is how an
   // MDC grows. `record` makes the place durable in the owner of the MDC. When it throws ENOSPC
   // nothing has changed; after any other error only the next open() can determine the state, as

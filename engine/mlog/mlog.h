@@ -167,6 +167,7 @@ class Mlog {
 class MlogReader {
  public:
   explicit MlogReader(const Mlog& log);
+  MlogReader(MlogReader&& other) noexcept;
   ~MlogReader();
 
   // Reads the next record into `record` (resized); false at the end. Errors: ENODATA on corruption,
@@ -176,6 +177,8 @@ class MlogReader {
   // EOVERFLOW when the memory is smaller than the record (the message has the needed length; the
   // record can be read again).
   std::optional<std::size_t> next(ByteSpan into);
+  // Passes over the next record and returns its length; nullopt at the end. Errors as next().
+  std::optional<std::size_t> skip();
 
   // The position before the record that next() will return.
   MlogPosition position() const;

@@ -145,6 +145,7 @@ struct MlogReader::Impl {
 };
 
 MlogReader::MlogReader(const Mlog& log) : impl_(std::make_unique<Impl>(*log.impl_)) {}
+MlogReader::MlogReader(MlogReader&& other) noexcept = default;
 MlogReader::~MlogReader() = default;
 
 bool MlogReader::next(std::vector<std::byte>& record) {
@@ -165,6 +166,13 @@ std::optional<std::size_t> MlogReader::next(ByteSpan into) {
           into.size());
   }
   return sink.length();
+}
+
+std::optional<std::size_t> MlogReader::skip() {
+  SpanSink counter({});
+  MlogPosition record_at;
+  if (!impl_->read(counter, record_at)) return std::nullopt;
+  return counter.length();
 }
 
 MlogPosition MlogReader::position() const {

@@ -16,6 +16,7 @@
 #include "engine/file/layout.h"
 #include "engine/file/open_file.h"
 #include "engine/pool/pool.h"
+#include "engine/refs/references.h"
 #include "engine/tree/attributes.h"
 #include "engine/tree/options.h"
 #include "engine/tree/space_stats.h"
@@ -63,15 +64,22 @@ struct Losses {
 // could not be written.
 class Namespace {
  public:
-  // Reads the tree from the pool's root MDC (an empty one becomes ours) and finishes operations
-  // that a crash interrupted. The pool must outlive the Namespace. ENOTSUP for records of a later
-  // version, ENOTRECOVERABLE for damaged ones.
+  // Reads the tree from the pool's root MDC and finishes operations that a crash interrupted. An
+  // empty one becomes ours, and the pool of kTreeUserType, unless it has the user type of another
+  // program. The pool must outlive the Namespace. ENOTSUP for records of a later version,
+  // ENOTRECOVERABLE for damaged ones.
   static std::unique_ptr<Namespace> mount(Pool& pool, const NamespaceOptions& options);
   // Makes everything durable. All files must be closed.
   virtual ~Namespace() = default;
 
   // The root MDC belongs to another client: the tree is empty and read-only.
   virtual bool foreign() const = 0;
+  // False if the object exists since before the mount and is certainly not the tree's: no record
+  // ever named it. All objects of a foreign pool are such.
+  virtual bool owns(ObjectId object) const = 0;
+  // Keeps an object for reading it by its id, also when its file is removed. The hold must end
+  // before the Namespace. ENOENT: there is no such committed object, or it is being deleted.
+  virtual std::unique_ptr<References::Hold> hold_object(ObjectId object) = 0;
 
   // Both would block for the size of a log that is not open, or is being opened or emptied, and for
   // a commit in progress. absent stands for ENOENT of the name. nullopt: it would block.

@@ -40,6 +40,10 @@ class NamespaceImpl final : public Namespace {
   ~NamespaceImpl() override;
 
   bool foreign() const override { return tree_.foreign(); }
+  bool owns(ObjectId object) const override { return tree_.owns(object); }
+  std::unique_ptr<References::Hold> hold_object(ObjectId object) override {
+    return std::make_unique<References::Hold>(references_, ObjectHolder::open_object, object);
+  }
 
   using Namespace::attributes;
   using Namespace::create;

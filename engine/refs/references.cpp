@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cerrno>
 #include <iterator>
+
+#include "engine/base/error.h"
 
 namespace mpool {
 
@@ -13,12 +16,18 @@ std::string_view to_string(FileHolder holder) {
 }
 
 std::string_view to_string(ObjectHolder holder) {
-  constexpr std::array<std::string_view, kObjectHolderCount> kNames{"log", "failed change"};
+  constexpr std::array<std::string_view, kObjectHolderCount> kNames{"log", "open object",
+                                                                    "failed change"};
   return kNames.at(static_cast<std::size_t>(holder));
 }
 
 References::Hold::Hold(References& references, ObjectHolder holder, ObjectId object)
     : references_(references), holder_(holder), object_(object) {
+  const std::lock_guard lock(references_.mutex_);
+  // A released object may be deleted at any time: it must not be pinned.
+  if (holder_ == ObjectHolder::open_object && references_.waiting_.contains(object_)) {
+    raise(ENOENT, "object " + object_.to_string(), "it is being deleted");
+  }
   references_.pool_.pin(object_);
   references_.add(holder_, object_);
 }
@@ -29,7 +38,6 @@ References::Hold::~Hold() {
 }
 
 void References::add(ObjectHolder holder, ObjectId object) {
-  const std::lock_guard lock(mutex_);
   ++users_[object][static_cast<std::size_t>(holder)];
 }
 
@@ -44,6 +52,7 @@ void References::drop(ObjectHolder holder, ObjectId object) {
 }
 
 void References::keep_failed(std::span<const ObjectId> objects) {
+  const std::lock_guard lock(mutex_);
   for (const ObjectId object : objects)
     add(ObjectHolder::failed_change, object);
 }

@@ -20,9 +20,10 @@ namespace mpool {
 // A user of an object besides the file that it belongs to.
 enum class ObjectHolder : std::uint8_t {
   log,            // an open log: one of its mlogs
+  open_object,    // an object that is open by its id
   failed_change,  // a change that could not be recorded: readers may still use its mblocks
 };
-inline constexpr std::size_t kObjectHolderCount = 2;
+inline constexpr std::size_t kObjectHolderCount = 3;
 std::string_view to_string(ObjectHolder holder);
 
 // The objects of a pool that no record of the tree names any more, until they are deleted; and the
@@ -46,7 +47,7 @@ class References {
   // As long as it lives the object is not deleted.
   class Hold {
    public:
-    // ENOENT unless the object is committed.
+    // ENOENT unless the object is committed; for open_object also when it was released.
     Hold(References& references, ObjectHolder holder, ObjectId object);
     ~Hold();
     Hold(const Hold&) = delete;
@@ -82,7 +83,7 @@ class References {
  private:
   using Users = std::array<std::uint32_t, kObjectHolderCount>;
 
-  void add(ObjectHolder holder, ObjectId object);
+  void add(ObjectHolder holder, ObjectId object);  // the caller holds mutex_
   void drop(ObjectHolder holder, ObjectId object);
 
   Pool& pool_;

@@ -6,11 +6,20 @@
 #include <ctime>
 #include <optional>
 
+#include "engine/base/uuid.h"
+
 namespace mpool {
 
 // Never reused, stable over mounts. 1 is the root directory.
 using InodeNumber = std::uint64_t;
 inline constexpr InodeNumber kRootInode = 1;
+// The user type of pools that hold a named tree, set at their first mount: their root MDC is not
+// free for other programs.
+inline constexpr Uuid kTreeUserType{
+    {std::byte{0x6d}, std::byte{0x70}, std::byte{0x6f}, std::byte{0x6f}, std::byte{0x6c},
+     std::byte{0x66}, std::byte{0x43}, std::byte{0x73}, std::byte{0x9b}, std::byte{0x1e},
+     std::byte{0x52}, std::byte{0xc7}, std::byte{0xd0}, std::byte{0xa4}, std::byte{0xe6},
+     std::byte{0x83}}};
 inline constexpr std::size_t kMaxNameLength = 255;       // bytes
 inline constexpr std::size_t kMaxSymlinkLength = 4095;   // bytes
 inline constexpr std::size_t kMaxXattrSize = 64u << 10;  // bytes: one value

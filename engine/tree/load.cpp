@@ -1,6 +1,7 @@
 // Reading the tree from the root MDC, and writing all of it.
 #include <array>
 #include <cerrno>
+#include <unordered_set>
 
 #include <spdlog/spdlog.h>
 
@@ -32,6 +33,7 @@ class Damage {
     const std::string path = count_ < kMaxMessages ? tree.path_of(inode) : std::string();
     add(ENOTRECOVERABLE, fmt::format("file '{}' (inode {}): {}", path, inode, detail));
   }
+  bool any() const { return count_ != 0; }
   void refuse_if_any() const {
     if (count_ != 0 && !read_only_) refuse();
   }
@@ -101,7 +103,7 @@ bool is_unused(const Mdc& mdc, const Replay& replay) {
 // all.
 std::optional<std::size_t> RecordedTree::replay_log(Replay& replay, Damage& damage) {
   MlogReader reader = mdc_->reader();
-  foreign_ = belongs_to_another_client(reader);
+  foreign_ = belongs_to_another_client(reader, pool_.config().user_type);
   if (foreign_) {
     pool_.log().warn(
         "pool {}: its root MDC belongs to another program; the named tree is empty and read-only",
@@ -151,6 +153,26 @@ void RecordedTree::check_content(Damage& damage) {
   damage.refuse_if_any();
 }
 
+// Objects that are neither of a file nor of one that is gone, and so no record ever named.
+void RecordedTree::find_program_objects(const Replay& replay) {
+  std::size_t known = 2;  // the logs of the root MDC
+  for (const auto& [number, inode] : inodes())
+    known += inode.object_count;
+  for (const ObjectId object : replay.orphaned())
+    known += pool_.find(object) ? 1 : 0;
+  if (known == pool_.object_count()) return;
+
+  std::unordered_set<ObjectId> named(replay.orphaned());
+  named.insert({root_log_id(0), root_log_id(1)});
+  for (const auto& [number, inode] : inodes()) {
+    for (const ObjectId object : inode.objects())
+      named.insert(object);
+  }
+  for (const ObjectRecord& object : pool_.objects()) {
+    if (!named.contains(object.id)) program_objects_.insert(object.id);
+  }
+}
+
 void RecordedTree::load(Journal::Owner owner) {
   mdc_ = pool_.open_root_mdc();
   root_log_ = std::make_unique<RootLog>(pool_, *mdc_);
@@ -169,9 +191,13 @@ void RecordedTree::load(Journal::Owner owner) {
                   "root MDC: it was used before, but has no root directory: its records are lost");
   }
   if (fresh) take_possession();
+  // Where records are missing, no object is certain to be without a name.
+  if (!foreign_ && !damage.any()) find_program_objects(replay);
   if (foreign_ || options_.read_only) return;
 
   if (fresh) {
+    // Before the records: after a crash in between, no other program takes the pool.
+    if (pool_.config().user_type.is_nil()) pool_.configure({.user_type = kTreeUserType});
     for (const auto& record : snapshot_records())
       mdc_->append(record);
   } else if (kept) {

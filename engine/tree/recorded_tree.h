@@ -7,6 +7,7 @@
 #include <optional>
 #include <shared_mutex>
 #include <string_view>
+#include <unordered_set>
 #include <vector>
 
 #include "engine/base/blocking.h"
@@ -49,6 +50,7 @@ class RecordedTree final : public Tree {
   void record_mdc_ends(std::uint32_t padding);
 
   bool foreign() const { return foreign_; }
+  bool owns(ObjectId object) const { return !foreign_ && !program_objects_.contains(object); }
   Pool& pool() const { return pool_; }
   const NamespaceOptions& options() const { return options_; }
   References& references() const { return references_; }
@@ -92,6 +94,7 @@ class RecordedTree final : public Tree {
   // load.cpp
   std::optional<std::size_t> replay_log(Replay& replay, Damage& damage);
   void check_content(Damage& damage);
+  void find_program_objects(const Replay& replay);
   void take_possession();
   std::vector<std::vector<std::byte>> snapshot_records();
 
@@ -99,6 +102,7 @@ class RecordedTree final : public Tree {
   Pool& pool_;
   const NamespaceOptions options_;
   bool foreign_ = false;
+  std::unordered_set<ObjectId> program_objects_;  // not changed after load()
   mutable FairMutex mutex_;
   std::unique_ptr<Mdc> mdc_;
   std::unique_ptr<RootLog> root_log_;

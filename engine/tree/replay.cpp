@@ -223,11 +223,12 @@ std::vector<ObjectId> Replay::objects_after(std::size_t keep) const {
   return objects;
 }
 
-bool belongs_to_another_client(MlogReader& reader) {
+bool belongs_to_another_client(MlogReader& reader, const Uuid& user_type) {
   // records: damage of a log of mpoolfs does not make all of them invalid
   constexpr unsigned kMaxRecords = 64;
   std::vector<std::byte> bytes;
-  bool other = reader.next(bytes) && !is_owner_record(bytes);
+  if (!reader.next(bytes)) return !user_type.is_nil() && user_type != kTreeUserType;
+  bool other = !is_owner_record(bytes);
   for (unsigned i = 0; other && i < kMaxRecords && reader.next(bytes); ++i)
     other = !decode(bytes).has_value();
   reader.rewind();

@@ -92,8 +92,9 @@ class Replay {
 };
 
 // True when the first record shows another client's log: it is not an OWNER, and no later record is
-// one of mpoolfs. Rewinds `reader`.
-bool belongs_to_another_client(MlogReader& reader);
+// one of mpoolfs. Without records: when `user_type`, of the pool, is that of another program.
+// Rewinds `reader`.
+bool belongs_to_another_client(MlogReader& reader, const Uuid& user_type);
 
 // The known state of an object that a file names. Without a record: it may exist, but its MDC
 // cannot be read.

@@ -18,6 +18,9 @@ constexpr auto kDirectoryKind = mpool::FileKind::directory;
 constexpr std::uint32_t kReadBits = S_IRUSR | S_IRGRP | S_IROTH;
 constexpr std::uint32_t kWriteBits = S_IWUSR | S_IWGRP | S_IWOTH;
 
+// Bytes of st_blocks.
+constexpr std::uint64_t kStatBlockSize = 512;
+
 // Cookies of the engine leave room for "." and ".."; these do likewise.
 constexpr std::uint64_t kDots = 2;
 
@@ -77,7 +80,7 @@ mpool::Attributes ControlTree::attributes(mpool::InodeNumber inode) const {
           .gid = info.gid,
           .links = info.kind == kDirectoryKind ? 2u : 1u,
           .size = info.size,
-          .blocks = 0,
+          .blocks = info.space / kStatBlockSize,
           .atime = now_,
           .mtime = now_,
           .ctime = now_,

@@ -45,7 +45,8 @@ class ControlProvider {
     std::uint32_t mode = 0444;                      // permission bits
     std::uint32_t uid = 0;
     std::uint32_t gid = 0;
-    std::uint64_t size = 0;  // bytes; as 0, reads find the end
+    std::uint64_t size = 0;   // bytes; as 0, reads find the end
+    std::uint64_t space = 0;  // bytes taken on the devices
   };
 
   virtual ~ControlProvider() = default;

@@ -15,13 +15,15 @@
 namespace mpool::test {
 namespace {
 
-constexpr std::uint64_t kStates = 20'000;
+constexpr std::uint64_t kStates = 42'000;  // half of them of the client_ workloads
 constexpr std::uint64_t kLongRunStates = 1'000'000;
 
 const std::vector<std::unique_ptr<Workload>>& workloads() {
   static const auto all = [] {
     auto found = pool_workloads();
     for (auto& workload : change_workloads())
+      found.push_back(std::move(workload));
+    for (auto& workload : client_workloads())
       found.push_back(std::move(workload));
     for (auto& workload : tree_workloads())
       found.push_back(std::move(workload));

@@ -56,13 +56,14 @@ class ControlDirectory(ControlTest):
 
     def test_listing(self):
         """ls shows its entries, with and without attributes; .. is the root of the mount"""
-        self.assertEqual(run("ls", self.control).stdout, "jobs\nreferences\nstatus.json\n")
+        self.assertEqual(run("ls", self.control).stdout, "jobs\nmblock\nmlog\nreferences\nstatus.json\n")
         listed = run("ls", "-l", self.control).stdout
         self.assertRegex(listed, r"-rw-r--r-- 1 root root 0 .* jobs\n")
         self.assertRegex(listed, r"-r--r--r-- 1 root root 0 .* status.json\n")
         with os.scandir(self.control) as entries:
             found = {entry.name: entry.is_file(follow_symlinks=False) for entry in entries}
-        self.assertEqual(found, {"references": True, "status.json": True, "jobs": True})
+        self.assertEqual(found, {"references": True, "status.json": True, "jobs": True,
+                                 "mblock": False, "mlog": False})
         self.assertEqual(os.stat(self.control / "..").st_ino, os.stat(self.mnt.point).st_ino)
         self.assertEqual(shell(f"cd {self.control} && pwd -P").stdout, f"{self.control}\n")
         with self.fails_with(errno.ENOENT):

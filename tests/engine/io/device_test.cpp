@@ -97,8 +97,8 @@ TEST(Device, CountsWhatItDoes) {
 
 TEST(Device, EmptyTransfersReachNothing) {
   FailingDevice device;
-  device.read(0, {});
-  device.write(kSmallSize, {});
+  device.read(0, ByteSpan());
+  device.write(kSmallSize, ConstByteSpan());
   device.discard(0, 0);
   EXPECT_EQ(device.calls, 0);
 }

@@ -115,7 +115,7 @@ TEST(References, ObjectsOfFailedChangesAreShown) {
   References references(*test.pool, Deletes::at_once);
   const ObjectRecord mlog = test.pool->allocate(ObjectType::mlog, TestPool::kZoneSize, {});
   references.keep_failed(Ids{mlog.id});
-  EXPECT_EQ(references.counts().held[1], 1u);
+  EXPECT_EQ(references.counts().held[static_cast<std::size_t>(ObjectHolder::failed_change)], 1u);
   EXPECT_EQ(to_string(ObjectHolder::failed_change), "failed change");
 }
 

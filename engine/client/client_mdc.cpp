@@ -1,0 +1,180 @@
+#include "engine/client/client_mdc.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "engine/base/error.h"
+#include "engine/mlog/pair_state.h"
+
+namespace mpool {
+
+namespace {
+
+// Pins both objects, or none.
+class PinnedPair {
+ public:
+  PinnedPair(Pool& pool, const std::array<ObjectId, 2>& ids) : pool_(pool), ids_(ids) {
+    pool_.pin(ids_[0]);
+    try {
+      pool_.pin(ids_[1]);
+    } catch (...) {
+      pool_.unpin(ids_[0]);
+      throw;
+    }
+  }
+  ~PinnedPair() {
+    if (kept_) return;
+    for (const ObjectId id : ids_)
+      pool_.unpin(id);
+  }
+  PinnedPair(const PinnedPair&) = delete;
+  PinnedPair& operator=(const PinnedPair&) = delete;
+  void keep() { kept_ = true; }
+
+ private:
+  Pool& pool_;
+  const std::array<ObjectId, 2>& ids_;
+  bool kept_ = false;
+};
+
+// True when two sound logs do not say which of them is the active one: both have a compaction that
+// did not finish, or they have the same generation.
+bool is_ambiguous(const std::array<Mdc::Half, 2>& halves) {
+  std::array<FoundLog, 2> found;
+  for (unsigned i = 0; i < halves.size(); ++i) {
+    const auto log = Mlog::open(halves[i].place, CompactionSemantics::on, OnDamage::report);
+    found[i] = describe(*log);
+    if (!found[i].damage.empty()) return false;
+  }
+  const auto unfinished = [](const FoundLog& log) { return log.has_start && !log.has_end; };
+  return std::ranges::all_of(found, unfinished) ||
+         (found[0].generation == found[1].generation && found[0].generation != 0);
+}
+
+// Not Pool::open_mdc(): what a program has in its logs is no damage of the pool.
+std::unique_ptr<Mdc> open_pair(Pool& pool, const std::array<ObjectId, 2>& ids) {
+  std::array<Mdc::Half, 2> halves;
+  for (unsigned i = 0; i < halves.size(); ++i)
+    halves[i] = {.id = ids[i], .place = pool.mlog_place(*pool.find(ids[i]))};
+  const auto record = [&pool](ObjectId half, std::uint64_t generation) {
+    pool.record_generation(half, generation);
+  };
+  const std::string name =
+      fmt::format("MDC {}/{} of pool {}", ids[0].to_string(), ids[1].to_string(), pool.name());
+  try {
+    return Mdc::open(name, halves, record);
+  } catch (const Error& error) {
+    if (error.code() != ENODATA && error.code() != ENXIO) throw;
+    throw Error(is_ambiguous(halves) ? EINVAL : ENODATA, error.subject(), error.detail());
+  }
+}
+
+}  // namespace
+
+ClientMdc::ClientMdc(Pool& pool, ObjectId first, ObjectId second)
+    : pool_(pool), ids_{first, second} {
+  PinnedPair pinned(pool_, ids_);
+  mdc_ = open_pair(pool_, ids_);
+  reader_.emplace(mdc_->reader());
+  pinned.keep();
+}
+
+ClientMdc::~ClientMdc() {
+  close_for_good();
+  for (const ObjectId id : ids_)
+    pool_.unpin(id);
+}
+
+void ClientMdc::check_usable() const {
+  if (mdc_ == nullptr) {
+    raise(EINVAL, ids_[0].to_string() + "/" + ids_[1].to_string(),
+          "a compaction of this MDC failed: it must be closed");
+  }
+}
+
+void ClientMdc::append(ConstByteSpan record, bool durable) {
+  const std::shared_lock lock(exclusive_);
+  check_usable();
+  Mdc::Ticket ticket = 0;
+  {
+    const std::lock_guard one(append_);
+    ticket = appended_ = mdc_->append(record);
+  }
+  if (durable) mdc_->sync(ticket);
+}
+
+void ClientMdc::sync() {
+  const std::shared_lock lock(exclusive_);
+  check_usable();
+  Mdc::Ticket ticket = 0;
+  {
+    const std::lock_guard one(append_);
+    ticket = appended_;
+  }
+  mdc_->sync(ticket);
+}
+
+std::uint64_t ClientMdc::used() const {
+  const std::shared_lock lock(exclusive_);
+  check_usable();
+  return mdc_->used();
+}
+
+void ClientMdc::close_for_good() noexcept {
+  reader_.reset();
+  mdc_.reset();
+}
+
+void ClientMdc::start_compaction() {
+  const std::unique_lock lock(exclusive_);
+  check_usable();
+  try {
+    mdc_->start_compaction();
+    reader_.emplace(mdc_->reader());
+  } catch (...) {
+    close_for_good();
+    throw;
+  }
+}
+
+void ClientMdc::end_compaction() {
+  const std::unique_lock lock(exclusive_);
+  check_usable();
+  try {
+    mdc_->end_compaction();
+  } catch (...) {
+    close_for_good();
+    throw;
+  }
+}
+
+SharedReader::Result ClientMdc::read(ByteSpan into) {
+  const std::shared_lock lock(exclusive_);
+  check_usable();
+  return reader_->read(into);
+}
+
+void ClientMdc::rewind() {
+  const std::shared_lock lock(exclusive_);
+  check_usable();
+  reader_->rewind();
+}
+
+bool ClientMdc::failed() const {
+  const std::shared_lock lock(exclusive_);
+  return mdc_ == nullptr;
+}
+
+bool ClientMdc::first_record_is(bool (*condition)(ConstByteSpan record)) const {
+  const std::shared_lock lock(exclusive_);
+  check_usable();
+  MlogReader reader = mdc_->reader();
+  std::vector<std::byte> record;
+  return reader.next(record) && condition(record);
+}
+
+}  // namespace mpool

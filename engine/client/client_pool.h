@@ -1,0 +1,136 @@
+// The objects of a pool as programs use them (engine/client/README.md).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "engine/base/bytes.h"
+#include "engine/client/client_log.h"
+#include "engine/client/client_mdc.h"
+#include "engine/pool/pool.h"
+
+namespace mpool {
+
+// Mblocks, mlogs and pairs of mlogs of an active pool, from their allocation to their deletion, for
+// programs that know them by id.
+//
+// Threads: all functions may be called at the same time. They may block on device I/O, never on
+// another caller's decision. Lock order: the mutex of an object, then mutex_, which is not held
+// during I/O.
+// Errors: Error. ENOENT no such object, EINVAL an id of another type, EBUSY an object in use; those
+// of Pool.
+class ClientPool {
+ public:
+  // The greatest sum of one write or read, in bytes.
+  static constexpr std::size_t kMaxTransfer = std::size_t{32} << 20;
+
+  explicit ClientPool(Pool& pool) : pool_(pool) {}  // the pool must outlive it
+  // Aborts uncommitted objects. Nothing is open any more.
+  ~ClientPool();
+  ClientPool(const ClientPool&) = delete;
+  ClientPool& operator=(const ClientPool&) = delete;
+
+  Pool& pool() const { return pool_; }
+
+  // --- mblocks ---
+  struct Mblock {
+    ObjectId id;
+    MediaClass media_class = MediaClass::capacity;
+    std::uint64_t capacity = 0;        // bytes
+    std::uint64_t written_length = 0;  // bytes
+    bool committed = false;
+  };
+  Mblock allocate_mblock(MediaClass media_class, SpacePolicy policy);
+  Mblock mblock(ObjectId id) const;  // committed or not
+  // Appends whole pages from page-aligned memory to an uncommitted mblock. Transferred without a
+  // copy; durable by the commit. EINVAL for memory that is not so, a sum of 0 or above
+  // kMaxTransfer, or beyond the capacity. After a failure of the device the mblock can only be
+  // aborted.
+  void write_mblock(ObjectId id, std::span<const ConstByteSpan> parts);
+  // Durable on return, content and existence. Commits of several threads share flushes.
+  void commit_mblock(ObjectId id);
+  void abort_mblock(ObjectId id);
+  // Durable on return. EBUSY while it is mapped (pinned) or being read.
+  void delete_mblock(ObjectId id);
+  // Reads whole pages of a committed mblock at a page-aligned offset. EINVAL beyond the written
+  // length: there are no short reads.
+  void read_mblock(ObjectId id, std::uint64_t offset, std::span<const ByteSpan> parts) const;
+
+  // --- mlogs ---
+  struct Log {
+    ObjectId id;
+    MediaClass media_class = MediaClass::capacity;
+    Uuid uuid;
+    std::uint64_t capacity = 0;  // bytes
+    std::uint64_t generation = 0;
+    bool committed = false;
+  };
+  // `capacity`: bytes, rounded up to whole zones; 0: one zone.
+  Log allocate_log(MediaClass media_class, std::uint64_t capacity, SpacePolicy policy);
+  Log log(ObjectId id) const;
+  void commit_log(ObjectId id);  // durable on return
+  void abort_log(ObjectId id);
+  void delete_log(ObjectId id);  // EBUSY while it is open
+
+  // Opens a committed mlog: one that is open already is opened once more (the same position of
+  // reading), if it was with the same options; EINVAL if not, or if it is not committed; EBUSY
+  // while it is open as part of a pair. Otherwise as Mlog::open. Each open needs a close_log().
+  std::shared_ptr<ClientLog> open_log(ObjectId id, ClientLog::Options options);
+  // Makes durable what was appended, then ends one open, also when it throws.
+  void close_log(ObjectId id);
+
+  // Opens a pair of committed mlogs as MDC; one that is open already is opened once more. EINVAL
+  // for a pair whose active log cannot be told, EBUSY while one of them is open as a log, ENODATA
+  // for a damaged one. Each open needs a close_mdc().
+  std::shared_ptr<ClientMdc> open_mdc(ObjectId first, ObjectId second);
+  // As close_log(). Of a failed MDC: ends the open without an error.
+  void close_mdc(const std::shared_ptr<ClientMdc>& mdc);
+
+ private:
+  // An object that is allocated and not committed.
+  struct Uncommitted {
+    explicit Uncommitted(const ObjectRecord& allocated) : object(allocated) {}
+    std::mutex mutex;     // held during a write, a commit and an abort
+    ObjectRecord object;  // written_length: bytes written so far
+    bool ended = false;   // committed or aborted
+    bool failed = false;  // a write failed
+  };
+  // An open mlog, or an open pair, which both of its ids refer to.
+  struct Open {
+    explicit Open(std::vector<ObjectId> of) : ids(std::move(of)) {}
+    const std::vector<ObjectId> ids;
+    std::mutex mutex;  // held while it is opened and closed
+    std::shared_ptr<ClientLog> log;
+    std::shared_ptr<ClientMdc> mdc;
+    unsigned opens = 0;
+    bool ended = false;  // not in the table any more
+  };
+
+  ObjectRecord allocate(ObjectType type, std::uint64_t capacity, MediaClass media_class,
+                        SpacePolicy policy);
+  std::shared_ptr<Uncommitted> uncommitted(ObjectId id) const;
+  ObjectRecord committed(ObjectId id, ObjectType type) const;
+  ObjectRecord state_of(ObjectId id, ObjectType type, bool& is_committed) const;
+  void commit(ObjectId id, ObjectType type);
+  void abort(ObjectId id, ObjectType type);
+  void remove(ObjectId id, ObjectType type);
+  std::shared_ptr<Open> entry_for(const std::vector<ObjectId>& ids);
+  std::shared_ptr<Open> entry_of(ObjectId id) const;
+  void end_if_unused(const std::shared_ptr<Open>& open);
+  void flush_written(const Open& open) const noexcept;
+  std::string describe(ObjectId id) const;
+
+  Pool& pool_;
+  mutable std::mutex mutex_;  // guards the tables
+  std::unordered_map<ObjectId, std::shared_ptr<Uncommitted>> uncommitted_;
+  std::unordered_map<ObjectId, std::shared_ptr<Open>> open_;
+};
+
+}  // namespace mpool

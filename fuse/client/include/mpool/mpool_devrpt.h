@@ -1,0 +1,4 @@
+/* Reports about devices: part of <mpool/mpool.h>. */
+#pragma once
+
+#include <mpool/mpool.h>

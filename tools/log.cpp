@@ -1,0 +1,140 @@
+// mpool log: mlogs of a pool by their ids.
+#include <array>
+#include <charconv>
+#include <ostream>
+
+#include <fmt/format.h>
+
+#include "engine/base/error.h"
+#include "engine/object/log_content.h"
+#include "tools/commands.h"
+#include "tools/json.h"
+#include "tools/object_session.h"
+#include "tools/print.h"
+
+namespace mpool::tools {
+
+namespace {
+
+using Access = ObjectSession::Access;
+
+constexpr std::array kVerbs = {Verb{"create", "", 0, 0}, Verb{"append", "ID [FILE]", 1, 2},
+                               Verb{"read", "ID", 1, 1}, Verb{"erase", "ID", 1, 1},
+                               Verb{"delete", "ID", 1, 1}};
+
+// A log that is open in this process, until the end of the scope.
+class OpenLog {
+ public:
+  OpenLog(ClientPool& objects, ObjectId id)
+      : objects_(objects), id_(id), log_(objects.open_log(id, {})) {}
+  // All appended records are durable, or a failure was thrown.
+  ~OpenLog() {
+    try {
+      objects_.close_log(id_);
+    } catch (const Error&) {
+    }
+  }
+  OpenLog(const OpenLog&) = delete;
+  OpenLog& operator=(const OpenLog&) = delete;
+  ClientLog* operator->() const { return log_.get(); }
+
+ private:
+  ClientPool& objects_;
+  const ObjectId id_;
+  const std::shared_ptr<ClientLog> log_;
+};
+
+void append_records(Context& context, ObjectSession& session, ObjectId id, const std::string& path,
+                    bool lines) {
+  const OpenLog log(session.objects(), id);
+  const std::uint64_t capacity = session.objects().log(id).capacity;
+  for (const std::string& record : split_records(read_input(context, path, capacity), lines)) {
+    const ConstByteSpan part = as_bytes(record.data(), record.size());
+    log->append(std::span(&part, 1), false);
+  }
+  log->sync();
+}
+
+void read_records(ObjectSession& session, ObjectId id, RecordWriter writer) {
+  session.objects().log(id);  // ENOENT, EINVAL
+  const auto log = open_any_mlog(session.pool().mlog_place(session.pool().find(id).value()));
+  MlogReader reader(*log);
+  std::vector<std::byte> record;
+  while (reader.next(record))
+    writer.add(record);
+  writer.finish();
+}
+
+std::uint64_t generation_of(const CommandLine& line) {
+  const std::string text = line.text("generation").value_or("0");
+  std::uint64_t value = 0;
+  const char* end = text.data() + text.size();
+  if (std::from_chars(text.data(), end, value) != std::from_chars_result{end, std::errc{}}) {
+    throw UsageError(fmt::format("--generation: \"{}\" is not a number", text));
+  }
+  return value;
+}
+
+}  // namespace
+
+int run_log(Context& context, Arguments arguments) {
+  CommandLine line(
+      "mpool log [OPTIONS] VERB POOL [ARGUMENTS]",
+      "Works on the mlogs of POOL (a name, UUID=…, or device paths joined with ','), which must\n"
+      "not be mounted:\n"
+      "  create POOL             makes an empty log, and prints its id\n"
+      "  append POOL ID [FILE]   appends FILE, or the input, as one record\n"
+      "  read POOL ID            prints the records, one after the other\n"
+      "  erase POOL ID           empties a log\n"
+      "  delete POOL ID          deletes a log\n"
+      "Logs of the named tree can be read only.",
+      {.names = "VERB POOL", .least = 2, .most = 4});
+  line.add_value("class", "CLASS", "media class of a new log; default capacity");
+  line.add_value("capacity", "SIZE", "of a new log, rounded up to zones; default one zone");
+  line.add_switch("lines", "append each line as a record, without its newline");
+  line.add_switch("records",
+                  "print the length of each record in a line before it, and a newline "
+                  "behind it");
+  line.add_value("generation", "N", "of an erased log, if greater than the next one");
+  line.add_switch("json", "print JSON: of read, the records in hexadecimal");
+  if (!line.parse(context, arguments)) return kSuccess;
+  const VerbLine given = parse_verb(line, kVerbs);
+  const MediaClass media_class = class_of(line);
+  const std::uint64_t generation = generation_of(line);
+  const std::uint64_t capacity = line.size("capacity").value_or(0);
+  const ObjectId named = given.rest.empty() ? ObjectId{} : parse_object_id(given.rest.front());
+  const std::string path = given.rest.size() < 2 ? "" : given.rest[1];
+
+  ObjectSession session(given.pool, given.verb == "read" ? Access::show : Access::change);
+  ClientPool& objects = session.objects();
+  if (given.verb == "read") {
+    const RecordFormat format = line.has("json")      ? RecordFormat::json
+                                : line.has("records") ? RecordFormat::framed
+                                                      : RecordFormat::payload;
+    read_records(session, named, RecordWriter(context.out, format));
+    return kSuccess;
+  }
+  if (given.verb == "create") {
+    const ObjectId id = objects.allocate_log(media_class, capacity, SpacePolicy::usable_only).id;
+    objects.commit_log(id);
+    if (line.has("json")) {
+      print_json(context.out, {{"objid", id.to_string()}, {"capacity", objects.log(id).capacity}});
+    } else {
+      print_escaped(context.out, "{}\n", id.to_string());
+    }
+    return kSuccess;
+  }
+  objects.log(named);  // ENOENT, EINVAL
+  session.check_changeable(named);
+  if (given.verb == "append") {
+    append_records(context, session, named, path, line.has("lines"));
+  } else if (given.verb == "erase") {
+    const OpenLog log(objects, named);
+    log->erase(generation);
+  } else {
+    objects.delete_log(named);
+  }
+  return kSuccess;
+}
+
+}  // namespace mpool::tools

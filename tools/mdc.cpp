@@ -1,0 +1,157 @@
+// mpool mdc: metadata containers of programs, pairs of mlogs.
+#include <array>
+#include <cerrno>
+#include <ostream>
+
+#include <fmt/format.h>
+
+#include "engine/base/error.h"
+#include "tools/commands.h"
+#include "tools/json.h"
+#include "tools/object_session.h"
+#include "tools/print.h"
+
+namespace mpool::tools {
+
+namespace {
+
+constexpr std::array kVerbs = {Verb{"create", "", 0, 0}, Verb{"append", "ID,ID [FILE]", 1, 2},
+                               Verb{"read", "ID,ID", 1, 1}, Verb{"replace", "ID,ID [FILE]", 1, 2},
+                               Verb{"delete", "ID,ID", 1, 1}};
+
+using Ids = std::pair<ObjectId, ObjectId>;
+
+// "0x30201,0x40201", or "root".
+Ids parse_pair(const std::string& text) {
+  if (text == "root") return {root_log_id(0), root_log_id(1)};
+  const std::size_t comma = text.find(',');
+  if (comma == std::string::npos) {
+    throw UsageError(fmt::format("\"{}\" is no pair of ids joined with ',', nor root", text));
+  }
+  return {parse_object_id(text.substr(0, comma)), parse_object_id(text.substr(comma + 1))};
+}
+
+// A pair that is open in this process, until the end of the scope.
+class OpenMdc {
+ public:
+  OpenMdc(ClientPool& objects, const Ids& ids)
+      : objects_(objects), mdc_(objects.open_mdc(ids.first, ids.second)) {}
+  // All appended records are durable, or a failure was thrown.
+  ~OpenMdc() {
+    try {
+      objects_.close_mdc(mdc_);
+    } catch (const Error&) {
+    }
+  }
+  OpenMdc(const OpenMdc&) = delete;
+  OpenMdc& operator=(const OpenMdc&) = delete;
+  ClientMdc* operator->() const { return mdc_.get(); }
+
+ private:
+  ClientPool& objects_;
+  const std::shared_ptr<ClientMdc> mdc_;
+};
+
+Ids create_pair(ClientPool& objects, MediaClass media_class, std::uint64_t capacity) {
+  const ObjectId first = objects.allocate_log(media_class, capacity, SpacePolicy::usable_only).id;
+  const ObjectId second = objects.allocate_log(media_class, capacity, SpacePolicy::usable_only).id;
+  objects.commit_log(first);
+  try {
+    objects.commit_log(second);
+  } catch (...) {
+    objects.delete_log(first);
+    throw;
+  }
+  return {first, second};
+}
+
+void append_records(const OpenMdc& mdc, const std::vector<std::string>& records) {
+  for (const std::string& record : records)
+    mdc->append(as_bytes(record.data(), record.size()), false);
+}
+
+void read_records(const OpenMdc& mdc, RecordWriter writer) {
+  std::vector<std::byte> buffer(1u << 16);
+  for (;;) {
+    const SharedReader::Result result = mdc->read(buffer);
+    if (result.error == EOVERFLOW) {
+      buffer.resize(result.length);
+      continue;
+    }
+    if (result.length == 0) break;
+    writer.add(std::span(buffer).first(result.length));
+  }
+  writer.finish();
+}
+
+}  // namespace
+
+int run_mdc(Context& context, Arguments arguments) {
+  CommandLine line(
+      "mpool mdc [OPTIONS] VERB POOL [ARGUMENTS]",
+      "Works on metadata containers of programs in POOL (a name, UUID=…, or device paths joined\n"
+      "with ','), which must not be mounted. ID,ID are the ids of the two mlogs, or root:\n"
+      "  create POOL                 makes an empty container, and prints its ids\n"
+      "  append POOL ID,ID [FILE]    appends FILE, or the input, as one record\n"
+      "  read POOL ID,ID             prints the records, one after the other\n"
+      "  replace POOL ID,ID [FILE]   puts FILE, or the input, in the place of all records, at "
+      "once\n"
+      "  delete POOL ID,ID           deletes both logs\n"
+      "The root container of a pool with a named tree cannot be opened.",
+      {.names = "VERB POOL", .least = 2, .most = 4});
+  line.add_value("class", "CLASS", "media class of a new container; default capacity");
+  line.add_value("capacity", "SIZE", "of each new log, rounded up to zones; default one zone");
+  line.add_switch("lines", "take each line as a record, without its newline");
+  line.add_switch("records",
+                  "print the length of each record in a line before it, and a newline "
+                  "behind it");
+  line.add_switch("json", "print JSON: of read, the records in hexadecimal");
+  if (!line.parse(context, arguments)) return kSuccess;
+  const VerbLine given = parse_verb(line, kVerbs);
+  const MediaClass media_class = class_of(line);
+  const std::uint64_t capacity = line.size("capacity").value_or(0);
+  const Ids ids = given.rest.empty() ? Ids{} : parse_pair(given.rest.front());
+  const std::string path = given.rest.size() < 2 ? "" : given.rest[1];
+
+  using Access = ObjectSession::Access;
+  ObjectSession session(given.pool, given.verb == "read" ? Access::show : Access::change);
+  ClientPool& objects = session.objects();
+  if (given.verb == "create") {
+    const Ids made = create_pair(objects, media_class, capacity);
+    if (line.has("json")) {
+      print_json(context.out, {{"objids", {made.first.to_string(), made.second.to_string()}}});
+    } else {
+      print_escaped(context.out, "{},{}\n", made.first.to_string(), made.second.to_string());
+    }
+    return kSuccess;
+  }
+  for (const ObjectId id : {ids.first, ids.second}) {
+    objects.log(id);  // ENOENT, EINVAL
+    session.check_changeable(id);
+  }
+  if (given.verb == "delete") {
+    objects.delete_log(ids.first);
+    objects.delete_log(ids.second);
+    return kSuccess;
+  }
+  const OpenMdc mdc(objects, ids);
+  if (given.verb == "read") {
+    const RecordFormat format = line.has("json")      ? RecordFormat::json
+                                : line.has("records") ? RecordFormat::framed
+                                                      : RecordFormat::payload;
+    read_records(mdc, RecordWriter(context.out, format));
+    return kSuccess;
+  }
+  const auto records =
+      split_records(read_input(context, path, objects.log(ids.first).capacity), line.has("lines"));
+  if (given.verb == "replace") mdc->start_compaction();
+  append_records(mdc, records);
+  if (given.verb == "replace") {
+    mdc->end_compaction();
+  } else {
+    mdc->sync();
+  }
+  return kSuccess;
+}
+
+}  // namespace mpool::tools

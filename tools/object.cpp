@@ -1,0 +1,215 @@
+// mpool object: the objects of a pool by their ids.
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <ostream>
+#include <sstream>
+
+#include <fmt/format.h>
+
+#include "engine/base/aligned_buffer.h"
+#include "engine/base/error.h"
+#include "engine/object/mblock.h"
+#include "tools/commands.h"
+#include "tools/json.h"
+#include "tools/object_session.h"
+#include "tools/print.h"
+#include "tools/table.h"
+
+namespace mpool::tools {
+
+namespace {
+
+using Access = ObjectSession::Access;
+
+constexpr std::size_t kChunkSize = 1u << 20;
+constexpr std::array kVerbs = {Verb{"list", "", 0, 0},
+                               Verb{"show", "ID", 1, 1},
+                               Verb{"read", "ID", 1, 1},
+                               Verb{"write", "[FILE]", 0, 1},
+                               Verb{"delete", "ID...", 1, ~std::size_t{0}},
+                               Verb{"run", "[FILE]", 0, 1}};
+
+Json facts_of(ObjectSession& session, ObjectId id) {
+  Json facts = {{"objid", id.to_string()}, {"type", id.is_mlog() ? "mlog" : "mblock"}};
+  MediaClass media_class{};
+  if (id.is_mlog()) {
+    const ClientPool::Log log = session.objects().log(id);
+    media_class = log.media_class;
+    facts.update({{"capacity", log.capacity},
+                  {"generation", log.generation},
+                  {"uuid", log.uuid.to_string()},
+                  {"committed", log.committed}});
+  } else {
+    const ClientPool::Mblock mblock = session.objects().mblock(id);
+    media_class = mblock.media_class;
+    facts.update({{"capacity", mblock.capacity},
+                  {"length", mblock.written_length},
+                  {"committed", mblock.committed}});
+  }
+  facts["class"] = to_string(media_class);
+  const bool committed = facts["committed"];
+  facts["owner"] = committed && session.owned_by_tree(id) ? "tree" : "program";
+  return facts;
+}
+
+void show_facts(Context& context, const Json& facts) {
+  for (const auto& [key, value] : facts.items()) {
+    print_escaped(context.out, "{:<11} {}\n", key + ":",
+                  value.is_string() ? value.get<std::string>() : to_line(value));
+  }
+}
+
+void list_objects(Context& context, ObjectSession& session, bool json) {
+  Json all = Json::array();
+  for (const ObjectRecord& object : session.pool().objects())
+    all.push_back(facts_of(session, object.id));
+  if (json) return print_json(context.out, all);
+  Table table({"ID", "TYPE", "CLASS", "LENGTH", "CAPACITY", "OWNER"});
+  for (const Json& facts : all) {
+    table.add({facts["objid"], facts["type"], facts["class"],
+               facts.contains("length") ? to_line(facts["length"]) : "-",
+               to_line(facts["capacity"]), facts["owner"]});
+  }
+  table.print(context.out);
+}
+
+void read_object(Context& context, ObjectSession& session, ObjectId id) {
+  const ClientPool::Mblock mblock = session.objects().mblock(id);
+  const ObjectRecord object = session.pool().find(id).value();
+  AlignedBuffer buffer(kChunkSize);
+  for (std::uint64_t offset = 0; offset < mblock.written_length;) {
+    const ByteSpan part = buffer.span(0, static_cast<std::size_t>(std::min<std::uint64_t>(
+                                             kChunkSize, mblock.written_length - offset)));
+    read_mblock(session.pool(), object, offset, part);
+    context.out.write(reinterpret_cast<const char*>(part.data()),
+                      static_cast<std::streamsize>(part.size()));
+    offset += part.size();
+  }
+}
+
+// Appends the content of a file, filled with zeros to whole pages.
+void write_object(Context& context, ObjectSession& session, ObjectId id, const std::string& path) {
+  const ClientPool::Mblock mblock = session.objects().mblock(id);
+  const std::string content = read_input(context, path, mblock.capacity - mblock.written_length);
+  for (std::size_t begin = 0; begin < content.size(); begin += kChunkSize) {
+    const std::size_t length = std::min(kChunkSize, content.size() - begin);
+    AlignedBuffer pages = AlignedBuffer::zeroed(round_up(length, kPageSize));
+    std::memcpy(pages.data(), content.data() + begin, length);
+    const ConstByteSpan part = pages.span();
+    session.objects().write_mblock(id, std::span(&part, 1));
+  }
+}
+
+void delete_object(ObjectSession& session, ObjectId id) {
+  session.check_changeable(id);
+  if (id.is_mlog()) return session.objects().delete_log(id);
+  session.objects().delete_mblock(id);
+}
+
+// One step of a script. `last`: the object allocated last, which "-" stands for.
+void run_step(Context& context, ObjectSession& session, std::istringstream& words, ObjectId& last,
+              bool json) {
+  std::string verb, word, path;
+  words >> verb;
+  if (verb.empty() || verb.front() == '#') return;
+  words >> word >> path;
+  if (verb == "alloc") {
+    if (!word.empty() && word != "capacity" && word != "staging") {
+      throw UsageError(fmt::format("\"{}\" is neither capacity nor staging", word));
+    }
+    last = session.objects()
+               .allocate_mblock(word == "staging" ? MediaClass::staging : MediaClass::capacity,
+                                SpacePolicy::usable_only)
+               .id;
+    print_escaped(context.out, "{}\n", last.to_string());
+    return;
+  }
+  const ObjectId id = word == "-" ? last : parse_object_id(word);
+  if (verb == "write" && !path.empty()) return write_object(context, session, id, path);
+  if (verb == "commit") return session.objects().commit_mblock(id);
+  if (verb == "abort") return session.objects().abort_mblock(id);
+  if (verb == "delete") return delete_object(session, id);
+  if (verb == "show" && json) {
+    context.out << to_line(facts_of(session, id)) << '\n';
+  } else if (verb == "show") {
+    show_facts(context, facts_of(session, id));
+  } else {
+    throw UsageError(
+        fmt::format("\"{}\" is not alloc [CLASS], write ID FILE, commit ID, abort ID, "
+                    "delete ID or show ID",
+                    verb));
+  }
+}
+
+void run_script(Context& context, ObjectSession& session, const std::string& path, bool json) {
+  constexpr std::uint64_t kMaxScript = 16u << 20;
+  ObjectId last;
+  for (const std::string& line : split_records(read_input(context, path, kMaxScript), true)) {
+    std::istringstream words(line);
+    try {
+      run_step(context, session, words, last, json);
+    } catch (const UsageError& error) {
+      raise(EINVAL, line, "{}", error.what());  // steps before it were made
+    }
+  }
+}
+
+}  // namespace
+
+int run_object(Context& context, Arguments arguments) {
+  CommandLine line(
+      "mpool object [OPTIONS] VERB POOL [ARGUMENTS]",
+      "Works on the objects of POOL (a name, UUID=…, or device paths joined with ','), which\n"
+      "must not be mounted:\n"
+      "  list POOL           every object, and whether it belongs to the named tree\n"
+      "  show POOL ID        the facts of an object\n"
+      "  read POOL ID        prints the content of an mblock\n"
+      "  write POOL [FILE]   stores FILE, or the input, as an mblock, and prints its id\n"
+      "  delete POOL ID...   deletes objects; those of the tree are refused\n"
+      "  run POOL [FILE]     reads steps, one in a line: alloc [CLASS], write ID FILE, commit ID,\n"
+      "                      abort ID, delete ID, show ID; - is the object allocated last. What\n"
+      "                      is not committed at the end is aborted",
+      {.names = "VERB POOL", .least = 2, .most = ~std::size_t{0}});
+  line.add_value("class", "CLASS", "media class of a new object; default capacity");
+  line.add_switch("json", "print JSON");
+  if (!line.parse(context, arguments)) return kSuccess;
+  const VerbLine given = parse_verb(line, kVerbs);
+  const MediaClass media_class = class_of(line);
+  const bool json = line.has("json");
+  std::vector<ObjectId> ids;
+  if (given.verb == "show" || given.verb == "read" || given.verb == "delete") {
+    for (const std::string& text : given.rest)
+      ids.push_back(parse_object_id(text));
+  }
+  const std::string path = given.rest.empty() ? "" : given.rest.front();
+
+  const bool changes = given.verb == "write" || given.verb == "delete" || given.verb == "run";
+  ObjectSession session(given.pool, changes ? Access::change : Access::show);
+  if (given.verb == "list") {
+    list_objects(context, session, json);
+  } else if (given.verb == "show" && json) {
+    print_json(context.out, facts_of(session, ids.front()));
+  } else if (given.verb == "show") {
+    show_facts(context, facts_of(session, ids.front()));
+  } else if (given.verb == "read") {
+    read_object(context, session, ids.front());
+  } else if (given.verb == "delete") {
+    for (const ObjectId id : ids)
+      delete_object(session, id);
+  } else if (given.verb == "run") {
+    run_script(context, session, path, json);
+  } else {
+    const ObjectId id = session.objects().allocate_mblock(media_class, SpacePolicy::usable_only).id;
+    write_object(context, session, id, path);
+    session.objects().commit_mblock(id);
+    if (json) {
+      print_json(context.out, facts_of(session, id));
+    } else {
+      print_escaped(context.out, "{}\n", id.to_string());
+    }
+  }
+  return kSuccess;
+}
+
+}  // namespace mpool::tools

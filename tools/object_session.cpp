@@ -1,0 +1,126 @@
+#include "tools/object_session.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <fstream>
+#include <iterator>
+#include <ostream>
+
+#include <fmt/format.h>
+
+#include "engine/base/error.h"
+#include "tools/json.h"
+#include "tools/pool_access.h"
+
+namespace mpool::tools {
+
+namespace {
+
+std::unique_ptr<Pool> open_idle(const std::string& pool, ObjectSession::Access access) {
+  const std::vector<std::string> paths = resolve_pool(pool);
+  return access == ObjectSession::Access::show ? inspect_idle_pool(paths)
+                                               : activate_for_change(paths);
+}
+
+NamespaceOptions without_changes() {
+  NamespaceOptions options;
+  options.read_only = true;
+  return options;
+}
+
+std::string read_all(std::istream& in, const std::string& name, std::uint64_t limit) {
+  std::string text;
+  std::vector<char> part(1u << 20);
+  while (in.read(part.data(), static_cast<std::streamsize>(part.size())) || in.gcount() > 0) {
+    text.append(part.data(), static_cast<std::size_t>(in.gcount()));
+    if (text.size() > limit)
+      raise(EFBIG, name, "has more than the {} bytes there is room for", limit);
+  }
+  if (in.bad()) raise(EIO, name, "cannot be read");
+  return text;
+}
+
+}  // namespace
+
+ObjectSession::ObjectSession(const std::string& pool, Access access)
+    : pool_(open_idle(pool, access)),
+      objects_(*pool_),
+      names_(Namespace::mount(*pool_, without_changes())) {}
+
+void ObjectSession::check_changeable(ObjectId id) const {
+  if (!names_->owns(id)) return;
+  raise(EPERM, fmt::format("object {} of pool {}", id.to_string(), pool_->name()),
+        "it belongs to the named tree, which only a mount changes");
+}
+
+VerbLine parse_verb(const CommandLine& line, std::span<const Verb> verbs) {
+  const std::vector<std::string>& operands = line.operands();
+  const auto verb = std::ranges::find(verbs, operands[0], &Verb::name);
+  if (verb == verbs.end()) throw UsageError(fmt::format("there is no \"{}\"", operands[0]));
+  const std::size_t rest = operands.size() - 2;
+  if (rest < verb->least || rest > verb->most) {
+    throw UsageError(fmt::format("{}: wanted are POOL{}{}", verb->name,
+                                 verb->operands.empty() ? "" : " ", verb->operands));
+  }
+  return {.verb = operands[0], .pool = operands[1], .rest = {operands.begin() + 2, operands.end()}};
+}
+
+ObjectId parse_object_id(const std::string& text) {
+  constexpr std::string_view kPrefix = "0x";
+  ObjectId id;
+  const char* end = text.data() + text.size();
+  if (!text.starts_with(kPrefix) ||
+      std::from_chars(text.data() + kPrefix.size(), end, id.value, 16) !=
+          std::from_chars_result{end, std::errc{}}) {
+    throw UsageError(fmt::format("\"{}\" is no object id such as 0x30101", text));
+  }
+  return id;
+}
+
+MediaClass class_of(const CommandLine& line) {
+  const std::string name = line.text("class").value_or("capacity");
+  if (name == "capacity") return MediaClass::capacity;
+  if (name == "staging") return MediaClass::staging;
+  throw UsageError(fmt::format("--class: \"{}\" is neither capacity nor staging", name));
+}
+
+std::string read_input(Context& context, const std::string& path, std::uint64_t limit) {
+  if (path.empty() || path == "-") return read_all(context.in, "the input", limit);
+  std::ifstream file(path, std::ios::binary);
+  if (!file) raise(errno, path, "cannot be read: {}", errno_text(errno));
+  return read_all(file, path, limit);
+}
+
+std::vector<std::string> split_records(std::string text, bool lines) {
+  if (!lines) return {std::move(text)};
+  std::vector<std::string> records;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    records.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return records;
+}
+
+void RecordWriter::add(ConstByteSpan record) {
+  ++count_;
+  if (format_ == RecordFormat::json) {
+    std::string hex;
+    for (const std::byte byte : record)
+      fmt::format_to(std::back_inserter(hex), "{:02x}", std::to_integer<unsigned>(byte));
+    out_ << (count_ == 1 ? "[\n " : ",\n ")
+         << to_line(Json{{"length", record.size()}, {"hex", hex}});
+    return;
+  }
+  if (format_ == RecordFormat::framed) out_ << record.size() << '\n';
+  out_.write(reinterpret_cast<const char*>(record.data()),
+             static_cast<std::streamsize>(record.size()));
+  if (format_ == RecordFormat::framed) out_ << '\n';
+}
+
+void RecordWriter::finish() {
+  if (format_ == RecordFormat::json) out_ << (count_ == 0 ? "[]\n" : "\n]\n");
+}
+
+}  // namespace mpool::tools

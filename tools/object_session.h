@@ -1,0 +1,79 @@
+// Access of the sub-commands object, log and mdc to the objects of a pool that is not mounted.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/base/bytes.h"
+#include "engine/client/client_pool.h"
+#include "engine/names/namespace.h"
+#include "engine/pool/pool.h"
+#include "tools/command_line.h"
+#include "tools/context.h"
+
+namespace mpool::tools {
+
+// An active pool with its objects, and its tree to know which of them belong to files.
+class ObjectSession {
+ public:
+  enum class Access { show, change };
+  // A pool opened to show it is never written to. Errors: those of inspect_idle_pool() and
+  // activate_for_change().
+  ObjectSession(const std::string& pool, Access access);
+
+  Pool& pool() { return *pool_; }
+  ClientPool& objects() { return objects_; }
+  // True for an object that belongs to the named tree, or may.
+  bool owned_by_tree(ObjectId id) const { return names_->owns(id); }
+  // EPERM for such an object.
+  void check_changeable(ObjectId id) const;
+
+ private:
+  std::unique_ptr<Pool> pool_;
+  ClientPool objects_;
+  std::unique_ptr<Namespace> names_;
+};
+
+// What follows the verb on a command line such as `mpool log append POOL ID`.
+struct VerbLine {
+  std::string verb;
+  std::string pool;
+  std::vector<std::string> rest;  // at least `least` and at most `most` of the verb
+};
+struct Verb {
+  std::string_view name;
+  std::string_view operands;  // after POOL, for messages
+  std::size_t least = 0;
+  std::size_t most = 0;
+};
+// UsageError for another verb, or other operands than it takes.
+VerbLine parse_verb(const CommandLine& line, std::span<const Verb> verbs);
+
+// "0x30101". UsageError.
+ObjectId parse_object_id(const std::string& text);
+// The value of --class; capacity without it. UsageError.
+MediaClass class_of(const CommandLine& line);
+
+// The bytes of a file, or of the input for "" and "-". At most `limit`: EFBIG for more.
+std::string read_input(Context& context, const std::string& path, std::uint64_t limit);
+// Without `lines` all of the input is one record; with it each line is one.
+std::vector<std::string> split_records(std::string text, bool lines);
+
+// The output of `read`: the payloads alone; with `records` each after a line with its length, and a
+// newline behind; as JSON a list of {length, hex}.
+enum class RecordFormat { payload, framed, json };
+class RecordWriter {
+ public:
+  RecordWriter(std::ostream& out, RecordFormat format) : out_(out), format_(format) {}
+  void add(ConstByteSpan record);
+  void finish();
+
+ private:
+  std::ostream& out_;
+  const RecordFormat format_;
+  std::uint64_t count_ = 0;
+};
+
+}  // namespace mpool::tools
