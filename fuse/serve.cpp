@@ -27,6 +27,7 @@
 #include "engine/pool/pool.h"
 #include "fuse/control/control_tree.h"
 #include "fuse/control/jobs_file.h"
+#include "fuse/control/object_control.h"
 #include "fuse/control/object_files.h"
 #include "fuse/control/status.h"
 #include "fuse/mount_table.h"
@@ -204,6 +205,7 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
                          .native = native,
                          .readers = readers};
   SharedTransportInfo transport;
+  ProgramObjects objects(pool, *names, options.read_only);
   ControlTree control(current_time());
   control.add("status.json", std::make_unique<TextFile>([&] {
                 return status_text(pool, {.options = options,
@@ -215,8 +217,9 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
                                           .reads = readers.requests()});
               }));
   control.add("jobs", make_jobs_file(pool.jobs()));
-  control.add("mblock", std::make_unique<ObjectFiles>(pool, *names, mpool::ObjectType::mblock));
-  control.add("mlog", std::make_unique<ObjectFiles>(pool, *names, mpool::ObjectType::mlog));
+  control.add("ctl", std::make_unique<ObjectControl>(objects));
+  control.add("mblock", std::make_unique<ObjectFiles>(objects, *names, mpool::ObjectType::mblock));
+  control.add("mlog", std::make_unique<ObjectFiles>(objects, *names, mpool::ObjectType::mlog));
   control.add("references", std::make_unique<TextFile>([&] { return names->references(); }));
   file_system.control = &control;
   {

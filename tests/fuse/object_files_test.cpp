@@ -64,8 +64,9 @@ class ObjectFilesTest : public testing::Test {
   }
 
   TestTree tree_;
-  ObjectFiles mblocks_{tree_.pool(), tree_.names(), ObjectType::mblock};
-  ObjectFiles mlogs_{tree_.pool(), tree_.names(), ObjectType::mlog};
+  ProgramObjects objects_{tree_.pool(), tree_.names(), false};
+  ObjectFiles mblocks_{objects_, tree_.names(), ObjectType::mblock};
+  ObjectFiles mlogs_{objects_, tree_.names(), ObjectType::mlog};
 };
 
 TEST_F(ObjectFilesTest, ShowTheContentOfFiles) {
@@ -130,7 +131,7 @@ TEST_F(ObjectFilesTest, HaveOneNameEach) {
 
 TEST_F(ObjectFilesTest, BelongToThePoolsOwner) {
   tree_.pool().configure({.uid = 12, .gid = 34});
-  const ObjectFiles files(tree_.pool(), tree_.names(), ObjectType::mlog);
+  const ObjectFiles files(objects_, tree_.names(), ObjectType::mlog);
   for (const ControlProvider::Node node :
        {ControlProvider::kSelf, files.lookup(mpool::root_log_id(0).to_string()).value()}) {
     const auto info = files.describe(node);

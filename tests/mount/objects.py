@@ -1,14 +1,105 @@
 """Objects by their ids: .mpool/mblock and .mpool/mlog."""
 
 import errno
+import fcntl
 import os
+import signal
 import stat
+import struct
 import subprocess
+import sys
 
 import harness
 from harness import MIB, MPOOL, NOBODY, content, run, status_of, sync_directory
 
 ZONE = MIB
+
+# mpool/ioctl.h: the direction and size of each structure, and its fields.
+_WRITE, _READ = 1, 2
+_OBJECT, _HANDLE = "QQQQ", "IIQQQ"
+_ALLOC, _PROPERTIES = "IIIIQQ32x", "QQQQ16sIIII32x"
+_OPEN, _APPEND, _READING = "QQIIQ32x", "IIQQQ480s", "IIQQQQII464s"
+ALLOC, COMMIT, ABORT, DELETE, PROPERTIES, OPEN, CLOSE, APPEND, READ, REWIND, SYNC, LENGTH, ERASE, CSTART, CEND = (
+    (number, direction, layout) for number, direction, layout in (
+        (0x81, _READ | _WRITE, _ALLOC), (0x82, _WRITE, _OBJECT), (0x83, _WRITE, _OBJECT),
+        (0x84, _WRITE, _OBJECT), (0x85, _READ | _WRITE, _PROPERTIES), (0x86, _READ | _WRITE, _OPEN),
+        (0x87, _WRITE, _HANDLE), (0x88, _WRITE, _APPEND), (0x89, _READ | _WRITE, _READING),
+        (0x8a, _WRITE, _HANDLE), (0x8b, _WRITE, _HANDLE), (0x8c, _READ | _WRITE, _HANDLE),
+        (0x8d, _READ | _WRITE, _HANDLE), (0x8e, _WRITE, _HANDLE), (0x8f, _WRITE, _HANDLE)))
+MBLOCK, MLOG = 1, 2
+
+
+class Session:
+    """An open .mpool/ctl."""
+
+    def __init__(self, point, flags=os.O_RDWR):
+        self.control = point / ".mpool"
+        self.descriptor = os.open(self.control / "ctl", flags)
+
+    def close(self):
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+        self.descriptor = None
+
+    def call(self, request, *fields):
+        number, direction, layout = request
+        data = bytearray(struct.pack(layout, *fields))
+        fcntl.ioctl(self.descriptor, direction << 30 | len(data) << 16 | ord("m") << 8 | number, data)
+        return struct.unpack(layout, data)
+
+    def alloc(self, kind):
+        return self.call(ALLOC, kind, 1, 0, 0, 0, 0)[5]
+
+    def on_object(self, request, objid):
+        self.call(request, objid, 0, 0, 0)
+
+    def delete(self, objid):
+        """Its file may be closed a moment after close(2)."""
+        def deleted():
+            try:
+                self.on_object(DELETE, objid)
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    raise
+                return False
+            return True
+        harness.wait_until(deleted, "the object is not open any more")
+
+    def on_handle(self, request, handle, value=0):
+        return self.call(request, handle, 0, value, 0, 0)[2]
+
+    def open(self, first, second=0):
+        return self.call(OPEN, first, second, 0, 0, 0)[3]
+
+    def append(self, handle, record):
+        self.call(APPEND, handle, 0, 0, len(record), 0, record)
+
+    def read(self, handle):
+        fields = self.call(READ, handle, 0, 0, 0, 464, 0, 0, 0, b"")
+        return fields[8][:fields[5]]
+
+    def path(self, kind, objid):
+        return self.control / kind / f"{objid:#x}"
+
+    def make_mblock(self, data):
+        objid = self.alloc(MBLOCK)
+        descriptor = os.open(self.path("mblock", objid), os.O_WRONLY)
+        try:
+            self.check_written(descriptor, data)
+        finally:
+            os.close(descriptor)
+        return objid
+
+    @staticmethod
+    def check_written(descriptor, data):
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view):]
+
+    def make_log(self):
+        objid = self.alloc(MLOG)
+        self.on_object(COMMIT, objid)
+        return objid
 
 
 def as_user(number, *command, check=True):
@@ -117,6 +208,127 @@ class Objects(harness.MountTest):
             self.mnt.remount()
 
 
+class Calls(harness.MountTest):
+    mount_arguments = {"create_options": ("--zone-size", "1M")}
+
+    def setUp(self):
+        super().setUp()
+        self.session = Session(self.mnt.point)
+        self.addCleanup(lambda: self.session.close())
+
+    def test_mblock(self):
+        """allocated, written by its file, committed, read, there after a remount, deleted"""
+        data = content(5, ZONE)
+        objid = self.session.make_mblock(data)
+        path = self.session.path("mblock", objid)
+        with self.fails_with(errno.EACCES):
+            os.open(path, os.O_RDONLY)
+        self.session.on_object(COMMIT, objid)
+        self.assertEqual(path.read_bytes(), data)
+        with self.fails_with(errno.EACCES):
+            os.open(path, os.O_WRONLY)
+        self.session.close()
+        self.mnt.remount()
+        self.session = Session(self.mnt.point)
+        self.assertEqual(path.read_bytes(), data)
+        self.assertEqual(self.session.call(PROPERTIES, objid, 0, 0, 0, b"", 0, 0, 0, 0)[7], 1)
+        self.session.delete(objid)
+        self.assertFalse(path.exists())
+
+    def test_log_and_mdc(self):
+        """records are appended and read, one by one and by the file"""
+        objid = self.session.make_log()
+        log = self.session.open(objid)
+        for record in (b"one", b"two", content(1, 480)):
+            self.session.append(log, record)
+        self.assertEqual([self.session.read(log) for _ in range(2)], [b"one", b"two"])
+        self.session.on_handle(SYNC, log)
+        path = self.session.path("mlog", objid)
+        self.assertEqual(path.read_bytes(), b"onetwo" + content(1, 480))
+        self.session.on_handle(ERASE, log)
+        self.session.on_handle(CLOSE, log)
+        harness.shell(f"echo line >> {path}")
+        self.assertEqual(path.read_bytes(), b"line\n")
+        self.session.delete(objid)
+
+        pair = self.session.make_log(), self.session.make_log()
+        mdc = self.session.open(*pair)
+        self.session.append(mdc, b"old")
+        self.session.on_handle(CSTART, mdc)
+        self.session.append(mdc, b"new")
+        self.session.on_handle(CEND, mdc)
+        self.session.on_handle(CLOSE, mdc)
+        mdc = self.session.open(*pair)
+        self.assertEqual((self.session.read(mdc), self.session.read(mdc)), (b"new", b""))
+
+    def test_long_record(self):
+        """a record of several requests goes through the buffer of the session"""
+        record = content(7, 700_000)
+        log = self.session.open(self.session.make_log())
+        self.assertEqual(os.pwrite(self.session.descriptor, record, 0), len(record))
+        self.session.call(APPEND, log, 1, 0, len(record), 0, b"")
+        fields = self.session.call(READ, log, 1, 0, MIB, MIB, 0, 0, 0, b"")
+        self.assertEqual(fields[5:7], (len(record), 0))
+        self.assertEqual(os.pread(self.session.descriptor, len(record), MIB), record)
+
+    def test_end_of_a_process(self):
+        """uncommitted objects of a killed process are gone, its logs can be deleted"""
+        log = self.session.make_log()
+        free = self.mnt.free_blocks()
+        script = (f"import sys, pathlib; sys.path.insert(0, {os.path.dirname(__file__)!r}); import objects, time\n"
+                  f"session = objects.Session(pathlib.Path({str(self.mnt.point)!r}))\n"
+                  f"session.open({log})\n"
+                  "print(session.make_mblock(bytes(4096)), flush=True)\n"
+                  "time.sleep(1000)\n")
+        process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+        objid = int(process.stdout.readline())
+        process.stdout.close()
+        path = self.session.path("mblock", objid)
+        self.assertTrue(path.exists())
+        with self.fails_with(errno.EBUSY):
+            self.session.on_object(DELETE, log)
+        with self.fails_with(errno.ENOENT):
+            self.session.on_object(COMMIT, objid)  # it is the other session's
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        harness.wait_until(lambda: not path.exists(), "the mblock is aborted")
+        self.mnt.wait_for_free_blocks(free)
+        self.session.delete(log)
+
+    def test_objects_of_the_tree(self):
+        """can be read, never deleted, opened or appended to"""
+        file, log = self.write_file("f", b"data"), self.append_file("log", b"line")
+        sync_directory(self.root)
+        for path in (file, log):
+            with self.fails_with(errno.EPERM):
+                self.session.on_object(DELETE, int(self.xattr(path, "user.mpool.objects"), 16))
+        with self.fails_with(errno.EPERM):
+            self.session.open(int(self.xattr(log, "user.mpool.objects"), 16))
+        with self.fails_with(errno.EPERM):
+            self.session.open(0x201, 0x1201)
+        with self.fails_with(errno.ENOTTY):
+            fcntl.ioctl(self.session.descriptor, 0x6d7f)
+        self.assertEqual((file.read_bytes(), log.read_bytes()), (b"data", b"line"))
+
+    def test_other_users_and_read_only(self):
+        """other users cannot open it; a read-only mount changes nothing"""
+        objid = self.session.make_log()
+        self.session.close()
+        self.mnt.remount("allow_other")
+        self.assertIn("Permission denied",
+                      as_user(NOBODY, "cat", self.mnt.path(".mpool/ctl"), check=False).stderr)
+        self.mnt.remount("ro")
+        self.session = Session(self.mnt.point, os.O_RDONLY)
+        for change in (lambda: self.session.alloc(MBLOCK),
+                       lambda: self.session.on_object(DELETE, objid),
+                       lambda: self.session.open(objid)):
+            with self.fails_with(errno.EROFS):
+                change()
+        self.session.close()
+        self.mnt.remount()
+        self.session = Session(self.mnt.point)
+
+
 class PoolOwner(harness.PoolTest):
     def test_may_read(self):
         """the owner of the pool reads its objects, and uid= of the mount says the owner"""
@@ -145,6 +357,17 @@ class ForeignPool(harness.PoolTest):
             mount.path("d").mkdir()
         self.assertEqual(caught.exception.errno, errno.EROFS)
         self.assertEqual(mount.path(".mpool/mlog/0x201").read_bytes(), b"")
+        session = Session(mount.point)
+        root = session.open(0x201, 0x1201)
+        session.append(root, b"mine")
+        objid = session.make_mblock(content(1, MIB))
+        session.on_object(COMMIT, objid)
+        session.close()
+        mount.remount()
+        self.assertEqual(session.path("mblock", objid).read_bytes(), content(1, MIB))
+        session = Session(mount.point)
+        self.assertEqual(session.read(session.open(0x201, 0x1201)), b"mine")
+        session.close()
         mount.umount()
         self.assertEqual(run(MPOOL, "get", self.image, "user_type").stdout.strip(), user_type)
 

@@ -12,6 +12,7 @@ import harness
 from harness import MIB, content, run, shell
 
 NOBODY = 65534
+ENTRIES = ["ctl", "jobs", "mblock", "mlog", "references", "status.json"]
 
 
 class ControlTest(harness.MountTest):
@@ -56,14 +57,14 @@ class ControlDirectory(ControlTest):
 
     def test_listing(self):
         """ls shows its entries, with and without attributes; .. is the root of the mount"""
-        self.assertEqual(run("ls", self.control).stdout, "jobs\nmblock\nmlog\nreferences\nstatus.json\n")
+        self.assertEqual(run("ls", self.control).stdout.split(), ENTRIES)
         listed = run("ls", "-l", self.control).stdout
         self.assertRegex(listed, r"-rw-r--r-- 1 root root 0 .* jobs\n")
         self.assertRegex(listed, r"-r--r--r-- 1 root root 0 .* status.json\n")
         with os.scandir(self.control) as entries:
             found = {entry.name: entry.is_file(follow_symlinks=False) for entry in entries}
         self.assertEqual(found, {"references": True, "status.json": True, "jobs": True,
-                                 "mblock": False, "mlog": False})
+                                 "ctl": True, "mblock": False, "mlog": False})
         self.assertEqual(os.stat(self.control / "..").st_ino, os.stat(self.mnt.point).st_ino)
         self.assertEqual(shell(f"cd {self.control} && pwd -P").stdout, f"{self.control}\n")
         with self.fails_with(errno.ENOENT):
@@ -140,7 +141,7 @@ class ControlDirectory(ControlTest):
         self.assertEqual(shell(f"rm -rf {self.control}", check=False).returncode, 1)
         self.assertEqual(sorted(os.listdir(self.root)), ["d", "mine"])
         self.assertEqual(sorted(os.listdir(self.control)),
-                         ["jobs", "references", "status.json"])
+                         ENTRIES)
         self.status()
 
     def test_create(self):
@@ -159,7 +160,7 @@ class ControlDirectory(ControlTest):
         with self.fails_with(errno.EEXIST):
             os.close(os.open(self.control, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
         self.assertEqual(sorted(os.listdir(self.control)),
-                         ["jobs", "references", "status.json"])
+                         ENTRIES)
 
     def test_change(self):
         """its files cannot be opened for writing, truncated or given other attributes"""

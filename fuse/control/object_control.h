@@ -1,0 +1,57 @@
+// The file `.mpool/ctl`: objects of programs by ioctls (fuse/client/include/mpool/ioctl.h).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <unordered_set>
+
+#include "engine/client/client_pool.h"
+#include "engine/names/namespace.h"
+#include "fuse/control/provider.h"
+
+namespace mpoolfs {
+
+// The objects of a mounted pool as programs may change them.
+//
+// Threads: all functions may be called at the same time. mutex_ is a leaf.
+class ProgramObjects {
+ public:
+  // The pool and the names must outlive it. No change is possible with `read_only`.
+  ProgramObjects(mpool::Pool& pool, mpool::Namespace& names, bool read_only)
+      : client_(pool), names_(names), read_only_(read_only) {}
+
+  mpool::ClientPool& client() { return client_; }
+  const mpool::ClientPool& client() const { return client_; }
+  // True for a committed object that belongs to the tree, or may.
+  bool is_of_tree(mpool::ObjectId id) const;
+  void check_writable() const;                      // EROFS
+  void check_changeable(mpool::ObjectId id) const;  // or EPERM for an object of the tree
+  // The object was committed by a program.
+  void add(mpool::ObjectId id);
+
+ private:
+  mpool::ClientPool client_;
+  mpool::Namespace& names_;
+  const bool read_only_;
+  mutable std::mutex mutex_;
+  std::unordered_set<mpool::ObjectId> committed_;  // since the mount
+};
+
+// The provider of `ctl`. Each opening is a session: what it did not commit is aborted, and what it
+// opened is closed, with it.
+class ObjectControl : public ControlProvider {
+ public:
+  // The objects must outlive it.
+  explicit ObjectControl(ProgramObjects& objects);
+
+  Info describe(Node node) const override;
+  std::unique_ptr<ControlFile> open(Node node, const mpool::OpenIntent& intent) override;
+
+ private:
+  ProgramObjects& objects_;
+  const std::uint32_t uid_;
+  const std::uint32_t gid_;
+};
+
+}  // namespace mpoolfs
