@@ -1,0 +1,90 @@
+/* A pool whose root MDC has a tree of mpoolfs is never harmed, and mpoolfs harms no other. */
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "harness.h"
+
+/* A directory of this test to mount on. */
+static const char* mount_point(void) {
+  static char path[300];
+  snprintf(path, sizeof(path), "%s-mount", image_path('a', 0));
+  (void)mkdir(path, 0700);
+  return path;
+}
+
+static int mount_pool(void) {
+  return shell("\"$MPOOLFS\" %s %s", image_path('a', 0), mount_point());
+}
+
+static int umount_pool(void) {
+  int tries;
+  const int status = shell("umount %s", mount_point());
+  /* The daemon ends a moment after its mount. */
+  for (tries = 0; tries < 100 && shell("pgrep -f 'mpoolfs.* %s'", mount_point()) == 0; ++tries)
+    usleep(50000);
+  return status;
+}
+
+static int check_pool(void) {
+  return shell("\"$MPOOL\" check %s", image_path('a', 0));
+}
+
+static int tree_is_whole(void) {
+  int whole;
+  if (mount_pool() != 0) return 0;
+  whole = shell("[ \"$(cat %s/directory/file)\" = content ]", mount_point()) == 0;
+  return umount_pool() == 0 && whole && check_pool() == 0;
+}
+
+TEST(Tree, is_never_harmed) {
+  struct mpool* mp = NULL;
+  struct mpool_mdc* mdc = NULL;
+  uint64_t ids[2] = {0, 0};
+  make_pool('a', 512, 1);
+  REQUIRE(mount_pool() == 0);
+  EXPECT(shell("mkdir %s/directory && echo content > %s/directory/file", mount_point(),
+               mount_point()) == 0);
+  FAILS(EBUSY, mpool_open(pool_name('a'), O_RDWR, &mp, NULL)); /* while it is mounted */
+  EXPECT(mp == NULL);
+  REQUIRE(umount_pool() == 0);
+  EXPECT(tree_is_whole());
+
+  mp = open_pool('a', O_RDWR | O_EXCL);
+  OK(mpool_mdc_get_root(mp, &ids[0], &ids[1]));
+  FAILS(EMEDIUMTYPE, mpool_mdc_open(mp, ids[0], ids[1], 0, &mdc));
+  FAILS(EMEDIUMTYPE, mpool_mdc_open(mp, ids[1], ids[0], 0, &mdc));
+  EXPECT(mdc == NULL);
+  EXPECT(mpool_mdc_delete(mp, ids[0], ids[1]) != 0);
+  EXPECT(mpool_mlog_delete(mp, ids[0]) != 0);
+  close_pool(mp);
+  EXPECT(tree_is_whole());
+  (void)rmdir(mount_point());
+}
+
+TEST(Tree, of_another_program_is_left_alone) {
+  struct mpool_params params;
+  struct mpool_mdc* mdc = NULL;
+  struct mpool* mp = new_pool();
+  uint64_t ids[2] = {0, 0};
+  char data[20];
+  size_t length = 0;
+  OK(mpool_params_get(mp, &params, NULL));
+  memset(params.mp_utype, 0x42, sizeof(params.mp_utype));
+  OK(mpool_params_set(mp, &params, NULL));
+  OK(mpool_mdc_get_root(mp, &ids[0], &ids[1]));
+  OK(mpool_mdc_open(mp, ids[0], ids[1], 0, &mdc));
+  OK(mpool_mdc_append(mdc, "other program", 13, true));
+  OK(mpool_mdc_close(mdc));
+  close_pool(mp);
+  if (mount_pool() == 0) {
+    EXPECT(shell("touch %s/file", mount_point()) != 0); /* read-only */
+    EXPECT(umount_pool() == 0);
+  }
+  mp = open_pool('a', O_RDWR);
+  OK(mpool_mdc_open(mp, ids[0], ids[1], 0, &mdc));
+  OK(mpool_mdc_read(mdc, data, sizeof(data), &length));
+  EXPECT(length == 13 && memcmp(data, "other program", 13) == 0);
+  OK(mpool_mdc_close(mdc));
+  close_pool(mp);
+  (void)rmdir(mount_point());
+}
