@@ -147,11 +147,16 @@ choose_compiler() {
 # the checks of each pointer for null, alignment, size and type of the object, which are a third of
 # that (the address sanitizer detects most of it, too). --long has them.
 configure_sanitized() {
-  local compiler werror=false arguments=("-Dcpp_args=-fno-sanitize=null,alignment,object-size,vptr")
+  local compiler c_compiler werror=false
+  local arguments=("-Dcpp_args=-fno-sanitize=null,alignment,object-size,vptr")
   [ -z "${MPOOLFS_TEST_LONG:-}" ] || arguments=()
   compiler=$(choose_compiler)
-  [[ $compiler != *clang* ]] || werror=true
-  CXX=$compiler configure "$1" --buildtype=plain -Doptimization=1 -Dwerror=$werror -Dunity=on -Dunity_size=6 \
+  c_compiler=${compiler/g++/gcc}
+  if [[ $compiler == *clang* ]]; then
+    c_compiler=${compiler/clang++/clang}
+    werror=true
+  fi
+  CXX=$compiler CC=$c_compiler configure "$1" --buildtype=plain -Doptimization=1 -Dwerror=$werror -Dunity=on -Dunity_size=6 \
     -Db_sanitize="$2" -Db_lundef=false "${arguments[@]}"
 }
 
