@@ -17,7 +17,7 @@ namespace mpool {
 namespace {
 
 bool is_page_aligned(const void* memory) {
-  return is_aligned(reinterpret_cast<std::uintptr_t>(memory), kPageSize);
+  return memory != nullptr && is_aligned(reinterpret_cast<std::uintptr_t>(memory), kPageSize);
 }
 
 // The sum of the parts of a transfer; EINVAL for one that cannot be made without a copy.

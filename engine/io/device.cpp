@@ -70,8 +70,9 @@ void Device::count_write(std::uint64_t offset, std::uint64_t length, const Io& i
   try {
     io();
   } catch (const Error& error) {
-    if (!is_no_room(error.code())) go_offline(error);
+    if (!is_no_room(error.code()) && error.code() != EFAULT) go_offline(error);
     count(counters_.errors);
+    if (error.code() == EFAULT) throw;  // the caller's memory, not the device
     note_no_room("write", offset, length);
     throw Error(ENOSPC, error.subject(), error.detail());
   }

@@ -56,7 +56,7 @@ struct DeviceProperties {
 // once; reads continue. The first failure is logged. Exception: where the file system of an image
 // file, or a thin-provisioned device, has no block for the write (the system returns ENOSPC, EDQUOT
 // or EFBIG), the write throws ENOSPC and the device stays online; later writes succeed when there
-// is room again.
+// is room again. Memory that cannot be accessed (EFAULT) fails only the transfer.
 class Device {
  public:
   Device(std::string name, DeviceProperties properties);

@@ -79,6 +79,7 @@ TEST(ClientMblock, WritesOnlyWholePagesOfAlignedMemory) {
   };
   refused({});
   refused({data.span(0, 0)});
+  refused({ConstByteSpan(static_cast<const std::byte*>(nullptr), kClientPage)});
   refused({data.span(0, 100)});
   refused({data.span(512, kClientPage)});
   refused({data.span(0, kClientPage), data.span(kClientPage, 0)});

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include "engine/io/open.h"
 #include "engine/io/overlay_device.h"
@@ -122,6 +123,24 @@ TEST_P(PartsTest, MustLieInsideTheDevice) {
   EXPECT_EQ(error_of([&] { device_->read(kPartsSize - kPageSize, into); }), EINVAL);
   EXPECT_EQ(error_of([&] { device_->read(~std::uint64_t{0} - kPageSize + 1, into); }), EINVAL);
   EXPECT_FALSE(device_->offline());
+}
+
+// Memory of a program that cannot be accessed is no failure of the device.
+TEST(Parts, OfMemoryThatIsNotThereLeaveTheDeviceOnline) {
+  const TemporaryDirectory directory;
+  create_image_file(directory / "image", kPartsSize);
+  const auto device = open_device(directory / "image", OpenMode::activate);
+  void* const page = ::mmap(nullptr, kPageSize, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(page, MAP_FAILED);
+  const ByteSpan gone(static_cast<std::byte*>(page), kPageSize);
+  const auto data = pattern(1, 1);
+  const std::array<ConstByteSpan, 2> from = {gone, data.span()};
+  EXPECT_EQ(error_of([&] { device->write(0, from); }), EFAULT);
+  EXPECT_EQ(error_of([&] { device->write(0, gone); }), EFAULT);
+  EXPECT_EQ(error_of([&] { device->read(0, gone); }), EFAULT);
+  EXPECT_FALSE(device->offline());
+  device->write(0, data.span());
+  ::munmap(page, kPageSize);
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, PartsTest,
