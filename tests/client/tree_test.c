@@ -20,7 +20,7 @@ static int umount_pool(void) {
   int tries;
   const int status = shell("umount %s", mount_point());
   /* The daemon ends a moment after its mount. */
-  for (tries = 0; tries < 100 && shell("pgrep -f 'mpoolfs.* %s'", mount_point()) == 0; ++tries)
+  for (tries = 0; tries < 100 && shell("pgrep -f 'mpoolf[s].* %s'", mount_point()) == 0; ++tries)
     usleep(50000);
   return status;
 }
