@@ -15,6 +15,10 @@ using Logger = std::shared_ptr<spdlog::logger>;
 
 spdlog::logger& logger_or_default(const Logger& logger);
 
+// Replaces the process's default logger, for a library in a program with one of its own. Called
+// once, before other functions of the engine.
+void set_default_logger(Logger logger);
+
 // Drops all messages.
 Logger silent_logger();
 

@@ -14,6 +14,7 @@
 #include <sys/sysmacros.h>
 
 #include "engine/base/error.h"
+#include "engine/base/logger.h"
 #include "engine/io/loops.h"
 
 namespace mpool {
@@ -45,7 +46,7 @@ int prepare(const std::string& directory) {
 }
 
 void warn_unlocked(const std::string& path, int code) {
-  spdlog::warn(
+  logger_or_default(nullptr).warn(
       "{}: {}: a pool that is active by another path, or a copy of it, will not be noticed", path,
       errno_text(code));
 }
@@ -62,7 +63,7 @@ void write_holder(int fd, const std::string& holder) {
   if (::ftruncate(fd, 0) != 0) return;
   const std::string text = holder.substr(0, kMaxHolderLength);
   if (::pwrite(fd, text.data(), text.size(), 0) < 0) {
-    spdlog::debug("lock: {}", errno_text(errno));
+    logger_or_default(nullptr).debug("lock: {}", errno_text(errno));
   }
 }
 

@@ -10,6 +10,7 @@
 #include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
+#include "engine/base/logger.h"
 #include "engine/io/file_device.h"
 #include "engine/io/media_lock.h"
 #include "engine/io/probe.h"
@@ -86,7 +87,7 @@ bool is_block_device(const std::string& path) {
 using Unreadable = std::function<void(const std::string& path, const std::string& reason)>;
 
 void note_passed_over(const std::string& path, const std::string& reason) {
-  spdlog::debug("{}: passed over: {}", path, reason);
+  logger_or_default(nullptr).debug("{}: passed over: {}", path, reason);
 }
 
 // Adds the devices of the same pool on block devices. Excluded: copies of a present device (same
@@ -107,9 +108,9 @@ void add_other_devices(std::vector<std::string>& paths) {
     if (copies.size() == 1) {
       paths.push_back(copies.front());
     } else {
-      spdlog::warn("device {} of pool {} is there {} times ({}): name the devices of the pool",
-                   uuid.to_string(), named.front().superblock.pool_name, copies.size(),
-                   join_paths(copies));
+      logger_or_default(nullptr).warn(
+          "device {} of pool {} is there {} times ({}): name the devices of the pool",
+          uuid.to_string(), named.front().superblock.pool_name, copies.size(), join_paths(copies));
     }
   }
 }
