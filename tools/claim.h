@@ -7,7 +7,7 @@
 #include <span>
 #include <string>
 
-#include "engine/io/device.h"
+#include "engine/pool/claim.h"
 
 namespace mpool::tools {
 
@@ -34,13 +34,7 @@ bool same_file(const std::string& a, const std::string& b);
 // then be mounted by name.
 void refuse_taken_name(const std::string& name, std::span<const std::string> ours);
 
-// Opens the device for activation (EBUSY when it is in use, forced or not), and checks that it has
-// no known signature: EEXIST with the signature unless `force`. Writes nothing. ENOSPC when there
-// is not even room for superblocks.
+// claim_device() of the engine, with advice for the user of a command in its messages.
 std::unique_ptr<Device> claim_device(const std::string& path, bool force);
-
-// Removes signatures that libblkid recognises, and superblocks of pools that it does not. The
-// device must be claimed.
-void wipe_device(std::unique_ptr<Device>& device);
 
 }  // namespace mpool::tools
