@@ -50,7 +50,10 @@ class ClientLog {
   struct Options {
     CompactionSemantics semantics = CompactionSemantics::off;
     bool serialised_by_caller = false;  // only compared: the log locks all the same
-    bool operator==(const Options&) const = default;
+    bool include(const Options& wanted) const {
+      return (semantics == wanted.semantics || wanted.semantics == CompactionSemantics::off) &&
+             (serialised_by_caller || !wanted.serialised_by_caller);
+    }
   };
   // ENOENT unless it is a committed mlog; those of Mlog::open.
   ClientLog(Pool& pool, ObjectId id, Options options);

@@ -311,8 +311,8 @@ std::shared_ptr<ClientLog> ClientPool::open_log(ObjectId id, ClientLog::Options 
     const Closer closer([&] { end_if_unused(open); });
     if (open->log == nullptr) {
       open->log = std::make_shared<ClientLog>(pool_, id, options);
-    } else if (open->log->options() != options) {
-      raise(EINVAL, describe(id), "it is open with other flags");
+    } else if (!open->log->options().include(options)) {
+      raise(EINVAL, describe(id), "it is open without one of these flags");
     }
     ++open->opens;
     return open->log;
@@ -342,6 +342,21 @@ std::shared_ptr<ClientMdc> ClientPool::open_mdc(ObjectId first, ObjectId second)
     if (open->mdc == nullptr) open->mdc = std::make_shared<ClientMdc>(pool_, first, second);
     ++open->opens;
     return open->mdc;
+  }
+}
+
+bool ClientPool::first_record_is(ObjectId first, ObjectId second,
+                                 bool (*condition)(ConstByteSpan record)) {
+  for (;;) {
+    const auto open = entry_for({first, second});
+    const std::lock_guard lock(open->mutex);
+    if (open->ended) continue;
+    const Closer closer([&] { end_if_unused(open); });
+    if (open->mdc != nullptr) return open->mdc->first_record_is(condition);
+    const auto mdc = pool_.open_mdc(first, second, Mdc::OpenOptions::Finish::later);
+    MlogReader reader = mdc->reader();
+    std::vector<std::byte> record;
+    return reader.next(record) && condition(record);
   }
 }
 

@@ -80,7 +80,7 @@ class ClientPool {
   void delete_log(ObjectId id);  // EBUSY while it is open
 
   // Opens a committed mlog: one that is open already is opened once more (the same position of
-  // reading), if it was with the same options; EINVAL if not, or if it is not committed; EBUSY
+  // reading); EINVAL with an option that it was not opened with, or if it is not committed; EBUSY
   // while it is open as part of a pair. Otherwise as Mlog::open. Each open needs a close_log().
   std::shared_ptr<ClientLog> open_log(ObjectId id, ClientLog::Options options);
   // Makes durable what was appended, then ends one open, also when it throws.
@@ -90,6 +90,9 @@ class ClientPool {
   // for a pair whose active log cannot be told, EBUSY while one of them is open as a log, ENODATA
   // for a damaged one. Each open needs a close_mdc().
   std::shared_ptr<ClientMdc> open_mdc(ObjectId first, ObjectId second);
+  // True if the first record of a pair satisfies `condition`; false without records. Nothing is
+  // written, also not what a crash interrupted. Errors as of open_mdc().
+  bool first_record_is(ObjectId first, ObjectId second, bool (*condition)(ConstByteSpan record));
   // As close_log(). Of a failed MDC: ends the open without an error.
   void close_mdc(const std::shared_ptr<ClientMdc>& mdc);
 

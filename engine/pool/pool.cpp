@@ -272,7 +272,8 @@ void Pool::maintain() {
   impl_->background->maintain();
 }
 
-std::unique_ptr<Mdc> Pool::open_mdc(ObjectId first, ObjectId second) {
+std::unique_ptr<Mdc> Pool::open_mdc(ObjectId first, ObjectId second,
+                                    Mdc::OpenOptions::Finish finish) {
   std::array<Mdc::Half, 2> halves;
   for (std::size_t i = 0; i < halves.size(); ++i) {
     const ObjectId id = i == 0 ? first : second;
@@ -292,7 +293,7 @@ std::unique_ptr<Mdc> Pool::open_mdc(ObjectId first, ObjectId second) {
   // The records of operations on the pair may be missing in a damaged pool: nothing is finished
   // there.
   using Finish = Mdc::OpenOptions::Finish;
-  const Mdc::OpenOptions options{.finish = damage().empty() ? Finish::at_once : Finish::later};
+  const Mdc::OpenOptions options{.finish = damage().empty() ? finish : Finish::later};
   return impl_->open_pair(
       mdc_name, halves,
       [this](ObjectId half, std::uint64_t generation) { record_generation(half, generation); },

@@ -239,7 +239,10 @@ class Pool {
   // --- a client's metadata ---
   // Opens a pair of committed mlogs as MDC; "the root MDC" without arguments. Damage is handled as
   // by ActivateOptions: ENOTRECOVERABLE, nothing was written to the pair, or the MDC is read-only.
-  std::unique_ptr<Mdc> open_mdc(ObjectId first, ObjectId second);
+  // `finish`: as Mdc::OpenOptions.
+  std::unique_ptr<Mdc> open_mdc(
+      ObjectId first, ObjectId second,
+      Mdc::OpenOptions::Finish finish = Mdc::OpenOptions::Finish::at_once);
   std::unique_ptr<Mdc> open_root_mdc() { return open_mdc(root_log_id(0), root_log_id(1)); }
 
  private:
