@@ -19,7 +19,8 @@ def layers_of(part):
     return [f"{part}/{name}" for name in re.findall(r"'(\w+)'", found[1])]
 
 
-ALL = layers_of("engine") + layers_of("fuse") + ["tools"]
+# The C library is on the engine only.
+ALL = layers_of("engine") + ["fuse/client"] + layers_of("fuse") + ["tools"]
 
 
 def layer_of(name):

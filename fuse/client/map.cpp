@@ -1,0 +1,145 @@
+#include "fuse/client/map.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <limits>
+
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#include "engine/base/error.h"
+#include "fuse/client/params.h"
+
+namespace libmpool {
+
+namespace {
+
+constexpr std::size_t kMaxMapSize = std::size_t{1} << kMaxMapShift;
+
+void check(int result, const char* operation) {
+  if (result != 0) mpool::raise_system(errno, "map", operation);
+}
+
+}  // namespace
+
+MappedRange::MappedRange(std::size_t size)
+    // Zeros behind the members.
+    : base_(static_cast<std::byte*>(
+          ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0))),
+      size_(size) {
+  if (base_ == MAP_FAILED) mpool::raise_system(errno, "map", "mmap");
+}
+
+MappedRange::~MappedRange() {
+  ::munmap(base_, size_);
+}
+
+Map::Map(const PoolUse& pool, std::span<const std::uint64_t> ids) : pool_(pool.another()) {
+  if (ids.empty()) mpool::raise(EINVAL, "map", "a map has members");
+  if (ids.size() > kMaxMapSize / mpool::kPageSize) mpool::raise(E2BIG, "map", "too many members");
+  pin(ids);
+  try {
+    place_members();
+  } catch (...) {
+    range_.reset();
+    unpin();
+    throw;
+  }
+}
+
+Map::~Map() {
+  range_.reset();
+  unpin();
+}
+
+void Map::pin(std::span<const std::uint64_t> ids) {
+  mpool::Pool& engine = pool_->pool();
+  members_.reserve(ids.size());
+  try {
+    for (const std::uint64_t value : ids) {
+      const mpool::ObjectId id{value};
+      if (!id.is_mblock()) mpool::raise(EINVAL, id.to_string(), "not the id of an mblock");
+      engine.pin(id);
+      members_.push_back({.id = id});
+      const auto object = engine.find(id);
+      members_.back() = {.id = id,
+                         .media_class = object->media_class,
+                         .place = engine.offset_of(*object),
+                         .length = mpool::round_up(object->written_length, mpool::kPageSize)};
+    }
+  } catch (...) {
+    unpin();
+    throw;
+  }
+}
+
+void Map::unpin() noexcept {
+  for (const Member& member : members_)
+    pool_->pool().unpin(member.id);
+}
+
+void Map::place_members() {
+  const auto longest = std::ranges::max_element(members_, {}, &Member::length);
+  stride_ = std::bit_ceil(std::max<std::uint64_t>(longest->length, mpool::kPageSize));
+  if (members_.size() > kMaxMapSize / stride_) {
+    mpool::raise(E2BIG, "map", "{} members of {} bytes", members_.size(), stride_);
+  }
+  range_ = std::make_unique<MappedRange>(size());
+  for (std::size_t i = 0; i < members_.size(); ++i) {
+    const Member& member = members_[i];
+    if (member.length == 0) continue;
+    if (::mmap(address(i), member.length, PROT_READ, MAP_SHARED | MAP_FIXED,
+               pool_->cached_file(member.media_class),
+               static_cast<off_t>(member.place)) == MAP_FAILED) {
+      mpool::raise_system(errno, "map", "mmap");
+    }
+  }
+  check(::madvise(range_->base(), range_->size(), MADV_RANDOM), "madvise");
+}
+
+void Map::advise(std::size_t member, std::uint64_t offset, std::size_t length, int advice) {
+  const bool to_the_end = length == std::numeric_limits<std::size_t>::max();
+  if (member >= members() || offset > stride_ || (!to_the_end && length > stride_ - offset)) {
+    mpool::raise(EINVAL, "map", "no such range");
+  }
+  // Refuses an advice that is none, and an offset that is not of a page.
+  check(::madvise(address(member) + offset, 0, advice), "madvise");
+  const std::size_t last = to_the_end ? members() : member + 1;
+  for (; member < last; ++member, offset = 0) {
+    const std::uint64_t written = members_[member].length;
+    if (offset >= written) continue;
+    const std::uint64_t part = std::min<std::uint64_t>(length, written - offset);
+    check(::madvise(address(member) + offset, part, advice), "madvise");
+  }
+}
+
+void Map::purge() {
+  advise(0, 0, std::numeric_limits<std::size_t>::max(), MADV_DONTNEED);
+  for (const Member& member : members_) {
+    if (member.length == 0) continue;
+    const int code =
+        ::posix_fadvise(pool_->cached_file(member.media_class), static_cast<off_t>(member.place),
+                        static_cast<off_t>(member.length), POSIX_FADV_DONTNEED);
+    if (code != 0) mpool::raise_system(code, "map", "fadvise");
+  }
+}
+
+std::size_t Map::resident_pages() const {
+  std::array<unsigned char, 4096> pages;
+  constexpr std::uint64_t kStep = pages.size() * mpool::kPageSize;
+  std::size_t resident = 0;
+  for (std::size_t i = 0; i < members_.size(); ++i) {
+    for (std::uint64_t at = 0; at < members_[i].length; at += kStep) {
+      const std::uint64_t length = std::min(kStep, members_[i].length - at);
+      check(::mincore(address(i) + at, length, pages.data()), "mincore");
+      resident += static_cast<std::size_t>(std::count_if(
+          pages.begin(), pages.begin() + static_cast<std::ptrdiff_t>(length / mpool::kPageSize),
+          [](unsigned char page) { return (page & 1) != 0; }));
+    }
+  }
+  return resident;
+}
+
+}  // namespace libmpool

@@ -1,0 +1,193 @@
+// mlogs.
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <limits>
+
+#include "fuse/client/handle.h"
+#include "fuse/client/params.h"
+
+namespace {
+
+using libmpool::guarded;
+using libmpool::require;
+using libmpool::require_writable;
+using mpool::ClientLog;
+using mpool::ObjectId;
+
+mlog_props props_of(const mpool::ClientPool::Log& log) {
+  mlog_props props{};
+  libmpool::copy_uuid(log.uuid, props.lpr_uuid);
+  props.lpr_objid = log.id.value;
+  props.lpr_alloc_cap = log.capacity;
+  props.lpr_gen = log.generation;
+  props.lpr_mclassp = static_cast<std::uint8_t>(log.media_class);
+  props.lpr_iscommitted = log.committed ? 1 : 0;
+  return props;
+}
+
+// The first `length` bytes of the parts, which have no count.
+std::vector<mpool::ConstByteSpan> record_of(const iovec* iov, size_t length) {
+  static constexpr std::array<std::byte, 65536> kZeros{};
+  if (length > std::numeric_limits<std::uint32_t>::max()) {
+    mpool::raise(EINVAL, "call", "a record of {} bytes", length);
+  }
+  std::vector<mpool::ConstByteSpan> parts;
+  if (length != 0) require(iov);
+  for (; length != 0; ++iov) {
+    std::size_t left = std::min(iov->iov_len, length);
+    length -= left;
+    if (iov->iov_base != nullptr) {
+      if (left != 0) parts.push_back(mpool::as_bytes(iov->iov_base, left));
+      continue;
+    }
+    for (; left != 0; left -= parts.back().size())
+      parts.push_back(std::span(kZeros).first(std::min(left, kZeros.size())));
+  }
+  return parts;
+}
+
+void require_open(const mpool_mlog* mlog) {
+  require(mlog);
+}
+
+void require_writable_log(const mpool_mlog* mlog) {
+  require(mlog);
+  require_writable(mlog->handle);
+}
+
+}  // namespace
+
+mpool_err_t mpool_mlog_alloc(mpool_handle* mp, mp_media_classp mclass, mlog_capacity* capacity,
+                             uint64_t* mlogid, mlog_props* props) {
+  return guarded([&] {
+    require(mp, capacity, mlogid);
+    require_writable(mp);
+    const auto log = mp->client().allocate_log(libmpool::class_from(mclass), capacity->lcp_captgt,
+                                               libmpool::policy_from(capacity->lcp_spare != 0));
+    if (props != nullptr) *props = props_of(log);
+    *mlogid = log.id.value;
+  });
+}
+
+mpool_err_t mpool_mlog_commit(mpool_handle* mp, uint64_t mlogid) {
+  return guarded([&] {
+    require_writable(mp);
+    mp->client().commit_log(ObjectId{mlogid});
+  });
+}
+
+mpool_err_t mpool_mlog_abort(mpool_handle* mp, uint64_t mlogid) {
+  return guarded([&] {
+    require_writable(mp);
+    mp->client().abort_log(ObjectId{mlogid});
+  });
+}
+
+mpool_err_t mpool_mlog_delete(mpool_handle* mp, uint64_t mlogid) {
+  return guarded([&] {
+    require_writable(mp);
+    if (libmpool::is_root_log(mlogid)) {
+      mpool::raise(EPERM, mp->pool().name(), "the logs of the root MDC stay");
+    }
+    mp->client().delete_log(ObjectId{mlogid});
+  });
+}
+
+mpool_err_t mpool_mlog_open(mpool_handle* mp, uint64_t mlogid, uint8_t flags, uint64_t* gen,
+                            mpool_mlog** mlog) {
+  return guarded([&] {
+    require(mp, gen, mlog);
+    if (mp->writable && libmpool::is_root_log(mlogid)) libmpool::refuse_tree(*mp);
+    const ClientLog::Options options{.semantics = (flags & MLOG_OF_COMPACT_SEM) != 0
+                                                      ? mpool::CompactionSemantics::on
+                                                      : mpool::CompactionSemantics::off,
+                                     .serialised_by_caller = (flags & MLOG_OF_SKIP_SER) != 0};
+    auto opened = std::make_unique<mpool_mlog>(mpool_mlog{.handle = mp, .log = {}});
+    const std::lock_guard lock(mp->mutex);
+    mp->logs.insert(opened.get());
+    try {
+      opened->log = mp->client().open_log(ObjectId{mlogid}, options);
+    } catch (...) {
+      mp->logs.erase(opened.get());
+      throw;
+    }
+    *gen = opened->log->generation();
+    *mlog = opened.release();
+  });
+}
+
+mpool_err_t mpool_mlog_close(mpool_mlog* mlog) {
+  return guarded([&] {
+    require_open(mlog);
+    const std::unique_ptr<mpool_mlog> ended(mlog);
+    mpool_handle& handle = *mlog->handle;
+    const ObjectId id = mlog->log->id();
+    mlog->log.reset();
+    const std::lock_guard lock(handle.mutex);
+    handle.logs.erase(mlog);
+    handle.client().close_log(id);
+  });
+}
+
+mpool_err_t mpool_mlog_append(mpool_mlog* mlog, iovec* iov, size_t len, int sync) {
+  return guarded([&] {
+    require_writable_log(mlog);
+    mlog->log->append(record_of(iov, len), sync != 0);
+  });
+}
+
+mpool_err_t mpool_mlog_rewind(mpool_mlog* mlog) {
+  return guarded([&] {
+    require_open(mlog);
+    mlog->log->rewind();
+  });
+}
+
+mpool_err_t mpool_mlog_read(mpool_mlog* mlog, void* data, size_t size, size_t* rdlen) {
+  return guarded([&] {
+    require(mlog, rdlen);
+    require(data);
+    libmpool::give_result(mlog->log->read(libmpool::bytes_of(data, size)), rdlen);
+  });
+}
+
+mpool_err_t mpool_mlog_seek_read(mpool_mlog* mlog, size_t skip, void* data, size_t size,
+                                 size_t* rdlen) {
+  return guarded([&] {
+    require(mlog, rdlen);
+    if (skip == 0) require(data);
+    const mpool::ByteSpan into = libmpool::bytes_of(data, size);
+    libmpool::give_result(skip == 0 ? mlog->log->read(into) : mlog->log->skip_and_read(skip, into),
+                          rdlen);
+  });
+}
+
+mpool_err_t mpool_mlog_sync(mpool_mlog* mlog) {
+  return guarded([&] {
+    require_writable_log(mlog);
+    mlog->log->sync();
+  });
+}
+
+mpool_err_t mpool_mlog_len(mpool_mlog* mlog, size_t* len) {
+  return guarded([&] {
+    require(mlog, len);
+    *len = mlog->log->used();
+  });
+}
+
+mpool_err_t mpool_mlog_erase(mpool_mlog* mlog, uint64_t min_gen) {
+  return guarded([&] {
+    require_writable_log(mlog);
+    mlog->log->erase(min_gen);
+  });
+}
+
+mpool_err_t mpool_mlog_props_get(mpool_mlog* mlog, mlog_props* props) {
+  return guarded([&] {
+    require(mlog, props);
+    *props = props_of(mlog->handle->client().log(mlog->log->id()));
+    props->lpr_gen = mlog->log->generation();
+  });
+}
