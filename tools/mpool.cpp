@@ -27,6 +27,8 @@ constexpr std::array kSubCommands = {
     SubCommand{"set", "change settings of a pool", run_set},
     SubCommand{"get", "show settings of a pool", run_get},
     SubCommand{"destroy", "remove a pool", run_destroy},
+    SubCommand{"activate", "have programs find a pool by name", run_activate},
+    SubCommand{"deactivate", "end that", run_deactivate},
     SubCommand{"dump", "list every object of a pool with a checksum of its content", run_dump},
     SubCommand{"object", "work on the objects of a pool by their ids", run_object},
     SubCommand{"log", "append to, read and erase logs of programs", run_log},
@@ -43,7 +45,7 @@ void print_help(Context& context) {
              "\n"
              "Sub-commands (mpool SUB-COMMAND --help tells more):\n");
   for (const SubCommand& command : kSubCommands) {
-    fmt::print(context.out, "  {:<9} {}\n", command.name, command.summary);
+    fmt::print(context.out, "  {:<10} {}\n", command.name, command.summary);
   }
   fmt::print(context.out,
              "\n"
