@@ -87,6 +87,7 @@ std::vector<Span> parts_of(const iovec* iov, int iovc) {
   std::vector<Span> parts;
   parts.reserve(static_cast<std::size_t>(iovc));
   for (const iovec& part : std::span(iov, static_cast<std::size_t>(iovc))) {
+    if (part.iov_base == nullptr) mpool::raise(EINVAL, "call", "a part without memory");
     parts.emplace_back(static_cast<std::byte*>(part.iov_base), part.iov_len);
   }
   return parts;
