@@ -68,6 +68,14 @@ inline void refuse_tree(const mpool_handle& handle) {
   }
 }
 
+// EPERM when a program is about to change an object of that file system.
+inline void refuse_tree_object(const mpool_handle& handle, std::uint64_t id) {
+  if (handle.use->is_of_tree(mpool::ObjectId{id})) {
+    mpool::raise(EPERM, mpool::ObjectId{id}.to_string(), "belongs to the file system of pool {}",
+                 handle.pool().name());
+  }
+}
+
 // The result of a read: an error that comes with a length, too.
 inline void give_result(const mpool::SharedReader::Result& result, size_t* rdlen) {
   *rdlen = result.length;

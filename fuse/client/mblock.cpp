@@ -86,6 +86,7 @@ mpool_err_t mpool_mblock_abort(mpool_handle* mp, uint64_t mbid) {
 mpool_err_t mpool_mblock_delete(mpool_handle* mp, uint64_t mbid) {
   return guarded([&] {
     require_writable(mp);
+    libmpool::refuse_tree_object(*mp, mbid);
     mp->client().delete_mblock(ObjectId{mbid});
   });
 }

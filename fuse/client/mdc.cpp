@@ -111,6 +111,7 @@ mpool_err_t mpool_mdc_delete(mpool_handle* mp, uint64_t logid1, uint64_t logid2)
     std::exception_ptr last;
     for (const uint64_t id : {logid1, logid2}) {
       try {
+        libmpool::refuse_tree_object(*mp, id);
         mp->client().delete_log(ObjectId{id});
       } catch (const mpool::Error&) {
         last = std::current_exception();
@@ -136,6 +137,10 @@ mpool_err_t mpool_mdc_open(mpool_handle* mp, uint64_t logid1, uint64_t logid2, u
     if (mp->writable && logid1 != logid2 && libmpool::is_root_log(logid1) &&
         libmpool::is_root_log(logid2)) {
       libmpool::refuse_tree(*mp);
+    }
+    if (mp->writable) {
+      libmpool::refuse_tree_object(*mp, logid1);
+      libmpool::refuse_tree_object(*mp, logid2);
     }
     auto opened = std::make_unique<mpool_mdc>(mpool_mdc{.handle = mp, .mdc = {}});
     mpool_mdc* const handle = opened.get();

@@ -90,6 +90,7 @@ mpool_err_t mpool_mlog_delete(mpool_handle* mp, uint64_t mlogid) {
     if (libmpool::is_root_log(mlogid)) {
       mpool::raise(EPERM, mp->pool().name(), "the logs of the root MDC stay");
     }
+    libmpool::refuse_tree_object(*mp, mlogid);
     mp->client().delete_log(ObjectId{mlogid});
   });
 }
@@ -99,6 +100,7 @@ mpool_err_t mpool_mlog_open(mpool_handle* mp, uint64_t mlogid, uint8_t flags, ui
   return guarded([&] {
     require(mp, gen, mlog);
     if (mp->writable && libmpool::is_root_log(mlogid)) libmpool::refuse_tree(*mp);
+    if (mp->writable) libmpool::refuse_tree_object(*mp, mlogid);
     const ClientLog::Options options{.semantics = (flags & MLOG_OF_COMPACT_SEM) != 0
                                                       ? mpool::CompactionSemantics::on
                                                       : mpool::CompactionSemantics::off,

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 
 #include "engine/base/error.h"
+#include "engine/names/namespace.h"
 #include "engine/pool/discovery.h"
 #include "engine/tree/attributes.h"
 #include "engine/tree/records.h"
@@ -63,6 +64,23 @@ OpenPool::OpenPool(const ActivePool& active)
   if (pool_->uuid() != uuid_from(active.params.mp_poolid)) {
     mpool::raise(ENOENT, active.name(), "its devices belong to another pool now");
   }
+  find_tree();
+  open_cached_files();
+}
+
+void OpenPool::find_tree() {
+  has_owner_record_ = client_.first_record_is(mpool::root_log_id(0), mpool::root_log_id(1),
+                                              mpool::names::is_owner_record);
+  if (!has_owner_record_) return;
+  mpool::NamespaceOptions without_changes;
+  without_changes.read_only = true;
+  const auto tree = mpool::Namespace::mount(*pool_, without_changes);
+  for (const mpool::ObjectRecord& object : pool_->objects()) {
+    if (tree->owns(object.id)) tree_objects_.insert(object.id);
+  }
+}
+
+void OpenPool::open_cached_files() {
   for (const mpool::MediaClass media_class : pool_->classes()) {
     const std::string path = pool_->class_info(media_class).device_name;
     mpool::FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -77,16 +95,8 @@ int OpenPool::cached_file(mpool::MediaClass media_class) const {
   return file.get();
 }
 
-bool OpenPool::holds_tree() {
-  if (pool_->config().user_type == mpool::kTreeUserType) return true;
-  try {
-    return client_.first_record_is(mpool::root_log_id(0), mpool::root_log_id(1),
-                                   mpool::names::is_owner_record);
-  } catch (const mpool::Error& error) {
-    // It is open as logs, by a call that asked the same before.
-    if (error.code() == EBUSY) return false;
-    throw;
-  }
+bool OpenPool::holds_tree() const {
+  return has_owner_record_ || pool_->config().user_type == mpool::kTreeUserType;
 }
 
 PoolUse PoolUse::open(const ActivePool& active, Sharing sharing) {

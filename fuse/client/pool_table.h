@@ -4,7 +4,9 @@
 #include <array>
 #include <memory>
 #include <string>
+#include <unordered_set>
 #include <utility>
+#include <vector>
 
 #include <signal.h>
 
@@ -39,11 +41,18 @@ class OpenPool {
   mpool::ClientPool& client() { return client_; }
   // A descriptor of the class's device for the page cache. ENOENT without such a class.
   int cached_file(mpool::MediaClass media_class) const;
-  // The root MDC holds a tree of a file system.
-  bool holds_tree();
+  // The root MDC holds a tree of a file system, or will.
+  bool holds_tree() const;
+  // The object belongs to that tree: only a mount may change it.
+  bool is_of_tree(mpool::ObjectId id) const { return tree_objects_.contains(id); }
 
  private:
+  void find_tree();
+  void open_cached_files();
+
   std::unique_ptr<mpool::Pool> pool_;
+  bool has_owner_record_ = false;
+  std::unordered_set<mpool::ObjectId> tree_objects_;  // constant: only mounts make more
   mpool::ClientPool client_;
   std::array<mpool::FileDescriptor, MP_MED_NUMBER> cached_files_;
 };

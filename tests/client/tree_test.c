@@ -36,10 +36,23 @@ static int tree_is_whole(void) {
   return umount_pool() == 0 && whole && check_pool() == 0;
 }
 
+/* The first mblock of the pool, of those that a new pool with one file may have; 0: none. */
+static uint64_t first_mblock(struct mpool* mp) {
+  uint64_t uniquifier, slot;
+  for (uniquifier = 0; uniquifier < 32; ++uniquifier) {
+    for (slot = 1; slot <= 64; ++slot) {
+      const uint64_t id = (uniquifier << 12) | (1u << 8) | slot;
+      if (mpool_mblock_find(mp, id, NULL) == 0) return id;
+    }
+  }
+  return 0;
+}
+
 TEST(Tree, is_never_harmed) {
   struct mpool* mp = NULL;
   struct mpool_mdc* mdc = NULL;
   uint64_t ids[2] = {0, 0};
+  uint64_t file = 0, own = 0;
   make_pool('a', 512, 1);
   REQUIRE(mount_pool() == 0);
   EXPECT(shell("mkdir %s/directory && echo content > %s/directory/file", mount_point(),
@@ -56,6 +69,12 @@ TEST(Tree, is_never_harmed) {
   EXPECT(mdc == NULL);
   EXPECT(mpool_mdc_delete(mp, ids[0], ids[1]) != 0);
   EXPECT(mpool_mlog_delete(mp, ids[0]) != 0);
+  file = first_mblock(mp);
+  REQUIRE(file != 0);
+  FAILS(EPERM, mpool_mblock_delete(mp, file));
+  OK(mpool_mblock_alloc(mp, MP_MED_CAPACITY, false, &own, NULL));
+  OK(mpool_mblock_commit(mp, own));
+  OK(mpool_mblock_delete(mp, own));
   close_pool(mp);
   EXPECT(tree_is_whole());
   (void)rmdir(mount_point());
