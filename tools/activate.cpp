@@ -23,7 +23,7 @@ std::string pool_for_library(const std::string& operand) {
   return is_file ? "./" + operand : operand;
 }
 
-void check(mpool_err_t error, const std::string& pool, const struct mpool_devrpt& report) {
+void check_call(mpool_err_t error, const std::string& pool, const struct mpool_devrpt& report) {
   if (error == 0) return;
   raise(mpool_errno(error), pool, "{}",
         mpool_devrpt_strerror(static_cast<mpool_rc>(report.mdr_rcode)));
@@ -41,7 +41,7 @@ int run_activate(Context& context, Arguments arguments) {
   mpool_params params;
   mpool_params_init(&params);
   struct mpool_devrpt report;
-  check(mpool_activate(pool_for_library(pool).c_str(), &params, 0, &report), pool, report);
+  check_call(mpool_activate(pool_for_library(pool).c_str(), &params, 0, &report), pool, report);
   print_escaped(context.out, "Pool {} is active.\n", params.mp_name);
   return kSuccess;
 }
@@ -54,7 +54,7 @@ int run_deactivate(Context& context, Arguments arguments) {
   if (!line.parse(context, arguments)) return kSuccess;
   const std::string& pool = line.operands().front();
   struct mpool_devrpt report;
-  check(mpool_deactivate(pool_for_library(pool).c_str(), 0, &report), pool, report);
+  check_call(mpool_deactivate(pool_for_library(pool).c_str(), 0, &report), pool, report);
   print_escaped(context.out, "Pool {} is inactive.\n", pool);
   return kSuccess;
 }

@@ -18,9 +18,9 @@ namespace {
 
 using Access = ObjectSession::Access;
 
-constexpr std::array kVerbs = {Verb{"create", "", 0, 0}, Verb{"append", "ID [FILE]", 1, 2},
-                               Verb{"read", "ID", 1, 1}, Verb{"erase", "ID", 1, 1},
-                               Verb{"delete", "ID", 1, 1}};
+constexpr std::array kLogVerbs = {Verb{"create", "", 0, 0}, Verb{"append", "ID [FILE]", 1, 2},
+                                  Verb{"read", "ID", 1, 1}, Verb{"erase", "ID", 1, 1},
+                                  Verb{"delete", "ID", 1, 1}};
 
 // A log that is open in this process, until the end of the scope.
 class OpenLog {
@@ -98,7 +98,7 @@ int run_log(Context& context, Arguments arguments) {
   line.add_value("generation", "N", "of an erased log, if greater than the next one");
   line.add_switch("json", "print JSON: of read, the records in hexadecimal");
   if (!line.parse(context, arguments)) return kSuccess;
-  const VerbLine given = parse_verb(line, kVerbs);
+  const VerbLine given = parse_verb(line, kLogVerbs);
   const MediaClass media_class = class_of(line);
   const std::uint64_t generation = generation_of(line);
   const std::uint64_t capacity = line.size("capacity").value_or(0);

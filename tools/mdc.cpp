@@ -15,9 +15,9 @@ namespace mpool::tools {
 
 namespace {
 
-constexpr std::array kVerbs = {Verb{"create", "", 0, 0}, Verb{"append", "ID,ID [FILE]", 1, 2},
-                               Verb{"read", "ID,ID", 1, 1}, Verb{"replace", "ID,ID [FILE]", 1, 2},
-                               Verb{"delete", "ID,ID", 1, 1}};
+constexpr std::array kMdcVerbs = {
+    Verb{"create", "", 0, 0}, Verb{"append", "ID,ID [FILE]", 1, 2}, Verb{"read", "ID,ID", 1, 1},
+    Verb{"replace", "ID,ID [FILE]", 1, 2}, Verb{"delete", "ID,ID", 1, 1}};
 
 using Ids = std::pair<ObjectId, ObjectId>;
 
@@ -107,7 +107,7 @@ int run_mdc(Context& context, Arguments arguments) {
                   "behind it");
   line.add_switch("json", "print JSON: of read, the records in hexadecimal");
   if (!line.parse(context, arguments)) return kSuccess;
-  const VerbLine given = parse_verb(line, kVerbs);
+  const VerbLine given = parse_verb(line, kMdcVerbs);
   const MediaClass media_class = class_of(line);
   const std::uint64_t capacity = line.size("capacity").value_or(0);
   const Ids ids = given.rest.empty() ? Ids{} : parse_pair(given.rest.front());

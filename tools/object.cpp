@@ -22,13 +22,13 @@ namespace {
 
 using Access = ObjectSession::Access;
 
-constexpr std::size_t kChunkSize = 1u << 20;
-constexpr std::array kVerbs = {Verb{"list", "", 0, 0},
-                               Verb{"show", "ID", 1, 1},
-                               Verb{"read", "ID", 1, 1},
-                               Verb{"write", "[FILE]", 0, 1},
-                               Verb{"delete", "ID...", 1, ~std::size_t{0}},
-                               Verb{"run", "[FILE]", 0, 1}};
+constexpr std::size_t kObjectChunk = 1u << 20;
+constexpr std::array kObjectVerbs = {Verb{"list", "", 0, 0},
+                                     Verb{"show", "ID", 1, 1},
+                                     Verb{"read", "ID", 1, 1},
+                                     Verb{"write", "[FILE]", 0, 1},
+                                     Verb{"delete", "ID...", 1, ~std::size_t{0}},
+                                     Verb{"run", "[FILE]", 0, 1}};
 
 Json facts_of(ObjectSession& session, ObjectId id) {
   Json facts = {{"objid", id.to_string()}, {"type", id.is_mlog() ? "mlog" : "mblock"}};
@@ -77,10 +77,10 @@ void list_objects(Context& context, ObjectSession& session, bool json) {
 void read_object(Context& context, ObjectSession& session, ObjectId id) {
   const ClientPool::Mblock mblock = session.objects().mblock(id);
   const ObjectRecord object = session.pool().find(id).value();
-  AlignedBuffer buffer(kChunkSize);
+  AlignedBuffer buffer(kObjectChunk);
   for (std::uint64_t offset = 0; offset < mblock.written_length;) {
     const ByteSpan part = buffer.span(0, static_cast<std::size_t>(std::min<std::uint64_t>(
-                                             kChunkSize, mblock.written_length - offset)));
+                                             kObjectChunk, mblock.written_length - offset)));
     read_mblock(session.pool(), object, offset, part);
     context.out.write(reinterpret_cast<const char*>(part.data()),
                       static_cast<std::streamsize>(part.size()));
@@ -92,8 +92,8 @@ void read_object(Context& context, ObjectSession& session, ObjectId id) {
 void write_object(Context& context, ObjectSession& session, ObjectId id, const std::string& path) {
   const ClientPool::Mblock mblock = session.objects().mblock(id);
   const std::string content = read_input(context, path, mblock.capacity - mblock.written_length);
-  for (std::size_t begin = 0; begin < content.size(); begin += kChunkSize) {
-    const std::size_t length = std::min(kChunkSize, content.size() - begin);
+  for (std::size_t begin = 0; begin < content.size(); begin += kObjectChunk) {
+    const std::size_t length = std::min(kObjectChunk, content.size() - begin);
     AlignedBuffer pages = AlignedBuffer::zeroed(round_up(length, kPageSize));
     std::memcpy(pages.data(), content.data() + begin, length);
     const ConstByteSpan part = pages.span();
@@ -174,7 +174,7 @@ int run_object(Context& context, Arguments arguments) {
   line.add_value("class", "CLASS", "media class of a new object; default capacity");
   line.add_switch("json", "print JSON");
   if (!line.parse(context, arguments)) return kSuccess;
-  const VerbLine given = parse_verb(line, kVerbs);
+  const VerbLine given = parse_verb(line, kObjectVerbs);
   const MediaClass media_class = class_of(line);
   const bool json = line.has("json");
   std::vector<ObjectId> ids;
