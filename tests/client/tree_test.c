@@ -39,7 +39,7 @@ static int tree_is_whole(void) {
 /* The first mblock of the pool, of those that a new pool with one file may have; 0: none. */
 static uint64_t first_mblock(struct mpool* mp) {
   uint64_t uniquifier, slot;
-  for (uniquifier = 0; uniquifier < 32; ++uniquifier) {
+  for (uniquifier = 0; uniquifier < 1024; ++uniquifier) {
     for (slot = 1; slot <= 64; ++slot) {
       const uint64_t id = (uniquifier << 12) | (1u << 8) | slot;
       if (mpool_mblock_find(mp, id, NULL) == 0) return id;
