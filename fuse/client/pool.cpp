@@ -2,12 +2,13 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
+#include <span>
 
 #include <fcntl.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include "engine/io/media_lock.h"
 #include "engine/io/probe.h"
 #include "engine/pool/discovery.h"
 #include "fuse/client/handle.h"
@@ -220,8 +221,7 @@ mpool_err_t mpool_dev_props_get(mpool_handle* mp, const char* device, mpool_devp
     mpool::Pool& pool = mp->pool();
     for (const mpool::MediaClass media_class : pool.classes()) {
       const mpool::Pool::ClassInfo info = pool.class_info(media_class);
-      std::error_code error;
-      if (!std::filesystem::equivalent(info.device_name, device, error)) continue;
+      if (!mpool::is_media_of(device, std::span(&info.device_name, 1))) continue;
       const ClassSizes sizes = sizes_of(info);
       mpool_devprops found{};
       libmpool::copy_uuid(info.params.uuid, found.pdp_devid);
