@@ -110,7 +110,9 @@ void delete_object(ObjectSession& session, ObjectId id) {
 // One step of a script. `last`: the object allocated last, which "-" stands for.
 void run_step(Context& context, ObjectSession& session, std::istringstream& words, ObjectId& last,
               bool json) {
-  std::string verb, word, path;
+  std::string verb;
+  std::string word;
+  std::string path;
   words >> verb;
   if (verb.empty() || verb.front() == '#') return;
   words >> word >> path;

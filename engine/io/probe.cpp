@@ -6,13 +6,13 @@
 #include <fstream>
 #include <memory>
 
-#include <blkid/blkid.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <sys/stat.h>
 
 #include "engine/base/error.h"
+#include "engine/io/blkid_probe.h"
 #include "engine/io/file_descriptor.h"
 
 namespace mpool {
@@ -25,11 +25,6 @@ constexpr const char* kPartitionTable = "partition table";
 constexpr int kFound = 0;
 constexpr int kNothing = 1;
 constexpr int kAmbivalent = -2;
-
-struct FreeProbe {
-  void operator()(blkid_probe probe) const { blkid_free_probe(probe); }
-};
-using Probe = std::unique_ptr<std::remove_pointer_t<blkid_probe>, FreeProbe>;
 
 FileDescriptor open_for_probe(const std::string& path) {
   FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
@@ -47,9 +42,9 @@ FileDescriptor open_for_probe(const std::string& path) {
   raise_system(errno != 0 ? errno : EIO, path, "looking for signatures");
 }
 
-Probe make_probe(const std::string& path, int fd) {
+BlkidProbe make_probe(const std::string& path, int fd) {
   errno = 0;
-  Probe probe(blkid_new_probe());
+  BlkidProbe probe(blkid_new_probe());
   if (probe == nullptr) raise_system(ENOMEM, path, "looking for signatures");
   if (blkid_probe_set_device(probe.get(), fd, 0, 0) != 0) raise_probe_failure(path);
   blkid_probe_enable_superblocks(probe.get(), 1);
@@ -61,14 +56,14 @@ Probe make_probe(const std::string& path, int fd) {
   return probe;
 }
 
-std::string value_of(const Probe& probe, const char* name) {
+std::string value_of(const BlkidProbe& probe, const char* name) {
   const char* data = nullptr;
   if (blkid_probe_lookup_value(probe.get(), name, &data, nullptr) != 0) return {};
   return data;
 }
 
 // The names of all signatures, one probe step after the other.
-std::vector<std::string> all_types(const Probe& probe) {
+std::vector<std::string> all_types(const BlkidProbe& probe) {
   std::vector<std::string> types;
   blkid_reset_probe(probe.get());
   while (blkid_do_probe(probe.get()) == kFound) {
@@ -132,7 +127,7 @@ std::string Signature::describe() const {
 
 std::optional<Signature> probe_signature(const std::string& path) {
   const FileDescriptor fd = open_for_probe(path);
-  const Probe probe = make_probe(path, fd.get());
+  const BlkidProbe probe = make_probe(path, fd.get());
   errno = 0;
   const int result = blkid_do_safeprobe(probe.get());
   if (result == kNothing) return std::nullopt;

@@ -3,15 +3,14 @@
 #include <cerrno>
 #include <memory>
 #include <span>
-#include <type_traits>
 
-#include <blkid/blkid.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include "engine/base/error.h"
 #include "engine/base/size.h"
+#include "engine/io/blkid_probe.h"
 #include "engine/io/file_descriptor.h"
 #include "engine/io/open.h"
 #include "engine/io/probe.h"
@@ -24,11 +23,6 @@ namespace {
 // A device has a few signatures (a GPT has three); a device on which wiping has no effect must not
 // cause an endless loop.
 constexpr int kMaxSignatures = 100;
-
-struct FreeProbe {
-  void operator()(blkid_probe probe) const { blkid_free_probe(probe); }
-};
-using Probe = std::unique_ptr<std::remove_pointer_t<blkid_probe>, FreeProbe>;
 
 // The known content of the device, or empty. Throws what probe_signature throws.
 std::string known_content(const std::string& path, Device& device) {
@@ -52,7 +46,7 @@ std::string known_content(const std::string& path, Device& device) {
 void wipe_signatures(const std::string& path) {
   const FileDescriptor fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
   if (!fd) raise_system(errno, path, "open");
-  const Probe probe(blkid_new_probe());
+  const BlkidProbe probe(blkid_new_probe());
   if (probe == nullptr) raise_system(ENOMEM, path, "wiping signatures");
   if (blkid_probe_set_device(probe.get(), fd.get(), 0, 0) != 0) {
     raise(EIO, path, "wiping signatures: libblkid cannot read it");

@@ -47,7 +47,9 @@ std::vector<std::string> absolute(std::vector<std::string> paths) {
 }
 
 Found found_active(ActivePool pool) {
-  return {.name = pool.name(), .devices = pool.devices, .active = std::move(pool)};
+  Found found{.name = pool.name(), .devices = pool.devices, .active = std::nullopt};
+  found.active = std::move(pool);
+  return found;
 }
 
 Found found_on_devices(const std::string& name, std::vector<std::string> paths) {

@@ -62,7 +62,8 @@ mpool_err_t guarded(struct mpool_devrpt* report, const Body& body,
 // EINVAL for a null pointer among the arguments of a call.
 template <typename... Pointers>
 void require(Pointers*... pointers) {
-  if (((pointers == nullptr) || ...)) mpool::raise(EINVAL, "call", "a required pointer is null");
+  if ((false || ... || (pointers == nullptr)))
+    mpool::raise(EINVAL, "call", "a required pointer is null");
 }
 
 }  // namespace libmpool

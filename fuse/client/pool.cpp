@@ -1,10 +1,10 @@
 // Pools that are open.
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <span>
 
 #include <fcntl.h>
+#include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
@@ -57,7 +57,7 @@ void check_permission(const mpool_params& params, unsigned wanted) {
 // Writes the present parameters to the registry, if they differ.
 void record_params(mpool::Pool& pool, libmpool::ActivePool& active) {
   const mpool_params params = libmpool::params_of(pool);
-  if (std::memcmp(&params, &active.params, sizeof params) == 0) return;
+  if (libmpool::params_to_json(params) == libmpool::params_to_json(active.params)) return;
   active.params = params;
   const libmpool::RegistryLock lock;
   libmpool::record_active(active);

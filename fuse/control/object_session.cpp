@@ -223,7 +223,8 @@ void ObjectSession::call(mpool_ioc_open& open) {
   check_zero(open.reserved);
   const bool is_mdc = open.objid[1] != 0;
   check_flags(open.flags, is_mdc ? 0u : MPOOL_IOC_COMPACTION | MPOOL_IOC_SERIALISED);
-  const ObjectId first{open.objid[0]}, second{open.objid[1]};
+  const ObjectId first{open.objid[0]};
+  const ObjectId second{open.objid[1]};
   mpool::ClientPool& client = objects_.client();
   // An open log is made durable by its close, and an MDC finishes what was interrupted.
   objects_.check_writable();

@@ -13,7 +13,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 LIBRARIES = ("blkid", "fuse3", "libcrypto", "spdlog", "uuid")
 # The standard as in meson.build, for clang.
 FLAGS = ("-std=c++2b", "-U__cpp_concepts", "-D__cpp_concepts=202002L",
-         "-D_FILE_OFFSET_BITS=64", '-DMPOOLFS_VERSION=""', f"-I{ROOT}")
+         "-D_FILE_OFFSET_BITS=64", '-DMPOOLFS_VERSION=""', f"-I{ROOT}", f"-isystem{ROOT}/fuse/client/include")
+# The library's header has a struct of the name of a namespace: it is a part of its own.
+CLIENT = ROOT / "fuse" / "client"
 
 
 def libraries():
@@ -34,16 +36,18 @@ class TidyTest(unittest.TestCase):
     def test_silent(self):
         """without warnings"""
         with tempfile.TemporaryDirectory() as directory:
-            running = [self.start(pathlib.Path(directory), part) for part in ("engine", "fuse", "tools")]
+            running = [self.start(pathlib.Path(directory), part)
+                       for part in ("engine", "fuse", "fuse/client", "tools")]
             for process in running:
                 said = process.communicate()[0]
                 with self.subTest(process.args[3].name):
                     self.assertEqual(process.returncode, 0, said)
 
     def start(self, directory, part):
-        sources = sorted((ROOT / part).rglob("*.cpp"))
-        self.assertGreater(len(sources), 20)
-        one = directory / f"{part}.cpp"
+        sources = [source for source in sorted((ROOT / part).rglob("*.cpp"))
+                   if (source.parent == CLIENT) == (part == "fuse/client")]
+        self.assertGreater(len(sources), 10)
+        one = directory / f"{part.replace('/', '-')}.cpp"
         one.write_text(including(sources), encoding="utf-8")
         command = ("clang-tidy-16", "--quiet", f"--config-file={ROOT / '.clang-tidy'}", one, "--", *FLAGS, *libraries())
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
