@@ -156,7 +156,7 @@ configure_sanitized() {
     c_compiler=${compiler/clang++/clang}
     werror=true
   fi
-  CXX=$compiler CC=$c_compiler configure "$1" --buildtype=plain -Doptimization=1 -Dwerror=$werror -Dunity=on -Dunity_size=6 \
+  CXX=$compiler CC=$c_compiler configure "$1" --buildtype=plain -Doptimization=1 -Dwerror=$werror -Dunity=on -Dunity_size=20 \
     -Db_sanitize="$2" -Db_lundef=false "${arguments[@]}"
 }
 
