@@ -113,8 +113,8 @@ int run_mdc(Context& context, Arguments arguments) {
   const Ids ids = given.rest.empty() ? Ids{} : parse_pair(given.rest.front());
   const std::string path = given.rest.size() < 2 ? "" : given.rest[1];
 
-  using Access = ObjectSession::Access;
-  ObjectSession session(given.pool, given.verb == "read" ? Access::show : Access::change);
+  ObjectSession session(given.pool, given.verb == "read" ? ObjectSession::Access::show
+                                                         : ObjectSession::Access::change);
   ClientPool& objects = session.objects();
   if (given.verb == "create") {
     const Ids made = create_pair(objects, media_class, capacity);
