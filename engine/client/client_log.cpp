@@ -38,23 +38,12 @@ void SharedReader::rewind() {
 }
 
 ClientLog::ClientLog(Pool& pool, ObjectId id, Options options)
-    : pool_(pool), id_(id), options_(options) {
-  pool_.pin(id_);
-  try {
-    const auto object = pool_.find(id_);
-    log_ = Mlog::open(pool_.mlog_place(*object), options_.semantics);
-    reader_.emplace(MlogReader(*log_));
-  } catch (...) {
-    pool_.unpin(id_);
-    throw;
-  }
-}
-
-ClientLog::~ClientLog() {
-  reader_.reset();
-  log_.reset();
-  pool_.unpin(id_);
-}
+    : pool_(pool),
+      id_(id),
+      options_(options),
+      pin_(pool, id),
+      log_(Mlog::open(pool.mlog_place(*pool.find(id)), options.semantics)),
+      reader_(MlogReader(*log_)) {}
 
 void ClientLog::append(std::span<const ConstByteSpan> parts, bool durable) {
   const std::shared_lock lock(exclusive_);
@@ -89,24 +78,24 @@ void ClientLog::erase(std::uint64_t min_generation) {
   const std::uint64_t next = std::max(present + 1, min_generation);
   pool_.record_generation(id_, next);
   log_->reset(next);
-  reader_->rewind();
+  reader_.rewind();
 }
 
 SharedReader::Result ClientLog::read(ByteSpan into) {
   const std::shared_lock lock(exclusive_);
-  return reader_->read(into);
+  return reader_.read(into);
 }
 
 SharedReader::Result ClientLog::skip_and_read(std::size_t length, ByteSpan into) {
   const std::shared_lock lock(exclusive_);
-  const SharedReader::Result skipped = reader_->skip(length);
+  const SharedReader::Result skipped = reader_.skip(length);
   if (skipped.error != 0 || into.empty()) return skipped;
-  return reader_->read(into);
+  return reader_.read(into);
 }
 
 void ClientLog::rewind() {
   const std::shared_lock lock(exclusive_);
-  reader_->rewind();
+  reader_.rewind();
 }
 
 }  // namespace mpool

@@ -5,13 +5,13 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <shared_mutex>
 #include <span>
 #include <utility>
 
 #include "engine/base/bytes.h"
 #include "engine/mlog/mlog.h"
+#include "engine/pool/object_pin.h"
 #include "engine/pool/pool.h"
 
 namespace mpool {
@@ -57,7 +57,6 @@ class ClientLog {
   };
   // ENOENT unless it is a committed mlog; those of Mlog::open.
   ClientLog(Pool& pool, ObjectId id, Options options);
-  ~ClientLog();
   ClientLog(const ClientLog&) = delete;
   ClientLog& operator=(const ClientLog&) = delete;
 
@@ -83,9 +82,10 @@ class ClientLog {
   Pool& pool_;
   const ObjectId id_;
   const Options options_;
+  const ObjectPin pin_;
   mutable std::shared_mutex exclusive_;  // held exclusively to erase
-  std::unique_ptr<Mlog> log_;
-  std::optional<SharedReader> reader_;
+  const std::unique_ptr<Mlog> log_;
+  SharedReader reader_;
 };
 
 }  // namespace mpool

@@ -14,33 +14,6 @@ namespace mpool {
 
 namespace {
 
-// Pins both objects, or none.
-class PinnedPair {
- public:
-  PinnedPair(Pool& pool, const std::array<ObjectId, 2>& ids) : pool_(pool), ids_(ids) {
-    pool_.pin(ids_[0]);
-    try {
-      pool_.pin(ids_[1]);
-    } catch (...) {
-      pool_.unpin(ids_[0]);
-      throw;
-    }
-  }
-  ~PinnedPair() {
-    if (kept_) return;
-    for (const ObjectId id : ids_)
-      pool_.unpin(id);
-  }
-  PinnedPair(const PinnedPair&) = delete;
-  PinnedPair& operator=(const PinnedPair&) = delete;
-  void keep() { kept_ = true; }
-
- private:
-  Pool& pool_;
-  const std::array<ObjectId, 2>& ids_;
-  bool kept_ = false;
-};
-
 // True when two sound logs do not say which of them is the active one: both have a compaction that
 // did not finish, or they have the same generation.
 bool is_ambiguous(const std::array<Mdc::Half, 2>& halves) {
@@ -76,17 +49,10 @@ std::unique_ptr<Mdc> open_pair(Pool& pool, const std::array<ObjectId, 2>& ids) {
 }  // namespace
 
 ClientMdc::ClientMdc(Pool& pool, ObjectId first, ObjectId second)
-    : pool_(pool), ids_{first, second} {
-  PinnedPair pinned(pool_, ids_);
-  mdc_ = open_pair(pool_, ids_);
+    : ids_{first, second},
+      pins_{ObjectPin(pool, first), ObjectPin(pool, second)},
+      mdc_(open_pair(pool, ids_)) {
   reader_.emplace(mdc_->reader());
-  pinned.keep();
-}
-
-ClientMdc::~ClientMdc() {
-  close_for_good();
-  for (const ObjectId id : ids_)
-    pool_.unpin(id);
 }
 
 void ClientMdc::check_usable() const {

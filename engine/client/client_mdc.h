@@ -11,6 +11,7 @@
 #include "engine/base/bytes.h"
 #include "engine/client/client_log.h"
 #include "engine/mlog/mdc.h"
+#include "engine/pool/object_pin.h"
 #include "engine/pool/pool.h"
 
 namespace mpool {
@@ -28,7 +29,6 @@ class ClientMdc {
   // EINVAL for a pair whose active log cannot be told (both have an unfinished compaction, or the
   // same generation), ENODATA for a damaged one; those of Mdc::open.
   ClientMdc(Pool& pool, ObjectId first, ObjectId second);
-  ~ClientMdc();
   ClientMdc(const ClientMdc&) = delete;
   ClientMdc& operator=(const ClientMdc&) = delete;
 
@@ -53,8 +53,8 @@ class ClientMdc {
   void check_usable() const;
   void close_for_good() noexcept;
 
-  Pool& pool_;
   const std::array<ObjectId, 2> ids_;
+  const std::array<ObjectPin, 2> pins_;
   mutable std::shared_mutex exclusive_;  // held exclusively while a compaction begins or ends
   std::mutex append_;                    // guards appended_
   Mdc::Ticket appended_ = 0;             // of the last append

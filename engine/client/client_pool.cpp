@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "engine/base/error.h"
+#include "engine/pool/object_pin.h"
 
 namespace mpool {
 
@@ -206,20 +207,14 @@ void ClientPool::read_mblock(ObjectId id, std::uint64_t offset,
                              std::span<const ByteSpan> parts) const {
   if (!id.is_mblock()) raise(EINVAL, describe(id), "the id is not that of an mblock");
   const std::uint64_t length = check_transfer(describe(id), parts);
-  pool_.pin(id);
-  try {
-    const auto object = pool_.find(id);
-    if (!is_aligned(offset, kPageSize) || offset > object->written_length ||
-        length > object->written_length - offset) {
-      raise(EINVAL, describe(id), "no such range of pages: {} bytes at {}, {} are written", length,
-            offset, object->written_length);
-    }
-    pool_.device(object->media_class).read(pool_.offset_of(*object) + offset, parts);
-  } catch (...) {
-    pool_.unpin(id);
-    throw;
+  const ObjectPin pin(pool_, id);
+  const auto object = pool_.find(id);
+  if (!is_aligned(offset, kPageSize) || offset > object->written_length ||
+      length > object->written_length - offset) {
+    raise(EINVAL, describe(id), "no such range of pages: {} bytes at {}, {} are written", length,
+          offset, object->written_length);
   }
-  pool_.unpin(id);
+  pool_.device(object->media_class).read(pool_.offset_of(*object) + offset, parts);
 }
 
 // --- mlogs ---

@@ -5,6 +5,7 @@
 #include <bit>
 #include <cerrno>
 #include <limits>
+#include <utility>
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -40,44 +41,22 @@ Map::Map(const PoolUse& pool, std::span<const std::uint64_t> ids) : pool_(pool.a
   if (ids.empty()) mpool::raise(EINVAL, "map", "a map has members");
   if (ids.size() > kMaxMapSize / mpool::kPageSize) mpool::raise(E2BIG, "map", "too many members");
   pin(ids);
-  try {
-    place_members();
-  } catch (...) {
-    range_.reset();
-    unpin();
-    throw;
-  }
-}
-
-Map::~Map() {
-  range_.reset();
-  unpin();
+  place_members();
 }
 
 void Map::pin(std::span<const std::uint64_t> ids) {
   mpool::Pool& engine = pool_->pool();
   members_.reserve(ids.size());
-  try {
-    for (const std::uint64_t value : ids) {
-      const mpool::ObjectId id{value};
-      if (!id.is_mblock()) mpool::raise(EINVAL, id.to_string(), "not the id of an mblock");
-      engine.pin(id);
-      members_.push_back({.id = id});
-      const auto object = engine.find(id);
-      members_.back() = {.id = id,
-                         .media_class = object->media_class,
-                         .place = engine.offset_of(*object),
-                         .length = mpool::round_up(object->written_length, mpool::kPageSize)};
-    }
-  } catch (...) {
-    unpin();
-    throw;
+  for (const std::uint64_t value : ids) {
+    const mpool::ObjectId id{value};
+    if (!id.is_mblock()) mpool::raise(EINVAL, id.to_string(), "not the id of an mblock");
+    mpool::ObjectPin pin(engine, id);
+    const auto object = engine.find(id);
+    members_.push_back({.pin = std::move(pin),
+                        .media_class = object->media_class,
+                        .place = engine.offset_of(*object),
+                        .length = mpool::round_up(object->written_length, mpool::kPageSize)});
   }
-}
-
-void Map::unpin() noexcept {
-  for (const Member& member : members_)
-    pool_->pool().unpin(member.id);
 }
 
 void Map::place_members() {

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "engine/pool/object_pin.h"
 #include "fuse/client/pool_table.h"
 
 namespace libmpool {
@@ -32,7 +33,6 @@ class Map {
  public:
   // EINVAL no members, or an id of another type; ENOENT a member is not committed; E2BIG.
   Map(const PoolUse& pool, std::span<const std::uint64_t> ids);
-  ~Map();
   Map(const Map&) = delete;
   Map& operator=(const Map&) = delete;
 
@@ -47,15 +47,15 @@ class Map {
 
  private:
   struct Member {
-    mpool::ObjectId id;
+    mpool::ObjectPin pin;
     mpool::MediaClass media_class = mpool::MediaClass::capacity;
     std::uint64_t place = 0;   // bytes, on the device
     std::uint64_t length = 0;  // bytes written
   };
   void pin(std::span<const std::uint64_t> ids);
-  void unpin() noexcept;
   void place_members();
 
+  // The memory goes first, then the pins, then the pool.
   PoolUse pool_;
   std::vector<Member> members_;
   std::size_t stride_ = 0;
