@@ -103,8 +103,7 @@ void write_object(Context& context, ObjectSession& session, ObjectId id, const s
 
 void delete_object(ObjectSession& session, ObjectId id) {
   session.check_changeable(id);
-  if (id.is_mlog()) return session.objects().delete_log(id);
-  session.objects().delete_mblock(id);
+  session.objects().remove(id);
 }
 
 // One step of a script. `last`: the object allocated last, which "-" stands for.

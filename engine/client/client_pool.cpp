@@ -21,21 +21,8 @@ bool is_page_aligned(const void* memory) {
   return memory != nullptr && is_aligned(reinterpret_cast<std::uintptr_t>(memory), kPageSize);
 }
 
-// The sum of the parts of a transfer; EINVAL for one that cannot be made without a copy.
-template <typename Span>
-std::uint64_t check_transfer(const std::string& subject, std::span<const Span> parts) {
-  std::uint64_t sum = 0;
-  for (const Span& part : parts) {
-    if (part.empty() || !is_aligned(part.size(), kPageSize) || !is_page_aligned(part.data())) {
-      raise(EINVAL, subject, "a transfer is made of whole pages of page-aligned memory");
-    }
-    sum += part.size();
-    if (sum > ClientPool::kMaxTransfer) break;
-  }
-  if (sum == 0 || sum > ClientPool::kMaxTransfer) {
-    raise(EINVAL, subject, "a transfer is of a page to {} bytes", ClientPool::kMaxTransfer);
-  }
-  return sum;
+ObjectType type_of(ObjectId id) {
+  return id.is_mlog() ? ObjectType::mlog : ObjectType::mblock;
 }
 
 // Calls a function at the end of its scope.
@@ -82,102 +69,118 @@ ObjectRecord ClientPool::allocate(ObjectType type, std::uint64_t capacity, Media
   return object;
 }
 
+void ClientPool::check_type(ObjectId id, ObjectType type) const {
+  if (id.type() != type) raise(EINVAL, describe(id), "the id is that of another type of object");
+}
+
 std::shared_ptr<ClientPool::Uncommitted> ClientPool::uncommitted(ObjectId id) const {
   const std::lock_guard lock(mutex_);
   const auto found = uncommitted_.find(id);
   return found == uncommitted_.end() ? nullptr : found->second;
 }
 
-ObjectRecord ClientPool::committed(ObjectId id, ObjectType type) const {
-  if (id.type() != type) raise(EINVAL, describe(id), "the id is that of another type of object");
-  const auto object = pool_.find(id);
-  if (!object) raise(ENOENT, describe(id), "there is no such committed object");
-  return *object;
-}
-
-ObjectRecord ClientPool::state_of(ObjectId id, ObjectType type, bool& is_committed) const {
-  if (id.type() != type) raise(EINVAL, describe(id), "the id is that of another type of object");
-  is_committed = false;
+ClientPool::State ClientPool::state_of(ObjectId id, ObjectType type) const {
+  check_type(id, type);
   if (const auto own = uncommitted(id)) {
     const std::lock_guard lock(own->mutex);
-    if (!own->ended) return own->object;
+    if (!own->ended) return {.object = own->object, .committed = false};
   }
-  is_committed = true;
-  return committed(id, type);
+  const auto object = pool_.find(id);
+  if (!object) raise(ENOENT, describe(id), "there is no such committed object");
+  return {.object = *object, .committed = true};
 }
 
-namespace {
-
-// Locks an uncommitted object; ENOENT when it is none any more.
-template <typename Object>
-std::unique_lock<std::mutex> lock_object(const std::shared_ptr<Object>& object,
-                                         const std::string& subject) {
-  if (object != nullptr) {
-    std::unique_lock lock(object->mutex);
-    if (!object->ended) return lock;
+// ENOENT when it is none any more.
+ClientPool::Locked ClientPool::lock_uncommitted(ObjectId id, ObjectType type) const {
+  check_type(id, type);
+  if (const auto own = uncommitted(id)) {
+    std::unique_lock lock(own->mutex);
+    if (!own->ended) return {.own = own, .lock = std::move(lock)};
   }
-  raise(ENOENT, subject, "there is no such uncommitted object");
+  raise(ENOENT, describe(id), "there is no such uncommitted object");
 }
 
-}  // namespace
+void ClientPool::check_sound(ObjectId id, const Uncommitted& own) const {
+  if (own.failed) raise(EIO, describe(id), "a write to it failed: it can only be aborted");
+}
+
+// The caller holds the object's lock.
+void ClientPool::end(ObjectId id, Uncommitted& own) {
+  own.ended = true;
+  const std::lock_guard lock(mutex_);
+  uncommitted_.erase(id);
+}
 
 void ClientPool::commit(ObjectId id, ObjectType type) {
-  if (id.type() != type) raise(EINVAL, describe(id), "the id is that of another type of object");
-  const auto own = uncommitted(id);
-  const auto lock = lock_object(own, describe(id));
-  if (own->failed) raise(EIO, describe(id), "a write to it failed: it can only be aborted");
-  if (type == ObjectType::mblock && own->object.written_length != 0) {
-    pool_.device(own->object.media_class).flush();
-  }
-  pool_.commit(std::span(&own->object, 1));
-  own->ended = true;
-  const std::lock_guard table(mutex_);
-  uncommitted_.erase(id);
+  const Locked locked = lock_uncommitted(id, type);
+  check_sound(id, *locked.own);
+  const ObjectRecord& object = locked.own->object;
+  if (object.written_length != 0) pool_.device(object.media_class).flush();
+  pool_.commit(std::span(&object, 1));
+  end(id, *locked.own);
 }
 
 void ClientPool::abort(ObjectId id, ObjectType type) {
-  if (id.type() != type) raise(EINVAL, describe(id), "the id is that of another type of object");
-  const auto own = uncommitted(id);
-  const auto lock = lock_object(own, describe(id));
-  pool_.abort(own->object);
-  own->ended = true;
-  const std::lock_guard table(mutex_);
-  uncommitted_.erase(id);
+  const Locked locked = lock_uncommitted(id, type);
+  pool_.abort(locked.own->object);
+  end(id, *locked.own);
 }
 
 void ClientPool::remove(ObjectId id, ObjectType type) {
-  if (id.type() != type) raise(EINVAL, describe(id), "the id is that of another type of object");
+  check_type(id, type);
   pool_.remove(std::span(&id, 1));
+}
+
+void ClientPool::commit(ObjectId id) {
+  commit(id, type_of(id));
+}
+
+void ClientPool::abort(ObjectId id) {
+  abort(id, type_of(id));
+}
+
+void ClientPool::remove(ObjectId id) {
+  remove(id, type_of(id));
 }
 
 // --- mblocks ---
 
+// The sum of the parts; EINVAL for a transfer that cannot be made without a copy.
+template <typename Span>
+std::uint64_t ClientPool::check_transfer(ObjectId id, std::span<const Span> parts) const {
+  std::uint64_t sum = 0;
+  for (const Span& part : parts) {
+    if (part.empty() || !is_aligned(part.size(), kPageSize) || !is_page_aligned(part.data())) {
+      raise(EINVAL, describe(id), "a transfer is made of whole pages of page-aligned memory");
+    }
+    sum += part.size();
+    if (sum > kMaxTransfer) break;
+  }
+  if (sum == 0 || sum > kMaxTransfer) {
+    raise(EINVAL, describe(id), "a transfer is of a page to {} bytes", kMaxTransfer);
+  }
+  return sum;
+}
+
 ClientPool::Mblock ClientPool::allocate_mblock(MediaClass media_class, SpacePolicy policy) {
-  const ObjectRecord object = allocate(ObjectType::mblock, 0, media_class, policy);
-  return {.id = object.id,
-          .media_class = object.media_class,
-          .capacity = pool_.capacity_of(object),
-          .written_length = 0,
-          .committed = false};
+  return mblock(allocate(ObjectType::mblock, 0, media_class, policy).id);
 }
 
 ClientPool::Mblock ClientPool::mblock(ObjectId id) const {
-  bool is_committed = false;
-  const ObjectRecord object = state_of(id, ObjectType::mblock, is_committed);
+  const State state = state_of(id, ObjectType::mblock);
   return {.id = id,
-          .media_class = object.media_class,
-          .capacity = pool_.capacity_of(object),
-          .written_length = object.written_length,
-          .committed = is_committed};
+          .media_class = state.object.media_class,
+          .capacity = pool_.capacity_of(state.object),
+          .written_length = state.object.written_length,
+          .committed = state.committed};
 }
 
 void ClientPool::write_mblock(ObjectId id, std::span<const ConstByteSpan> parts) {
-  if (!id.is_mblock()) raise(EINVAL, describe(id), "the id is not that of an mblock");
-  const std::uint64_t length = check_transfer(describe(id), parts);
-  const auto own = uncommitted(id);
-  const auto lock = lock_object(own, describe(id));
-  if (own->failed) raise(EIO, describe(id), "a write to it failed: it can only be aborted");
-  ObjectRecord& object = own->object;
+  check_type(id, ObjectType::mblock);
+  const std::uint64_t length = check_transfer(id, parts);
+  const Locked locked = lock_uncommitted(id, ObjectType::mblock);
+  check_sound(id, *locked.own);
+  ObjectRecord& object = locked.own->object;
   if (length > pool_.capacity_of(object) - object.written_length) {
     raise(EINVAL, describe(id), "{} bytes do not fit behind the {} written ones", length,
           object.written_length);
@@ -185,7 +188,7 @@ void ClientPool::write_mblock(ObjectId id, std::span<const ConstByteSpan> parts)
   try {
     pool_.device(object.media_class).write(pool_.offset_of(object) + object.written_length, parts);
   } catch (...) {
-    own->failed = true;
+    locked.own->failed = true;
     throw;
   }
   object.written_length += length;
@@ -205,8 +208,8 @@ void ClientPool::delete_mblock(ObjectId id) {
 
 void ClientPool::read_mblock(ObjectId id, std::uint64_t offset,
                              std::span<const ByteSpan> parts) const {
-  if (!id.is_mblock()) raise(EINVAL, describe(id), "the id is not that of an mblock");
-  const std::uint64_t length = check_transfer(describe(id), parts);
+  check_type(id, ObjectType::mblock);
+  const std::uint64_t length = check_transfer(id, parts);
   const ObjectPin pin(pool_, id);
   const auto object = pool_.find(id);
   if (!is_aligned(offset, kPageSize) || offset > object->written_length ||
@@ -221,19 +224,17 @@ void ClientPool::read_mblock(ObjectId id, std::uint64_t offset,
 
 ClientPool::Log ClientPool::allocate_log(MediaClass media_class, std::uint64_t capacity,
                                          SpacePolicy policy) {
-  const ObjectRecord object = allocate(ObjectType::mlog, capacity, media_class, policy);
-  return log(object.id);
+  return log(allocate(ObjectType::mlog, capacity, media_class, policy).id);
 }
 
 ClientPool::Log ClientPool::log(ObjectId id) const {
-  bool is_committed = false;
-  const ObjectRecord object = state_of(id, ObjectType::mlog, is_committed);
+  const State state = state_of(id, ObjectType::mlog);
   return {.id = id,
-          .media_class = object.media_class,
-          .uuid = object.uuid,
-          .capacity = pool_.capacity_of(object),
-          .generation = object.generation,
-          .committed = is_committed};
+          .media_class = state.object.media_class,
+          .uuid = state.object.uuid,
+          .capacity = pool_.capacity_of(state.object),
+          .generation = state.object.generation,
+          .committed = state.committed};
 }
 
 void ClientPool::commit_log(ObjectId id) {
@@ -253,7 +254,7 @@ void ClientPool::delete_log(ObjectId id) {
 // The entry of these ids, which may be new; EBUSY when one of them is open otherwise.
 std::shared_ptr<ClientPool::Open> ClientPool::entry_for(const std::vector<ObjectId>& ids) {
   for (const ObjectId id : ids) {
-    if (!id.is_mlog()) raise(EINVAL, describe(id), "the id is not that of an mlog");
+    check_type(id, ObjectType::mlog);
     if (uncommitted(id) != nullptr) raise(EINVAL, describe(id), "it is not committed");
   }
   const std::lock_guard lock(mutex_);

@@ -39,6 +39,12 @@ class ClientPool {
 
   Pool& pool() const { return pool_; }
 
+  // commit_…(), abort_…() and delete_…() below by the type of the id; ids of no type are taken for
+  // those of mblocks.
+  void commit(ObjectId id);
+  void abort(ObjectId id);
+  void remove(ObjectId id);
+
   // --- mblocks ---
   struct Mblock {
     ObjectId id;
@@ -118,9 +124,23 @@ class ClientPool {
 
   ObjectRecord allocate(ObjectType type, std::uint64_t capacity, MediaClass media_class,
                         SpacePolicy policy);
+  // An uncommitted object with its mutex held.
+  struct Locked {
+    std::shared_ptr<Uncommitted> own;
+    std::unique_lock<std::mutex> lock;
+  };
+  struct State {
+    ObjectRecord object;
+    bool committed = false;
+  };
+  void check_type(ObjectId id, ObjectType type) const;
+  template <typename Span>
+  std::uint64_t check_transfer(ObjectId id, std::span<const Span> parts) const;
   std::shared_ptr<Uncommitted> uncommitted(ObjectId id) const;
-  ObjectRecord committed(ObjectId id, ObjectType type) const;
-  ObjectRecord state_of(ObjectId id, ObjectType type, bool& is_committed) const;
+  Locked lock_uncommitted(ObjectId id, ObjectType type) const;
+  void check_sound(ObjectId id, const Uncommitted& own) const;
+  State state_of(ObjectId id, ObjectType type) const;
+  void end(ObjectId id, Uncommitted& own);
   void commit(ObjectId id, ObjectType type);
   void abort(ObjectId id, ObjectType type);
   void remove(ObjectId id, ObjectType type);

@@ -84,7 +84,7 @@ ObjectSession::~ObjectSession() {
     attempt([&] { close(*opened); });
   mpool::ClientPool& client = objects_.client();
   for (const ObjectId id : uncommitted_)
-    attempt([&] { id.is_mlog() ? client.abort_log(id) : client.abort_mblock(id); });
+    attempt([&] { client.abort(id); });
 }
 
 // --- the buffer ---
@@ -157,17 +157,15 @@ void ObjectSession::forget(ObjectId id) {
 
 void ObjectSession::commit(const mpool_ioc_object& object) {
   const ObjectId id = own(checked_object(object).value);
-  mpool::ClientPool& client = objects_.client();
   // Before it can be found: from then on it is a program's.
   objects_.add(id);
-  id.is_mlog() ? client.commit_log(id) : client.commit_mblock(id);
+  objects_.client().commit(id);
   forget(id);
 }
 
 void ObjectSession::abort(const mpool_ioc_object& object) {
   const ObjectId id = own(checked_object(object).value);
-  mpool::ClientPool& client = objects_.client();
-  id.is_mlog() ? client.abort_log(id) : client.abort_mblock(id);
+  objects_.client().abort(id);
   forget(id);
 }
 
@@ -179,7 +177,7 @@ void ObjectSession::remove(const mpool_ioc_object& object) {
     mpool::raise(ENOENT, "object " + id.to_string(), "there is no such committed object");
   }
   objects_.check_changeable(id);
-  id.is_mlog() ? client.delete_log(id) : client.delete_mblock(id);
+  client.remove(id);
 }
 
 void ObjectSession::call(mpool_ioc_properties& properties) {
