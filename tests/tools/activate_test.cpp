@@ -18,7 +18,7 @@ using ::testing::HasSubstr;
 class ActivateTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+    if (::geteuid() != 0) FAIL() << "/run/mpool needs root: run tools/test.sh as root";
     make_pool(name_, image_);
   }
   void TearDown() override { mpool_command({"deactivate", image_}); }
