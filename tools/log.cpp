@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "engine/base/error.h"
+#include "engine/client/open_object.h"
 #include "engine/object/log_content.h"
 #include "tools/commands.h"
 #include "tools/json.h"
@@ -21,28 +22,6 @@ using Access = ObjectSession::Access;
 constexpr std::array kLogVerbs = {Verb{"create", "", 0, 0}, Verb{"append", "ID [FILE]", 1, 2},
                                   Verb{"read", "ID", 1, 1}, Verb{"erase", "ID", 1, 1},
                                   Verb{"delete", "ID", 1, 1}};
-
-// A log that is open in this process, until the end of the scope.
-class OpenLog {
- public:
-  OpenLog(ClientPool& objects, ObjectId id)
-      : objects_(objects), id_(id), log_(objects.open_log(id, {})) {}
-  // All appended records are durable, or a failure was thrown.
-  ~OpenLog() {
-    try {
-      objects_.close_log(id_);
-    } catch (const Error&) {
-    }
-  }
-  OpenLog(const OpenLog&) = delete;
-  OpenLog& operator=(const OpenLog&) = delete;
-  ClientLog* operator->() const { return log_.get(); }
-
- private:
-  ClientPool& objects_;
-  const ObjectId id_;
-  const std::shared_ptr<ClientLog> log_;
-};
 
 void append_records(Context& context, ObjectSession& session, ObjectId id, const std::string& path,
                     bool lines) {
@@ -108,10 +87,7 @@ int run_log(Context& context, Arguments arguments) {
   ObjectSession session(given.pool, given.verb == "read" ? Access::show : Access::change);
   ClientPool& objects = session.objects();
   if (given.verb == "read") {
-    const RecordFormat format = line.has("json")      ? RecordFormat::json
-                                : line.has("records") ? RecordFormat::framed
-                                                      : RecordFormat::payload;
-    read_records(session, named, RecordWriter(context.out, format));
+    read_records(session, named, RecordWriter(context.out, format_of(line)));
     return kSuccess;
   }
   if (given.verb == "create") {

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "engine/base/error.h"
+#include "engine/client/open_object.h"
 #include "tools/commands.h"
 #include "tools/json.h"
 #include "tools/object_session.h"
@@ -30,27 +31,6 @@ Ids parse_pair(const std::string& text) {
   }
   return {parse_object_id(text.substr(0, comma)), parse_object_id(text.substr(comma + 1))};
 }
-
-// A pair that is open in this process, until the end of the scope.
-class OpenMdc {
- public:
-  OpenMdc(ClientPool& objects, const Ids& ids)
-      : objects_(objects), mdc_(objects.open_mdc(ids.first, ids.second)) {}
-  // All appended records are durable, or a failure was thrown.
-  ~OpenMdc() {
-    try {
-      objects_.close_mdc(mdc_);
-    } catch (const Error&) {
-    }
-  }
-  OpenMdc(const OpenMdc&) = delete;
-  OpenMdc& operator=(const OpenMdc&) = delete;
-  ClientMdc* operator->() const { return mdc_.get(); }
-
- private:
-  ClientPool& objects_;
-  const std::shared_ptr<ClientMdc> mdc_;
-};
 
 Ids create_pair(ClientPool& objects, MediaClass media_class, std::uint64_t capacity) {
   const ObjectId first = objects.allocate_log(media_class, capacity, SpacePolicy::usable_only).id;
@@ -134,12 +114,9 @@ int run_mdc(Context& context, Arguments arguments) {
     objects.delete_log(ids.second);
     return kSuccess;
   }
-  const OpenMdc mdc(objects, ids);
+  const OpenMdc mdc(objects, {ids.first, ids.second});
   if (given.verb == "read") {
-    const RecordFormat format = line.has("json")      ? RecordFormat::json
-                                : line.has("records") ? RecordFormat::framed
-                                                      : RecordFormat::payload;
-    read_records(mdc, RecordWriter(context.out, format));
+    read_records(mdc, RecordWriter(context.out, format_of(line)));
     return kSuccess;
   }
   const auto records =

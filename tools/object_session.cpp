@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <fstream>
 #include <iterator>
 #include <ostream>
@@ -67,15 +66,8 @@ VerbLine parse_verb(const CommandLine& line, std::span<const Verb> verbs) {
 }
 
 ObjectId parse_object_id(const std::string& text) {
-  constexpr std::string_view kPrefix = "0x";
-  ObjectId id;
-  const char* end = text.data() + text.size();
-  if (!text.starts_with(kPrefix) ||
-      std::from_chars(text.data() + kPrefix.size(), end, id.value, 16) !=
-          std::from_chars_result{end, std::errc{}}) {
-    throw UsageError(fmt::format("\"{}\" is no object id such as 0x30101", text));
-  }
-  return id;
+  if (const auto id = ObjectId::parse(text)) return *id;
+  throw UsageError(fmt::format("\"{}\" is no object id such as 0x30101", text));
 }
 
 MediaClass class_of(const CommandLine& line) {
@@ -101,6 +93,11 @@ std::vector<std::string> split_records(std::string text, bool lines) {
     begin = end + 1;
   }
   return records;
+}
+
+RecordFormat format_of(const CommandLine& line) {
+  if (line.has("json")) return RecordFormat::json;
+  return line.has("records") ? RecordFormat::framed : RecordFormat::payload;
 }
 
 void RecordWriter::add(ConstByteSpan record) {

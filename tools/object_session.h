@@ -64,6 +64,7 @@ std::vector<std::string> split_records(std::string text, bool lines);
 // The output of `read`: the payloads alone; with `records` each after a line with its length, and a
 // newline behind; as JSON a list of {length, hex}.
 enum class RecordFormat { payload, framed, json };
+RecordFormat format_of(const CommandLine& line);  // by its switches --json and --records
 class RecordWriter {
  public:
   RecordWriter(std::ostream& out, RecordFormat format) : out_(out), format_(format) {}

@@ -4,7 +4,9 @@
 #include <compare>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
+#include <string_view>
 
 namespace mpool {
 
@@ -32,6 +34,8 @@ struct ObjectId {
   constexpr bool is_mlog() const { return type() == ObjectType::mlog; }
   // "0x201": hexadecimal, as tools and messages show it.
   std::string to_string() const;
+  // "0x" and 1 to 16 hexadecimal digits; nothing else.
+  static std::optional<ObjectId> parse(std::string_view text);
 
   constexpr auto operator<=>(const ObjectId&) const = default;
 };

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cassert>
 #include <cerrno>
-#include <charconv>
 #include <mutex>
 #include <span>
 #include <string>
@@ -184,13 +183,10 @@ ControlProvider::Info ObjectFiles::describe(Node node) const {
 }
 
 std::optional<ControlProvider::Node> ObjectFiles::lookup(std::string_view name) const {
-  constexpr std::string_view kPrefix = "0x";
-  if (!name.starts_with(kPrefix)) return std::nullopt;
-  ObjectId id;
-  std::from_chars(name.data() + kPrefix.size(), name.data() + name.size(), id.value, 16);
+  const auto id = ObjectId::parse(name);
   // Other ways to write the number are no names.
-  if (id.to_string() != name || !has_node(id) || !find(id)) return std::nullopt;
-  return id.uniquifier() << kSlotBits | id.slot();
+  if (!id || id->to_string() != name || !has_node(*id) || !find(*id)) return std::nullopt;
+  return id->uniquifier() << kSlotBits | id->slot();
 }
 
 // A listing takes many calls: the ids are collected at its first.

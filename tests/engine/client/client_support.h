@@ -15,6 +15,7 @@
 #include "engine/base/aligned_buffer.h"
 #include "engine/base/error.h"
 #include "engine/client/client_pool.h"
+#include "engine/client/open_object.h"
 #include "engine/io/simulated_crash.h"
 #include "engine/pool/pool.h"
 #include "tests/support/bytes_of.h"
@@ -177,52 +178,6 @@ std::string all_text(Log& log) {
   }
   return text;
 }
-
-// An open mlog that is closed with the scope.
-class OpenLog {
- public:
-  OpenLog(ClientPool& client, ObjectId id, ClientLog::Options options = {})
-      : client_(client), log_(client.open_log(id, options)) {}
-  ~OpenLog() {
-    const ObjectId id = log_->id();
-    log_.reset();
-    try {
-      client_.close_log(id);
-    } catch (const Error&) {
-      // Of a test with faults: the open has ended.
-    }
-  }
-  OpenLog(const OpenLog&) = delete;
-  OpenLog& operator=(const OpenLog&) = delete;
-  ClientLog& operator*() const { return *log_; }
-  ClientLog* operator->() const { return log_.get(); }
-
- private:
-  ClientPool& client_;
-  std::shared_ptr<ClientLog> log_;
-};
-
-// An open pair that is closed with the scope.
-class OpenMdc {
- public:
-  OpenMdc(ClientPool& client, const std::array<ObjectId, 2>& ids)
-      : client_(client), mdc_(client.open_mdc(ids[0], ids[1])) {}
-  ~OpenMdc() {
-    try {
-      client_.close_mdc(mdc_);
-    } catch (const Error&) {
-      // Of a test with faults: the open has ended.
-    }
-  }
-  OpenMdc(const OpenMdc&) = delete;
-  OpenMdc& operator=(const OpenMdc&) = delete;
-  ClientMdc& operator*() const { return *mdc_; }
-  ClientMdc* operator->() const { return mdc_.get(); }
-
- private:
-  ClientPool& client_;
-  std::shared_ptr<ClientMdc> mdc_;
-};
 
 inline std::array<ObjectId, 2> committed_pair(ClientPool& client,
                                               std::uint64_t capacity = kClientZone) {

@@ -23,6 +23,17 @@ TEST(ObjectId, UnknownTypesAreUndefined) {
   EXPECT_EQ(ObjectId{0x1f01}.type(), ObjectType::undefined);
 }
 
+TEST(ObjectId, ParsesWhatItPrints) {
+  const ObjectId id = ObjectId::make(ObjectId::kMaxUniquifier, ObjectType::mblock, 255);
+  EXPECT_EQ(ObjectId::parse(id.to_string()), id);
+  EXPECT_EQ(ObjectId::parse("0x30101"), ObjectId{0x30101});
+  EXPECT_EQ(ObjectId::parse("0xABC"), ObjectId{0xabc});
+  for (const char* text : {"", "0x", "30101", "0x30101 ", " 0x30101", "0x3010g", "-0x1", "0x-1",
+                           "0x10000000000000000"}) {
+    EXPECT_EQ(ObjectId::parse(text), std::nullopt) << text;
+  }
+}
+
 TEST(ObjectId, FixedPairs) {
   EXPECT_EQ(mdc_log_id(0, 0).value, 0x200u);
   EXPECT_EQ(mdc_log_id(0, 1).value, 0x1200u);
