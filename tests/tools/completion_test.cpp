@@ -39,7 +39,7 @@ TEST(Completion, OffersEverySubCommand) {
     wanted.emplace_back(command.name);
   std::ranges::sort(wanted);
   EXPECT_EQ(completions({"mpool", ""}), wanted);
-  EXPECT_THAT(completions({"mpool", "de"}), ElementsAre("destroy"));
+  EXPECT_THAT(completions({"mpool", "de"}), ElementsAre("deactivate", "destroy"));
 }
 
 TEST(Completion, OffersTheOptionsOfEverySubCommand) {
