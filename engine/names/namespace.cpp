@@ -1,5 +1,8 @@
+#include <algorithm>
+#include <cerrno>
 #include <utility>
 
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
@@ -90,6 +93,30 @@ Losses NamespaceImpl::losses() const {
 void NamespaceImpl::hold_deletes(bool hold) {
   using Deletes = References::Deletes;
   if (tree_.is_writable()) tree_.journal().set_deletes(hold ? Deletes::held : Deletes::at_once);
+}
+
+void NamespaceImpl::delete_unheld() {
+  if (tree_.is_writable()) tree_.journal().delete_unheld();
+}
+
+std::vector<ObjectId> NamespaceImpl::mblocks_of(InodeNumber number) {
+  committer_.wait_for_release(number);
+  std::vector<ObjectId> mblocks;
+  {
+    const TreeReadLock lock(tree_.mutex());
+    const Inode& inode = tree_.get(number);
+    const std::string file = fmt::format("inode {}", number);
+    if (is_being_written(inode)) raise(EAGAIN, file, "the file is not committed yet");
+    if (inode.kind != FileKind::write_once) {
+      raise(EINVAL, file, "it is no committed file with content");
+    }
+    const auto objects = inode.objects();
+    mblocks.assign(objects.begin(), objects.end());
+  }
+  // A file is committed for its readers before its objects are.
+  const auto is_committed = [this](ObjectId id) { return pool_.find(id).has_value(); };
+  if (!std::ranges::all_of(mblocks, is_committed)) sync();
+  return mblocks;
 }
 
 std::vector<InodeNumber> NamespaceImpl::committed_files() {

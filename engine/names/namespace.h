@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "engine/base/blocking.h"
+#include "engine/cache/collection.h"
 #include "engine/file/file_io.h"
 #include "engine/file/layout.h"
 #include "engine/file/open_file.h"
@@ -80,6 +81,15 @@ class Namespace {
   // Keeps an object for reading it by its id, also when its file is removed. The hold must end
   // before the Namespace. ENOENT: there is no such committed object, or it is being deleted.
   virtual std::unique_ptr<References::Hold> hold_object(ObjectId object) = 0;
+  // Committed mblocks as one range of bytes, which must end before the Namespace; delete_unheld()
+  // deletes what only it still held. Errors as Collection.
+  virtual std::unique_ptr<Collection> make_collection(std::vector<ObjectId> members,
+                                                      std::uint64_t max_size) = 0;
+  // The mblocks of a committed file, in order, themselves committed. EINVAL for other inodes and
+  // for files without mblocks, EAGAIN for a file that is not committed.
+  virtual std::vector<ObjectId> mblocks_of(InodeNumber inode) = 0;
+  // Deletes, in the background, the objects that waited for holds which have ended.
+  virtual void delete_unheld() = 0;
 
   // Both would block for the size of a log that is not open, or is being opened or emptied, and for
   // a commit in progress. absent stands for ENOENT of the name. nullopt: it would block.

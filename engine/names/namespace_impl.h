@@ -44,6 +44,12 @@ class NamespaceImpl final : public Namespace {
   std::unique_ptr<References::Hold> hold_object(ObjectId object) override {
     return std::make_unique<References::Hold>(references_, ObjectHolder::open_object, object);
   }
+  std::unique_ptr<Collection> make_collection(std::vector<ObjectId> members,
+                                              std::uint64_t max_size) override {
+    return std::make_unique<Collection>(references_, std::move(members), max_size);
+  }
+  std::vector<ObjectId> mblocks_of(InodeNumber inode) override;
+  void delete_unheld() override;
 
   using Namespace::attributes;
   using Namespace::create;

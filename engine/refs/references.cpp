@@ -16,25 +16,56 @@ std::string_view to_string(FileHolder holder) {
 }
 
 std::string_view to_string(ObjectHolder holder) {
-  constexpr std::array<std::string_view, kObjectHolderCount> kNames{"log", "open object",
+  constexpr std::array<std::string_view, kObjectHolderCount> kNames{"log", "open object", "map",
                                                                     "failed change"};
   return kNames.at(static_cast<std::size_t>(holder));
 }
 
 References::Hold::Hold(References& references, ObjectHolder holder, ObjectId object)
     : references_(references), holder_(holder), object_(object) {
-  const std::lock_guard lock(references_.mutex_);
-  // A released object may be deleted at any time: it must not be pinned.
-  if (holder_ == ObjectHolder::open_object && references_.waiting_.contains(object_)) {
-    raise(ENOENT, "object " + object_.to_string(), "it is being deleted");
-  }
-  references_.pool_.pin(object_);
-  references_.add(holder_, object_);
+  references_.begin_hold(holder_, object_);
 }
 
 References::Hold::~Hold() {
-  references_.drop(holder_, object_);
-  references_.pool_.unpin(object_);
+  references_.end_hold(holder_, object_);
+}
+
+References::GroupHold::GroupHold(References& references, ObjectHolder holder,
+                                 std::vector<ObjectId> objects)
+    : references_(references), holder_(holder), objects_(std::move(objects)) {
+  std::size_t held = 0;
+  try {
+    for (; held < objects_.size(); ++held)
+      references_.begin_hold(holder_, objects_[held]);
+  } catch (...) {
+    end(held);
+    throw;
+  }
+}
+
+References::GroupHold::~GroupHold() {
+  end(objects_.size());
+}
+
+void References::GroupHold::end(std::size_t count) {
+  for (std::size_t i = 0; i < count; ++i)
+    references_.end_hold(holder_, objects_[i]);
+}
+
+void References::begin_hold(ObjectHolder holder, ObjectId object) {
+  const bool by_id = holder == ObjectHolder::open_object || holder == ObjectHolder::map;
+  const std::lock_guard lock(mutex_);
+  // A released object may be deleted at any time: it must not be pinned.
+  if (by_id && waiting_.contains(object)) {
+    raise(ENOENT, "object " + object.to_string(), "it is being deleted");
+  }
+  pool_.pin(object);
+  add(holder, object);
+}
+
+void References::end_hold(ObjectHolder holder, ObjectId object) {
+  drop(holder, object);
+  pool_.unpin(object);
 }
 
 void References::add(ObjectHolder holder, ObjectId object) {

@@ -21,9 +21,10 @@ namespace mpool {
 enum class ObjectHolder : std::uint8_t {
   log,            // an open log: one of its mlogs
   open_object,    // an object that is open by its id
+  map,            // a collection that it is a member of
   failed_change,  // a change that could not be recorded: readers may still use its mblocks
 };
-inline constexpr std::size_t kObjectHolderCount = 3;
+inline constexpr std::size_t kObjectHolderCount = 4;
 std::string_view to_string(ObjectHolder holder);
 
 // The objects of a pool that no record of the tree names any more, until they are deleted; and the
@@ -47,7 +48,7 @@ class References {
   // As long as it lives the object is not deleted.
   class Hold {
    public:
-    // ENOENT unless the object is committed; for open_object also when it was released.
+    // ENOENT unless the object is committed; for open_object and map also when it was released.
     Hold(References& references, ObjectHolder holder, ObjectId object);
     ~Hold();
     Hold(const Hold&) = delete;
@@ -57,6 +58,23 @@ class References {
     References& references_;
     const ObjectHolder holder_;
     const ObjectId object_;
+  };
+  // Holds several objects, each as often as it is given: all, or none. Errors as Hold.
+  class GroupHold {
+   public:
+    GroupHold(References& references, ObjectHolder holder, std::vector<ObjectId> objects);
+    ~GroupHold();
+    GroupHold(const GroupHold&) = delete;
+    GroupHold& operator=(const GroupHold&) = delete;
+
+    std::span<const ObjectId> objects() const { return objects_; }
+
+   private:
+    void end(std::size_t count);
+
+    References& references_;
+    const ObjectHolder holder_;
+    const std::vector<ObjectId> objects_;
   };
   // Objects that are not committed and must stay until the end of the mount.
   void keep_failed(std::span<const ObjectId> objects);
@@ -83,6 +101,8 @@ class References {
  private:
   using Users = std::array<std::uint32_t, kObjectHolderCount>;
 
+  void begin_hold(ObjectHolder holder, ObjectId object);
+  void end_hold(ObjectHolder holder, ObjectId object);
   void add(ObjectHolder holder, ObjectId object);  // the caller holds mutex_
   void drop(ObjectHolder holder, ObjectId object);
 

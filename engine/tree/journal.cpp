@@ -151,8 +151,19 @@ void Journal::set_deletes(References::Deletes deletes) {
   // A compaction records what waits.
   const ChangeBarrier barrier = enter_change();
   references_.set_deletes(deletes);
+  if (deletes != References::Deletes::held) queue_deletes();
+}
+
+void Journal::delete_unheld() {
+  if (references_.waiting().empty()) return;
+  const ChangeBarrier barrier = enter_change();
+  queue_deletes();
+}
+
+// Called with the change barrier.
+void Journal::queue_deletes() {
   const std::lock_guard lock(mutex_);
-  if (deletes == References::Deletes::held || has_failed()) return;
+  if (has_failed()) return;
   // The next batch deletes it.
   queue_.add({.record = {}, .mblocks = {}, .mlog = {}, .deletes = {}});
   note_added();

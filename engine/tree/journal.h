@@ -143,6 +143,8 @@ class Journal {
   // wait when the journal ends or fails are left to the next mount, which finds them by the records
   // on the media. The barrier must not be held.
   void set_deletes(References::Deletes deletes);
+  // Deletes what waited for a hold that has ended. The barrier must not be held.
+  void delete_unheld();
 
  private:
   enum class Condition : std::uint8_t {
@@ -178,6 +180,7 @@ class Journal {
   void work();
   bool wait_for_work(std::unique_lock<std::mutex>& lock);
   void note_added();  // mutex_ held
+  void queue_deletes();
   Ticket ask_for_expected();
   bool must_wait_for_expected(Ticket last) const;  // mutex_ held
   void wait_for_expected(std::unique_lock<std::mutex>& lock, Ticket last);
