@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "engine/base/error.h"
+#include "engine/tree/policy.h"
 #include "engine/tree/times.h"
 
 namespace mpool::names {
@@ -273,11 +274,19 @@ CreatedFile FileTable::create_locked(ChangeLock& lock, InodeNumber parent, std::
   const bool log =
       record.choice == Choice::mlog || (record.choice == Choice::none && intent.append);
   const bool recorded = log || !intent.write;
+  const std::string advice = stored_xattr(directory, kAdviceXattr);
   Journal::Ticket ticket = 0;
-  if (recorded) {
-    ticket = inodes_.change({record.attributes.mtime, record});
-  } else {
-    tree_.apply({record.attributes.mtime, record});
+  const auto change = [&](const Record& made) {
+    if (recorded) {
+      ticket = inodes_.change(made);
+    } else {
+      tree_.apply(made);
+    }
+  };
+  change({record.attributes.mtime, record});
+  if (!advice.empty()) {
+    change({record.attributes.ctime,
+            XattrRecord{record.inode, std::string(kAdviceXattr), true, advice}});
   }
   Inode& inode = tree_.get(record.inode);
   inode.recorded = recorded;

@@ -38,10 +38,12 @@ Attributes NamespaceImpl::set_attributes(InodeNumber number, const AttributeChan
 
 Journal::Ticket NamespaceImpl::inherit_policy(InodeNumber inode, const Inode& parent,
                                               Journal::Ticket ticket) {
-  if (!parent.xattrs) return ticket;
-  const auto rules = parent.xattrs->find(std::string(kCreateXattr));
-  if (rules == parent.xattrs->end()) return ticket;
-  return inodes_.change({tree_.now(), XattrRecord{inode, rules->first, true, rules->second}});
+  for (const std::string_view name : {kCreateXattr, kAdviceXattr}) {
+    const std::string value = stored_xattr(parent, name);
+    if (value.empty()) continue;
+    ticket = inodes_.change({tree_.now(), XattrRecord{inode, std::string(name), true, value}});
+  }
+  return ticket;
 }
 
 Attributes NamespaceImpl::make_directory(InodeNumber parent, std::string_view name,

@@ -8,6 +8,7 @@
 #include <sys/xattr.h>
 
 #include "engine/base/error.h"
+#include "engine/cache/advice.h"
 #include "engine/names/namespace_impl.h"
 #include "engine/tree/policy.h"
 #include "engine/tree/times.h"
@@ -91,6 +92,7 @@ std::optional<std::string> read_only_xattr(const Inode& inode, std::string_view 
 void check_settable(const Inode& inode, std::string_view name) {
   if (!name.starts_with(kOwnPrefix)) return;
   if (inode.is_directory() && (name == kClassXattr || name == kCreateXattr)) return;
+  if (name == kAdviceXattr && (inode.is_directory() || inode.is_regular())) return;
   refuse(EPERM, name, "this attribute cannot be set here");
 }
 
@@ -170,6 +172,9 @@ void NamespaceImpl::set_xattr(InodeNumber number, std::string_view name, std::st
   }
   if (name == kCreateXattr && !valid_rules(value)) {
     refuse(EINVAL, name, "rules are PATTERN=mblock or PATTERN=mlog, separated by blanks");
+  }
+  if (name == kAdviceXattr && !parse_advice(value)) {
+    refuse(EINVAL, name, "the value is not cold, warm, hot or pinned");
   }
   const bool exists = inode.xattrs && inode.xattrs->contains(std::string(name));
   if (exists && (flags & XATTR_CREATE) != 0) refuse(EEXIST, name, "the attribute exists");

@@ -7,6 +7,12 @@
 
 namespace mpool::names {
 
+std::string stored_xattr(const Inode& inode, std::string_view name) {
+  if (!inode.xattrs) return {};
+  const auto found = inode.xattrs->find(std::string(name));
+  return found == inode.xattrs->end() ? std::string() : found->second;
+}
+
 Choice choose(std::string_view rules, std::string_view name) {
   const std::string text(name);
   while (!rules.empty()) {

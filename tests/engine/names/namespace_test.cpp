@@ -327,6 +327,36 @@ TEST(Namespace, FactsAreExtendedAttributes) {
   EXPECT_TRUE(objects.starts_with("0x")) << objects;
 }
 
+TEST(Namespace, TheAdviceOfADirectoryIsThatOfWhatIsCreatedInIt) {
+  constexpr const char* kName = "user.mpool.advice";
+  TestTree tree;
+  tree.mkdir("db");
+  tree.put("before", "x");
+  const auto number = [&](const std::string& path) { return tree.stat(path).inode; };
+  const auto advice = [&](const std::string& path) {
+    return tree.names().get_xattr(number(path), kName);
+  };
+  EXPECT_EQ(errno_of([&] { tree.names().set_xattr(number("db"), kName, "lukewarm", 0); }), EINVAL);
+  EXPECT_EQ(errno_of([&] { advice("db"); }), ENODATA);
+  tree.names().set_xattr(number("db"), kName, "hot", 0);
+  tree.mkdir("db/sub");
+  tree.put("db/sub/f", "x");
+  tree.append("db/log", "x");
+  tree.names().set_xattr(number("before"), kName, "pinned", 0);
+  for (const bool again : {false, true}) {
+    EXPECT_EQ(advice("db/sub"), "hot");
+    EXPECT_EQ(advice("db/sub/f"), "hot");
+    EXPECT_EQ(advice("db/log"), "hot");
+    EXPECT_EQ(advice("before"), "pinned");
+    if (!again) tree.remount();
+  }
+  tree.names().remove_xattr(number("db/sub/f"), kName);
+  tree.names().remove_xattr(number("db"), kName);
+  tree.put("db/after", "x");
+  EXPECT_EQ(errno_of([&] { advice("db/sub/f"); }), ENODATA);
+  EXPECT_EQ(errno_of([&] { advice("db/after"); }), ENODATA);
+}
+
 TEST(Namespace, RulesOfADirectoryDecideWhatFilesBecome) {
   TestTree tree;
   tree.mkdir("db");
