@@ -1,5 +1,6 @@
 #include "fuse/serve.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <filesystem>
@@ -27,6 +28,7 @@
 #include "engine/pool/pool.h"
 #include "fuse/control/control_tree.h"
 #include "fuse/control/jobs_file.h"
+#include "fuse/control/maps.h"
 #include "fuse/control/object_control.h"
 #include "fuse/control/object_files.h"
 #include "fuse/control/status.h"
@@ -183,6 +185,16 @@ void finish(mpool::Namespace& names) {
                why, lost.changes, lost.files, lost.logs);
 }
 
+// Bytes. Pools of other programs may have other settings, or none.
+std::uint64_t max_map_size(const mpool::ConfigRecord& config) {
+  const std::uint32_t shift = config.max_map_shift;
+  return shift >= 12 && shift < 64 ? std::uint64_t{1} << shift : mpool::Collection::kMaxSize;
+}
+std::uint64_t map_read_ahead(const mpool::ConfigRecord& config) {
+  constexpr std::uint64_t kMaxPages = 32;
+  return std::min<std::uint64_t>(config.max_readahead_pages, kMaxPages) * mpool::kPageSize;
+}
+
 void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
   mpool::NamespaceOptions namespace_options;
   namespace_options.read_only = options.read_only;
@@ -197,7 +209,7 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
   warn_if_foreign(*names, pool);
   warn_of_damage(pool);
   NativeReads native(*names, std::move(devices), options.native, namespace_options.hold_deletes,
-                     readers, pool.tunables().views);
+                     readers, pool.tunables().views, map_read_ahead(pool.config()));
   FileSystem file_system{.names = *names,
                          .presentation = {.uid = options.uid, .gid = options.gid},
                          .handles = {},
@@ -205,6 +217,12 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
                          .native = native,
                          .readers = readers};
   SharedTransportInfo transport;
+  Maps maps(
+      *names, native,
+      [&](mpool::InodeNumber inode, std::uint64_t offset, std::uint64_t size) {
+        if (file_system.notifier != nullptr) file_system.notifier->drop_pages(inode, offset, size);
+      },
+      max_map_size(pool.config()));
   ProgramObjects objects(pool, *names, options.read_only);
   ControlTree control(current_time());
   control.add("status.json", std::make_unique<TextFile>([&] {
@@ -217,9 +235,12 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
                                           .reads = readers.requests()});
               }));
   control.add("jobs", make_jobs_file(pool.jobs()));
-  control.add("ctl", std::make_unique<ObjectControl>(objects));
+  control.add("ctl", std::make_unique<ObjectControl>(objects, maps));
   control.add("mblock", std::make_unique<ObjectFiles>(objects, *names, mpool::ObjectType::mblock));
   control.add("mlog", std::make_unique<ObjectFiles>(objects, *names, mpool::ObjectType::mlog));
+  maps.mounted_at(control.add(
+      "map", std::make_unique<MapFiles>(
+                 maps, MapFiles::Owner{.uid = pool.config().uid, .gid = pool.config().gid})));
   control.add("references", std::make_unique<TextFile>([&] { return names->references(); }));
   file_system.control = &control;
   {

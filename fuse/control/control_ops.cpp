@@ -43,7 +43,7 @@ class OpenedControl {
       : tree_(other.tree_), number_(std::exchange(other.number_, 0)) {}
   OpenedControl& operator=(OpenedControl&&) = delete;
 
-  OpenReply reply() const { return {.number = number_, .needs_flush = true}; }
+  OpenReply reply() const { return tree_.reply(number_); }
   void keep() noexcept { number_ = 0; }
 
  private:
@@ -112,7 +112,10 @@ void guard_rename(fuse_req_t request, fuse_ino_t parent, const char* name, fuse_
 // --- names and attributes ---
 
 double attribute_time(const mpool::Attributes& attributes) {
-  return ControlTree::is_permanent(attributes.inode) ? attribute_timeout(attributes) : kNever;
+  const bool stays = attributes.inode == ControlTree::kDirectory ||
+                     (ControlTree::is_permanent(attributes.inode) &&
+                      attributes.kind != mpool::FileKind::directory);
+  return stays ? attribute_timeout(attributes) : kNever;
 }
 
 fuse_entry_param control_entry(const mpool::Attributes& attributes,
@@ -136,6 +139,16 @@ void control_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
     // Only names that never come may be remembered as absent.
     if (parent != ControlTree::kDirectory) mpool::raise(ENOENT, name, "no such name");
     return negative_entry();
+  });
+}
+
+void control_unlink(fuse_req_t request, fuse_ino_t parent, const char* name) {
+  if (!ControlTree::is_control_name(parent, name)) {
+    return operations().unlink(request, parent, name);
+  }
+  answer_control(request, "unlink", parent, [&](const Call&, ControlTree& tree) {
+    tree.remove(parent, name);
+    return Outcome::done;
   });
 }
 
@@ -247,7 +260,6 @@ void control_readdirplus(fuse_req_t request, fuse_ino_t inode, size_t size, off_
 void guard_names(Ops& ops) {
   guard<Name, &Ops::mknod, EPERM>(ops);
   guard<Name, &Ops::mkdir, EPERM>(ops);
-  guard<Name, &Ops::unlink, EPERM>(ops);
   guard<Name, &Ops::rmdir, EPERM>(ops);
   guard<Name, &Ops::create, EPERM>(ops);
   ops.symlink = guard_symlink;
@@ -280,6 +292,7 @@ const fuse_lowlevel_ops& operations_with_control() {
     guard_names(ops);
     guard_inodes(ops);
     ops.lookup = control_lookup;
+    ops.unlink = control_unlink;
     ops.getattr = control_getattr;
     ops.statfs = control_statfs;
     ops.listxattr = control_listxattr;

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "engine/base/error.h"
+#include "fuse/ops/attributes.h"
 
 namespace mpoolfs {
 
@@ -26,9 +27,10 @@ constexpr std::uint64_t kDots = 2;
 
 }  // namespace
 
-void ControlTree::add(std::string name, std::unique_ptr<ControlProvider> provider) {
+mpool::InodeNumber ControlTree::add(std::string name, std::unique_ptr<ControlProvider> provider) {
   assert(entries_.size() < kMaxProviders && std::ranges::count(entries_, name, &Entry::name) == 0);
   entries_.push_back({std::move(name), std::move(provider)});
+  return inode_of(entries_.size() - 1);
 }
 
 ControlTree::Place ControlTree::find(mpool::InodeNumber inode) const {
@@ -73,6 +75,9 @@ std::optional<mpool::Attributes> ControlTree::lookup(mpool::InodeNumber parent,
 
 mpool::Attributes ControlTree::attributes(mpool::InodeNumber inode) const {
   const ControlProvider::Info info = find(inode).info;
+  // The kernel keeps what it read of a directory as long as its time does not change.
+  const bool lists = info.kind == kDirectoryKind && inode != kDirectory;
+  const std::timespec changed = lists ? current_time() : now_;
   return {.inode = inode,
           .kind = info.kind,
           .mode = info.mode,
@@ -82,8 +87,8 @@ mpool::Attributes ControlTree::attributes(mpool::InodeNumber inode) const {
           .size = info.size,
           .blocks = info.space / kStatBlockSize,
           .atime = now_,
-          .mtime = now_,
-          .ctime = now_,
+          .mtime = changed,
+          .ctime = changed,
           .committed = true};
 }
 
@@ -109,6 +114,13 @@ void ControlTree::read_directory(
       return;
     }
   }
+}
+
+void ControlTree::remove(mpool::InodeNumber parent, std::string_view name) const {
+  if (!is_control(parent) || parent == kDirectory) {
+    mpool::raise(EPERM, std::string(name), "it cannot be removed");
+  }
+  find_directory(parent).provider->remove(name);
 }
 
 ControlTree::HandleNumber ControlTree::open(mpool::InodeNumber inode,
@@ -138,6 +150,14 @@ std::shared_ptr<ControlFile> ControlTree::file(HandleNumber handle) const {
     mpool::raise(EBADF, std::string(kControlName), "there is no open file {}", handle);
   }
   return found->second;
+}
+
+OpenReply ControlTree::reply(HandleNumber handle) const {
+  const auto opened = file(handle);
+  return {.number = handle,
+          .backing_id = opened->backing_id(),
+          .caching = opened->caching(),
+          .needs_flush = opened->caching() == Caching::none};
 }
 
 std::string ControlTree::read(HandleNumber handle, std::uint64_t offset, std::size_t size) const {

@@ -28,7 +28,8 @@ inline constexpr std::string_view kControlName = ".mpool";
 // bit: at a billion creations a second it would take 292 years. The next 7 bits are the number of
 // the provider, from 1; the others its node.
 //
-// Files must be read with direct I/O, which does not use the size.
+// Files are read with direct I/O, which does not use the size, unless they tell otherwise
+// (ControlFile::caching()).
 //
 // Threads: all functions except add() may be called at the same time; they may block as the
 // provider does. Errors: Error with errno, those of the provider included.
@@ -42,8 +43,8 @@ class ControlTree {
   static constexpr bool is_control_name(mpool::InodeNumber parent, std::string_view name) {
     return is_control(parent) || (parent == mpool::kRootInode && name == kControlName);
   }
-  // True for `.mpool` and the names in it: these and their attributes stay as long as the mount.
-  // All others may come, go and change at any time.
+  // True for `.mpool` and the names in it: these stay as long as the mount, with their attributes,
+  // except for the time of a directory in it. All others may come, go and change at any time.
   static constexpr bool is_permanent(mpool::InodeNumber inode) { return node_of(inode) == 0; }
   // The directory that has the inode; that of `.mpool` is the root of the mount.
   static constexpr mpool::InodeNumber parent_of(mpool::InodeNumber inode) {
@@ -57,7 +58,8 @@ class ControlTree {
   // Called before the first request, at most kMaxProviders times. Names are unique; the inode
   // numbers follow from the order.
   static constexpr std::size_t kMaxProviders = 127;
-  void add(std::string name, std::unique_ptr<ControlProvider> provider);
+  // Returns its inode, from which those of the nodes follow by addition.
+  mpool::InodeNumber add(std::string name, std::unique_ptr<ControlProvider> provider);
 
   // For names of is_control_name(), and "." and ".." below the root. nullopt: no such name. ENOTDIR
   // when the parent is a file.
@@ -69,10 +71,14 @@ class ControlTree {
   void read_directory(mpool::InodeNumber inode, std::uint64_t cookie,
                       const std::function<bool(const mpool::DirectoryEntry&)>& take) const;
 
+  // ENOENT; EPERM for what cannot be removed.
+  void remove(mpool::InodeNumber parent, std::string_view name) const;
+
   // Identifies an open file; never 0, never reused.
   using HandleNumber = std::uint64_t;
   // EISDIR for a directory, EACCES for an access that the mode allows to no user.
   HandleNumber open(mpool::InodeNumber inode, const mpool::OpenIntent& intent);
+  OpenReply reply(HandleNumber handle) const;  // what the kernel is told; EBADF: no such handle
   // EBADF: no such handle.
   std::string read(HandleNumber handle, std::uint64_t offset, std::size_t size) const;
   void write(HandleNumber handle, std::uint64_t offset, mpool::ConstByteSpan data) const;

@@ -28,8 +28,9 @@ void ProgramObjects::add(mpool::ObjectId id) {
   committed_.insert(id);
 }
 
-ObjectControl::ObjectControl(ProgramObjects& objects)
+ObjectControl::ObjectControl(ProgramObjects& objects, Maps& maps)
     : objects_(objects),
+      maps_(maps),
       uid_(objects.client().pool().config().uid),
       gid_(objects.client().pool().config().gid) {}
 
@@ -38,7 +39,7 @@ ControlProvider::Info ObjectControl::describe(Node) const {
 }
 
 std::unique_ptr<ControlFile> ObjectControl::open(Node, const mpool::OpenIntent&) {
-  return std::make_unique<ObjectSession>(objects_);
+  return std::make_unique<ObjectSession>(objects_, maps_);
 }
 
 }  // namespace mpoolfs

@@ -8,6 +8,7 @@
 
 #include "engine/client/client_pool.h"
 #include "engine/names/namespace.h"
+#include "fuse/control/maps.h"
 #include "fuse/control/provider.h"
 
 namespace mpoolfs {
@@ -23,6 +24,7 @@ class ProgramObjects {
 
   mpool::ClientPool& client() { return client_; }
   const mpool::ClientPool& client() const { return client_; }
+  mpool::Namespace& names() { return names_; }
   // True for a committed object that belongs to the tree, or may.
   bool is_of_tree(mpool::ObjectId id) const;
   void check_writable() const;                      // EROFS
@@ -42,14 +44,15 @@ class ProgramObjects {
 // opened is closed, with it.
 class ObjectControl : public ControlProvider {
  public:
-  // The objects must outlive it.
-  explicit ObjectControl(ProgramObjects& objects);
+  // Both must outlive it.
+  ObjectControl(ProgramObjects& objects, Maps& maps);
 
   Info describe(Node node) const override;
   std::unique_ptr<ControlFile> open(Node node, const mpool::OpenIntent& intent) override;
 
  private:
   ProgramObjects& objects_;
+  Maps& maps_;
   const std::uint32_t uid_;
   const std::uint32_t gid_;
 };

@@ -5,7 +5,6 @@
 #include <cstring>
 #include <exception>
 #include <span>
-#include <type_traits>
 #include <utility>
 
 #include <fmt/format.h>
@@ -13,6 +12,7 @@
 
 #include "engine/base/aligned_buffer.h"
 #include "engine/base/error.h"
+#include "fuse/control/call_structures.h"
 
 namespace mpoolfs {
 
@@ -21,39 +21,10 @@ namespace {
 using mpool::MediaClass;
 using mpool::ObjectId;
 
-constexpr const char* kCtlSubject = "ctl";
-
 static_assert(sizeof(mpool_ioc_version) == 64 && sizeof(mpool_ioc_alloc) == 64);
 static_assert(sizeof(mpool_ioc_object) == 32 && sizeof(mpool_ioc_properties) == 96);
 static_assert(sizeof(mpool_ioc_open) == 64 && sizeof(mpool_ioc_handle) == 32);
 static_assert(sizeof(mpool_ioc_append) == 512 && sizeof(mpool_ioc_read) == 512);
-
-void check(bool condition, const char* what) {
-  if (!condition) mpool::raise(EINVAL, kCtlSubject, "{}", what);
-}
-
-template <typename T>
-void check_zero(const T& reserved) {
-  const auto bytes = std::as_bytes(std::span(&reserved, 1));
-  check(std::ranges::all_of(bytes, [](std::byte byte) { return byte == std::byte{0}; }),
-        "a reserved field is not zero");
-}
-
-void check_flags(std::uint32_t flags, std::uint32_t known) {
-  check((flags & ~known) == 0, "an unknown flag");
-}
-
-// Calls `handler` with the structure of the command; its state afterwards is the result.
-template <typename T, typename Handler>
-std::vector<std::byte> with(mpool::ConstByteSpan in, bool has_result, const Handler& handler) {
-  static_assert(std::is_trivially_copyable_v<T>);
-  T value{};
-  if (!in.empty()) std::memcpy(&value, in.data(), sizeof value);
-  handler(value);
-  if (!has_result) return {};
-  const auto bytes = std::as_bytes(std::span(&value, 1));
-  return {bytes.begin(), bytes.end()};
-}
 
 std::uint32_t number_of(MediaClass media_class) {
   return media_class == MediaClass::staging ? MPOOL_IOC_STAGING : MPOOL_IOC_CAPACITY;
@@ -428,8 +399,11 @@ std::vector<std::byte> ObjectSession::ioctl(unsigned command, mpool::ConstByteSp
     case MPOOL_IOC_CEND:
       return handle(&ObjectSession::end_compaction);
     default:
-      return ControlFile::ioctl(command, in);
+      break;
   }
+  const std::shared_lock lock(buffer_mutex_);
+  if (auto result_of_map = maps_.ioctl(command, in, buffer_)) return *std::move(result_of_map);
+  return ControlFile::ioctl(command, in);
 }
 
 }  // namespace mpoolfs

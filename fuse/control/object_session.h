@@ -14,6 +14,7 @@
 #include <mpool/ioctl.h>
 
 #include "engine/client/client_pool.h"
+#include "fuse/control/map_calls.h"
 #include "fuse/control/object_control.h"
 #include "fuse/control/provider.h"
 
@@ -23,7 +24,7 @@ namespace mpoolfs {
 // held during I/O.
 class ObjectSession : public ControlFile {
  public:
-  explicit ObjectSession(ProgramObjects& objects) : objects_(objects) {}
+  ObjectSession(ProgramObjects& objects, Maps& maps) : objects_(objects), maps_(objects, maps) {}
   ~ObjectSession() override;  // aborts and closes; failures are logged
 
   std::string read(std::uint64_t offset, std::size_t size) override;
@@ -73,6 +74,7 @@ class ObjectSession : public ControlFile {
   void resize_buffer(std::size_t size);
 
   ProgramObjects& objects_;
+  MapCalls maps_;
   std::shared_mutex buffer_mutex_;  // exclusive: to change it
   std::vector<std::byte> buffer_;
   mutable std::mutex mutex_;  // guards the following

@@ -48,6 +48,10 @@ std::vector<std::byte> ControlFile::ioctl(unsigned command, mpool::ConstByteSpan
   mpool::raise(ENOTTY, "ioctl", "{:#x} is not known", command);
 }
 
+void ControlProvider::remove(std::string_view name) {
+  mpool::raise(EPERM, std::string(name), "it cannot be removed");
+}
+
 TextFile::TextFile(Generator generate, Command command)
     : generate_(std::move(generate)), command_(std::move(command)) {}
 

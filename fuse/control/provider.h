@@ -12,6 +12,7 @@
 
 #include "engine/base/bytes.h"
 #include "engine/file/open_file.h"
+#include "fuse/ops/results.h"
 
 namespace mpoolfs {
 
@@ -28,6 +29,10 @@ class ControlFile {
   // `command` as of _IOR(), _IOW(), _IOWR(): its size and direction are those of `in` and of the
   // result. By default ENOTTY.
   virtual std::vector<std::byte> ioctl(unsigned command, mpool::ConstByteSpan in);
+
+  // How the kernel reads it; a file that is cached has a size and never changes.
+  virtual Caching caching() const { return Caching::none; }
+  virtual std::uint32_t backing_id() const { return 0; }  // for Caching::native
 };
 
 // Owns a name in the control directory: a file, or a directory of files.
@@ -59,6 +64,8 @@ class ControlProvider {
   // returns false.
   using Take = std::function<bool(Node, std::string_view name)>;
   virtual void list(Node /*after*/, const Take& /*take*/) const {}
+  // Of a directory whose mode allows it: removes a file. By default EPERM.
+  virtual void remove(std::string_view name);
   // The node is a file whose mode allows the access to some user; the kernel has checked that it
   // allows it to this one.
   virtual std::unique_ptr<ControlFile> open(Node node, const mpool::OpenIntent& intent) = 0;

@@ -44,7 +44,7 @@ BackingFiles::~BackingFiles() {
     unregister(entry.id);
     // A process that was just given an id may open its file in a moment.
     if (entry.opens > 0 || is_used_by_others(entry)) names_.hold_deletes(true);
-    entry.pin->close();
+    entry.release();
   }
 }
 
@@ -82,17 +82,40 @@ void BackingFiles::make_native(Entry& entry, mpool::InodeNumber inode) {
   auto pin = names_.open(inode, {.read = true, .holder = mpool::FileHolder::backing_file},
                          mpool::Blocking::forbidden);
   if (!pin) return;
-  const abi::BackingMap map{.fd = file.get(), .flags = 0, .padding = 0};
-  const int id = ::ioctl(fuse_, abi::kBackingOpen, &map);
-  if (id <= 0) {
-    const int code = errno;
+  try {
+    entry.id = register_file(file.get());
+  } catch (...) {
     pin->close();
-    mpool::raise_system(code, "/dev/fuse", "registering a backing file");
+    throw;
   }
-  entry.id = static_cast<std::uint32_t>(id);
   entry.view = std::move(view);
   entry.file = std::move(file);
   entry.pin = std::move(pin);
+}
+
+std::uint32_t BackingFiles::register_file(int fd) const {
+  const abi::BackingMap map{.fd = fd, .flags = 0, .padding = 0};
+  const int id = ::ioctl(fuse_, abi::kBackingOpen, &map);
+  if (id <= 0) mpool::raise_system(errno, "/dev/fuse", "registering a backing file");
+  return static_cast<std::uint32_t>(id);
+}
+
+NativeEntry BackingFiles::enter_map(mpool::InodeNumber inode,
+                                    std::shared_ptr<const MapViews::File> file,
+                                    std::shared_ptr<const void> keeper) {
+  const std::lock_guard lock(mutex_);
+  Entry& entry = entries_[inode];
+  note_open(entry);
+  if (entry.opens == 1 && entry.id == 0 && file != nullptr) {
+    try {
+      entry.file = file->open();
+      entry.id = register_file(entry.file.get());
+      entry.keeper = std::move(keeper);
+    } catch (const std::exception& error) {
+      spdlog::debug("map: read by the daemon: {}", error.what());
+    }
+  }
+  return NativeEntry(*this, inode, entry.id, false);
 }
 
 void BackingFiles::leave(mpool::InodeNumber inode) {
@@ -137,7 +160,7 @@ std::size_t BackingFiles::sweep() {
     left = idle_entries_;
   }
   for (const Entry& entry : free)
-    entry.pin->close();
+    entry.release();
   return left;
 }
 

@@ -13,6 +13,7 @@
 
 #include "engine/io/file_descriptor.h"
 #include "engine/names/namespace.h"
+#include "fuse/native/map_views.h"
 #include "fuse/native/view_set.h"
 
 namespace mpoolfs {
@@ -80,6 +81,10 @@ class BackingFiles {
 
   // An inode is being opened. `committed`: for reading, its content is committed.
   NativeEntry enter(mpool::InodeNumber inode, bool committed);
+  // The inode of a map is being opened, by a file of a view; null: the daemon serves it. `keeper`
+  // lives until no process has the file open or mapped. Such opens are not counted.
+  NativeEntry enter_map(mpool::InodeNumber inode, std::shared_ptr<const MapViews::File> file,
+                        std::shared_ptr<const void> keeper);
   // As enter() for reading, but non-blocking, before it is known whether the content is committed.
   // If it is not, the entry must be neither counted nor kept; it then has no backing file, because
   // views show committed files only. Returns nullopt, with nothing entered, where a backing file
@@ -111,11 +116,17 @@ class BackingFiles {
     std::uint32_t id = 0;  // 0: served; the following members are then unused
     std::shared_ptr<const View> view;
     mpool::FileDescriptor file;
-    std::unique_ptr<mpool::OpenFile> pin;
+    std::unique_ptr<mpool::OpenFile> pin;  // null: of a map
+    std::shared_ptr<const void> keeper;    // of a map
+
+    void release() const {
+      if (pin != nullptr) pin->close();
+    }
   };
 
   void note_open(Entry& entry);
   void make_native(Entry& entry, mpool::InodeNumber inode);
+  std::uint32_t register_file(int fd) const;
   static bool is_used_by_others(const Entry& entry);
   void unregister(std::uint32_t id) const noexcept;
 

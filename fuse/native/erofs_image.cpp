@@ -12,6 +12,7 @@
 
 #include "engine/base/bytes.h"
 #include "engine/base/error.h"
+#include "fuse/native/erofs_slots.h"
 
 namespace mpoolfs {
 
@@ -142,6 +143,47 @@ bool is_name(std::string_view name) {
          std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '~'; });
 }
 
+void write_inode(mpool::ByteSpan inode, std::uint64_t nid, std::uint16_t format, std::uint16_t mode,
+                 std::uint64_t size, std::uint32_t links) {
+  store_le(inode, 0, format);
+  store_le(inode, 4, mode);
+  store_le(inode, 8, size);
+  store_le(inode, 20, static_cast<std::uint32_t>(nid));  // what a 32-bit stat says
+  store_le(inode, 44, links);
+}
+
+std::uint64_t index_size(const ErofsFile& file, unsigned chunk_bits) {
+  return mpool::ceil_div(file.size, std::uint64_t{1} << chunk_bits) * kIndexSize;
+}
+
+// The inode of a file, and behind it the index of its chunks.
+void write_chunk_file(mpool::ByteSpan bytes, std::uint64_t nid, unsigned chunk_bits,
+                      const ErofsFile& file) {
+  write_inode(bytes, nid, kChunkInode, S_IFREG | 0444, file.size, 1);
+  store_le(bytes, 16, static_cast<std::uint16_t>(kChunkIndexes | (chunk_bits - kBlockBits)));
+  std::size_t at = kInodeSize;
+  const std::uint64_t chunk_size = std::uint64_t{1} << chunk_bits;
+  Runs runs(file);
+  for (Run run; runs.next(run);) {
+    for (std::uint64_t chunk = run.begin; chunk < run.end; chunk += chunk_size, at += kIndexSize) {
+      // The first 16 bits would extend the block number; that takes a newer kernel.
+      const std::uint64_t block = (run.device_offset + (chunk - run.begin)) / kBlockSize;
+      store_le(bytes, at + 2, static_cast<std::uint16_t>(run.hole ? 0 : run.device + 1));
+      store_le(bytes, at + 4, run.hole ? kHole : static_cast<std::uint32_t>(block));
+    }
+  }
+}
+
+std::uint64_t slot_nid(unsigned slot) {
+  return (erofs_slot_offset(slot) - kInodeBlock * kBlockSize) / kInodeUnit;
+}
+
+void check_devices(std::span<const std::uint64_t> device_sizes) {
+  if (device_sizes.empty() || device_sizes.size() > kMaxDevices) {
+    mpool::raise(EINVAL, "native view", "{} data devices; it takes 1 or 2", device_sizes.size());
+  }
+}
+
 class ImageWriter {
  public:
   ImageWriter(std::span<const ErofsFile> files, std::span<const std::uint64_t> device_sizes)
@@ -160,6 +202,21 @@ class ImageWriter {
     return std::move(image_);
   }
 
+  // The files are slots.
+  std::vector<std::byte> write_slots() {
+    for (unsigned slot = 0; slot < files_.size(); ++slot)
+      image_.places.push_back({.nid = slot_nid(slot)});
+    shown_ = files_.size();
+    directory_block_ = kInodeBlock + 1;
+    place_directory();
+    image_.bytes.resize(block_count_ * kBlockSize);
+    write_root();
+    write_directory();
+    block_count_ = kErofsSlotsSize / kBlockSize;
+    write_superblock();
+    return std::move(image_.bytes);
+  }
+
  private:
   // Entries first..end - 1 (see entry_*) fill a block of the directory; `count` of them are shown.
   struct DirectoryBlock {
@@ -175,9 +232,9 @@ class ImageWriter {
   void write_file(std::size_t index);
   void write_directory();
 
-  // Writes an inode of 64 bytes; returns its position.
-  std::size_t write_inode(std::uint64_t nid, std::uint16_t format, std::uint16_t mode,
-                          std::uint64_t size, std::uint32_t links);
+  static std::size_t inode_offset(std::uint64_t nid) {
+    return kInodeBlock * kBlockSize + nid * kInodeUnit;
+  }
 
   // The directory's entries: ".", "..", the files, of which some are not shown.
   std::size_t entry_count() const { return files_.size() + 2; }
@@ -215,7 +272,7 @@ void ImageWriter::place_inodes() {
     // No inode crosses a block boundary; the index behind it may.
     if (kBlockSize - end % kBlockSize < kInodeSize) end = mpool::round_up(end, kBlockSize);
     image_.places[i] = {end / kInodeUnit, *chunk_bits};
-    end += kInodeSize + mpool::ceil_div(file.size, std::uint64_t{1} << *chunk_bits) * kIndexSize;
+    end += kInodeSize + index_size(file, *chunk_bits);
     ++shown_;
   }
   directory_block_ = kInodeBlock + mpool::ceil_div(end, kBlockSize);
@@ -250,42 +307,17 @@ void ImageWriter::write_superblock() {
   }
 }
 
-std::size_t ImageWriter::write_inode(std::uint64_t nid, std::uint16_t format, std::uint16_t mode,
-                                     std::uint64_t size, std::uint32_t links) {
-  const std::size_t at = kInodeBlock * kBlockSize + nid * kInodeUnit;
-  const mpool::ByteSpan inode(image_.bytes.data() + at, kInodeSize);
-  store_le(inode, 0, format);
-  store_le(inode, 4, mode);
-  store_le(inode, 8, size);
-  store_le(inode, 20, static_cast<std::uint32_t>(nid));  // what a 32-bit stat says
-  store_le(inode, 44, links);
-  return at;
-}
-
 void ImageWriter::write_root() {
-  const std::size_t at = write_inode(kRootNid, kContiguousInode, S_IFDIR | 0555,
-                                     (block_count_ - directory_block_) * kBlockSize, 2);
-  store_le(mpool::ByteSpan(image_.bytes), at + 16, static_cast<std::uint32_t>(directory_block_));
+  const mpool::ByteSpan root(image_.bytes.data() + inode_offset(kRootNid), kInodeSize);
+  write_inode(root, kRootNid, kContiguousInode, S_IFDIR | 0555,
+              (block_count_ - directory_block_) * kBlockSize, 2);
+  store_le(root, 16, static_cast<std::uint32_t>(directory_block_));
 }
 
 void ImageWriter::write_file(std::size_t index) {
-  const ErofsFile& file = files_[index];
   const ErofsPlace& place = image_.places[index];
-  std::size_t at = write_inode(place.nid, kChunkInode, S_IFREG | 0444, file.size, 1);
-  const mpool::ByteSpan bytes(image_.bytes);
-  store_le(bytes, at + 16,
-           static_cast<std::uint16_t>(kChunkIndexes | (place.chunk_bits - kBlockBits)));
-  at += kInodeSize;
-  const std::uint64_t chunk_size = std::uint64_t{1} << place.chunk_bits;
-  Runs runs(file);
-  for (Run run; runs.next(run);) {
-    for (std::uint64_t chunk = run.begin; chunk < run.end; chunk += chunk_size, at += kIndexSize) {
-      // The first 16 bits would extend the block number; that takes a newer kernel.
-      const std::uint64_t block = (run.device_offset + (chunk - run.begin)) / kBlockSize;
-      store_le(bytes, at + 2, static_cast<std::uint16_t>(run.hole ? 0 : run.device + 1));
-      store_le(bytes, at + 4, run.hole ? kHole : static_cast<std::uint32_t>(block));
-    }
-  }
+  write_chunk_file(mpool::ByteSpan(image_.bytes).subspan(inode_offset(place.nid)), place.nid,
+                   place.chunk_bits, files_[index]);
 }
 
 ImageWriter::DirectoryBlock ImageWriter::directory_block(std::size_t first) const {
@@ -352,10 +384,34 @@ std::optional<std::uint8_t> erofs_chunk_bits(const ErofsFile& file,
 
 ErofsImage build_erofs_image(std::span<const ErofsFile> files,
                              std::span<const std::uint64_t> device_sizes) {
-  if (device_sizes.empty() || device_sizes.size() > kMaxDevices) {
-    mpool::raise(EINVAL, "native view", "{} data devices; it takes 1 or 2", device_sizes.size());
-  }
+  check_devices(device_sizes);
   return ImageWriter(files, device_sizes).write();
+}
+
+std::string erofs_slot_name(unsigned slot) {
+  return fmt::format("{:03}", slot);
+}
+
+std::vector<std::byte> build_erofs_slots(std::span<const std::uint64_t> device_sizes) {
+  check_devices(device_sizes);
+  std::vector<std::string> names;
+  for (unsigned slot = 0; slot < kErofsSlots; ++slot)
+    names.push_back(erofs_slot_name(slot));
+  std::vector<ErofsFile> files;
+  for (const std::string& name : names)
+    files.push_back({.name = name, .size = 0, .pieces = {}});
+  return ImageWriter(files, device_sizes).write_slots();
+}
+
+std::vector<std::byte> build_erofs_slot(unsigned slot, const ErofsFile& file,
+                                        std::span<const std::uint64_t> device_sizes) {
+  const auto chunk_bits = erofs_chunk_bits(file, device_sizes);
+  if (!chunk_bits) return {};
+  const std::uint64_t size = kInodeSize + index_size(file, *chunk_bits);
+  if (size > kErofsSlotSize) return {};
+  std::vector<std::byte> bytes(size);
+  write_chunk_file(bytes, slot_nid(slot), *chunk_bits, file);
+  return bytes;
 }
 
 }  // namespace mpoolfs

@@ -17,6 +17,7 @@ class LoopDevice {
   LoopDevice(int fd, const std::string& what, bool direct);
 
   const std::string& path() const { return path_; }
+  int descriptor() const { return fd_.get(); }
   // Sets the read-ahead, in bytes, for mounts of the device.
   void set_read_ahead(unsigned long bytes) const;
 

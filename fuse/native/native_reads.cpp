@@ -16,11 +16,12 @@ namespace mpoolfs {
 
 NativeReads::NativeReads(mpool::Namespace& names, ViewDevices devices, NativeChoice choice,
                          bool other_readers, ReaderWatch& watch,
-                         const mpool::Tunables::Views& tunables)
+                         const mpool::Tunables::Views& tunables, std::uint64_t map_read_ahead)
     : names_(names),
       tunables_(tunables),
       devices_(std::move(devices)),
       views_(names, devices_, tunables),
+      map_views_(devices_, map_read_ahead),
       watch_(watch),
       queue_(std::make_shared<Queue>(tunables.pending_threshold)),
       choice_(choice),
@@ -119,6 +120,7 @@ void NativeReads::stop() {
     queue_->changed.notify_one();
   }
   if (thread_.joinable()) thread_.join();
+  map_views_.stop();
   files_.reset();
 }
 
@@ -136,6 +138,23 @@ std::optional<NativeEntry> NativeReads::try_enter(mpool::InodeNumber inode) {
 
 void NativeReads::leave(mpool::InodeNumber inode) {
   if (files_) files_->leave(inode);
+}
+
+std::shared_ptr<const MapViews::File> NativeReads::show_map(const mpool::FileLayout& layout) {
+  if (off_ || waiting_ || !files_) return nullptr;
+  try {
+    return map_views_.add(layout);
+  } catch (const mpool::Error& error) {
+    spdlog::warn("a map is read by the daemon: {}", error.what());
+    return nullptr;
+  }
+}
+
+NativeEntry NativeReads::enter_map(mpool::InodeNumber inode,
+                                   std::shared_ptr<const MapViews::File> file,
+                                   std::shared_ptr<const void> keeper) {
+  if (!files_) return {};
+  return files_->enter_map(inode, std::move(file), std::move(keeper));
 }
 
 void NativeReads::Queue::add(std::span<const mpool::InodeNumber> durable) {

@@ -18,6 +18,7 @@
 #include "engine/base/tunables.h"
 #include "engine/names/namespace.h"
 #include "fuse/native/backing_files.h"
+#include "fuse/native/map_views.h"
 #include "fuse/native/native_stats.h"
 #include "fuse/native/reader_watch.h"
 #include "fuse/native/view.h"
@@ -40,9 +41,11 @@ class NativeReads {
  public:
   // `other_readers`: the result of ViewDevices::has_other_readers() before the namespace was
   // mounted, which was then told to hold deletes. `watch`: gets the devices that are read natively.
-  // Both must outlive this. Tries to make a view; throws Error when that fails and `choice` is on.
+  // Both must outlive this. map_read_ahead: bytes. Tries to make a view; throws Error when that
+  // fails and `choice` is on.
   NativeReads(mpool::Namespace& names, ViewDevices devices, NativeChoice choice, bool other_readers,
-              ReaderWatch& watch, const mpool::Tunables::Views& tunables);
+              ReaderWatch& watch, const mpool::Tunables::Views& tunables,
+              std::uint64_t map_read_ahead);
   ~NativeReads();
   NativeReads(const NativeReads&) = delete;
   NativeReads& operator=(const NativeReads&) = delete;
@@ -64,6 +67,12 @@ class NativeReads {
   NativeEntry enter(mpool::InodeNumber inode, bool committed);
   std::optional<NativeEntry> try_enter(mpool::InodeNumber inode);
   void leave(mpool::InodeNumber inode);
+
+  // A map as a file of a view; null where that is not possible.
+  std::shared_ptr<const MapViews::File> show_map(const mpool::FileLayout& layout);
+  // As BackingFiles::enter_map(); leave() ends it.
+  NativeEntry enter_map(mpool::InodeNumber inode, std::shared_ptr<const MapViews::File> file,
+                        std::shared_ptr<const void> keeper);
 
   NativeStats stats() const;
 
@@ -113,6 +122,7 @@ class NativeReads {
   const mpool::Tunables::Views tunables_;
   ViewDevices devices_;
   ViewSet views_;
+  MapViews map_views_;
   ReaderWatch& watch_;
   std::optional<BackingFiles> files_;  // from prepare() to stop(), where native reads are wanted
   std::shared_ptr<Queue> queue_;

@@ -1,12 +1,15 @@
 #include "fuse/native/view.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <string_view>
+#include <vector>
 
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <unistd.h>
 
 #include "engine/base/error.h"
 #include "fuse/native/loop_device.h"
@@ -18,6 +21,7 @@ namespace {
 using mpool::FileDescriptor;
 
 constexpr const char* kSubject = "view";
+constexpr const char* kImage = "the image of a view";
 // Bytes of the kernel's read-ahead in files of a view. Less than for requests to a daemon: more was
 // slower (cold sequential reading of 128 KiB and mapped, loop device).
 constexpr unsigned long kReadAhead = 1ul << 20;
@@ -61,8 +65,24 @@ void configure(int context, unsigned command, const char* key, const char* value
 
 View::View(mpool::ConstByteSpan image, std::span<const std::string> devices) {
   const FileDescriptor file = to_memory_file(image);
-  const LoopDevice loop(file.get(), "the image of a view", false);
+  const LoopDevice loop(file.get(), kImage, false);
   loop.set_read_ahead(kReadAhead);
+  mount(loop, devices);
+}
+
+View::View(mpool::ConstByteSpan image, std::span<const std::string> devices, const Room& room)
+    : image_(to_memory_file(image)) {
+  if (::ftruncate(image_.get(), static_cast<off_t>(room.size)) != 0) {
+    mpool::raise_system(errno, kSubject, "making room in its image");
+  }
+  loop_.emplace(image_.get(), kImage, false);
+  loop_->set_read_ahead(room.read_ahead);
+  // Nothing is read beyond what write() compares.
+  ::posix_fadvise(loop_->descriptor(), 0, 0, POSIX_FADV_RANDOM);
+  mount(*loop_, devices);
+}
+
+void View::mount(const LoopDevice& loop, std::span<const std::string> devices) {
   const FileDescriptor context(::fsopen("erofs", FSOPEN_CLOEXEC));
   if (!context) {
     const int code = errno;
@@ -80,6 +100,27 @@ View::View(mpool::ConstByteSpan image, std::span<const std::string> devices) {
       ::fsmount(context.get(), FSMOUNT_CLOEXEC,
                 MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOATIME));
   if (!mount_) mpool::raise_system(errno, kSubject, "fsmount");
+}
+
+void View::write(std::uint64_t offset, mpool::ConstByteSpan bytes) const {
+  const auto at = static_cast<off_t>(offset);
+  if (::pwrite(image_.get(), bytes.data(), bytes.size(), at) !=
+      static_cast<ssize_t>(bytes.size())) {
+    mpool::raise_system(errno, kSubject, "writing its image");
+  }
+  // The kernel reads the image through the pages of the loop device, which another program may have
+  // filled.
+  ::posix_fadvise(loop_->descriptor(), at, static_cast<off_t>(bytes.size()), POSIX_FADV_DONTNEED);
+  std::vector<std::byte> seen(bytes.size());
+  const ssize_t read = ::pread(loop_->descriptor(), seen.data(), seen.size(), at);
+  if (read != static_cast<ssize_t>(bytes.size()) || !std::ranges::equal(seen, bytes)) {
+    mpool::raise(EBUSY, kSubject, "the kernel does not see what was added to its image");
+  }
+}
+
+void View::discard(std::uint64_t offset, std::uint64_t length) const noexcept {
+  ::fallocate(image_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
+              static_cast<off_t>(length));
 }
 
 FileDescriptor View::open(const std::string& name) const {

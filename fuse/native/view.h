@@ -2,18 +2,21 @@
 // pool.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 
 #include "engine/base/bytes.h"
 #include "engine/io/file_descriptor.h"
+#include "fuse/native/loop_device.h"
 
 namespace mpoolfs {
 
 // The mount is detached: it is in no mount table, and ends with this object and the last open file
 // of it, also when the process is killed.
 //
-// Threads: open() may be called on any.
+// Threads: all functions may be called at the same time.
 class View {
  public:
   // Mounts `image` (erofs_image.h) over the devices, in its order. Errors: EPERM without
@@ -21,10 +24,27 @@ class View {
   // exclusively, those of loop devices (loop_device.h); with the kernel's message.
   View(mpool::ConstByteSpan image, std::span<const std::string> devices);
 
+  // The image has room behind what is given, in which write() and discard() work.
+  struct Room {
+    std::uint64_t size = 0;        // bytes, of the whole image
+    std::uint64_t read_ahead = 0;  // bytes
+  };
+  View(mpool::ConstByteSpan image, std::span<const std::string> devices, const Room& room);
+
+  // Writes a part of the room, which must be zero. Error EBUSY when the kernel does not see it
+  // then, because it has the old bytes in use.
+  void write(std::uint64_t offset, mpool::ConstByteSpan bytes) const;
+  // Frees the memory of a part of the room that is not used any more.
+  void discard(std::uint64_t offset, std::uint64_t length) const noexcept;
+
   // Opens a file of the image for reading. Error ENOENT, EMFILE, …
   mpool::FileDescriptor open(const std::string& name) const;
 
  private:
+  void mount(const LoopDevice& image, std::span<const std::string> devices);
+
+  mpool::FileDescriptor image_;     // with room
+  std::optional<LoopDevice> loop_;  // the same
   mpool::FileDescriptor mount_;
 };
 

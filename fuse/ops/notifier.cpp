@@ -70,6 +70,14 @@ void Notifier::content_committed(std::uint64_t inode) {
   });
 }
 
+void Notifier::drop_pages(std::uint64_t inode, std::uint64_t offset, std::uint64_t size) {
+  post([this, inode, offset, size] {
+    log_unexpected("dropping pages", inode,
+                   fuse_lowlevel_notify_inval_inode(session_, inode, static_cast<off_t>(offset),
+                                                    static_cast<off_t>(size)));
+  });
+}
+
 void Notifier::note_early_reader(std::uint64_t inode) {
   const std::lock_guard lock(mutex_);
   early_read_.insert(inode);

@@ -35,6 +35,8 @@ class Notifier {
   // The content of the inode was committed: its attributes are stale, and also its pages if it had
   // readers before.
   void content_committed(std::uint64_t inode);
+  // Drops cached pages of a part of a file; size 0: to its end.
+  void drop_pages(std::uint64_t inode, std::uint64_t offset, std::uint64_t size);
   // A file that is being written is opened for reading. A mapping may keep a page that was read
   // during a write to it.
   void note_early_reader(std::uint64_t inode);

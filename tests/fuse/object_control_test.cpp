@@ -12,6 +12,7 @@
 #include "fuse/control/control_tree.h"
 #include "fuse/control/object_files.h"
 #include "tests/engine/names/support.h"
+#include "tests/fuse/maps_support.h"
 
 namespace mpoolfs {
 namespace {
@@ -29,9 +30,10 @@ class ObjectControlTest : public testing::Test {
   ObjectControlTest() { start(); }
 
   void start(bool read_only = false) {
+    maps_ = std::make_unique<test::TestMaps>(tree_);
     objects_ = std::make_unique<ProgramObjects>(tree_.pool(), tree_.names(), read_only);
     control_ = std::make_unique<ControlTree>(std::timespec{1, 2});
-    control_->add("ctl", std::make_unique<ObjectControl>(*objects_));
+    control_->add("ctl", std::make_unique<ObjectControl>(*objects_, maps_->maps));
     control_->add("mblock",
                   std::make_unique<ObjectFiles>(*objects_, tree_.names(), ObjectType::mblock));
     control_->add("mlog",
@@ -118,6 +120,7 @@ class ObjectControlTest : public testing::Test {
   }
 
   TestTree tree_;
+  std::unique_ptr<test::TestMaps> maps_;
   std::unique_ptr<ProgramObjects> objects_;
   std::unique_ptr<ControlTree> control_;
   ControlTree::HandleNumber session_ = 0;
@@ -289,6 +292,7 @@ TEST_F(ObjectControlTest, KeepsObjectsOverTheEndOfTheMount) {
   const ObjectId own = make_log();
   control_.reset();
   objects_.reset();
+  maps_.reset();
   tree_.put("f", "content");
   tree_.remount();
   start();
@@ -300,6 +304,7 @@ TEST_F(ObjectControlTest, ChangesNothingInAReadOnlyMount) {
   const ObjectId own = make_log();
   control_.reset();
   objects_.reset();
+  maps_.reset();
   tree_.remount();
   start(true);
   EXPECT_EQ(errno_of([&] { allocate(MPOOL_IOC_MBLOCK); }), EROFS);

@@ -39,7 +39,7 @@ inline constexpr Caller kSuperuser{};
 struct TestMount {
   explicit TestMount(mpool::test::TestTree& tree)
       : native(tree.names(), ViewDevices(tree.pool()), NativeChoice::off, false, readers,
-               tree.pool().tunables().views),
+               tree.pool().tunables().views, 0),
         file_system{.names = tree.names(),
                     .presentation = {},
                     .handles = {},

@@ -18,6 +18,7 @@
 #include "fuse/control/object_control.h"
 #include "fuse/control/object_files.h"
 #include "tests/engine/names/support.h"
+#include "tests/fuse/maps_support.h"
 
 namespace mpoolfs {
 namespace {
@@ -26,11 +27,13 @@ using mpool::ObjectId;
 using mpool::ObjectType;
 using mpool::test::TestTree;
 
-constexpr std::array<unsigned, 16> kCalls = {
-    MPOOL_IOC_VERSION, MPOOL_IOC_ALLOC,      MPOOL_IOC_COMMIT, MPOOL_IOC_ABORT,
-    MPOOL_IOC_DELETE,  MPOOL_IOC_PROPERTIES, MPOOL_IOC_OPEN,   MPOOL_IOC_CLOSE,
-    MPOOL_IOC_APPEND,  MPOOL_IOC_READ,       MPOOL_IOC_REWIND, MPOOL_IOC_SYNC,
-    MPOOL_IOC_LENGTH,  MPOOL_IOC_ERASE,      MPOOL_IOC_CSTART, MPOOL_IOC_CEND};
+constexpr std::array<unsigned, 21> kCalls = {
+    MPOOL_IOC_VERSION,      MPOOL_IOC_ALLOC,      MPOOL_IOC_COMMIT,      MPOOL_IOC_ABORT,
+    MPOOL_IOC_DELETE,       MPOOL_IOC_PROPERTIES, MPOOL_IOC_OPEN,        MPOOL_IOC_CLOSE,
+    MPOOL_IOC_APPEND,       MPOOL_IOC_READ,       MPOOL_IOC_REWIND,      MPOOL_IOC_SYNC,
+    MPOOL_IOC_LENGTH,       MPOOL_IOC_ERASE,      MPOOL_IOC_CSTART,      MPOOL_IOC_CEND,
+    MPOOL_IOC_MAP_CREATE,   MPOOL_IOC_MAP_SHOW,   MPOOL_IOC_MAP_MEMBERS, MPOOL_IOC_MAP_RANGE,
+    MPOOL_IOC_MAP_RESIDENCY};
 
 std::uint64_t fuzz_seed() {
   const char* given = std::getenv("MPOOLFS_TEST_SEED");
@@ -90,6 +93,21 @@ class ObjectCallsFuzz : public testing::Test {
       if (command == MPOOL_IOC_DELETE) put(0, number(), 8);
     } else if (size == sizeof(mpool_ioc_append)) {
       put(0, below(8), 4);
+    } else if (command == MPOOL_IOC_MAP_CREATE) {
+      bytes.assign(size, {});
+      put(0, 'a' + below(4), 1);
+      put(64, below(4) * sizeof(mpool_ioc_member), 8);
+      put(72, below(5), 4);
+      put(76, below(2), 4);
+      put(80, below(5), 4);
+    } else if (command == MPOOL_IOC_MAP_RESIDENCY) {
+      bytes.assign(size, {});
+      put(0, 'a' + below(4), 1);
+      put(72, 4096, 8);
+      put(80, 1 + below(500), 4);
+    } else if (_IOC_NR(command) > _IOC_NR(MPOOL_IOC_MAP_CREATE)) {
+      if (below(2) == 0) bytes.assign(size, {});
+      put(0, 'a' + below(4), 4);
     }
     return bytes;
   }
@@ -135,19 +153,37 @@ TEST_F(ObjectCallsFuzz, EveryCallIsAnsweredAndSessionsLeaveNothing) {
   const auto before = tree.dump();
   const std::uint32_t used = tree.used_zones();
   {
+    test::TestMaps maps(tree);
     ProgramObjects objects(tree.pool(), tree.names(), false);
     ControlTree control({});
-    control.add("ctl", std::make_unique<ObjectControl>(objects));
+    control.add("ctl", std::make_unique<ObjectControl>(objects, maps.maps));
+    const auto map_files =
+        control.add("map", std::make_unique<MapFiles>(maps.maps, MapFiles::Owner{}));
     control.add("mblock", std::make_unique<ObjectFiles>(objects, tree.names(), ObjectType::mblock));
+    const std::uint64_t file = tree.stat("file").inode;
     const auto inode = control.lookup(ControlTree::kDirectory, "ctl").value().inode;
     for (int i = 0; i < kSessions; ++i) {
       const auto session = control.open(inode, {.read = true, .write = true});
       control.write(session, below(5000), std::vector<std::byte>(below(5000)));
+      std::vector<mpool_ioc_member> members(8);
+      for (mpool_ioc_member& member : members)
+        member.id = below(4) == 0 ? number() : ids_[below(ids_.size())].value;
+      members.front() = {.id = file, .kind = MPOOL_IOC_MEMBER_FILE, .reserved = 0};
+      control.write(session, 0,
+                    mpool::as_bytes(members.data(), members.size() * sizeof members.front()));
       for (int j = 0; j < kCallsOfASession; ++j)
         call(control, session);
       control.close(session);
     }
     EXPECT_GT(succeeded_, 1000u);
+    std::vector<std::string> names;
+    control.read_directory(map_files, 0, [&](const mpool::DirectoryEntry& entry) {
+      names.emplace_back(entry.name);
+      return true;
+    });
+    EXPECT_FALSE(names.empty());
+    for (const std::string& name : names)
+      control.remove(map_files, name);
     // All that is left is committed: it can be deleted.
     for (std::size_t i = own; i < ids_.size(); ++i) {
       const ObjectId id = ids_[i];

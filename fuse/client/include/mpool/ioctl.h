@@ -146,4 +146,103 @@ struct mpool_ioc_read {
 #define MPOOL_IOC_CSTART _IOW('m', 0x8e, struct mpool_ioc_handle)
 #define MPOOL_IOC_CEND _IOW('m', 0x8f, struct mpool_ioc_handle)
 
+/* Maps: committed mblocks as one read-only file, .mpool/map/NAME (mpoolfs(8), "MAPS"). Member i
+ * begins at byte i * stride; behind what is written of it there are zeros. unlink(2) of the file
+ * ends the map, when its last user has closed and unmapped it; all end with the mount. Until then
+ * the members are not deleted.
+ */
+#define MPOOL_IOC_MAP_NAME 64 /* with the zero at its end; at least one byte before it */
+
+/* mpool_ioc_member.kind */
+#define MPOOL_IOC_MEMBER_MBLOCK 0 /* id: of an mblock */
+#define MPOOL_IOC_MEMBER_FILE 1   /* id: st_ino of a committed file: each of its mblocks */
+
+struct mpool_ioc_member {
+  uint64_t id;
+  uint32_t kind;
+  uint32_t reserved;
+};
+
+/* How long unused pages stay: the time to live times 1, 10, 100, or for ever. */
+#define MPOOL_IOC_COLD 0
+#define MPOOL_IOC_WARM 1
+#define MPOOL_IOC_HOT 2
+#define MPOOL_IOC_PINNED 3
+
+#define MPOOL_IOC_MAP_OF_SESSION 1 /* the end of the session removes its name */
+
+struct mpool_ioc_map_create {
+  char name[MPOOL_IOC_MAP_NAME];
+  uint64_t offset; /* in the buffer, of the array of mpool_ioc_member */
+  uint32_t count;  /* of its elements */
+  uint32_t flags;  /* MPOOL_IOC_MAP_OF_SESSION */
+  uint32_t advice;
+  uint32_t members; /* out: mblocks */
+  uint64_t stride;  /* out */
+  uint64_t reserved[4];
+};
+
+#define MPOOL_IOC_MAP_NATIVE 1 /* the kernel reads it by itself; else the daemon serves it */
+
+struct mpool_ioc_map {
+  char name[MPOOL_IOC_MAP_NAME];
+  uint64_t stride;   /* out */
+  uint64_t written;  /* out: sum of the members' content */
+  uint64_t resident; /* out: pages in memory, of a map that is NATIVE; else 0 */
+  uint32_t members;  /* out: mblocks */
+  uint32_t advice;   /* out */
+  uint32_t flags;    /* out */
+  uint32_t reserved0;
+  uint64_t reserved[5];
+};
+
+#define MPOOL_IOC_MAP_MEMBERS_MAX 48
+
+struct mpool_ioc_map_members {
+  char name[MPOOL_IOC_MAP_NAME];
+  uint32_t first;
+  uint32_t count; /* at most MPOOL_IOC_MAP_MEMBERS_MAX; out: fewer at the end */
+  uint64_t reserved[3];
+  uint64_t objid[MPOOL_IOC_MAP_MEMBERS_MAX];  /* out */
+  uint64_t length[MPOOL_IOC_MAP_MEMBERS_MAX]; /* out: what is written of it */
+};
+
+/* mpool_ioc_map_range.action */
+#define MPOOL_IOC_MAP_ADVISE 0 /* value: the advice; offset and length 0 */
+#define MPOOL_IOC_MAP_PURGE 1  /* drops pages, in a NATIVE map those that are not mapped */
+/* Reads ahead, in the background; EOPNOTSUPP for a map that is not NATIVE, where posix_fadvise(2)
+ * of its file does it. */
+#define MPOOL_IOC_MAP_WILLNEED 2
+
+struct mpool_ioc_map_range {
+  char name[MPOOL_IOC_MAP_NAME];
+  uint64_t offset;
+  uint64_t length; /* 0: to the end */
+  uint32_t action;
+  uint32_t value; /* else 0 */
+  uint64_t reserved[5];
+};
+
+#define MPOOL_IOC_MAP_CELLS 448
+
+struct mpool_ioc_map_residency {
+  char name[MPOOL_IOC_MAP_NAME];
+  uint64_t offset; /* whole pages */
+  uint64_t step;   /* bytes of a cell: whole pages */
+  uint32_t count;  /* of cells, 1..MPOOL_IOC_MAP_CELLS; those behind the end have no pages */
+  uint32_t reserved0;
+  uint64_t reserved[5];
+  uint32_t resident[MPOOL_IOC_MAP_CELLS]; /* out: pages in memory, of each cell */
+};
+
+/* EEXIST: there is such a map; E2BIG: greater than the mount allows (1 GiB); EINVAL: a member of
+ * another type, or no members; ENOENT: no such member; EAGAIN: a member is not committed. */
+#define MPOOL_IOC_MAP_CREATE _IOWR('m', 0xa0, struct mpool_ioc_map_create)
+/* Of the following ENOENT: no map has the name. */
+#define MPOOL_IOC_MAP_SHOW _IOWR('m', 0xa1, struct mpool_ioc_map)
+#define MPOOL_IOC_MAP_MEMBERS _IOWR('m', 0xa2, struct mpool_ioc_map_members)
+#define MPOOL_IOC_MAP_RANGE _IOW('m', 0xa3, struct mpool_ioc_map_range)
+/* EOPNOTSUPP for a map that is not NATIVE: cachestat(2) of its file shows it. */
+#define MPOOL_IOC_MAP_RESIDENCY _IOWR('m', 0xa4, struct mpool_ioc_map_residency)
+
 #endif

@@ -1,0 +1,32 @@
+// The maps of a tree in memory, served by the daemon.
+#pragma once
+
+#include <cstdint>
+#include <tuple>
+#include <vector>
+
+#include "fuse/control/maps.h"
+#include "fuse/native/native_reads.h"
+#include "fuse/native/reader_watch.h"
+#include "tests/engine/names/support.h"
+
+namespace mpoolfs::test {
+
+struct TestMaps {
+  explicit TestMaps(mpool::test::TestTree& tree, std::uint64_t max_size = 64u << 20)
+      : native(tree.names(), ViewDevices(tree.pool()), NativeChoice::off, false, readers,
+               tree.pool().tunables().views, 0),
+        maps(
+            tree.names(), native,
+            [this](mpool::InodeNumber inode, std::uint64_t offset, std::uint64_t length) {
+              purged.emplace_back(inode, offset, length);
+            },
+            max_size) {}
+
+  ReaderWatch readers;
+  NativeReads native;
+  std::vector<std::tuple<mpool::InodeNumber, std::uint64_t, std::uint64_t>> purged;
+  Maps maps;
+};
+
+}  // namespace mpoolfs::test
