@@ -60,7 +60,7 @@ configure() {
 # The build directory of a release. Several files of a library are compiled as one, which takes less
 # than half of the time.
 configure_release() {
-  configure build --buildtype=release -Dunity=on -Dunity_size=6
+  configure build --buildtype=release -Dunity=on -Dunity_size=20
 }
 
 require_fuse() {
