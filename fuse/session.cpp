@@ -149,35 +149,56 @@ sigset_t end_signals() {
 }
 
 // The end of a mount: by one of the signals, or by the transport.
-class Ending {
+class MountEvents {
  public:
-  Ending() {
+  MountEvents() {
     const sigset_t signals = end_signals();
     signals_ = mpool::FileDescriptor(::signalfd(-1, &signals, SFD_CLOEXEC));
     if (!signals_) mpool::raise_system(errno, "signals", "cannot be waited for");
+  }
+
+  void ready(const TransportInfo& info) {
+    const std::lock_guard lock(mutex_);
+    ready_ = info;
+    event_.raise();
   }
 
   // `why`: empty for a normal end. The first reason is kept.
   void end(const std::string& why) {
     const std::lock_guard lock(mutex_);
     if (why_.empty()) why_ = why;
+    ended_ = true;
     event_.raise();
   }
 
-  // Blocks until end(); returns the reason.
-  std::string wait() {
-    pollfd watched[] = {{.fd = event_.descriptor(), .events = POLLIN, .revents = 0},
-                        {.fd = signals_.get(), .events = POLLIN, .revents = 0}};
-    while (::poll(watched, std::size(watched), -1) < 0 && errno == EINTR) {
-    }
+  // Blocks until ready(); nullopt when the mount ends before.
+  std::optional<TransportInfo> wait_ready() {
+    wait_event();
+    const std::lock_guard lock(mutex_);
+    if (!ended_ && ready_) event_.clear();
+    return ended_ ? std::nullopt : ready_;
+  }
+
+  // Blocks until end() or a signal; returns the reason.
+  std::string wait_end() {
+    wait_event();
     const std::lock_guard lock(mutex_);
     return why_;
   }
 
  private:
-  EventSignal event_;
+  void wait_event() const {
+    pollfd watched[] = {{.fd = event_.descriptor(), .events = POLLIN, .revents = 0},
+                        {.fd = signals_.get(), .events = POLLIN, .revents = 0}};
+    while (::poll(watched, std::size(watched), -1) < 0 && errno == EINTR) {
+    }
+  }
+
+  EventSignal event_;  // raised for each of ready() and end()
   mpool::FileDescriptor signals_;
-  std::mutex mutex_;
+  std::mutex mutex_;  // guards what follows
+  std::optional<TransportInfo> ready_;
+  bool ended_ = false;
   std::string why_;
 };
 
@@ -261,22 +282,22 @@ Session::Session(FileSystem& file_system, const Options& options, SharedTranspor
 Session::~Session() = default;
 
 void Session::run(const std::function<void()>& ready) {
-  Ending ending;
-  const auto mounted = [&](const TransportInfo& info) {
-    try {
-      impl_->mounted(info, ready);
-    } catch (const std::exception& error) {
-      ending.end(error.what());
-    }
-  };
+  MountEvents events;
   mpool::Namespace& names = impl_->file_system.names;
   impl_->file_system.native.prepare(fuse_session_fd(impl_->session.get()));
-  Transport transport(
-      impl_->session.get(), names, impl_->options.transport, impl_->file_system.native.wanted(),
-      impl_->options.workers,
-      {.ready = mounted, .ended = [&](const std::string& why) { ending.end(why); }});
+  Transport transport(impl_->session.get(), names, impl_->options.transport,
+                      impl_->file_system.native.wanted(), impl_->options.workers,
+                      {.ready = [&](const TransportInfo& info) { events.ready(info); },
+                       .ended = [&](const std::string& why) { events.end(why); }});
   names.on_catch_up([&transport] { transport.catch_up(); });
-  const std::string why = ending.wait();
+  // Not on a thread of the transport: native reads wait for the journal, which waits for these.
+  std::string why;
+  try {
+    if (const auto info = events.wait_ready()) impl_->mounted(*info, ready);
+    why = events.wait_end();
+  } catch (const std::exception& error) {
+    why = error.what();
+  }
   names.on_catch_up(nullptr);
   if (!why.empty()) mpool::raise(EIO, impl_->options.mount_point, "{}", why);
 }

@@ -32,7 +32,7 @@ class Session {
   Session& operator=(const Session&) = delete;
 
   // Answers requests until the mount ends: by umount(8) or by one of the signals above. Calls
-  // `ready` once, on another thread, when the mount is usable. Throws when requests can no longer
+  // `ready` once when the mount is usable. Throws when requests can no longer
   // be answered, or never could (ENOTSUP for transport=uring).
   void run(const std::function<void()>& ready);
 

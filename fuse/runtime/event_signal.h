@@ -13,21 +13,25 @@
 
 namespace mpoolfs {
 
-// An eventfd. Threads: raise() may be called on any.
+// An eventfd. Threads: all functions may be called on any.
 class EventSignal {
  public:
   // Error with the errno of eventfd(2).
-  EventSignal() : event_(::eventfd(0, EFD_CLOEXEC)) {
+  EventSignal() : event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
     if (!event_) mpool::raise_system(errno, "eventfd", "cannot be made");
   }
 
-  // Readable from raise() until 8 bytes are read from it.
+  // Readable from raise() until clear(), or until 8 bytes are read from it.
   int descriptor() const noexcept { return event_.get(); }
   void raise() const noexcept {
     const std::uint64_t one = 1;
     if (::write(event_.get(), &one, sizeof one) < 0) {
       spdlog::error("eventfd: {}", mpool::errno_text(errno));
     }
+  }
+  void clear() const noexcept {
+    std::uint64_t raised;
+    [[maybe_unused]] const auto result = ::read(event_.get(), &raised, sizeof raised);
   }
 
  private:

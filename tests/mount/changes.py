@@ -3,9 +3,10 @@ checked. While it is mounted it is not changed, and `mpool df` queries the mount
 
 import json
 import os
+import subprocess
 
 import harness
-from harness import MIB, MPOOL, content, run
+from harness import MIB, MPOOL, MPOOLFS, content, run
 
 SUPERBLOCKS = 16384  # bytes at the front of a device
 COULD_NOT_CHECK = 8  # exit status of mpool check
@@ -118,6 +119,29 @@ class Changes(harness.MountTest):
         self.mnt.mount()
         for name, expected in data.items():
             self.assertEqual((self.root / name).read_bytes(), expected)
+
+
+class Starting(harness.PoolTest):
+    POOL_SIZE = "256M"
+
+    def test_files_written_meanwhile(self):
+        """files closed between the mount and the report of it are kept, and stop nothing"""
+        written = {}
+        for number in range(6):
+            daemon = subprocess.Popen([MPOOLFS, "-f", *harness.data_path_options(), self.image, self.point],
+                                      stderr=subprocess.PIPE, preexec_fn=harness.die_with_parent)
+            harness.wait_until(lambda: harness.mounted_type(self.point) is not None, "mounted")
+            for each in range(20):
+                path = self.point / f"{number}-{each}"
+                written[path] = content(number * 20 + each, 10000)
+                path.write_bytes(written[path])
+            self.assertIn(b"mounted on", daemon.stderr.readline())
+            run("umount", self.point)
+            self.assertEqual(daemon.wait(harness.END_SECONDS), 0)
+            daemon.stderr.close()
+        harness.Mount(pool=self.image, directory=self.directory)
+        for path, expected in written.items():
+            self.assertEqual(path.read_bytes(), expected)
 
 
 if __name__ == "__main__":

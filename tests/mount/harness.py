@@ -259,7 +259,7 @@ def resident_pages(mapping, length):
     return sum(flag & 1 for flag in flags)
 
 
-def _die_with_parent():
+def die_with_parent():
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
@@ -302,7 +302,7 @@ class Mount:
         log_size = len(self.log())
         with open(self.log_path, "ab") as log:
             self.daemon = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                           preexec_fn=_die_with_parent)
+                                           preexec_fn=die_with_parent)
         _daemons.append(self.daemon)
         wait_until(self._started, f"{self.pool} mounted", START_SECONDS)
         os.statvfs(self.point)
