@@ -215,6 +215,14 @@ void control_ioctl(fuse_req_t request, fuse_ino_t inode, unsigned command, void*
   });
 }
 
+void control_flush(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
+  if (!ControlTree::is_control(inode)) return operations().flush(request, inode, info);
+  answer_control(request, "flush", inode, [&](const Call&, ControlTree& tree) {
+    tree.flush(info->fh);
+    return Outcome::done;
+  });
+}
+
 void control_release(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
   if (!ControlTree::is_control(inode)) return operations().release(request, inode, info);
   answer_control(request, "release", inode, [&](const Call&, ControlTree& tree) {
@@ -267,7 +275,7 @@ void guard_names(Ops& ops) {
   ops.rename = guard_rename;
 }
 
-// Changes are refused; close and fsync succeed. opendir and releasedir are passed on: whether
+// Changes are refused; fsync succeeds. opendir and releasedir are passed on: whether
 // directories are opened at all is negotiated for the whole mount.
 void guard_inodes(Ops& ops) {
   guard<Inode, &Ops::readlink, EINVAL>(ops);
@@ -279,7 +287,6 @@ void guard_inodes(Ops& ops) {
   guard<Inode, &Ops::fallocate, EBADF>(ops);
   guard<Inode, &Ops::copy_file_range, EXDEV>(ops);
   guard<Inode, &Ops::lseek, EINVAL>(ops);
-  guard<Inode, &Ops::flush, 0>(ops);
   guard<Inode, &Ops::fsync, 0>(ops);
   guard<Inode, &Ops::fsyncdir, 0>(ops);
 }
@@ -300,6 +307,7 @@ const fuse_lowlevel_ops& operations_with_control() {
     ops.read = control_read;
     ops.write = control_write;
     ops.ioctl = control_ioctl;
+    ops.flush = control_flush;
     ops.release = control_release;
     ops.readdir = control_readdir;
     ops.readdirplus = control_readdirplus;

@@ -169,6 +169,10 @@ void ControlTree::write(HandleNumber handle, std::uint64_t offset,
   file(handle)->write(offset, data);
 }
 
+void ControlTree::flush(HandleNumber handle) const {
+  file(handle)->flush();
+}
+
 std::vector<std::byte> ControlTree::ioctl(HandleNumber handle, unsigned command,
                                           mpool::ConstByteSpan in, std::size_t out_size) const {
   const std::size_t size = _IOC_SIZE(command);

@@ -85,6 +85,7 @@ class ControlTree {
   // EINVAL when the sizes are not those of the command; out_size: of the caller's memory.
   std::vector<std::byte> ioctl(HandleNumber handle, unsigned command, mpool::ConstByteSpan in,
                                std::size_t out_size) const;
+  void flush(HandleNumber handle) const;
   void close(HandleNumber handle) noexcept;
   std::size_t open_count() const;
 

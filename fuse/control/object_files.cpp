@@ -75,6 +75,13 @@ class NewMblockFile : public ControlFile {
     const mpool::ConstByteSpan rest = pages.span(length, sum - length);
     rest_.assign(rest.begin(), rest.end());
   }
+  void flush() override {
+    const std::lock_guard lock(mutex_);
+    if (rest_.empty()) return;
+    mpool::raise(EINVAL, "object " + id_.to_string(),
+                 "the last {} bytes are no whole page of {} and are not stored: fill with zeros",
+                 rest_.size(), mpool::kPageSize);
+  }
 
  private:
   mpool::ClientPool& client_;

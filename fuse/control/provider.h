@@ -26,6 +26,8 @@ class ControlFile {
   virtual std::string read(std::uint64_t offset, std::size_t size);  // by default EPERM
   // Takes all of `data`, or throws.
   virtual void write(std::uint64_t offset, mpool::ConstByteSpan data);  // by default EPERM
+  // At each close(2) of a descriptor. By default nothing.
+  virtual void flush() {}
   // `command` as of _IOR(), _IOW(), _IOWR(): its size and direction are those of `in` and of the
   // result. By default ENOTTY.
   virtual std::vector<std::byte> ioctl(unsigned command, mpool::ConstByteSpan in);

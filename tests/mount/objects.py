@@ -235,6 +235,18 @@ class Calls(harness.MountTest):
         self.session.delete(objid)
         self.assertFalse(path.exists())
 
+    def test_incomplete_page(self):
+        """what is less than a page at the end is no part of the object, and close says so"""
+        objid = self.session.alloc(MBLOCK)
+        path = self.session.path("mblock", objid)
+        descriptor = os.open(path, os.O_WRONLY)
+        os.write(descriptor, content(9, 4096 + 10))
+        with self.fails_with(errno.EINVAL):
+            os.close(descriptor)
+        self.session.on_object(COMMIT, objid)
+        self.assertEqual(path.read_bytes(), content(9, 4096))
+        self.session.delete(objid)
+
     def test_log_and_mdc(self):
         """records are appended and read, one by one and by the file"""
         objid = self.session.make_log()
