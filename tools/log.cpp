@@ -19,9 +19,10 @@ namespace {
 
 using Access = ObjectSession::Access;
 
-constexpr std::array kLogVerbs = {Verb{"create", "", 0, 0}, Verb{"append", "ID [FILE]", 1, 2},
-                                  Verb{"read", "ID", 1, 1}, Verb{"erase", "ID", 1, 1},
-                                  Verb{"delete", "ID", 1, 1}};
+constexpr std::array kLogVerbs = {
+    Verb{"create", "", 0, 0, {"class", "capacity", "json"}},
+    Verb{"append", "ID [FILE]", 1, 2, {"lines"}}, Verb{"read", "ID", 1, 1, {"records", "json"}},
+    Verb{"erase", "ID", 1, 1, {"generation"}}, Verb{"delete", "ID", 1, 1}};
 
 void append_records(Context& context, ObjectSession& session, ObjectId id, const std::string& path,
                     bool lines) {

@@ -16,9 +16,11 @@ namespace mpool::tools {
 
 namespace {
 
-constexpr std::array kMdcVerbs = {
-    Verb{"create", "", 0, 0}, Verb{"append", "ID,ID [FILE]", 1, 2}, Verb{"read", "ID,ID", 1, 1},
-    Verb{"replace", "ID,ID [FILE]", 1, 2}, Verb{"delete", "ID,ID", 1, 1}};
+constexpr std::array kMdcVerbs = {Verb{"create", "", 0, 0, {"class", "capacity", "json"}},
+                                  Verb{"append", "ID,ID [FILE]", 1, 2, {"lines"}},
+                                  Verb{"read", "ID,ID", 1, 1, {"records", "json"}},
+                                  Verb{"replace", "ID,ID [FILE]", 1, 2, {"lines"}},
+                                  Verb{"delete", "ID,ID", 1, 1}};
 
 using Ids = std::pair<ObjectId, ObjectId>;
 

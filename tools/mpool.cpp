@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ostream.h>
+#include <unistd.h>
 
 #include "engine/base/error.h"
 #include "tools/command_line.h"
@@ -67,7 +68,7 @@ std::string_view advice(int code) {
       return "Name the pool by UUID=… or by its device paths.";
     case EACCES:
     case EPERM:
-      return "Run as root.";
+      return ::geteuid() != 0 ? "Run as root." : std::string_view();
     default:
       return {};
   }

@@ -1,9 +1,11 @@
 // mpool object: the objects of a pool by their ids.
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
 #include <ostream>
 #include <sstream>
+#include <string_view>
 
 #include <fmt/format.h>
 
@@ -23,12 +25,14 @@ namespace {
 using Access = ObjectSession::Access;
 
 constexpr std::size_t kObjectChunk = 1u << 20;
-constexpr std::array kObjectVerbs = {Verb{"list", "", 0, 0},
-                                     Verb{"show", "ID", 1, 1},
+constexpr std::array kObjectVerbs = {Verb{"list", "", 0, 0, {"json"}},
+                                     Verb{"show", "ID", 1, 1, {"json"}},
                                      Verb{"read", "ID", 1, 1},
-                                     Verb{"write", "[FILE]", 0, 1},
+                                     Verb{"write", "[FILE]", 0, 1, {"class", "json"}},
                                      Verb{"delete", "ID...", 1, ~std::size_t{0}},
-                                     Verb{"run", "[FILE]", 0, 1}};
+                                     Verb{"run", "[FILE]", 0, 1, {"json"}}};
+
+constexpr std::array<std::string_view, 5> kSteps = {"write", "commit", "abort", "delete", "show"};
 
 Json facts_of(ObjectSession& session, ObjectId id) {
   Json facts = {{"objid", id.to_string()}, {"type", id.is_mlog() ? "mlog" : "mblock"}};
@@ -112,9 +116,20 @@ void run_step(Context& context, ObjectSession& session, std::istringstream& word
   std::string verb;
   std::string word;
   std::string path;
+  std::string rest;
   words >> verb;
   if (verb.empty() || verb.front() == '#') return;
-  words >> word >> path;
+  words >> word >> path >> rest;
+  const bool has_path = verb == "write";
+  if (verb != "alloc" && std::ranges::find(kSteps, verb) == kSteps.end()) {
+    throw UsageError(
+        fmt::format("\"{}\" is none of alloc, {}", verb, "write, commit, abort, delete or show"));
+  }
+  if (has_path == path.empty() || !rest.empty() || (verb != "alloc" && word.empty())) {
+    throw UsageError(
+        "wanted are: alloc [CLASS], write ID FILE, commit ID, abort ID, delete ID, "
+        "show ID");
+  }
   if (verb == "alloc") {
     if (!word.empty() && word != "capacity" && word != "staging") {
       throw UsageError(fmt::format("\"{}\" is neither capacity nor staging", word));
@@ -126,21 +141,14 @@ void run_step(Context& context, ObjectSession& session, std::istringstream& word
     print_escaped(context.out, "{}\n", last.to_string());
     return;
   }
+  if (word == "-" && last == ObjectId()) throw UsageError("\"-\": nothing was allocated before");
   const ObjectId id = word == "-" ? last : parse_object_id(word);
-  if (verb == "write" && !path.empty()) return write_object(context, session, id, path);
+  if (verb == "write") return write_object(context, session, id, path);
   if (verb == "commit") return session.objects().commit_mblock(id);
   if (verb == "abort") return session.objects().abort_mblock(id);
   if (verb == "delete") return delete_object(session, id);
-  if (verb == "show" && json) {
-    context.out << to_line(facts_of(session, id)) << '\n';
-  } else if (verb == "show") {
-    show_facts(context, facts_of(session, id));
-  } else {
-    throw UsageError(
-        fmt::format("\"{}\" is not alloc [CLASS], write ID FILE, commit ID, abort ID, "
-                    "delete ID or show ID",
-                    verb));
-  }
+  if (!json) return show_facts(context, facts_of(session, id));
+  context.out << to_line(facts_of(session, id)) << '\n';
 }
 
 void run_script(Context& context, ObjectSession& session, const std::string& path, bool json) {

@@ -62,6 +62,15 @@ VerbLine parse_verb(const CommandLine& line, std::span<const Verb> verbs) {
     throw UsageError(fmt::format("{}: wanted are POOL{}{}", verb->name,
                                  verb->operands.empty() ? "" : " ", verb->operands));
   }
+  for (const Verb& other : verbs) {
+    for (const std::string_view option : other.options) {
+      const bool taken =
+          option.empty() || std::ranges::find(verb->options, option) != verb->options.end();
+      if (!taken && line.has(std::string(option))) {
+        throw UsageError(fmt::format("{} takes no --{}", verb->name, option));
+      }
+    }
+  }
   return {.verb = operands[0], .pool = operands[1], .rest = {operands.begin() + 2, operands.end()}};
 }
 

@@ -47,8 +47,9 @@ struct Verb {
   std::string_view operands;  // after POOL, for messages
   std::size_t least = 0;
   std::size_t most = 0;
+  std::array<std::string_view, 3> options = {};  // of the sub-command, those it takes
 };
-// UsageError for another verb, or other operands than it takes.
+// UsageError for another verb, or other operands or options than it takes.
 VerbLine parse_verb(const CommandLine& line, std::span<const Verb> verbs);
 
 // "0x30101". UsageError.

@@ -1,6 +1,7 @@
 // mpool object, mpool log and mpool mdc on pools that are not mounted.
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <string>
 
 #include <gmock/gmock.h>
@@ -106,7 +107,15 @@ TEST_F(ObjectCommand, RunsSteps) {
   EXPECT_EQ(mpool_command({"object", "read", pool_, first}).out, std::string(8192, 'a'));
   for (const std::string& gone : {second, third})
     expect_failure({"object", "show", pool_, gone}, kFailure, "no such committed object");
-  expect_failure({"object", "run", pool_, file("bad", "fly -\n")}, kFailure, "fly");
+  const std::map<std::string, std::string> bad = {
+      {"fly 0x1", "fly"},           {"commit -", "nothing was allocated"},
+      {"commit", "wanted"},         {"delete " + first + " " + first, "wanted"},
+      {"write " + first, "wanted"}, {"alloc capacity now", "wanted"},
+  };
+  for (const auto& [step, message] : bad) {
+    expect_failure({"object", "run", pool_, file("bad", step + "\n")}, kFailure, message);
+  }
+  EXPECT_EQ(mpool_command({"object", "read", pool_, first}).out, std::string(8192, 'a'));
   expect_failure({"object", "run", pool_, file("bad", "commit 0x40100\n")}, kFailure,
                  "no such uncommitted object");
 }
@@ -181,6 +190,11 @@ TEST_F(ObjectCommand, RefusesWhatItDoesNotKnow) {
                  "media class");
   expect_failure({"log", "erase", "--generation", "x", pool_, "0x201"}, kUsage, "--generation");
   expect_failure({"mdc", "read", pool_, "0x201"}, kUsage, "no pair");
+  expect_failure({"object", "list", "--class", "staging", pool_}, kUsage, "takes no --class");
+  expect_failure({"object", "run", "--class", "staging", pool_, file("in", "")}, kUsage,
+                 "takes no --class");
+  expect_failure({"log", "create", "--generation", "7", pool_}, kUsage, "takes no --generation");
+  expect_failure({"mdc", "read", "--lines", pool_, "root"}, kUsage, "takes no --lines");
 }
 
 }  // namespace
