@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #include "engine/base/error.h"
-#include "engine/base/printable_sink.h"
 
 namespace mpoolfs {
 
@@ -33,21 +32,20 @@ constexpr char kSuccess = 1;
   ::_exit(got == 1 && told == kSuccess ? EXIT_SUCCESS : EXIT_FAILURE);
 }
 
-// The destination of the default logger's messages. It can be changed while other threads log.
-std::shared_ptr<mpool::PrintableSink>& target_sink() {
-  static auto sink = std::make_shared<mpool::PrintableSink>();
-  return sink;
+std::shared_ptr<spdlog::logger> make_logger(const std::shared_ptr<mpool::PrintableSink>& sink,
+                                            bool debug) {
+  sink->add_sink(std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  auto logger = std::make_shared<spdlog::logger>("mpoolfs", sink);
+  logger->set_pattern("%n: %l: %v");
+  logger->set_level(debug ? spdlog::level::debug : spdlog::level::info);
+  logger->flush_on(spdlog::level::trace);
+  return logger;
 }
 
-void log_to_syslog() {
-  target_sink()->set_sinks(
-      {std::make_shared<spdlog::sinks::syslog_sink_mt>("mpoolfs", LOG_PID, LOG_DAEMON, false)});
-}
-
-void close_standard_streams() {
+void close_standard_streams(const mpool::Logger& logger) {
   const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
   if (null < 0) {
-    spdlog::warn("/dev/null: {}", mpool::errno_text(errno));
+    logger->warn("/dev/null: {}", mpool::errno_text(errno));
     return;
   }
   for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
@@ -57,12 +55,12 @@ void close_standard_streams() {
 
 }  // namespace
 
-void log_to_stderr(bool debug) {
-  target_sink()->set_sinks({std::make_shared<spdlog::sinks::stderr_sink_mt>()});
-  spdlog::set_default_logger(std::make_shared<spdlog::logger>("mpoolfs", target_sink()));
-  spdlog::set_pattern("%n: %l: %v");
-  spdlog::set_level(debug ? spdlog::level::debug : spdlog::level::info);
-  spdlog::flush_on(spdlog::level::trace);
+Messages::Messages(bool debug)
+    : sink_(std::make_shared<mpool::PrintableSink>()), target_(make_logger(sink_, debug)) {}
+
+void Messages::to_syslog() {
+  sink_->set_sinks(
+      {std::make_shared<spdlog::sinks::syslog_sink_mt>("mpoolfs", LOG_PID, LOG_DAEMON, false)});
 }
 
 void allow_many_files() {
@@ -72,7 +70,7 @@ void allow_many_files() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-Startup::Startup(bool foreground) {
+Startup::Startup(bool foreground, Messages& messages) : messages_(messages) {
   if (foreground) return;
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) mpool::raise_system(errno, "mpoolfs", "pipe");
@@ -97,10 +95,10 @@ Startup::~Startup() {
 
 void Startup::succeeded() {
   if (pipe_ < 0) return;
-  log_to_syslog();
-  close_standard_streams();
+  messages_.to_syslog();
+  close_standard_streams(messages_.logger());
   if (::write(pipe_, &kSuccess, 1) != 1) {
-    spdlog::warn("telling the caller of the mount: {}", mpool::errno_text(errno));
+    messages_.logger()->warn("telling the caller of the mount: {}", mpool::errno_text(errno));
   }
   ::close(pipe_);
   pipe_ = -1;

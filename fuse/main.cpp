@@ -22,19 +22,33 @@ constexpr int kSuccess = 0;
 constexpr int kFailure = 1;  // the pool could not be mounted, or the mount ended with an error
 constexpr int kUsage = 2;    // the command line is invalid; nothing was changed
 
-int run(mpoolfs::Options options) {
+int perform(mpoolfs::Options options, mpoolfs::Messages& messages) {
   if (options.remount) {
     mpoolfs::remount(options);
     return kSuccess;
   }
   mpoolfs::check_mount_point(options);
-  mpoolfs::resolve(options);
+  const mpoolfs::Environment environment{.logger = messages.logger(),
+                                         .clock = mpool::system_clock()};
+  mpoolfs::resolve(options, environment);
   if (options.fake) return kSuccess;
-  mpoolfs::Startup startup(options.foreground);
+  mpoolfs::Startup startup(options.foreground, messages);
   mpoolfs::block_end_signals();
   mpoolfs::allow_many_files();
-  mpoolfs::mount_and_serve(options, startup);
+  mpoolfs::mount_and_serve(options, environment, startup);
   return kSuccess;
+}
+
+int run(const mpoolfs::Options& options) {
+  mpoolfs::Messages messages(options.debug);
+  // Of libfuse, whose log function is one for the process.
+  spdlog::set_default_logger(messages.target());
+  try {
+    return perform(options, messages);
+  } catch (const std::exception& error) {
+    messages.logger()->error("{}", error.what());
+    return kFailure;
+  }
 }
 
 }  // namespace
@@ -50,13 +64,12 @@ int main(int argc, char** argv) {
       fmt::print("{}", options.help ? mpoolfs::help_text() : "mpoolfs " MPOOLFS_VERSION "\n");
       return std::fflush(stdout) == 0 ? kSuccess : kFailure;
     }
-    mpoolfs::log_to_stderr(options.debug);
     return run(options);
   } catch (const mpoolfs::UsageError& error) {
     fmt::print(stderr, "mpoolfs: {}\nTry: mpoolfs --help\n", mpool::printable(error.what()));
     return kUsage;
   } catch (const std::exception& error) {
-    spdlog::error("{}", error.what());
+    fmt::print(stderr, "mpoolfs: {}\n", mpool::printable(error.what()));
     return kFailure;
   }
 }

@@ -9,7 +9,6 @@
 #include <set>
 #include <span>
 #include <system_error>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -102,14 +101,18 @@ bool is_refusal(int code) {
   return code == EROFS || code == EACCES || code == EPERM;
 }
 
-Devices open_devices(const Options& options) {
+Devices open_devices(const Options& options, const Environment& environment) {
+  const mpool::OpenOptions opening{
+      .tolerate =
+          [&](const std::string& path) { return is_held_by_views(path, environment.logger); },
+      .logger = environment.logger,
+      .clock = &environment.clock};
   if (!options.read_only) {
-    return mpool::open_pool_devices(options.device_paths, mpool::OpenMode::activate,
-                                    is_held_by_views);
+    return mpool::open_pool_devices(options.device_paths, mpool::OpenMode::activate, opening);
   }
   Devices overlaid;
   for (auto& device :
-       mpool::open_pool_devices(options.device_paths, mpool::OpenMode::inspect, is_held_by_views)) {
+       mpool::open_pool_devices(options.device_paths, mpool::OpenMode::inspect, opening)) {
     overlaid.push_back(std::make_unique<mpool::OverlayDevice>(std::move(device)));
   }
   return overlaid;
@@ -117,30 +120,34 @@ Devices open_devices(const Options& options) {
 
 // umount(8) returns before the daemon has finished, so opening a busy pool that is not mounted is
 // retried for a while.
-Devices open_devices_patiently(const Options& options) {
-  const auto deadline = std::chrono::steady_clock::now() + kEndingTime;
+Devices open_devices_patiently(const Options& options, const Environment& environment) {
+  mpool::Clock& clock = environment.clock;
+  const mpool::Clock::Time deadline = clock.now() + kEndingTime;
   while (true) {
     try {
-      return open_devices(options);
+      return open_devices(options, environment);
     } catch (const mpool::Error& error) {
       if (is_refusal(error.code()) && !options.read_only) refuse_write_protected(error);
       if (error.code() != EBUSY) throw;
       refuse_mounted(options, error);
-      if (std::chrono::steady_clock::now() >= deadline) {
+      if (clock.now() >= deadline) {
         mpool::raise(EBUSY, error.subject(), "{}: is it mounted already? (see `mpool list`)",
                      error.detail());
       }
     }
-    std::this_thread::sleep_for(kRetryTime);
+    clock.sleep_until(clock.now() + kRetryTime);
   }
 }
 
 // The pool can be used without a missing staging device; the message says how.
-std::unique_ptr<mpool::Pool> activate(const Options& options, Devices devices) {
+std::unique_ptr<mpool::Pool> activate(const Options& options, const Environment& environment,
+                                      Devices devices) {
   try {
     mpool::ActivateOptions activation;
     activation.force = options.force;
     if (options.read_only) activation.on_damage = mpool::OnDamage::report;
+    activation.logger = environment.logger;
+    activation.clock = &environment.clock;
     return mpool::Pool::activate(std::move(devices), activation);
   } catch (const mpool::Error& error) {
     if (error.code() != ENODEV || options.force) throw;
@@ -153,7 +160,7 @@ std::unique_ptr<mpool::Pool> activate(const Options& options, Devices devices) {
 
 void warn_if_foreign(const mpool::Namespace& names, const mpool::Pool& pool) {
   if (!names.foreign()) return;
-  spdlog::warn(
+  pool.log().warn(
       "pool {}: its root metadata belongs to another program: the mount is empty and "
       "read-only, the pool's objects are left alone",
       pool.name());
@@ -162,7 +169,7 @@ void warn_if_foreign(const mpool::Namespace& names, const mpool::Pool& pool) {
 void warn_of_damage(const mpool::Pool& pool) {
   const std::size_t damages = pool.damage().size();
   if (damages == 0) return;
-  spdlog::warn(
+  pool.log().warn(
       "pool {}: DAMAGED in {} places (above, and in .mpool/status.json): the mount shows what can "
       "be read, files may be missing or old; nothing is written",
       pool.name(), damages);
@@ -203,14 +210,15 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
   ViewDevices devices(pool);
   // A mount without changes does not affect them.
   namespace_options.hold_deletes = !options.read_only && devices.has_other_readers();
-  ReaderWatch readers;
+  ReaderWatch readers(pool.clock());
   namespace_options.reads_active = [&readers] { return readers.reads_active(); };
   const auto names = mpool::Namespace::mount(pool, namespace_options);
   warn_if_foreign(*names, pool);
   warn_of_damage(pool);
-  NativeReads native(*names, std::move(devices), options.native, namespace_options.hold_deletes,
-                     readers, pool.tunables().views, map_read_ahead(pool.config()));
-  FileSystem file_system{.names = *names,
+  NativeReads native(pool, *names, std::move(devices), options.native,
+                     namespace_options.hold_deletes, readers, map_read_ahead(pool.config()));
+  FileSystem file_system{.pool = pool,
+                         .names = *names,
                          .presentation = {.uid = options.uid, .gid = options.gid},
                          .handles = {},
                          .control = nullptr,
@@ -222,9 +230,9 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
       [&](mpool::InodeNumber inode, std::uint64_t offset, std::uint64_t size) {
         if (file_system.notifier != nullptr) file_system.notifier->drop_pages(inode, offset, size);
       },
-      max_map_size(pool.config()));
+      pool.logger(), max_map_size(pool.config()));
   ProgramObjects objects(pool, *names, options.read_only);
-  ControlTree control(current_time());
+  ControlTree control(pool.clock().wall_time(), pool.clock());
   control.add("status.json", std::make_unique<TextFile>([&] {
                 return status_text(pool, {.options = options,
                                           .foreign = names->foreign(),
@@ -248,7 +256,7 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
     session.run([&startup] { startup.succeeded(); });
   }
   const std::size_t left = file_system.handles.count();
-  if (left != 0) spdlog::warn("pool {}: unmounted with {} files open", pool.name(), left);
+  if (left != 0) pool.log().warn("pool {}: unmounted with {} files open", pool.name(), left);
   file_system.handles.close_all();
   finish(*names);
 }
@@ -265,16 +273,18 @@ std::vector<std::string> absolute_paths(std::vector<std::string> paths) {
 
 }  // namespace
 
-void resolve(Options& options) {
+void resolve(Options& options, const Environment& environment) {
   try {
-    options.device_paths = absolute_paths(mpool::resolve_pool(options.pool));
+    options.device_paths = absolute_paths(
+        mpool::resolve_pool(options.pool, mpool::OtherDevices::find, environment.logger));
     std::error_code ignored;  // an inaccessible path is no file
     const bool by_devices = options.pool.find('/') != std::string::npos ||
                             std::filesystem::exists(options.pool, ignored);
     // The devices as they were named: mount(8) compares them with fstab.
-    options.source = by_devices ? mpool::join_paths(absolute_paths(mpool::resolve_pool(
-                                      options.pool, mpool::OtherDevices::leave)))
-                                : options.pool;
+    options.source = by_devices
+                         ? mpool::join_paths(absolute_paths(mpool::resolve_pool(
+                               options.pool, mpool::OtherDevices::leave, environment.logger)))
+                         : options.pool;
   } catch (const mpool::Error& error) {
     mpool::raise(error.code(), "pool " + options.pool, "{}", error.what());
   }
@@ -305,9 +315,9 @@ void check_mount_point(Options& options) {
   options.mount_point = std::filesystem::canonical(given).string();
 }
 
-void mount_and_serve(const Options& options, Startup& startup) {
+void mount_and_serve(const Options& options, const Environment& environment, Startup& startup) {
   try {
-    const auto pool = activate(options, open_devices_patiently(options));
+    const auto pool = activate(options, environment, open_devices_patiently(options, environment));
     serve(options, *pool, startup);
   } catch (const mpool::Error& error) {
     mpool::raise(error.code(), "pool " + options.pool, "{}", error.what());

@@ -38,7 +38,9 @@ struct DestroySession {
 };
 using SessionPointer = std::unique_ptr<fuse_session, DestroySession>;
 
-// While mounting, messages of the library become part of the exception.
+// libfuse has one log function for the process, without an argument, and reports why it cannot
+// mount only there. While a thread mounts, what it is told becomes part of its exception; the
+// messages of other threads, perhaps of another mount, do not: hence one for each thread.
 thread_local bool collecting_messages = false;
 thread_local std::string last_library_message;
 
@@ -63,6 +65,7 @@ spdlog::level::level_enum to_level(fuse_log_level level) {
   if (level <= FUSE_LOG_ERR && collecting_messages) {
     last_library_message = message;
   } else {
+    // Messages that belong to no mount. main() has set where they go.
     spdlog::log(to_level(level), "{}", message);
   }
 }
@@ -133,11 +136,11 @@ std::string device_of(const std::string& mount_point) {
 
 // Large sequential reads must be requested long before they are needed. Only possible once the
 // kernel has processed the answer to INIT.
-void raise_read_ahead(const std::string& device) {
+void raise_read_ahead(const std::string& device, const mpool::Logger& logger) {
   const std::string path = "/sys/class/bdi/" + device + "/read_ahead_kb";
   std::ofstream file(path);
   file << kReadAheadKib << std::flush;
-  if (!file) spdlog::debug("{}: cannot be set", path);
+  if (!file) logger->debug("{}: cannot be set", path);
 }
 
 sigset_t end_signals() {
@@ -253,7 +256,8 @@ struct Session::Impl {
   }
 
   void start_notifier() {
-    notifier = std::make_shared<Notifier>(session.get());
+    notifier = std::make_shared<Notifier>(session.get(), file_system.pool.logger(),
+                                          file_system.pool.clock());
     file_system.notifier = notifier.get();
     file_system.names.on_committed(
         [target = notifier](mpool::InodeNumber inode) { target->content_committed(inode); });
@@ -269,10 +273,12 @@ struct Session::Impl {
     transport.set(info);
     file_system.native.start(info.passthrough);
     ready();
-    spdlog::info("pool {}: mounted on {}, transport {}, {} queues on {} threads{}{}", options.pool,
-                 options.mount_point, info.name, info.queues, info.threads,
-                 info.reason.empty() ? "" : ": ", info.reason);
-    notifier->post([device = device] { raise_read_ahead(device); });
+    file_system.pool.log().info("pool {}: mounted on {}, transport {}, {} queues on {} threads{}{}",
+                                options.pool, options.mount_point, info.name, info.queues,
+                                info.threads, info.reason.empty() ? "" : ": ", info.reason);
+    notifier->post([device = device, logger = file_system.pool.logger()] {
+      raise_read_ahead(device, logger);
+    });
   }
 };
 
@@ -285,8 +291,9 @@ void Session::run(const std::function<void()>& ready) {
   MountEvents events;
   mpool::Namespace& names = impl_->file_system.names;
   impl_->file_system.native.prepare(fuse_session_fd(impl_->session.get()));
-  Transport transport(impl_->session.get(), names, impl_->options.transport,
-                      impl_->file_system.native.wanted(), impl_->options.workers,
+  Transport transport(impl_->session.get(), impl_->file_system.pool, names,
+                      impl_->options.transport, impl_->file_system.native.wanted(),
+                      impl_->options.workers,
                       {.ready = [&](const TransportInfo& info) { events.ready(info); },
                        .ended = [&](const std::string& why) { events.end(why); }});
   names.on_catch_up([&transport] { transport.catch_up(); });

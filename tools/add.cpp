@@ -39,7 +39,7 @@ CommandLine add_command_line() {
 
 // The devices of the pool without the device to be added, which a lookup may have found, too.
 std::vector<std::string> paths_without(const std::string& operand, const std::string& added) {
-  std::vector<std::string> paths = resolve_pool(operand);
+  std::vector<std::string> paths = resolve(operand);
   std::erase_if(paths, [&](const std::string& path) { return same_file(path, added); });
   if (paths.empty()) raise(EINVAL, added, "is a device of pool {} already", operand);
   return paths;

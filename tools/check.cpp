@@ -98,10 +98,10 @@ void print_result(Context& context, const std::vector<std::string>& paths, const
   print_json(context.out, json);
 }
 
-std::vector<std::string> resolve(const std::vector<std::string>& operands) {
+std::vector<std::string> resolve_all(const std::vector<std::string>& operands) {
   std::vector<std::string> paths;
   for (const std::string& operand : operands) {
-    for (std::string& path : resolve_pool(operand)) {
+    for (std::string& path : resolve(operand)) {
       // Each of two named devices finds the other one.
       const bool known = std::ranges::any_of(
           paths, [&](const std::string& other) { return same_file(path, other); });
@@ -128,7 +128,7 @@ int run_check(Context& context, Arguments arguments) {
 
   const bool json = line.has("json");
   const bool data = line.has("data");
-  const std::vector<std::string> paths = resolve(line.operands());
+  const std::vector<std::string> paths = resolve_all(line.operands());
   const Devices devices =
       open_idle_devices(paths, line.has("repair") ? OpenMode::activate : OpenMode::inspect);
   Run run(context, json);

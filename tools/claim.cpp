@@ -14,6 +14,7 @@
 #include "engine/io/open.h"
 #include "engine/io/probe.h"
 #include "engine/pool/discovery.h"
+#include "tools/pool_access.h"
 
 namespace mpool::tools {
 
@@ -52,7 +53,7 @@ bool same_file(const std::string& a, const std::string& b) {
 }
 
 void refuse_taken_name(const std::string& name, std::span<const std::string> ours) {
-  for (const FoundDevice& found : scan_devices(list_block_devices())) {
+  for (const FoundDevice& found : peek_devices(list_block_devices())) {
     if (found.superblock.pool_name != name) continue;
     if (std::ranges::any_of(ours, [&](const auto& path) { return same_file(path, found.path); })) {
       continue;
@@ -64,7 +65,8 @@ void refuse_taken_name(const std::string& name, std::span<const std::string> our
 
 std::unique_ptr<Device> claim_device(const std::string& path, bool force) {
   try {
-    return mpool::claim_device(path, force ? DeviceContent::overwrite : DeviceContent::refuse);
+    return mpool::claim_device(path, force ? DeviceContent::overwrite : DeviceContent::refuse,
+                               engine_logger());
   } catch (const Error& error) {
     if (error.code() == EEXIST)
       raise(EEXIST, path, "{}; use --force to overwrite it", error.detail());

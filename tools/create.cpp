@@ -112,7 +112,8 @@ std::unique_ptr<Pool> make_pool(const Request& request) {
       wipe_device(device);
   }
   Pool::create(*devices[0], devices.size() > 1 ? devices[1].get() : nullptr, request.options);
-  auto pool = Pool::activate(std::move(devices), {.mdc_count = request.options.mdc_count});
+  auto pool = Pool::activate(std::move(devices),
+                             {.mdc_count = request.options.mdc_count, .logger = engine_logger()});
   for (auto& image : images)
     image->keep();
   return pool;

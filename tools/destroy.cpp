@@ -77,8 +77,7 @@ int run_destroy(Context& context, Arguments arguments) {
 
   // --force destroys the content of the named devices, and of no other.
   const auto others = line.has("force") ? OtherDevices::leave : OtherDevices::find;
-  DestroyTarget target{
-      .name = {}, .uuid = {}, .paths = resolve_pool(line.operands().front(), others)};
+  DestroyTarget target{.name = {}, .uuid = {}, .paths = resolve(line.operands().front(), others)};
   const auto superblocks = peek_superblocks(target.paths);
   require_one_pool(superblocks);
   target.name = require_superblock(superblocks.front()).pool_name;
@@ -89,7 +88,7 @@ int run_destroy(Context& context, Arguments arguments) {
     print_escaped(context.err, "mpool destroy: not confirmed; nothing was changed\n");
     return kFailure;
   }
-  const auto devices = open_pool_devices(target.paths, OpenMode::activate);
+  const auto devices = open_devices(target.paths, OpenMode::activate);
   check_unchanged(target, devices);
   destroy_pool(devices);
   print_escaped(context.out, "Pool {} (UUID {}) on {} is destroyed.\n", target.name,

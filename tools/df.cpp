@@ -146,7 +146,7 @@ int run_df(Context& context, Arguments arguments) {
   bool failed = false;
   for (UsageTarget& target : targets) {
     try {
-      if (target.paths.empty()) target.paths = resolve_pool(target.name);
+      if (target.paths.empty()) target.paths = resolve(target.name);
       usages.push_back(usage_of(target));
     } catch (const Error& error) {
       failed = true;

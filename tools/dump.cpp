@@ -176,7 +176,7 @@ int run_dump(Context& context, Arguments arguments) {
   line.add_switch("json", "print JSON");
   if (!line.parse(context, arguments)) return kSuccess;
 
-  const auto pool = inspect_pool(resolve_pool(line.operands().front()), OnDamage::report);
+  const auto pool = inspect_pool(resolve(line.operands().front()), OnDamage::report);
   Writer writer(context.out, line.has("json"));
   writer.head(*pool);
   writer.begin_list("mdcs");

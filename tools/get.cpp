@@ -24,7 +24,7 @@ int run_get(Context& context, Arguments arguments) {
   line.add_switch("json", "print JSON");
   if (!line.parse(context, arguments)) return kSuccess;
 
-  const auto pool = inspect_idle_pool(resolve_pool(line.operands().front()));
+  const auto pool = inspect_idle_pool(resolve(line.operands().front()));
   std::vector<std::string> keys(line.operands().begin() + 1, line.operands().end());
   const bool value_alone = keys.size() == 1;
   if (keys.empty()) {

@@ -18,7 +18,7 @@ int run_grow(Context& context, Arguments arguments) {
   line.add_switch("json", "print what the pool has now as JSON");
   if (!line.parse(context, arguments)) return kSuccess;
 
-  const auto pool = activate_for_change(resolve_pool(line.operands().front()));
+  const auto pool = activate_for_change(resolve(line.operands().front()));
   for (const MediaClass media_class : pool->classes()) {
     const Pool::ClassInfo before = pool->class_info(media_class);
     const bool grew = pool->grow(media_class);

@@ -152,7 +152,7 @@ int run_info(Context& context, Arguments arguments) {
   line.add_switch("json", "print JSON");
   if (!line.parse(context, arguments)) return kSuccess;
 
-  const Findings findings = look_at(resolve_pool(line.operands().front()));
+  const Findings findings = look_at(resolve(line.operands().front()));
   if (line.has("json")) {
     print_json(context.out, to_json(findings));
   } else {

@@ -79,10 +79,11 @@ int run_list(Context& context, Arguments arguments) {
   const bool named = !line.operands().empty();
   const std::vector<std::string> paths = named ? line.operands() : list_block_devices();
   std::vector<std::string> unreadable;
-  const auto found = scan_devices(paths, [&](const std::string& path, const std::string& reason) {
+  const auto note = [&](const std::string& path, const std::string& reason) {
     unreadable.push_back(path);
     if (named) print_escaped(context.err, "mpool list: {}\n", reason);
-  });
+  };
+  const auto found = scan_devices(paths, note, engine_logger());
   if (line.has("json")) {
     print_json(context.out, to_json(found));
   } else {

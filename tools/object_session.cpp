@@ -17,7 +17,7 @@ namespace mpool::tools {
 namespace {
 
 std::unique_ptr<Pool> open_idle(const std::string& pool, ObjectSession::Access access) {
-  const std::vector<std::string> paths = resolve_pool(pool);
+  const std::vector<std::string> paths = resolve(pool);
   return access == ObjectSession::Access::show ? inspect_idle_pool(paths)
                                                : activate_for_change(paths);
 }

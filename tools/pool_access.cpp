@@ -4,6 +4,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
 #include "engine/io/open.h"
@@ -22,14 +23,27 @@ std::unique_ptr<Pool> activate_in_memory(Devices devices, OnDamage on_damage) {
     overlays.push_back(std::make_unique<OverlayDevice>(std::move(device)));
   ActivateOptions options;
   options.on_damage = on_damage;
+  options.logger = engine_logger();
   return Pool::activate(std::move(overlays), options);
 }
 
 }  // namespace
 
+Logger engine_logger() {
+  return spdlog::default_logger();
+}
+
+std::vector<std::string> resolve(const std::string& pool, OtherDevices others) {
+  return resolve_pool(pool, others, engine_logger());
+}
+
+Devices open_devices(const std::vector<std::string>& paths, OpenMode mode) {
+  return open_pool_devices(paths, mode, {.logger = engine_logger()});
+}
+
 Devices open_idle_devices(const std::vector<std::string>& paths, OpenMode mode) {
   try {
-    return open_pool_devices(paths, mode);
+    return open_devices(paths, mode);
   } catch (const Error& error) {
     if (error.code() != EBUSY) throw;
     for (const DeviceSuperblocks& device : peek_superblocks(paths)) {
@@ -44,7 +58,7 @@ Devices open_idle_devices(const std::vector<std::string>& paths, OpenMode mode) 
 }
 
 std::unique_ptr<Pool> inspect_pool(const std::vector<std::string>& paths, OnDamage on_damage) {
-  return activate_in_memory(open_pool_devices(paths, OpenMode::inspect), on_damage);
+  return activate_in_memory(open_devices(paths, OpenMode::inspect), on_damage);
 }
 
 std::unique_ptr<Pool> inspect_idle_pool(const std::vector<std::string>& paths) {
@@ -54,7 +68,7 @@ std::unique_ptr<Pool> inspect_idle_pool(const std::vector<std::string>& paths) {
 
 std::unique_ptr<Pool> activate_for_change(const std::vector<std::string>& paths) {
   require_one_pool(peek_superblocks(paths));
-  return Pool::activate(open_idle_devices(paths, OpenMode::activate));
+  return Pool::activate(open_idle_devices(paths, OpenMode::activate), {.logger = engine_logger()});
 }
 
 std::vector<DeviceSuperblocks> peek_superblocks(const std::vector<std::string>& paths) {

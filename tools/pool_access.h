@@ -5,17 +5,26 @@
 #include <string>
 #include <vector>
 
+#include "engine/base/logger.h"
 #include "engine/pool/discovery.h"
 #include "engine/pool/pool.h"
 
 namespace mpool::tools {
+
+// The messages of the engine go to standard error.
+Logger engine_logger();
+
+// resolve_pool() and open_pool_devices() with these messages.
+std::vector<std::string> resolve(const std::string& pool, OtherDevices others = OtherDevices::find);
+std::vector<std::unique_ptr<Device>> open_devices(const std::vector<std::string>& paths,
+                                                  OpenMode mode);
 
 // Activates the pool on `paths` such that nothing is ever written to them: recovery, if needed,
 // happens in memory. Errors: EBUSY when the pool is active, those of Pool::activate.
 std::unique_ptr<Pool> inspect_pool(const std::vector<std::string>& paths,
                                    OnDamage on_damage = OnDamage::refuse);
 
-// open_pool_devices(); its EBUSY message names the mount point of a mounted pool.
+// open_devices(); its EBUSY message names the mount point of a mounted pool.
 std::vector<std::unique_ptr<Device>> open_idle_devices(const std::vector<std::string>& paths,
                                                        OpenMode mode);
 

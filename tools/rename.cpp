@@ -17,7 +17,7 @@ int run_rename(Context& context, Arguments arguments) {
   line.add_switch("force", "also when another pool on a block device has the name");
   if (!line.parse(context, arguments)) return kSuccess;
 
-  const std::vector<std::string> paths = resolve_pool(line.operands()[0]);
+  const std::vector<std::string> paths = resolve(line.operands()[0]);
   const std::string& name = line.operands()[1];
   if (!line.has("force")) refuse_taken_name(name, paths);
   const auto pool = activate_for_change(paths);

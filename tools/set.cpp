@@ -23,7 +23,7 @@ int run_set(Context& context, Arguments arguments) {
   for (const std::string& assignment : Arguments(line.operands()).subspan(1))
     parse_setting(assignment, changes);
 
-  const auto pool = activate_for_change(resolve_pool(line.operands().front()));
+  const auto pool = activate_for_change(resolve(line.operands().front()));
   std::vector<std::pair<MediaClass, unsigned>> spares;
   for (const MediaClass media_class : {MediaClass::capacity, MediaClass::staging}) {
     const auto& percent = changes.spares[static_cast<std::size_t>(media_class)];

@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <ctime>
 #include <mutex>
+#include <thread>
 
 namespace mpool {
 
@@ -29,6 +30,8 @@ class Clock {
                           Time time) {
     changed.wait_until(lock, time);
   }
+  // Blocks until it is `time`.
+  virtual void sleep_until(Time time) { std::this_thread::sleep_until(time); }
   // Blocks until done(), or until it is `time`; returns done().
   template <typename Done>
   bool wait_until(std::condition_variable& changed, std::unique_lock<std::mutex>& lock, Time time,

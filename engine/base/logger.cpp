@@ -1,5 +1,6 @@
 #include "engine/base/logger.h"
 
+#include <cassert>
 #include <utility>
 
 #include <spdlog/sinks/null_sink.h>
@@ -9,27 +10,23 @@ namespace mpool {
 
 namespace {
 
-// Never destroyed: threads may log while the process ends.
-Logger& replaced_default() {
-  static Logger& logger = *new Logger;
+// Without state. Never destroyed: threads may log while the process ends.
+const std::shared_ptr<spdlog::logger>& silent() {
+  static const auto& logger = *new std::shared_ptr<spdlog::logger>([] {
+    auto made =
+        std::make_shared<spdlog::logger>("silent", std::make_shared<spdlog::sinks::null_sink_mt>());
+    made->set_level(spdlog::level::off);
+    return made;
+  }());
   return logger;
 }
 
 }  // namespace
 
-spdlog::logger& logger_or_default(const Logger& logger) {
-  if (logger) return *logger;
-  const Logger& replaced = replaced_default();
-  return replaced ? *replaced : *spdlog::default_logger_raw();
-}
+Logger::Logger() : target_(silent()) {}
 
-void set_default_logger(Logger logger) {
-  replaced_default() = std::move(logger);
-}
-
-Logger silent_logger() {
-  return std::make_shared<spdlog::logger>("silent",
-                                          std::make_shared<spdlog::sinks::null_sink_mt>());
+Logger::Logger(std::shared_ptr<spdlog::logger> target) : target_(std::move(target)) {
+  assert(target_ != nullptr);
 }
 
 }  // namespace mpool

@@ -9,17 +9,20 @@ class logger;
 
 namespace mpool {
 
-// Of a pool and its devices (ActivateOptions::logger). Null: the process's default logger, as it is
-// at the time of a message. Its sinks must be thread-safe. Sources that log include spdlog.
-using Logger = std::shared_ptr<spdlog::logger>;
+// Handed to what has messages; there is none for the process. Copies share the target, whose sinks
+// must be thread-safe. Sources that log include spdlog.
+class Logger {
+ public:
+  // Drops all messages.
+  Logger();
+  // Not null.
+  Logger(std::shared_ptr<spdlog::logger> target);
 
-spdlog::logger& logger_or_default(const Logger& logger);
+  spdlog::logger& operator*() const noexcept { return *target_; }
+  spdlog::logger* operator->() const noexcept { return target_.get(); }
 
-// Replaces the process's default logger, for a library in a program with one of its own. Called
-// once, before other functions of the engine.
-void set_default_logger(Logger logger);
-
-// Drops all messages.
-Logger silent_logger();
+ private:
+  std::shared_ptr<spdlog::logger> target_;
+};
 
 }  // namespace mpool

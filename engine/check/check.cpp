@@ -50,7 +50,7 @@ void rehearse(Devices devices, Report& report) {
   Area area = Area::metadata;
   try {
     // Findings contain what it would log.
-    const auto pool = Pool::activate(std::move(memory), {.logger = silent_logger()});
+    const auto pool = Pool::activate(std::move(memory));
     if (written(*pool) != before && result.unfinished == 0) {
       report.unfinished(area, name, "the last activation ended in the middle of a step",
                         "finishing it");

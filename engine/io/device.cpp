@@ -315,7 +315,7 @@ void Device::check_writable(const char* operation) const {
 
 void Device::note_no_room(const char* operation, std::uint64_t offset,
                           std::uint64_t length) noexcept {
-  const std::int64_t now = std::chrono::steady_clock::now().time_since_epoch().count();
+  const std::int64_t now = clock_->now().time_since_epoch().count();
   std::int64_t told = no_room_told_.load(std::memory_order_relaxed);
   if (told != 0 && now - told < kNoRoomInterval.count()) return;
   if (!no_room_told_.compare_exchange_strong(told, now, std::memory_order_relaxed)) return;

@@ -12,6 +12,7 @@
 
 #include "engine/base/aligned_buffer.h"
 #include "engine/base/bytes.h"
+#include "engine/base/clock.h"
 #include "engine/base/logger.h"
 
 namespace mpool {
@@ -67,9 +68,11 @@ class Device {
   // The path by which it was opened; messages use it.
   const std::string& name() const noexcept { return name_; }
   const DeviceProperties& properties() const noexcept { return properties_; }
-  // Receives the messages about this device. Set before other threads use it.
+  // Receives the messages about this device. Set before other threads use it, as the next.
   void set_logger(Logger logger) { logger_ = std::move(logger); }
-  spdlog::logger& log() const { return logger_or_default(logger_); }
+  // Must outlive the device. The system's, unless set.
+  void set_clock(Clock& clock) { clock_ = &clock; }
+  spdlog::logger& log() const { return *logger_; }
   // Usable bytes: properties().size, or more since update_size() found the device grown.
   std::uint64_t size() const noexcept { return size_.load(std::memory_order_acquire); }
   // Queries the present size of the device and returns it. If the device grew, size() grows too;
@@ -135,6 +138,7 @@ class Device {
   // Here: no effect; no range lacks blocks.
   virtual void reserve_impl(std::uint64_t, std::uint64_t) {}
   virtual bool room_is_certain_impl() { return true; }
+  Clock& clock() const { return *clock_; }
   // Begins the rest of a transfer: prepares it on its ring, whose result (bytes, or a negative
   // errno) then goes to DeviceTransfer::completed(). Here: transfers everything at once and posts
   // the result. Throws Error when it cannot begin.
@@ -159,10 +163,11 @@ class Device {
 
   std::string name_;
   Logger logger_;
+  Clock* clock_ = &system_clock();
   DeviceProperties properties_;
   std::atomic<std::uint64_t> size_;
   std::atomic<bool> offline_ = false;
-  std::atomic<std::int64_t> no_room_told_ = 0;  // nanoseconds of the steady clock; 0: never
+  std::atomic<std::int64_t> no_room_told_ = 0;  // nanoseconds of the clock; 0: never
   std::mutex flush_mutex_;  // not held during the flush itself; no lock is taken under it
   // A caller that needs flush n blocks on element n % 2. The end of flush n wakes all of them, and
   // one caller that needs flush n + 1, which begins it.

@@ -216,7 +216,7 @@ void FileDevice::reserve_impl(std::uint64_t offset, std::uint64_t length) {
 
 bool FileDevice::room_is_certain_impl() {
   if (!sparse_) return true;
-  const std::int64_t now = std::chrono::steady_clock::now().time_since_epoch().count();
+  const std::int64_t now = clock().now().time_since_epoch().count();
   std::int64_t looked = room_looked_at_.load(std::memory_order_relaxed);
   if (looked == 0 || now - looked >= kRoomInterval.count()) {
     if (room_looked_at_.compare_exchange_strong(looked, now, std::memory_order_relaxed)) {

@@ -62,7 +62,7 @@ class FileDevice : public Device {
   const std::uint32_t memory_alignment_;
   std::atomic<bool> can_discard_;  // also false once the system reported "not supported"
   const bool sparse_;              // a file with unallocated blocks
-  std::atomic<std::int64_t> room_looked_at_ = 0;  // last query, nanoseconds of the steady clock
+  std::atomic<std::int64_t> room_looked_at_ = 0;  // last query, nanoseconds of the clock
   std::atomic<bool> room_found_ = false;
 };
 

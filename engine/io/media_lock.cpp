@@ -14,7 +14,6 @@
 #include <sys/sysmacros.h>
 
 #include "engine/base/error.h"
-#include "engine/base/logger.h"
 #include "engine/io/loops.h"
 
 namespace mpool {
@@ -45,8 +44,8 @@ int prepare(const std::string& directory) {
   return own ? 0 : EPERM;
 }
 
-void warn_unlocked(const std::string& path, int code) {
-  logger_or_default(nullptr).warn(
+void warn_unlocked(const Logger& logger, const std::string& path, int code) {
+  logger->warn(
       "{}: {}: a pool that is active by another path, or a copy of it, will not be noticed", path,
       errno_text(code));
 }
@@ -59,11 +58,11 @@ bool is_file_at(int fd, const std::string& path) {
 }
 
 // A failure only reduces the information for messages.
-void write_holder(int fd, const std::string& holder) {
+void write_holder(int fd, const std::string& holder, const Logger& logger) {
   if (::ftruncate(fd, 0) != 0) return;
   const std::string text = holder.substr(0, kMaxHolderLength);
   if (::pwrite(fd, text.data(), text.size(), 0) < 0) {
-    logger_or_default(nullptr).debug("lock: {}", errno_text(errno));
+    logger->debug("lock: {}", errno_text(errno));
   }
 }
 
@@ -81,23 +80,24 @@ MediaLock::~MediaLock() {
   if (fd_ && try_flock(fd_.get(), LOCK_EX) == 0) ::unlink(path_.c_str());
 }
 
-int MediaLock::take(const std::string& name, LockMode mode, const std::string& holder) {
+int MediaLock::take(const std::string& name, LockMode mode, const std::string& holder,
+                    const Logger& logger) {
   const std::string directory = directory_of_locks();
   const std::string path = directory + "/" + name;
   if (const int code = prepare(directory); code != 0) {
-    warn_unlocked(directory, code);
+    warn_unlocked(logger, directory, code);
     return 0;
   }
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     FileDescriptor fd(::open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, kLockMode));
     if (!fd) {
-      warn_unlocked(path, errno);
+      warn_unlocked(logger, path, errno);
       return 0;
     }
     const int code = try_flock(fd.get(), mode == LockMode::exclusive ? LOCK_EX : LOCK_SH);
     if (code != 0) return code;
     if (!is_file_at(fd.get(), path)) continue;
-    if (mode == LockMode::exclusive) write_holder(fd.get(), holder);
+    if (mode == LockMode::exclusive) write_holder(fd.get(), holder, logger);
     fd_ = std::move(fd);
     path_ = path;
     return 0;

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/base/logger.h"
 #include "engine/io/file_descriptor.h"
 
 namespace mpool {
@@ -35,8 +36,8 @@ class MediaLock {
 
   // Takes the lock called `name` (a file name); does not block. `holder`: the text that holder_of()
   // returns while an exclusive lock is held. Returns 0, or EBUSY; 0 without a lock where no
-  // directory for locks exists, which is logged once.
-  int take(const std::string& name, LockMode mode, const std::string& holder);
+  // directory for locks exists, which is logged.
+  int take(const std::string& name, LockMode mode, const std::string& holder, const Logger& logger);
 
   // The description that the holder of the exclusive lock called `name` gave of itself; empty when
   // unknown.

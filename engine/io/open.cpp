@@ -4,7 +4,6 @@
 #include <chrono>
 #include <filesystem>
 #include <limits>
-#include <thread>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -68,11 +67,11 @@ DirectFile open_direct(const std::string& path, int flags) {
 
 // Calls `attempt` until it returns something other than EBUSY, at most for kLockPatience.
 template <typename Attempt>
-int patiently(Attempt attempt) {
-  const auto deadline = std::chrono::steady_clock::now() + kLockPatience;
+int patiently(Clock& clock, Attempt attempt) {
+  const Clock::Time deadline = clock.now() + kLockPatience;
   int code = attempt();
-  while (code == EBUSY && std::chrono::steady_clock::now() < deadline) {
-    std::this_thread::sleep_for(kLockInterval);
+  while (code == EBUSY && clock.now() < deadline) {
+    clock.sleep_until(clock.now() + kLockInterval);
     code = attempt();
   }
   return code;
@@ -80,9 +79,9 @@ int patiently(Attempt attempt) {
 
 // Views of a pool in a file read it through loop devices, also when their daemon was killed, and
 // regardless of the path of the file now: it may be another loop device.
-void check_loops(const std::string& path) {
+void check_loops(const std::string& path, Clock& clock) {
   for (const std::string& loop : other_loops_over(path)) {
-    const int held = patiently([&] { return try_exclusive_open(loop); });
+    const int held = patiently(clock, [&] { return try_exclusive_open(loop); });
     if (held == EBUSY) {
       raise(EBUSY, path,
             "in use through {}: mounted, or read by programs that outlived a killed mpoolfs", loop);
@@ -101,13 +100,13 @@ std::string describe_holders(const std::string& path) {
 
 // `attempt`: takes a lock that activations hold.
 template <typename Attempt>
-int lock_active(OnActive on_active, Attempt attempt) {
-  return on_active == OnActive::wait ? patiently(attempt) : attempt();
+int lock_active(const OpenOptions& options, Attempt attempt) {
+  return options.on_active == OnActive::wait ? patiently(*options.clock, attempt) : attempt();
 }
 
-void take_flock(int fd, const std::string& path, OpenMode mode, OnActive on_active) {
+void take_flock(int fd, const std::string& path, OpenMode mode, const OpenOptions& options) {
   const int operation = mode == OpenMode::activate ? LOCK_EX : LOCK_SH;
-  const int code = lock_active(on_active, [&] { return try_flock(fd, operation); });
+  const int code = lock_active(options, [&] { return try_flock(fd, operation); });
   if (code == EBUSY) {
     raise(EBUSY, path, "in use by another mpool activation or program{}", describe_holders(path));
   }
@@ -115,13 +114,14 @@ void take_flock(int fd, const std::string& path, OpenMode mode, OnActive on_acti
 }
 
 // The same device by another node, and a file by a loop device, have other flocks.
-MediaLocks take_media_locks(const std::string& path, OpenMode mode, OnActive on_active) {
+MediaLocks take_media_locks(const std::string& path, OpenMode mode, const OpenOptions& options) {
   const LockMode lock_mode = mode == OpenMode::activate ? LockMode::exclusive : LockMode::shared;
   const std::string holder = describe_holder(path);
   MediaLocks locks;
   for (const std::string& name : media_names(path)) {
     MediaLock& lock = locks.emplace_back();
-    const int code = lock_active(on_active, [&] { return lock.take(name, lock_mode, holder); });
+    const int code =
+        lock_active(options, [&] { return lock.take(name, lock_mode, holder, options.logger); });
     if (code == EBUSY) {
       const std::string other = MediaLock::holder_of(name);
       raise(EBUSY, path, "in use by another mpool activation{}{}", other.empty() ? "" : ": ",
@@ -133,14 +133,14 @@ MediaLocks take_media_locks(const std::string& path, OpenMode mode, OnActive on_
 }
 
 // Claims a block device, or checks that it could be claimed. Empty where the holder is tolerated.
-FileDescriptor take_claim(const std::string& path, const TolerateHolder& tolerate) {
+FileDescriptor take_claim(const std::string& path, const OpenOptions& options) {
   FileDescriptor claim;
   // The views of a killed daemon end shortly after it, if they have no readers.
-  const int held = patiently([&] {
+  const int held = patiently(*options.clock, [&] {
     claim = FileDescriptor(::open(path.c_str(), O_RDONLY | O_EXCL | O_CLOEXEC));
     return claim ? 0 : errno;
   });
-  if (held == EBUSY && tolerate && tolerate(path)) return {};
+  if (held == EBUSY && options.tolerate && options.tolerate(path)) return {};
   if (held == EBUSY) {
     raise(EBUSY, path, "in use: mounted, or held by another program (RAID, LVM, swap, …)");
   }
@@ -150,28 +150,28 @@ FileDescriptor take_claim(const std::string& path, const TolerateHolder& tolerat
 
 // The flock of the file behind a loop device: an activation of the file itself takes it.
 FileDescriptor lock_backing_file(int fd, const std::string& path, OpenMode mode,
-                                 OnActive on_active) {
+                                 const OpenOptions& options) {
   const auto file = loop_backing_file(fd);
   if (!file) return {};
   FileDescriptor backing(::open(file->c_str(), O_RDONLY | O_CLOEXEC));
   if (!backing) raise_system(errno, *file, "open (the file behind " + path + ")");
-  take_flock(backing.get(), fmt::format("{} (the file behind {})", *file, path), mode, on_active);
+  take_flock(backing.get(), fmt::format("{} (the file behind {})", *file, path), mode, options);
   return backing;
 }
 
 DeviceLocks lock(int fd, const std::string& path, OpenMode mode, bool is_block,
-                 const TolerateHolder& tolerate, OnActive on_active) {
+                 const OpenOptions& options) {
   const bool activate = mode == OpenMode::activate;
-  take_flock(fd, path, mode, on_active);
+  take_flock(fd, path, mode, options);
   DeviceLocks locks;
-  locks.media = take_media_locks(path, mode, on_active);
+  locks.media = take_media_locks(path, mode, options);
   if (is_block) {
     locks.claims = activate;
-    locks.exclusive = take_claim(path, tolerate);
+    locks.exclusive = take_claim(path, options);
     if (!activate) locks.exclusive = {};
-    locks.backing = lock_backing_file(fd, path, mode, on_active);
+    locks.backing = lock_backing_file(fd, path, mode, options);
   }
-  if (activate && !tolerate) check_loops(path);
+  if (activate && !options.tolerate) check_loops(path, *options.clock);
   return locks;
 }
 
@@ -191,7 +191,7 @@ int try_exclusive_open(const std::string& path) {
 }
 
 std::unique_ptr<Device> open_device(const std::string& path, OpenMode mode,
-                                    const TolerateHolder& tolerate, OnActive on_active) {
+                                    const OpenOptions& options) {
   const bool is_block = check_kind(path);
   const bool writable = mode == OpenMode::activate;
   DirectFile file = open_direct(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
@@ -201,7 +201,7 @@ std::unique_ptr<Device> open_device(const std::string& path, OpenMode mode,
   }
   DeviceLocks locks;
   if (mode != OpenMode::peek) {
-    locks = lock(file.fd.get(), path, mode, is_block, tolerate, on_active);
+    locks = lock(file.fd.get(), path, mode, is_block, options);
   }
   DeviceProperties properties = query_properties(file.fd.get(), path);
   properties.read_only = !writable;
@@ -209,8 +209,11 @@ std::unique_ptr<Device> open_device(const std::string& path, OpenMode mode,
     raise(EINVAL, path, "sector size {} is greater than {}", properties.logical_sector_size,
           kPageSize);
   }
-  return std::make_unique<FileDevice>(path, std::move(properties), std::move(file.fd),
-                                      file.memory_alignment, std::move(locks));
+  auto device = std::make_unique<FileDevice>(path, std::move(properties), std::move(file.fd),
+                                             file.memory_alignment, std::move(locks));
+  device->set_logger(options.logger);
+  device->set_clock(*options.clock);
+  return device;
 }
 
 void create_image_file(const std::string& path, std::uint64_t size) {

@@ -29,6 +29,13 @@ enum class OnActive {
   fail,
 };
 
+struct OpenOptions {
+  TolerateHolder tolerate = nullptr;
+  OnActive on_active = OnActive::wait;
+  Logger logger{};                 // of the device, and of its locks
+  Clock* clock = &system_clock();  // must outlive the device
+};
+
 // Opens `path` with direct I/O (page-cache I/O only where the file system has no direct I/O, such
 // as tmpfs).
 // Locks: `activate` and `inspect` take a flock, also on the file behind a loop device, and the
@@ -43,8 +50,7 @@ enum class OnActive {
 // held by another program; ENOTBLK when it is neither a block device nor a regular file; EINVAL
 // when its sector size exceeds kPageSize.
 std::unique_ptr<Device> open_device(const std::string& path, OpenMode mode,
-                                    const TolerateHolder& tolerate = nullptr,
-                                    OnActive on_active = OnActive::wait);
+                                    const OpenOptions& options = {});
 
 // Returns 0 when no program holds the block device exclusively at the moment, EBUSY, or the errno
 // that prevents the check.

@@ -281,14 +281,15 @@ void require_overlays(const std::vector<std::unique_ptr<Device>>& devices) {
 std::unique_ptr<Pool> Pool::activate(std::vector<std::unique_ptr<Device>> devices,
                                      const ActivateOptions& options) {
   if (options.on_damage == OnDamage::report) require_overlays(devices);
-  for (const auto& device : devices)
+  for (const auto& device : devices) {
     device->set_logger(options.logger);
+    device->set_clock(*options.clock);
+  }
   const Members members = examine_all(devices);
   const Member& capacity = *members[index_of(MediaClass::capacity)];
   check_mdc0_place(capacity.superblock, capacity.device->name());
 
-  auto pool = std::make_unique<Impl>(*capacity.device, capacity.superblock, true,
-                                     options.clock != nullptr ? *options.clock : system_clock(),
+  auto pool = std::make_unique<Impl>(*capacity.device, capacity.superblock, true, *options.clock,
                                      options.tunables);
   pool->logger = options.logger;
   pool->owned = std::move(devices);

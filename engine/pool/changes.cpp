@@ -82,6 +82,7 @@ void Pool::add_staging(std::unique_ptr<Device> device, std::optional<std::uint64
           has_class(MediaClass::staging) ? "" : ", which is missing", device->name());
   }
   device->set_logger(impl_->logger);
+  device->set_clock(impl_->jobs.clock());
   const DeviceParams params = make_device_params(*device, MediaClass::staging, zone_size);
   const Superblock superblock{
       .pool_name = name(), .pool_uuid = uuid(), .device = params, .mdc0 = {}};

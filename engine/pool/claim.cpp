@@ -67,8 +67,9 @@ void wipe_signatures(const std::string& path) {
 
 }  // namespace
 
-std::unique_ptr<Device> claim_device(const std::string& path, DeviceContent content) {
-  auto device = open_device(path, OpenMode::activate);
+std::unique_ptr<Device> claim_device(const std::string& path, DeviceContent content,
+                                     const Logger& logger) {
+  auto device = open_device(path, OpenMode::activate, {.logger = logger});
   if (device->properties().size < kSuperblockAreaSize) {
     raise(ENOSPC, path, "{} are too small for a pool", format_size(device->properties().size));
   }

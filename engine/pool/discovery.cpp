@@ -10,7 +10,6 @@
 #include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
-#include "engine/base/logger.h"
 #include "engine/io/file_device.h"
 #include "engine/io/media_lock.h"
 #include "engine/io/probe.h"
@@ -65,9 +64,9 @@ void choose_mdc0(const DecodedSuperblock& first, const DecodedSuperblock& second
   pair.chosen->mdc0 = b_good ? b : a;
 }
 
-bool is_locked(const std::string& path) {
+bool is_locked(const std::string& path, const Logger& logger) {
   try {
-    open_device(path, OpenMode::inspect, nullptr, OnActive::fail);
+    open_device(path, OpenMode::inspect, {.on_active = OnActive::fail, .logger = logger});
     return false;
   } catch (const Error& error) {
     return error.code() == EBUSY;
@@ -86,18 +85,20 @@ bool is_block_device(const std::string& path) {
 
 using Unreadable = std::function<void(const std::string& path, const std::string& reason)>;
 
-void note_passed_over(const std::string& path, const std::string& reason) {
-  logger_or_default(nullptr).debug("{}: passed over: {}", path, reason);
+Unreadable note_passed_over(const Logger& logger) {
+  return [&logger](const std::string& path, const std::string& reason) {
+    logger->debug("{}: passed over: {}", path, reason);
+  };
 }
 
 // Adds the devices of the same pool on block devices. Excluded: copies of a present device (same
 // UUID); of two copies of another device neither is known to be right.
-void add_other_devices(std::vector<std::string>& paths) {
+void add_other_devices(std::vector<std::string>& paths, const Logger& logger) {
   if (!std::ranges::all_of(paths, is_block_device)) return;
-  const auto named = peek_devices(paths, note_passed_over);
+  const auto named = peek_devices(paths, note_passed_over(logger));
   if (named.empty()) return;
   std::map<Uuid, std::vector<std::string>> others;
-  for (FoundDevice& found : peek_devices(list_block_devices(), note_passed_over)) {
+  for (FoundDevice& found : peek_devices(list_block_devices(), note_passed_over(logger))) {
     if (found.superblock.pool_uuid == named.front().superblock.pool_uuid) {
       others[found.superblock.device.uuid].push_back(std::move(found.path));
     }
@@ -108,16 +109,17 @@ void add_other_devices(std::vector<std::string>& paths) {
     if (copies.size() == 1) {
       paths.push_back(copies.front());
     } else {
-      logger_or_default(nullptr).warn(
-          "device {} of pool {} is there {} times ({}): name the devices of the pool",
-          uuid.to_string(), named.front().superblock.pool_name, copies.size(), join_paths(copies));
+      logger->warn("device {} of pool {} is there {} times ({}): name the devices of the pool",
+                   uuid.to_string(), named.front().superblock.pool_name, copies.size(),
+                   join_paths(copies));
     }
   }
 }
 
 std::vector<std::string> find_devices(const std::string& pool,
-                                      const std::function<bool(const Superblock&)>& wanted) {
-  const auto found = peek_devices(list_block_devices(), note_passed_over);
+                                      const std::function<bool(const Superblock&)>& wanted,
+                                      const Logger& logger) {
+  const auto found = peek_devices(list_block_devices(), note_passed_over(logger));
   std::set<Uuid> uuids;
   for (const FoundDevice& device : found) {
     if (wanted(device.superblock)) uuids.insert(device.superblock.pool_uuid);
@@ -147,10 +149,10 @@ std::vector<std::string> find_devices(const std::string& pool,
 
 // A copy of a pool has other devices and the same UUID: data written to one in the belief that it
 // is the other would be lost.
-void lock_pool(FileDevice& device, const Superblock& superblock) {
+void lock_pool(FileDevice& device, const Superblock& superblock, const Logger& logger) {
   const std::string name = "pool-" + superblock.pool_uuid.to_string();
   MediaLock lock;
-  const int code = lock.take(name, LockMode::exclusive, describe_holder(device.name()));
+  const int code = lock.take(name, LockMode::exclusive, describe_holder(device.name()), logger);
   if (code == EBUSY) {
     const std::string holder = MediaLock::holder_of(name);
     raise(EBUSY, device.name(),
@@ -164,14 +166,14 @@ void lock_pool(FileDevice& device, const Superblock& superblock) {
 }
 
 // The pools of the devices, as far as their superblocks can be read.
-void lock_pools(std::span<const std::unique_ptr<Device>> devices) {
+void lock_pools(std::span<const std::unique_ptr<Device>> devices, const Logger& logger) {
   std::set<Uuid> locked;
   for (const auto& device : devices) {
     auto* const file = dynamic_cast<FileDevice*>(device.get());
     if (file == nullptr) continue;
     const SuperblockPair pair = read_superblocks(*device);
     if (pair.chosen && locked.insert(pair.chosen->pool_uuid).second) {
-      lock_pool(*file, *pair.chosen);
+      lock_pool(*file, *pair.chosen, logger);
     }
   }
 }
@@ -218,39 +220,42 @@ std::vector<FoundDevice> peek_devices(std::span<const std::string> paths,
 
 std::vector<FoundDevice> scan_devices(
     std::span<const std::string> paths,
-    const std::function<void(const std::string&, const std::string&)>& unreadable) {
+    const std::function<void(const std::string&, const std::string&)>& unreadable,
+    const Logger& logger) {
   auto found = peek_devices(paths, unreadable);
   for (FoundDevice& device : found)
-    device.active = is_locked(device.path);
+    device.active = is_locked(device.path, logger);
   return found;
 }
 
-std::vector<std::string> resolve_pool(const std::string& pool, OtherDevices others) {
+std::vector<std::string> resolve_pool(const std::string& pool, OtherDevices others,
+                                      const Logger& logger) {
   constexpr std::string_view kUuidPrefix = "UUID=";
   if (pool.starts_with(kUuidPrefix)) {
     const auto uuid = Uuid::parse(std::string_view(pool).substr(kUuidPrefix.size()));
     if (!uuid) raise(EINVAL, pool, "not a UUID");
-    return find_devices(pool, [&](const Superblock& sb) { return sb.pool_uuid == *uuid; });
+    return find_devices(
+        pool, [&](const Superblock& sb) { return sb.pool_uuid == *uuid; }, logger);
   }
   // A comma in an existing path is not a separator.
   std::vector<std::string> paths =
       names_a_file(pool) ? std::vector<std::string>{pool} : split_paths(pool);
   if (paths.empty()) raise(EINVAL, "pool", "neither a name nor a device was given");
   if (pool.find('/') != std::string::npos || names_a_file(paths.front())) {
-    if (others == OtherDevices::find) add_other_devices(paths);
+    if (others == OtherDevices::find) add_other_devices(paths, logger);
     return paths;
   }
-  return find_devices(pool, [&](const Superblock& sb) { return sb.pool_name == pool; });
+  return find_devices(
+      pool, [&](const Superblock& sb) { return sb.pool_name == pool; }, logger);
 }
 
 std::vector<std::unique_ptr<Device>> open_pool_devices(const std::vector<std::string>& paths,
-                                                       OpenMode mode,
-                                                       const TolerateHolder& tolerate) {
+                                                       OpenMode mode, const OpenOptions& options) {
   std::vector<std::unique_ptr<Device>> devices;
   devices.reserve(paths.size());
   for (const std::string& path : paths)
-    devices.push_back(open_device(path, mode, tolerate));
-  if (mode == OpenMode::activate) lock_pools(devices);
+    devices.push_back(open_device(path, mode, options));
+  if (mode == OpenMode::activate) lock_pools(devices, options.logger);
   return devices;
 }
 

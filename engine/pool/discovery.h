@@ -39,7 +39,8 @@ struct FoundDevice {
 // cannot be read are passed to `unreadable` (path, reason) when given.
 std::vector<FoundDevice> scan_devices(
     std::span<const std::string> paths,
-    const std::function<void(const std::string&, const std::string&)>& unreadable = nullptr);
+    const std::function<void(const std::string&, const std::string&)>& unreadable = nullptr,
+    const Logger& logger = {});
 // The same without looking whether they are active, which takes their locks for a moment.
 std::vector<FoundDevice> peek_devices(
     std::span<const std::string> paths,
@@ -54,14 +55,15 @@ enum class OtherDevices { find, leave };
 // devices and come after them: mount(8) passes one device only. ENODEV when no pool of that name or
 // UUID is found, ENOTUNIQ when several pools have the name (the message lists their UUIDs).
 std::vector<std::string> resolve_pool(const std::string& pool,
-                                      OtherDevices others = OtherDevices::find);
+                                      OtherDevices others = OtherDevices::find,
+                                      const Logger& logger = {});
 
-// Opens the devices of a pool; see open_device for mode, holders and errors. `activate` also locks
+// Opens the devices of a pool; see open_device for mode, options and errors. `activate` also locks
 // the pool's UUID until the devices are closed: while a copy of the pool is active, EBUSY with a
 // message that names the holder.
 std::vector<std::unique_ptr<Device>> open_pool_devices(const std::vector<std::string>& paths,
                                                        OpenMode mode,
-                                                       const TolerateHolder& tolerate = nullptr);
+                                                       const OpenOptions& options = {});
 
 // Wipes both superblocks of every device. The devices are open for activation (so the pool is not
 // active). Durable on return.

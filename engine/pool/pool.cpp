@@ -118,8 +118,8 @@ Device& Pool::device(MediaClass media_class) const {
   return impl_->media_class(media_class).device();
 }
 
-spdlog::logger& Pool::log() const {
-  return impl_->log();
+const Logger& Pool::logger() const {
+  return impl_->PoolState::logger;
 }
 
 Clock& Pool::clock() const {

@@ -50,9 +50,9 @@ struct ActivateOptions {
   // report: continues with the readable part; damage() describes the rest. Only for devices that
   // keep nothing (overlays): EINVAL otherwise.
   OnDamage on_damage = OnDamage::refuse;
-  Logger logger = nullptr;  // of the pool and its devices
-  Clock* clock = nullptr;   // must outlive the pool; null: the system's
-  Tunables tunables{};      // its policies under load
+  Logger logger{};                 // of the pool and its devices
+  Clock* clock = &system_clock();  // must outlive the pool
+  Tunables tunables{};             // its policies under load
 };
 
 // Where an allocation may go.
@@ -97,7 +97,8 @@ class Pool {
   std::string name() const;
   Uuid uuid() const;
   ConfigRecord config() const;  // all zero when the pool has no MPCONFIG record
-  spdlog::logger& log() const;
+  const Logger& logger() const;
+  spdlog::logger& log() const { return *logger(); }
   Clock& clock() const;
   JobScheduler& jobs() const;  // the work in the background
   const Tunables& tunables() const;

@@ -88,7 +88,7 @@ struct PoolState {
   void note_change() const {
     if (background) background->note_change();
   }
-  spdlog::logger& log() const { return logger_or_default(logger); }
+  spdlog::logger& log() const { return *logger; }
   // ENODEV without such a device.
   MediaClassSpace& media_class(MediaClass media_class) const;
   // The slot of an id, or nullptr when no user object can have it.

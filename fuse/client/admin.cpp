@@ -66,7 +66,9 @@ Found found_on_devices(const std::string& name, std::vector<std::string> paths) 
 // Of a pool that is not active, on block devices.
 Found find_by_uuid(const std::string& name, const mpool::Uuid& uuid) {
   try {
-    return found_on_devices(name, mpool::resolve_pool("UUID=" + uuid.to_string()));
+    return found_on_devices(
+        name, mpool::resolve_pool("UUID=" + uuid.to_string(), mpool::OtherDevices::find,
+                                  libmpool::library_logger()));
   } catch (const mpool::Error& error) {
     if (error.code() == ENODEV) raise_unknown(name);
     throw;
@@ -85,7 +87,9 @@ std::set<mpool::Uuid> uuids_on_devices(const std::string& name) {
 Found find_pool(const char* text) {
   require(text);
   const std::string name(text);
-  if (name.contains('/')) return found_on_devices(name, mpool::resolve_pool(name));
+  if (name.contains('/'))
+    return found_on_devices(
+        name, mpool::resolve_pool(name, mpool::OtherDevices::find, libmpool::library_logger()));
   if (const auto uuid = mpool::Uuid::parse(name)) {
     if (auto active = libmpool::find_active(*uuid)) return found_active(std::move(*active));
     return find_by_uuid(name, *uuid);
@@ -143,8 +147,8 @@ std::unique_ptr<mpool::Device> claim(const std::string& path, uint32_t flags) {
   using mpool::DeviceContent;
   const bool force = (flags & kForce) != 0;
   try {
-    auto device =
-        mpool::claim_device(path, force ? DeviceContent::overwrite : DeviceContent::refuse);
+    auto device = mpool::claim_device(
+        path, force ? DeviceContent::overwrite : DeviceContent::refuse, libmpool::library_logger());
     if (force) mpool::wipe_device(device);
     return device;
   } catch (const mpool::Error& error) {
@@ -164,7 +168,8 @@ std::unique_ptr<mpool::Device> claim(const std::string& path, uint32_t flags) {
 // Nothing else has the devices open. A device that is gone is not open.
 std::vector<std::unique_ptr<mpool::Device>> open_idle(const Found& pool) {
   try {
-    return mpool::open_pool_devices(pool.devices, mpool::OpenMode::activate);
+    return mpool::open_pool_devices(pool.devices, mpool::OpenMode::activate,
+                                    {.logger = libmpool::library_logger()});
   } catch (const mpool::Error& error) {
     if (error.code() == EBUSY) throw ReportedError(EBUSY, MPOOL_RC_STAT, pool.name, error.detail());
     throw;

@@ -105,13 +105,6 @@ mpool_err_t translate_exception(const std::source_location& place,
   }
 }
 
-void prepare_library() {
-  [[maybe_unused]] static const bool prepared = [] {
-    mpool::set_default_logger(library_logger());
-    return true;
-  }();
-}
-
 }  // namespace libmpool
 
 int mpool_errno(mpool_err_t err) {

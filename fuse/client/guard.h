@@ -29,15 +29,11 @@ mpool_err_t make_error(int code, const std::source_location& place) noexcept;
 mpool_err_t translate_exception(const std::source_location& place,
                                 struct mpool_devrpt* report) noexcept;
 
-// Has the engine's messages that belong to no pool sent to the library's logger.
-void prepare_library();
-
 // Runs the body of a call.
 template <typename Body>
 mpool_err_t guarded(const Body& body,
                     const std::source_location& place = std::source_location::current()) noexcept {
   try {
-    prepare_library();
     body();
     return 0;
   } catch (...) {
@@ -51,7 +47,6 @@ mpool_err_t guarded(struct mpool_devrpt* report, const Body& body,
                     const std::source_location& place = std::source_location::current()) noexcept {
   if (report != nullptr) mpool_devrpt_init(report);
   try {
-    prepare_library();
     body();
     return 0;
   } catch (...) {

@@ -46,7 +46,8 @@ void check_permission(const mpool_params& params, unsigned wanted) {
 
 // EBUSY when a mount, or another program, has a pool that is not recorded as active.
 [[noreturn]] void refuse_inactive(const std::string& name) {
-  for (const auto& device : mpool::scan_devices(mpool::list_block_devices())) {
+  for (const auto& device :
+       mpool::scan_devices(mpool::list_block_devices(), nullptr, libmpool::library_logger())) {
     if (device.superblock.pool_name == name && device.active) {
       throw ReportedError(EBUSY, MPOOL_RC_STAT, name, "is mounted, or in use by another program");
     }

@@ -55,8 +55,9 @@ SignalBlock::~SignalBlock() {
 
 std::unique_ptr<mpool::Pool> activate_engine(const std::vector<std::string>& devices) {
   const SignalBlock block;
-  return mpool::Pool::activate(mpool::open_pool_devices(devices, mpool::OpenMode::activate),
-                               {.logger = library_logger()});
+  return mpool::Pool::activate(
+      mpool::open_pool_devices(devices, mpool::OpenMode::activate, {.logger = library_logger()}),
+      {.logger = library_logger()});
 }
 
 OpenPool::OpenPool(const ActivePool& active)

@@ -77,7 +77,7 @@ mpool::Attributes ControlTree::attributes(mpool::InodeNumber inode) const {
   const ControlProvider::Info info = find(inode).info;
   // The kernel keeps what it read of a directory as long as its time does not change.
   const bool lists = info.kind == kDirectoryKind && inode != kDirectory;
-  const std::timespec changed = lists ? current_time() : now_;
+  const std::timespec changed = lists ? clock_.wall_time() : now_;
   return {.inode = inode,
           .kind = info.kind,
           .mode = info.mode,

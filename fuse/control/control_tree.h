@@ -52,8 +52,10 @@ class ControlTree {
     return node_of(inode) == 0 ? kDirectory : inode - node_of(inode);
   }
 
-  // `now`: all times of its inodes.
-  explicit ControlTree(const std::timespec& now) : now_(now) {}
+  // `now`: all times of its inodes, except those of directories that change. The clock must outlive
+  // it.
+  explicit ControlTree(const std::timespec& now, const mpool::Clock& clock = mpool::system_clock())
+      : clock_(clock), now_(now) {}
 
   // Called before the first request, at most kMaxProviders times. Names are unique; the inode
   // numbers follow from the order.
@@ -112,6 +114,7 @@ class ControlTree {
   Place find_directory(mpool::InodeNumber inode) const;  // or ENOTDIR
   std::shared_ptr<ControlFile> file(HandleNumber handle) const;
 
+  const mpool::Clock& clock_;
   const std::timespec now_;
   std::vector<Entry> entries_;
 

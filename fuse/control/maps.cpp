@@ -67,7 +67,7 @@ Map::~Map() {
   try {
     names_.delete_unheld();
   } catch (const std::exception& error) {
-    spdlog::error("the end of a map: {}", error.what());
+    logger_->error("the end of a map: {}", error.what());
   }
 }
 
@@ -88,7 +88,7 @@ std::pair<std::shared_ptr<Map>, Maps::Node> Maps::create(std::string name,
                                                          std::vector<mpool::ObjectId> members,
                                                          mpool::Advice advice) {
   check_map_name(name);
-  const auto map = std::make_shared<Map>(names_, std::move(members), max_size_);
+  const auto map = std::make_shared<Map>(names_, std::move(members), max_size_, logger_);
   map->set_advice(advice);
   const std::lock_guard lock(mutex_);
   if (nodes_.contains(name)) mpool::raise(EEXIST, map_subject(name), "there is such a map");

@@ -26,8 +26,11 @@ namespace mpoolfs {
 class Map {
  public:
   // The namespace must outlive it.
-  Map(mpool::Namespace& names, std::vector<mpool::ObjectId> members, std::uint64_t max_size)
-      : names_(names), collection_(names.make_collection(std::move(members), max_size)) {}
+  Map(mpool::Namespace& names, std::vector<mpool::ObjectId> members, std::uint64_t max_size,
+      mpool::Logger logger)
+      : names_(names),
+        logger_(std::move(logger)),
+        collection_(names.make_collection(std::move(members), max_size)) {}
   ~Map();  // its members may be deleted
 
   const mpool::Collection& collection() const { return *collection_; }
@@ -42,6 +45,7 @@ class Map {
 
  private:
   mpool::Namespace& names_;
+  const mpool::Logger logger_;
   std::unique_ptr<mpool::Collection> collection_;
   std::atomic<mpool::Advice> advice_ = mpool::Advice::cold;
   mutable std::mutex mutex_;  // guards view_file_
@@ -58,9 +62,13 @@ class Maps {
   using Invalidate = std::function<void(mpool::InodeNumber, std::uint64_t offset, std::uint64_t)>;
 
   // All must outlive it. max_size: of a map, in bytes.
-  Maps(mpool::Namespace& names, NativeReads& native, Invalidate invalidate,
+  Maps(mpool::Namespace& names, NativeReads& native, Invalidate invalidate, mpool::Logger logger,
        std::uint64_t max_size = mpool::Collection::kMaxSize)
-      : names_(names), native_(native), invalidate_(std::move(invalidate)), max_size_(max_size) {}
+      : names_(names),
+        native_(native),
+        invalidate_(std::move(invalidate)),
+        logger_(std::move(logger)),
+        max_size_(max_size) {}
 
   NativeReads& native() { return native_; }
   // Before all others: the inode of the directory.
@@ -93,6 +101,7 @@ class Maps {
   mpool::Namespace& names_;
   NativeReads& native_;
   const Invalidate invalidate_;
+  const mpool::Logger logger_;
   const std::uint64_t max_size_;
   mpool::InodeNumber directory_ = 0;
 

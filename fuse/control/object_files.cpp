@@ -99,7 +99,7 @@ class AppendedLog {
     try {
       client_.close_log(log_->id());
     } catch (const mpool::Error& error) {
-      spdlog::error("{}", error.what());  // all that was appended is durable
+      client_.pool().log().error("{}", error.what());  // all that was appended is durable
     }
   }
   AppendedLog(const AppendedLog&) = delete;

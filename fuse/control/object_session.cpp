@@ -44,11 +44,11 @@ void check_handle(const mpool_ioc_handle& handle, bool takes_value) {
 }  // namespace
 
 ObjectSession::~ObjectSession() {
-  const auto attempt = [](const auto& step) {
+  const auto attempt = [this](const auto& step) {
     try {
       step();
     } catch (const std::exception& error) {
-      spdlog::error("the end of a session of .mpool/ctl: {}", error.what());
+      objects_.client().pool().log().error("the end of a session of .mpool/ctl: {}", error.what());
     }
   };
   for (const auto& [handle, opened] : opened_)

@@ -32,8 +32,9 @@ void NativeEntry::count() noexcept {
   ++*counted_;
 }
 
-BackingFiles::BackingFiles(mpool::Namespace& names, const ViewSet& views, int fuse)
-    : names_(names), views_(views), fuse_(fuse) {
+BackingFiles::BackingFiles(mpool::Namespace& names, const ViewSet& views, int fuse,
+                           mpool::Logger logger)
+    : names_(names), logger_(std::move(logger)), views_(views), fuse_(fuse) {
   // Sent when a process opens a file during try_alone().
   std::signal(SIGIO, SIG_IGN);
 }
@@ -56,7 +57,7 @@ NativeEntry BackingFiles::enter(mpool::InodeNumber inode, bool committed) {
     try {
       make_native(entry, inode);
     } catch (const std::exception& error) {
-      spdlog::debug("inode {}: read by the daemon: {}", inode, error.what());
+      logger_->debug("inode {}: read by the daemon: {}", inode, error.what());
     }
   }
   return NativeEntry(*this, inode, entry.id, committed);
@@ -112,7 +113,7 @@ NativeEntry BackingFiles::enter_map(mpool::InodeNumber inode,
       entry.id = register_file(entry.file.get());
       entry.keeper = std::move(keeper);
     } catch (const std::exception& error) {
-      spdlog::debug("map: read by the daemon: {}", error.what());
+      logger_->debug("map: read by the daemon: {}", error.what());
     }
   }
   return NativeEntry(*this, inode, entry.id, false);

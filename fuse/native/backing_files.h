@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/base/logger.h"
 #include "engine/io/file_descriptor.h"
 #include "engine/names/namespace.h"
 #include "fuse/native/map_views.h"
@@ -74,7 +75,7 @@ class BackingFiles {
  public:
   // `names` and `views` must outlive it. `fuse`: the mount's descriptor of /dev/fuse, open during
   // its lifetime.
-  BackingFiles(mpool::Namespace& names, const ViewSet& views, int fuse);
+  BackingFiles(mpool::Namespace& names, const ViewSet& views, int fuse, mpool::Logger logger = {});
   // The mount has ended, or is ending: releases all files. If one is still in use, deletes are held
   // from then on.
   ~BackingFiles();
@@ -131,6 +132,7 @@ class BackingFiles {
   void unregister(std::uint32_t id) const noexcept;
 
   mpool::Namespace& names_;
+  const mpool::Logger logger_;
   const ViewSet& views_;
   const int fuse_;
   std::function<void()> idle_;

@@ -14,20 +14,21 @@
 
 namespace mpoolfs {
 
-NativeReads::NativeReads(mpool::Namespace& names, ViewDevices devices, NativeChoice choice,
-                         bool other_readers, ReaderWatch& watch,
-                         const mpool::Tunables::Views& tunables, std::uint64_t map_read_ahead)
+NativeReads::NativeReads(const mpool::Pool& pool, mpool::Namespace& names, ViewDevices devices,
+                         NativeChoice choice, bool other_readers, ReaderWatch& watch,
+                         std::uint64_t map_read_ahead)
     : names_(names),
-      tunables_(tunables),
+      tunables_(pool.tunables().views),
+      logger_(pool.logger()),
       devices_(std::move(devices)),
-      views_(names, devices_, tunables),
+      views_(names, devices_, tunables_),
       map_views_(devices_, map_read_ahead),
       watch_(watch),
-      queue_(std::make_shared<Queue>(tunables.pending_threshold)),
+      queue_(std::make_shared<Queue>(tunables_.pending_threshold, pool.clock())),
       choice_(choice),
       waiting_(other_readers) {
   if (other_readers) {
-    spdlog::warn(
+    logger_->warn(
         "programs that read files of an earlier mount, whose daemon was killed, still have them "
         "open: deleted files keep their space until they are done, and the daemon serves all "
         "reads");
@@ -81,7 +82,7 @@ void NativeReads::claim_by_view() {
 
 void NativeReads::prepare(int fuse) {
   if (!wanted()) return;
-  files_.emplace(names_, views_, fuse);
+  files_.emplace(names_, views_, fuse, logger_);
   files_->on_idle([queue = queue_] {
     const std::lock_guard lock(queue->mutex);
     queue->idle_files = true;
@@ -145,7 +146,7 @@ std::shared_ptr<const MapViews::File> NativeReads::show_map(const mpool::FileLay
   try {
     return map_views_.add(layout);
   } catch (const mpool::Error& error) {
-    spdlog::warn("a map is read by the daemon: {}", error.what());
+    logger_->warn("a map is read by the daemon: {}", error.what());
     return nullptr;
   }
 }
@@ -176,13 +177,14 @@ void NativeReads::Queue::remove(mpool::InodeNumber inode) {
 }
 
 void NativeReads::Queue::tried(std::span<const mpool::InodeNumber> tried,
-                               std::span<const mpool::InodeNumber> left, Clock::duration pause) {
+                               std::span<const mpool::InodeNumber> left,
+                               mpool::Clock::Duration pause) {
   const std::lock_guard lock(mutex);
   for (const mpool::InodeNumber inode : tried)
     pending.erase(inode);
   pending.insert(left.begin(), left.end());
   pending_count = pending.size();
-  blocked_until = Clock::now() + pause;
+  blocked_until = clock.now() + pause;
 }
 
 bool NativeReads::Queue::is_due(mpool::InodeNumber inode) {
@@ -202,16 +204,19 @@ bool NativeReads::wait_for_work() {
     return queue_->stopping || queue_->idle_files || !queue_->removed.empty() ||
            queue_->above_pending_threshold();
   };
+  const auto stopping = [this] { return queue_->stopping; };
+  const auto wait_for = [&](mpool::Clock::Duration time, const auto& done) {
+    queue_->clock.wait_until(queue_->changed, lock, queue_->clock.now() + time, done);
+  };
   if (waiting_) {
-    queue_->changed.wait_for(lock, tunables_.readers_interval, [this] { return queue_->stopping; });
+    wait_for(tunables_.readers_interval, stopping);
   } else if (swept_left_ > 0) {
-    queue_->changed.wait_for(lock, tunables_.mapped_interval, work);
+    wait_for(tunables_.mapped_interval, work);
   } else {
     queue_->changed.wait(lock, work);
   }
   if (!queue_->stopping) {
-    const auto more = queue_->idle_files ? tunables_.idle_time : tunables_.interval;
-    queue_->changed.wait_for(lock, more, [this] { return queue_->stopping; });
+    wait_for(queue_->idle_files ? tunables_.idle_time : tunables_.interval, stopping);
   }
   return !queue_->stopping;
 }
@@ -238,7 +243,7 @@ void NativeReads::run() {
 // Checks whether the readers of an earlier mount have ended.
 void NativeReads::wait_for_readers() {
   if (devices_.has_other_readers()) return;
-  spdlog::info("the readers of an earlier mount are gone");
+  logger_->info("the readers of an earlier mount are gone");
   names_.hold_deletes(false);
   try {
     if (wanted()) {
@@ -246,7 +251,7 @@ void NativeReads::wait_for_readers() {
       show_all();
     }
   } catch (const std::exception& error) {
-    spdlog::warn("the files of earlier mounts are read by the daemon: {}", error.what());
+    logger_->warn("the files of earlier mounts are read by the daemon: {}", error.what());
   }
   waiting_ = false;
 }
@@ -280,7 +285,7 @@ void NativeReads::show_pending() {
 // Called with show_mutex_.
 void NativeReads::show(std::vector<mpool::InodeNumber> inodes) {
   const std::vector<mpool::InodeNumber> tried = inodes;
-  Queue::Clock::duration pause{};
+  mpool::Clock::Duration pause{};
   try {
     const std::size_t views = views_.views();
     // Merging adds a view as long as the old ones are in use.
@@ -295,7 +300,7 @@ void NativeReads::show(std::vector<mpool::InodeNumber> inodes) {
   } catch (const std::exception& error) {
     pause = tunables_.failure_pause * (1u << std::min(failures_, tunables_.max_doublings));
     if (failures_++ == 0) {
-      spdlog::warn(
+      logger_->warn(
           "some committed files are read by the daemon, until a view of them can be made: {}",
           error.what());
     }
@@ -318,7 +323,7 @@ void NativeReads::sweep() {
   try {
     swept_left_ = files_->sweep();
   } catch (const std::exception& error) {
-    spdlog::error("letting go of files that are read no more: {}", error.what());
+    logger_->error("letting go of files that are read no more: {}", error.what());
   }
 }
 

@@ -17,6 +17,7 @@
 
 #include "engine/base/tunables.h"
 #include "engine/names/namespace.h"
+#include "engine/pool/pool.h"
 #include "fuse/native/backing_files.h"
 #include "fuse/native/map_views.h"
 #include "fuse/native/native_stats.h"
@@ -41,10 +42,10 @@ class NativeReads {
  public:
   // `other_readers`: the result of ViewDevices::has_other_readers() before the namespace was
   // mounted, which was then told to hold deletes. `watch`: gets the devices that are read natively.
-  // Both must outlive this. map_read_ahead: bytes. Tries to make a view; throws Error when that
-  // fails and `choice` is on.
-  NativeReads(mpool::Namespace& names, ViewDevices devices, NativeChoice choice, bool other_readers,
-              ReaderWatch& watch, const mpool::Tunables::Views& tunables,
+  // The references must outlive this. map_read_ahead: bytes. Tries to make a view; throws Error
+  // when that fails and `choice` is on.
+  NativeReads(const mpool::Pool& pool, mpool::Namespace& names, ViewDevices devices,
+              NativeChoice choice, bool other_readers, ReaderWatch& watch,
               std::uint64_t map_read_ahead);
   ~NativeReads();
   NativeReads(const NativeReads&) = delete;
@@ -80,27 +81,26 @@ class NativeReads {
   // Events of the engine about files. Shared with its callbacks, which may arrive after the end of
   // this object.
   struct Queue {
-    using Clock = std::chrono::steady_clock;
-
-    explicit Queue(std::size_t threshold) : pending_threshold(threshold) {}
+    Queue(std::size_t threshold, mpool::Clock& time) : pending_threshold(threshold), clock(time) {}
     void add(std::span<const mpool::InodeNumber> durable);
     void remove(mpool::InodeNumber inode);
     // `left`: a part of `tried` to be retried, after a delay.
     void tried(std::span<const mpool::InodeNumber> tried, std::span<const mpool::InodeNumber> left,
-               Clock::duration pause);
+               mpool::Clock::Duration pause);
     bool is_due(mpool::InodeNumber inode);
     // Called with the mutex held:
-    bool can_show() const { return Clock::now() >= blocked_until; }
+    bool can_show() const { return clock.now() >= blocked_until; }
     bool above_pending_threshold() const;
 
     const std::size_t pending_threshold;
+    mpool::Clock& clock;
     std::mutex mutex;
     std::condition_variable changed;
     bool collecting = false;                         // otherwise nothing is added to the next two
     std::unordered_set<mpool::InodeNumber> pending;  // committed, in no view
     std::vector<mpool::InodeNumber> removed;         // a view may show them
     std::atomic<std::size_t> pending_count = 0;      // may be read without the mutex
-    Clock::time_point blocked_until;                 // no view is made before this time
+    mpool::Clock::Time blocked_until;                // no view is made before this time
     bool idle_files = false;
     bool stopping = false;
   };
@@ -120,6 +120,7 @@ class NativeReads {
 
   mpool::Namespace& names_;
   const mpool::Tunables::Views tunables_;
+  const mpool::Logger logger_;
   ViewDevices devices_;
   ViewSet views_;
   MapViews map_views_;

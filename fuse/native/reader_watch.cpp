@@ -13,8 +13,6 @@ namespace mpoolfs {
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr std::chrono::nanoseconds kInterval = std::chrono::milliseconds(10);
 
 }  // namespace
@@ -50,7 +48,7 @@ std::uint64_t ReaderWatch::reads() const noexcept {
 }
 
 bool ReaderWatch::reads_active() noexcept {
-  const std::int64_t now = Clock::now().time_since_epoch().count();
+  const std::int64_t now = clock_.now().time_since_epoch().count();
   std::int64_t next = next_look_.load(std::memory_order_relaxed);
   if (now >= next && next_look_.compare_exchange_strong(next, now + kInterval.count())) {
     const std::uint64_t found = reads();

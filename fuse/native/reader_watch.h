@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/base/clock.h"
 #include "engine/io/file_descriptor.h"
 
 namespace mpoolfs {
@@ -14,6 +15,9 @@ namespace mpoolfs {
 // Threads: watch() before reads_active(); all other functions from any.
 class ReaderWatch {
  public:
+  // The clock must outlive it.
+  explicit ReaderWatch(mpool::Clock& clock) : clock_(clock) {}
+
   // Adds block devices; those with unreadable counters are omitted.
   void watch(const std::vector<std::string>& devices);
 
@@ -29,9 +33,10 @@ class ReaderWatch {
  private:
   std::uint64_t reads() const noexcept;
 
+  mpool::Clock& clock_;
   std::vector<mpool::FileDescriptor> counters_;
   std::atomic<std::uint64_t> requests_ = 0;
-  std::atomic<std::int64_t> next_look_ = 0;  // nanoseconds of the steady clock
+  std::atomic<std::int64_t> next_look_ = 0;  // nanoseconds of the clock
   std::atomic<std::uint64_t> reads_ = 0;
   std::atomic<bool> active_ = false;
 };

@@ -13,7 +13,7 @@
 
 namespace mpoolfs {
 
-ViewDevices::ViewDevices(const mpool::Pool& pool) {
+ViewDevices::ViewDevices(const mpool::Pool& pool) : logger_(pool.logger()) {
   for (const mpool::MediaClass media_class : pool.classes()) {
     mpool::Device& device = pool.device(media_class);
     members_.push_back({.media_class = media_class,
@@ -34,7 +34,7 @@ bool ViewDevices::has_other_readers() const {
 void ViewDevices::claim() const {
   for (const Member& member : members_) {
     if (const int code = member.device->claim(); code != 0) {
-      spdlog::debug("{}: cannot be claimed: {}", member.path, mpool::errno_text(code));
+      logger_->debug("{}: cannot be claimed: {}", member.path, mpool::errno_text(code));
     }
   }
 }
@@ -65,14 +65,14 @@ std::uint32_t ViewDevices::index_of(mpool::MediaClass media_class) const {
   return static_cast<std::uint32_t>(found - members_.begin());
 }
 
-bool is_held_by_views(const std::string& path) {
+bool is_held_by_views(const std::string& path, const mpool::Logger& logger) {
   try {
     // Views share a device with other views only.
     const std::array<std::uint64_t, 1> sizes{mpool::kPageSize};
     const View view(build_erofs_image({}, sizes).bytes, std::span(&path, 1));
     return true;
   } catch (const mpool::Error& error) {
-    spdlog::debug("{}: {}", path, error.what());
+    logger->debug("{}: {}", path, error.what());
     return false;
   }
 }

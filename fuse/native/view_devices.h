@@ -44,6 +44,7 @@ class ViewDevices {
     std::string path;
     bool is_file;
   };
+  mpool::Logger logger_;
   std::vector<Member> members_;
   std::vector<LoopDevice> loops_;
   std::vector<std::string> paths_;
@@ -52,6 +53,6 @@ class ViewDevices {
 
 // True if a block device is held exclusively by views only, which do not change it. Needs
 // CAP_SYS_ADMIN, false without.
-bool is_held_by_views(const std::string& path);
+bool is_held_by_views(const std::string& path, const mpool::Logger& logger);
 
 }  // namespace mpoolfs

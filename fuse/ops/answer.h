@@ -74,7 +74,8 @@ void answer(fuse_req_t request, std::string_view operation, fuse_ino_t inode,
   try {
     Reply(request).send(handler(call_of(request)));
   } catch (...) {
-    Reply(request).refuse(errno_of_current_exception({operation, inode}));
+    Reply(request).refuse(
+        errno_of_current_exception({operation, inode}, file_system_of(request).pool.logger()));
   }
 }
 

@@ -132,12 +132,6 @@ std::uint32_t mode_after_write(const mpool::Attributes& attributes, const Caller
   return mode;
 }
 
-std::timespec current_time() {
-  std::timespec now{};
-  std::timespec_get(&now, TIME_UTC);
-  return now;
-}
-
 mpool::AttributeChange to_change(const struct stat& wanted, int to_set, const std::timespec& now) {
   mpool::AttributeChange change;
   if ((to_set & FUSE_SET_ATTR_MODE) != 0) change.mode = wanted.st_mode & mpool::kPermissionBits;

@@ -72,8 +72,6 @@ mpool::OpenIntent to_intent(int flags);
 std::uint32_t mode_after_write(const mpool::Attributes& attributes, const Caller& caller);
 inline constexpr std::uint32_t kPrivilegeBits = S_ISUID | S_ISGID;
 
-std::timespec current_time();
-
 // From the arguments of a SETATTR request; `now` is used for FUSE_SET_ATTR_ATIME_NOW and MTIME_NOW.
 mpool::AttributeChange to_change(const struct stat& wanted, int to_set, const std::timespec& now);
 

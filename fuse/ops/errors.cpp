@@ -27,8 +27,8 @@ bool is_media_failure(int code) {
   }
 }
 
-void log_failure(const RequestName& request, const char* what) {
-  spdlog::error("{} of inode {}: {}", request.operation, request.inode, what);
+void log_failure(const mpool::Logger& logger, const RequestName& request, const char* what) {
+  logger->error("{} of inode {}: {}", request.operation, request.inode, what);
 }
 
 }  // namespace
@@ -37,17 +37,17 @@ int errno_for_caller(int code) noexcept {
   return is_media_failure(code) ? EIO : code;
 }
 
-int errno_of_current_exception(const RequestName& request) noexcept {
+int errno_of_current_exception(const RequestName& request, const mpool::Logger& logger) noexcept {
   try {
     try {
       throw;
     } catch (const mpool::Error& error) {
       if (!is_media_failure(error.code())) return error.code();
-      log_failure(request, error.what());
+      log_failure(logger, request, error.what());
     } catch (const std::bad_alloc&) {
       return ENOMEM;
     } catch (const std::exception& error) {
-      log_failure(request, error.what());
+      log_failure(logger, request, error.what());
     }
   } catch (...) {
     // Logging failed, or the exception has an unknown type: the answer is the same.

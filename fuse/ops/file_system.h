@@ -2,6 +2,7 @@
 #pragma once
 
 #include "engine/names/namespace.h"
+#include "engine/pool/pool.h"
 #include "fuse/ops/attributes.h"
 #include "fuse/ops/fuse_api.h"
 #include "fuse/ops/handle_table.h"
@@ -15,6 +16,7 @@ class ReaderWatch;
 
 // The user data of the session; outlives it.
 struct FileSystem {
+  mpool::Pool& pool;
   mpool::Namespace& names;
   Presentation presentation;
   HandleTable handles;

@@ -16,25 +16,14 @@ namespace {
 
 constexpr std::chrono::seconds kFinishTime{1};
 
-// ENOENT: the kernel does not know the inode or name, so no cache is stale. EBADF and ENODEV: the
-// mount has ended.
-void log_unexpected(const char* what, std::uint64_t inode, int result) {
-  if (result == 0 || result == -ENOENT || result == -EBADF || result == -ENODEV) return;
-  spdlog::warn("{} of inode {}: the kernel refused: {}", what, inode, mpool::errno_text(-result));
-}
-
 // Offset of the first page to invalidate; a negative offset keeps all pages.
 constexpr off_t kNoPages = -1;
 constexpr off_t kAllPages = 0;
 
-void invalidate(fuse_session* session, std::uint64_t inode, off_t pages) {
-  log_unexpected("invalidation", inode, fuse_lowlevel_notify_inval_inode(session, inode, pages, 0));
-}
-
 }  // namespace
 
-Notifier::Notifier(fuse_session* session, mpool::Clock& clock)
-    : session_(session), clock_(clock), thread_([this] { run(); }) {}
+Notifier::Notifier(fuse_session* session, mpool::Logger logger, mpool::Clock& clock)
+    : session_(session), logger_(std::move(logger)), clock_(clock), thread_([this] { run(); }) {}
 
 Notifier::~Notifier() {
   finish();
@@ -55,8 +44,20 @@ void Notifier::post(std::function<void()> task) {
   changed_.notify_all();
 }
 
+// ENOENT: the kernel does not know the inode or name, so no cache is stale. EBADF and ENODEV: the
+// mount has ended.
+void Notifier::log_unexpected(const char* what, std::uint64_t inode, int result) const {
+  if (result == 0 || result == -ENOENT || result == -EBADF || result == -ENODEV) return;
+  logger_->warn("{} of inode {}: the kernel refused: {}", what, inode, mpool::errno_text(-result));
+}
+
+void Notifier::invalidate(std::uint64_t inode, off_t pages) const {
+  log_unexpected("invalidation", inode,
+                 fuse_lowlevel_notify_inval_inode(session_, inode, pages, 0));
+}
+
 void Notifier::attributes_changed(std::uint64_t inode) {
-  post([this, inode] { invalidate(session_, inode, kNoPages); });
+  post([this, inode] { invalidate(inode, kNoPages); });
 }
 
 void Notifier::content_committed(std::uint64_t inode) {
@@ -66,7 +67,7 @@ void Notifier::content_committed(std::uint64_t inode) {
       const std::lock_guard lock(mutex_);
       had_readers = early_read_.erase(inode) > 0;
     }
-    invalidate(session_, inode, had_readers ? kAllPages : kNoPages);
+    invalidate(inode, had_readers ? kAllPages : kNoPages);
   });
 }
 
@@ -135,7 +136,7 @@ void Notifier::run() {
     if (!directories_.empty() && clock_.now() >= directories_due_) {
       tasks.push_back([this, directories = std::exchange(directories_, {})] {
         for (const std::uint64_t directory : directories)
-          invalidate(session_, directory, kNoPages);
+          invalidate(directory, kNoPages);
       });
     }
     for (auto& task : tasks) {
@@ -145,7 +146,7 @@ void Notifier::run() {
       try {
         task();
       } catch (const std::exception& error) {
-        spdlog::error("telling the kernel of a change: {}", error.what());
+        logger_->error("telling the kernel of a change: {}", error.what());
       }
       lock.lock();
       busy_ = false;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "engine/base/clock.h"
+#include "engine/base/logger.h"
 #include "fuse/ops/fuse_api.h"
 
 namespace mpoolfs {
@@ -27,7 +28,8 @@ class Notifier {
   static constexpr std::chrono::milliseconds kDirectoryTime{20};
 
   // The session must be mounted, and stay mounted until finish(). The clock must outlive this.
-  explicit Notifier(fuse_session* session, mpool::Clock& clock = mpool::system_clock());
+  explicit Notifier(fuse_session* session, mpool::Logger logger = {},
+                    mpool::Clock& clock = mpool::system_clock());
   ~Notifier();
 
   // Attributes of the inode are stale.
@@ -60,8 +62,11 @@ class Notifier {
 
   void run();
   void wait_for_work(Lock& lock);
+  void invalidate(std::uint64_t inode, off_t pages) const;
+  void log_unexpected(const char* what, std::uint64_t inode, int result) const;
 
   fuse_session* session_;
+  const mpool::Logger logger_;
   mpool::Clock& clock_;
   std::mutex mutex_;
   std::condition_variable changed_;

@@ -29,7 +29,7 @@ constexpr unsigned kWanted = FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO | FUSE_CAP
                              FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
                              FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPLICIT_INVAL_DATA;
 
-void init(void*, fuse_conn_info* connection) {
+void init(void* file_system, fuse_conn_info* connection) {
   connection->max_write = kMaxRequestSize;
   connection->max_readahead = kMaxReadAhead;
   connection->max_background = kMaxBackground;
@@ -38,9 +38,11 @@ void init(void*, fuse_conn_info* connection) {
   // request), no splicing (payloads must be in memory), no dropping of pages when a file's times
   // change, and the kernel clears set-user-ID bits itself.
   connection->want = connection->capable & kWanted;
-  spdlog::debug("FUSE protocol {}.{}, max_write {}, capabilities {:#x} of {:#x}",
-                connection->proto_major, connection->proto_minor, connection->max_write,
-                connection->want, connection->capable);
+  static_cast<FileSystem*>(file_system)
+      ->pool.log()
+      .debug("FUSE protocol {}.{}, max_write {}, capabilities {:#x} of {:#x}",
+             connection->proto_major, connection->proto_minor, connection->max_write,
+             connection->want, connection->capable);
 }
 
 // The arguments of handlers, from those of libfuse.
@@ -79,7 +81,8 @@ void setattr(fuse_req_t request, fuse_ino_t inode, struct stat* wanted, int to_s
   answer(request, "setattr", inode, [&](const Call& call) {
     std::optional<off_t> size;
     if ((to_set & FUSE_SET_ATTR_SIZE) != 0) size = wanted->st_size;
-    return op_setattr(call, inode, size, to_change(*wanted, to_set, current_time()),
+    return op_setattr(call, inode, size,
+                      to_change(*wanted, to_set, call.file_system.pool.clock().wall_time()),
                       argument(info));
   });
 }
@@ -110,7 +113,8 @@ void forget(fuse_req_t request, std::span<const mpool::InodeReferences> referenc
       return RequestContext::current().defer_to_worker(request);
     }
   } catch (const std::exception& error) {
-    spdlog::error("inode {}: forgetting: {}", references.front().inode, error.what());
+    file_system_of(request).pool.log().error("inode {}: forgetting: {}", references.front().inode,
+                                             error.what());
   }
   fuse_reply_none(request);
 }

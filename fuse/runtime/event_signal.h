@@ -1,10 +1,10 @@
 // Wakes a thread that waits for a descriptor.
 #pragma once
 
+#include <cassert>
 #include <cerrno>
 #include <cstdint>
 
-#include <spdlog/spdlog.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -25,9 +25,8 @@ class EventSignal {
   int descriptor() const noexcept { return event_.get(); }
   void raise() const noexcept {
     const std::uint64_t one = 1;
-    if (::write(event_.get(), &one, sizeof one) < 0) {
-      spdlog::error("eventfd: {}", mpool::errno_text(errno));
-    }
+    [[maybe_unused]] const ssize_t written = ::write(event_.get(), &one, sizeof one);
+    assert(written == sizeof one);
   }
   void clear() const noexcept {
     std::uint64_t raised;

@@ -173,7 +173,7 @@ void Reactor::set_affinity(bool home) {
   }
   // The CPU may have gone offline: then the thread stays where it can run.
   if (::sched_setaffinity(0, sizeof cpus, &cpus) != 0) {
-    spdlog::debug("{}: sched_setaffinity: {}", config_.name, mpool::errno_text(errno));
+    config_.logger->debug("{}: sched_setaffinity: {}", config_.name, mpool::errno_text(errno));
   }
   at_home_ = home;
 }

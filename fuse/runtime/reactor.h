@@ -16,6 +16,7 @@
 
 #include <sched.h>
 
+#include "engine/base/logger.h"
 #include "engine/base/tunables.h"
 #include "engine/file/file_io.h"
 #include "engine/io/io_ring.h"
@@ -27,6 +28,8 @@ namespace mpoolfs {
 // takes longer to wake than a fast device to complete; for a slow device polling wastes CPU time.
 class SpinBudget {
  public:
+  // Polls and waits for the ring last as long as the device and the kernel take, whatever the clock
+  // of the pool says.
   using Clock = std::chrono::steady_clock;
 
   // As Tunables::Spinning.
@@ -66,7 +69,8 @@ class Reactor {
     std::string name;                     // of the thread, at most 15 characters
     std::optional<unsigned> home;         // CPU whose requests it serves
     std::shared_ptr<ReactorGroup> group;  // shared with the other reactors of the mount
-    unsigned submissions = 256;           // as IoRing
+    mpool::Logger logger{};
+    unsigned submissions = 256;  // as IoRing
     unsigned completions = 4096;
   };
   // Creates the ring; Error as IoRing.
@@ -107,6 +111,7 @@ class Reactor {
   // Called when the thread has been idle for Requests::idle_time, once per busy period.
   void on_idle(std::function<void()> callback) { idle_ = std::move(callback); }
   const mpool::Tunables& tunables() const { return tunables_; }
+  const mpool::Logger& logger() const { return config_.logger; }
 
  private:
   // Wakes this thread from other threads, by event_.

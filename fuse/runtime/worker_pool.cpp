@@ -1,13 +1,15 @@
 #include "fuse/runtime/worker_pool.h"
 
 #include <exception>
+#include <utility>
 
 #include <pthread.h>
 #include <spdlog/spdlog.h>
 
 namespace mpoolfs {
 
-WorkerPool::WorkerPool(unsigned limit) : limit_(limit) {
+WorkerPool::WorkerPool(unsigned limit, mpool::Logger logger)
+    : limit_(limit), logger_(std::move(logger)) {
   const std::lock_guard lock(mutex_);
   add_thread();
 }
@@ -53,7 +55,7 @@ void WorkerPool::add_thread_if_needed() noexcept {
   try {
     add_thread();
   } catch (const std::exception& error) {
-    spdlog::warn("no further thread for requests: {}", error.what());
+    logger_->warn("no further thread for requests: {}", error.what());
   }
 }
 

@@ -7,6 +7,8 @@
 #include <thread>
 #include <vector>
 
+#include "engine/base/logger.h"
+
 namespace mpoolfs {
 
 // At most `limit` threads work at a time; all except the first are started when there is work for
@@ -26,7 +28,7 @@ class WorkerPool {
   };
 
   // limit: at least 1. Throws std::system_error when no thread can be started.
-  explicit WorkerPool(unsigned limit);
+  explicit WorkerPool(unsigned limit, mpool::Logger logger = {});
   ~WorkerPool() { finish(); }
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
@@ -41,6 +43,7 @@ class WorkerPool {
   void add_thread_if_needed() noexcept;
 
   const unsigned limit_;
+  const mpool::Logger logger_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Job*> queue_;

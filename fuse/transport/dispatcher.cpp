@@ -53,8 +53,8 @@ fuse_out_header header_of(const iovec& part) {
 
 }  // namespace
 
-Dispatcher::Dispatcher(fuse_session* session, int fd, unsigned workers)
-    : session_(session), workers_(workers), closers_(workers) {
+Dispatcher::Dispatcher(fuse_session* session, int fd, unsigned workers, const mpool::Logger& logger)
+    : session_(session), logger_(logger), workers_(workers, logger), closers_(workers, logger) {
   const fuse_custom_io io{.writev = write_reply,
                           .read = refuse_read,
                           .splice_receive = nullptr,
@@ -79,7 +79,7 @@ void Dispatcher::handle(Request& request) noexcept {
     (request.opcode() == FUSE_RELEASE ? closers_ : workers_).post(request);
   } catch (const std::exception& error) {
     request.reactor().work_ended();
-    spdlog::error("no thread for a request: {}", error.what());
+    logger_->error("no thread for a request: {}", error.what());
     request.refuse(request.unique(), EAGAIN);
     request.done();
   }

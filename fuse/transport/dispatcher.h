@@ -19,7 +19,7 @@ class Dispatcher {
   // Takes over the session's input and output; `fd`: its /dev/fuse. Both must outlive it.
   // `workers`: as WorkerPool. Requests may wait for closes, which therefore have as many threads of
   // their own.
-  Dispatcher(fuse_session* session, int fd, unsigned workers);
+  Dispatcher(fuse_session* session, int fd, unsigned workers, const mpool::Logger& logger);
 
   // Called before the first request. `wanted`: the extensions to request in the answer to INIT.
   // `answered` is called when the kernel has the answer, on the thread that gave it, with the
@@ -45,6 +45,7 @@ class Dispatcher {
   void process(Request& request, bool can_block) noexcept;
 
   fuse_session* const session_;
+  const mpool::Logger logger_;
   Extensions wanted_;
   std::function<void(Extensions)> init_answered_;
   WorkerPool workers_;

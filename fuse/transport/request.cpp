@@ -5,7 +5,6 @@
 #include <cstring>
 
 #include <linux/fuse.h>
-#include <spdlog/spdlog.h>
 #include <sys/mman.h>
 
 #include "engine/base/aligned_buffer.h"

@@ -18,6 +18,7 @@
 
 #include "engine/base/error.h"
 #include "engine/names/namespace.h"
+#include "engine/pool/pool.h"
 #include "fuse/ops/attributes.h"
 #include "fuse/runtime/reactor.h"
 #include "fuse/transport/cpus.h"
@@ -116,12 +117,13 @@ std::optional<std::string> why_no_uring() {
 }
 
 struct Transport::Impl {
-  Impl(fuse_session* session, mpool::Namespace& names, TransportChoice wanted,
-       bool want_passthrough, unsigned workers, Events wanted_events)
+  Impl(fuse_session* session, const mpool::Pool& pool, mpool::Namespace& names,
+       TransportChoice wanted, bool want_passthrough, unsigned workers, Events wanted_events)
       : fd(fuse_session_fd(session)),
         choice(wanted),
         events(std::move(wanted_events)),
-        dispatcher(session, fd, workers) {
+        logger(pool.logger()),
+        dispatcher(session, fd, workers, logger) {
     make_cores(names);
     if (choice != TransportChoice::dev) {
       const auto why = why_no_uring();
@@ -166,6 +168,7 @@ struct Transport::Impl {
   const int fd;
   const TransportChoice choice;
   const Events events;
+  const mpool::Logger logger;
   Dispatcher dispatcher;
   std::vector<std::unique_ptr<Core>> cores;
   unsigned uring_queues = 0;
@@ -184,6 +187,7 @@ void Transport::Impl::make_cores(mpool::Namespace& names) {
     config.home = cpu;
     config.group = group;
     cores.push_back(std::make_unique<Core>(cpu, config));
+    config.logger = logger;
   }
 }
 
@@ -260,7 +264,7 @@ void Transport::Impl::refused(int error) {
   if (was_refused.exchange(true)) return;
   const std::string why = "the kernel refuses FUSE-over-io_uring (its log may say more: dmesg): " +
                           mpool::errno_text(error);
-  if (choice == TransportChoice::automatic) spdlog::warn("{}; using /dev/fuse", why);
+  if (choice == TransportChoice::automatic) logger->warn("{}; using /dev/fuse", why);
   do_without_uring(why);
 }
 
@@ -281,7 +285,7 @@ void Transport::Impl::read_dev_everywhere() {
       core->take(make_dev_queue(*core, core->fuse.get()));
       ++queues;
     } catch (const std::exception& error) {
-      spdlog::warn("one thread less for requests: {}", error.what());
+      logger->warn("one thread less for requests: {}", error.what());
     }
   }
   notify_ready("dev", queues);
@@ -296,9 +300,9 @@ void Transport::Impl::notify_ready(const char* name, unsigned queues) {
                 .passthrough = passthrough});
 }
 
-Transport::Transport(fuse_session* session, mpool::Namespace& names, TransportChoice choice,
-                     bool passthrough, unsigned workers, Events events)
-    : impl_(std::make_unique<Impl>(session, names, choice, passthrough, workers,
+Transport::Transport(fuse_session* session, const mpool::Pool& pool, mpool::Namespace& names,
+                     TransportChoice choice, bool passthrough, unsigned workers, Events events)
+    : impl_(std::make_unique<Impl>(session, pool, names, choice, passthrough, workers,
                                    std::move(events))) {}
 
 Transport::~Transport() = default;

@@ -13,7 +13,8 @@
 
 namespace mpool {
 class Namespace;
-}
+class Pool;
+}  // namespace mpool
 
 namespace mpoolfs {
 
@@ -32,12 +33,12 @@ class Transport {
     std::function<void(const std::string& why)> ended;
   };
 
-  // Starts answering the requests of a mounted session; it and `names` must outlive it. `choice`:
-  // automatic falls back to /dev/fuse if FUSE-over-io_uring is refused; uring ends with the reason
-  // instead. `passthrough`: request it; `ready` gets whether it was accepted. `workers`: as
-  // WorkerPool. Errors: those of io_uring_setup(2), ENOMEM.
-  Transport(fuse_session* session, mpool::Namespace& names, TransportChoice choice,
-            bool passthrough, unsigned workers, Events events);
+  // Starts answering the requests of a mounted session; it, pool and `names` must outlive it.
+  // `choice`: automatic falls back to /dev/fuse if FUSE-over-io_uring is refused; uring ends with
+  // the reason instead. `passthrough`: request it; `ready` gets whether it was accepted. `workers`:
+  // as WorkerPool. Errors: those of io_uring_setup(2), ENOMEM.
+  Transport(fuse_session* session, const mpool::Pool& pool, mpool::Namespace& names,
+            TransportChoice choice, bool passthrough, unsigned workers, Events events);
   // Finishes and answers the requests in progress. Requests that the kernel has not handed out by
   // then fail without having been performed.
   ~Transport();

@@ -56,8 +56,8 @@ void UringQueue::Entry::take_request() noexcept {
   const std::size_t own = header.len - sizeof header - carried;
   if (header.len < sizeof header + carried || carried > payload().size() ||
       own > sizeof headers_->op_in) {
-    spdlog::error("request {} of type {}: {} bytes with {} of payload: not understood",
-                  header.unique, header.opcode, header.len, carried);
+    reactor().logger()->error("request {} of type {}: {} bytes with {} of payload: not understood",
+                              header.unique, header.opcode, header.len, carried);
     refuse(header.unique, EIO);
     return completed();
   }
@@ -134,8 +134,8 @@ void UringQueue::fetched(Entry& entry, std::int32_t result) noexcept {
   if (!entry.was_used()) {
     refused_(-result);
   } else {
-    spdlog::error("queue {} of FUSE: a command failed: {}", config_.number,
-                  mpool::errno_text(-result));
+    reactor_.logger()->error("queue {} of FUSE: a command failed: {}", config_.number,
+                             mpool::errno_text(-result));
   }
 }
 

@@ -89,7 +89,7 @@ class TestRequest final : public Request, private mpool::RingOperation {
 // A session, its dispatcher, and the thread of a CPU.
 struct Machinery {
   Machinery(const fuse_lowlevel_ops& ops, void* user_data, unsigned workers = 2)
-      : session(test::make_session(ops, user_data)), dispatcher(session.get(), 0, workers) {
+      : session(test::make_session(ops, user_data)), dispatcher(session.get(), 0, workers, {}) {
     reactor.start([](const std::string&) {});
   }
   ~Machinery() {

@@ -16,7 +16,7 @@ int errno_for(const Exception& exception) {
   try {
     throw exception;
   } catch (...) {
-    return errno_of_current_exception({"test", 1});
+    return errno_of_current_exception({"test", 1}, {});
   }
 }
 

@@ -14,14 +14,15 @@ namespace mpoolfs::test {
 
 struct TestMaps {
   explicit TestMaps(mpool::test::TestTree& tree, std::uint64_t max_size = 64u << 20)
-      : native(tree.names(), ViewDevices(tree.pool()), NativeChoice::off, false, readers,
-               tree.pool().tunables().views, 0),
+      : readers(tree.pool().clock()),
+        native(tree.pool(), tree.names(), ViewDevices(tree.pool()), NativeChoice::off, false,
+               readers, 0),
         maps(
             tree.names(), native,
             [this](mpool::InodeNumber inode, std::uint64_t offset, std::uint64_t length) {
               purged.emplace_back(inode, offset, length);
             },
-            max_size) {}
+            tree.pool().logger(), max_size) {}
 
   ReaderWatch readers;
   NativeReads native;

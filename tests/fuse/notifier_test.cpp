@@ -94,7 +94,7 @@ TEST(Notifier, TellsOfADirectoryOnceForManyChanges) {
   constexpr int kChanges = 1000;
   FakeMount mount;
   mpool::test::SteppedClock clock;
-  Notifier notifier(mount.session(), clock);
+  Notifier notifier(mount.session(), {}, clock);
   for (int change = 0; change < kChanges; ++change) {
     notifier.entries_changed(5);
     notifier.entries_changed(6);
@@ -141,7 +141,7 @@ TEST(Notifier, DropsWhatIsQueuedAtTheEnd) {
   std::promise<void> entered, leave;
   mpool::test::SteppedClock clock;
   {
-    Notifier notifier(nullptr, clock);
+    Notifier notifier(nullptr, {}, clock);
     notifier.post([&] {
       entered.set_value();
       leave.get_future().get();

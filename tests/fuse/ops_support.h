@@ -38,9 +38,11 @@ inline constexpr Caller kSuperuser{};
 // What the requests of a mount work on.
 struct TestMount {
   explicit TestMount(mpool::test::TestTree& tree)
-      : native(tree.names(), ViewDevices(tree.pool()), NativeChoice::off, false, readers,
-               tree.pool().tunables().views, 0),
-        file_system{.names = tree.names(),
+      : readers(tree.pool().clock()),
+        native(tree.pool(), tree.names(), ViewDevices(tree.pool()), NativeChoice::off, false,
+               readers, 0),
+        file_system{.pool = tree.pool(),
+                    .names = tree.names(),
                     .presentation = {},
                     .handles = {},
                     .notifier = &notifier,

@@ -146,7 +146,7 @@ TEST_F(BlockDeviceTest, AnotherNodeIsTheSameDevice) {
       EXPECT_EQ(error_of([&] { open_device(node, mode); },
                          node + ": in use by another mpool activation: process"),
                 EBUSY);
-      EXPECT_EQ(error_of([&] { open_device(node, mode, tolerant); }), EBUSY);
+      EXPECT_EQ(error_of([&] { open_device(node, mode, {.tolerate = tolerant}); }), EBUSY);
     }
     EXPECT_EQ(error_of([&] { open_device(node, OpenMode::peek); }), 0);
   }

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "tests/engine/io/support.h"
+#include "tests/support/skipping_clock.h"
 
 namespace mpool::test {
 namespace {
@@ -88,6 +89,22 @@ TEST(OpenDevice, LocksAsItsModeSays) {
   }
 }
 
+TEST(OpenDevice, ALockedDeviceIsRetriedForHalfASecond) {
+  const TemporaryDirectory directory;
+  const std::string path = directory / "image";
+  create_image_file(path, kImageSize);
+  const auto active = open_device(path, OpenMode::activate);
+  test::SkippingClock clock;
+  const Clock::Time start = clock.now();
+  EXPECT_EQ(error_of([&] { open_device(path, OpenMode::activate, {.clock = &clock}); }), EBUSY);
+  EXPECT_GE(clock.now() - start, std::chrono::milliseconds(500));
+  EXPECT_LT(clock.now() - start, std::chrono::milliseconds(600));
+  const OpenOptions at_once{.on_active = OnActive::fail, .clock = &clock};
+  const Clock::Time before = clock.now();
+  EXPECT_EQ(error_of([&] { open_device(path, OpenMode::activate, at_once); }), EBUSY);
+  EXPECT_EQ(clock.now(), before);
+}
+
 TEST(OpenDevice, AHardLinkIsTheSameFile) {
   const TemporaryDirectory directory;
   const std::string path = directory / "image";
@@ -158,7 +175,7 @@ TEST(OpenDevice, AnImageAndALoopDeviceOverItExcludeEachOther) {
               EBUSY);
     EXPECT_EQ(error_of([&] { open_device(image, OpenMode::inspect); }), 0);
     const auto tolerant = [](const std::string&) { return true; };
-    EXPECT_EQ(error_of([&] { open_device(image, OpenMode::activate, tolerant); }), 0);
+    EXPECT_EQ(error_of([&] { open_device(image, OpenMode::activate, {.tolerate = tolerant}); }), 0);
   }
   EXPECT_EQ(error_of([&] { open_device(image, OpenMode::activate); }), 0);
 }

@@ -82,7 +82,7 @@ class TestTree {
     std::uint64_t root_capacity = 4 * kZoneSize;
     // This many zones are left; objects without a name take the rest. Nothing: all.
     std::optional<std::uint64_t> free_zones = std::nullopt;
-    Clock* clock = nullptr;  // null: the system's
+    Clock* clock = &system_clock();
     Tunables tunables{};
   };
 
@@ -318,7 +318,7 @@ class TestTree {
 
   std::shared_ptr<Media> media_;
   NamespaceOptions options_;
-  Clock* clock_ = nullptr;
+  Clock* clock_ = &system_clock();
   Tunables tunables_;
   MakeDevice make_device_;
   OpenDevices open_devices_;
