@@ -16,10 +16,6 @@ namespace mpool {
 
 namespace {
 
-void count(std::atomic<std::uint64_t>& counter, std::uint64_t by = 1) {
-  counter.fetch_add(by, std::memory_order_relaxed);
-}
-
 // Minimum interval between log messages while the host stays full.
 constexpr std::chrono::nanoseconds kNoRoomInterval = std::chrono::minutes(1);
 
@@ -50,33 +46,40 @@ std::uint64_t Device::update_size() {
   return found;
 }
 
+// Counts the I/O, and its duration unless it throws.
+template <typename Io>
+void Device::timed(Activity& activity, const Io& io) {
+  activity.begun.add();
+  const Clock::Time begun = clock_->now();
+  io();
+  activity.durations.record(clock_->now() - begun);
+}
+
 template <typename Io>
 void Device::count_read(std::uint64_t length, const Io& io) {
   if (length == 0) return;
-  count(counters_.reads);
   try {
-    io();
+    timed(reads_, io);
   } catch (const Error&) {
-    count(counters_.errors);
+    errors_.add();
     throw;
   }
-  count(counters_.read_bytes, length);
+  reads_.bytes.add(length);
 }
 
 template <typename Io>
 void Device::count_write(std::uint64_t offset, std::uint64_t length, const Io& io) {
   if (length == 0) return;
-  count(counters_.writes);
   try {
-    io();
+    timed(writes_, io);
   } catch (const Error& error) {
     if (!is_no_room(error.code()) && error.code() != EFAULT) go_offline(error);
-    count(counters_.errors);
+    errors_.add();
     if (error.code() == EFAULT) throw;  // the caller's memory, not the device
     note_no_room("write", offset, length);
     throw Error(ENOSPC, error.subject(), error.detail());
   }
-  count(counters_.written_bytes, length);
+  writes_.bytes.add(length);
 }
 
 void Device::read(std::uint64_t offset, ByteSpan into) {
@@ -142,9 +145,8 @@ void Device::flush_for_all(std::unique_lock<std::mutex>& lock) {
   std::exception_ptr failure;
   try {
     check_writable("flush");
-    count(counters_.flushes);
     try {
-      flush_impl();
+      timed(flushes_, [this] { flush_impl(); });
     } catch (const Error& error) {
       go_offline(error);
     }
@@ -163,13 +165,13 @@ void Device::discard(std::uint64_t offset, std::uint64_t length) {
   check_range("discard", offset, length);
   check_writable("discard");
   if (length == 0) return;
-  count(counters_.discards);
   try {
-    discard_impl(offset, length);
+    timed(discards_, [&] { discard_impl(offset, length); });
   } catch (const Error&) {
-    count(counters_.errors);
+    errors_.add();
     throw;
   }
+  discards_.bytes.add(length);
 }
 
 void Device::reserve(std::uint64_t offset, std::uint64_t length) {
@@ -199,6 +201,10 @@ void Device::start_write(IoRing& ring, DeviceTransfer& transfer, std::uint64_t o
   start(ring, transfer, offset, {const_cast<std::byte*>(from.data()), from.size()});
 }
 
+Device::Activity& Device::activity_of(const DeviceTransfer& transfer) {
+  return transfer.write_ ? writes_ : reads_;
+}
+
 void Device::start(IoRing& ring, DeviceTransfer& transfer, std::uint64_t offset, ByteSpan memory) {
   transfer.memory_ = memory.data();
   transfer.offset_ = offset;
@@ -206,11 +212,12 @@ void Device::start(IoRing& ring, DeviceTransfer& transfer, std::uint64_t offset,
   transfer.ring_ = &ring;
   transfer.device_ = this;
   if (transfer.left_ == 0) return ring.post(transfer, 0);
-  count(transfer.write_ ? counters_.writes : counters_.reads);
+  activity_of(transfer).begun.add();
+  transfer.begun_ = clock_->now();
   try {
     start_impl(transfer);
   } catch (const Error&) {
-    count(counters_.errors);  // of the ring: the device was not accessed
+    errors_.add();  // of the ring: the device was not accessed
     throw;
   }
 }
@@ -266,10 +273,12 @@ void Device::go_on(DeviceTransfer& transfer, std::int32_t result) noexcept {
 
 void Device::finish(DeviceTransfer& transfer, int error, const char* cause) noexcept {
   if (error == 0) {
-    count(transfer.write_ ? counters_.written_bytes : counters_.read_bytes, transfer.length_);
+    Activity& activity = activity_of(transfer);
+    activity.bytes.add(transfer.length_);
+    activity.durations.record(clock_->now() - transfer.begun_);
     return transfer.done(0);
   }
-  count(counters_.errors);
+  errors_.add();
   if (transfer.write_ && is_no_room(error)) {
     note_no_room("write", transfer.offset_, transfer.left_);
     return transfer.done(ENOSPC);
@@ -282,16 +291,37 @@ void Device::finish(DeviceTransfer& transfer, int error, const char* cause) noex
 }
 
 Device::Counters Device::counters() const noexcept {
-  const auto load = [](const std::atomic<std::uint64_t>& counter) {
-    return counter.load(std::memory_order_relaxed);
+  return {.reads = reads_.begun.value(),
+          .read_bytes = reads_.bytes.value(),
+          .writes = writes_.begun.value(),
+          .written_bytes = writes_.bytes.value(),
+          .flushes = flushes_.begun.value(),
+          .discards = discards_.begun.value(),
+          .errors = errors_.value()};
+}
+
+void Device::add_to(Metrics& metrics, const Metrics::Labels& labels) const {
+  struct Row {
+    std::string_view name;
+    std::string_view help;
+    Metrics::Number number;
   };
-  return {.reads = load(counters_.reads),
-          .read_bytes = load(counters_.read_bytes),
-          .writes = load(counters_.writes),
-          .written_bytes = load(counters_.written_bytes),
-          .flushes = load(counters_.flushes),
-          .discards = load(counters_.discards),
-          .errors = load(counters_.errors)};
+  const Row rows[] = {
+      {"mpoolfs_device_reads_total", "Reads begun", &reads_.begun},
+      {"mpoolfs_device_read_bytes_total", "Bytes read", &reads_.bytes},
+      {"mpoolfs_device_read_duration_seconds", "Time that reads took", &reads_.durations},
+      {"mpoolfs_device_writes_total", "Writes begun", &writes_.begun},
+      {"mpoolfs_device_written_bytes_total", "Bytes written", &writes_.bytes},
+      {"mpoolfs_device_write_duration_seconds", "Time that writes took", &writes_.durations},
+      {"mpoolfs_device_flushes_total", "Flushes begun", &flushes_.begun},
+      {"mpoolfs_device_flush_duration_seconds", "Time that flushes took", &flushes_.durations},
+      {"mpoolfs_device_discards_total", "Discards begun", &discards_.begun},
+      {"mpoolfs_device_discarded_bytes_total", "Bytes discarded", &discards_.bytes},
+      {"mpoolfs_device_discard_duration_seconds", "Time that discards took", &discards_.durations},
+      {"mpoolfs_device_errors_total", "Reads, writes, flushes and discards that failed", &errors_},
+  };
+  for (const Row& row : rows)
+    metrics.add(row.name, row.help, labels, row.number);
 }
 
 void Device::check_range(const char* operation, std::uint64_t offset, std::uint64_t length) const {
@@ -326,7 +356,7 @@ void Device::note_no_room(const char* operation, std::uint64_t offset,
 }
 
 void Device::go_offline(const Error& error) {
-  count(counters_.errors);
+  errors_.add();
   if (!offline_.exchange(true, std::memory_order_acq_rel)) {
     log().error("{}; the device goes offline for writing", error.what());
   }

@@ -14,6 +14,7 @@
 #include "engine/base/bytes.h"
 #include "engine/base/clock.h"
 #include "engine/base/logger.h"
+#include "engine/base/metrics.h"
 
 namespace mpool {
 
@@ -119,10 +120,14 @@ class Device {
 
   bool offline() const noexcept { return offline_.load(std::memory_order_acquire); }
 
+  // I/O since the device was opened. Reads, writes and so on are counted when they begin,
+  // bytes and durations when they have succeeded.
   struct Counters {
     std::uint64_t reads, read_bytes, writes, written_bytes, flushes, discards, errors;
   };
   Counters counters() const noexcept;
+  // Has them shown with these labels. The device must outlive `metrics`.
+  void add_to(Metrics& metrics, const Metrics::Labels& labels) const;
 
  protected:
   // The I/O itself, with checked arguments. Throw Error on failure.
@@ -151,6 +156,15 @@ class Device {
   void start(IoRing& ring, DeviceTransfer& transfer, std::uint64_t offset, ByteSpan memory);
   void go_on(DeviceTransfer& transfer, std::int32_t result) noexcept;
   void finish(DeviceTransfer& transfer, int error, const char* cause) noexcept;
+  // The numbers of one kind of I/O.
+  struct Activity {
+    Counter begun;
+    Counter bytes;  // not of flushes
+    LatencyHistogram durations;
+  };
+  Activity& activity_of(const DeviceTransfer& transfer);
+  template <typename Io>
+  void timed(Activity& activity, const Io& io);
   template <typename Io>
   void count_read(std::uint64_t length, const Io& io);
   template <typename Io>
@@ -174,9 +188,12 @@ class Device {
   std::array<std::condition_variable, 2> flush_ended_;
   std::uint64_t flushes_begun_ = 0;
   std::uint64_t flushes_ended_ = 0;  // equal to flushes_begun_, or one less during a flush
-  struct {
-    std::atomic<std::uint64_t> reads, read_bytes, writes, written_bytes, flushes, discards, errors;
-  } counters_{};
+  // Those of different kinds change at the same time, on different threads.
+  alignas(64) Activity reads_;
+  alignas(64) Activity writes_;
+  alignas(64) Activity flushes_;
+  Activity discards_;
+  Counter errors_;
 };
 
 }  // namespace mpool

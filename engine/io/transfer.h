@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "engine/base/clock.h"
 #include "engine/io/io_ring.h"
 
 namespace mpool {
@@ -40,6 +41,7 @@ class DeviceTransfer : public RingOperation {
   std::size_t left_ = 0;         // bytes not transferred yet
   std::size_t length_ = 0;       // bytes of the whole
   bool write_ = false;
+  Clock::Time begun_{};
 };
 
 }  // namespace mpool

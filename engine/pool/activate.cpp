@@ -299,6 +299,7 @@ std::unique_ptr<Pool> Pool::activate(std::vector<std::unique_ptr<Device>> device
     pool->classes.add(std::make_unique<MediaClassSpace>(
         *members[i]->device, members[i]->superblock.device, SpaceMap::kDefaultSparePercent,
         pool->jobs, pool->tunables.discards));
+    pool->show_in_metrics(*members[i]->device, members[i]->superblock.device.media_class);
   }
   SpaceMap& capacity_map = pool->classes[index_of(MediaClass::capacity)]->map();
   for (const auto& half : capacity.superblock.mdc0->halves) {

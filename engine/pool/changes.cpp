@@ -102,6 +102,7 @@ void Pool::add_staging(std::unique_ptr<Device> device, std::optional<std::uint64
   write_superblock_copy(*device, superblock, 0);
   auto space = std::make_unique<MediaClassSpace>(*device, params, SpaceMap::kDefaultSparePercent,
                                                  impl_->jobs, impl_->tunables.discards);
+  impl_->show_in_metrics(*device, MediaClass::staging);
   impl_->owned.push_back(std::move(device));
   impl_->classes.add(std::move(space));
 }

@@ -18,10 +18,11 @@ constexpr std::uint64_t kCheckpointBytes = 16 + ChunkHeader::kSize;
 
 }  // namespace
 
-MdcSlot::MdcSlot(unsigned slot, std::string pool, Preamble preamble)
+MdcSlot::MdcSlot(unsigned slot, std::string pool, Preamble preamble, Counter& compactions)
     : slot_(slot),
       name_(fmt::format("MDC{} of pool {}", slot, pool)),
       preamble_(std::move(preamble)),
+      compactions_(compactions),
       next_uniquifier_(ObjectId::kCheckpointInterval),
       checkpoint_(slot) {}
 
@@ -116,6 +117,7 @@ void MdcSlot::compact() {
           mdc_->capacity());
   }
   records_ = first.size() + live.size();
+  compactions_.add();
 }
 
 ObjectId MdcSlot::next_id(ObjectType type) {

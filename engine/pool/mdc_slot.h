@@ -28,7 +28,8 @@ class MdcSlot {
   // A change that becomes durable with the ticket; nothing when it is durable already.
   using Pending = std::optional<Mdc::Ticket>;
 
-  MdcSlot(unsigned slot, std::string pool, Preamble preamble);
+  // Counts its compactions in `compactions`, which must outlive it.
+  MdcSlot(unsigned slot, std::string pool, Preamble preamble, Counter& compactions);
 
   unsigned slot() const { return slot_; }
   const std::string& name() const { return name_; }  // "MDC3 of pool p"
@@ -107,6 +108,7 @@ class MdcSlot {
   const unsigned slot_;
   const std::string name_;
   const Preamble preamble_;
+  Counter& compactions_;
   std::unique_ptr<Device> nothing_;  // the device of an MDC from attach_nothing()
   std::unique_ptr<Mdc> mdc_;
   ObjectTable table_;

@@ -126,6 +126,10 @@ Clock& Pool::clock() const {
   return impl_->jobs.clock();
 }
 
+Metrics& Pool::metrics() const {
+  return impl_->metrics;
+}
+
 JobScheduler& Pool::jobs() const {
   return impl_->jobs;
 }

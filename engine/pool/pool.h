@@ -13,6 +13,7 @@
 
 #include "engine/base/clock.h"
 #include "engine/base/logger.h"
+#include "engine/base/metrics.h"
 #include "engine/base/tunables.h"
 #include "engine/base/write_memory.h"
 #include "engine/format/records.h"
@@ -102,6 +103,7 @@ class Pool {
   Clock& clock() const;
   JobScheduler& jobs() const;  // the work in the background
   const Tunables& tunables() const;
+  Metrics& metrics() const;  // of all layers, and of its mount
   // The damage found so far, with OnDamage::report; each entry names the location.
   std::vector<std::string> damage() const;
 

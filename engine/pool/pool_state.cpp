@@ -16,6 +16,8 @@ PoolState::PoolState(Device& capacity, const Superblock& superblock, bool superb
       uuid(superblock.pool_uuid),
       jobs(clock),
       tunables(given),
+      mdc_compactions(
+          metrics.counter("mpoolfs_mdc_compactions_total", "Compactions of metadata containers")),
       superblocks(capacity, superblock, superblock_on_media) {}
 
 MediaClassSpace& ClassTable::add(std::unique_ptr<MediaClassSpace> space) {
@@ -24,6 +26,11 @@ MediaClassSpace& ClassTable::add(std::unique_ptr<MediaClassSpace> space) {
   owned_[index] = std::move(space);
   published_[index].store(owned_[index].get(), std::memory_order_release);
   return *owned_[index];
+}
+
+void PoolState::show_in_metrics(const Device& device, MediaClass media_class) {
+  device.add_to(metrics,
+                {{"class", std::string(to_string(media_class))}, {"device", device.name()}});
 }
 
 MediaClassSpace& PoolState::media_class(MediaClass media_class) const {
@@ -100,7 +107,7 @@ void PoolState::give_back(const ObjectRecord& object) noexcept {
 std::unique_ptr<MdcSlot> PoolState::make_slot(unsigned slot) {
   MdcSlot::Preamble preamble;
   if (slot == 0) preamble = [this] { return mdc0_preamble(); };
-  return std::make_unique<MdcSlot>(slot, name, std::move(preamble));
+  return std::make_unique<MdcSlot>(slot, name, std::move(preamble), mdc_compactions);
 }
 
 std::vector<MetadataRecord> PoolState::mdc0_preamble() const {

@@ -71,6 +71,8 @@ struct PoolState {
   const Tunables tunables;
   WriteMemory write_memory{tunables.writing};
   std::vector<std::unique_ptr<Device>> owned;  // the devices, if the pool owns them
+  Metrics metrics;
+  Counter& mdc_compactions;
   ClassTable classes;
   SuperblockStore superblocks;
   std::mutex changes_mutex;             // one change of the pool itself at a time
@@ -89,6 +91,8 @@ struct PoolState {
     if (background) background->note_change();
   }
   spdlog::logger& log() const { return *logger; }
+  // The device is, or will be, one of those that the pool owns.
+  void show_in_metrics(const Device& device, MediaClass media_class);
   // ENODEV without such a device.
   MediaClassSpace& media_class(MediaClass media_class) const;
   // The slot of an id, or nullptr when no user object can have it.

@@ -12,6 +12,7 @@
 #include "engine/tree/times.h"
 
 namespace mpool::names {
+
 Journal::Journal(References& references, RootLog& log, Options options, Owner owner)
     : references_(references),
       pool_(references.pool()),
@@ -20,6 +21,7 @@ Journal::Journal(References& references, RootLog& log, Options options, Owner ow
       mdc_(log.mdc()),
       options_(options),
       owner_(std::move(owner)),
+      numbers_(pool_.metrics()),
       batch_number_(options_.first_batch),
       thread_([this] { run(); }) {}
 
@@ -308,7 +310,13 @@ Journal::Batch Journal::take_batch(Ticket limit) {
 // False when it found no room, and is kept for a retry.
 bool Journal::write(Batch& batch) {
   try {
-    if (!batch.changes.empty()) write_stages(batch);
+    if (!batch.changes.empty()) {
+      const Clock::Time begun = clock_.now();
+      write_stages(batch);
+      numbers_.durations.record(clock_.now() - begun);
+      numbers_.batches.add();
+      numbers_.changes.add(batch.changes.size());
+    }
   } catch (const Error& error) {
     if (may_pass(batch, error)) {
       stall(std::move(batch), error);
@@ -434,6 +442,7 @@ void Journal::append_records(Batch& batch) {
     }
     if (!batch.records) append_mark();
     batch.records = mdc_.append(change.record);
+    numbers_.records.add();
   }
 }
 

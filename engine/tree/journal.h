@@ -19,6 +19,7 @@
 #include "engine/refs/references.h"
 #include "engine/tree/change_queue.h"
 #include "engine/tree/fair_mutex.h"
+#include "engine/tree/journal_numbers.h"
 #include "engine/tree/records.h"
 #include "engine/tree/root_log.h"
 
@@ -230,6 +231,7 @@ class Journal {
   Mdc& mdc_;
   const Options options_;
   const Owner owner_;
+  const JournalNumbers numbers_;
 
   FairMutex change_barrier_;
   // Guards the following members. With it held only facts of the MDC and of the space are queried.

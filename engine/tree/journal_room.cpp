@@ -189,6 +189,7 @@ void Journal::compact_tree() {
     });
     ++batch_number_;
     last_commits_.clear();
+    numbers_.compactions.add();
   } catch (const Error& error) {
     // The tree does not fit: the old log stays valid, and make_room() finds no room.
     if (error.code() != EFBIG) throw;
