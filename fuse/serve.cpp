@@ -28,6 +28,7 @@
 #include "fuse/control/control_tree.h"
 #include "fuse/control/jobs_file.h"
 #include "fuse/control/maps.h"
+#include "fuse/control/metrics_file.h"
 #include "fuse/control/object_control.h"
 #include "fuse/control/object_files.h"
 #include "fuse/control/status.h"
@@ -145,9 +146,9 @@ std::unique_ptr<mpool::Pool> activate(const Options& options, const Environment&
   try {
     mpool::ActivateOptions activation;
     activation.force = options.force;
-    if (options.read_only) activation.on_damage = mpool::OnDamage::report;
     activation.logger = environment.logger;
     activation.clock = &environment.clock;
+    if (options.read_only) activation.on_damage = mpool::OnDamage::report;
     return mpool::Pool::activate(std::move(devices), activation);
   } catch (const mpool::Error& error) {
     if (error.code() != ENODEV || options.force) throw;
@@ -210,7 +211,7 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
   ViewDevices devices(pool);
   // A mount without changes does not affect them.
   namespace_options.hold_deletes = !options.read_only && devices.has_other_readers();
-  ReaderWatch readers(pool.clock());
+  ReaderWatch readers(pool.clock(), pool.metrics());
   namespace_options.reads_active = [&readers] { return readers.reads_active(); };
   const auto names = mpool::Namespace::mount(pool, namespace_options);
   warn_if_foreign(*names, pool);
@@ -233,15 +234,19 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
       pool.logger(), max_map_size(pool.config()));
   ProgramObjects objects(pool, *names, options.read_only);
   ControlTree control(pool.clock().wall_time(), pool.clock());
-  control.add("status.json", std::make_unique<TextFile>([&] {
-                return status_text(pool, {.options = options,
-                                          .foreign = names->foreign(),
-                                          .open_files = file_system.handles.count(),
-                                          .transport = transport.get(),
-                                          .native = native.stats(),
-                                          .metadata = names->metadata(),
-                                          .reads = readers.requests()});
-              }));
+  const auto mount_info = [&]() -> MountInfo {
+    return {.options = options,
+            .foreign = names->foreign(),
+            .open_files = file_system.handles.count(),
+            .transport = transport.get(),
+            .native = native.stats(),
+            .metadata = names->metadata(),
+            .reads = readers.requests()};
+  };
+  const auto add_text = [&](const char* name, TextFile::Generator generate) {
+    control.add(name, std::make_unique<TextFile>(std::move(generate)));
+  };
+  add_text("status.json", [&] { return status_text(pool, mount_info()); });
   control.add("jobs", make_jobs_file(pool.jobs()));
   control.add("ctl", std::make_unique<ObjectControl>(objects, maps));
   control.add("mblock", std::make_unique<ObjectFiles>(objects, *names, mpool::ObjectType::mblock));
@@ -249,7 +254,8 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
   maps.mounted_at(control.add(
       "map", std::make_unique<MapFiles>(
                  maps, MapFiles::Owner{.uid = pool.config().uid, .gid = pool.config().gid})));
-  control.add("references", std::make_unique<TextFile>([&] { return names->references(); }));
+  add_text("references", [&] { return names->references(); });
+  add_text("metrics", [&] { return metrics_text(pool, mount_info()); });
   file_system.control = &control;
   {
     Session session(file_system, options, transport);

@@ -17,6 +17,11 @@ constexpr std::chrono::nanoseconds kInterval = std::chrono::milliseconds(10);
 
 }  // namespace
 
+ReaderWatch::ReaderWatch(mpool::Clock& clock, mpool::Metrics& metrics)
+    : clock_(clock),
+      requests_(metrics.counter("mpoolfs_file_reads_total",
+                                "Reads of files of the tree that the daemon serves")) {}
+
 void ReaderWatch::watch(const std::vector<std::string>& devices) {
   for (const std::string& device : devices) {
     struct stat status {};

@@ -53,8 +53,13 @@ fuse_out_header header_of(const iovec& part) {
 
 }  // namespace
 
-Dispatcher::Dispatcher(fuse_session* session, int fd, unsigned workers, const mpool::Logger& logger)
-    : session_(session), logger_(logger), workers_(workers, logger), closers_(workers, logger) {
+Dispatcher::Dispatcher(fuse_session* session, int fd, unsigned workers, const mpool::Logger& logger,
+                       mpool::Metrics& metrics, mpool::Clock& clock)
+    : session_(session),
+      logger_(logger),
+      metrics_(metrics, clock),
+      workers_(workers, logger),
+      closers_(workers, logger) {
   const fuse_custom_io io{.writev = write_reply,
                           .read = refuse_read,
                           .splice_receive = nullptr,
@@ -113,6 +118,7 @@ ssize_t Dispatcher::refuse_read(int, void*, std::size_t, void*) {
 ssize_t Dispatcher::complete_and_answer(Request& request, const iovec* parts, int count) noexcept {
   const std::uint32_t opcode = request.opcode();
   const bool good = header_of(parts[0]).error == 0;
+  request.count(!good);
   if (!good || count != 2 || parts[1].iov_len > kCompletedSize || !needs_completion(opcode)) {
     return request.answer(parts, count);
   }

@@ -10,6 +10,7 @@
 #include "fuse/runtime/worker_pool.h"
 #include "fuse/transport/replies.h"
 #include "fuse/transport/request.h"
+#include "fuse/transport/request_metrics.h"
 
 namespace mpoolfs {
 
@@ -19,7 +20,9 @@ class Dispatcher {
   // Takes over the session's input and output; `fd`: its /dev/fuse. Both must outlive it.
   // `workers`: as WorkerPool. Requests may wait for closes, which therefore have as many threads of
   // their own.
-  Dispatcher(fuse_session* session, int fd, unsigned workers, const mpool::Logger& logger);
+  // `metrics` and `clock` must outlive it.
+  Dispatcher(fuse_session* session, int fd, unsigned workers, const mpool::Logger& logger,
+             mpool::Metrics& metrics, mpool::Clock& clock);
 
   // Called before the first request. `wanted`: the extensions to request in the answer to INIT.
   // `answered` is called when the kernel has the answer, on the thread that gave it, with the
@@ -46,6 +49,7 @@ class Dispatcher {
 
   fuse_session* const session_;
   const mpool::Logger logger_;
+  RequestMetrics metrics_;
   Extensions wanted_;
   std::function<void(Extensions)> init_answered_;
   WorkerPool workers_;

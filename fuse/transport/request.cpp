@@ -3,6 +3,7 @@
 #include <cassert>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #include <linux/fuse.h>
 #include <sys/mman.h>
@@ -71,7 +72,13 @@ void Request::arrived(mpool::ByteSpan message) noexcept {
   std::memcpy(&header, message_.data(), sizeof header);
   opcode_ = header.opcode;
   unique_ = header.unique;
+  begun_ = dispatcher_.metrics_.begin();
+  counted_ = false;
   dispatcher_.handle(*this);
+}
+
+void Request::count(bool failed) noexcept {
+  if (!std::exchange(counted_, true)) dispatcher_.metrics_.end(opcode_, begun_, failed);
 }
 
 void Request::resume() noexcept {
@@ -90,6 +97,7 @@ void Request::returned() noexcept {
 }
 
 void Request::refuse(std::uint64_t unique, int error) noexcept {
+  count(true);
   fuse_out_header refusal{.len = sizeof refusal, .error = -error, .unique = unique};
   const iovec part{.iov_base = &refusal, .iov_len = sizeof refusal};
   answer(&part, 1);

@@ -7,6 +7,7 @@
 #include <sys/uio.h>
 
 #include "engine/base/bytes.h"
+#include "engine/base/clock.h"
 #include "engine/base/huge_memory.h"
 #include "engine/io/io_ring.h"
 #include "fuse/ops/request_context.h"
@@ -87,9 +88,12 @@ class Request : public RequestContext, private WorkerPool::Job {
   friend class Dispatcher;
 
   void done() noexcept {
+    count(false);
     in_hand_ = false;
     completed();
   }
+  // Counts the request, unless that was done.
+  void count(bool failed) noexcept;
 
   // Returns a request that a worker has answered to the reactor.
   struct Return final : mpool::RingOperation {
@@ -110,7 +114,9 @@ class Request : public RequestContext, private WorkerPool::Job {
   std::uint32_t opcode_ = 0;
   std::uint64_t unique_ = 0;
   std::size_t touched_ = 0;  // bytes of the payload
-  bool in_hand_ = false;     // between arrival and completed(): the payload is in use
+  mpool::Clock::Time begun_{};
+  bool counted_ = true;
+  bool in_hand_ = false;  // between arrival and completed(): the payload is in use
 };
 
 }  // namespace mpoolfs

@@ -123,7 +123,7 @@ struct Transport::Impl {
         choice(wanted),
         events(std::move(wanted_events)),
         logger(pool.logger()),
-        dispatcher(session, fd, workers, logger) {
+        dispatcher(session, fd, workers, logger, pool.metrics(), pool.clock()) {
     make_cores(names);
     if (choice != TransportChoice::dev) {
       const auto why = why_no_uring();
@@ -186,8 +186,8 @@ void Transport::Impl::make_cores(mpool::Namespace& names) {
     config.name = fmt::format("mpoolfs-cpu{}", cpu);
     config.home = cpu;
     config.group = group;
-    cores.push_back(std::make_unique<Core>(cpu, config));
     config.logger = logger;
+    cores.push_back(std::make_unique<Core>(cpu, config));
   }
 }
 

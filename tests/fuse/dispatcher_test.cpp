@@ -89,7 +89,8 @@ class TestRequest final : public Request, private mpool::RingOperation {
 // A session, its dispatcher, and the thread of a CPU.
 struct Machinery {
   Machinery(const fuse_lowlevel_ops& ops, void* user_data, unsigned workers = 2)
-      : session(test::make_session(ops, user_data)), dispatcher(session.get(), 0, workers, {}) {
+      : session(test::make_session(ops, user_data)),
+        dispatcher(session.get(), 0, workers, {}, metrics, mpool::system_clock()) {
     reactor.start([](const std::string&) {});
   }
   ~Machinery() {
@@ -101,6 +102,7 @@ struct Machinery {
   Machinery& operator=(const Machinery&) = delete;
 
   std::unique_ptr<fuse_session, test::DestroyFakeSession> session;
+  mpool::Metrics metrics;
   Dispatcher dispatcher;
   Reactor reactor{test::reactor_config()};
 };

@@ -14,7 +14,7 @@ namespace mpoolfs::test {
 
 struct TestMaps {
   explicit TestMaps(mpool::test::TestTree& tree, std::uint64_t max_size = 64u << 20)
-      : readers(tree.pool().clock()),
+      : readers(tree.pool().clock(), tree.pool().metrics()),
         native(tree.pool(), tree.names(), ViewDevices(tree.pool()), NativeChoice::off, false,
                readers, 0),
         maps(

@@ -38,7 +38,7 @@ inline constexpr Caller kSuperuser{};
 // What the requests of a mount work on.
 struct TestMount {
   explicit TestMount(mpool::test::TestTree& tree)
-      : readers(tree.pool().clock()),
+      : readers(tree.pool().clock(), tree.pool().metrics()),
         native(tree.pool(), tree.names(), ViewDevices(tree.pool()), NativeChoice::off, false,
                readers, 0),
         file_system{.pool = tree.pool(),

@@ -99,7 +99,9 @@ class QueuesTest : public testing::Test {
   std::shared_future<void> leave_future_ = leave_.get_future().share();
   std::promise<int> ended_;
   std::unique_ptr<fuse_session, test::DestroyFakeSession> session_ = test::make_session(ops_, this);
-  Dispatcher dispatcher_{session_.get(), device_.daemon.get(), 4, {}};
+  mpool::Metrics metrics_;
+  Dispatcher dispatcher_{session_.get(), device_.daemon.get(), 4, {},
+                         metrics_,       mpool::system_clock()};
   Reactor reactor_{test::reactor_config()};
   DevQueue queue_{dispatcher_,
                   reactor_,

@@ -41,7 +41,8 @@ bool writes_are_none(mpool::Device& device, ReaderWatch& watch) {
 TEST(ReaderWatch, SeesReadsAndTheirEnd) {
   const mpool::test::LoopDevice loop(1 << 20);
   const auto device = mpool::open_device(loop.path(), mpool::OpenMode::activate);
-  ReaderWatch watch(mpool::system_clock());
+  mpool::Metrics metrics;
+  ReaderWatch watch(mpool::system_clock(), metrics);
   watch.watch({loop.path()});
   EXPECT_TRUE(comes_to(watch, false));
   std::jthread reader([&](const std::stop_token& stop) {
@@ -57,14 +58,16 @@ TEST(ReaderWatch, SeesReadsAndTheirEnd) {
 }
 
 TEST(ReaderWatch, OfNoDeviceSeesNothing) {
-  ReaderWatch watch(mpool::system_clock());
+  mpool::Metrics metrics;
+  ReaderWatch watch(mpool::system_clock(), metrics);
   EXPECT_FALSE(watch.reads_active());
   watch.watch({"/nonexistent", "/dev/null"});
   EXPECT_FALSE(watch.reads_active());
 }
 
 TEST(ReaderWatch, SeesRequestsAndTheirEnd) {
-  ReaderWatch watch(mpool::system_clock());
+  mpool::Metrics metrics;
+  ReaderWatch watch(mpool::system_clock(), metrics);
   EXPECT_TRUE(comes_to(watch, false));
   std::jthread reader([&](const std::stop_token& stop) {
     while (!stop.stop_requested()) {

@@ -12,7 +12,7 @@ import harness
 from harness import MIB, content, run, shell
 
 NOBODY = 65534
-ENTRIES = ["ctl", "jobs", "mblock", "mlog", "references", "status.json"]
+ENTRIES = ["ctl", "jobs", "map", "mblock", "metrics", "mlog", "references", "status.json"]
 
 
 class ControlTest(harness.MountTest):
@@ -64,7 +64,8 @@ class ControlDirectory(ControlTest):
         with os.scandir(self.control) as entries:
             found = {entry.name: entry.is_file(follow_symlinks=False) for entry in entries}
         self.assertEqual(found, {"references": True, "status.json": True, "jobs": True,
-                                 "ctl": True, "mblock": False, "mlog": False})
+                                 "metrics": True, "ctl": True, "mblock": False,
+                                 "mlog": False, "map": False})
         self.assertEqual(os.stat(self.control / "..").st_ino, os.stat(self.mnt.point).st_ino)
         self.assertEqual(shell(f"cd {self.control} && pwd -P").stdout, f"{self.control}\n")
         with self.fails_with(errno.ENOENT):
