@@ -33,12 +33,17 @@ struct Cachestat {
   std::uint64_t recently_evicted;
 };
 
-std::uint64_t count_mapped(int fd, std::uint64_t offset, std::uint64_t length) {
+// Of a part, at most that of the file.
+std::uint64_t end_of(int fd, std::uint64_t offset, std::uint64_t length) {
   struct stat file {};
   if (::fstat(fd, &file) != 0) raise_system(errno, kPageCacheSubject, "fstat");
   const auto size = static_cast<std::uint64_t>(file.st_size);
+  return length == 0 || offset >= size || length > size - offset ? size : offset + length;
+}
+
+std::uint64_t count_mapped(int fd, std::uint64_t offset, std::uint64_t length) {
   const std::uint64_t begin = round_down(offset, kPageSize);
-  const std::uint64_t end = length == 0 ? size : std::min(size, offset + length);
+  const std::uint64_t end = end_of(fd, offset, length);
   if (begin >= end) return 0;
   void* const memory =
       ::mmap(nullptr, end - begin, PROT_READ, MAP_SHARED, fd, static_cast<off_t>(begin));
@@ -73,7 +78,10 @@ void drop_unmapped_pages(int fd, std::uint64_t offset, std::uint64_t length) {
 }
 
 void read_ahead(int fd, std::uint64_t offset, std::uint64_t length) {
-  advise(fd, offset, length, POSIX_FADV_WILLNEED);
+  // The kernel reads no more than its read-ahead, or one transfer, for a call.
+  constexpr std::uint64_t kStep = 128u << 10;
+  for (const std::uint64_t end = end_of(fd, offset, length); offset < end; offset += kStep)
+    advise(fd, offset, std::min(kStep, end - offset), POSIX_FADV_WILLNEED);
 }
 
 }  // namespace mpool

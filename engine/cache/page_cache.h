@@ -11,6 +11,7 @@ std::uint64_t resident_pages(int fd, std::uint64_t offset, std::uint64_t length)
 
 // posix_fadvise(2); `length` 0: to the end. Any thread.
 void drop_unmapped_pages(int fd, std::uint64_t offset, std::uint64_t length);
-void read_ahead(int fd, std::uint64_t offset, std::uint64_t length);  // in the background
+// Waits for room in the queue of the device, not for the data.
+void read_ahead(int fd, std::uint64_t offset, std::uint64_t length);
 
 }  // namespace mpool

@@ -99,7 +99,7 @@ void MapCalls::call(mpool_ioc_map& map) {
   for (std::size_t i = 0; i < count; ++i)
     map.written += collection.length(i);
   map.advice = static_cast<std::uint32_t>(found->advice());
-  const auto file = found->shown();
+  const auto file = found->show(maps_.native());
   map.flags = file != nullptr ? MPOOL_IOC_MAP_NATIVE : 0;
   map.resident = file != nullptr ? pages_in_memory(*file, 0, 0) : 0;
 }
@@ -134,7 +134,7 @@ void MapCalls::call(const mpool_ioc_map_range& range) {
   check(range.offset <= size && range.length <= size - range.offset, "a range beyond its end");
   if (range.action == MPOOL_IOC_MAP_PURGE) return maps_.purge(name, range.offset, range.length);
   check(range.action == MPOOL_IOC_MAP_WILLNEED, "an unknown action");
-  const auto file = map->shown();
+  const auto file = map->show(maps_.native());
   if (file == nullptr) refuse_served(name);
   mpool::read_ahead(file->open().get(), range.offset, range.length);
 }
@@ -148,7 +148,7 @@ void MapCalls::call(mpool_ioc_map_residency& residency) {
       "cells that are not whole pages");
   const std::string name = name_of(residency.name);
   const auto map = maps_.find(name);
-  const auto file = map->shown();
+  const auto file = map->show(maps_.native());
   if (file == nullptr) refuse_served(name);
   const mpool::FileDescriptor opened = file->open();
   const std::uint64_t size = map->collection().size();
