@@ -30,6 +30,7 @@ int run_deactivate(Context& context, Arguments arguments);
 int run_object(Context& context, Arguments arguments);
 int run_log(Context& context, Arguments arguments);
 int run_mdc(Context& context, Arguments arguments);
+int run_map(Context& context, Arguments arguments);
 
 struct SubCommand {
   std::string_view name;

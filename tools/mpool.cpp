@@ -34,6 +34,7 @@ constexpr std::array kSubCommands = {
     SubCommand{"object", "work on the objects of a pool by their ids", run_object},
     SubCommand{"log", "append to, read and erase logs of programs", run_log},
     SubCommand{"mdc", "the same for metadata containers, pairs of logs", run_mdc},
+    SubCommand{"map", "make maps of a mounted pool, and see what of them is in memory", run_map},
     SubCommand{"check", "find, and repair, what is wrong with a pool", run_check, kCheckFailure,
                kCheckUsage},
 };

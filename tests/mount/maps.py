@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import hashlib
+import json
 import mmap
 import os
 import random
@@ -13,7 +14,7 @@ import sys
 import unittest
 
 import harness
-from harness import MIB, content, sync_directory
+from harness import MIB, MPOOL, content, sync_directory
 from objects import COMMIT, DELETE, Session, as_user
 
 ZONE = MIB
@@ -290,6 +291,46 @@ class Maps(harness.MountTest):
             self.assertEqual(len(mappings[number][:]), 4 * PAGE)
         for mapping in mappings:
             mapping.close()
+
+
+class Command(harness.MountTest):
+    mount_arguments = {"create_options": ("--zone-size", "1M")}
+
+    def map(self, verb, *arguments, code=0, where=None):
+        result = subprocess.run([MPOOL, "map", verb, where or self.mnt.point, *arguments],
+                                capture_output=True, text=True,
+                                env=dict(os.environ, LC_ALL="C.UTF-8", COLUMNS="100"))
+        self.assertEqual(result.returncode, code, result.stderr)
+        return result.stdout if code == 0 else result.stderr
+
+    def test_map(self):
+        """mpool map makes, lists, draws, purges, advises and removes maps"""
+        path = self.write_file("f", content("f", ZONE + 5000))
+        name = str(path.relative_to(self.mnt.point))
+        made = self.map("create", "m", path, name, "--advice", "hot")
+        self.assertEqual(made, f"{self.mnt.point}/.mpool/map/m\n")
+        data = (self.mnt.path(".mpool", "map", "m")).read_bytes()
+        self.assertEqual(data[:ZONE + 5000], path.read_bytes())
+        by_pool = json.loads(self.map("list", "--json", where=self.mnt.pool))
+        [facts] = json.loads(self.map("list", "--json"))
+        self.assertEqual(by_pool[0]["name"], facts["name"])
+        self.assertEqual((facts["members"], facts["stride"], facts["advice"]), (4, ZONE, "hot"))
+        self.assertEqual(facts["native"], harness.NATIVE != "off")
+        self.assertGreaterEqual(facts["resident_pages"], (ZONE + 8192) // PAGE)
+        picture = self.map("show", "m")
+        self.assertIn("|" + 32 * "█" + "| 100%", picture)
+        self.assertIn("Advice:    hot", picture)
+        self.map("purge", "m")
+        harness.wait_until(lambda: "Total:     0 of" in self.map("show", "m"), "the pages are dropped")
+        self.map("advise", "m", "willneed")
+        harness.wait_until(lambda: "(100%)" in self.map("show", "m"), "all is read")
+        self.map("advise", "m", "pinned")
+        self.assertEqual(json.loads(self.map("show", "m", "--json"))["advice"], "pinned")
+        self.assertIn("there is such a map", self.map("create", "m", path, code=1))
+        self.assertIn("not in the mount", self.map("create", "x", "/etc/passwd", code=1))
+        self.assertIn("no such map", self.map("show", "x", code=1))
+        self.map("rm", "m")
+        self.assertEqual(self.map("list"), "")
 
 
 class EndOfTheMount(unittest.TestCase):
