@@ -104,12 +104,13 @@ std::uint32_t BackingFiles::register_file(int fd) const {
 NativeEntry BackingFiles::enter_map(mpool::InodeNumber inode,
                                     std::shared_ptr<const MapViews::File> file,
                                     std::shared_ptr<const void> keeper) {
+  const auto shown = std::move(file);
   const std::lock_guard lock(mutex_);
   Entry& entry = entries_[inode];
   note_open(entry);
-  if (entry.opens == 1 && entry.id == 0 && file != nullptr) {
+  if (entry.opens == 1 && entry.id == 0 && shown != nullptr) {
     try {
-      entry.file = file->open();
+      entry.file = shown->open();
       entry.id = register_file(entry.file.get());
       entry.keeper = std::move(keeper);
     } catch (const std::exception& error) {
