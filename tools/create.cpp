@@ -20,14 +20,14 @@ namespace mpool::tools {
 namespace {
 
 // A device or file of the new pool.
-struct Place {
+struct NewDevice {
   std::string path;
   std::optional<std::uint64_t> new_size;  // bytes: the file must be created
 };
 
 struct Request {
   CreateOptions options;
-  std::vector<Place> places;  // capacity, then staging
+  std::vector<NewDevice> devices;  // capacity, then staging
   bool force = false;
   bool json = false;
 };
@@ -83,11 +83,11 @@ Request request_from(const CommandLine& line) {
   const auto group = line.text("gid");
   options.gid = group ? parse_group("--gid", *group) : ::getgid();
   if (const auto mode = line.text("mode")) options.mode = parse_mode("--mode", *mode);
-  request.places.push_back({line.operands()[1], line.size("size")});
+  request.devices.push_back({line.operands()[1], line.size("size")});
   const auto staging = line.text("staging");
   const auto staging_size = line.size("staging-size");
   if (staging) {
-    request.places.push_back({*staging, staging_size});
+    request.devices.push_back({*staging, staging_size});
   } else if (staging_size) {
     throw UsageError("--staging-size without --staging");
   }
@@ -99,13 +99,14 @@ Request request_from(const CommandLine& line) {
 // Makes the pool and reads it back. Removes created images on failure.
 std::unique_ptr<Pool> make_pool(const Request& request) {
   std::vector<std::unique_ptr<NewImage>> images;
-  for (const Place& place : request.places) {
-    if (place.new_size) images.push_back(std::make_unique<NewImage>(place.path, *place.new_size));
+  for (const NewDevice& device : request.devices) {
+    if (device.new_size)
+      images.push_back(std::make_unique<NewImage>(device.path, *device.new_size));
   }
   // All are claimed before the first is changed.
   std::vector<std::unique_ptr<Device>> devices;
-  for (const Place& place : request.places) {
-    devices.push_back(claim_device(place.path, request.force));
+  for (const NewDevice& device : request.devices) {
+    devices.push_back(claim_device(device.path, request.force));
   }
   if (request.force) {
     for (auto& device : devices)
@@ -141,13 +142,13 @@ int run_create(Context& context, Arguments arguments) {
   CommandLine line = create_command_line();
   if (!line.parse(context, arguments)) return kSuccess;
   const Request request = request_from(line);
-  if (request.places.size() > 1 && same_file(request.places[0].path, request.places[1].path)) {
+  if (request.devices.size() > 1 && same_file(request.devices[0].path, request.devices[1].path)) {
     throw UsageError("--staging: the same device as DEV");
   }
   if (!request.force) {
     std::vector<std::string> paths;
-    for (const Place& place : request.places)
-      paths.push_back(place.path);
+    for (const NewDevice& device : request.devices)
+      paths.push_back(device.path);
     refuse_taken_name(request.options.name, paths);
   }
 

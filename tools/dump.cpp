@@ -45,7 +45,7 @@ Digest digest_mblock(const Pool& pool, const ObjectRecord& object, AlignedBuffer
 }
 
 Digest digest_mlog(const Pool& pool, const ObjectRecord& object) {
-  const auto log = open_any_mlog(pool.mlog_place(object));
+  const auto log = open_any_mlog(pool.mlog_location(object));
   const Mlog::Stats stats = log->stats();
   if (stats.has_compaction_start && !stats.has_compaction_end) {
     return {.sha256 = {}, .unfinished_compaction = true, .error = {}};

@@ -37,7 +37,7 @@ void append_records(Context& context, ObjectSession& session, ObjectId id, const
 
 void read_records(ObjectSession& session, ObjectId id, RecordWriter writer) {
   session.objects().log(id);  // ENOENT, EINVAL
-  const auto log = open_any_mlog(session.pool().mlog_place(session.pool().find(id).value()));
+  const auto log = open_any_mlog(session.pool().mlog_location(session.pool().find(id).value()));
   MlogReader reader(*log);
   std::vector<std::byte> record;
   while (reader.next(record))

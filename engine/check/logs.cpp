@@ -11,12 +11,12 @@ constexpr const char* kKeep =
     "write nothing to the device: with the right block put back all is there again; what can be "
     "read a mount with -o ro shows; the rest is to be restored from a backup";
 
-FoundLog open_half(const MlogPlace& place, std::unique_ptr<Mlog>& log) {
+FoundLog open_half(const MlogLocation& location, std::unique_ptr<Mlog>& log) {
   try {
-    log = Mlog::open(place, CompactionSemantics::on, OnDamage::report);
+    log = Mlog::open(location, CompactionSemantics::on, OnDamage::report);
     return describe(*log);
   } catch (const Error& error) {
-    return {.name = place.name, .generation = place.generation, .damage = error.detail()};
+    return {.name = location.name, .generation = location.generation, .damage = error.detail()};
   }
 }
 
@@ -46,7 +46,7 @@ Pair examine_pair(Report& report, Area area, const std::string& name,
   Pair pair;
   std::array<FoundLog, 2> found;
   for (unsigned i = 0; i < 2; ++i)
-    found[i] = open_half(halves[i].place, pair.logs[i]);
+    found[i] = open_half(halves[i].location, pair.logs[i]);
   const PairDecision decision = decide_pair(found, use);
   pair.active = decision.active;
   if (decision.doubt.empty()) {
@@ -61,21 +61,21 @@ Pair examine_pair(Report& report, Area area, const std::string& name,
   return pair;
 }
 
-void examine_log(Report& report, const MlogPlace& place) {
+void examine_log(Report& report, const MlogLocation& location) {
   try {
-    const auto log = Mlog::open(place, CompactionSemantics::off, OnDamage::report);
+    const auto log = Mlog::open(location, CompactionSemantics::off, OnDamage::report);
     if (log->opened().damage.empty()) return;
     // Only the owner knows whether it is one of a pair.
-    const auto half = Mlog::open(place, CompactionSemantics::on, OnDamage::report);
+    const auto half = Mlog::open(location, CompactionSemantics::on, OnDamage::report);
     if (!half->opened().damage.empty()) {
       const bool is_half = half->stats().has_compaction_start;
-      report.error(Area::content, place.name, (is_half ? half : log)->opened().damage, kKeep);
+      report.error(Area::content, location.name, (is_half ? half : log)->opened().damage, kKeep);
     } else if (!describe(*half).complete()) {
-      report.note(Area::content, place.name, "a compaction by its owner did not finish",
+      report.note(Area::content, location.name, "a compaction by its owner did not finish",
                   "its owner finishes it when it opens the pair");
     }
   } catch (const Error& error) {
-    report.error(Area::content, place.name, error.detail(), kKeep);
+    report.error(Area::content, location.name, error.detail(), kKeep);
   }
 }
 

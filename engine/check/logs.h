@@ -25,6 +25,6 @@ Pair examine_pair(Report& report, Area area, const std::string& name,
                   const std::array<Mdc::Half, 2>& halves, PairUse use, bool fresh);
 
 // A user's log, which may be half of a pair.
-void examine_log(Report& report, const MlogPlace& place);
+void examine_log(Report& report, const MlogLocation& location);
 
 }  // namespace mpool::check

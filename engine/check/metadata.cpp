@@ -110,9 +110,9 @@ void Loader::load_mdc0() {
                               .id = mdc_log_id(0, i),
                               .generation = half.generation,
                               .uuid = half.uuid};
-    const auto place = metadata_.place_of(record);
-    if (!place) return;  // a truncated device, already reported
-    halves[i] = {.id = record.id, .place = *place};
+    const auto location = metadata_.location_of(record);
+    if (!location) return;  // a truncated device, already reported
+    halves[i] = {.id = record.id, .location = *location};
   }
   const std::string name = slot_name(0);
   const Pair pair = examine_pair(report_, Area::metadata, name, halves, PairUse::unknown, false);
@@ -246,8 +246,8 @@ bool Loader::was_finished() const {
 
 bool Loader::was_used(ObjectId mlog) const {
   const auto record = metadata_.slots[mlog.slot()]->objects.find_committed(mlog);
-  const auto place = record ? metadata_.place_of(*record) : std::nullopt;
-  return place && mpool::was_used(*place);
+  const auto location = record ? metadata_.location_of(*record) : std::nullopt;
+  return location && mpool::was_used(*location);
 }
 
 void Loader::check_root() {
@@ -305,19 +305,19 @@ bool Metadata::all_readable() const {
          std::ranges::all_of(slots, [](const auto& slot) { return slot->readable; });
 }
 
-std::optional<MlogPlace> Metadata::place_of(const ObjectRecord& mlog) const {
+std::optional<MlogLocation> Metadata::location_of(const ObjectRecord& mlog) const {
   const auto& member = members[index_of(mlog.media_class)];
   if (!member) return std::nullopt;
   const DeviceParams& params = member->superblock.device;
   const auto [count, first] = mlog.layout;
   if (member->device->properties().size < (first + count) * params.zone_size()) return std::nullopt;
-  return MlogPlace{.device = member->device,
-                   .offset = first * params.zone_size(),
-                   .capacity = count * params.zone_size(),
-                   .sector_size = params.sector_size(),
-                   .uuid = mlog.uuid,
-                   .generation = mlog.generation,
-                   .name = fmt::format("mlog {} of {}", mlog.id.to_string(), pool)};
+  return MlogLocation{.device = member->device,
+                      .offset = first * params.zone_size(),
+                      .capacity = count * params.zone_size(),
+                      .sector_size = params.sector_size(),
+                      .uuid = mlog.uuid,
+                      .generation = mlog.generation,
+                      .name = fmt::format("mlog {} of {}", mlog.id.to_string(), pool)};
 }
 
 std::optional<std::array<Mdc::Half, 2>> Metadata::pair_of(ObjectId first, ObjectId second) const {
@@ -327,9 +327,9 @@ std::optional<std::array<Mdc::Half, 2>> Metadata::pair_of(ObjectId first, Object
     if (id.slot() >= slots.size()) return std::nullopt;
     const auto mlog = slots[id.slot()]->objects.find_committed(id);
     if (!mlog) return std::nullopt;
-    const auto place = place_of(*mlog);
-    if (!place) return std::nullopt;
-    halves[i] = {.id = id, .place = *place};
+    const auto location = location_of(*mlog);
+    if (!location) return std::nullopt;
+    halves[i] = {.id = id, .location = *location};
   }
   return halves;
 }

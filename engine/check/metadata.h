@@ -46,7 +46,7 @@ struct Metadata {
   std::vector<ObjectRecord> objects() const;
   bool all_readable() const;
   // The location of an mlog; nullopt when its device is missing.
-  std::optional<MlogPlace> place_of(const ObjectRecord& mlog) const;
+  std::optional<MlogLocation> location_of(const ObjectRecord& mlog) const;
   // The pair `first`, `second` of mlogs; nullopt when either does not exist or its device is
   // missing.
   std::optional<std::array<Mdc::Half, 2>> pair_of(ObjectId first, ObjectId second) const;

@@ -90,7 +90,7 @@ bool TreeCheck::read(const Mlog& log, const std::array<Mdc::Half, 2>& halves) {
   } catch (const Error& error) {
     report_.error(Area::tree, name_, error.what(), kRestoreTree);
   }
-  const bool compacted = halves[0].place.generation > 0 || halves[1].place.generation > 1;
+  const bool compacted = halves[0].location.generation > 0 || halves[1].location.generation > 1;
   if (replay_.taken() <= 1 && compacted) {
     report_.error(Area::tree, name_, "it was used before, but has no records: they are lost",
                   kRestoreTree);
@@ -205,10 +205,10 @@ void TreeCheck::check_log_size(const Inode& inode) {
   for (const Extent& extent : *inode.extents) {
     if (!holds(extent.file_offset)) return;
     const auto object = metadata_.find(extent.object);
-    const auto place = object ? metadata_.place_of(*object) : std::nullopt;
-    if (!place) return;  // already reported, or its device is missing
+    const auto location = object ? metadata_.location_of(*object) : std::nullopt;
+    if (!location) return;  // already reported, or its device is missing
     try {
-      size += Mlog::open(*place, CompactionSemantics::off)->payload_bytes();
+      size += Mlog::open(*location, CompactionSemantics::off)->payload_bytes();
     } catch (const Error&) {
       return;  // examine_log() reports it
     }

@@ -106,7 +106,7 @@ void check_content(const Metadata& metadata, Report& report) {
     report.progress("logs", ++done, result.mlogs);
     // The root MDC is examined with the tree.
     if (object.id == root_log_id(0) || object.id == root_log_id(1)) continue;
-    if (const auto place = metadata.place_of(object)) examine_log(report, *place);
+    if (const auto location = metadata.location_of(object)) examine_log(report, *location);
   }
   if (report.options().data) check_mblocks(metadata, objects, report);
 }

@@ -42,7 +42,7 @@ ClientLog::ClientLog(Pool& pool, ObjectId id, Options options)
       id_(id),
       options_(options),
       pin_(pool, id),
-      log_(Mlog::open(pool.mlog_place(*pool.find(id)), options.semantics)),
+      log_(Mlog::open(pool.mlog_location(*pool.find(id)), options.semantics)),
       reader_(MlogReader(*log_)) {}
 
 void ClientLog::append(std::span<const ConstByteSpan> parts, bool durable) {

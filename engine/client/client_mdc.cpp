@@ -19,7 +19,7 @@ namespace {
 bool is_ambiguous(const std::array<Mdc::Half, 2>& halves) {
   std::array<FoundLog, 2> found;
   for (unsigned i = 0; i < halves.size(); ++i) {
-    const auto log = Mlog::open(halves[i].place, CompactionSemantics::on, OnDamage::report);
+    const auto log = Mlog::open(halves[i].location, CompactionSemantics::on, OnDamage::report);
     found[i] = describe(*log);
     if (!found[i].damage.empty()) return false;
   }
@@ -32,7 +32,7 @@ bool is_ambiguous(const std::array<Mdc::Half, 2>& halves) {
 std::unique_ptr<Mdc> open_pair(Pool& pool, const std::array<ObjectId, 2>& ids) {
   std::array<Mdc::Half, 2> halves;
   for (unsigned i = 0; i < halves.size(); ++i)
-    halves[i] = {.id = ids[i], .place = pool.mlog_place(*pool.find(ids[i]))};
+    halves[i] = {.id = ids[i], .location = pool.mlog_location(*pool.find(ids[i]))};
   const auto record = [&pool](ObjectId half, std::uint64_t generation) {
     pool.record_generation(half, generation);
   };

@@ -158,7 +158,7 @@ bool FileCommitter::try_commit(InodeNumber number, const State& state, Journal::
   } catch (...) {
     state->enter(Writing::open);
     state->sticky_error = std::current_exception();
-    state->writer->forget_places();
+    state->writer->forget_sealed();
     throw;
   }
   --state->writers;

@@ -106,7 +106,7 @@ Journal::Ticket FileCommitter::persist(InodeNumber number, ActiveInode& state, b
     return record_sealed(number, state, std::move(sealed));
   } catch (...) {
     state.sticky_error = std::current_exception();
-    writer->forget_places();
+    writer->forget_sealed();
     throw;
   }
 }
@@ -260,7 +260,7 @@ void FileCommitter::truncate(InodeNumber number, ActiveInode& state, std::uint64
     trim_recorded(number, size);
   } catch (...) {
     state.sticky_error = std::current_exception();
-    writer->forget_places();
+    writer->forget_sealed();
     throw;
   }
 }

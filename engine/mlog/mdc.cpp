@@ -32,14 +32,14 @@ struct Mdc::Impl {
   void start_compaction();
   void end_compaction();
   void switch_roles(Ticket end_of_new);
-  void replace_inactive(MlogPlace place, const RecordPlace& record);
+  void replace_inactive(MlogLocation location, const RecordLocation& record);
   std::uint64_t erased_generation() const;
   std::optional<Mlog::Written> write(Ticket ticket);
   void flushed(Ticket ticket, const Mlog::Written& written);
 
   std::uint64_t generation(unsigned half) const;
-  const std::string& half_name(unsigned half) const { return halves[half].place.name; }
-  spdlog::logger& log() const { return halves[0].place.device->log(); }
+  const std::string& half_name(unsigned half) const { return halves[half].location.name; }
+  spdlog::logger& log() const { return halves[0].location.device->log(); }
   void check_decided() const;
 
   const std::string name;
@@ -48,7 +48,7 @@ struct Mdc::Impl {
   std::array<std::unique_ptr<Mlog>, 2> logs;
   const RecordGeneration record_generation;
 
-  // Held shared while a log is in use, exclusively while the halves change roles or places.
+  // Held shared while a log is in use, exclusively while the halves change roles or locations.
   mutable std::shared_mutex roles;
   unsigned active = 0;
   // Ticket of the MDC = ticket of the active log + base, modulo 2^64; tickets up to `settled` are
@@ -65,12 +65,12 @@ struct Mdc::Impl {
 
 FoundLog Mdc::Impl::open_half(unsigned half, OnDamage on_damage) {
   try {
-    logs[half] = Mlog::open(halves[half].place, CompactionSemantics::on, OnDamage::report);
+    logs[half] = Mlog::open(halves[half].location, CompactionSemantics::on, OnDamage::report);
     return describe(*logs[half]);
   } catch (const Error& error) {
     if (on_damage == OnDamage::refuse) throw;
     return {.name = half_name(half),
-            .generation = halves[half].place.generation,
+            .generation = halves[half].location.generation,
             .damage = error.detail()};
   }
 }
@@ -129,7 +129,7 @@ void Mdc::Impl::flushed(Ticket ticket, const Mlog::Written& written) {
 }
 
 std::uint64_t Mdc::Impl::generation(unsigned half) const {
-  return logs[half] ? logs[half]->generation() : halves[half].place.generation;
+  return logs[half] ? logs[half]->generation() : halves[half].location.generation;
 }
 
 // The generation of a half after erasing: above those of both halves.
@@ -145,13 +145,13 @@ void Mdc::Impl::erase(unsigned half) {
 
 // Restarts `half` as an empty log of `new_generation`, which is durable.
 void Mdc::Impl::forget(unsigned half, std::uint64_t new_generation) {
-  const MlogPlace& place = halves[half].place;
+  const MlogLocation& location = halves[half].location;
   try {
-    place.device->discard(place.offset, place.capacity);
+    location.device->discard(location.offset, location.capacity);
     // A sparse file has freed the blocks; the next compaction needs them.
-    place.device->reserve(place.offset, place.capacity);
+    location.device->reserve(location.offset, location.capacity);
   } catch (const Error& error) {
-    log().warn("{}: emptying {}: {}", name, place.name, error.what());
+    log().warn("{}: emptying {}: {}", name, location.name, error.what());
   }
   logs[half]->reset(new_generation);
 }
@@ -222,13 +222,13 @@ void Mdc::Impl::switch_roles(Ticket end_of_new) {
   forget(old, erased);
 }
 
-void Mdc::Impl::replace_inactive(MlogPlace place, const RecordPlace& record) {
+void Mdc::Impl::replace_inactive(MlogLocation location, const RecordLocation& record) {
   check_decided();
-  place.generation = erased_generation();
-  std::unique_ptr<Mlog> log = Mlog::open(place, CompactionSemantics::on);
-  if (!log->empty()) raise(ENOTEMPTY, name, "{} is not empty", place.name);
+  location.generation = erased_generation();
+  std::unique_ptr<Mlog> log = Mlog::open(location, CompactionSemantics::on);
+  if (!log->empty()) raise(ENOTEMPTY, name, "{} is not empty", location.name);
   try {
-    record(place.generation);
+    record(location.generation);
   } catch (const Error& error) {
     undecided = error.code() != ENOSPC;
     throw;
@@ -236,7 +236,7 @@ void Mdc::Impl::replace_inactive(MlogPlace place, const RecordPlace& record) {
   const unsigned other = 1 - active;
   const std::unique_lock lock(roles);
   logs[other] = std::move(log);
-  halves[other].place = std::move(place);
+  halves[other].location = std::move(location);
 }
 
 Mdc::Mdc(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -298,8 +298,8 @@ void Mdc::end_compaction() {
   impl_->end_compaction();
 }
 
-void Mdc::replace_inactive(MlogPlace place, const RecordPlace& record) {
-  impl_->replace_inactive(std::move(place), record);
+void Mdc::replace_inactive(MlogLocation location, const RecordLocation& record) {
+  impl_->replace_inactive(std::move(location), record);
 }
 
 MlogReader Mdc::reader() const {
@@ -314,7 +314,7 @@ std::uint64_t Mdc::capacity() const {
 
 std::uint64_t Mdc::inactive_capacity() const {
   const std::shared_lock lock(impl_->roles);
-  return impl_->halves[1 - impl_->active].place.capacity;
+  return impl_->halves[1 - impl_->active].location.capacity;
 }
 
 std::uint64_t Mdc::used() const {

@@ -24,7 +24,7 @@ class Mdc {
  public:
   struct Half {
     ObjectId id;
-    MlogPlace place;
+    MlogLocation location;
   };
   // Makes a greater generation of one half durable in its owner (the superblocks, MDC0, an MDC).
   // Called before the half's zones are discarded and reused.
@@ -83,13 +83,13 @@ class Mdc {
   void start_compaction();
   void end_compaction();
 
-  // Replaces the inactive half by an empty log at another place, with another UUID: this is how an
-  // MDC grows. `record` makes the place durable in the owner of the MDC. When it throws ENOSPC
-  // nothing has changed; after any other error only the next open() can determine the state, as
-  // with compact(). The place's generation is chosen here, above those of both halves, and given to
-  // `record`. Serialised with append() and compact(); EIO as for these.
-  using RecordPlace = std::function<void(std::uint64_t generation)>;
-  void replace_inactive(MlogPlace place, const RecordPlace& record);
+  // Replaces the inactive half by an empty log at another location, with another UUID: this is how
+  // an MDC grows. `record` makes the location durable in the owner of the MDC. When it throws
+  // ENOSPC nothing has changed; after any other error only the next open() can determine the state,
+  // as with compact(). The generation of the location is chosen here, above those of both halves,
+  // and given to `record`. Serialised with append() and compact(); EIO as for these.
+  using RecordLocation = std::function<void(std::uint64_t generation)>;
+  void replace_inactive(MlogLocation location, const RecordLocation& record);
 
   // Reads the data records from the first. The reader must not be used after a compact().
   MlogReader reader() const;

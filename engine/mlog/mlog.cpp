@@ -17,18 +17,18 @@ namespace {
 // flushed (4 GiB are 4096 flush sets).
 constexpr std::uint32_t kFlushSetReserve = 1u << 16;
 
-void check_place(const MlogPlace& place) {
-  if (place.sector_size != 512 && place.sector_size != kPageSize) {
-    raise(EINVAL, place.name, "log block size {}, expected 512 or 4096", place.sector_size);
+void check_location(const MlogLocation& location) {
+  if (location.sector_size != 512 && location.sector_size != kPageSize) {
+    raise(EINVAL, location.name, "log block size {}, expected 512 or 4096", location.sector_size);
   }
-  const std::uint64_t device_size = place.device->size();
-  if (place.capacity == 0 || !is_aligned(place.offset | place.capacity, kPageSize) ||
-      place.offset > device_size || place.capacity > device_size - place.offset) {
-    raise(EINVAL, place.name, "log of {} bytes at {} does not lie inside {} of {} bytes",
-          place.capacity, place.offset, place.device->name(), device_size);
+  const std::uint64_t device_size = location.device->size();
+  if (location.capacity == 0 || !is_aligned(location.offset | location.capacity, kPageSize) ||
+      location.offset > device_size || location.capacity > device_size - location.offset) {
+    raise(EINVAL, location.name, "log of {} bytes at {} does not lie inside {} of {} bytes",
+          location.capacity, location.offset, location.device->name(), device_size);
   }
-  if (place.capacity / place.sector_size > UINT32_MAX) {
-    raise(EINVAL, place.name, "log of {} bytes has too many blocks", place.capacity);
+  if (location.capacity / location.sector_size > UINT32_MAX) {
+    raise(EINVAL, location.name, "log of {} bytes has too many blocks", location.capacity);
   }
 }
 
@@ -64,16 +64,17 @@ void LogPages::copy(std::uint64_t from, ByteSpan into) const {
   std::ranges::copy(buffer.span(static_cast<std::size_t>(from - start), into.size()), into.data());
 }
 
-Mlog::Impl::Impl(const MlogPlace& place, CompactionSemantics semantics)
-    : place_(place),
+Mlog::Impl::Impl(const MlogLocation& location, CompactionSemantics semantics)
+    : location_(location),
       semantics_(semantics),
-      block_size_(place.sector_size),
-      block_limit_(static_cast<std::uint32_t>(place.capacity / place.sector_size)),
-      generation_(place.generation) {}
+      block_size_(location.sector_size),
+      block_limit_(static_cast<std::uint32_t>(location.capacity / location.sector_size)),
+      generation_(location.generation) {}
 
 void Mlog::Impl::check_usable() const {
   if (!failure_.empty()) {
-    raise(EIO, place_.name, "no appends after a failed flush, or to a damaged log ({})", failure_);
+    raise(EIO, location_.name, "no appends after a failed flush, or to a damaged log ({})",
+          failure_);
   }
 }
 
@@ -156,14 +157,14 @@ Mlog::Ticket Mlog::Impl::append(ChunkType kind, std::span<const ConstByteSpan> p
   std::uint64_t length = 0;
   for (const ConstByteSpan part : parts)
     length += part.size();
-  if (length > UINT32_MAX) raise(EINVAL, place_.name, "record of {} bytes", length);
+  if (length > UINT32_MAX) raise(EINVAL, location_.name, "record of {} bytes", length);
 
   const std::lock_guard one_record(append_mutex_);
   Lock lock(mutex_);
   check_usable();
   if (!fits_locked(length)) {
-    raise(EFBIG, place_.name, "no room for a record of {} bytes: {} of {} bytes used", length,
-          bytes(end_), place_.capacity);
+    raise(EFBIG, location_.name, "no room for a record of {} bytes: {} of {} bytes used", length,
+          bytes(end_), location_.capacity);
   }
   Gather from(parts);
   std::uint64_t left = length;
@@ -219,7 +220,8 @@ std::optional<Mlog::Written> Mlog::Impl::write(Ticket ticket) {
       lock, false, [&] { return written_ >= ticket; }, [&] { return writing_upto_ >= ticket; });
   if (durable_ >= ticket) return std::nullopt;
   check_usable();  // the state of data whose flush failed after the write is unknown
-  return Written{.device = place_.device, .ticket = written_, .flush_set = written_end_.flush_set};
+  return Written{
+      .device = location_.device, .ticket = written_, .flush_set = written_end_.flush_set};
 }
 
 void Mlog::Impl::flushed(const Written& written) {
@@ -235,7 +237,7 @@ void Mlog::Impl::stamp_flush_set() {
   std::uint32_t previous = previous_set_;
   for (std::uint32_t block = first_unwritten_; block < end_; ++block) {
     const auto at = static_cast<std::size_t>(bytes(block) - tail_.start);
-    LogBlockHeader{.magic = place_.uuid,
+    LogBlockHeader{.magic = location_.uuid,
                    .previous_flush_set = previous,
                    .flush_set = set,
                    .generation = generation_}
@@ -279,11 +281,11 @@ std::optional<Mlog::Impl::Failure> Mlog::Impl::do_io(std::size_t length, bool fl
                                                      bool make_durable) {
   bool no_room = false;
   try {
-    Device& device = *place_.device;
+    Device& device = *location_.device;
     if (flush_first) device.flush();
     if (length > 0) {
       try {
-        device.write(place_.offset + in_flight_.start, in_flight_.buffer.span(0, length));
+        device.write(location_.offset + in_flight_.start, in_flight_.buffer.span(0, length));
       } catch (const Error& error) {
         no_room = error.code() == ENOSPC;
         throw;
@@ -346,7 +348,7 @@ void Mlog::Impl::write_out(Lock& lock, bool make_durable) {
   if (failure) {
     // A log with compaction semantics promises its owner that a record which failed never comes.
     if (failure->no_room && semantics_ == CompactionSemantics::off) {
-      raise(ENOSPC, place_.name, "{}", failure->what);
+      raise(ENOSPC, location_.name, "{}", failure->what);
     }
     failure_ = std::move(failure->what);
     check_usable();
@@ -368,7 +370,7 @@ void Mlog::Impl::reset(std::uint64_t generation) {
   const std::lock_guard one_record(append_mutex_);
   const std::lock_guard lock(mutex_);
   if (generation <= generation_) {
-    raise(EINVAL, place_.name, "new generation {} is not above {}", generation, generation_);
+    raise(EINVAL, location_.name, "new generation {} is not above {}", generation, generation_);
   }
   generation_ = generation;
   has_start_ = has_end_ = dirty_ = false;
@@ -415,17 +417,17 @@ Mlog::Impl::Window Mlog::Impl::fetch(std::uint64_t from, ByteSpan into) const {
       tail_.copy(from + before_tail, into.subspan(before_tail, length - before_tail));
     }
   }
-  if (on_device > 0) place_.device->read(place_.offset + from, into.first(on_device));
+  if (on_device > 0) location_.device->read(location_.offset + from, into.first(on_device));
   return window;
 }
 
 Mlog::Mlog(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Mlog::~Mlog() = default;
 
-std::unique_ptr<Mlog> Mlog::open(const MlogPlace& place, CompactionSemantics semantics,
+std::unique_ptr<Mlog> Mlog::open(const MlogLocation& location, CompactionSemantics semantics,
                                  OnDamage on_damage) {
-  check_place(place);
-  auto impl = std::make_unique<Impl>(place, semantics);
+  check_location(location);
+  auto impl = std::make_unique<Impl>(location, semantics);
   impl->load(on_damage);
   return std::unique_ptr<Mlog>(new Mlog(std::move(impl)));
 }
@@ -464,13 +466,13 @@ std::uint64_t Mlog::generation() const {
   return impl_->counts().generation;
 }
 const std::string& Mlog::name() const {
-  return impl_->place_.name;
+  return impl_->location_.name;
 }
 std::string Mlog::begin() const {
-  return fmt::format("byte {} of {}", impl_->place_.offset, impl_->place_.device->name());
+  return fmt::format("byte {} of {}", impl_->location_.offset, impl_->location_.device->name());
 }
 std::uint64_t Mlog::capacity() const {
-  return impl_->place_.capacity;
+  return impl_->location_.capacity;
 }
 std::uint64_t Mlog::used() const {
   return impl_->counts().used;

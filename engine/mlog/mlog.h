@@ -18,7 +18,7 @@
 namespace mpool {
 
 // The location of a log and the marks of its blocks.
-struct MlogPlace {
+struct MlogLocation {
   Device* device = nullptr;       // outlives the Mlog
   std::uint64_t offset = 0;       // bytes; multiple of kPageSize
   std::uint64_t capacity = 0;     // bytes; multiple of kPageSize
@@ -74,7 +74,7 @@ class Mlog {
   // With OnDamage::report a damaged log is opened as far as it can be read: opened() describes the
   // damage, appends throw EIO. A log with an unfinished compaction is opened, too, and accepts
   // appends.
-  static std::unique_ptr<Mlog> open(const MlogPlace& place, CompactionSemantics semantics,
+  static std::unique_ptr<Mlog> open(const MlogLocation& location, CompactionSemantics semantics,
                                     OnDamage on_damage = OnDamage::refuse);
   ~Mlog();
 

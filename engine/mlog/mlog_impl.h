@@ -38,7 +38,7 @@ struct LogPages {
 // Locks: append_mutex_ (one record at a time) before mutex_ (everything else). No lock is held
 // during I/O, except append_mutex_ when an append must write a full buffer.
 struct Mlog::Impl {
-  explicit Impl(const MlogPlace& place, CompactionSemantics semantics);
+  explicit Impl(const MlogLocation& location, CompactionSemantics semantics);
 
   // Reads and validates the log (mlog_open.cpp).
   void load(OnDamage on_damage);
@@ -70,7 +70,7 @@ struct Mlog::Impl {
   };
   Counts counts() const;
 
-  const MlogPlace place_;  // its generation is the one at open(): see generation_
+  const MlogLocation location_;  // its generation is the one at open(): see generation_
   const CompactionSemantics semantics_;
   const std::uint32_t block_size_;
   const std::uint32_t block_limit_;  // blocks that fit in the capacity

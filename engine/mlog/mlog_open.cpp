@@ -39,8 +39,8 @@ struct Content {
 // The state of the pass.
 class Scan {
  public:
-  Scan(const MlogPlace& place, CompactionSemantics semantics, OnDamage on_damage)
-      : place_(place), semantics_(semantics), on_damage_(on_damage) {}
+  Scan(const MlogLocation& location, CompactionSemantics semantics, OnDamage on_damage)
+      : location_(location), semantics_(semantics), on_damage_(on_damage) {}
 
   // Takes block `index`. False when the log ends before it: the block does not belong to the log,
   // or its chunks are invalid (which is then the damage).
@@ -65,15 +65,15 @@ class Scan {
   // Examines a block past the end. True when it belongs to the log.
   bool look_past(std::uint32_t index, ConstByteSpan block) {
     const auto header = LogBlockHeader::load(block);
-    if (!header || header->magic != place_.uuid || header->generation < place_.generation) {
+    if (!header || header->magic != location_.uuid || header->generation < location_.generation) {
       return false;
     }
     const std::uint32_t end = content_.blocks;
-    if (header->generation > place_.generation) {
+    if (header->generation > location_.generation) {
       note_damage(
           fmt::format("log block {} ({}) has generation {}, but the generation recorded for "
                       "the log is {}: that record, or the block, is damaged",
-                      index, site(index), header->generation, place_.generation));
+                      index, site(index), header->generation, location_.generation));
       return false;
     }
     greatest_set_ = std::max(greatest_set_, header->flush_set);
@@ -88,9 +88,9 @@ class Scan {
 
   // Throws if the log cannot be opened.
   void check() const {
-    if (!damage_.empty()) raise(ENODATA, place_.name, "{}", damage_);
+    if (!damage_.empty()) raise(ENODATA, location_.name, "{}", damage_);
     if (content_.has_start && !content_.has_end) {
-      raise(EMSGSIZE, place_.name, "compaction did not finish: no end marker in {} blocks",
+      raise(EMSGSIZE, location_.name, "compaction did not finish: no end marker in {} blocks",
             content_.blocks);
     }
   }
@@ -105,8 +105,9 @@ class Scan {
 
  private:
   std::string site(std::uint32_t index) const {
-    return fmt::format("byte {} of {}", place_.offset + std::uint64_t{index} * place_.sector_size,
-                       place_.device->name());
+    return fmt::format("byte {} of {}",
+                       location_.offset + std::uint64_t{index} * location_.sector_size,
+                       location_.device->name());
   }
 
   void note_damage(std::string what) {
@@ -115,7 +116,7 @@ class Scan {
 
   std::optional<LogBlockHeader> own_header(ConstByteSpan block) const {
     auto header = LogBlockHeader::load(block);
-    if (header && (header->magic != place_.uuid || header->generation != place_.generation)) {
+    if (header && (header->magic != location_.uuid || header->generation != location_.generation)) {
       header.reset();
     }
     return header;
@@ -126,9 +127,9 @@ class Scan {
   // nevertheless.
   std::optional<LogBlockHeader> header_with_flipped_bits(std::uint32_t index, ConstByteSpan block) {
     constexpr int kMaxFlippedBits = 4;
-    LogBlockHeader header{.magic = place_.uuid,
+    LogBlockHeader header{.magic = location_.uuid,
                           .previous_flush_set = content_.last_set,
-                          .generation = place_.generation};
+                          .generation = location_.generation};
     std::array<std::byte, LogBlockHeader::kSize> expected;
     header.store(expected);
     int bits = 0;
@@ -149,22 +150,22 @@ class Scan {
   // inside_set: the previous block is of the same flush set.
   void take_chunks(std::uint32_t index, ConstByteSpan block, bool inside_set) {
     std::size_t offset = LogBlockHeader::kSize;
-    while (const auto chunk = chunk_at(place_.name, index, block, offset)) {
+    while (const auto chunk = chunk_at(location_.name, index, block, offset)) {
       take_chunk(index, *chunk, inside_set);
       offset = chunk->end;
     }
     if (block.size() - offset < ChunkHeader::kSize) return;
     const ConstByteSpan rest = block.subspan(offset);
     if (std::ranges::any_of(rest, [](std::byte byte) { return byte != std::byte{0}; })) {
-      raise_corrupt({place_.name, index, offset}, "bytes after the last record of the block");
+      raise_corrupt({location_.name, index, offset}, "bytes after the last record of the block");
     }
   }
 
   void take_chunk(std::uint32_t index, const Chunk& chunk, bool inside_set) {
     using Event = ChunkOrder::Event;
-    const LogSite site{place_.name, index, chunk.offset};
+    const LogSite site{location_.name, index, chunk.offset};
     const bool in_record = content_.order.in_record();
-    const Event event = content_.order.accept(place_.name, index, chunk);
+    const Event event = content_.order.accept(location_.name, index, chunk);
     const bool begins = event == Event::record || event == Event::record_begins;
     if (in_record && begins && inside_set) {
       raise_corrupt(site, "new record where the one before it goes on");
@@ -197,7 +198,7 @@ class Scan {
     }
   }
 
-  const MlogPlace& place_;
+  const MlogLocation& location_;
   const CompactionSemantics semantics_;
   const OnDamage on_damage_;
   Content content_;
@@ -218,17 +219,17 @@ void Mlog::Impl::start_tail(std::uint64_t log_end, ConstByteSpan last_page) {
 }
 
 void Mlog::Impl::load(OnDamage on_damage) {
-  Scan scan(place_, semantics_, on_damage);
-  AlignedBuffer buffer(std::min(place_.capacity, kReadSize));
+  Scan scan(location_, semantics_, on_damage);
+  AlignedBuffer buffer(std::min(location_.capacity, kReadSize));
   bool at_end = false;
-  std::uint64_t limit = place_.capacity;
+  std::uint64_t limit = location_.capacity;
   const auto window_from = [&](std::uint64_t byte) {
-    return round_up(std::min(place_.capacity, byte + kStaleWindow), kPageSize);
+    return round_up(std::min(location_.capacity, byte + kStaleWindow), kPageSize);
   };
   for (std::uint64_t from = 0; from < limit;) {
     const auto length =
         static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), limit - from));
-    place_.device->read(place_.offset + from, buffer.span(0, length));
+    location_.device->read(location_.offset + from, buffer.span(0, length));
     for (std::size_t at = 0; at < length; at += block_size_) {
       const auto index = static_cast<std::uint32_t>((from + at) / block_size_);
       const ConstByteSpan block = buffer.span(at, block_size_);
@@ -244,7 +245,7 @@ void Mlog::Impl::load(OnDamage on_damage) {
     from += length;
   }
   if (on_damage == OnDamage::refuse) scan.check();
-  if (!at_end) start_tail(place_.capacity, {});
+  if (!at_end) start_tail(location_.capacity, {});
   const Content& found = scan.content();
   opened_ = scan.info();
   if (!opened_.damage.empty()) failure_ = opened_.damage;
@@ -259,7 +260,7 @@ void Mlog::Impl::load(OnDamage on_damage) {
   if (found.blocks == 0) return;
   written_ = ++appended_;
   // Otherwise it may be in the device's cache only: the first sync or write flushes it.
-  if (place_.flushed) {
+  if (location_.flushed) {
     durable_ = written_;
     durable_set_ = found.last_set;
   }

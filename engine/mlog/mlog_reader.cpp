@@ -48,7 +48,7 @@ class SpanSink {
 struct MlogReader::Impl {
   explicit Impl(const Mlog::Impl& of)
       : log(of),
-        cache(std::min(of.place_.capacity, kReadAhead)),
+        cache(std::min(of.location_.capacity, kReadAhead)),
         generation(of.counts().generation) {}
 
   // Reads the next complete record into `sink`; false at the end. Sets `record_at` to the position
@@ -59,7 +59,7 @@ struct MlogReader::Impl {
     ChunkOrder order;
     MlogPosition cursor = at;
     while (const auto chunk = next_chunk(cursor)) {
-      const Event event = order.accept(log.place_.name, cursor.block, *chunk);
+      const Event event = order.accept(log.location_.name, cursor.block, *chunk);
       if (event == Event::record || event == Event::record_begins) {
         record_at = {cursor.block, static_cast<std::uint32_t>(chunk->offset)};
         sink.restart();
@@ -85,7 +85,7 @@ struct MlogReader::Impl {
         fresh = true;
       }
       const std::size_t offset = cursor.offset == 0 ? LogBlockHeader::kSize : cursor.offset;
-      auto chunk = chunk_at(log.place_.name, cursor.block, block(cursor.block), offset);
+      auto chunk = chunk_at(log.location_.name, cursor.block, block(cursor.block), offset);
       if (chunk) return chunk;
       if (cursor.block + 1 < log_end) {
         cursor = {cursor.block + 1, 0};
@@ -104,7 +104,7 @@ struct MlogReader::Impl {
     const std::uint64_t from = round_down(std::uint64_t{index} * log.block_size_, kPageSize);
     const Mlog::Impl::Window window = log.fetch(from, cache.span());
     if (window.generation != generation) {
-      raise(ESTALE, log.place_.name,
+      raise(ESTALE, log.location_.name,
             "log was reset to generation {} below a reader of generation {}", window.generation,
             generation);
     }
@@ -123,9 +123,9 @@ struct MlogReader::Impl {
     for (std::uint32_t index = first; index < end; ++index) {
       if (std::uint64_t{index} * log.block_size_ >= memory_start) return;
       const auto header = LogBlockHeader::load(block(index));
-      if (!header || header->magic != log.place_.uuid || header->generation != generation) {
+      if (!header || header->magic != log.location_.uuid || header->generation != generation) {
         end = first;
-        raise_corrupt({log.place_.name, index, 0},
+        raise_corrupt({log.location_.name, index, 0},
                       "not a block of this log and generation any more");
       }
     }
@@ -162,7 +162,7 @@ std::optional<std::size_t> MlogReader::next(ByteSpan into) {
   if (!impl_->read(sink, record_at)) return std::nullopt;
   if (sink.length() > into.size()) {
     impl_->at = record_at;
-    raise(EOVERFLOW, impl_->log.place_.name, "record of {} bytes, buffer of {}", sink.length(),
+    raise(EOVERFLOW, impl_->log.location_.name, "record of {} bytes, buffer of {}", sink.length(),
           into.size());
   }
   return sink.length();
@@ -184,7 +184,7 @@ void MlogReader::seek(MlogPosition position) {
   const bool offset_ok = position.offset == 0 || (position.offset >= LogBlockHeader::kSize &&
                                                   position.offset <= log.block_size_);
   if (!offset_ok || position.block >= log.block_limit_) {
-    raise(EINVAL, log.place_.name, "no position in the log: block {} offset {}", position.block,
+    raise(EINVAL, log.location_.name, "no position in the log: block {} offset {}", position.block,
           position.offset);
   }
   if (const std::uint64_t generation = log.counts().generation; generation != impl_->generation) {

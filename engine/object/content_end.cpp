@@ -81,7 +81,8 @@ ContentWriter::Sealed ContentWriter::Impl::seal(Lock& lock, bool last) {
       }
       const auto first = static_cast<std::ptrdiff_t>(sealed.extents.size());
       add_extents(*window, last, sealed.extents);
-      note_places(*window->second.writer, sealed.extents.cbegin() + first, sealed.extents.cend());
+      add_sealed_parts(*window->second.writer, sealed.extents.cbegin() + first,
+                       sealed.extents.cend());
       sealed.mblocks.push_back(std::move(window->second.writer));
       window = windows_.erase(window);
     }
@@ -112,14 +113,14 @@ void ContentWriter::Impl::add_extents(const Windows::value_type& window, bool la
   extents.push_back({base, id, 0, end - base});
 }
 
-void ContentWriter::Impl::note_places(const MblockWriter& writer,
-                                      std::vector<Extent>::const_iterator first,
-                                      std::vector<Extent>::const_iterator last) {
+void ContentWriter::Impl::add_sealed_parts(const MblockWriter& writer,
+                                           std::vector<Extent>::const_iterator first,
+                                           std::vector<Extent>::const_iterator last) {
   for (; first != last; ++first) {
-    sealed_places_[first->file_offset] = {.length = first->length,
-                                          .device = &writer.device(),
-                                          .device_offset = writer.device_offset() + first->position,
-                                          .deferred = writer.deferred()};
+    sealed_parts_[first->file_offset] = {.length = first->length,
+                                         .device = &writer.device(),
+                                         .device_offset = writer.device_offset() + first->position,
+                                         .deferred = writer.deferred()};
   }
 }
 
@@ -156,16 +157,16 @@ void ContentWriter::Impl::truncate(Lock& lock, std::uint64_t length) {
     }
     for (RangeSet* set : {&fresh_, &soft_, &sealed_})
       set->erase(length, kMaxContentLength);
-    cut_places(length);
+    cut_sealed_parts(length);
     declared_length_ = length;
   });
 }
 
-void ContentWriter::Impl::cut_places(std::uint64_t length) {
-  sealed_places_.erase(sealed_places_.lower_bound(length), sealed_places_.end());
-  if (sealed_places_.empty()) return;
-  auto& [begin, place] = *sealed_places_.rbegin();
-  place.length = std::min(place.length, length - begin);
+void ContentWriter::Impl::cut_sealed_parts(std::uint64_t length) {
+  sealed_parts_.erase(sealed_parts_.lower_bound(length), sealed_parts_.end());
+  if (sealed_parts_.empty()) return;
+  auto& [begin, part] = *sealed_parts_.rbegin();
+  part.length = std::min(part.length, length - begin);
 }
 
 void ContentWriter::Impl::discard(Lock& lock) {

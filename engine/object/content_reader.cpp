@@ -74,15 +74,15 @@ void ContentWriter::Impl::collect_sealed(std::uint64_t offset, ByteSpan into,
                                          std::vector<DeviceRead>& reads) const {
   sealed_.for_each_range(offset, offset + into.size(), [&](std::uint64_t begin, std::uint64_t end) {
     while (begin < end) {
-      auto place = sealed_places_.upper_bound(begin);
-      if (place == sealed_places_.begin() || begin >= (--place)->first + place->second.length) {
+      auto part = sealed_parts_.upper_bound(begin);
+      if (part == sealed_parts_.begin() || begin >= (--part)->first + part->second.length) {
         raise(EIO, "file", "{} bytes at {} could not be recorded", end - begin, begin);
       }
-      const std::uint64_t stop = std::min(end, place->first + place->second.length);
-      reads.push_back({.device = place->second.device,
-                       .offset = place->second.device_offset + (begin - place->first),
+      const std::uint64_t stop = std::min(end, part->first + part->second.length);
+      reads.push_back({.device = part->second.device,
+                       .offset = part->second.device_offset + (begin - part->first),
                        .into = into.subspan(begin - offset, stop - begin),
-                       .deferred = place->second.deferred});
+                       .deferred = part->second.deferred});
       begin = stop;
     }
   });

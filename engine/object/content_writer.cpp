@@ -208,9 +208,9 @@ void ContentWriter::discard() {
   impl_->discard(lock);
 }
 
-void ContentWriter::forget_places() {
+void ContentWriter::forget_sealed() {
   const std::lock_guard lock(impl_->mutex_);
-  impl_->sealed_places_.clear();
+  impl_->sealed_parts_.clear();
 }
 
 }  // namespace mpool

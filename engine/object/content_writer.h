@@ -147,7 +147,7 @@ class ContentWriter {
   void discard();
   // The mblocks of the last seal are released: reading sealed content then fails with EIO. No
   // read() may be in progress.
-  void forget_places();
+  void forget_sealed();
 
  private:
   struct Impl;

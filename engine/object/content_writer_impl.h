@@ -32,7 +32,7 @@ inline std::uint64_t page_of(std::uint64_t offset) {
 //   exceeds its share of memory_ (oldest first, except the first piece), and when memory is short;
 // - an mblock of windows_: large aligned writes go there at once. A partly written page is written
 //   out with zeros for the rest, and read back into held_ for further bytes;
-// - sealed_places_: mblocks of earlier seals.
+// - sealed_parts_: mblocks of earlier seals.
 //
 // mutex_ guards everything; it is released during I/O and allocation (Unlocked). Meanwhile
 // - users_ counts the reads, writes and write-outs in progress; drain, seal, truncate and discard
@@ -60,7 +60,7 @@ struct ContentWriter::Impl final : WriteMemory::Holder,
   using Windows = std::map<std::uint64_t, Window>;  // base -> window; disjoint
 
   // The location of sealed bytes.
-  struct Place {
+  struct SealedPart {
     std::uint64_t length = 0;
     Device* device = nullptr;
     std::uint64_t device_offset = 0;
@@ -225,10 +225,10 @@ struct ContentWriter::Impl final : WriteMemory::Holder,
   Sealed seal(Lock& lock, bool last);
   void add_extents(const Windows::value_type& window, bool last,
                    std::vector<Extent>& extents) const;
-  void note_places(const MblockWriter& writer, std::vector<Extent>::const_iterator first,
-                   std::vector<Extent>::const_iterator last);
+  void add_sealed_parts(const MblockWriter& writer, std::vector<Extent>::const_iterator first,
+                        std::vector<Extent>::const_iterator last);
   void truncate(Lock& lock, std::uint64_t length);
-  void cut_places(std::uint64_t length);
+  void cut_sealed_parts(std::uint64_t length);
   void discard(Lock& lock);
 
   const std::uint64_t zone_size_;
@@ -257,8 +257,8 @@ struct ContentWriter::Impl final : WriteMemory::Holder,
   bool entered_ = false;       // registered with memory_
 
   Windows windows_;
-  std::optional<std::uint64_t> next_zone_;        // after the last mblock
-  std::map<std::uint64_t, Place> sealed_places_;  // by offset in the file
+  std::optional<std::uint64_t> next_zone_;            // after the last mblock
+  std::map<std::uint64_t, SealedPart> sealed_parts_;  // by offset in the file
 };
 
 }  // namespace mpool

@@ -8,16 +8,16 @@
 
 namespace mpool {
 
-std::unique_ptr<Mlog> open_any_mlog(const MlogPlace& place) {
+std::unique_ptr<Mlog> open_any_mlog(const MlogLocation& location) {
   try {
-    return Mlog::open(place, CompactionSemantics::off);
+    return Mlog::open(location, CompactionSemantics::off);
   } catch (const Error& error) {
     if (error.code() != ENODATA) throw;
     try {
-      return Mlog::open(place, CompactionSemantics::on);
+      return Mlog::open(location, CompactionSemantics::on);
     } catch (const Error& second) {
       if (second.code() == EMSGSIZE) {
-        return Mlog::open(place, CompactionSemantics::on, OnDamage::report);
+        return Mlog::open(location, CompactionSemantics::on, OnDamage::report);
       }
     }
     throw;  // the first error: of a plain log it has more information

@@ -14,7 +14,7 @@ namespace mpool {
 
 // Opens an mlog to read it, whether it is one of an MDC or not: only its owner knows. Of one with
 // an unfinished compaction too. Errors: those of Mlog::open.
-std::unique_ptr<Mlog> open_any_mlog(const MlogPlace& place);
+std::unique_ptr<Mlog> open_any_mlog(const MlogLocation& location);
 
 // The payloads of the records of an mlog, concatenated.
 //

@@ -35,14 +35,14 @@ LogPart::LogPart(References& references, ObjectId object, std::uint64_t content_
       start(content_start),
       hold_(references, ObjectHolder::log, object),
       record_(find_mlog(references.pool(), object)),
-      place_(references.pool().mlog_place(record_)),
+      location_(references.pool().mlog_location(record_)),
       recorded_length_(length) {
   length_ = length ? *length : mlog().payload_bytes();
 }
 
 Mlog& LogPart::mlog() const {
   const std::lock_guard lock(open_mutex_);
-  if (!mlog_) mlog_ = Mlog::open(place_, CompactionSemantics::off, OnDamage::report);
+  if (!mlog_) mlog_ = Mlog::open(location_, CompactionSemantics::off, OnDamage::report);
   return *mlog_;
 }
 
@@ -66,15 +66,15 @@ std::string LogPart::describe_lost_end(std::uint64_t length) const {
   return fmt::format(
       "{}: ends before log block {} (byte {} of {}) after {} bytes of content, but {} were "
       "durable: the block is damaged",
-      name(), log.used() / place_.sector_size, place_.offset + log.used(), place_.device->name(),
-      start + log.payload_bytes(), start + length);
+      name(), log.used() / location_.sector_size, location_.offset + log.used(),
+      location_.device->name(), start + log.payload_bytes(), start + length);
 }
 
 LogPart::IndexEntry LogPart::entry_before(std::uint64_t payload) const {
   const std::lock_guard lock(index_mutex_);
   auto it = std::upper_bound(
       index_.begin(), index_.end(), payload,
-      [](std::uint64_t value, const IndexEntry& place) { return value < place.payload; });
+      [](std::uint64_t value, const IndexEntry& location) { return value < location.payload; });
   return it == index_.begin() ? IndexEntry{} : *std::prev(it);
 }
 

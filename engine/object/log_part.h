@@ -26,7 +26,7 @@ class LogPart {
           std::optional<std::uint64_t> length);
 
   Mlog& mlog() const;  // opens it
-  const std::string& name() const { return place_.name; }
+  const std::string& name() const { return location_.name; }
   std::uint64_t length() const { return length_; }  // bytes of payload, recorded or at open
   // Its damage, with its name; empty: none. Opens it.
   std::string damage() const;
@@ -48,7 +48,7 @@ class LogPart {
  private:
   const References::Hold hold_;
   const ObjectRecord record_;
-  const MlogPlace place_;
+  const MlogLocation location_;
   const std::optional<std::uint64_t> recorded_length_;
   std::uint64_t length_ = 0;  // constant after construction
 
@@ -63,9 +63,9 @@ class LogPart {
 // A reader in a part with the record it read last. Used by one thread at a time.
 class LogCursor {
  public:
-  LogCursor(const LogPart& part, const LogPart::IndexEntry& place)
-      : part_(part), reader_(part.mlog()), start_(place.payload) {
-    reader_.seek(place.position);
+  LogCursor(const LogPart& part, const LogPart::IndexEntry& location)
+      : part_(part), reader_(part.mlog()), start_(location.payload) {
+    reader_.seek(location.position);
   }
 
   const LogPart& part() const { return part_; }

@@ -101,7 +101,7 @@ void load_slot(PoolState& pool, MdcSlot& slot) {
   mark_zones(pool, slot);
 }
 
-bool was_used(const MlogPlace& mlog) {
+bool was_used(const MlogLocation& mlog) {
   const auto log = Mlog::open(mlog, CompactionSemantics::on, OnDamage::report);
   const FoundLog found = describe(*log);
   return mlog.generation != 0 || found.written() || !found.damage.empty();

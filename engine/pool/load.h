@@ -18,7 +18,7 @@ void load_slot(PoolState& pool, MdcSlot& slot);
 
 // True if a record was ever stored in an mlog of the pool's own. The first operation on a new pair
 // of them is a write.
-bool was_used(const MlogPlace& mlog);
+bool was_used(const MlogLocation& mlog);
 
 // Describes two objects whose zones overlap; empty: none.
 std::string find_overlap(const PoolState& pool);

@@ -40,12 +40,12 @@ void MdcSlot::attach_nothing() {
   nothing_ = std::make_unique<OverlayDevice>("nothing", 2 * kPageSize, kSectorSize);
   std::array<Mdc::Half, 2> halves;
   for (unsigned i = 0; i < 2; ++i) {
-    halves[i].place = {.device = nothing_.get(),
-                       .offset = i * kPageSize,
-                       .capacity = kPageSize,
-                       .sector_size = kSectorSize,
-                       .uuid = Uuid::random(),
-                       .name = name_};
+    halves[i].location = {.device = nothing_.get(),
+                          .offset = i * kPageSize,
+                          .capacity = kPageSize,
+                          .sector_size = kSectorSize,
+                          .uuid = Uuid::random(),
+                          .name = name_};
   }
   attach(Mdc::open(name_, halves, [](ObjectId, std::uint64_t) {}), kSectorSize);
 }

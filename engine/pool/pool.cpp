@@ -150,11 +150,11 @@ std::uint64_t Pool::capacity_of(const ObjectRecord& object) const {
   return object.layout.zone_count * zone_size(object.media_class);
 }
 
-MlogPlace Pool::mlog_place(const ObjectRecord& object) const {
-  MlogPlace place = impl_->place_of(object);
+MlogLocation Pool::mlog_location(const ObjectRecord& object) const {
+  MlogLocation location = impl_->location_of(object);
   // Activation flushed the content it found; since then a log is synced before it is closed.
-  place.flushed = true;
-  return place;
+  location.flushed = true;
+  return location;
 }
 
 namespace {
@@ -287,8 +287,8 @@ std::unique_ptr<Mdc> Pool::open_mdc(ObjectId first, ObjectId second,
       raise(ENOENT, impl_->describe(id), "there is no such mlog{}{}", known.empty() ? "" : ": ",
             known.empty() ? "" : known.front());
     }
-    halves[i] = {.id = id, .place = mlog_place(*object)};
-    reserve_mlog(halves[i].place);
+    halves[i] = {.id = id, .location = mlog_location(*object)};
+    reserve_mlog(halves[i].location);
   }
   const std::string mdc_name =
       first == root_log_id(0)

@@ -160,7 +160,7 @@ class Pool {
   std::uint64_t capacity_of(const ObjectRecord& object) const;
   // The arguments of Mlog::open. The Mlog must be synced before it is closed: the next one treats
   // the content it finds as flushed.
-  MlogPlace mlog_place(const ObjectRecord& object) const;
+  MlogLocation mlog_location(const ObjectRecord& object) const;
 
   // Allocates an object: an id that was never used, and zones, in memory only (except id
   // checkpoints). `capacity` in bytes, rounded up to zones; mblocks have one zone regardless.

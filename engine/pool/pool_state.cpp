@@ -78,7 +78,7 @@ std::unique_ptr<Mdc> PoolState::open_pair(const std::string& mdc_name,
   }
 }
 
-MlogPlace PoolState::place_of(const ObjectRecord& mlog) const {
+MlogLocation PoolState::location_of(const ObjectRecord& mlog) const {
   MediaClassSpace& space = media_class(mlog.media_class);
   const DeviceParams params = space.params();
   return {.device = &space.device(),
@@ -136,16 +136,16 @@ void PoolState::log_property(const MetadataRecord& record) {
   mdc0.wait(pending);
 }
 
-void reserve_mlog(const MlogPlace& place) {
-  const DeviceProperties& properties = place.device->properties();
+void reserve_mlog(const MlogLocation& location) {
+  const DeviceProperties& properties = location.device->properties();
   if (properties.read_only || properties.keeps_nothing) return;
   try {
-    place.device->reserve(place.offset, place.capacity);
+    location.device->reserve(location.offset, location.capacity);
   } catch (const Error& error) {
-    place.device->log().warn(
+    location.device->log().warn(
         "{}: {}: when the file system of the file is full, the pool's metadata cannot be written "
         "any more",
-        place.name, error.what());
+        location.name, error.what());
   }
 }
 
@@ -156,13 +156,13 @@ void PoolState::open_mdc0(PairUse use) {
   for (unsigned i = 0; i < 2; ++i) {
     const Mdc0Location::Half& half = location.halves[i];
     halves[i].id = mdc_log_id(0, i);
-    halves[i].place = place_of({.layout = half.layout,
-                                .id = halves[i].id,
-                                .generation = half.generation,
-                                .uuid = half.uuid});
+    halves[i].location = location_of({.layout = half.layout,
+                                      .id = halves[i].id,
+                                      .generation = half.generation,
+                                      .uuid = half.uuid});
   }
   for (const Mdc::Half& half : halves)
-    reserve_mlog(half.place);
+    reserve_mlog(half.location);
   MdcSlot& mdc0 = *slots.front();
   const auto record = [this](ObjectId half, std::uint64_t generation) {
     superblocks.record_generation(half == mdc_log_id(0, 0) ? 0 : 1, generation);
@@ -178,14 +178,14 @@ void PoolState::open_slot(MdcSlot& slot, PairUse use) {
     const ObjectId id = mdc_log_id(slot.slot(), i);
     const auto object = mdc0.table().find_committed(id);
     if (!object) raise(ENOTRECOVERABLE, subject, "{} has no record in MDC0", id.to_string());
-    halves[i] = {.id = id, .place = place_of(*object)};
-    reserve_mlog(halves[i].place);
+    halves[i] = {.id = id, .location = location_of(*object)};
+    reserve_mlog(halves[i].location);
   }
   const auto record = [this, &mdc0](ObjectId half, std::uint64_t generation) {
     record_generation(mdc0, half, generation);
   };
   const Mdc::OpenOptions options{.use = use, .finish = Mdc::OpenOptions::Finish::later};
-  slot.attach(open_pair(slot.name(), halves, record, options), halves[0].place.sector_size);
+  slot.attach(open_pair(slot.name(), halves, record, options), halves[0].location.sector_size);
 }
 
 }  // namespace mpool

@@ -97,7 +97,7 @@ struct PoolState {
   MediaClassSpace& media_class(MediaClass media_class) const;
   // The slot of an id, or nullptr when no user object can have it.
   MdcSlot* slot_of(ObjectId id) const;
-  MlogPlace place_of(const ObjectRecord& mlog) const;
+  MlogLocation location_of(const ObjectRecord& mlog) const;
   std::string describe(ObjectId id) const;  // "mlog 0x201 of pool p"
   // Throws ENOTRECOVERABLE with advice for the user, or records the damage (OnDamage::report).
   void report_damage(const std::string& subject, const std::string& what);
@@ -165,7 +165,7 @@ struct PoolState {
 
 // Allocates all blocks of a metadata log on the file system of an image file, as far as possible,
 // so that the log never lacks room there. Logs a failure.
-void reserve_mlog(const MlogPlace& place);
+void reserve_mlog(const MlogLocation& location);
 
 struct Pool::Impl : PoolState {
   using PoolState::PoolState;

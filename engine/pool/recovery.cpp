@@ -73,7 +73,7 @@ unsigned PoolState::count_pairs(std::optional<ObjectRecord>& lone) {
     if (first && second) continue;
     if (pair == last) {
       const ObjectRecord& only = first ? *first : *second;
-      if (first && !was_used(place_of(only))) {
+      if (first && !was_used(location_of(only))) {
         lone = only;
         return last - 1;
       }
@@ -128,7 +128,7 @@ void PoolState::check_creation() {
   for (unsigned half : {0u, 1u}) {
     if (slots.size() == 1) break;
     const auto mlog = slots[1]->table().find_committed(root_log_id(half));
-    if (mlog && was_used(place_of(*mlog))) return lost(describe(mlog->id) + " was in use");
+    if (mlog && was_used(location_of(*mlog))) return lost(describe(mlog->id) + " was in use");
   }
 }
 

@@ -93,7 +93,7 @@ RootLog::Successors RootLog::allocate(std::uint64_t wanted) {
 bool RootLog::replace_inactive(const ObjectRecord& successor) {
   bool recording = false;
   try {
-    mdc_.replace_inactive(pool_.mlog_place(successor), [&](std::uint64_t generation) {
+    mdc_.replace_inactive(pool_.mlog_location(successor), [&](std::uint64_t generation) {
       recording = true;
       ObjectRecord record = successor;
       record.generation = generation;

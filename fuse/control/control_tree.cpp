@@ -33,27 +33,27 @@ mpool::InodeNumber ControlTree::add(std::string name, std::unique_ptr<ControlPro
   return inode_of(entries_.size() - 1);
 }
 
-ControlTree::Place ControlTree::find(mpool::InodeNumber inode) const {
+ControlTree::Target ControlTree::find(mpool::InodeNumber inode) const {
   if (inode == kDirectory) return {.info = {.kind = kDirectoryKind, .mode = 0555}};
   const std::uint64_t number = (inode & ~kDirectory) >> kNodeBits;
   const auto no_inode = [inode] {
     mpool::raise(ESTALE, std::string(kControlName), "there is no inode {}", inode);
   };
   if (!is_control(inode) || number == 0 || number > entries_.size()) no_inode();
-  Place place{.provider = entries_[number - 1].provider.get(), .node = node_of(inode)};
-  place.info = place.provider->describe(ControlProvider::kSelf);
-  if (place.node == ControlProvider::kSelf) return place;
-  if (place.info.kind != kDirectoryKind) no_inode();
-  place.info = place.provider->describe(place.node);
-  return place;
+  Target target{.provider = entries_[number - 1].provider.get(), .node = node_of(inode)};
+  target.info = target.provider->describe(ControlProvider::kSelf);
+  if (target.node == ControlProvider::kSelf) return target;
+  if (target.info.kind != kDirectoryKind) no_inode();
+  target.info = target.provider->describe(target.node);
+  return target;
 }
 
-ControlTree::Place ControlTree::find_directory(mpool::InodeNumber inode) const {
-  Place place = find(inode);
-  if (place.info.kind != kDirectoryKind) {
+ControlTree::Target ControlTree::find_directory(mpool::InodeNumber inode) const {
+  Target target = find(inode);
+  if (target.info.kind != kDirectoryKind) {
     mpool::raise(ENOTDIR, std::string(kControlName), "inode {} is no directory", inode);
   }
-  return place;
+  return target;
 }
 
 std::optional<mpool::Attributes> ControlTree::lookup(mpool::InodeNumber parent,
@@ -61,11 +61,11 @@ std::optional<mpool::Attributes> ControlTree::lookup(mpool::InodeNumber parent,
   if (!is_control(parent)) {
     return name == kControlName ? std::optional(attributes(kDirectory)) : std::nullopt;
   }
-  const Place place = find_directory(parent);
+  const Target target = find_directory(parent);
   if (name == ".") return attributes(parent);
   if (name == "..") return attributes(parent_of(parent));
-  if (place.provider != nullptr) {
-    const auto node = place.provider->lookup(name);
+  if (target.provider != nullptr) {
+    const auto node = target.provider->lookup(name);
     return node ? std::optional(attributes(parent | *node)) : std::nullopt;
   }
   const auto found = std::ranges::find(entries_, name, &Entry::name);
@@ -95,10 +95,10 @@ mpool::Attributes ControlTree::attributes(mpool::InodeNumber inode) const {
 void ControlTree::read_directory(
     mpool::InodeNumber inode, std::uint64_t cookie,
     const std::function<bool(const mpool::DirectoryEntry&)>& take) const {
-  const Place place = find_directory(inode);
+  const Target target = find_directory(inode);
   const std::uint64_t after = cookie <= kDots ? 0 : cookie - kDots;
-  if (place.provider != nullptr) {
-    return place.provider->list(after, [&](ControlProvider::Node node, std::string_view name) {
+  if (target.provider != nullptr) {
+    return target.provider->list(after, [&](ControlProvider::Node node, std::string_view name) {
       assert(node > after && node <= ControlProvider::kMaxNode);
       return take({.cookie = node + kDots,
                    .name = name,
@@ -125,18 +125,18 @@ void ControlTree::remove(mpool::InodeNumber parent, std::string_view name) const
 
 ControlTree::HandleNumber ControlTree::open(mpool::InodeNumber inode,
                                             const mpool::OpenIntent& intent) {
-  const Place place = find(inode);
-  if (place.info.kind == kDirectoryKind) {
+  const Target target = find(inode);
+  if (target.info.kind == kDirectoryKind) {
     mpool::raise(EISDIR, std::string(kControlName), "inode {} is a directory", inode);
   }
   // The kernel lets root pass regardless of the mode.
   const bool writes = intent.write || intent.truncate;
-  if ((intent.read && (place.info.mode & kReadBits) == 0) ||
-      (writes && (place.info.mode & kWriteBits) == 0)) {
+  if ((intent.read && (target.info.mode & kReadBits) == 0) ||
+      (writes && (target.info.mode & kWriteBits) == 0)) {
     mpool::raise(EACCES, std::string(kControlName), "inode {} can only be {}", inode,
                  writes ? "read" : "written");
   }
-  std::shared_ptr<ControlFile> file = place.provider->open(place.node, intent);
+  std::shared_ptr<ControlFile> file = target.provider->open(target.node, intent);
   const std::lock_guard lock(mutex_);
   const HandleNumber handle = next_handle_++;
   files_.emplace(handle, std::move(file));

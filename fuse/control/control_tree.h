@@ -98,7 +98,7 @@ class ControlTree {
     std::unique_ptr<ControlProvider> provider;
   };
   // An inode; without a provider it is `.mpool`.
-  struct Place {
+  struct Target {
     ControlProvider* provider = nullptr;
     ControlProvider::Node node = ControlProvider::kSelf;
     ControlProvider::Info info{};
@@ -110,8 +110,8 @@ class ControlTree {
   static mpool::InodeNumber inode_of(std::size_t index) {
     return kDirectory | mpool::InodeNumber{index + 1} << kNodeBits;
   }
-  Place find(mpool::InodeNumber inode) const;            // ESTALE
-  Place find_directory(mpool::InodeNumber inode) const;  // or ENOTDIR
+  Target find(mpool::InodeNumber inode) const;            // ESTALE
+  Target find_directory(mpool::InodeNumber inode) const;  // or ENOTDIR
   std::shared_ptr<ControlFile> file(HandleNumber handle) const;
 
   const mpool::Clock& clock_;

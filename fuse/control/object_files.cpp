@@ -237,7 +237,7 @@ std::unique_ptr<ControlFile> ObjectFiles::open(Node node, const mpool::OpenInten
     appended = std::make_unique<AppendedLog>(objects_.client(), id);
   }
   std::unique_ptr<mpool::Mlog> log;
-  if (intent.read) log = mpool::open_any_mlog(pool_.mlog_place(object));
+  if (intent.read) log = mpool::open_any_mlog(pool_.mlog_location(object));
   return std::make_unique<MlogFile>(std::move(hold), std::move(log), std::move(appended));
 }
 

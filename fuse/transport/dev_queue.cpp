@@ -32,10 +32,10 @@ mpool::FileDescriptor clone_fuse(int fd) {
   return clone;
 }
 
-class DevQueue::Place final : public Request {
+class DevQueue::Slot final : public Request {
  public:
-  Place(DevQueue& queue, Dispatcher& dispatcher, Reactor& reactor, mpool::ByteSpan head,
-        mpool::ByteSpan payload)
+  Slot(DevQueue& queue, Dispatcher& dispatcher, Reactor& reactor, mpool::ByteSpan head,
+       mpool::ByteSpan payload)
       : Request(dispatcher, reactor, head, payload), queue_(queue) {}
 
   // Reads one request from the descriptor: the number of bytes, or -1 with errno.
@@ -65,14 +65,14 @@ DevQueue::DevQueue(Dispatcher& dispatcher, Reactor& reactor, const Config& confi
                    std::function<void(int error)> ended)
     : reactor_(reactor),
       config_(config),
-      memory_(config.places, config.payload_size),
+      memory_(config.slots, config.payload_size),
       ended_(std::move(ended)) {
-  places_.reserve(config.places);
-  free_.reserve(config.places);
-  for (unsigned i = 0; i < config.places; ++i) {
-    places_.push_back(
-        std::make_unique<Place>(*this, dispatcher, reactor, memory_.head(i), memory_.payload(i)));
-    free_.push_back(places_.back().get());
+  slots_.reserve(config.slots);
+  free_.reserve(config.slots);
+  for (unsigned i = 0; i < config.slots; ++i) {
+    slots_.push_back(
+        std::make_unique<Slot>(*this, dispatcher, reactor, memory_.head(i), memory_.payload(i)));
+    free_.push_back(slots_.back().get());
   }
 }
 
@@ -100,7 +100,7 @@ void DevQueue::readable(std::int32_t) noexcept {
 }
 
 bool DevQueue::read_all() noexcept {
-  return read_up_to(config_.places) > 0;
+  return read_up_to(config_.slots) > 0;
 }
 
 unsigned DevQueue::read_up_to(unsigned limit) noexcept {
@@ -112,11 +112,11 @@ unsigned DevQueue::read_up_to(unsigned limit) noexcept {
 
 // False when nothing more can be read now.
 bool DevQueue::read_one() noexcept {
-  Place* const place = free_.back();
-  const ssize_t length = place->read();
+  Slot* const slot = free_.back();
+  const ssize_t length = slot->read();
   if (length >= static_cast<ssize_t>(sizeof(fuse_in_header))) {
     free_.pop_back();
-    place->take_request(static_cast<std::size_t>(length));
+    slot->take_request(static_cast<std::size_t>(length));
     return true;
   }
   const int code = length < 0 ? errno : EIO;
@@ -134,8 +134,8 @@ void DevQueue::end(int error) noexcept {
 }
 
 void DevQueue::trim() noexcept {
-  for (const auto& place : places_)
-    place->trim();
+  for (const auto& slot : slots_)
+    slot->trim();
 }
 
 }  // namespace mpoolfs

@@ -20,7 +20,7 @@ class DevQueue {
  public:
   struct Config {
     int fd = -1;                   // not closed by the queue; it must not block
-    unsigned places = 0;           // concurrent requests; further ones wait in the kernel
+    unsigned slots = 0;            // concurrent requests; further ones wait in the kernel
     std::size_t payload_size = 0;  // bytes: at least the largest request's
   };
   // `ended` is called, once, when the mount has ended (0), or when reading fails (errno).
@@ -29,7 +29,7 @@ class DevQueue {
   ~DevQueue();
 
   void start();
-  // Reads the requests that the kernel has sent, at most as many as there are places. Returns false
+  // Reads the requests that the kernel has sent, at most as many as there are slots. Returns false
   // when there was none.
   bool read_all() noexcept;
   // Stops reading requests.
@@ -37,7 +37,7 @@ class DevQueue {
   void trim() noexcept;
 
  private:
-  class Place;
+  class Slot;
   // The descriptor is readable.
   struct Readable final : mpool::RingOperation {
     explicit Readable(DevQueue& owner) : queue(owner) {}
@@ -54,8 +54,8 @@ class DevQueue {
   Reactor& reactor_;
   const Config config_;
   RequestMemory memory_;
-  std::vector<std::unique_ptr<Place>> places_;
-  std::vector<Place*> free_;  // the one used last is at the end: its memory is warm
+  std::vector<std::unique_ptr<Slot>> slots_;
+  std::vector<Slot*> free_;  // the one used last is at the end: its memory is warm
   Readable readable_{*this};
   std::function<void(int)> ended_;
   bool watching_ = false;

@@ -218,7 +218,7 @@ void Transport::Impl::set_non_blocking() const {
 
 std::shared_ptr<DevQueue> Transport::Impl::make_dev_queue(Core& core, int descriptor) {
   const DevQueue::Config config{.fd = descriptor,
-                                .places = core.reactor.tunables().requests.entries,
+                                .slots = core.reactor.tunables().requests.entries,
                                 .payload_size = kMaxRequestSize};
   return std::make_shared<DevQueue>(dispatcher, core.reactor, config, [this](int error) {
     events.ended(error == 0 ? "" : "/dev/fuse: read: " + mpool::errno_text(error));

@@ -134,7 +134,7 @@ double append_rate(const Settings& settings, unsigned threads) {
   const std::uint64_t capacity = pool->device(MediaClass::capacity).properties().size / 8;
   const ObjectRecord object = pool->allocate(ObjectType::mlog, capacity, {});
   pool->commit(std::span(&object, 1));
-  const auto log = Mlog::open(pool->mlog_place(object), CompactionSemantics::off);
+  const auto log = Mlog::open(pool->mlog_location(object), CompactionSemantics::off);
   const std::array<std::byte, kRecordSize> record{};
   return rate(threads, settings.seconds, [&](unsigned) { log->sync(log->append(record)); });
 }

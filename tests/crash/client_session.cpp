@@ -68,7 +68,7 @@ std::string value_of_log(std::uint64_t generation, const RecordSum& sum) {
 RecordSum sum_of_pair(const Pool& pool, const std::array<ObjectId, 2>& ids) {
   std::array<Mdc::Half, 2> halves;
   for (unsigned i = 0; i < 2; ++i)
-    halves[i] = {.id = ids[i], .place = pool.mlog_place(pool.find(ids[i]).value())};
+    halves[i] = {.id = ids[i], .location = pool.mlog_location(pool.find(ids[i]).value())};
   const Mdc::OpenOptions options{.use = PairUse::unknown,
                                  .on_damage = OnDamage::refuse,
                                  .finish = Mdc::OpenOptions::Finish::later};

@@ -213,7 +213,7 @@ class Trial {
   bool blocks_are_whole(const LogArea& log) const {
     for (const auto& [at, page] : damage_.pages) {
       const auto before = pool_.media[0]->page(at);
-      for (std::size_t block = 0; block < kPageSize; block += log.place.sector_size) {
+      for (std::size_t block = 0; block < kPageSize; block += log.location.sector_size) {
         for (std::size_t i = 0; i < 40; ++i) {
           const std::byte was = before == nullptr ? std::byte{0} : (*before)[block + i];
           const std::byte is = page == nullptr ? std::byte{0} : (*page)[block + i];

@@ -115,14 +115,14 @@ std::vector<LogArea> find_logs(const MediaSet& media, const TreeState& state) {
   TestTree tree([&machine] { return machine.devices(); }, {.read_only = true});
   std::vector<LogArea> logs;
   const auto add = [&](LogArea::Owner owner, const ObjectRecord& mlog, std::string path) {
-    MlogPlace place{.device = nullptr,
-                    .offset = mlog.layout.first_zone * kZone,
-                    .capacity = mlog.layout.zone_count * kZone,
-                    .sector_size = kSector,
-                    .uuid = mlog.uuid,
-                    .generation = mlog.generation,
-                    .name = "mlog " + mlog.id.to_string()};
-    logs.push_back({.owner = owner, .place = std::move(place), .path = std::move(path)});
+    MlogLocation location{.device = nullptr,
+                          .offset = mlog.layout.first_zone * kZone,
+                          .capacity = mlog.layout.zone_count * kZone,
+                          .sector_size = kSector,
+                          .uuid = mlog.uuid,
+                          .generation = mlog.generation,
+                          .name = "mlog " + mlog.id.to_string()};
+    logs.push_back({.owner = owner, .location = std::move(location), .path = std::move(path)});
   };
   const auto superblock = read_superblocks(*machine.device(0)).chosen.value();
   for (unsigned i = 0; i < 2; ++i) {
@@ -161,15 +161,16 @@ std::vector<LogArea> find_logs(const MediaSet& media, const TreeState& state) {
 }
 
 std::vector<std::byte> read_area(const LogArea& log, const SimulatedMedia& media) {
-  AlignedBuffer buffer(log.place.capacity);
-  media.read(log.place.offset, buffer.span());
+  AlignedBuffer buffer(log.location.capacity);
+  media.read(log.location.offset, buffer.span());
   return {buffer.span().begin(), buffer.span().end()};
 }
 
 std::optional<LogBlockHeader> header_of(const LogArea& log, ConstByteSpan area,
                                         std::uint32_t block) {
   const auto header = LogBlockHeader::load(area.subspan(std::size_t{block} * kSector, kSector));
-  if (!header || header->magic != log.place.uuid || header->generation != log.place.generation) {
+  if (!header || header->magic != log.location.uuid ||
+      header->generation != log.location.generation) {
     return std::nullopt;
   }
   return header;
@@ -222,8 +223,8 @@ SamplePool make_sample(bool ended_cleanly, std::uint64_t seed) {
     pages.insert(at);
   for (LogArea& log : sample.logs) {
     log.blocks = chain_length(log, read_area(log, *sample.media[0]));
-    for (std::uint64_t at = 0; at < log.place.capacity; at += kPageSize)
-      pages.insert(log.place.offset + at);
+    for (std::uint64_t at = 0; at < log.location.capacity; at += kPageSize)
+      pages.insert(log.location.offset + at);
   }
   for (const std::uint64_t at : pages)
     sample.versions[at].push_back(start[0]->page(at));
@@ -250,7 +251,8 @@ class DamageMaker {
     for (const LogArea& log : pool.logs) {
       // One page more than it has: that page belongs to no block.
       const std::uint64_t used = round_up(std::uint64_t{log.blocks} * kSector, kPageSize);
-      areas_.push_back({&log, log.place.offset, std::min(used + kPageSize, log.place.capacity)});
+      areas_.push_back(
+          {&log, log.location.offset, std::min(used + kPageSize, log.location.capacity)});
     }
   }
 
@@ -304,7 +306,7 @@ class DamageMaker {
     if (!changes) return;
     const std::string owner = area.log == nullptr
                                   ? fmt::format("superblock at {}", area.offset)
-                                  : fmt::format("{} at {}, {} blocks", area.log->place.name,
+                                  : fmt::format("{} at {}, {} blocks", area.log->location.name,
                                                 area.offset, area.log->blocks);
     damages_.push_back({owner + ": " + what, area.log, std::move(pages)});
   }

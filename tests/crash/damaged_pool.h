@@ -20,7 +20,7 @@ using TreeState = std::map<std::string, std::string>;
 struct LogArea {
   enum class Owner : std::uint8_t { mdc, root_mdc, user };
   Owner owner = Owner::mdc;
-  MlogPlace place;           // without a device
+  MlogLocation location;     // without a device
   std::uint32_t blocks = 0;  // that belong to it
   std::string path;          // of a user's log
 };

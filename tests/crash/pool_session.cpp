@@ -46,7 +46,7 @@ std::string value_of(Pool& pool, const ObjectRecord& object) {
     return mblock_value(object.written_length, object.media_class,
                         content.span(0, object.written_length));
   }
-  const auto log = Mlog::open(pool.mlog_place(object), CompactionSemantics::off);
+  const auto log = Mlog::open(pool.mlog_location(object), CompactionSemantics::off);
   MlogReader reader(*log);
   std::vector<std::byte> record;
   std::uint64_t records = 0;
@@ -220,7 +220,7 @@ LogWork::LogWork(PoolWork& work, ObjectId id)
     : work_(work),
       id_(id),
       fact_(fact_of(id)),
-      log_(Mlog::open(work.pool().mlog_place(work.pool().find(id).value()),
+      log_(Mlog::open(work.pool().mlog_location(work.pool().find(id).value()),
                       CompactionSemantics::off)) {
   MlogReader reader(*log_);
   std::vector<std::byte> record;

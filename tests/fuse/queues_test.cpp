@@ -49,7 +49,7 @@ struct FakeDevice {
 // A lookup waits on a worker for leave_; every other request is answered at once.
 class QueuesTest : public testing::Test {
  protected:
-  static constexpr unsigned kPlaces = 2;
+  static constexpr unsigned kSlots = 2;
   static constexpr std::size_t kPayloadSize = 1u << 20;
 
   ~QueuesTest() override {
@@ -105,7 +105,7 @@ class QueuesTest : public testing::Test {
   Reactor reactor_{test::reactor_config()};
   DevQueue queue_{dispatcher_,
                   reactor_,
-                  {.fd = device_.daemon.get(), .places = kPlaces, .payload_size = kPayloadSize},
+                  {.fd = device_.daemon.get(), .slots = kSlots, .payload_size = kPayloadSize},
                   [this](int error) { ended_.set_value(error); }};
 };
 
@@ -120,21 +120,21 @@ TEST_F(QueuesTest, DevAnswersEachRequest) {
   }
 }
 
-TEST_F(QueuesTest, DevLeavesRequestsInTheKernelUntilAPlaceIsFree) {
+TEST_F(QueuesTest, DevLeavesRequestsInTheKernelUntilASlotIsFree) {
   start();
   const fuse_mkdir_in arguments{};
-  for (std::uint64_t unique = 2; unique < 2 + kPlaces; ++unique)
+  for (std::uint64_t unique = 2; unique < 2 + kSlots; ++unique)
     device_.send(test::Message(FUSE_MKDIR, unique, 1).with(arguments).named("d"));
   device_.send(getattr(10));
   bool found = true;
-  // Takes the requests in, if the thread has not done so yet; no place is left then.
+  // Takes the requests in, if the thread has not done so yet; no slot is left then.
   on_reactor([&] {
     queue_.read_all();
     found = queue_.read_all();
   });
   EXPECT_FALSE(found);
   leave_.set_value();
-  for (unsigned reply = 0; reply <= kPlaces; ++reply) {
+  for (unsigned reply = 0; reply <= kSlots; ++reply) {
     const test::Answered answer = device_.receive();
     EXPECT_EQ(answer.error, answer.unique == 10 ? ESTALE : EEXIST);
   }

@@ -96,9 +96,10 @@ void find_logs(Image& image) {
     return pool->device(media_class).name() == "device 0" ? 0 : 1;
   };
   const auto add = [&](LogInImage::Kind kind, const ObjectRecord& mlog) {
-    LogInImage log{
-        .kind = kind, .device = device_index(mlog.media_class), .place = pool->mlog_place(mlog)};
-    log.place.device = nullptr;
+    LogInImage log{.kind = kind,
+                   .device = device_index(mlog.media_class),
+                   .location = pool->mlog_location(mlog)};
+    log.location.device = nullptr;
     image.logs.push_back(std::move(log));
   };
   const auto device = open_media(media);

@@ -12,12 +12,12 @@ namespace mpool::fuzz {
 
 using MediaSet = std::vector<std::shared_ptr<SimulatedMedia>>;  // one for each device
 
-// A log of a pool in an image. Its place's `device` is null: the caller makes one.
+// A log of a pool in an image. Its location's `device` is null: the caller makes one.
 struct LogInImage {
   enum class Kind { metadata, root, user };
   Kind kind = Kind::metadata;
   std::size_t device = 0;  // index in the media
-  MlogPlace place;
+  MlogLocation location;
 };
 
 struct Image {

@@ -127,14 +127,14 @@ void Mutator::log_block() {
   const LogInImage& log = one_of(image_.logs);
   SimulatedMedia& media = *media_[log.device];
   const std::uint64_t blocks =
-      std::min<std::uint64_t>(log.place.capacity / log.place.sector_size, 8);
-  const std::uint64_t at = log.place.offset + pick(blocks) * log.place.sector_size;
+      std::min<std::uint64_t>(log.location.capacity / log.location.sector_size, 8);
+  const std::uint64_t at = log.location.offset + pick(blocks) * log.location.sector_size;
   AlignedBuffer page(kPageSize);
   media.read(round_down(at, kPageSize), page.span());
-  const ByteSpan block = page.span(at % kPageSize, log.place.sector_size);
+  const ByteSpan block = page.span(at % kPageSize, log.location.sector_size);
   bytes(coin() ? block.first(LogBlockHeader::kSize) : block);
   media.write(round_down(at, kPageSize), page.span());
-  note(fmt::format("block of {}", log.place.name));
+  note(fmt::format("block of {}", log.location.name));
 }
 
 // The descriptor of a chunk in a first block.
@@ -142,8 +142,8 @@ void Mutator::chunk() {
   const LogInImage& log = one_of(image_.logs);
   SimulatedMedia& media = *media_[log.device];
   AlignedBuffer page(kPageSize);
-  media.read(log.place.offset, page.span());
-  const ByteSpan block = page.span(0, log.place.sector_size);
+  media.read(log.location.offset, page.span());
+  const ByteSpan block = page.span(0, log.location.sector_size);
   std::size_t at = LogBlockHeader::kSize;
   for (std::size_t skip = pick(6); skip > 0; --skip) {
     const auto header = ChunkHeader::load(block, at);
@@ -152,8 +152,8 @@ void Mutator::chunk() {
   }
   if (at + ChunkHeader::kSize > block.size()) return;
   bytes(block.subspan(at, ChunkHeader::kSize));
-  media.write(log.place.offset, page.span());
-  note(fmt::format("chunk of {}", log.place.name));
+  media.write(log.location.offset, page.span());
+  note(fmt::format("chunk of {}", log.location.name));
 }
 
 // A page of a log: lost, noise, or content of another place.
@@ -162,7 +162,7 @@ void Mutator::page() {
   const LogInImage& other = one_of(image_.logs);
   SimulatedMedia& media = *media_[log.device];
   AlignedBuffer page = AlignedBuffer::zeroed(kPageSize);
-  const std::uint64_t pages = std::min<std::uint64_t>(log.place.capacity / kPageSize, 4);
+  const std::uint64_t pages = std::min<std::uint64_t>(log.location.capacity / kPageSize, 4);
   switch (pick(3)) {
     case 0:
       break;
@@ -171,11 +171,11 @@ void Mutator::page() {
         byte = static_cast<std::byte>(random_());
       break;
     case 2:
-      media_[other.device]->read(other.place.offset, page.span());
+      media_[other.device]->read(other.location.offset, page.span());
       break;
   }
-  media.write(log.place.offset + pick(pages) * kPageSize, page.span());
-  note(fmt::format("page of {}", log.place.name));
+  media.write(log.location.offset + pick(pages) * kPageSize, page.span());
+  note(fmt::format("page of {}", log.location.name));
 }
 
 void Mutator::fix_checksum(std::vector<std::byte>& name_record) {
@@ -214,17 +214,17 @@ void Mutator::change_records(test::LogRecords& records, bool names) {
 void Mutator::records() {
   const LogInImage& log = one_of(image_.logs);
   SimulatedDevice device("device", media_[log.device]);
-  MlogPlace place = log.place;
-  place.device = &device;
+  MlogLocation location = log.location;
+  location.device = &device;
   try {
-    test::LogRecords records = test::read_log(place);
+    test::LogRecords records = test::read_log(location);
     for (std::size_t count = 1 + pick(3); count > 0; --count)
       change_records(records, log.kind == LogInImage::Kind::root);
-    test::write_log(place, records);
-    note(fmt::format("records of {}", place.name));
+    test::write_log(location, records);
+    note(fmt::format("records of {}", location.name));
   } catch (const Error&) {
     // Another mutation has damaged the log, or it has no compaction semantics: nothing to change.
-    note(fmt::format("no records of {}", place.name));
+    note(fmt::format("no records of {}", location.name));
   }
 }
 

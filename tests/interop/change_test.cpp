@@ -81,7 +81,7 @@ void create_and_delete(Pool& pool) {
 void change_mlogs(Pool& pool, const nlohmann::json& expected) {
   const std::vector<ObjectRecord> old = plain_mlogs(pool, expected);
   for (std::size_t i = 0; i < old.size(); ++i) {
-    const auto mlog = Mlog::open(pool.mlog_place(old[i]), CompactionSemantics::off);
+    const auto mlog = Mlog::open(pool.mlog_location(old[i]), CompactionSemantics::off);
     if (i % 2 == 1) {
       pool.record_generation(old[i].id, old[i].generation + 1);
       mlog->reset(old[i].generation + 1);
@@ -90,7 +90,7 @@ void change_mlogs(Pool& pool, const nlohmann::json& expected) {
   }
   const ObjectRecord added = pool.allocate(ObjectType::mlog, 1 << 20, {});
   pool.commit(std::span(&added, 1));
-  append_records(*Mlog::open(pool.mlog_place(added), CompactionSemantics::off), 30, 99);
+  append_records(*Mlog::open(pool.mlog_location(added), CompactionSemantics::off), 30, 99);
   const auto root = pool.open_root_mdc();
   root->sync(root->append(pattern(300, 7)));
 }
@@ -116,7 +116,7 @@ void grow_root_mdc(Pool& pool) {
     const auto successor = pool.allocate_successor(stats.ids[1 - stats.active], wanted);
     if (!successor && size < kRoomForSure) return;
     ASSERT_TRUE(successor);
-    root->replace_inactive(pool.mlog_place(*successor), [&](std::uint64_t generation) {
+    root->replace_inactive(pool.mlog_location(*successor), [&](std::uint64_t generation) {
       ObjectRecord record = *successor;
       record.generation = generation;
       pool.succeed(record);

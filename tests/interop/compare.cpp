@@ -124,10 +124,11 @@ void compare_mdc(const Pool& pool, const Pool::MdcStats& stats, const json& expe
   EXPECT_EQ(expected.at("sha256"), digest);
 }
 
-void compare_open(const MlogPlace& place, CompactionSemantics semantics, const json& expected) {
+void compare_open(const MlogLocation& location, CompactionSemantics semantics,
+                  const json& expected) {
   std::string result = "OK";
   try {
-    Mlog::open(place, semantics);
+    Mlog::open(location, semantics);
   } catch (const Error& error) {
     result = error.code() == ENODATA    ? "ENODATA"
              : error.code() == EMSGSIZE ? "EMSGSIZE"
@@ -137,12 +138,13 @@ void compare_open(const MlogPlace& place, CompactionSemantics semantics, const j
 }
 
 void compare_mlog(const Pool& pool, const ObjectRecord& object, const json& expected) {
-  const MlogPlace place = pool.mlog_place(object);
-  compare_open(place, CompactionSemantics::off, expected.at("open_plain"));
-  compare_open(place, CompactionSemantics::on, expected.at("open_csem"));
+  const MlogLocation location = pool.mlog_location(object);
+  compare_open(location, CompactionSemantics::off, expected.at("open_plain"));
+  compare_open(location, CompactionSemantics::on, expected.at("open_csem"));
   const bool plain = expected.at("open_plain") == "OK";
   if (!plain && expected.at("open_csem") != "OK") return;
-  const auto mlog = Mlog::open(place, plain ? CompactionSemantics::off : CompactionSemantics::on);
+  const auto mlog =
+      Mlog::open(location, plain ? CompactionSemantics::off : CompactionSemantics::on);
   compare_log_stats(mlog->stats(), expected);
   EXPECT_EQ(expected.at("nrec"), mlog->record_count());
   EXPECT_EQ(expected.at("bytes"), mlog->payload_bytes());
@@ -219,14 +221,14 @@ std::string records_digest(MlogReader& reader, std::uint64_t& count) {
 }
 
 std::unique_ptr<Mlog> open_any(const Pool& pool, const ObjectRecord& mlog) {
-  const MlogPlace place = pool.mlog_place(mlog);
+  const MlogLocation location = pool.mlog_location(mlog);
   try {
-    return Mlog::open(place, CompactionSemantics::off);
+    return Mlog::open(location, CompactionSemantics::off);
   } catch (const Error& error) {
     if (error.code() != ENODATA) throw;
   }
   try {
-    return Mlog::open(place, CompactionSemantics::on);
+    return Mlog::open(location, CompactionSemantics::on);
   } catch (const Error& error) {
     if (error.code() != EMSGSIZE) throw;
   }

@@ -9,8 +9,8 @@ namespace mpool::test {
 
 using LogRecords = std::vector<std::vector<std::byte>>;
 
-inline LogRecords read_log(const MlogPlace& place) {
-  const auto log = Mlog::open(place, CompactionSemantics::on);
+inline LogRecords read_log(const MlogLocation& location) {
+  const auto log = Mlog::open(location, CompactionSemantics::on);
   LogRecords records;
   MlogReader reader(*log);
   for (std::vector<std::byte> record; reader.next(record);)
@@ -19,9 +19,9 @@ inline LogRecords read_log(const MlogPlace& place) {
 }
 
 // Makes the log one of an MDC with these records, of the same generation.
-inline void write_log(const MlogPlace& place, const LogRecords& records) {
-  place.device->write(place.offset, AlignedBuffer::zeroed(place.capacity).span());
-  const auto log = Mlog::open(place, CompactionSemantics::on);
+inline void write_log(const MlogLocation& location, const LogRecords& records) {
+  location.device->write(location.offset, AlignedBuffer::zeroed(location.capacity).span());
+  const auto log = Mlog::open(location, CompactionSemantics::on);
   log->append_compaction_start();
   log->append_compaction_end();
   for (const auto& record : records)

@@ -131,8 +131,8 @@ class CheckTest : public ::testing::Test {
     tree_.unmount();
     const auto pool = Pool::activate(devices_of(tree_.media()));
     const unsigned active = pool->open_root_mdc()->stats().active;
-    const MlogPlace place = pool->mlog_place(*pool->find(root_log_id(active)));
-    test::LogRecords records = test::read_log(place);
+    const MlogLocation location = pool->mlog_location(*pool->find(root_log_id(active)));
+    test::LogRecords records = test::read_log(location);
     std::size_t changed = 0;
     for (auto& bytes : records) {
       auto record = names::decode(bytes);
@@ -143,7 +143,7 @@ class CheckTest : public ::testing::Test {
       ++changed;
     }
     ASSERT_EQ(changed, 1u) << name;
-    test::write_log(place, records);
+    test::write_log(location, records);
   }
 
   TestTree tree_;

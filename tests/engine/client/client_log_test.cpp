@@ -325,7 +325,7 @@ TEST(ClientLog, AnUnfinishedCompactionIsSaid) {
   const ObjectId id = committed_log(*client);
   {
     const auto log =
-        Mlog::open(client.pool().mlog_place(*client.pool().find(id)), CompactionSemantics::on);
+        Mlog::open(client.pool().mlog_location(*client.pool().find(id)), CompactionSemantics::on);
     log->append_compaction_start();
     log->sync();
   }

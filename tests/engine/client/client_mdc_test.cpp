@@ -287,7 +287,7 @@ TEST(ClientMdc, APairWhoseActiveLogCannotBeToldIsRefused) {
   const Ids unfinished = committed_pair(*client);
   for (unsigned i = 0; i < 2; ++i) {
     if (i == 1) client.pool().record_generation(unfinished[i], 5);
-    const auto log = Mlog::open(client.pool().mlog_place(*client.pool().find(unfinished[i])),
+    const auto log = Mlog::open(client.pool().mlog_location(*client.pool().find(unfinished[i])),
                                 CompactionSemantics::on);
     log->append_compaction_start();
     log->append(bytes_of("r"));

@@ -24,8 +24,8 @@ inline Uuid test_uuid(unsigned char seed = 7) {
   return uuid;
 }
 
-inline MlogPlace place_on(Device& device, std::uint32_t sector_size, std::uint64_t capacity,
-                          std::uint64_t generation = 3) {
+inline MlogLocation location_on(Device& device, std::uint32_t sector_size, std::uint64_t capacity,
+                                std::uint64_t generation = 3) {
   return {.device = &device,
           .offset = kLogOffset,
           .capacity = capacity,
@@ -54,8 +54,8 @@ inline Records read_all(const Mlog& log) {
   return records;
 }
 
-inline std::unique_ptr<Mlog> open_plain(const MlogPlace& place) {
-  return Mlog::open(place, CompactionSemantics::off);
+inline std::unique_ptr<Mlog> open_plain(const MlogLocation& location) {
+  return Mlog::open(location, CompactionSemantics::off);
 }
 
 }  // namespace mpool::test

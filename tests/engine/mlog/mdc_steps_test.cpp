@@ -147,7 +147,7 @@ class SkipTest : public testing::TestWithParam<std::uint32_t> {
 };
 
 TEST_P(SkipTest, PassesOverRecordsOfAnyLength) {
-  const auto log = open_plain(place_on(device_, GetParam(), 3u << 20));
+  const auto log = open_plain(location_on(device_, GetParam(), 3u << 20));
   MlogReader reader(*log);
   EXPECT_EQ(reader.skip(), std::nullopt);
   const std::vector<std::size_t> lengths = {0, 1, 100, 511, 512, 4096, 300'000, 0, 7};
@@ -160,7 +160,7 @@ TEST_P(SkipTest, PassesOverRecordsOfAnyLength) {
   EXPECT_EQ(reader.skip(), 20u) << "appended after the end was reached";
   log->sync();
   // Mixed with reads, from the device.
-  const auto again = open_plain(place_on(device_, GetParam(), 3u << 20));
+  const auto again = open_plain(location_on(device_, GetParam(), 3u << 20));
   MlogReader mixed(*again);
   Record record;
   for (std::size_t i = 0; i < lengths.size(); ++i) {
@@ -173,7 +173,7 @@ TEST_P(SkipTest, PassesOverRecordsOfAnyLength) {
 }
 
 TEST_P(SkipTest, AMovedReaderContinues) {
-  const auto log = open_plain(place_on(device_, GetParam(), 1u << 20));
+  const auto log = open_plain(location_on(device_, GetParam(), 1u << 20));
   for (std::size_t i = 0; i < 3; ++i)
     log->append(make_record(i, 10 + i));
   MlogReader first(*log);
@@ -185,20 +185,20 @@ TEST_P(SkipTest, AMovedReaderContinues) {
 }
 
 TEST_P(SkipTest, SaysStaleAndDamageAsRead) {
-  const MlogPlace place = place_on(device_, GetParam(), 1u << 20);
-  const auto log = open_plain(place);
+  const MlogLocation location = location_on(device_, GetParam(), 1u << 20);
+  const auto log = open_plain(location);
   for (std::size_t i = 0; i < 400; ++i)
     log->append(make_record(i, 1000));
   log->sync();
   MlogReader reader(*log);
   EXPECT_EQ(reader.skip(), 1000u);
-  device_.put(place.offset, Image(1u << 20));
+  device_.put(location.offset, Image(1u << 20));
   EXPECT_EQ(error_of([&] {
               while (reader.skip()) {
               }
             }),
             ENODATA);
-  log->reset(place.generation + 1);
+  log->reset(location.generation + 1);
   EXPECT_EQ(error_of([&] { reader.skip(); }), ESTALE);
   reader.rewind();
   EXPECT_EQ(reader.skip(), std::nullopt);

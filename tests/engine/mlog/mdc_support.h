@@ -25,7 +25,7 @@ struct Pair {
   Pair(std::uint32_t sector, Generations start, Image image)
       : sector_size(sector), generations(start), device(std::move(image)) {}
 
-  MlogPlace place(unsigned half) {
+  MlogLocation location(unsigned half) {
     return {.device = &device,
             .offset = half * kHalf,
             .capacity = kHalf,
@@ -36,7 +36,7 @@ struct Pair {
   }
   std::unique_ptr<Mdc> open(Mdc::OpenOptions options = {}) {
     return Mdc::open(
-        "mdc", {{{kIds[0], place(0)}, {kIds[1], place(1)}}},
+        "mdc", {{{kIds[0], location(0)}, {kIds[1], location(1)}}},
         [this](ObjectId id, std::uint64_t generation) {
           before_record(id, generation);
           generations[id == kIds[0] ? 0 : 1] = generation;
@@ -46,7 +46,7 @@ struct Pair {
   }
   // Makes a half by hand: CSTART, the records, and CEND if `finished`.
   void write_half(unsigned half, const Records& records, bool finished) {
-    const auto log = Mlog::open(place(half), CompactionSemantics::on);
+    const auto log = Mlog::open(location(half), CompactionSemantics::on);
     log->append_compaction_start();
     for (const Record& record : records)
       log->append(record);

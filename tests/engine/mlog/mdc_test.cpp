@@ -101,7 +101,7 @@ TEST_P(MdcTest, TicketsHoldOverCompactions) {
 struct Group {
   explicit Group(std::uint32_t sector, std::size_t count = 3) {
     for (std::size_t i = 0; i < count; ++i) {
-      const auto place = [&](unsigned half) -> MlogPlace {
+      const auto location = [&](unsigned half) -> MlogLocation {
         return {.device = &device,
                 .offset = (2 * i + half) * kHalf,
                 .capacity = kHalf,
@@ -111,7 +111,7 @@ struct Group {
                 .name = fmt::format("log {} of {}", half, i)};
       };
       mdcs.push_back(Mdc::open(fmt::format("mdc {}", i),
-                               {{{kIds[0], place(0)}, {kIds[1], place(1)}}},
+                               {{{kIds[0], location(0)}, {kIds[1], location(1)}}},
                                [](ObjectId, std::uint64_t) {}));
     }
   }

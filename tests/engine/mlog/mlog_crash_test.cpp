@@ -44,8 +44,8 @@ Image torn(Image image, const std::vector<Sector>& sectors, Survives&& survives)
 
 class MlogCrash : public testing::TestWithParam<std::uint32_t> {
  protected:
-  MlogPlace place(Device& device, std::uint64_t generation = 3) {
-    return place_on(device, GetParam(), device.size() - kLogOffset, generation);
+  MlogLocation location(Device& device, std::uint64_t generation = 3) {
+    return location_on(device, GetParam(), device.size() - kLogOffset, generation);
   }
 
   // `image` must open with at least the first `durable` of `records` and with no others; then it
@@ -54,7 +54,7 @@ class MlogCrash : public testing::TestWithParam<std::uint32_t> {
     FakeDevice device(std::move(image));
     Records found;
     {
-      const auto log = open_plain(place(device));
+      const auto log = open_plain(location(device));
       found = read_all(*log);
       ASSERT_EQ(log->record_count(), found.size());
       ASSERT_GE(found.size(), durable);
@@ -66,7 +66,7 @@ class MlogCrash : public testing::TestWithParam<std::uint32_t> {
         log->sync();
       }
     }
-    ASSERT_EQ(read_all(*open_plain(place(device))), found);
+    ASSERT_EQ(read_all(*open_plain(location(device))), found);
   }
 };
 
@@ -75,7 +75,7 @@ TEST_P(MlogCrash, EveryTornFlush) {
   for (const std::vector<std::size_t>& last_flush :
        {std::vector<std::size_t>{5}, {100, 200, 300}, {6000, 1, 0, 3000}, {20000}}) {
     FakeDevice device(kLogOffset + kTornCapacity);
-    const auto log = open_plain(place(device));
+    const auto log = open_plain(location(device));
     Records records;
     for (std::size_t length : {30, 500, 5000, 20}) {
       records.push_back(make_record(records.size(), length));
@@ -122,7 +122,7 @@ class Life {
         std::memcpy(&media_[write.offset], write.data.data(), write.data.size());
       }
     };
-    const auto log = open_plain(place_on(device, sector_size_, kLifeCapacity, generation_));
+    const auto log = open_plain(location_on(device, sector_size_, kLifeCapacity, generation_));
     all_ = 0;
     accept(read_all(*log));
     const std::size_t actions = 1 + random_() % 8;
@@ -223,7 +223,7 @@ TEST_P(MlogCrash, SurvivorsOfALostWriteAreInsideTheWindow) {
     durable = device.image();
     device.take_writes();
   };
-  const auto log = open_plain(place(device));
+  const auto log = open_plain(location(device));
   log->append(make_record(0, 100));
   log->sync();
   log->append(make_record(1, 5u << 20));
@@ -248,7 +248,7 @@ TEST_P(MlogCrash, FailedFlushThenReopen) {
     for (std::size_t survivors : {0, 1, 3, 6}) {
       SCOPED_TRACE(fmt::format("{} {}", in_flush ? "flush" : "write", survivors));
       FakeDevice device(kLogOffset + kCrashCapacity);
-      const auto log = open_plain(place(device));
+      const auto log = open_plain(location(device));
       Records records = {make_record(0, 100), make_record(1, 3000)};
       for (const Record& record : records)
         log->append(record);
@@ -277,7 +277,7 @@ TEST_P(MlogCrash, FailedFlushThenReopen) {
 // Writing fails inside a record that is larger than the buffer.
 TEST_P(MlogCrash, FailureInTheMiddleOfALargeRecord) {
   FakeDevice device(kLogOffset + kCrashCapacity);
-  const auto log = open_plain(place(device));
+  const auto log = open_plain(location(device));
   log->append(make_record(0, 100));
   log->sync();
   int writes = 0;
@@ -303,7 +303,7 @@ TEST_P(MlogCrash, ErrorsOfReadingAreThrown) {
     }
   };
   BadDevice device(kLogOffset + kCrashCapacity);
-  const auto log = open_plain(place(device));
+  const auto log = open_plain(location(device));
   for (std::uint64_t number = 0; number < 100; ++number)
     log->append(make_record(number, 5000));
   log->sync();
@@ -311,7 +311,7 @@ TEST_P(MlogCrash, ErrorsOfReadingAreThrown) {
   MlogReader reader(*log);
   Record record;
   EXPECT_EQ(error_of([&] { reader.next(record); }), EIO);
-  EXPECT_EQ(error_of([&] { open_plain(place(device)); }), EIO);
+  EXPECT_EQ(error_of([&] { open_plain(location(device)); }), EIO);
   device.bad = false;
   ASSERT_TRUE(reader.next(record));
   EXPECT_EQ(record, make_record(0, 5000));
@@ -321,7 +321,7 @@ TEST_P(MlogCrash, ErrorsOfReadingAreThrown) {
 TEST_P(MlogCrash, MutatedImages) {
   FakeDevice device(kLogOffset + kCrashCapacity);
   {
-    const auto log = Mlog::open(place(device), CompactionSemantics::on);
+    const auto log = Mlog::open(location(device), CompactionSemantics::on);
     log->append_compaction_start();
     for (std::uint64_t number = 0; number < 60; ++number) {
       log->append(make_record(number, number * number));
@@ -331,7 +331,7 @@ TEST_P(MlogCrash, MutatedImages) {
     log->sync();
   }
   const Image good = device.image();
-  const std::uint64_t used = Mlog::open(place(device), CompactionSemantics::on)->used();
+  const std::uint64_t used = Mlog::open(location(device), CompactionSemantics::on)->used();
   std::mt19937_64 random(77);
   std::array<int, 3> outcomes{};
   for (int round = 0; round < 1500; ++round) {
@@ -348,7 +348,7 @@ TEST_P(MlogCrash, MutatedImages) {
     }
     const auto semantics = random() % 2 == 0 ? CompactionSemantics::on : CompactionSemantics::off;
     const int code = error_of([&] {
-      const auto log = Mlog::open(place(device), semantics);
+      const auto log = Mlog::open(location(device), semantics);
       EXPECT_EQ(read_all(*log).size(), log->record_count());
     });
     EXPECT_TRUE(code == 0 || code == ENODATA || code == EMSGSIZE) << code;

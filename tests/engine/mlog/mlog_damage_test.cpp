@@ -13,7 +13,9 @@ constexpr std::uint64_t kDamagedCapacity = 1u << 20;
 
 class MlogDamage : public testing::TestWithParam<std::uint32_t> {
  protected:
-  MlogPlace place(Device& device) { return place_on(device, GetParam(), kDamagedCapacity); }
+  MlogLocation location(Device& device) {
+    return location_on(device, GetParam(), kDamagedCapacity);
+  }
   ConstByteSpan block(const Image& image, std::uint32_t index) {
     return ConstByteSpan(image).subspan(kLogOffset + std::size_t{index} * GetParam(), GetParam());
   }
@@ -31,7 +33,7 @@ class MlogDamage : public testing::TestWithParam<std::uint32_t> {
   }
   void expect_refused(const std::string& what) {
     try {
-      open_plain(place(device_));
+      open_plain(location(device_));
       ADD_FAILURE() << "opened, expected: " << what;
     } catch (const Error& error) {
       EXPECT_EQ(error.code(), ENODATA);
@@ -43,7 +45,7 @@ class MlogDamage : public testing::TestWithParam<std::uint32_t> {
     FakeDevice copy(image);
     const Image nothing(kDamagedCapacity - std::size_t{blocks} * GetParam());
     copy.put(kLogOffset + std::uint64_t{blocks} * GetParam(), nothing);
-    return open_plain(place(copy))->record_count();
+    return open_plain(location(copy))->record_count();
   }
 
   FakeDevice device_{kLogOffset + kDamagedCapacity};
@@ -52,11 +54,11 @@ class MlogDamage : public testing::TestWithParam<std::uint32_t> {
 TEST_P(MlogDamage, EveryDamagedBlockBeforeTheLastFlushSet) {
   Records records;
   {
-    const auto log = open_plain(place(device_));
+    const auto log = open_plain(location(device_));
     records = fill(*log);
   }
   const Image good = device_.image();
-  const std::uint32_t blocks = open_plain(place(device_))->stats().blocks;
+  const std::uint32_t blocks = open_plain(location(device_))->stats().blocks;
   // The last flush set is the last record's.
   std::uint32_t last_set = blocks - 1;
   while (LogBlockHeader::load(block(good, last_set))->previous_flush_set ==
@@ -80,7 +82,7 @@ TEST_P(MlogDamage, EveryDamagedBlockBeforeTheLastFlushSet) {
       device_.put(at, bytes);
       device_.take_writes();
       expect_refused(fmt::format("log block {} (byte {} of fake)", index, at));
-      const auto log = Mlog::open(place(device_), CompactionSemantics::off, OnDamage::report);
+      const auto log = Mlog::open(location(device_), CompactionSemantics::off, OnDamage::report);
       EXPECT_NE(log->opened().damage, "");
       EXPECT_EQ(log->stats().blocks, index);
       EXPECT_EQ(log->record_count(), records_before(good, index));
@@ -90,7 +92,7 @@ TEST_P(MlogDamage, EveryDamagedBlockBeforeTheLastFlushSet) {
       device_.put(at, whole);
     }
   }
-  EXPECT_EQ(read_all(*open_plain(place(device_))), records) << "the blocks were put back";
+  EXPECT_EQ(read_all(*open_plain(location(device_))), records) << "the blocks were put back";
 }
 
 // A block that is the log's next one except for a bit can only come from damage, also as the last
@@ -98,11 +100,11 @@ TEST_P(MlogDamage, EveryDamagedBlockBeforeTheLastFlushSet) {
 TEST_P(MlogDamage, AFlippedBitOfAMagicIsReadOver) {
   Records records;
   {
-    const auto log = open_plain(place(device_));
+    const auto log = open_plain(location(device_));
     records = fill(*log);
   }
   const Image good = device_.image();
-  const std::uint32_t blocks = open_plain(place(device_))->stats().blocks;
+  const std::uint32_t blocks = open_plain(location(device_))->stats().blocks;
   for (std::uint32_t index = 0; index < blocks; ++index) {
     for (const std::size_t byte : {0, 1, 2, 9, 17}) {
       SCOPED_TRACE(fmt::format("block {} byte {}", index, byte));
@@ -110,7 +112,7 @@ TEST_P(MlogDamage, AFlippedBitOfAMagicIsReadOver) {
       const std::byte flipped = good[at + byte] ^ std::byte{8};
       device_.put(at + byte, {&flipped, 1});
       expect_refused(fmt::format("log block {} (byte {} of fake) is damaged", index, at));
-      const auto log = Mlog::open(place(device_), CompactionSemantics::off, OnDamage::report);
+      const auto log = Mlog::open(location(device_), CompactionSemantics::off, OnDamage::report);
       EXPECT_NE(log->opened().damage, "");
       EXPECT_EQ(read_all(*log), records);
       device_.put(at, block(good, index));
@@ -122,12 +124,12 @@ TEST_P(MlogDamage, ZeroedAndStaleAndSwappedPages) {
   std::vector<Image> versions;  // after each flush
   device_.before_flush = [&] { versions.push_back(device_.image()); };
   {
-    const auto log = open_plain(place(device_));
+    const auto log = open_plain(location(device_));
     fill(*log);
   }
   const Image good = device_.image();
-  const std::uint64_t pages =
-      ceil_div(std::uint64_t{open_plain(place(device_))->stats().blocks} * GetParam(), kPageSize);
+  const std::uint64_t pages = ceil_div(
+      std::uint64_t{open_plain(location(device_))->stats().blocks} * GetParam(), kPageSize);
   ASSERT_GT(pages, 3u);
   const auto page = [](const Image& image, std::uint64_t number) {
     return ConstByteSpan(image).subspan(kLogOffset + number * kPageSize, kPageSize);
@@ -151,7 +153,7 @@ TEST_P(MlogDamage, ZeroedAndStaleAndSwappedPages) {
 
 TEST_P(MlogDamage, RecordOfAGreaterGenerationWasLost) {
   {
-    const auto log = open_plain(place(device_));
+    const auto log = open_plain(location(device_));
     fill(*log);
     log->reset(9);
     log->append(make_record(0, 10));
@@ -162,7 +164,7 @@ TEST_P(MlogDamage, RecordOfAGreaterGenerationWasLost) {
 
 TEST_P(MlogDamage, BytesBehindTheEndOfABlock) {
   {
-    const auto log = open_plain(place(device_));
+    const auto log = open_plain(location(device_));
     log->append(make_record(0, 100));
     log->append(make_record(1, 100));
     log->sync();
@@ -175,7 +177,7 @@ TEST_P(MlogDamage, BytesBehindTheEndOfABlock) {
 
 TEST_P(MlogDamage, ABlockOfAFlushSetThatForgetsTheRecordBeforeIt) {
   {
-    const auto log = open_plain(place(device_));
+    const auto log = open_plain(location(device_));
     log->append(make_record(0, 3 * GetParam()));
     log->append(make_record(1, 3 * GetParam()));
     log->sync();
@@ -183,7 +185,7 @@ TEST_P(MlogDamage, ABlockOfAFlushSetThatForgetsTheRecordBeforeIt) {
   // Its second block overwrites the third: both are of the set, but a piece is missing.
   const Image good = device_.image();
   device_.put(kLogOffset + 2ull * GetParam(), block(good, 3));
-  EXPECT_EQ(error_of([&] { open_plain(place(device_)); }), ENODATA);
+  EXPECT_EQ(error_of([&] { open_plain(location(device_)); }), ENODATA);
 }
 
 // Blocks found by open() may be in the device's cache only, left by a killed program.
@@ -193,7 +195,7 @@ TEST_P(MlogDamage, WhatOpenFoundIsDurableAfterSync) {
   const Record record = make_record(0, 100);
   {
     SimulatedDevice device("first", media, {.history = history, .faults = nullptr});
-    const auto log = open_plain(place(device));
+    const auto log = open_plain(location(device));
     const Mlog::Ticket ticket = log->append(record);
     log->write(ticket);
   }
@@ -203,7 +205,7 @@ TEST_P(MlogDamage, WhatOpenFoundIsDurableAfterSync) {
   };
   ASSERT_EQ(flushes(), 0);
   SimulatedDevice device("second", media, {.history = history, .faults = nullptr});
-  const auto log = open_plain(place(device));
+  const auto log = open_plain(location(device));
   EXPECT_EQ(read_all(*log), Records{record});
   log->sync();
   EXPECT_EQ(flushes(), 1);
@@ -215,7 +217,7 @@ TEST_P(MlogDamage, WhatOpenFoundIsDurableAfterSync) {
 TEST_P(MlogDamage, FlushSetsBecomeDurableOneAfterTheOther) {
   constexpr std::uint64_t kLarge = 4u << 20;
   FakeDevice device(kLogOffset + kLarge);
-  const MlogPlace large = place_on(device, GetParam(), kLarge);
+  const MlogLocation large = location_on(device, GetParam(), kLarge);
   std::size_t since_flush = 0;
   device.before_flush = [&] { since_flush = 0; };
   device.before_write = [&](const FakeDevice::Write&) { EXPECT_EQ(since_flush++, 0u); };

@@ -15,8 +15,8 @@ constexpr std::size_t kOverhead = LogBlockHeader::kSize + ChunkHeader::kSize;
 class MlogTest : public testing::TestWithParam<std::uint32_t> {
  protected:
   std::uint32_t sector() const { return GetParam(); }
-  MlogPlace place(std::uint64_t capacity = kCapacity) {
-    return place_on(device_, sector(), capacity);
+  MlogLocation location(std::uint64_t capacity = kCapacity) {
+    return location_on(device_, sector(), capacity);
   }
 
   FakeDevice device_{kLogOffset + kCapacity + kPageSize};
@@ -42,7 +42,7 @@ TEST_P(MlogTest, RoundTripOfEveryAwkwardLength) {
   for (std::size_t length : awkward_lengths(sector())) {
     expected.push_back(make_record(expected.size(), length));
   }
-  const auto log = open_plain(place());
+  const auto log = open_plain(location());
   std::uint64_t payload = 0;
   for (const Record& record : expected) {
     log->append(record);
@@ -51,7 +51,7 @@ TEST_P(MlogTest, RoundTripOfEveryAwkwardLength) {
   EXPECT_EQ(read_all(*log), expected) << "before the flush";
   log->sync();
   EXPECT_EQ(read_all(*log), expected) << "after the flush";
-  const auto again = open_plain(place());
+  const auto again = open_plain(location());
   EXPECT_EQ(read_all(*again), expected);
   EXPECT_EQ(again->record_count(), expected.size());
   EXPECT_EQ(again->payload_bytes(), payload);
@@ -66,7 +66,7 @@ TEST_P(MlogTest, EveryRoomLeftInABlock) {
     for (std::size_t length : {0, 1, 8, 9, 16, 600, 5000}) {
       SCOPED_TRACE(fmt::format("{} bytes left, record of {}", left, length));
       FakeDevice device(kLogOffset + 16 * kPageSize);
-      const MlogPlace where = place_on(device, sector(), 16 * kPageSize);
+      const MlogLocation where = location_on(device, sector(), 16 * kPageSize);
       const Records expected = {make_record(0, full - left), make_record(1, length),
                                 make_record(2, 3)};
       const auto log = open_plain(where);
@@ -79,7 +79,7 @@ TEST_P(MlogTest, EveryRoomLeftInABlock) {
 }
 
 TEST_P(MlogTest, ExactlyEightBytesLeftTakeAnEmptyFirstChunk) {
-  const auto log = open_plain(place());
+  const auto log = open_plain(location());
   log->append(make_record(0, sector() - kOverhead - ChunkHeader::kSize));
   log->append(make_record(1, 5));
   log->sync();
@@ -92,7 +92,7 @@ TEST_P(MlogTest, ExactlyEightBytesLeftTakeAnEmptyFirstChunk) {
 }
 
 TEST_P(MlogTest, RecordOfSeveralParts) {
-  const auto log = open_plain(place());
+  const auto log = open_plain(location());
   const Record whole = make_record(1, 3000);
   const ConstByteSpan bytes = whole;
   const std::vector<ConstByteSpan> parts = {bytes.first(1),     {}, bytes.subspan(1, 700), {},
@@ -103,7 +103,7 @@ TEST_P(MlogTest, RecordOfSeveralParts) {
 }
 
 TEST_P(MlogTest, FullLogTakesNothingOfARecordThatDoesNotFit) {
-  const auto log = open_plain(place(4 * kPageSize));
+  const auto log = open_plain(location(4 * kPageSize));
   Records expected;
   const auto fill = [&](std::size_t length) {
     while (log->fits(length)) {
@@ -121,7 +121,7 @@ TEST_P(MlogTest, FullLogTakesNothingOfARecordThatDoesNotFit) {
     fill(length);
   log->sync();
   EXPECT_EQ(log->used(), log->capacity());
-  const auto again = open_plain(place(4 * kPageSize));
+  const auto again = open_plain(location(4 * kPageSize));
   EXPECT_EQ(read_all(*again), expected);
   EXPECT_FALSE(again->fits(0));
   EXPECT_EQ(error_of([&] { again->append(Record()); }), EFBIG);
@@ -130,20 +130,20 @@ TEST_P(MlogTest, FullLogTakesNothingOfARecordThatDoesNotFit) {
 TEST_P(MlogTest, LargestRecordFillsTheLog) {
   const std::uint64_t blocks = kCapacity / sector();
   const std::size_t largest = blocks * (sector() - kOverhead);
-  const auto log = open_plain(place());
+  const auto log = open_plain(location());
   EXPECT_FALSE(log->fits(largest + 1));
   EXPECT_TRUE(log->fits(largest));
   const Records expected = {make_record(0, largest)};
   log->append(expected[0]);
   log->sync();
-  EXPECT_EQ(read_all(*open_plain(place())), expected);
+  EXPECT_EQ(read_all(*open_plain(location())), expected);
 }
 
 TEST_P(MlogTest, ReopenedLogGoesOnInANewBlock) {
   Records expected;
   std::mt19937_64 random(11);
   for (int round = 0; round < 60; ++round) {
-    const auto log = open_plain(place());
+    const auto log = open_plain(location());
     ASSERT_EQ(read_all(*log), expected) << "round " << round;
     const auto blocks_before = log->stats().blocks;
     EXPECT_EQ(log->used(), std::uint64_t{blocks_before} * sector());
@@ -159,7 +159,7 @@ TEST_P(MlogTest, ReopenedLogGoesOnInANewBlock) {
 }
 
 TEST_P(MlogTest, FactsFollowTheFlushes) {
-  const auto log = open_plain(place());
+  const auto log = open_plain(location());
   const auto stats = [&] {
     const auto f = log->stats();
     return std::array{f.blocks, f.last_flush_set, f.next_flush_set};
@@ -175,14 +175,14 @@ TEST_P(MlogTest, FactsFollowTheFlushes) {
   EXPECT_EQ(stats(), (std::array{1u, 3u, 4u}));
   log->sync();
   EXPECT_EQ(stats(), (std::array{1u, 3u, 4u})) << "nothing to flush";
-  const auto again = open_plain(place());
+  const auto again = open_plain(location());
   EXPECT_EQ(again->stats().blocks, 2u);
   EXPECT_EQ(again->stats().last_flush_set, 3u);
   EXPECT_EQ(again->stats().next_flush_set, 4u);
 }
 
 TEST_P(MlogTest, BlocksOfOneFlushSetAndRewrittenLastBlock) {
-  const auto log = open_plain(place());
+  const auto log = open_plain(location());
   log->append(make_record(0, 3 * sector()));
   log->sync();
   log->append(make_record(1, 2 * sector()));
@@ -204,12 +204,12 @@ TEST_P(MlogTest, BlocksOfOneFlushSetAndRewrittenLastBlock) {
 TEST_P(MlogTest, WritesWholePagesWithZeroesAtTheEnd) {
   device_.put(kLogOffset, Image(kCapacity, std::byte{0xa5}));
   {
-    const auto log = open_plain(place());
+    const auto log = open_plain(location());
     log->append(make_record(0, 700));
     log->sync();
   }
   device_.take_writes();
-  const auto log = open_plain(place());
+  const auto log = open_plain(location());
   const Image before = device_.image();
   log->append(make_record(1, 1));
   log->sync();
@@ -227,7 +227,7 @@ TEST_P(MlogTest, WritesWholePagesWithZeroesAtTheEnd) {
 }
 
 TEST_P(MlogTest, FullBufferIsWrittenInFlushSetsOfAtMostOneMebibyte) {
-  const auto log = open_plain(place());
+  const auto log = open_plain(location());
   log->append(make_record(0, 100));
   log->sync();
   device_.take_writes();
@@ -240,7 +240,7 @@ TEST_P(MlogTest, FullBufferIsWrittenInFlushSetsOfAtMostOneMebibyte) {
     EXPECT_LE(write.data.size(), Mlog::kFlushSetSize);
   }
   EXPECT_LE(device_.counters().flushes - flushes, 8u);
-  EXPECT_EQ(read_all(*open_plain(place())),
+  EXPECT_EQ(read_all(*open_plain(location())),
             (Records{make_record(0, 100), make_record(1, 3u << 20), make_record(2, 3u << 20)}));
 }
 
@@ -248,7 +248,7 @@ TEST_P(MlogTest, ResetStartsOver) {
   for (const bool clears : {true, false}) {
     device_.discard_clears = clears;
     const std::uint64_t generation = clears ? 4 : 5;
-    const auto log = open_plain(place_on(device_, sector(), kCapacity, generation - 1));
+    const auto log = open_plain(location_on(device_, sector(), kCapacity, generation - 1));
     log->append(make_record(0, 5000));
     log->sync();
     log->append(make_record(1, 10));
@@ -270,13 +270,13 @@ TEST_P(MlogTest, ResetStartsOver) {
     ASSERT_TRUE(reader.next(record));
     EXPECT_EQ(record, make_record(2, 20));
     EXPECT_FALSE(reader.next(record));
-    MlogPlace old_place = place_on(device_, sector(), kCapacity, generation);
+    MlogLocation old_place = location_on(device_, sector(), kCapacity, generation);
     EXPECT_EQ(read_all(*open_plain(old_place)), Records{make_record(2, 20)});
   }
 }
 
 TEST_P(MlogTest, ReaderBelowAResetSaysSo) {
-  const auto log = open_plain(place());
+  const auto log = open_plain(location());
   log->append(make_record(0, 5));
   MlogReader reader(*log);
   Record record;
@@ -288,7 +288,7 @@ TEST_P(MlogTest, ReaderBelowAResetSaysSo) {
 }
 
 TEST_P(MlogTest, ReaderSeesWhatComesLater) {
-  const auto log = open_plain(place());
+  const auto log = open_plain(location());
   MlogReader reader(*log);
   Record record;
   EXPECT_FALSE(reader.next(record));
@@ -304,7 +304,7 @@ TEST_P(MlogTest, ReaderSeesWhatComesLater) {
 }
 
 TEST_P(MlogTest, PositionsComeBack) {
-  const auto log = open_plain(place());
+  const auto log = open_plain(location());
   std::mt19937_64 random(6);
   Records expected;
   for (std::uint64_t number = 0; number < 400; ++number) {
@@ -312,7 +312,7 @@ TEST_P(MlogTest, PositionsComeBack) {
     log->append(expected.back());
   }
   log->sync();
-  const auto again = open_plain(place());
+  const auto again = open_plain(location());
   MlogReader reader(*again);
   std::vector<MlogPosition> positions;
   Record record;
@@ -337,7 +337,7 @@ TEST_P(MlogTest, PositionsComeBack) {
 }
 
 TEST_P(MlogTest, BufferTooSmallNamesTheLengthAndTheRecordStays) {
-  const auto log = open_plain(place());
+  const auto log = open_plain(location());
   const Records records = {make_record(0, 10), make_record(1, 9000), make_record(2, 0)};
   for (const Record& record : records)
     log->append(record);
@@ -359,7 +359,7 @@ TEST_P(MlogTest, BufferTooSmallNamesTheLengthAndTheRecordStays) {
 }
 
 TEST_P(MlogTest, MarkersAreNoRecords) {
-  const auto log = Mlog::open(place(), CompactionSemantics::on);
+  const auto log = Mlog::open(location(), CompactionSemantics::on);
   EXPECT_TRUE(log->empty());
   log->append_compaction_start();
   EXPECT_FALSE(log->empty());
@@ -369,7 +369,7 @@ TEST_P(MlogTest, MarkersAreNoRecords) {
   log->sync();
   EXPECT_EQ(log->record_count(), 2u);
   EXPECT_EQ(read_all(*log), (Records{make_record(0, 40), make_record(1, 50)}));
-  const auto again = Mlog::open(place(), CompactionSemantics::on);
+  const auto again = Mlog::open(location(), CompactionSemantics::on);
   EXPECT_TRUE(again->stats().has_compaction_start);
   EXPECT_TRUE(again->stats().has_compaction_end);
   EXPECT_EQ(again->record_count(), 2u);
@@ -377,19 +377,19 @@ TEST_P(MlogTest, MarkersAreNoRecords) {
 
 TEST_P(MlogTest, SequentialReadingUsesLargeReads) {
   {
-    const auto log = open_plain(place());
+    const auto log = open_plain(location());
     for (std::uint64_t number = 0; number < 5000; ++number)
       log->append(make_record(number, 1000));
     log->sync();
   }
-  const auto log = open_plain(place());
+  const auto log = open_plain(location());
   const std::uint64_t before = device_.counters().reads;
   EXPECT_EQ(read_all(*log).size(), 5000u);
   EXPECT_LE(device_.counters().reads - before, log->used() / (128u << 10) + 3);
 }
 
 TEST_P(MlogTest, WritesWithoutRoomAreRepeated) {
-  const auto log = open_plain(place());
+  const auto log = open_plain(location());
   Records expected;
   const auto append = [&](std::size_t length) {
     expected.push_back(make_record(expected.size(), length));
@@ -410,11 +410,11 @@ TEST_P(MlogTest, WritesWithoutRoomAreRepeated) {
   append(400);
   log->sync();
   EXPECT_EQ(read_all(*log), expected);
-  EXPECT_EQ(read_all(*open_plain(place())), expected);
+  EXPECT_EQ(read_all(*open_plain(location())), expected);
 }
 
 TEST_P(MlogTest, ARecordCutInTwoByWantOfRoomEndsTheLog) {
-  const auto log = open_plain(place());
+  const auto log = open_plain(location());
   log->append(make_record(0, 100));
   log->sync();
   device_.before_write = [](const FakeDevice::Write&) { raise(ENOSPC, "fake", "no room"); };
@@ -422,11 +422,11 @@ TEST_P(MlogTest, ARecordCutInTwoByWantOfRoomEndsTheLog) {
   device_.before_write = [](const FakeDevice::Write&) {};
   EXPECT_EQ(error_of([&] { log->append(make_record(2, 1)); }, "no room"), EIO);
   log->sync();
-  EXPECT_EQ(read_all(*open_plain(place())), Records{make_record(0, 100)});
+  EXPECT_EQ(read_all(*open_plain(location())), Records{make_record(0, 100)});
 }
 
 TEST_P(MlogTest, WithCompactionSemanticsAWriteWithoutRoomIsFinal) {
-  const auto log = Mlog::open(place(), CompactionSemantics::on);
+  const auto log = Mlog::open(location(), CompactionSemantics::on);
   log->append_compaction_start();
   log->append_compaction_end();
   log->sync();
@@ -439,17 +439,17 @@ TEST_P(MlogTest, WithCompactionSemanticsAWriteWithoutRoomIsFinal) {
 
 TEST_P(MlogTest, PlacesThatCannotBe) {
   const auto open_with = [&](auto change) {
-    MlogPlace where = place();
+    MlogLocation where = location();
     change(where);
     return error_of([&] { open_plain(where); });
   };
-  EXPECT_EQ(open_with([](MlogPlace&) {}), 0);
-  EXPECT_EQ(open_with([](MlogPlace& p) { p.sector_size = 1024; }), EINVAL);
-  EXPECT_EQ(open_with([](MlogPlace& p) { p.offset += 512; }), EINVAL);
-  EXPECT_EQ(open_with([](MlogPlace& p) { p.capacity = 0; }), EINVAL);
-  EXPECT_EQ(open_with([](MlogPlace& p) { p.capacity += 2 * kPageSize; }), EINVAL);
-  EXPECT_EQ(open_with([](MlogPlace& p) { p.offset = ~std::uint64_t{0} - 4095; }), EINVAL);
-  EXPECT_EQ(open_with([](MlogPlace& p) { p.capacity = ~std::uint64_t{0} - 4095; }), EINVAL);
+  EXPECT_EQ(open_with([](MlogLocation&) {}), 0);
+  EXPECT_EQ(open_with([](MlogLocation& p) { p.sector_size = 1024; }), EINVAL);
+  EXPECT_EQ(open_with([](MlogLocation& p) { p.offset += 512; }), EINVAL);
+  EXPECT_EQ(open_with([](MlogLocation& p) { p.capacity = 0; }), EINVAL);
+  EXPECT_EQ(open_with([](MlogLocation& p) { p.capacity += 2 * kPageSize; }), EINVAL);
+  EXPECT_EQ(open_with([](MlogLocation& p) { p.offset = ~std::uint64_t{0} - 4095; }), EINVAL);
+  EXPECT_EQ(open_with([](MlogLocation& p) { p.capacity = ~std::uint64_t{0} - 4095; }), EINVAL);
 }
 
 INSTANTIATE_TEST_SUITE_P(Sectors, MlogTest, testing::Values(512u, 4096u));

@@ -42,12 +42,12 @@ class OrderCheck {
 
 class MlogThreads : public testing::TestWithParam<std::uint32_t> {
  protected:
-  MlogPlace place() { return place_on(device_, GetParam(), kLargeCapacity); }
+  MlogLocation location() { return location_on(device_, GetParam(), kLargeCapacity); }
   FakeDevice device_{kLogOffset + kLargeCapacity};
 };
 
 TEST_P(MlogThreads, AppendersSyncersAndReaders) {
-  const auto log = open_plain(place());
+  const auto log = open_plain(location());
   std::vector<std::jthread> threads;
   for (unsigned who = 0; who < kAppenders; ++who) {
     threads.emplace_back([&, who] {
@@ -74,13 +74,13 @@ TEST_P(MlogThreads, AppendersSyncersAndReaders) {
   threads.clear();
   log->sync();
   OrderCheck order;
-  for (const Record& record : read_all(*open_plain(place())))
+  for (const Record& record : read_all(*open_plain(location())))
     order.take(record);
   EXPECT_TRUE(order.complete());
 }
 
 TEST_P(MlogThreads, ReadersBesideRecordsLargerThanTheBuffer) {
-  const auto log = open_plain(place());
+  const auto log = open_plain(location());
   constexpr std::uint64_t kRecords = 12;
   const auto large = [](std::uint64_t number) { return make_record(number, 2300000 + number); };
   std::jthread appender([&] {
@@ -131,7 +131,7 @@ class Gate {
 };
 
 TEST_P(MlogThreads, SyncsShareTheNextFlush) {
-  const auto log = open_plain(place());
+  const auto log = open_plain(location());
   Gate gate(device_);
   std::jthread first([&] { log->sync(log->append(make_record(0, 10))); });
   gate.wait_until_reached();
@@ -153,11 +153,11 @@ TEST_P(MlogThreads, SyncsShareTheNextFlush) {
   log->sync(tickets.front());
   log->sync();
   EXPECT_EQ(device_.counters().flushes, 2u) << "all was durable";
-  EXPECT_EQ(read_all(*open_plain(place())).size(), 21u);
+  EXPECT_EQ(read_all(*open_plain(location())).size(), 21u);
 }
 
 TEST_P(MlogThreads, FailedFlushFailsAllWhoWait) {
-  const auto log = open_plain(place());
+  const auto log = open_plain(location());
   Gate gate(device_);
   gate.fail = true;
   std::atomic<int> failed = 0;

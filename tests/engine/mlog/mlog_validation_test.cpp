@@ -57,7 +57,7 @@ class MlogValidation : public testing::Test {
       put(i, blocks[i]);
   }
   std::unique_ptr<Mlog> open(CompactionSemantics semantics = CompactionSemantics::off) {
-    return Mlog::open(place_on(device_, kSector, kValidCapacity), semantics);
+    return Mlog::open(location_on(device_, kSector, kValidCapacity), semantics);
   }
   // Expects ENODATA with a message that names the log and contains `what`.
   void expect_corrupt(const std::string& what,

@@ -95,7 +95,7 @@ class RefpoolLogs : public testing::TestWithParam<std::string> {
 
   const Json& pool() const { return manifest_["expected"]["pool"]; }
 
-  MlogPlace place(const Json& log) {
+  MlogLocation location(const Json& log) {
     const auto& on = devices_.at(log["mclass"]);
     return {.device = on.device.get(),
             .offset = log["zaddr"].get<std::uint64_t>() * on.zone_size,
@@ -123,7 +123,7 @@ class RefpoolLogs : public testing::TestWithParam<std::string> {
 
   void check_log(const Json& expected, CompactionSemantics semantics, const std::string& result) {
     std::unique_ptr<Mlog> log;
-    const int code = error_of([&] { log = Mlog::open(place(expected), semantics); });
+    const int code = error_of([&] { log = Mlog::open(location(expected), semantics); });
     EXPECT_EQ(result_name(code), result);
     if (!log) return;
     expect_stats(log->stats(), expected);
@@ -165,10 +165,11 @@ TEST_P(RefpoolLogs, PoolMdcs) {
     expected.update(mdc[active == 0 ? "log1" : "log2"]);
     check_log(expected, CompactionSemantics::on, mdc["read_rc"]);
 
-    const auto opened = Mdc::open(
-        "mdc",
-        {{{mdc_log_id(slot, 0), place(mdc["log1"])}, {mdc_log_id(slot, 1), place(mdc["log2"])}}},
-        [](ObjectId id, std::uint64_t) { ADD_FAILURE() << "erased " << id.to_string(); });
+    const auto opened =
+        Mdc::open("mdc",
+                  {{{mdc_log_id(slot, 0), location(mdc["log1"])},
+                    {mdc_log_id(slot, 1), location(mdc["log2"])}}},
+                  [](ObjectId id, std::uint64_t) { ADD_FAILURE() << "erased " << id.to_string(); });
     EXPECT_EQ(opened->stats().active, active);
     expect_stats(opened->stats().log, mdc);
     MlogReader reader = opened->reader();
@@ -192,7 +193,7 @@ TEST_P(RefpoolLogs, UserMdcs) {
     for (const auto& [name, on] : devices_)
       writes -= on.device->counters().writes;
     const auto opened =
-        Mdc::open("mdc", {{{id(first), place(first)}, {id(second), place(second)}}},
+        Mdc::open("mdc", {{{id(first), location(first)}, {id(second), location(second)}}},
                   [&](ObjectId half, std::uint64_t generation) { recorded[half] = generation; });
     for (const auto& [name, on] : devices_)
       writes += on.device->counters().writes;

@@ -17,7 +17,7 @@ ObjectRecord make_log(TestPool& test) {
 }
 
 void append_to(TestPool& test, const ObjectRecord& mlog, const std::vector<std::string>& records) {
-  const auto log = Mlog::open(test.pool->mlog_place(mlog), CompactionSemantics::off);
+  const auto log = Mlog::open(test.pool->mlog_location(mlog), CompactionSemantics::off);
   for (const std::string& record : records)
     log->append(bytes_of(record));
   log->sync();
@@ -33,7 +33,7 @@ TEST(LogContent, IsThePayloadsOneAfterTheOther) {
   TestPool test(32);
   const ObjectRecord mlog = make_log(test);
   append_to(test, mlog, {"first", "", "second", std::string(10'000, 'x'), "end"});
-  LogContent content(open_any_mlog(test.pool->mlog_place(mlog)));
+  LogContent content(open_any_mlog(test.pool->mlog_location(mlog)));
   EXPECT_EQ(read_at(content, 0, 3), "fir");
   EXPECT_EQ(read_at(content, 3, 6), "stseco");
   EXPECT_EQ(read_at(content, 11 + 10'000, 100), "end");
@@ -44,7 +44,7 @@ TEST(LogContent, IsThePayloadsOneAfterTheOther) {
 
 TEST(LogContent, OfAnEmptyLogIsEmpty) {
   TestPool test(32);
-  LogContent content(open_any_mlog(test.pool->mlog_place(make_log(test))));
+  LogContent content(open_any_mlog(test.pool->mlog_location(make_log(test))));
   EXPECT_EQ(read_at(content, 0, 10), "");
 }
 
@@ -60,7 +60,7 @@ TEST(LogContent, OfTheLogsOfAnMdcIsThatOfItsRecords) {
   }
   std::string both;
   for (const ObjectRecord& each : {first, second}) {
-    LogContent content(open_any_mlog(test.pool->mlog_place(*test.pool->find(each.id))));
+    LogContent content(open_any_mlog(test.pool->mlog_location(*test.pool->find(each.id))));
     both += read_at(content, 0, 100) + ";";
   }
   EXPECT_EQ(both, "record;new;");

@@ -51,14 +51,14 @@ void change_mdc(const std::shared_ptr<Media>& media, unsigned slot,
   std::array<Mdc::Half, 2> halves;
   Superblock superblock = superblock_of(media);
   MemoryDevice device("d", media);
-  const auto place = [&](const Layout& layout, const Uuid& uuid, std::uint64_t generation) {
-    return MlogPlace{.device = &device,
-                     .offset = layout.first_zone * superblock.device.zone_size(),
-                     .capacity = layout.zone_count * superblock.device.zone_size(),
-                     .sector_size = superblock.device.sector_size(),
-                     .uuid = uuid,
-                     .generation = generation,
-                     .name = "test"};
+  const auto location = [&](const Layout& layout, const Uuid& uuid, std::uint64_t generation) {
+    return MlogLocation{.device = &device,
+                        .offset = layout.first_zone * superblock.device.zone_size(),
+                        .capacity = layout.zone_count * superblock.device.zone_size(),
+                        .sector_size = superblock.device.sector_size(),
+                        .uuid = uuid,
+                        .generation = generation,
+                        .name = "test"};
   };
   std::map<ObjectId, ObjectRecord> mlogs;
   {
@@ -75,8 +75,8 @@ void change_mdc(const std::shared_ptr<Media>& media, unsigned slot,
     const auto& mdc0 = superblock.mdc0->halves[i];
     const ObjectRecord& mlog = mlogs[mdc_log_id(slot, i)];
     halves[i].id = mdc_log_id(slot, i);
-    halves[i].place = slot == 0 ? place(mdc0.layout, mdc0.uuid, mdc0.generation)
-                                : place(mlog.layout, mlog.uuid, mlog.generation);
+    halves[i].location = slot == 0 ? location(mdc0.layout, mdc0.uuid, mdc0.generation)
+                                   : location(mlog.layout, mlog.uuid, mlog.generation);
   }
   // Only MDC0's own generations are recorded: no other MDC is compacted here.
   const auto mdc = Mdc::open("test", halves, [&](ObjectId half, std::uint64_t generation) {

@@ -59,10 +59,10 @@ TEST(Objects, MlogGenerations) {
     EXPECT_EQ(error_of([&] { pool->record_generation({id.value + (99 << 12)}, 1); }), ENOENT);
     EXPECT_EQ(error_of([&] { pool->record_generation(add_mblock(*pool).id, 1); }), ENOENT);
     EXPECT_EQ(error_of([&] { pool->record_generation(mdc_log_id(1, 0), 9); }), ENOENT);
-    const MlogPlace place = pool->mlog_place(*pool->find(id));
-    EXPECT_EQ(place.generation, 7u);
-    EXPECT_EQ(place.capacity, 128u * 1024);
-    EXPECT_EQ(place.sector_size, 512u);
+    const MlogLocation location = pool->mlog_location(*pool->find(id));
+    EXPECT_EQ(location.generation, 7u);
+    EXPECT_EQ(location.capacity, 128u * 1024);
+    EXPECT_EQ(location.sector_size, 512u);
   }
   EXPECT_EQ(activate({media})->find(id)->generation, 7u);
 }
