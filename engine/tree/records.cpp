@@ -1,9 +1,12 @@
 #include "engine/tree/records.h"
 
 #include <cerrno>
+#include <concepts>
 #include <cstring>
 #include <stdexcept>
 #include <string_view>
+#include <tuple>
+#include <type_traits>
 #include <utility>
 
 #include <fmt/format.h>
@@ -27,47 +30,102 @@ constexpr std::string_view kMagic{"mpoolfs\0", 8};
 // The type number of each alternative of Body is its index plus one.
 constexpr std::uint8_t kOwnerType = 1;
 
+// The members of a structure, in the order of their bytes.
+template <typename T, typename Structure>
+constexpr bool is_a = std::same_as<std::remove_const_t<Structure>, T>;
+
+template <typename Structure>
+auto fields_of(Structure& it) {
+  if constexpr (is_a<InodeAttributes, Structure>) {
+    return std::tie(it.mode, it.uid, it.gid, it.atime, it.mtime, it.ctime);
+  } else if constexpr (is_a<Extent, Structure>) {
+    return std::tie(it.file_offset, it.object, it.position, it.length);
+  } else if constexpr (is_a<Content, Structure>) {
+    return std::tie(it.kind, it.size, it.extents);
+  } else if constexpr (is_a<MdcEnd, Structure>) {
+    return std::tie(it.generation, it.blocks, it.flush_set);
+  } else if constexpr (is_a<ObjectId, Structure>) {
+    return std::tie(it.value);
+  } else if constexpr (is_a<BatchRecord, Structure>) {
+    return std::tie(it.number, it.next_inode);
+  } else if constexpr (is_a<RollbackRecord, Structure>) {
+    return std::tie(it.keep);
+  } else if constexpr (is_a<CreateRecord, Structure>) {
+    return std::tie(it.inode, it.parent, it.name, it.attributes, it.media_class, it.choice,
+                    it.target, it.content);
+  } else if constexpr (is_a<ContentRecord, Structure>) {
+    return std::tie(it.inode, it.replace, it.content);
+  } else if constexpr (is_a<AttributesRecord, Structure>) {
+    return std::tie(it.inode, it.attributes, it.media_class);
+  } else if constexpr (is_a<LinkRecord, Structure>) {
+    return std::tie(it.inode, it.parent, it.name);
+  } else if constexpr (is_a<UnlinkRecord, Structure>) {
+    return std::tie(it.parent, it.name);
+  } else if constexpr (is_a<RenameRecord, Structure>) {
+    return std::tie(it.parent, it.name, it.new_parent, it.new_name, it.exchange);
+  } else if constexpr (is_a<OrphanRecord, Structure>) {
+    return std::tie(it.objects);
+  } else {
+    static_assert(is_a<LogSizesRecord, Structure>);
+    return std::tie(it.inexact);
+  }
+}
+
+template <typename T>
+constexpr bool is_list = false;
+template <typename Element>
+constexpr bool is_list<std::vector<Element>> = true;
+
+// Integers are little-endian; a flag or an enumeration is one byte. A string follows its length in
+// 2 bytes, or in 4 (long_string), a list the number of its elements in 4.
 class Writer {
  public:
   explicit Writer(std::vector<std::byte>& into) : into_(into) {}
 
+  template <typename T>
+  void put(const T& value) {
+    if constexpr (std::same_as<T, bool> || std::is_enum_v<T>) {
+      integer(static_cast<std::uint8_t>(value));
+    } else if constexpr (std::integral<T>) {
+      integer(static_cast<std::make_unsigned_t<T>>(value));
+    } else if constexpr (is_list<T>) {
+      integer(static_cast<std::uint32_t>(value.size()));
+      for (const auto& element : value)
+        put(element);
+    } else {
+      std::apply([this](const auto&... fields) { (put(fields), ...); }, fields_of(value));
+    }
+  }
+  void put(const std::string& text) { string<std::uint16_t>(text); }
+  void put(const OwnerRecord&) { bytes(kMagic); }
+  void put(const XattrRecord& record) {
+    put(record.inode);
+    put(record.name);
+    put(record.present);
+    string<std::uint32_t>(record.value);
+  }
+  void put(const MdcEndsRecord& record) {
+    put(record.mdcs);
+    string<std::uint32_t>(std::string(record.padding, '\0'));
+  }
+
+ private:
   template <std::unsigned_integral T>
   void integer(T value) {
     const std::size_t at = into_.size();
     into_.resize(at + sizeof(T));
     store_le<T>(into_, at, value);
   }
-  void time(Nanoseconds value) { integer(static_cast<std::uint64_t>(value)); }
   void bytes(std::string_view text) {
     const ConstByteSpan raw = as_bytes(text.data(), text.size());
     into_.insert(into_.end(), raw.begin(), raw.end());
   }
-  template <std::unsigned_integral Length = std::uint16_t>
+  template <std::unsigned_integral Length>
   void string(std::string_view text) {
     integer(static_cast<Length>(text.size()));
     bytes(text);
   }
-  void attributes(const InodeAttributes& attributes) {
-    integer(attributes.mode);
-    integer(attributes.uid);
-    integer(attributes.gid);
-    time(attributes.atime);
-    time(attributes.mtime);
-    time(attributes.ctime);
-  }
-  void content(const Content& content) {
-    integer(static_cast<std::uint8_t>(content.kind));
-    integer(content.size);
-    integer(static_cast<std::uint32_t>(content.extents.size()));
-    for (const Extent& extent : content.extents) {
-      integer(extent.file_offset);
-      integer(extent.object.value);
-      integer(extent.position);
-      integer(extent.length);
-    }
-  }
 
- private:
   std::vector<std::byte>& into_;
 };
 
@@ -80,55 +138,57 @@ class Reader {
  public:
   explicit Reader(ConstByteSpan from) : from_(from) {}
 
+  template <typename T>
+  void get(T& value) {
+    if constexpr (std::is_enum_v<T>) {
+      value = static_cast<T>(integer<std::uint8_t>());
+    } else if constexpr (std::integral<T>) {
+      value = static_cast<T>(integer<std::make_unsigned_t<T>>());
+    } else if constexpr (is_list<T>) {
+      using Element = typename T::value_type;
+      static_assert(std::has_unique_object_representations_v<Element>, "its size is that in bytes");
+      const auto count = integer<std::uint32_t>();
+      if (count > from_.size() / sizeof(Element)) throw Malformed("it ends inside a list");
+      value.resize(count);
+      for (Element& element : value)
+        get(element);
+    } else {
+      std::apply([this](auto&... fields) { (get(fields), ...); }, fields_of(value));
+    }
+  }
+  void get(bool& value) {
+    const auto flag = integer<std::uint8_t>();
+    if (flag > 1) throw Malformed(fmt::format("a flag is {}", flag));
+    value = flag == 1;
+  }
+  void get(std::string& text) { text = string<std::uint16_t>(); }
+  void get(OwnerRecord&) {
+    const ConstByteSpan magic = take(kMagic.size());
+    if (std::memcmp(magic.data(), kMagic.data(), kMagic.size()) != 0) {
+      throw Malformed("the owner is another client");
+    }
+  }
+  void get(XattrRecord& record) {
+    get(record.inode);
+    get(record.name);
+    get(record.present);
+    record.value = string<std::uint32_t>();
+  }
+  void get(MdcEndsRecord& record) {
+    get(record.mdcs);
+    record.padding = static_cast<std::uint32_t>(string<std::uint32_t>().size());
+  }
+  bool at_end() const { return from_.empty(); }
+
+ private:
   template <std::unsigned_integral T>
   T integer() {
-    const T value = load_le<T>(take(sizeof(T)), 0);
-    return value;
+    return load_le<T>(take(sizeof(T)), 0);
   }
-  Nanoseconds time() { return static_cast<Nanoseconds>(integer<std::uint64_t>()); }
-  template <std::unsigned_integral Length = std::uint16_t>
+  template <std::unsigned_integral Length>
   std::string string() {
     const ConstByteSpan raw = take(integer<Length>());
     return {reinterpret_cast<const char*>(raw.data()), raw.size()};
-  }
-  InodeAttributes attributes() {
-    InodeAttributes attributes;
-    attributes.mode = integer<std::uint32_t>();
-    attributes.uid = integer<std::uint32_t>();
-    attributes.gid = integer<std::uint32_t>();
-    attributes.atime = time();
-    attributes.mtime = time();
-    attributes.ctime = time();
-    return attributes;
-  }
-  template <typename Enum>
-  Enum enumeration() {
-    return static_cast<Enum>(integer<std::uint8_t>());
-  }
-  MediaClass media_class() { return enumeration<MediaClass>(); }
-  bool flag() {
-    const auto value = integer<std::uint8_t>();
-    if (value > 1) throw Malformed(fmt::format("a flag is {}", value));
-    return value == 1;
-  }
-  // A count of elements of `element_size` bytes; the record must still contain them.
-  std::uint32_t count(std::size_t element_size) {
-    const auto count = integer<std::uint32_t>();
-    if (count > from_.size() / element_size) throw Malformed("it ends inside a list");
-    return count;
-  }
-  Content content() {
-    Content content;
-    content.kind = enumeration<FileKind>();
-    content.size = integer<std::uint64_t>();
-    content.extents.resize(count(kExtentSize));
-    for (Extent& extent : content.extents) {
-      extent.file_offset = integer<std::uint64_t>();
-      extent.object.value = integer<std::uint64_t>();
-      extent.position = integer<std::uint64_t>();
-      extent.length = integer<std::uint64_t>();
-    }
-    return content;
   }
   ConstByteSpan take(std::size_t size) {
     if (size > from_.size()) throw Malformed("it ends too early");
@@ -136,207 +196,14 @@ class Reader {
     from_ = from_.subspan(size);
     return taken;
   }
-  bool at_end() const { return from_.empty(); }
 
- private:
   ConstByteSpan from_;
 };
-
-struct BodyWriter {
-  Writer& out;
-
-  void operator()(const OwnerRecord&) const { out.bytes(kMagic); }
-  void operator()(const BatchRecord& record) const {
-    out.integer(record.number);
-    out.integer(record.next_inode);
-  }
-  void operator()(const RollbackRecord& record) const { out.integer(record.keep); }
-  void operator()(const CreateRecord& record) const {
-    out.integer(record.inode);
-    out.integer(record.parent);
-    out.string(record.name);
-    out.attributes(record.attributes);
-    out.integer(static_cast<std::uint8_t>(record.media_class));
-    out.integer(static_cast<std::uint8_t>(record.choice));
-    out.string(record.target);
-    out.content(record.content);
-  }
-  void operator()(const ContentRecord& record) const {
-    out.integer(record.inode);
-    out.integer(static_cast<std::uint8_t>(record.replace));
-    out.content(record.content);
-  }
-  void operator()(const AttributesRecord& record) const {
-    out.integer(record.inode);
-    out.attributes(record.attributes);
-    out.integer(static_cast<std::uint8_t>(record.media_class));
-  }
-  void operator()(const LinkRecord& record) const {
-    out.integer(record.inode);
-    out.integer(record.parent);
-    out.string(record.name);
-  }
-  void operator()(const UnlinkRecord& record) const {
-    out.integer(record.parent);
-    out.string(record.name);
-  }
-  void operator()(const RenameRecord& record) const {
-    out.integer(record.parent);
-    out.string(record.name);
-    out.integer(record.new_parent);
-    out.string(record.new_name);
-    out.integer(static_cast<std::uint8_t>(record.exchange));
-  }
-  void operator()(const XattrRecord& record) const {
-    out.integer(record.inode);
-    out.string(record.name);
-    out.integer(static_cast<std::uint8_t>(record.present));
-    out.string<std::uint32_t>(record.value);
-  }
-  void operator()(const OrphanRecord& record) const {
-    out.integer(static_cast<std::uint32_t>(record.objects.size()));
-    for (const ObjectId object : record.objects)
-      out.integer(object.value);
-  }
-  void operator()(const MdcEndsRecord& record) const {
-    out.integer(static_cast<std::uint32_t>(record.mdcs.size()));
-    for (const MdcEnd& end : record.mdcs) {
-      out.integer(end.generation);
-      out.integer(end.blocks);
-      out.integer(end.flush_set);
-    }
-    out.string<std::uint32_t>(std::string(record.padding, '\0'));
-  }
-  void operator()(const LogSizesRecord& record) const {
-    out.integer(static_cast<std::uint32_t>(record.inexact.size()));
-    for (const InodeNumber inode : record.inexact)
-      out.integer(inode);
-  }
-};
-
-template <typename T>
-T read_body(Reader& in);
-
-template <>
-OwnerRecord read_body(Reader& in) {
-  const ConstByteSpan magic = in.take(kMagic.size());
-  if (std::memcmp(magic.data(), kMagic.data(), kMagic.size()) != 0) {
-    throw Malformed("the owner is another client");
-  }
-  return {};
-}
-template <>
-BatchRecord read_body(Reader& in) {
-  BatchRecord record;
-  record.number = in.integer<std::uint64_t>();
-  record.next_inode = in.integer<std::uint64_t>();
-  return record;
-}
-template <>
-RollbackRecord read_body(Reader& in) {
-  return {in.integer<std::uint32_t>()};
-}
-template <>
-CreateRecord read_body(Reader& in) {
-  CreateRecord record;
-  record.inode = in.integer<std::uint64_t>();
-  record.parent = in.integer<std::uint64_t>();
-  record.name = in.string();
-  record.attributes = in.attributes();
-  record.media_class = in.media_class();
-  record.choice = in.enumeration<Choice>();
-  record.target = in.string();
-  record.content = in.content();
-  return record;
-}
-template <>
-ContentRecord read_body(Reader& in) {
-  ContentRecord record;
-  record.inode = in.integer<std::uint64_t>();
-  record.replace = in.flag();
-  record.content = in.content();
-  return record;
-}
-template <>
-AttributesRecord read_body(Reader& in) {
-  AttributesRecord record;
-  record.inode = in.integer<std::uint64_t>();
-  record.attributes = in.attributes();
-  record.media_class = in.media_class();
-  return record;
-}
-template <>
-LinkRecord read_body(Reader& in) {
-  LinkRecord record;
-  record.inode = in.integer<std::uint64_t>();
-  record.parent = in.integer<std::uint64_t>();
-  record.name = in.string();
-  return record;
-}
-template <>
-UnlinkRecord read_body(Reader& in) {
-  UnlinkRecord record;
-  record.parent = in.integer<std::uint64_t>();
-  record.name = in.string();
-  return record;
-}
-template <>
-RenameRecord read_body(Reader& in) {
-  RenameRecord record;
-  record.parent = in.integer<std::uint64_t>();
-  record.name = in.string();
-  record.new_parent = in.integer<std::uint64_t>();
-  record.new_name = in.string();
-  record.exchange = in.flag();
-  return record;
-}
-template <>
-XattrRecord read_body(Reader& in) {
-  XattrRecord record;
-  record.inode = in.integer<std::uint64_t>();
-  record.name = in.string();
-  record.present = in.flag();
-  record.value = in.string<std::uint32_t>();
-  return record;
-}
-template <>
-OrphanRecord read_body(Reader& in) {
-  OrphanRecord record;
-  record.objects.resize(in.count(sizeof(std::uint64_t)));
-  for (ObjectId& object : record.objects)
-    object.value = in.integer<std::uint64_t>();
-  return record;
-}
-
-template <>
-MdcEndsRecord read_body(Reader& in) {
-  constexpr std::size_t kEndSize = 16;
-  MdcEndsRecord record;
-  record.mdcs.resize(in.count(kEndSize));
-  for (MdcEnd& end : record.mdcs) {
-    end.generation = in.integer<std::uint64_t>();
-    end.blocks = in.integer<std::uint32_t>();
-    end.flush_set = in.integer<std::uint32_t>();
-  }
-  record.padding = static_cast<std::uint32_t>(in.string<std::uint32_t>().size());
-  return record;
-}
-
-template <>
-LogSizesRecord read_body(Reader& in) {
-  LogSizesRecord record;
-  record.inexact.resize(in.count(sizeof(InodeNumber)));
-  for (InodeNumber& inode : record.inexact)
-    inode = in.integer<InodeNumber>();
-  return record;
-}
 
 template <std::size_t... I>
 Body read_any(std::uint8_t type, Reader& in, std::index_sequence<I...>) {
   Body body;
-  ((type == I + 1 ? static_cast<void>(body = read_body<std::variant_alternative_t<I, Body>>(in))
-                  : void()),
-   ...);
+  ((type == I + 1 ? in.get(body.emplace<I>()) : void()), ...);
   return body;
 }
 
@@ -371,7 +238,7 @@ std::vector<std::byte> encode_unchecked(const Record& record) {
   store_le<std::uint8_t>(bytes, kTypeAt, static_cast<std::uint8_t>(record.body.index() + 1));
   store_le<std::uint64_t>(bytes, kWhenAt, static_cast<std::uint64_t>(record.when));
   Writer writer(bytes);
-  std::visit(BodyWriter{writer}, record.body);
+  std::visit([&](const auto& body) { writer.put(body); }, record.body);
   store_le<std::uint32_t>(bytes, kChecksumAt, crc32c(bytes));
   return bytes;
 }
