@@ -107,37 +107,30 @@ void FileDevice::write_impl(std::uint64_t offset, ConstByteSpan from) {
   }
 }
 
-void FileDevice::read_aligned(std::uint64_t offset, ByteSpan into) {
-  while (!into.empty()) {
+template <typename Span, typename Call>
+void FileDevice::transfer_all(const char* operation, std::uint64_t offset, Span memory, Call call) {
+  while (!memory.empty()) {
     const auto done = uninterrupted(
-        [&] { return ::pread(fd_.get(), into.data(), into.size(), static_cast<off_t>(offset)); });
-    if (done < 0) raise_system(errno, name(), describe_io("read", into.size(), offset));
+        [&] { return call(fd_.get(), memory.data(), memory.size(), static_cast<off_t>(offset)); });
+    if (done < 0) raise_system(errno, name(), describe_io(operation, memory.size(), offset));
     // A short transfer continues at a sector boundary, as direct I/O requires.
     const auto step =
         round_down(static_cast<std::uint64_t>(done), properties().logical_sector_size);
     if (step == 0) {
       raise(EIO, name(), "{}: the device ends there, it was opened with {} bytes",
-            describe_io("read", into.size(), offset), size());
+            describe_io(operation, memory.size(), offset), size());
     }
-    into = into.subspan(step);
+    memory = memory.subspan(step);
     offset += step;
   }
 }
 
+void FileDevice::read_aligned(std::uint64_t offset, ByteSpan into) {
+  transfer_all("read", offset, into, ::pread);
+}
+
 void FileDevice::write_aligned(std::uint64_t offset, ConstByteSpan from) {
-  while (!from.empty()) {
-    const auto done = uninterrupted(
-        [&] { return ::pwrite(fd_.get(), from.data(), from.size(), static_cast<off_t>(offset)); });
-    if (done < 0) raise_system(errno, name(), describe_io("write", from.size(), offset));
-    const auto step =
-        round_down(static_cast<std::uint64_t>(done), properties().logical_sector_size);
-    if (step == 0) {
-      raise(EIO, name(), "{}: the device took {} bytes", describe_io("write", from.size(), offset),
-            done);
-    }
-    from = from.subspan(step);
-    offset += step;
-  }
+  transfer_all("write", offset, from, ::pwrite);
 }
 
 // One system call for as many parts as it may have. What it did not transfer, and parts that are

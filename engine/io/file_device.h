@@ -51,6 +51,8 @@ class FileDevice : public Device {
 
  private:
   bool needs_bounce(const std::byte* memory) const;
+  template <typename Span, typename Call>
+  void transfer_all(const char* operation, std::uint64_t offset, Span memory, Call call);
   void read_aligned(std::uint64_t offset, ByteSpan into);
   void write_aligned(std::uint64_t offset, ConstByteSpan from);
   template <typename Span, typename Call, typename Single>
