@@ -95,7 +95,7 @@ constexpr bool can_follow(Writing before, Writing next) {
 }
 
 // Shared by the handles of one inode. Members without another comment are guarded by the tree's
-// lock.
+// lock. Lock order: head of engine/names/namespace_impl.h.
 class ActiveInode {
  public:
   FileHolders holders;

@@ -59,7 +59,7 @@ void ActiveInodes::destroy_inode(Inode& inode) {
   unnamed_.erase(number);
   tree_.erase(number);
   if (objects.empty()) return;
-  tree_.journal().add({.record = {}, .mblocks = {}, .mlog = {}, .deletes = std::move(objects)});
+  tree_.journal().add({.deletes = std::move(objects)});
   events_.removed(number);
 }
 

@@ -53,7 +53,6 @@ void FileCommitter::wait_for_commit(InodeNumber number) {
   commits_.wait(lock, [&] { return !state->is_committing(); });
 }
 
-// The last writing handle was closed.
 void FileCommitter::commit_closed(InodeNumber number, const State& state) noexcept {
   std::string failure;
   Journal::Ticket ticket = 0;
@@ -188,7 +187,6 @@ void FileCommitter::end_close(InodeNumber number, const State& state, Closing cl
   inodes_.close(number, holder);
 }
 
-// An object of a recorded file: committed, or being committed.
 std::optional<ObjectRecord> FileCommitter::find_object(ObjectId id) {
   {
     const std::lock_guard lock(pending_mutex_);

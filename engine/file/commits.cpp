@@ -59,15 +59,7 @@ FileCommitter::PlaceholderScope FileCommitter::placeholder_of_commit(const Inode
 // Records an inode that is not on the media yet, with its present content in the tree.
 Journal::Ticket FileCommitter::record_pending(Inode& inode, Change change,
                                               Journal::Placeholder* placeholder) {
-  CreateRecord record{.inode = inode.number,
-                      .parent = inode.open->parent,
-                      .name = inode.open->name,
-                      .attributes = inode.attributes,
-                      .media_class = inode.media_class,
-                      .choice = inode.choice,
-                      .target = {},
-                      .content = {.kind = inode.kind, .size = inode.size, .extents = {}}};
-  if (inode.extents) record.content.extents = *inode.extents;
+  const CreateRecord record = create_record(inode, inode.open->parent, inode.open->name);
   // The parent changed when the file was created, and perhaps since.
   const Inode& parent = tree_.get(record.parent);
   change.record = encode({parent.attributes.mtime, record});
@@ -173,7 +165,7 @@ Journal::Ticket FileCommitter::record_sealed_locked(Inode& inode, ActiveInode& s
     for (const auto& mblock : sealed.mblocks)
       pending_objects_[mblock->id()] = {mblock->finish(), mblock->deferred()};
   }
-  Change change{.record = {}, .mblocks = std::move(sealed.mblocks), .mlog = {}, .deletes = {}};
+  Change change{.mblocks = std::move(sealed.mblocks)};
   if (nameless) return record_nameless(std::move(change));
   if (!inode.recorded) return record_pending(inode, std::move(change), placeholder.get());
   if (!changes) return 0;
@@ -192,8 +184,6 @@ void FileCommitter::fsync(InodeNumber number, ActiveInode& state) {
   tree_.check_online();
 }
 
-// A second name, or an exchange, requires inodes that are on the media: one that is being written
-// is recorded with the content written so far, as by fsync.
 void FileCommitter::record_early(InodeNumber number) {
   State state;
   {
@@ -241,10 +231,7 @@ void FileCommitter::discard(InodeNumber number, ActiveInode& state) {
   std::vector<ObjectId> deletes = inode.objects();
   tree_.apply(record);
   replaced = state.set_writer(allocator_.make_writer(inode.media_class));
-  tree_.journal().add({.record = inode.on_media() ? encode(record) : std::vector<std::byte>(),
-                       .mblocks = {},
-                       .mlog = {},
-                       .deletes = std::move(deletes)});
+  tree_.record_deletes(inode, record, std::move(deletes));
 }
 
 void FileCommitter::truncate(InodeNumber number, ActiveInode& state, std::uint64_t size) {
@@ -276,10 +263,7 @@ void FileCommitter::trim_recorded(InodeNumber number, std::uint64_t size) {
   const Record record{tree_.now(), ContentRecord{number, !keeps_some, {kind, size, {}}}};
   const std::vector<ObjectId> before = inode.objects();
   tree_.apply(record);
-  tree_.journal().add({.record = inode.on_media() ? encode(record) : std::vector<std::byte>(),
-                       .mblocks = {},
-                       .mlog = {},
-                       .deletes = missing_objects(before, inode)});
+  tree_.record_deletes(inode, record, missing_objects(before, inode));
 }
 
 void FileCommitter::note_objects_committed(std::span<const ObjectRecord> objects) {

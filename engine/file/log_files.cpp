@@ -76,8 +76,7 @@ ObjectRecord LogFiles::add_mlog(InodeNumber number, std::uint64_t size) {
     // The name of an open log may be gone; then only the end of its mlogs must be recorded.
     const Record record =
         inode.on_media() ? Record{time, content} : Record{time, OrphanRecord{{mlog.id}}};
-    ticket =
-        tree_.journal().add({.record = encode(record), .mblocks = {}, .mlog = mlog, .deletes = {}});
+    ticket = tree_.journal().add({.record = encode(record), .mlog = mlog});
     tree_.apply({time, content});
   } catch (...) {
     pool_.abort(mlog);
@@ -139,20 +138,12 @@ void LogFiles::erase(InodeNumber number, ActiveInode& state) {
     }
     std::vector<ObjectId> deletes = inode.objects();
     const Record record{tree_.now(), ContentRecord{number, true, {FileKind::log, 0, {}}}};
-    const bool recorded = inode.on_media();
     tree_.apply(record);
-    if (recorded || !deletes.empty()) {
-      ticket = tree_.journal().add({.record = recorded ? encode(record) : std::vector<std::byte>(),
-                                    .mblocks = {},
-                                    .mlog = {},
-                                    .deletes = std::move(deletes)});
-    }
+    ticket = tree_.record_deletes(inode, record, std::move(deletes));
   }
   if (tree_.options().sync) tree_.journal().wait(ticket);
 }
 
-// The last handle of a log was closed: it stays open for the next one, and the oldest durable ones
-// are closed. Called with the locks of a change.
 void LogFiles::cache_closed(Inode& inode) {
   record_size(inode);
   std::erase(closed_log_cache_, inode.number);
@@ -201,13 +192,9 @@ void LogFiles::record_size(Inode& inode) {
                       ContentRecord{inode.number, false, {FileKind::log, log->size(), {}}}};
   tree_.apply(record);
   tree_.journal().add({.record = encode(record),
-                       .mblocks = {},
-                       .mlog = {},
-                       .deletes = {},
                        .log_size = std::make_unique<LogSize>(inode.number, log, log->appends())});
 }
 
-// A lower bound that is always valid.
 void LogFiles::forget_size(InodeNumber number) {
   const TreeLock lock(tree_.mutex());
   Inode* inode = tree_.find(number);
@@ -216,7 +203,6 @@ void LogFiles::forget_size(InodeNumber number) {
   inode->size_exact = false;
 }
 
-// At the end of a mount, for logs that are still open.
 void LogFiles::record_open_sizes() {
   const ChangeLock lock = tree_.lock_for_change();
   std::vector<InodeNumber> open;
@@ -248,7 +234,6 @@ void LogFiles::drop_log(InodeNumber number, ActiveInode& state) {
   state.log.reset();
 }
 
-// The inode ends.
 void LogFiles::forget(InodeNumber number, ActiveInode& state) {
   drop_log(number, state);
   std::erase(closed_log_cache_, number);

@@ -28,13 +28,10 @@ NamespaceImpl::NamespaceImpl(Pool& pool, const NamespaceOptions& options)
       inodes_(tree_, logs_, events_),
       committer_(tree_, logs_, inodes_, allocator_, events_),
       files_(tree_, logs_, inodes_, committer_, allocator_) {
-  tree_.load({.snapshot = {},
-              .committed =
+  tree_.load({.committed =
                   [this](const std::vector<ObjectRecord>& objects) {
                     committer_.note_objects_committed(objects);
                   },
-              .next_inode = {},
-              .footprint = {},
               .write_logs = [this] { logs_.write(); },
               .make_logs_durable =
                   [this](std::span<Device* const> flushed) { logs_.make_durable(flushed); },

@@ -56,7 +56,7 @@ class LogPart {
   mutable std::unique_ptr<Mlog> mlog_;
   mutable std::atomic<bool> sound_ = false;  // damage() found none
 
-  mutable std::mutex index_mutex_;
+  mutable std::mutex index_mutex_;         // never held together with open_mutex_
   mutable std::vector<IndexEntry> index_;  // ascending, about kIndexInterval apart
 };
 

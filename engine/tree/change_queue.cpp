@@ -26,7 +26,7 @@ ChangeQueue::SharedPlaceholder ChangeQueue::add_placeholder() {
 
 void ChangeQueue::enter(SharedPlaceholder placeholder) {
   Placeholder& entered = *placeholder;
-  entries_.push_back({.change = {}, .placeholder = std::move(placeholder)});
+  entries_.push_back({.placeholder = std::move(placeholder)});
   entered.ticket_ = ++last_;
 }
 

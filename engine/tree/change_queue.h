@@ -26,10 +26,10 @@ struct LogSize {
 
 // A user-visible change to be made durable.
 struct Change {
-  std::vector<std::byte> record;                       // encoded; empty: only objects change
-  std::vector<std::unique_ptr<MblockWriter>> mblocks;  // finished; committed with the change
-  std::optional<ObjectRecord> mlog;                    // allocated; committed with the change
-  std::vector<ObjectId> deletes;                // objects that lost their last name by the change
+  std::vector<std::byte> record = {};                       // encoded; empty: only objects change
+  std::vector<std::unique_ptr<MblockWriter>> mblocks = {};  // finished; committed with the change
+  std::optional<ObjectRecord> mlog = {};                    // allocated; committed with the change
+  std::vector<ObjectId> deletes = {};           // objects that lost their last name by the change
   std::unique_ptr<LogSize> log_size = nullptr;  // the log size in the record
 };
 
@@ -89,8 +89,8 @@ class ChangeQueue {
 
  private:
   struct Entry {
-    Change change;
-    SharedPlaceholder placeholder;  // null: the change
+    Change change = {};
+    SharedPlaceholder placeholder = nullptr;  // null: the change
   };
   Ticket front_ticket() const { return last_ - entries_.size() + 1; }
   void enter(SharedPlaceholder placeholder);

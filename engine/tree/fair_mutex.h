@@ -34,8 +34,8 @@ class FairMutex {
   void unlock_shared() { mutex_.unlock_shared(); }
 
  private:
-  std::mutex turnstile_;  // held by the waiting exclusive locker, and briefly by each locker
-  std::shared_mutex mutex_;
+  std::mutex turnstile_;     // held by the waiting exclusive locker, and briefly by each locker
+  std::shared_mutex mutex_;  // taken with turnstile_
 };
 
 }  // namespace mpool::names

@@ -167,7 +167,7 @@ void Journal::queue_deletes() {
   const std::lock_guard lock(mutex_);
   if (has_failed()) return;
   // The next batch deletes it.
-  queue_.add({.record = {}, .mblocks = {}, .mlog = {}, .deletes = {}});
+  queue_.add({});
   note_added();
 }
 
@@ -301,10 +301,7 @@ Journal::Batch Journal::take_batch(Ticket limit) {
   const Tunables::Journal& limits = pool_.tunables().journal;
   ChangeQueue::Taken taken = queue_.take(limit, limits.max_batch_bytes, limits.max_batch_changes);
   if (queue_.size() == 0) oldest_.reset();
-  return {.changes = std::move(taken.changes),
-          .last = taken.last,
-          .stage = Stage::content,
-          .records = std::nullopt};
+  return {.changes = std::move(taken.changes), .last = taken.last};
 }
 
 // False when it found no room, and is kept for a retry.

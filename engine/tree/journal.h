@@ -68,13 +68,13 @@ class Journal {
   // Callbacks of the owner, on the journal's thread.
   struct Owner {
     // Returns the records of the whole tree. Called while the barrier excludes changes.
-    std::function<std::vector<std::vector<std::byte>>()> snapshot;
+    std::function<std::vector<std::vector<std::byte>>()> snapshot = nullptr;
     // Reports that these objects are committed.
     std::function<void(const std::vector<ObjectRecord>&)> committed;
     // An inode number greater than all handed out.
-    std::function<InodeNumber()> next_inode;
+    std::function<InodeNumber()> next_inode = nullptr;
     // Approximate bytes of the tree in a compacted log. Must not lock.
-    std::function<std::uint64_t()> footprint;
+    std::function<std::uint64_t()> footprint = nullptr;
     // Hands everything appended to logs before the call to the devices. Called before the records
     // of a batch are written, and within an interval of want_log_sync().
     std::function<void()> write_logs;
@@ -160,7 +160,7 @@ class Journal {
     std::vector<Change> changes;
     Ticket last = 0;
     Stage stage = Stage::content;
-    std::optional<Mdc::Ticket> records;  // of the last record
+    std::optional<Mdc::Ticket> records = {};  // of the last record
   };
   // The calling thread waits for a batch, while changes that the batch would wait for may be its
   // own. mutex_ is held at both ends.
@@ -233,7 +233,7 @@ class Journal {
   const Owner owner_;
   const JournalNumbers numbers_;
 
-  FairMutex change_barrier_;
+  FairMutex change_barrier_;  // comes before the tree's lock, and that before mutex_
   // Guards the following members. With it held only facts of the MDC and of the space are queried.
   mutable std::mutex mutex_;
   std::condition_variable work_;

@@ -240,18 +240,13 @@ void RecordedTree::take_possession() {
   const bool configured = config.root_log_1 != ObjectId{};
   apply(
       {time, CreateRecord{.inode = kRootInode,
-                          .parent = 0,
-                          .name = {},
                           .attributes = {.mode = configured ? config.mode & kPermissionBits : 0755,
                                          .uid = config.uid,
                                          .gid = config.gid,
                                          .atime = time,
                                          .mtime = time,
                                          .ctime = time},
-                          .media_class = MediaClass::capacity,
-                          .choice = Choice::none,
-                          .target = {},
-                          .content = {.kind = FileKind::directory, .size = 0, .extents = {}}}});
+                          .content = {.kind = FileKind::directory}}});
 }
 
 std::vector<std::vector<std::byte>> RecordedTree::snapshot_records() {

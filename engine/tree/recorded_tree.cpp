@@ -71,8 +71,14 @@ std::optional<ChangeLock> RecordedTree::begin_change(std::size_t record_size, Ro
 }
 
 Journal::Ticket RecordedTree::record_only(const Record& record, Journal::Placeholder* placeholder) {
-  return journal_->add({.record = encode(record), .mblocks = {}, .mlog = {}, .deletes = {}},
-                       placeholder);
+  return journal_->add({.record = encode(record)}, placeholder);
+}
+
+Journal::Ticket RecordedTree::record_deletes(const Inode& inode, const Record& record,
+                                             std::vector<ObjectId> deletes) {
+  Change change{.deletes = std::move(deletes)};
+  if (inode.on_media()) change.record = encode(record);
+  return change.record.empty() && change.deletes.empty() ? 0 : journal_->add(std::move(change));
 }
 
 Journal::Ticket RecordedTree::record_attributes(const Inode& inode,
@@ -126,9 +132,7 @@ CreateRecord RecordedTree::new_inode(const Inode& parent, std::string_view name,
                                      .mtime = time,
                                      .ctime = time},
                       .media_class = parent.media_class,
-                      .choice = Choice::none,
-                      .target = {},
-                      .content = {.kind = kind, .size = 0, .extents = {}}};
+                      .content = {.kind = kind}};
   if (kind == FileKind::empty && parent.xattrs) {
     const auto rules = parent.xattrs->find(std::string(kCreateXattr));
     if (rules != parent.xattrs->end()) record.choice = choose(rules->second, name);

@@ -75,6 +75,10 @@ class RecordedTree final : public Tree {
   Journal::Ticket record_only(const Record& record, Journal::Placeholder* placeholder = nullptr);
   Journal::Ticket record_attributes(const Inode& inode,
                                     Journal::Placeholder* placeholder = nullptr);
+  // Queues the record of a change of the inode, unless the inode is not on the media, with the
+  // objects that it leaves without a name. 0: there is neither.
+  Journal::Ticket record_deletes(const Inode& inode, const Record& record,
+                                 std::vector<ObjectId> deletes);
   void finish(ChangeLock& lock, Journal::Ticket ticket);
 
   SpaceStats space(InodeNumber inode);

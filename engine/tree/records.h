@@ -31,7 +31,7 @@ struct InodeAttributes {
 struct Content {
   FileKind kind = FileKind::empty;
   std::uint64_t size = 0;
-  std::vector<Extent> extents;
+  std::vector<Extent> extents = {};
   bool operator==(const Content&) const = default;
 };
 
@@ -53,12 +53,12 @@ struct RollbackRecord {
 struct CreateRecord {
   InodeNumber inode = 0;
   InodeNumber parent = 0;
-  std::string name;
-  InodeAttributes attributes;
+  std::string name = {};
+  InodeAttributes attributes = {};
   MediaClass media_class = MediaClass::capacity;
   Choice choice = Choice::none;
-  std::string target;  // symlinks
-  Content content;
+  std::string target = {};  // symlinks
+  Content content = {};
   bool operator==(const CreateRecord&) const = default;
 };
 struct ContentRecord {

@@ -57,6 +57,8 @@ std::vector<Extent> extents_after(const Inode& inode, const ContentRecord& recor
   return extents;
 }
 
+}  // namespace
+
 CreateRecord create_record(const Inode& inode, InodeNumber parent, const std::string& name) {
   CreateRecord record{.inode = inode.number,
                       .parent = parent,
@@ -65,12 +67,10 @@ CreateRecord create_record(const Inode& inode, InodeNumber parent, const std::st
                       .media_class = inode.media_class,
                       .choice = inode.choice,
                       .target = inode.target ? *inode.target : std::string(),
-                      .content = {.kind = inode.kind, .size = inode.size, .extents = {}}};
+                      .content = {.kind = inode.kind, .size = inode.size}};
   if (inode.extents) record.content.extents = *inode.extents;
   return record;
 }
-
-}  // namespace
 
 bool cuts(const ContentRecord& record, const Inode& inode) {
   return !record.replace && record.content.extents.empty() && inode.extents &&

@@ -88,6 +88,8 @@ struct Inode {
   void set_extents(std::vector<Extent> next);
 };
 
+// The record that creates the inode under that name, with its present content.
+CreateRecord create_record(const Inode& inode, InodeNumber parent, const std::string& name);
 // True if the record makes a write-once file shorter: its extents are then cut.
 bool cuts(const ContentRecord& record, const Inode& inode);
 // The objects of `before` that do not belong to the inode.

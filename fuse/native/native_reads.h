@@ -131,7 +131,7 @@ class NativeReads {
   const NativeChoice choice_;
   std::atomic<bool> off_ = false;
   std::atomic<bool> waiting_ = false;
-  mutable std::mutex reason_mutex_;
+  mutable std::mutex reason_mutex_;  // a leaf
   std::string reason_;
 
   // A view without files that keeps the pool's block devices claimed as long as views can be made.

@@ -18,7 +18,7 @@ using testing::ElementsAre;
 constexpr std::size_t kNoLimit = std::numeric_limits<std::size_t>::max();
 
 Change change(char name) {
-  return {.record = {std::byte(name)}, .mblocks = {}, .mlog = {}, .deletes = {}};
+  return {.record = {std::byte(name)}};
 }
 
 // The names of the changes up to the position.

@@ -82,10 +82,7 @@ TEST(Journal, AHoldEndsBeforeOrAfterTheSnapshotOfACompaction) {
                     owner_with({}, snapshot));
     constexpr std::size_t kRecordSize = 16u << 10;
     while (journal->has_room(kRecordSize, names::RoomFor::names)) {
-      journal->add({.record = std::vector<std::byte>(kRecordSize),
-                    .mblocks = {},
-                    .mlog = {},
-                    .deletes = {}});
+      journal->add({.record = std::vector<std::byte>(kRecordSize)});
     }
     ASSERT_FALSE(end.valid());
     journal->make_room(kRecordSize, names::RoomFor::names);
@@ -110,14 +107,14 @@ TEST(Journal, WhatFindsNoRoomIsTriedAgain) {
                     if (full) raise(ENOSPC, "test", "no room");
                   }));
   const std::vector<std::byte> record(100);
-  const auto first = journal.add({.record = record, .mblocks = {}, .mlog = mlog, .deletes = {}});
+  const auto first = journal.add({.record = record, .mlog = mlog});
   for (int i = 0; i < 3; ++i)
     EXPECT_EQ(error_of([&] { journal.wait(first); }), ENOSPC);
   EXPECT_FALSE(journal.has_room(10, names::RoomFor::content));
   EXPECT_EQ(error_of([&] { journal.make_room(10, names::RoomFor::root_names); }), ENOSPC);
   journal.make_room(10, names::RoomFor::release);
   EXPECT_TRUE(journal.has_room(10, names::RoomFor::release));
-  const auto second = journal.add({.record = record, .mblocks = {}, .mlog = {}, .deletes = {}});
+  const auto second = journal.add({.record = record});
   EXPECT_EQ(error_of([&] { journal.wait(second); }), ENOSPC);
   EXPECT_EQ(journal.written(), 0u);
   full = false;
@@ -125,7 +122,7 @@ TEST(Journal, WhatFindsNoRoomIsTriedAgain) {
   journal.wait(second);
   EXPECT_EQ(journal.written(), second);
   EXPECT_TRUE(pool->find(mlog.id));
-  journal.wait(journal.add({.record = record, .mblocks = {}, .mlog = {}, .deletes = {}}));
+  journal.wait(journal.add({.record = record}));
 }
 
 // At its end the journal retries once more, and then reports the lost changes.
@@ -142,8 +139,7 @@ TEST(Journal, EndsWhileABatchFindsNoRoom) {
                       raise(ENOSPC, "test", "no room");
                     }));
     const ObjectRecord mlog = pool->allocate(ObjectType::mlog, 0, {});
-    const auto ticket = journal.add(
-        {.record = std::vector<std::byte>(100), .mblocks = {}, .mlog = mlog, .deletes = {}});
+    const auto ticket = journal.add({.record = std::vector<std::byte>(100), .mlog = mlog});
     EXPECT_EQ(error_of([&] { journal.wait(ticket); }), ENOSPC);
   }
   EXPECT_GE(tried, 2);
