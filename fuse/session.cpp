@@ -259,11 +259,11 @@ struct Session::Impl {
     notifier = std::make_shared<Notifier>(session.get(), file_system.pool.logger(),
                                           file_system.pool.clock());
     file_system.notifier = notifier.get();
-    file_system.names.on_committed(
+    file_system.names.events().committed.set(
         [target = notifier](mpool::InodeNumber inode) { target->content_committed(inode); });
-    file_system.names.on_create_failed([target = notifier](mpool::InodeNumber parent,
-                                                           const std::string& name,
-                                                           mpool::InodeNumber inode) {
+    file_system.names.events().create_failed.set([target = notifier](mpool::InodeNumber parent,
+                                                                     const std::string& name,
+                                                                     mpool::InodeNumber inode) {
       target->name_removed(parent, name, inode);
     });
   }
@@ -296,7 +296,7 @@ void Session::run(const std::function<void()>& ready) {
                       impl_->options.workers,
                       {.ready = [&](const TransportInfo& info) { events.ready(info); },
                        .ended = [&](const std::string& why) { events.end(why); }});
-  names.on_catch_up([&transport] { transport.catch_up(); });
+  names.events().catch_up.set([&transport] { transport.catch_up(); });
   // Not on a thread of the transport: native reads wait for the journal, which waits for these.
   std::string why;
   try {
@@ -305,7 +305,7 @@ void Session::run(const std::function<void()>& ready) {
   } catch (const std::exception& error) {
     why = error.what();
   }
-  names.on_catch_up(nullptr);
+  names.events().catch_up.set(nullptr);
   if (!why.empty()) mpool::raise(EIO, impl_->options.mount_point, "{}", why);
 }
 

@@ -1,4 +1,4 @@
-// The callbacks of a Namespace (Namespace::on_...).
+// What the engine reports to a frontend.
 #pragma once
 
 #include <functional>
@@ -9,65 +9,63 @@
 
 #include "engine/tree/attributes.h"
 
-namespace mpool::names {
+namespace mpool {
 
-// Threads: all functions may be called at the same time. mutex_ is a leaf, held while `removed` is
-// called; catch_up_mutex_ is held during a catch_up(), which may block: it is taken with the
-// journal's barrier, or with no other lock.
-class Events {
+// Whether set() blocks while the callback is called.
+enum class DuringCall : std::uint8_t { free, locked };
+
+// An event with one callback, or none.
+//
+// Threads: all functions may be called at the same time.
+template <DuringCall during, typename... Arguments>
+class Event {
  public:
-  using CreateFailed =
-      std::function<void(InodeNumber parent, const std::string& name, InodeNumber inode)>;
-  using OfInode = std::function<void(InodeNumber inode)>;
-  using Durable = std::function<void(std::span<const InodeNumber> inodes)>;
+  using Callback = std::function<void(Arguments...)>;
 
-  void on_create_failed(CreateFailed callback) { set(create_failed_, callback); }
-  void on_committed(OfInode callback) { set(committed_, callback); }
-  void on_durable(Durable callback) { set(durable_, callback); }
-  void on_removed(OfInode callback) { set(removed_, callback); }
-  void on_no_room(std::function<void()> callback) { set(no_room_, callback); }
-  void on_catch_up(std::function<void()> callback) {
-    const std::lock_guard lock(catch_up_mutex_);
-    catch_up_ = std::move(callback);
-  }
-
-  void create_failed(InodeNumber parent, const std::string& name, InodeNumber inode) {
-    call(create_failed_, parent, name, inode);
-  }
-  void committed(InodeNumber inode) { call(committed_, inode); }
-  void durable(std::span<const InodeNumber> inodes) { call(durable_, inodes); }
-  void no_room() { call(no_room_); }
-  void removed(InodeNumber inode) {
+  // DuringCall::locked: when the callback has been replaced, no call of the old one is in progress.
+  // Otherwise one more call of the old one may follow.
+  void set(Callback next) {
     const std::lock_guard lock(mutex_);
-    if (removed_) removed_(inode);
+    callback_ = std::move(next);
   }
-  void catch_up() {
-    const std::lock_guard lock(catch_up_mutex_);
-    if (catch_up_) catch_up_();
+  void operator()(Arguments... arguments) {
+    std::unique_lock lock(mutex_);
+    if constexpr (during == DuringCall::locked) {
+      if (callback_) callback_(arguments...);
+    } else {
+      const Callback present = callback_;
+      lock.unlock();
+      if (present) present(arguments...);
+    }
   }
 
  private:
-  template <typename Callback>
-  void set(Callback& callback, Callback& next) {
-    const std::lock_guard lock(mutex_);
-    callback = std::move(next);
-  }
-  template <typename Callback, typename... Arguments>
-  void call(const Callback& callback, const Arguments&... arguments) {
-    std::unique_lock lock(mutex_);
-    const Callback present = callback;
-    lock.unlock();
-    if (present) present(arguments...);
-  }
-
   std::mutex mutex_;
-  CreateFailed create_failed_;
-  OfInode committed_;
-  Durable durable_;
-  OfInode removed_;
-  std::function<void()> no_room_;
-  std::mutex catch_up_mutex_;
-  std::function<void()> catch_up_;
+  Callback callback_;
 };
 
-}  // namespace mpool::names
+// Locks: those of `removed` and of the free events are leaves; that of catch_up, which may block,
+// is taken with the journal's barrier, or with no other lock.
+struct Events {
+  // Called (on a thread of the engine, without locks) when a name was removed because the commit of
+  // its file failed: parent, name, inode.
+  Event<DuringCall::free, InodeNumber, const std::string&, InodeNumber> create_failed;
+  // Called in the same way when the content of a file became committed: cached attributes are
+  // stale.
+  Event<DuringCall::free, InodeNumber> committed;
+  // Called in the same way when the content and the records of committed files are durable: a crash
+  // no longer undoes them.
+  Event<DuringCall::free, std::span<const InodeNumber>> durable;
+  // Called when a file with content lost its last name, open file and reference. The tree's lock is
+  // held: the callback must neither block nor call back.
+  Event<DuringCall::locked, InodeNumber> removed;
+  // Called without locks, on the thread that needs space, when no space is left: the callee closes
+  // files whose objects can then be deleted.
+  Event<DuringCall::free> no_room;
+  // Called without locks, on a thread that may block, when a file has no writer any more unless a
+  // close() is on its way (OpenFile::flush). The callee returns when every call that was requested
+  // from it before has been made: also the close() of files whose last close(2) has returned.
+  Event<DuringCall::locked> catch_up;
+};
+
+}  // namespace mpool

@@ -46,54 +46,32 @@ Journal::Ticket NamespaceImpl::inherit_policy(InodeNumber inode, const Inode& pa
   return ticket;
 }
 
-Attributes NamespaceImpl::make_directory(InodeNumber parent, std::string_view name,
-                                         std::uint32_t mode, mpool::Owner owner) {
-  ChangeLock lock = tree_.begin_change(kSmallRecord + kMaxRulesSize, room_for_names(owner));
-  Inode& directory = tree_.get_directory(parent);
-  tree_.check_new_name(directory, name);
-  const CreateRecord record = tree_.new_inode(directory, name, FileKind::directory, mode, owner);
-  const Journal::Ticket ticket = inodes_.change({record.attributes.mtime, record});
-  const Journal::Ticket last = inherit_policy(record.inode, directory, ticket);
-  const Attributes result = inodes_.describe(tree_.get(record.inode));
-  tree_.finish(lock, last);
-  return result;
-}
-
 Attributes NamespaceImpl::make_symlink(InodeNumber parent, std::string_view name,
                                        std::string_view target, mpool::Owner owner) {
   if (target.size() > kMaxSymlinkLength) refuse(ENAMETOOLONG, name, "the target is too long");
-  ChangeLock lock = tree_.begin_change(kSmallRecord + kMaxSymlinkLength, room_for_names(owner));
-  Inode& directory = tree_.get_directory(parent);
-  tree_.check_new_name(directory, name);
-  CreateRecord record = tree_.new_inode(directory, name, FileKind::symlink, 0777, owner);
-  record.target = target;
-  const Journal::Ticket ticket = inodes_.change({record.attributes.mtime, record});
-  const Attributes result = inodes_.describe(tree_.get(record.inode));
-  tree_.finish(lock, ticket);
-  return result;
-}
-
-Attributes NamespaceImpl::make_file(InodeNumber parent, std::string_view name, std::uint32_t mode,
-                                    mpool::Owner owner) {
-  return make_without_content(parent, name, FileKind::empty, mode, owner, 0);
+  return make_inode(parent, name,
+                    {.kind = FileKind::symlink, .mode = 0777, .owner = owner, .target = target});
 }
 
 Attributes NamespaceImpl::make_special(InodeNumber parent, std::string_view name, FileKind kind,
                                        std::uint32_t mode, mpool::Owner owner,
                                        std::uint64_t device) {
   if (!is_special(kind)) refuse(EINVAL, name, "is to be no special file");
-  return make_without_content(parent, name, kind, mode, owner, device);
+  return make_inode(parent, name, {.kind = kind, .mode = mode, .owner = owner, .device = device});
 }
 
-Attributes NamespaceImpl::make_without_content(InodeNumber parent, std::string_view name,
-                                               FileKind kind, std::uint32_t mode,
-                                               mpool::Owner owner, std::uint64_t device) {
-  ChangeLock lock = tree_.begin_change(kSmallRecord, room_for_names(owner));
+Attributes NamespaceImpl::make_inode(InodeNumber parent, std::string_view name,
+                                     const NewInode& wanted) {
+  const bool is_directory = wanted.kind == FileKind::directory;
+  const std::size_t more = is_directory ? kMaxRulesSize : wanted.target.size();
+  ChangeLock lock = tree_.begin_change(kSmallRecord + more, room_for_names(wanted.owner));
   Inode& directory = tree_.get_directory(parent);
   tree_.check_new_name(directory, name);
-  CreateRecord record = tree_.new_inode(directory, name, kind, mode, owner);
-  record.content.size = device;
-  const Journal::Ticket ticket = inodes_.change({record.attributes.mtime, record});
+  CreateRecord record = tree_.new_inode(directory, name, wanted.kind, wanted.mode, wanted.owner);
+  record.target = wanted.target;
+  record.content.size = wanted.device;
+  Journal::Ticket ticket = inodes_.change({record.attributes.mtime, record});
+  if (is_directory) ticket = inherit_policy(record.inode, directory, ticket);
   const Attributes result = inodes_.describe(tree_.get(record.inode));
   tree_.finish(lock, ticket);
   return result;

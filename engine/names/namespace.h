@@ -13,6 +13,7 @@
 
 #include "engine/base/blocking.h"
 #include "engine/cache/collection.h"
+#include "engine/file/events.h"
 #include "engine/file/file_io.h"
 #include "engine/file/layout.h"
 #include "engine/file/open_file.h"
@@ -198,29 +199,8 @@ class Namespace {
   // not durable yet.
   virtual Losses losses() const = 0;
 
-  // Called (on a thread of the engine, without locks) when a name was removed because the commit of
-  // its file failed.
-  virtual void on_create_failed(
-      std::function<void(InodeNumber parent, const std::string& name, InodeNumber inode)>
-          callback) = 0;
-  // Called in the same way when the content of a file became committed: cached attributes are
-  // stale.
-  virtual void on_committed(std::function<void(InodeNumber inode)> callback) = 0;
-  // Called in the same way when the content and the records of committed files are durable: a crash
-  // no longer undoes them.
-  virtual void on_durable(std::function<void(std::span<const InodeNumber> inodes)> callback) = 0;
-  // Called when a file with content lost its last name, open file and reference. The tree's lock is
-  // held: the callback must neither block nor call back.
-  virtual void on_removed(std::function<void(InodeNumber inode)> callback) = 0;
-  // Called without locks, on the thread that needs space, when no space is left: the callee closes
-  // files whose objects can then be deleted. When the callback is replaced, one more call of the
-  // old one may follow.
-  virtual void on_no_room(std::function<void()> callback) = 0;
-  // Called without locks, on a thread that may block, when a file has no writer any more unless a
-  // close() is on its way (OpenFile::flush). The callee returns when every call that was requested
-  // from it before has been made: also the close() of files whose last close(2) has returned.
-  // When the callback has been replaced, the old one is not called and no call is in progress.
-  virtual void on_catch_up(std::function<void()> callback) = 0;
+  // The events that it reports; callbacks are set there.
+  virtual Events& events() = 0;
 
   // What a number of rings share for the reads and writes of files. It must not outlive the pool.
   virtual std::unique_ptr<FileIoGroup> make_io_group(std::size_t rings) = 0;

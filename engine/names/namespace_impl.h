@@ -2,7 +2,7 @@
 //
 // Lock order: ActiveInode::persist_mutex or append_mutex, content_lock or log_lock, the journal's
 // change barrier (shared), RecordedTree::mutex(), then leaves (Journal's own, FileCommitter's,
-// LogFiles', DirtyLogs', Events' and CommitPlaceholder's). Events' catch_up_mutex_ is taken with
+// LogFiles', DirtyLogs', Events' and CommitPlaceholder's). That of Events::catch_up is taken with
 // the journal's barrier, or with no other lock. Nothing waits for the device under the tree's lock,
 // and nothing for the journal under it or the barrier. The journal's thread takes none of the locks
 // before the barrier.
@@ -24,7 +24,6 @@
 #include <vector>
 
 #include "engine/file/active_inodes.h"
-#include "engine/file/events.h"
 #include "engine/file/file_committer.h"
 #include "engine/file/file_table.h"
 #include "engine/file/log_files.h"
@@ -67,7 +66,9 @@ class NamespaceImpl final : public Namespace {
     return inodes_.unref(references, blocking);
   }
   Attributes make_directory(InodeNumber parent, std::string_view name, std::uint32_t mode,
-                            mpool::Owner owner) override;
+                            mpool::Owner owner) override {
+    return make_inode(parent, name, {.kind = FileKind::directory, .mode = mode, .owner = owner});
+  }
   Attributes make_symlink(InodeNumber parent, std::string_view name, std::string_view target,
                           mpool::Owner owner) override;
   std::string read_symlink(InodeNumber inode) override;
@@ -77,7 +78,9 @@ class NamespaceImpl final : public Namespace {
     return files_.create(parent, name, mode, owner, intent, blocking);
   }
   Attributes make_file(InodeNumber parent, std::string_view name, std::uint32_t mode,
-                       mpool::Owner owner) override;
+                       mpool::Owner owner) override {
+    return make_inode(parent, name, {.kind = FileKind::empty, .mode = mode, .owner = owner});
+  }
   Attributes make_special(InodeNumber parent, std::string_view name, FileKind kind,
                           std::uint32_t mode, mpool::Owner owner, std::uint64_t device) override;
   Attributes link(InodeNumber inode, InodeNumber parent, std::string_view name) override;
@@ -106,20 +109,7 @@ class NamespaceImpl final : public Namespace {
   std::string references() const override { return inodes_.describe_references(); }
   void sync() override;
   Losses losses() const override;
-  void on_create_failed(Events::CreateFailed callback) override {
-    events_.on_create_failed(std::move(callback));
-  }
-  void on_committed(Events::OfInode callback) override {
-    events_.on_committed(std::move(callback));
-  }
-  void on_durable(Events::Durable callback) override { events_.on_durable(std::move(callback)); }
-  void on_removed(Events::OfInode callback) override { events_.on_removed(std::move(callback)); }
-  void on_no_room(std::function<void()> callback) override {
-    events_.on_no_room(std::move(callback));
-  }
-  void on_catch_up(std::function<void()> callback) override {
-    events_.on_catch_up(std::move(callback));
-  }
+  Events& events() override { return events_; }
   std::unique_ptr<FileIoGroup> make_io_group(std::size_t rings) override;
 
  private:
@@ -135,8 +125,14 @@ class NamespaceImpl final : public Namespace {
   // Find the inode that unlink() and remove_directory() remove; throw their errors.
   Inode& file_to_remove(InodeNumber parent, std::string_view name);
   Inode& directory_to_remove(InodeNumber parent, std::string_view name);
-  Attributes make_without_content(InodeNumber parent, std::string_view name, FileKind kind,
-                                  std::uint32_t mode, mpool::Owner owner, std::uint64_t device);
+  struct NewInode {
+    FileKind kind;
+    std::uint32_t mode;
+    mpool::Owner owner;
+    std::string_view target = {};  // of a symbolic link
+    std::uint64_t device = 0;      // of a special file
+  };
+  Attributes make_inode(InodeNumber parent, std::string_view name, const NewInode& wanted);
   Journal::Ticket inherit_policy(InodeNumber inode, const Inode& parent, Journal::Ticket ticket);
   void check_link(InodeNumber inode, InodeNumber parent, std::string_view name);
   void check_rename(const Inode& inode, const Inode* target, InodeNumber new_parent,

@@ -100,10 +100,11 @@ void NativeReads::start(bool passthrough) {
     devices_.claim();
   }
   if (wanted()) {
-    names_.on_durable(
+    names_.events().durable.set(
         [queue = queue_](std::span<const mpool::InodeNumber> inodes) { queue->add(inodes); });
-    names_.on_removed([queue = queue_](mpool::InodeNumber inode) { queue->remove(inode); });
-    names_.on_no_room([this] { files_->sweep(); });
+    names_.events().removed.set(
+        [queue = queue_](mpool::InodeNumber inode) { queue->remove(inode); });
+    names_.events().no_room.set([this] { files_->sweep(); });
     const auto paths = devices_.paths();
     watch_.watch({paths.begin(), paths.end()});
     if (!waiting_) show_all();
@@ -112,9 +113,9 @@ void NativeReads::start(bool passthrough) {
 }
 
 void NativeReads::stop() {
-  names_.on_durable(nullptr);
-  names_.on_removed(nullptr);
-  names_.on_no_room(nullptr);
+  names_.events().durable.set(nullptr);
+  names_.events().removed.set(nullptr);
+  names_.events().no_room.set(nullptr);
   {
     const std::lock_guard lock(queue_->mutex);
     queue_->stopping = true;

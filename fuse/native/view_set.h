@@ -27,7 +27,7 @@ class ViewSet {
           const mpool::Tunables::Views& tunables = {})
       : names_(names), devices_(devices), merge_threshold_(tunables.merge_threshold) {}
 
-  // Makes one view of those of the files that are committed (and durable: Namespace::on_durable)
+  // Makes one view of those of the files that are committed (and durable: Events::durable)
   // and that EROFS can show. Removes the other files from `inodes`, also when it throws. Returns
   // the view, null when there are none. Errors as View; nothing else has then changed.
   std::shared_ptr<const View> add(std::vector<mpool::InodeNumber>& inodes);

@@ -395,9 +395,9 @@ class LateClose : public TreeWorkload {
     // A sync that finds the close on its way, or does not.
     void sync(FlushedFile& file, bool arrives) {
       Namespace& names = session.tree().names();
-      if (arrives) names.on_catch_up([&] { file.arrive(); });
+      if (arrives) names.events().catch_up.set([&] { file.arrive(); });
       names.sync();
-      names.on_catch_up(nullptr);
+      names.events().catch_up.set(nullptr);
       if (arrives) file.close();
       State state = session.state();
       if (!arrives) state.erase(path("closed"));

@@ -42,9 +42,9 @@ TEST(CloseOrder, ABatchContainsTheCloseThatWasOnItsWay) {
     TestTree tree(lazy());
     FlushedFile file(tree, "f", pattern(size));
     tree.mkdir("d");
-    tree.names().on_catch_up([&] { file.arrive(); });
+    tree.names().events().catch_up.set([&] { file.arrive(); });
     tree.names().sync();
-    tree.names().on_catch_up(nullptr);
+    tree.names().events().catch_up.set(nullptr);
     EXPECT_EQ(get_after_crash(tree, "f"), pattern(size));
     EXPECT_THAT(names_after_crash(tree), ElementsAre("f", "d"));
   }
@@ -77,7 +77,7 @@ TEST(CloseOrder, ACloseThatIsNotOnItsWayDelaysNothing) {
   FlushedFile file(tree, "f", "text");
   tree.mkdir("d");
   unsigned asked = 0;
-  tree.names().on_catch_up([&] { ++asked; });
+  tree.names().events().catch_up.set([&] { ++asked; });
   tree.names().sync();
   EXPECT_EQ(asked, 1u);
   EXPECT_THAT(names_after_crash(tree), ElementsAre("d"));
@@ -86,13 +86,13 @@ TEST(CloseOrder, ACloseThatIsNotOnItsWayDelaysNothing) {
   file.close();
   tree.names().sync();
   EXPECT_EQ(asked, 1u) << "nothing is on its way any more";
-  tree.names().on_catch_up(nullptr);
+  tree.names().events().catch_up.set(nullptr);
   EXPECT_THAT(names_after_crash(tree), testing::UnorderedElementsAre("d", "e", "f"));
 }
 
 TEST(CloseOrder, NobodyIsAskedWithoutAFlush) {
   TestTree tree(lazy());
-  tree.names().on_catch_up([] { ADD_FAILURE() << "asked"; });
+  tree.names().events().catch_up.set([] { ADD_FAILURE() << "asked"; });
   const auto file = tree.create("f");
   file->write(0, bytes_of("text"), false);
   tree.mkdir("d");
@@ -103,12 +103,12 @@ TEST(CloseOrder, NobodyIsAskedWithoutAFlush) {
   tree.names().sync();
   file->close();
   EXPECT_EQ(tree.get("f"), "textmore");
-  tree.names().on_catch_up(nullptr);
+  tree.names().events().catch_up.set(nullptr);
 }
 
 TEST(CloseOrder, WithSeveralWritingHandlesNoneIsTheLast) {
   TestTree tree(lazy());
-  tree.names().on_catch_up([] { ADD_FAILURE() << "asked"; });
+  tree.names().events().catch_up.set([] { ADD_FAILURE() << "asked"; });
   const auto one = tree.create("f");
   const auto two = tree.open("f", {.write = true});
   one->write(0, bytes_of("text"), false);
@@ -119,7 +119,7 @@ TEST(CloseOrder, WithSeveralWritingHandlesNoneIsTheLast) {
   tree.names().sync();
   EXPECT_THAT(names_after_crash(tree), ElementsAre("d"));
   two->close();
-  tree.names().on_catch_up(nullptr);
+  tree.names().events().catch_up.set(nullptr);
   tree.names().sync();
   EXPECT_EQ(get_after_crash(tree, "f"), "text");
 }
@@ -128,13 +128,13 @@ TEST(CloseOrder, OpenAndStatSeeTheCloseThatWasOnItsWay) {
   for (const std::size_t size : kSizes) {
     TestTree tree;
     FlushedFile file(tree, "f", pattern(size));
-    tree.names().on_catch_up([&] { file.arrive(); });
+    tree.names().events().catch_up.set([&] { file.arrive(); });
     const auto reader = tree.open("f", {.read = true});
     EXPECT_TRUE(reader->cacheable());
     EXPECT_TRUE(tree.stat("f").committed);
     EXPECT_EQ(TestTree::read_all(*reader), pattern(size));
     reader->close();
-    tree.names().on_catch_up(nullptr);
+    tree.names().events().catch_up.set(nullptr);
   }
 }
 
@@ -163,10 +163,10 @@ TEST(CloseOrder, ChangesOfTheFileFollowItsCommit) {
       TestTree tree(lazy());
       FlushedFile file(tree, "f", "text");
       tree.mkdir("d");
-      if (arrives) tree.names().on_catch_up([&] { file.arrive(); });
+      if (arrives) tree.names().events().catch_up.set([&] { file.arrive(); });
       make_change(tree);
       tree.mkdir("e");
-      tree.names().on_catch_up(nullptr);
+      tree.names().events().catch_up.set(nullptr);
       file.close();
       EXPECT_EQ(tree.get("g"), "text");
       tree.names().sync();
@@ -196,9 +196,9 @@ TEST(CloseOrder, AReferenceKeepsAFileThatIsRemovedBeforeItsCloseArrives) {
     FlushedFile file(tree, "f", pattern(size));
     InodeNumber inode = file->inode();
     tree.names().ref({&inode, 1});
-    tree.names().on_catch_up([&] { file.arrive(); });
+    tree.names().events().catch_up.set([&] { file.arrive(); });
     tree.unlink("f");
-    tree.names().on_catch_up(nullptr);
+    tree.names().events().catch_up.set(nullptr);
     file.close();
     EXPECT_EQ(tree.names().attributes(inode).links, 0u);
     const auto reader = tree.names().open(inode, {.read = true});
@@ -301,7 +301,7 @@ TEST(CloseOrder, ManyClosesBesideChanges) {
   TestTree tree({.commit_interval = std::chrono::milliseconds(1)});
   std::mutex mutex;
   std::vector<FlushedFile*> on_the_way;
-  tree.names().on_catch_up([&] {
+  tree.names().events().catch_up.set([&] {
     const std::lock_guard lock(mutex);
     for (FlushedFile* const file : std::exchange(on_the_way, {}))
       file->arrive();
@@ -328,7 +328,7 @@ TEST(CloseOrder, ManyClosesBesideChanges) {
   }
   ended = true;
   changer.join();
-  tree.names().on_catch_up(nullptr);
+  tree.names().events().catch_up.set(nullptr);
   tree.names().sync();
   const auto all = tree.dump();
   EXPECT_EQ(all.size(), static_cast<std::size_t>(kFiles));

@@ -120,7 +120,7 @@ TEST(TryClose, KeepsTheTimesThatWereSet) {
 TEST(TryClose, TellsThatItIsCommitted) {
   TestTree tree;
   InodeNumber committed = 0;
-  tree.names().on_committed([&](InodeNumber inode) { committed = inode; });
+  tree.names().events().committed.set([&](InodeNumber inode) { committed = inode; });
   const auto file = written(tree, "f", "text");
   const InodeNumber inode = file->inode();
   EXPECT_TRUE(file->close(Blocking::forbidden));

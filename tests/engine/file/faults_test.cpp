@@ -240,7 +240,7 @@ TEST(Faults, AWaitingReaderNeverSeesAFailedCommit) {
   }
   EXPECT_EQ(errno_of([&] { file->flush(); }), ENOSPC);
   const InodeNumber inode = file->inode();
-  tree.names().on_create_failed([&](InodeNumber, const std::string&, InodeNumber) {
+  tree.names().events().create_failed.set([&](InodeNumber, const std::string&, InodeNumber) {
     EXPECT_EQ(errno_of([&] { tree.stat("f"); }), ENOENT);
   });
   file->close();

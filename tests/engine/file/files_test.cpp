@@ -247,7 +247,7 @@ TEST(WriteOnce, AnOpenThatWaitsForTheCommitOfAReplacedFileIsRefused) {
     });
   });
   // Prevents the rest of the close from running before the open.
-  tree.names().on_committed([&](InodeNumber) {
+  tree.names().events().committed.set([&](InodeNumber) {
     if (opener.joinable()) opener.join();
   });
   file->close();
@@ -336,7 +336,7 @@ TEST(WriteOnce, AFailedCommitVanishesAndRestoresWhatItReplaced) {
   TestTree tree;
   tree.put("target", "old");
   std::atomic<InodeNumber> rolled_back = 0;
-  tree.names().on_create_failed(
+  tree.names().events().create_failed.set(
       [&](InodeNumber, const std::string&, InodeNumber inode) { rolled_back = inode; });
   const auto file = tree.create("temporary");
   const InodeNumber inode = file->inode();

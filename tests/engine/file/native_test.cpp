@@ -126,12 +126,12 @@ TEST(TryClose, LeavesDeletionToClose) {
   EXPECT_EQ(tree.pool().object_count(), objects - 1);
 }
 
-// Collects the inodes of on_durable(), which the engine's thread calls: a thread that waits for the
-// same event may be faster.
+// Collects the inodes of Events::durable, which the engine's thread calls: a thread that waits for
+// the same event may be faster.
 class Told {
  public:
   explicit Told(TestTree& tree) {
-    tree.names().on_durable([state = state_](std::span<const InodeNumber> durable) {
+    tree.names().events().durable.set([state = state_](std::span<const InodeNumber> durable) {
       const std::lock_guard lock(state->mutex);
       state->inodes.insert(durable.begin(), durable.end());
       state->changed.notify_all();
@@ -274,7 +274,7 @@ TEST(NoRoom, AsksForFilesToBeClosed) {
   auto reader = tree.open("f", {.read = true});
   tree.names().unlink(kRootInode, "f");
   EXPECT_EQ(errno_of([&] { tree.put("g", pattern(4 * kZoneSize)); }), ENOSPC);
-  tree.names().on_no_room([&] {
+  tree.names().events().no_room.set([&] {
     if (reader) std::exchange(reader, nullptr)->close();
   });
   tree.put("h", pattern(4 * kZoneSize));
