@@ -2,9 +2,6 @@
 
 #include <utility>
 
-#include "engine/base/error.h"
-#include "engine/io/device.h"
-
 namespace mpool {
 
 // --- reads ---
@@ -50,25 +47,11 @@ ReadResult FileIo::read(ReadSource& source, Buffering buffering, std::uint64_t o
 // --- writes ---
 
 void FileWrite::done(int error) noexcept {
-  io_->unlink(*this);
+  std::erase(io_->writes_, this);
+  --io_->pending_;
   end_write(write_, error);
   write_ = {};
   finished(error);
-}
-
-void FileIo::link(FileWrite& write) noexcept {
-  write.next_ = writes_;
-  write.previous_ = nullptr;
-  if (writes_ != nullptr) writes_->previous_ = &write;
-  writes_ = &write;
-  ++pending_;
-}
-
-void FileIo::unlink(FileWrite& write) noexcept {
-  FileWrite*& before = write.previous_ != nullptr ? write.previous_->next_ : writes_;
-  before = write.next_;
-  if (write.next_ != nullptr) write.next_->previous_ = write.previous_;
-  --pending_;
 }
 
 std::size_t FileIo::max_writes_behind() const {
@@ -83,15 +66,9 @@ IoState FileIo::write(StartedWrite started, FileWrite& operation) {
   if (write_behind_.take(started, max_writes_behind())) return IoState::done;
   operation.io_ = this;
   operation.write_ = std::move(started);
-  StartedWrite& write = operation.write_;
-  try {
-    write.device->start_write(ring_, operation, write.offset, write.memory);
-  } catch (const Error& error) {
-    end_write(write, error.code());
-    write = {};
-    throw;
-  }
-  link(operation);
+  begin_transfer(ring_, operation, operation.write_);
+  writes_.push_back(&operation);
+  ++pending_;
   return IoState::pending;
 }
 
@@ -106,8 +83,8 @@ FileIo::FileIo(IoRing& ring, FileIoGroup& group, Post post)
 
 void FileIo::abandon(int error) noexcept {
   write_behind_.abandon(error);
-  while (writes_ != nullptr)
-    writes_->done(error);
+  while (!writes_.empty())
+    writes_.back()->done(error);
 }
 
 void FileIo::trim() noexcept {

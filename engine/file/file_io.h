@@ -5,10 +5,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "engine/base/bytes.h"
 #include "engine/base/write_memory.h"
-#include "engine/file/planned_read.h"
 #include "engine/file/prefetch.h"
 #include "engine/file/read_plan.h"
 #include "engine/file/write_behind.h"
@@ -80,8 +80,13 @@ class FileWrite : private DeviceTransfer {
 
   FileIo* io_ = nullptr;
   StartedWrite write_;
-  FileWrite* previous_ = nullptr;  // of the writes that io_ has pending
-  FileWrite* next_ = nullptr;
+};
+
+// Where an asynchronous call runs: on the ring of `io`, on whose thread the call is made.
+template <typename Operation>
+struct OnRing {
+  FileIo& io;
+  Operation& operation;
 };
 
 // The result of an asynchronous read.
@@ -150,8 +155,6 @@ class FileIo {
   friend class FileRead;
   friend class FileWrite;
 
-  void link(FileWrite& write) noexcept;
-  void unlink(FileWrite& write) noexcept;
   std::size_t max_writes_behind() const;
 
   IoRing& ring_;
@@ -159,7 +162,7 @@ class FileIo {
   const Post post_;
   Prefetch prefetch_;
   WriteBehind write_behind_;
-  FileWrite* writes_ = nullptr;  // pending ones
+  std::vector<FileWrite*> writes_;  // pending ones
   std::size_t pending_ = 0;
 };
 

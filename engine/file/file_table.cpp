@@ -25,50 +25,47 @@ class FileTable::FileHandle final : public OpenFile, private ReadSource {
   FileKind kind() const override { return kind_; }
   bool cacheable() const override { return cacheable_; }
 
-  std::size_t read(std::uint64_t offset, ByteSpan into) override {
+  ReadResult read(std::uint64_t offset, std::size_t length, ByteSpan memory,
+                  std::optional<OnRing<FileRead>> on, Blocking blocking) override {
     if (!intent_.read) refuse_inode(EBADF, inode_, "not open for reading");
-    return kind_ == FileKind::log ? files_.logs_.read(inode_, *state_, offset, into)
-                                  : files_.read_content(inode_, *state_, offset, into);
-  }
-
-  void write(std::uint64_t offset, ConstByteSpan data, bool append) override {
-    check_writer();
-    if (kind_ == FileKind::log) {
-      files_.logs_.append(inode_, state_, append ? std::nullopt : std::optional(offset), data);
-      return;
-    }
-    files_.inodes_.withdraw_placeholder(*state_);
-    const auto writer = state_->current_writer();
-    if (append) {
-      const std::lock_guard lock(state_->append_mutex);
-      writer->write(writer->length(), data, buffering());
-    } else {
-      writer->write(offset, data, buffering());
-    }
-    state_->content_written_at = files_.tree_.now();
-  }
-
-  ReadResult read(FileIo& io, std::uint64_t offset, std::size_t length, ByteSpan memory,
-                  FileRead& operation, Blocking blocking) override {
-    if (!intent_.read) refuse_inode(EBADF, inode_, "not open for reading");
-    if (kind_ != FileKind::log) {
-      ReadResult result = io.read(*this, buffering(), offset, length, memory, operation);
+    if (on && kind_ != FileKind::log) {
+      ReadResult result = on->io.read(*this, buffering(), offset, length, memory, on->operation);
       if (result.state != IoState::would_block) return result;
     }
     if (blocking == Blocking::forbidden) return {};
-    return {IoState::done, memory.first(read(offset, memory.first(length)))};
+    const ByteSpan into = memory.first(length);
+    return {IoState::done, into.first(kind_ == FileKind::log
+                                          ? files_.logs_.read(inode_, *state_, offset, into)
+                                          : files_.read_content(inode_, *state_, offset, into))};
   }
 
-  IoState write(FileIo& io, std::uint64_t offset, ConstByteSpan data, bool append,
-                FileWrite& operation, Blocking blocking) override {
+  IoState write(std::uint64_t offset, ConstByteSpan data, bool append,
+                std::optional<OnRing<FileWrite>> on, Blocking blocking) override {
     check_writer();
-    if (kind_ != FileKind::log) {
-      const IoState state = io.write(start_write(offset, data, append), operation);
-      if (state != IoState::would_block) return state;
+    if (kind_ == FileKind::log) {
+      if (blocking == Blocking::forbidden) return IoState::would_block;
+      files_.logs_.append(inode_, state_, append ? std::nullopt : std::optional(offset), data);
+      return IoState::done;
     }
-    if (blocking == Blocking::forbidden) return IoState::would_block;
-    write(offset, data, append);
-    return IoState::done;
+    files_.inodes_.withdraw_placeholder(*state_);
+    const auto writer = state_->current_writer();
+    std::unique_lock order(state_->append_mutex, std::defer_lock);
+    IoState state = IoState::would_block;
+    // The holder of the mutex may be blocked in an allocation.
+    if (on && (!append || order.try_lock())) {
+      StartedWrite started =
+          writer->start_write(append ? writer->length() : offset, data, buffering());
+      started.writer = writer;
+      state = on->io.write(std::move(started), on->operation);
+    }
+    if (state == IoState::would_block) {
+      if (blocking == Blocking::forbidden) return state;
+      if (append && !order) order.lock();
+      writer->write(append ? writer->length() : offset, data, buffering());
+      state = IoState::done;
+    }
+    state_->content_written_at = files_.tree_.now();
+    return state;
   }
 
   void truncate(std::uint64_t size) override {
@@ -146,18 +143,6 @@ class FileTable::FileHandle final : public OpenFile, private ReadSource {
   bool plan_read(std::uint64_t offset, std::size_t length, ByteSpan memory,
                  ReadPlan& plan) override {
     return files_.plan_content(inode_, *state_, offset, length, memory, plan);
-  }
-  StartedWrite start_write(std::uint64_t offset, ConstByteSpan data, bool append) {
-    files_.inodes_.withdraw_placeholder(*state_);
-    auto writer = state_->current_writer();
-    std::unique_lock order(state_->append_mutex, std::defer_lock);
-    // The holder may be blocked in an allocation.
-    if (append && !order.try_lock()) return {};
-    StartedWrite write = writer->start_write(append ? writer->length() : offset, data, buffering());
-    write.writer = std::move(writer);
-    if (write.kind != StartedWrite::Kind::must_wait)
-      state_->content_written_at = files_.tree_.now();
-    return write;
   }
   bool try_close() noexcept {
     return intent_.write ? files_.committer_.try_close_writer(inode_, state_)

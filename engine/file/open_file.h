@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "engine/base/blocking.h"
@@ -38,28 +39,31 @@ class OpenFile {
   // The content is committed: it can be cached and mapped.
   virtual bool cacheable() const = 0;
 
-  // Reads at most into.size() bytes; fewer only at the end of the file. Of a write-once file that
-  // is not committed: the content written so far, by any handle. Errors: EBADF, EIO.
-  virtual std::size_t read(std::uint64_t offset, ByteSpan into) = 0;
-  // The same of `length` bytes, without blocking on the device: `operation` is finished on the ring
-  // of `io`, on whose thread the call is made. `memory` is aligned to kPageSize; its size is a
-  // multiple of kPageSize and not less than `length`. It is used until the end and may be touched
-  // up to the end of the page in which the data ends. Blocking::forbidden: would_block for files
-  // other than committed write-once files, and where the content does not lie in whole pages of the
-  // device. Blocking::allowed: these are read before the call returns.
-  virtual ReadResult read(FileIo& io, std::uint64_t offset, std::size_t length, ByteSpan memory,
-                          FileRead& operation, Blocking blocking) = 0;
+  // Reads at most `length` bytes; fewer only at the end of the file. Of a write-once file that is
+  // not committed: the content written so far, by any handle. Errors: EBADF, EIO.
+  // With `on` the call does not block on the device where it need not: the operation is finished on
+  // the ring. `memory` is aligned to kPageSize; its size is a multiple of kPageSize and not less
+  // than `length`. It is used until the end and may be touched up to the end of the page in which
+  // the data ends. Files other than committed write-once files, and content that does not lie in
+  // whole pages of the device, are read before the call returns; with Blocking::forbidden:
+  // would_block. Without `on` everything is, into any memory of at least `length` bytes.
+  virtual ReadResult read(std::uint64_t offset, std::size_t length, ByteSpan memory,
+                          std::optional<OnRing<FileRead>> on, Blocking blocking) = 0;
+  std::size_t read(std::uint64_t offset, ByteSpan into) {
+    return read(offset, into.size(), into, std::nullopt, Blocking::allowed).data.size();
+  }
   // Write-once: EINVAL for bytes that are on the device already. Log: one record, at the end; with
   // `append` false EINVAL at any other offset. EBADF when opened for reading. Errors: ENOSPC, EIO,
   // EFBIG.
-  virtual void write(std::uint64_t offset, ConstByteSpan data, bool append) = 0;
-  // The same without blocking on the device: `operation` is finished on the ring of `io`, on whose
-  // thread the call is made; `data` is used until then. done: the data is taken, and may be on the
-  // device later; a failure then is returned by later writes, fsync and close. Blocking::forbidden:
-  // would_block for logs, and where zones must be allocated or memory is short.
-  // Blocking::allowed: these are written before the call returns.
-  virtual IoState write(FileIo& io, std::uint64_t offset, ConstByteSpan data, bool append,
-                        FileWrite& operation, Blocking blocking) = 0;
+  // With `on` as for read(); `data` is used until the operation is finished. done: the data is
+  // taken, and may be on the device later; a failure then is returned by later writes, fsync and
+  // close. Logs, and data for which zones must be allocated or memory is short, are written before
+  // the call returns; with Blocking::forbidden: would_block.
+  virtual IoState write(std::uint64_t offset, ConstByteSpan data, bool append,
+                        std::optional<OnRing<FileWrite>> on, Blocking blocking) = 0;
+  void write(std::uint64_t offset, ConstByteSpan data, bool append) {
+    write(offset, data, append, std::nullopt, Blocking::allowed);
+  }
   // ftruncate. Write-once file being written: size 0 discards, a greater size declares, a smaller
   // size removes the tail; bytes of the tail that were on the device cannot be written again. Log:
   // size 0 erases, otherwise EPERM.

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "engine/base/aligned_buffer.h"
-#include "engine/file/planned_read.h"
 #include "engine/io/device.h"
 
 namespace mpool {

@@ -8,6 +8,16 @@
 
 namespace mpool {
 
+void begin_transfer(IoRing& ring, DeviceTransfer& transfer, StartedWrite& write) {
+  try {
+    write.device->start_write(ring, transfer, write.offset, write.memory);
+  } catch (const Error& error) {
+    end_write(write, error.code());
+    write = {};
+    throw;
+  }
+}
+
 struct WriteBehind::Slot final : DeviceTransfer {
   Slot(WriteBehind& all, std::size_t which) : owner(all), number(which) {}
 
@@ -44,12 +54,7 @@ bool WriteBehind::take(StartedWrite& write, std::size_t most) {
     std::memcpy(copy.data(), write.memory.data(), copy.size());
     write.memory = copy;
   }
-  try {
-    write.device->start_write(ring_, slot, write.offset, write.memory);
-  } catch (const Error& error) {
-    end_write(write, error.code());
-    throw;
-  }
+  begin_transfer(ring_, slot, write);
   slot.write = std::move(write);
   free_.pop_back();
   ++pending_;

@@ -12,6 +12,10 @@
 
 namespace mpool {
 
+// Starts the transfer of a write on the ring. Throws Error when it cannot be started; the write has
+// then been ended.
+void begin_transfer(IoRing& ring, DeviceTransfer& transfer, StartedWrite& write);
+
 // A single sequential writer (cp, dd, cat) leaves the device idle between its writes, and idles
 // itself during the I/O. Therefore the data is copied and the write is answered at once. A failure
 // is sticky: it is returned by later writes, fsync and close, which wait for the transfers of their
@@ -30,8 +34,8 @@ class WriteBehind {
   WriteBehind& operator=(const WriteBehind&) = delete;
 
   // Takes over the transfer of ContentWriter::start_write(), with its data. Returns false without
-  // room for it, or with `most` transfers in progress. The file may be closed meanwhile. Throws
-  // Error when the transfer cannot be started; the write has then been ended.
+  // room for it, or with `most` transfers in progress. The file may be closed meanwhile. Throws as
+  // begin_transfer().
   bool take(StartedWrite& write, std::size_t most = SIZE_MAX);
 
   // Transfers in progress.

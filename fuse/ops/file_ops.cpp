@@ -163,12 +163,9 @@ mpool::ReadResult op_read(const Call& call, const FileArgument& argument, std::u
   // Every READ is first handled on a thread that must not block: count it there.
   if (!call.can_block()) call.file_system.readers.note_request();
   if (size > memory.size()) mpool::raise(EINVAL, "read", "{} bytes at a time", size);
-  mpool::OpenFile& file = argument.file();
-  if (!call.can_block()) {
-    return file.read(io, offset, size, memory, operation, mpool::Blocking::forbidden);
-  }
-  const std::size_t length = file.read(offset, memory.first(size));
-  return {.state = mpool::IoState::done, .data = memory.first(length)};
+  std::optional<mpool::OnRing<mpool::FileRead>> ring;  // workers have none
+  if (!call.can_block()) ring.emplace(io, operation);
+  return argument.file().read(offset, size, memory, ring, call.blocking);
 }
 
 mpool::IoState op_write(const Call& call, const FileArgument& argument, std::uint64_t offset,
@@ -178,14 +175,15 @@ mpool::IoState op_write(const Call& call, const FileArgument& argument, std::uin
   // The kernel leaves the sync to the daemon for O_DSYNC descriptors and writes.
   const bool sync = (argument.flags & O_DSYNC) != 0;
   const bool drops = handle.may_have_privileges() && call.caller.uid != 0;
+  std::optional<mpool::OnRing<mpool::FileWrite>> ring;  // workers have none
   if (!call.can_block()) {
     if (sync || drops) return mpool::IoState::would_block;
-    return file.write(io, offset, data, handle.append(), operation, mpool::Blocking::forbidden);
+    ring.emplace(io, operation);
   }
   if (drops) drop_privileges(call, handle);
-  file.write(offset, data, handle.append());
+  const mpool::IoState state = file.write(offset, data, handle.append(), ring, call.blocking);
   if (sync) file.fsync();
-  return mpool::IoState::done;
+  return state;
 }
 
 Outcome op_flush(const Call& call, mpool::InodeNumber, const FileArgument& argument) {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "engine/base/bytes.h"
 #include "engine/file/open_file.h"
@@ -17,15 +18,15 @@ class IdleFile : public mpool::OpenFile {
   mpool::InodeNumber inode() const override { return inode_; }
   mpool::FileKind kind() const override { return kind_; }
   bool cacheable() const override { return false; }
-  std::size_t read(std::uint64_t, mpool::ByteSpan) override { return 0; }
-  mpool::ReadResult read(mpool::FileIo&, std::uint64_t, std::size_t, mpool::ByteSpan,
-                         mpool::FileRead&, mpool::Blocking) override {
-    return {};
+  mpool::ReadResult read(std::uint64_t, std::size_t, mpool::ByteSpan,
+                         std::optional<mpool::OnRing<mpool::FileRead>>,
+                         mpool::Blocking blocking) override {
+    return {done_or_would_block(blocking), {}};
   }
-  void write(std::uint64_t, mpool::ConstByteSpan, bool) override {}
-  mpool::IoState write(mpool::FileIo&, std::uint64_t, mpool::ConstByteSpan, bool, mpool::FileWrite&,
-                       mpool::Blocking) override {
-    return mpool::IoState::would_block;
+  mpool::IoState write(std::uint64_t, mpool::ConstByteSpan, bool,
+                       std::optional<mpool::OnRing<mpool::FileWrite>>,
+                       mpool::Blocking blocking) override {
+    return done_or_would_block(blocking);
   }
   void truncate(std::uint64_t) override {}
   void allocate(std::uint64_t, std::uint64_t, mpool::LengthChange) override {}
@@ -34,6 +35,11 @@ class IdleFile : public mpool::OpenFile {
   bool close(mpool::Blocking) noexcept override { return true; }
 
  private:
+  static mpool::IoState done_or_would_block(mpool::Blocking blocking) {
+    return blocking == mpool::Blocking::allowed ? mpool::IoState::done
+                                                : mpool::IoState::would_block;
+  }
+
   const mpool::InodeNumber inode_;
   const mpool::FileKind kind_;
 };

@@ -74,8 +74,8 @@ inline std::optional<std::string> read_async(OpenFile& file, std::uint64_t offse
   if (!memory.empty()) std::memset(memory.data(), 0xee, memory.size());
   AsyncIo& async = AsyncIo::of_thread();
   AsyncRead read;
-  const ReadResult result =
-      file.read(async.io(), offset, length, memory.span(), read, Blocking::forbidden);
+  const ReadResult result = file.read(offset, length, memory.span(),
+                                      OnRing<FileRead>{async.io(), read}, Blocking::forbidden);
   if (result.state == IoState::would_block) return std::nullopt;
   if (result.state == IoState::done) {
     return std::string(reinterpret_cast<const char*>(result.data.data()), result.data.size());
@@ -97,8 +97,8 @@ inline void put(OpenFile& file, std::uint64_t offset, std::string_view text, boo
   const AlignedBuffer data = aligned(text);
   AsyncIo& async = AsyncIo::of_thread();
   AsyncWrite write;
-  const IoState state =
-      file.write(async.io(), offset, data.span(), append, write, Blocking::allowed);
+  const IoState state = file.write(offset, data.span(), append,
+                                   OnRing<FileWrite>{async.io(), write}, Blocking::allowed);
   if (state == IoState::pending) async.complete();
   EXPECT_EQ(write.calls, state == IoState::pending ? 1 : 0);
 }

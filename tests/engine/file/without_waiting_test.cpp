@@ -21,8 +21,9 @@ namespace {
 IoState start(OpenFile& file, std::uint64_t offset, const AlignedBuffer& data,
               bool append = false) {
   AsyncWrite write;
-  const IoState state = file.write(AsyncIo::of_thread().io(), offset, data.span(), append, write,
-                                   Blocking::forbidden);
+  const IoState state =
+      file.write(offset, data.span(), append, OnRing<FileWrite>{AsyncIo::of_thread().io(), write},
+                 Blocking::forbidden);
   EXPECT_NE(state, IoState::pending);
   return state;
 }
@@ -303,10 +304,12 @@ TEST(AsyncWrite, BlocksWhereItMay) {
   FileIo& io = AsyncIo::of_thread().io();
   const auto file = tree.create("f");
   EXPECT_EQ(start(*file, 0, data), IoState::would_block) << "the first of a zone";
-  EXPECT_EQ(file->write(io, 0, data.span(), false, write, Blocking::allowed), IoState::done);
+  EXPECT_EQ(file->write(0, data.span(), false, OnRing<FileWrite>{io, write}, Blocking::allowed),
+            IoState::done);
   file->close();
   const auto log = tree.create("log", true);
-  EXPECT_EQ(log->write(io, 0, data.span(), true, write, Blocking::allowed), IoState::done);
+  EXPECT_EQ(log->write(0, data.span(), true, OnRing<FileWrite>{io, write}, Blocking::allowed),
+            IoState::done);
   log->close();
   EXPECT_EQ(tree.get("f"), pattern(kPage));
   EXPECT_EQ(tree.get("log"), pattern(kPage));
@@ -320,9 +323,11 @@ TEST(AsyncRead, BlocksWhereItMay) {
   AlignedBuffer memory(kPage);
   AsyncRead read;
   FileIo& io = AsyncIo::of_thread().io();
-  EXPECT_EQ(log->read(io, 0, kPage, memory.span(), read, Blocking::forbidden).state,
-            IoState::would_block);
-  const ReadResult result = log->read(io, 2, kPage, memory.span(), read, Blocking::allowed);
+  EXPECT_EQ(
+      log->read(0, kPage, memory.span(), OnRing<FileRead>{io, read}, Blocking::forbidden).state,
+      IoState::would_block);
+  const ReadResult result =
+      log->read(2, kPage, memory.span(), OnRing<FileRead>{io, read}, Blocking::allowed);
   EXPECT_EQ(result.state, IoState::done);
   EXPECT_EQ(std::string_view(reinterpret_cast<const char*>(result.data.data()), result.data.size()),
             "ne\n");
@@ -353,7 +358,8 @@ TEST(AsyncWrite, TheCloseWaitsForIt) {
   const AlignedBuffer data = aligned(text.substr(2 * kPage));
   AsyncIo async;
   AsyncWrite write;
-  ASSERT_EQ(file->write(async.io(), 8 * kPage, data.span(), false, write, Blocking::forbidden),
+  ASSERT_EQ(file->write(8 * kPage, data.span(), false, OnRing<FileWrite>{async.io(), write},
+                        Blocking::forbidden),
             IoState::pending);
   std::atomic<bool> ended = false;
   std::thread closer([&] {
@@ -378,8 +384,8 @@ TEST(AsyncWrite, PoolsShareNoMemory) {
     put(*file, 0, pattern(kPage));
     const AlignedBuffer data = aligned(pattern(kPage));
     AsyncWrite write;
-    EXPECT_EQ(file->write(AsyncIo::of_thread().io(), 8 * kPage, data.span(), false, write,
-                          Blocking::forbidden),
+    EXPECT_EQ(file->write(8 * kPage, data.span(), false,
+                          OnRing<FileWrite>{AsyncIo::of_thread().io(), write}, Blocking::forbidden),
               tree == &full ? IoState::pending : IoState::done);
     AsyncIo::of_thread().complete();
     file->close();
@@ -396,7 +402,8 @@ TEST(AsyncWrite, AnAbandonedWriteFailsTheFile) {
   const AlignedBuffer data = aligned(pattern(kPage));
   AsyncIo async;
   AsyncWrite write;
-  ASSERT_EQ(file->write(async.io(), 4 * kPage, data.span(), false, write, Blocking::forbidden),
+  ASSERT_EQ(file->write(4 * kPage, data.span(), false, OnRing<FileWrite>{async.io(), write},
+                        Blocking::forbidden),
             IoState::pending);
   async.io().abandon(EIO);
   EXPECT_EQ(write.calls, 1);

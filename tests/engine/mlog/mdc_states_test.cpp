@@ -31,14 +31,14 @@ struct State {
 void write_half(Pair& pair, unsigned half, char kind) {
   if (kind == 'e') return;
   if (kind == 'c') {
-    const auto log = open_plain(pair.place(half));
+    const auto log = open_plain(pair.location(half));
     log->sync(log->append(make_record(1, 9)));
     return;
   }
   pair.write_half(half, kind == 's' ? Records() : some_records(10 * half, 3),
                   kind == 'v' || kind == 'w');
   if (kind != 'w') return;
-  const auto log = Mlog::open(pair.place(half), CompactionSemantics::on);
+  const auto log = Mlog::open(pair.location(half), CompactionSemantics::on);
   log->sync(log->append(make_record(99, 9)));
 }
 

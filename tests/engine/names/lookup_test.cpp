@@ -177,8 +177,8 @@ TEST(TryLookup, OthersDoNotWaitForAWriteAFsyncAndACommit) {
   held.device->reached.acquire();
   look();
   AsyncWrite write;
-  EXPECT_EQ(file->write(AsyncIo::of_thread().io(), 9 * kPage, data.span(0, kPage), false, write,
-                        Blocking::forbidden),
+  EXPECT_EQ(file->write(9 * kPage, data.span(0, kPage), false,
+                        OnRing<FileWrite>{AsyncIo::of_thread().io(), write}, Blocking::forbidden),
             IoState::would_block);
   held.device->go_on.release();
   syncer.join();

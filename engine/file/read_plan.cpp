@@ -1,4 +1,4 @@
-#include "engine/file/planned_read.h"
+#include "engine/file/read_plan.h"
 
 #include "engine/base/error.h"
 #include "engine/io/device.h"
