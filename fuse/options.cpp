@@ -11,6 +11,7 @@
 #include <boost/program_options.hpp>
 #include <fmt/format.h>
 
+#include "engine/base/error.h"
 #include "fuse/mount_flags.h"
 
 namespace mpoolfs {
@@ -35,6 +36,11 @@ constexpr const char* kMountOptions = R"(Mount options (-o):
   native=auto|on|off    whether the kernel reads committed files by itself: where
                         it can (auto, the default), or mounting fails (on)
   workers=N             threads for requests that may block (1 to 256, default 32)
+  reap_mempct=PERCENT   share of the available memory for pages of files, from
+                        which on unused ones are dropped (5 to 100; 100: never)
+  reap_ttl=MICROSECONDS how long unused pages stay then (default 10000000)
+  reap_cgroup=PATH      the memory cgroup of the readers
+  reap_debug=LEVEL      what the reaper logs (0 to 3, default 0)
   remount               change ro, rw and the options of the next line of a mount
   rw suid nosuid dev nodev exec noexec noatime dirsync nosymfollow
                         as for every mount, see mount(8), but nosuid and nodev
@@ -117,6 +123,19 @@ unsigned parse_workers(std::string_view text) {
   return value;
 }
 
+bool is_of_reaper(std::string_view name) {
+  return std::ranges::find(mpool::reaper_tunables(), name, &mpool::ReaperTunable::name) !=
+         mpool::reaper_tunables().end();
+}
+
+void set_reaper(mpool::ReaperSettings& settings, std::string_view name, std::string_view value) {
+  try {
+    apply(settings, name, value);
+  } catch (const mpool::Error& error) {
+    throw UsageError(fmt::format("mount option {}: {}", name, error.detail()));
+  }
+}
+
 // The way the program is called: as a helper of mount(8), and whether it must skip unknown options.
 struct Invocation {
   bool helper = false;
@@ -157,6 +176,8 @@ bool apply_value(Options& options, std::string_view name, std::string_view value
     options.native = parse_native(value);
   } else if (name == "workers") {
     options.workers = parse_workers(value);
+  } else if (is_of_reaper(name)) {
+    set_reaper(options.reaper, name, value);
   } else {
     return false;
   }

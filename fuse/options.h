@@ -9,6 +9,8 @@
 
 #include <sys/types.h>
 
+#include "engine/cache/reaper_settings.h"
+
 namespace mpoolfs {
 
 // The command line is invalid; what() gives the reason.
@@ -51,6 +53,7 @@ struct Options {
   static constexpr unsigned kMaxWorkers = 256;
   TransportChoice transport = TransportChoice::automatic;
   NativeChoice native = NativeChoice::automatic;
+  mpool::ReaperSettings reaper;
   unsigned workers = 32;  // threads for requests that may block, 1..kMaxWorkers
 
   bool remount = false;  // of the mount on mount_point; see remount.h

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "engine/base/error.h"
+#include "engine/cache/reaper.h"
 #include "engine/io/file_descriptor.h"
 #include "engine/io/overlay_device.h"
 #include "engine/names/namespace.h"
@@ -32,6 +33,7 @@
 #include "fuse/control/object_control.h"
 #include "fuse/control/object_files.h"
 #include "fuse/control/status.h"
+#include "fuse/control/tunable_files.h"
 #include "fuse/mount_table.h"
 #include "fuse/native/native_reads.h"
 #include "fuse/native/reader_watch.h"
@@ -216,15 +218,18 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
   const auto names = mpool::Namespace::mount(pool, namespace_options);
   warn_if_foreign(*names, pool);
   warn_of_damage(pool);
+  mpool::Reaper reaper(pool.jobs(), options.reaper);
   NativeReads native(pool, *names, std::move(devices), options.native,
-                     namespace_options.hold_deletes, readers, map_read_ahead(pool.config()));
+                     namespace_options.hold_deletes, readers, reaper,
+                     map_read_ahead(pool.config()));
   FileSystem file_system{.pool = pool,
                          .names = *names,
                          .presentation = {.uid = options.uid, .gid = options.gid},
                          .handles = {},
                          .control = nullptr,
                          .native = native,
-                         .readers = readers};
+                         .readers = readers,
+                         .reaper = reaper};
   SharedTransportInfo transport;
   Maps maps(
       *names, native,
@@ -240,6 +245,7 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
             .open_files = file_system.handles.count(),
             .transport = transport.get(),
             .native = native.stats(),
+            .reaper = reaper.stats(),
             .metadata = names->metadata(),
             .reads = readers.requests()};
   };
@@ -248,6 +254,7 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
   };
   add_text("status.json", [&] { return status_text(pool, mount_info()); });
   control.add("jobs", make_jobs_file(pool.jobs()));
+  control.add("tunable", std::make_unique<TunableFiles>(tunables_of(reaper)));
   control.add("ctl", std::make_unique<ObjectControl>(objects, maps));
   control.add("mblock", std::make_unique<ObjectFiles>(objects, *names, mpool::ObjectType::mblock));
   control.add("mlog", std::make_unique<ObjectFiles>(objects, *names, mpool::ObjectType::mlog));

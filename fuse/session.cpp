@@ -7,6 +7,7 @@
 #include <fstream>
 #include <iterator>
 #include <mutex>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -16,7 +17,9 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "engine/base/aligned_buffer.h"
 #include "engine/base/error.h"
+#include "engine/cache/reaper.h"
 #include "engine/io/file_descriptor.h"
 #include "fuse/control/control_ops.h"
 #include "fuse/mount_flags.h"
@@ -24,6 +27,7 @@
 #include "fuse/native/native_reads.h"
 #include "fuse/ops/notifier.h"
 #include "fuse/ops/operations.h"
+#include "fuse/ops/served_files.h"
 #include "fuse/runtime/event_signal.h"
 #include "fuse/transport/transport.h"
 
@@ -31,7 +35,7 @@ namespace mpoolfs {
 
 namespace {
 
-constexpr unsigned kReadAheadKib = 8192;
+constexpr std::size_t kReadAheadKib = 8192;
 
 struct DestroySession {
   void operator()(fuse_session* session) const { fuse_session_destroy(session); }
@@ -136,10 +140,10 @@ std::string device_of(const std::string& mount_point) {
 
 // Large sequential reads must be requested long before they are needed. Only possible once the
 // kernel has processed the answer to INIT.
-void raise_read_ahead(const std::string& device, const mpool::Logger& logger) {
+void set_read_ahead(const std::string& device, std::size_t kib, const mpool::Logger& logger) {
   const std::string path = "/sys/class/bdi/" + device + "/read_ahead_kb";
   std::ofstream file(path);
-  file << kReadAheadKib << std::flush;
+  file << kib << std::flush;
   if (!file) logger->debug("{}: cannot be set", path);
 }
 
@@ -225,6 +229,7 @@ struct Session::Impl {
   std::string device;  // of the mount, "MAJOR:MINOR"
   // Shared with the engine's callbacks, which may arrive after the end of the session.
   std::shared_ptr<Notifier> notifier;
+  std::optional<ServedFiles> served;
 
   Impl(FileSystem& files, const Options& mount_options, SharedTransportInfo& info)
       : file_system(files), options(mount_options), transport(info) {
@@ -248,10 +253,12 @@ struct Session::Impl {
   }
 
   ~Impl() {
+    file_system.reaper.stop();
     file_system.native.stop();
     notifier->finish();
     fuse_session_unmount(session.get());
     notifier->join();
+    file_system.served = nullptr;
     file_system.notifier = nullptr;
   }
 
@@ -259,6 +266,8 @@ struct Session::Impl {
     notifier = std::make_shared<Notifier>(session.get(), file_system.pool.logger(),
                                           file_system.pool.clock());
     file_system.notifier = notifier.get();
+    served.emplace(file_system.reaper, *notifier);
+    file_system.served = &*served;
     file_system.names.events().committed.set(
         [target = notifier](mpool::InodeNumber inode) { target->content_committed(inode); });
     file_system.names.events().create_failed.set([target = notifier](mpool::InodeNumber parent,
@@ -277,8 +286,17 @@ struct Session::Impl {
                                 options.pool, options.mount_point, info.name, info.queues,
                                 info.threads, info.reason.empty() ? "" : ": ", info.reason);
     notifier->post([device = device, logger = file_system.pool.logger()] {
-      raise_read_ahead(device, logger);
+      set_read_ahead(device, kReadAheadKib, logger);
     });
+    file_system.reaper.on_read_ahead_cut([this](mpool::ReadAheadCut cut) { cut_read_ahead(cut); });
+  }
+
+  // Files have no advice: they are cold.
+  void cut_read_ahead(mpool::ReadAheadCut cut) {
+    const std::size_t few = file_system.reaper.policy().few_pages * mpool::kPageSize;
+    const bool cuts = cut != mpool::ReadAheadCut::none;
+    file_system.native.set_read_ahead(cuts ? few : View::kReadAhead);
+    set_read_ahead(device, cuts ? few / 1024 : kReadAheadKib, file_system.pool.logger());
   }
 };
 

@@ -1,5 +1,7 @@
 #include "fuse/control/status.h"
 
+#include <chrono>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -63,6 +65,24 @@ Json native_json(const NativeStats& native) {
   return {{"state", native.state}, {"reason", native.reason}, {"files", native.files},
           {"views", native.views}, {"opens", native.opens},   {"served_opens", native.served},
           {"kept", native.kept}};
+}
+
+Json reaper_json(const mpool::ReaperStats& reaper) {
+  Json resident;
+  for (std::size_t i = 0; i < mpool::kAdviceCount; ++i) {
+    resident[std::string(to_string(static_cast<mpool::Advice>(i)))] = reaper.counts.resident[i];
+  }
+  return {{"chunks", reaper.counts.chunks},
+          {"resident_pages", std::move(resident)},
+          {"evicted_pages", reaper.counts.evicted},
+          {"skipped_pages", reaper.counts.skipped},
+          {"over_evicted_pages", reaper.counts.over_evicted},
+          {"evicting", reaper.evicts},
+          {"ttl_us", std::chrono::duration_cast<std::chrono::microseconds>(reaper.ttl).count()},
+          {"read_ahead_cut", to_string(reaper.read_ahead_cut)},
+          {"free_bytes", reaper.free},
+          {"low_bytes", reaper.low},
+          {"high_bytes", reaper.high}};
 }
 
 Json device_status_json(const Pool& pool, MediaClass media_class) {
@@ -155,6 +175,7 @@ std::string status_text(const Pool& pool, const MountInfo& mount) {
                        {"options", options_json(mount.options)},
                        {"transport", transport_json(mount.transport)},
                        {"native", native_json(mount.native)},
+                       {"reaper", reaper_json(mount.reaper)},
                        {"requests", {{"read", mount.reads}}},
                        {"devices", std::move(devices)},
                        {"classes", std::move(classes)},

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "engine/cache/reaper.h"
 #include "engine/pool/pool.h"
 #include "engine/tree/space_stats.h"
 #include "fuse/control/pool_json.h"
@@ -22,6 +23,7 @@ struct MountInfo {
       0;  // handles the kernel holds, those of the control directory not counted
   TransportInfo transport;
   NativeStats native;
+  mpool::ReaperStats reaper;
   mpool::MetadataStats metadata;  // mpool::Namespace::metadata()
   std::uint64_t reads = 0;        // READ requests so far
 };

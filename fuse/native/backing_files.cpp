@@ -33,8 +33,8 @@ void NativeEntry::count() noexcept {
 }
 
 BackingFiles::BackingFiles(mpool::Namespace& names, const ViewSet& views, int fuse,
-                           mpool::Logger logger)
-    : names_(names), logger_(std::move(logger)), views_(views), fuse_(fuse) {
+                           CachedFiles* cached, mpool::Logger logger)
+    : names_(names), logger_(std::move(logger)), views_(views), fuse_(fuse), cached_(cached) {
   // Sent when a process opens a file during try_alone().
   std::signal(SIGIO, SIG_IGN);
 }
@@ -84,6 +84,7 @@ void BackingFiles::make_native(Entry& entry, mpool::InodeNumber inode) {
                          mpool::Blocking::forbidden);
   if (!pin) return;
   try {
+    if (cached_ != nullptr) entry.cached = cached_->opened(inode, view, file.get());
     entry.id = register_file(file.get());
   } catch (...) {
     pin->close();

@@ -14,6 +14,7 @@
 #include "engine/base/logger.h"
 #include "engine/io/file_descriptor.h"
 #include "engine/names/namespace.h"
+#include "fuse/native/cached_files.h"
 #include "fuse/native/map_views.h"
 #include "fuse/native/view_set.h"
 
@@ -74,8 +75,9 @@ class NativeEntry {
 class BackingFiles {
  public:
   // `names` and `views` must outlive it. `fuse`: the mount's descriptor of /dev/fuse, open during
-  // its lifetime.
-  BackingFiles(mpool::Namespace& names, const ViewSet& views, int fuse, mpool::Logger logger = {});
+  // its lifetime. `cached`: where native files are tracked; may be null.
+  BackingFiles(mpool::Namespace& names, const ViewSet& views, int fuse,
+               CachedFiles* cached = nullptr, mpool::Logger logger = {});
   // The mount has ended, or is ending: releases all files. If one is still in use, deletes are held
   // from then on.
   ~BackingFiles();
@@ -119,6 +121,7 @@ class BackingFiles {
     mpool::FileDescriptor file;
     std::unique_ptr<mpool::OpenFile> pin;  // null: of a map
     std::shared_ptr<const void> keeper;    // of a map
+    CachedFileHold cached;                 // of a file
 
     void release() const {
       if (pin != nullptr) pin->close();
@@ -135,6 +138,7 @@ class BackingFiles {
   const mpool::Logger logger_;
   const ViewSet& views_;
   const int fuse_;
+  CachedFiles* const cached_;
   std::function<void()> idle_;
   mutable std::mutex mutex_;
   std::unordered_map<mpool::InodeNumber, Entry> entries_;

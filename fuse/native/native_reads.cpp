@@ -10,19 +10,21 @@
 #include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
+#include "engine/cache/page_cache.h"
 #include "fuse/native/erofs_image.h"
 
 namespace mpoolfs {
 
 NativeReads::NativeReads(const mpool::Pool& pool, mpool::Namespace& names, ViewDevices devices,
                          NativeChoice choice, bool other_readers, ReaderWatch& watch,
-                         std::uint64_t map_read_ahead)
+                         mpool::Reaper& reaper, std::uint64_t map_read_ahead)
     : names_(names),
       tunables_(pool.tunables().views),
       logger_(pool.logger()),
       devices_(std::move(devices)),
       views_(names, devices_, tunables_),
       map_views_(devices_, map_read_ahead),
+      cached_(reaper),
       watch_(watch),
       queue_(std::make_shared<Queue>(tunables_.pending_threshold, pool.clock())),
       choice_(choice),
@@ -82,7 +84,7 @@ void NativeReads::claim_by_view() {
 
 void NativeReads::prepare(int fuse) {
   if (!wanted()) return;
-  files_.emplace(names_, views_, fuse, logger_);
+  files_.emplace(names_, views_, fuse, &cached_, logger_);
   files_->on_idle([queue = queue_] {
     const std::lock_guard lock(queue->mutex);
     queue->idle_files = true;
@@ -317,7 +319,21 @@ void NativeReads::forget_removed() {
   }
   if (removed.empty()) return;
   const std::lock_guard one(show_mutex_);
+  drop_pages(removed);
   views_.forget(removed);
+}
+
+// Those of removed files would stay in memory as long as their view.
+void NativeReads::drop_pages(std::span<const mpool::InodeNumber> removed) const {
+  for (const mpool::InodeNumber inode : removed) {
+    const auto view = views_.find(inode);
+    if (!view) continue;
+    try {
+      mpool::drop_unmapped_pages(view->open(name_in_view(inode)).get(), 0, 0);
+    } catch (const mpool::Error& error) {
+      spdlog::debug("inode {}: {}", inode, error.what());
+    }
+  }
 }
 
 void NativeReads::sweep() {

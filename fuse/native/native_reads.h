@@ -19,6 +19,7 @@
 #include "engine/names/namespace.h"
 #include "engine/pool/pool.h"
 #include "fuse/native/backing_files.h"
+#include "fuse/native/cached_files.h"
 #include "fuse/native/map_views.h"
 #include "fuse/native/native_stats.h"
 #include "fuse/native/reader_watch.h"
@@ -45,7 +46,7 @@ class NativeReads {
   // The references must outlive this. map_read_ahead: bytes. Tries to make a view; throws Error
   // when that fails and `choice` is on.
   NativeReads(const mpool::Pool& pool, mpool::Namespace& names, ViewDevices devices,
-              NativeChoice choice, bool other_readers, ReaderWatch& watch,
+              NativeChoice choice, bool other_readers, ReaderWatch& watch, mpool::Reaper& reaper,
               std::uint64_t map_read_ahead);
   ~NativeReads();
   NativeReads(const NativeReads&) = delete;
@@ -74,6 +75,8 @@ class NativeReads {
   // As BackingFiles::enter_map(); leave() ends it.
   NativeEntry enter_map(mpool::InodeNumber inode, std::shared_ptr<const MapViews::File> file,
                         std::shared_ptr<const void> keeper);
+  // Greatest read-ahead, in bytes, of native files that are opened from now on.
+  void set_read_ahead(std::size_t bytes) { views_.set_read_ahead(bytes); }
 
   NativeStats stats() const;
 
@@ -116,6 +119,7 @@ class NativeReads {
   void show_pending();
   void show(std::vector<mpool::InodeNumber> inodes);
   void forget_removed();
+  void drop_pages(std::span<const mpool::InodeNumber> removed) const;
   void sweep();
 
   mpool::Namespace& names_;
@@ -124,6 +128,7 @@ class NativeReads {
   ViewDevices devices_;
   ViewSet views_;
   MapViews map_views_;
+  CachedFiles cached_;
   ReaderWatch& watch_;
   std::optional<BackingFiles> files_;  // from prepare() to stop(), where native reads are wanted
   std::shared_ptr<Queue> queue_;

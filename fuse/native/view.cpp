@@ -3,12 +3,17 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <fstream>
 #include <string_view>
 #include <vector>
 
 #include <fcntl.h>
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "engine/base/error.h"
@@ -22,9 +27,6 @@ using mpool::FileDescriptor;
 
 constexpr const char* kSubject = "view";
 constexpr const char* kImage = "the image of a view";
-// Bytes of the kernel's read-ahead in files of a view. Less than for requests to a daemon: more was
-// slower (cold sequential reading of 128 KiB and mapped, loop device).
-constexpr unsigned long kReadAhead = 1ul << 20;
 
 FileDescriptor to_memory_file(mpool::ConstByteSpan bytes) {
   FileDescriptor fd(::memfd_create("mpoolfs-view", MFD_CLOEXEC));
@@ -63,10 +65,11 @@ void configure(int context, unsigned command, const char* key, const char* value
 
 }  // namespace
 
-View::View(mpool::ConstByteSpan image, std::span<const std::string> devices) {
+View::View(mpool::ConstByteSpan image, std::span<const std::string> devices,
+           std::size_t read_ahead) {
   const FileDescriptor file = to_memory_file(image);
   const LoopDevice loop(file.get(), kImage, false);
-  loop.set_read_ahead(kReadAhead);
+  loop.set_read_ahead(read_ahead);
   mount(loop, devices);
 }
 
@@ -127,6 +130,16 @@ FileDescriptor View::open(const std::string& name) const {
   FileDescriptor fd(::openat(mount_.get(), name.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) mpool::raise_system(errno, kSubject, "opening " + name);
   return fd;
+}
+
+void View::set_read_ahead(std::size_t bytes) const {
+  struct stat facts {};
+  if (::fstat(mount_.get(), &facts) != 0) return;
+  const auto path = fmt::format("/sys/class/bdi/{}:{}/read_ahead_kb", ::major(facts.st_dev),
+                                ::minor(facts.st_dev));
+  std::ofstream file(path);
+  file << bytes / 1024 << std::flush;
+  if (!file) spdlog::debug("{}: cannot be set", path);
 }
 
 }  // namespace mpoolfs

@@ -2,6 +2,7 @@
 // pool.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -19,10 +20,16 @@ namespace mpoolfs {
 // Threads: all functions may be called at the same time.
 class View {
  public:
+  // Bytes of the kernel's read-ahead. Less than for requests to a daemon: more was slower (cold
+  // sequential reading of 128 KiB and mapped, loop device).
+  static constexpr std::size_t kReadAhead = std::size_t{1} << 20;
+
   // Mounts `image` (erofs_image.h) over the devices, in its order. Errors: EPERM without
   // CAP_SYS_ADMIN, ENODEV when the kernel has no EROFS, EBUSY when another holder has a device
   // exclusively, those of loop devices (loop_device.h); with the kernel's message.
-  View(mpool::ConstByteSpan image, std::span<const std::string> devices);
+  // `read_ahead`: greatest, in bytes, for files that are opened from now on.
+  View(mpool::ConstByteSpan image, std::span<const std::string> devices,
+       std::size_t read_ahead = kReadAhead);
 
   // The image has room behind what is given, in which write() and discard() work.
   struct Room {
@@ -39,6 +46,8 @@ class View {
 
   // Opens a file of the image for reading. Error ENOENT, EMFILE, …
   mpool::FileDescriptor open(const std::string& name) const;
+  // As that of the constructor. Failures are logged.
+  void set_read_ahead(std::size_t bytes) const;
 
  private:
   void mount(const LoopDevice& image, std::span<const std::string> devices);

@@ -62,7 +62,12 @@ std::shared_ptr<const View> ViewSet::add(std::vector<mpool::InodeNumber>& inodes
   std::size_t next = 0;
   std::erase_if(inodes, [&](mpool::InodeNumber) { return !image.places[next++].shown(); });
   if (inodes.empty()) return nullptr;
-  auto view = std::make_shared<const View>(image.bytes, devices_.paths());
+  std::size_t read_ahead = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    read_ahead = read_ahead_;
+  }
+  auto view = std::make_shared<const View>(image.bytes, devices_.paths(), read_ahead);
   std::vector<std::shared_ptr<const View>> replaced;  // destroyed without the lock
   const std::lock_guard lock(mutex_);
   for (const mpool::InodeNumber inode : inodes) {
@@ -71,6 +76,19 @@ std::shared_ptr<const View> ViewSet::add(std::vector<mpool::InodeNumber>& inodes
   drop_ended();
   members_.push_back({.view = view, .inodes = inodes});
   return view;
+}
+
+void ViewSet::set_read_ahead(std::size_t bytes) {
+  std::vector<std::shared_ptr<const View>> views;  // changed, and perhaps ended, without the lock
+  {
+    const std::lock_guard lock(mutex_);
+    read_ahead_ = bytes;
+    for (const Member& member : members_)
+      views.push_back(member.view.lock());
+  }
+  for (const auto& view : views) {
+    if (view) view->set_read_ahead(bytes);
+  }
 }
 
 // Called with the lock.

@@ -18,8 +18,9 @@ namespace mpoolfs {
 // The name of an inode's file in its view.
 std::string name_in_view(mpool::InodeNumber inode);
 
-// Threads: find() and the numbers from any; add(), merge() and forget() from one at a time. A view
-// that was found stays alive while the caller holds it, regardless of changes here.
+// Threads: find(), set_read_ahead() and the numbers from any; add(), merge() and forget() from one
+// at a time. A view that was found stays alive while the caller holds it, regardless of changes
+// here.
 class ViewSet {
  public:
   // `names` and `devices` must outlive it. The devices are attached.
@@ -36,6 +37,9 @@ class ViewSet {
   void merge();
   // The files are deleted: a view is dropped with its last file.
   void forget(std::span<const mpool::InodeNumber> inodes);
+
+  // Greatest read-ahead in bytes, of files that are opened in present and later views.
+  void set_read_ahead(std::size_t bytes);
 
   // Null: no view shows it.
   std::shared_ptr<const View> find(mpool::InodeNumber inode) const;
@@ -59,6 +63,7 @@ class ViewSet {
   const ViewDevices& devices_;
   const std::size_t merge_threshold_;
   mutable std::mutex mutex_;
+  std::size_t read_ahead_ = View::kReadAhead;
   std::unordered_map<mpool::InodeNumber, std::shared_ptr<const View>> shown_;
   std::vector<Member> members_;  // may be expired
 };

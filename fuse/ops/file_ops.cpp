@@ -59,6 +59,16 @@ void drop_privileges(const Call& call, KernelHandle& handle) {
 // Whether a file may have mode bits that a write must clear.
 enum class Privileges { none, possible };
 
+// The reaper knows the pages of native files by their views.
+void track(const Call& call, KernelHandle& handle, const mpool::OpenIntent& intent) {
+  const mpool::OpenFile& file = handle.file();
+  ServedFiles* const served = call.file_system.served;
+  if (served == nullptr || intent.write || intent.direct || !file.cacheable()) return;
+  const auto attributes = call.names().attributes(file.inode(), mpool::Blocking::forbidden);
+  if (attributes && attributes->size > 0)
+    handle.set_served(served->opened(file.inode(), attributes->size));
+}
+
 // Registers an open file. Committed content is cached forever, by the kernel's own file where it
 // has one, and can be mapped.
 Opened registered(const Call& call, OpenedFile& file, Privileges privileges,
@@ -69,6 +79,7 @@ Opened registered(const Call& call, OpenedFile& file, Privileges privileges,
   HandleTable& handles = call.file_system.handles;
   KernelHandle& handle = handles.add(file.take(), intent);
   handle.set_may_have_privileges(intent.write && privileges == Privileges::possible);
+  if (native.backing_id() == 0) track(call, handle, intent);
   native.count();
   return {handles, handle, std::move(native), intent.write};
 }
@@ -164,7 +175,11 @@ mpool::ReadResult op_read(const Call& call, const FileArgument& argument, std::u
   if (!call.can_block()) call.file_system.readers.note_request();
   if (size > memory.size()) mpool::raise(EINVAL, "read", "{} bytes at a time", size);
   std::optional<mpool::OnRing<mpool::FileRead>> ring;  // workers have none
-  if (!call.can_block()) ring.emplace(io, operation);
+  if (!call.can_block()) {
+    if (ServedFile* const served = argument.handle->served())
+      call.file_system.served->note_read(*served, offset, size);
+    ring.emplace(io, operation);
+  }
   return argument.file().read(offset, size, memory, ring, call.blocking);
 }
 

@@ -1,6 +1,7 @@
 // The state shared by all requests of one mount.
 #pragma once
 
+#include "engine/cache/reaper.h"
 #include "engine/names/namespace.h"
 #include "engine/pool/pool.h"
 #include "fuse/ops/attributes.h"
@@ -13,6 +14,7 @@ namespace mpoolfs {
 class ControlTree;
 class NativeReads;
 class ReaderWatch;
+class ServedFiles;
 
 // The user data of the session; outlives it.
 struct FileSystem {
@@ -25,6 +27,9 @@ struct FileSystem {
   ControlTree* control = nullptr;
   NativeReads& native;  // files that the kernel reads natively
   ReaderWatch& readers;
+  mpool::Reaper& reaper;
+  // Files whose pages the reaper evicts; the session's, valid during its lifetime.
+  ServedFiles* served = nullptr;
 };
 
 inline FileSystem& file_system_of(fuse_req_t request) {

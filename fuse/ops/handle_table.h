@@ -6,8 +6,10 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <utility>
 
 #include "engine/file/open_file.h"
+#include "fuse/ops/served_files.h"
 
 namespace mpoolfs {
 
@@ -19,6 +21,9 @@ class KernelHandle {
   // The file may have mode bits that a write must clear (mode_after_write()).
   bool may_have_privileges() const { return privileges_.load(std::memory_order_relaxed); }
   void set_may_have_privileges(bool may) { privileges_ = may; }
+  // Where reads through the page cache are noted; null: nowhere.
+  ServedFile* served() const { return served_.get(); }
+  void set_served(std::shared_ptr<ServedFile> served) { served_ = std::move(served); }
 
  private:
   friend class HandleTable;
@@ -26,6 +31,7 @@ class KernelHandle {
   std::unique_ptr<mpool::OpenFile> file_;
   bool append_ = false;
   std::atomic<bool> privileges_ = false;
+  std::shared_ptr<ServedFile> served_;
   std::list<KernelHandle>::iterator self_;
 };
 

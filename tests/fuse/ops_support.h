@@ -40,7 +40,7 @@ struct TestMount {
   explicit TestMount(mpool::test::TestTree& tree)
       : readers(tree.pool().clock(), tree.pool().metrics()),
         native(tree.pool(), tree.names(), ViewDevices(tree.pool()), NativeChoice::off, false,
-               readers, 0),
+               readers, reaper, 0),
         file_system{.pool = tree.pool(),
                     .names = tree.names(),
                     .presentation = {},
@@ -48,9 +48,12 @@ struct TestMount {
                     .notifier = &notifier,
                     .control = nullptr,
                     .native = native,
-                    .readers = readers} {}
+                    .readers = readers,
+                    .reaper = reaper} {}
 
   ReaderWatch readers;
+  mpool::JobScheduler jobs;
+  mpool::Reaper reaper{jobs, {.percent = 100}};
   NativeReads native;
   Notifier notifier{nullptr};
   FileSystem file_system;

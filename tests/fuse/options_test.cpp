@@ -163,6 +163,15 @@ TEST(Options, Workers) {
   }
 }
 
+TEST(Options, ReaperOptionsAreTunables) {
+  const Options options = parse({"-o", "reap_mempct=50,reap_ttl=1000", "a", "b"});
+  EXPECT_EQ(options.reaper.percent, 50u);
+  EXPECT_EQ(options.reaper.ttl, std::chrono::milliseconds(1));
+  EXPECT_EQ(parse({"-o", "reap_cgroup=/c,reap_debug=2", "a", "b"}).reaper.cgroup, "/c");
+  EXPECT_EQ(usage_error({"-o", "reap_mempct=4", "a", "b"}),
+            "mount option reap_mempct: \"4\" is not 5 to 100 %, or 0");
+}
+
 TEST(Options, Operands) {
   EXPECT_THAT(usage_error({}), HasSubstr("POOL"));
   EXPECT_THAT(usage_error({"", "b"}), HasSubstr("POOL"));

@@ -45,15 +45,27 @@ TEST(Status, SaysWhatThePoolAndTheMountAre) {
                  .opens = 9,
                  .served = 4,
                  .kept = 1},
+      .reaper = {.counts = {.chunks = 6,
+                            .resident = {1, 2, 3, 4},
+                            .evicted = 10,
+                            .skipped = 20,
+                            .over_evicted = 5},
+                 .evicts = true,
+                 .ttl = std::chrono::milliseconds(3),
+                 .read_ahead_cut = mpool::ReadAheadCut::cold,
+                 .free = 100,
+                 .low = 200,
+                 .high = 300},
       .metadata = {.capacity = 300, .used = 200, .live = 100, .possible_capacity = 400},
       .reads = 11};
   const std::string text = status_text(*pool, mount);
   EXPECT_TRUE(text.ends_with("}\n"));
   const Json status = Json::parse(text);
 
-  EXPECT_EQ(keys(status), (std::set<std::string>{"version", "pool", "options", "transport",
-                                                 "native", "requests", "devices", "classes", "mdcs",
-                                                 "root_mdc", "objects", "jobs", "open_files"}));
+  EXPECT_EQ(keys(status),
+            (std::set<std::string>{"version", "pool", "options", "transport", "native", "reaper",
+                                   "requests", "devices", "classes", "mdcs", "root_mdc", "objects",
+                                   "jobs", "open_files"}));
   EXPECT_EQ(status["version"], MPOOLFS_VERSION);
   EXPECT_EQ(status["pool"], Json({{"name", "p"},
                                   {"uuid", pool->uuid().to_string()},
@@ -80,6 +92,18 @@ TEST(Status, SaysWhatThePoolAndTheMountAre) {
                                     {"opens", 9},
                                     {"served_opens", 4},
                                     {"kept", 1}}));
+  EXPECT_EQ(status["reaper"],
+            Json({{"chunks", 6},
+                  {"resident_pages", {{"cold", 1}, {"warm", 2}, {"hot", 3}, {"pinned", 4}}},
+                  {"evicted_pages", 10},
+                  {"skipped_pages", 20},
+                  {"over_evicted_pages", 5},
+                  {"evicting", true},
+                  {"ttl_us", 3000},
+                  {"read_ahead_cut", "cold"},
+                  {"free_bytes", 100},
+                  {"low_bytes", 200},
+                  {"high_bytes", 300}}));
   EXPECT_EQ(status["requests"], Json({{"read", 11}}));
   EXPECT_EQ(status["root_mdc"],
             Json({{"capacity", 300}, {"used", 200}, {"live", 100}, {"possible_capacity", 400}}));

@@ -12,7 +12,7 @@ import harness
 from harness import MIB, content, run, shell
 
 NOBODY = 65534
-ENTRIES = ["ctl", "jobs", "map", "mblock", "metrics", "mlog", "references", "status.json"]
+ENTRIES = ["ctl", "jobs", "map", "mblock", "metrics", "mlog", "references", "status.json", "tunable"]
 
 
 class ControlTest(harness.MountTest):
@@ -65,7 +65,7 @@ class ControlDirectory(ControlTest):
             found = {entry.name: entry.is_file(follow_symlinks=False) for entry in entries}
         self.assertEqual(found, {"references": True, "status.json": True, "jobs": True,
                                  "metrics": True, "ctl": True, "mblock": False,
-                                 "mlog": False, "map": False})
+                                 "mlog": False, "map": False, "tunable": False})
         self.assertEqual(os.stat(self.control / "..").st_ino, os.stat(self.mnt.point).st_ino)
         self.assertEqual(shell(f"cd {self.control} && pwd -P").stdout, f"{self.control}\n")
         with self.fails_with(errno.ENOENT):
@@ -212,7 +212,8 @@ class Jobs(ControlTest):
                          ["name", "state", "priority", "done", "total", "bytes", "bytes/s"])
         jobs = self.jobs()
         self.assertEqual([line.split()[0] for line in lines[1:]], list(jobs))
-        self.assertEqual(set(jobs), {"discard-capacity", "maintain-mdcs", "watch-space"})
+        self.assertEqual(set(jobs), {"discard-capacity", "maintain-mdcs", "watch-space",
+                                     "reaper"})
         self.assertEqual(jobs["discard-capacity"]["priority"], "low")
         self.assertEqual(jobs["maintain-mdcs"]["priority"], "normal")
         self.assertGreater(jobs["discard-capacity"]["bytes_per_second"], 0)

@@ -10,6 +10,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "engine/cache/reaper_settings.h"
 #include "tests/tools/help_text.h"
 #include "tests/tools/support.h"
 #include "tools/commands.h"
@@ -91,6 +92,25 @@ TEST(ManPage, OfMpoolfsNamesItsMountOptions) {
   // Options accepted for the sake of /etc/fstab only are explained, too.
   const auto documented = explained("mpoolfs", "# MOUNT OPTIONS");
   EXPECT_TRUE(std::ranges::includes(documented, options)) << testing::PrintToString(documented);
+}
+
+// A row of the table: its first cell begins with '|', the others with ':'.
+TEST(ManPage, OfMpoolfsListsTheTunablesWithUnitAndDefault) {
+  std::vector<std::vector<std::string>> rows;
+  for (const std::string& line : section("mpoolfs", "# TUNABLES")) {
+    if (line.starts_with("|  _")) rows.emplace_back();
+    if (rows.empty() || (line[0] != '|' && line[0] != ':')) continue;
+    rows.back().push_back(line.size() > 3 ? line.substr(3) : "");
+  }
+  ASSERT_EQ(rows.size(), reaper_tunables().size());
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const ReaperTunable& tunable = reaper_tunables()[i];
+    ASSERT_EQ(rows[i].size(), 4u);
+    EXPECT_EQ(rows[i][0], "_" + std::string(tunable.name) + "_");
+    EXPECT_EQ(rows[i][1], tunable.unit);
+    EXPECT_EQ(rows[i][2], tunable.fallback);
+    EXPECT_FALSE(rows[i][3].empty());
+  }
 }
 
 }  // namespace

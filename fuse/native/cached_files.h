@@ -1,0 +1,43 @@
+// Files that the kernel reads natively, as the reaper sees them.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+
+#include "engine/cache/reaper.h"
+#include "engine/file/layout.h"
+#include "fuse/native/view.h"
+
+namespace mpoolfs {
+
+// Keeps a file's parts tracked while it exists.
+using CachedFileHold = std::shared_ptr<const void>;
+
+// The pages of a native file belong to the file of its view, also those that are mapped through the
+// mount. The reaper opens that file for each look, so that it prevents neither the end of a view
+// nor, but for a moment, try_alone().
+//
+// Threads: all functions may be called at the same time.
+class CachedFiles {
+ public:
+  // The reaper must outlive it.
+  explicit CachedFiles(mpool::Reaper& reaper) : reaper_(reaper) {}
+
+  // The file is open in `view` as `fd`, until the hold ends.
+  CachedFileHold opened(mpool::InodeNumber inode, const std::shared_ptr<const View>& view, int fd);
+
+ private:
+  class File;
+  class Chunk;
+
+  void forget_ended();
+
+  mpool::Reaper& reaper_;
+  std::mutex mutex_;  // a leaf
+  std::unordered_map<mpool::InodeNumber, std::weak_ptr<File>> files_;
+  std::size_t forget_at_ = 64;  // number of files
+};
+
+}  // namespace mpoolfs

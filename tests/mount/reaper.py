@@ -1,0 +1,126 @@
+"""The reaper and its tunables."""
+
+import errno
+import json
+import mmap
+import os
+import pathlib
+import time
+
+import harness
+from harness import MIB, content, shell
+
+NOBODY = 65534
+PAGE = mmap.PAGESIZE
+
+def resident_pages(path):
+    """Of a file in the page cache. Mapping it reads nothing."""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, flags=mmap.MAP_PRIVATE) as memory:
+        return harness.resident_pages(memory, len(memory))
+
+
+class ReaperTest(harness.MountTest):
+    @property
+    def tunables(self):
+        return self.mnt.path(".mpool") / "tunable"
+
+    def reaper(self):
+        return json.loads((self.mnt.path(".mpool") / "status.json").read_bytes())["reaper"]
+
+    def set(self, **values):
+        for name, value in values.items():
+            (self.tunables / name).write_text(f"{value}\n")
+
+    def memory_of(self, size):
+        """The path of files as those of a memory cgroup with this limit."""
+        path = harness.temporary_directory()
+        for name, text in (("memory.max", str(size)), ("memory.current", "0"),
+                           ("memory.stat", "inactive_file 0\nactive_file 0\n")):
+            (path / name).write_text(text)
+        return path
+
+
+class Tunables(ReaperTest):
+    def test_values(self):
+        """they are read, and changed by root; a value out of the range is refused"""
+        self.assertEqual(sorted(os.listdir(self.tunables)),
+                         ["reap_cgroup", "reap_debug", "reap_mempct", "reap_ttl"])
+        self.assertEqual((self.tunables / "reap_ttl").read_text(), "10000000\n")
+        self.set(reap_ttl=5000, reap_mempct=50)
+        self.assertEqual((self.tunables / "reap_ttl").read_text(), "5000\n")
+        for name, value in (("reap_ttl", 5), ("reap_mempct", 101), ("reap_debug", "x")):
+            with self.subTest(name), self.fails_with(errno.EINVAL):
+                self.set(**{name: value})
+        with self.fails_with(errno.ENOENT):
+            self.set(reap_cgroup="/nowhere")
+        done = shell(f"echo 1000 > {self.tunables}/reap_ttl", check=False, user=NOBODY,
+                     group=NOBODY, extra_groups=[])
+        self.assertIn("Permission denied", done.stderr)
+        self.set(reap_ttl=10000000, reap_mempct=0)
+
+
+class Reaping(ReaperTest):
+    def setUp(self):
+        super().setUp()
+        self.addCleanup(lambda: self.set(reap_cgroup="-", reap_ttl=10000000))
+
+    def test_eviction(self):
+        """unused files leave the page cache when memory is short, and are read again"""
+        data = content(1, 8 * MIB)
+        path = self.write_file("f", data)
+        if harness.NATIVE == "on":
+            self.mnt.wait_for_native(path)
+        self.set(reap_cgroup=self.memory_of(10 * MIB), reap_ttl=1000)
+        self.assertEqual(path.read_bytes(), data)
+        harness.wait_until(lambda: self.reaper()["evicted_pages"] >= 8 * MIB // PAGE, "it is evicted")
+        harness.wait_until(lambda: resident_pages(path) == 0, "its pages are gone")
+        self.assertEqual(path.read_bytes(), data)
+
+    def test_mapped(self):
+        """pages that a program has mapped stay with native reads, and are counted"""
+        if harness.NATIVE != "on":
+            self.skipTest("the daemon's pages are unmapped")
+        path = self.write_file("mapped", content(2, 4 * MIB))
+        self.mnt.wait_for_native(path)
+        self.set(reap_cgroup=self.memory_of(5 * MIB), reap_ttl=1000)
+        before = self.reaper()["skipped_pages"]
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as memory:
+            self.assertEqual(memory[:], content(2, 4 * MIB))
+            harness.wait_until(lambda: self.reaper()["skipped_pages"] > before, "it is skipped")
+            self.assertEqual(memory[:], content(2, 4 * MIB))
+
+    def test_removed(self):
+        """the pages of a removed file leave the cache"""
+        path = self.write_file("removed", content(3, 4 * MIB))
+        if harness.NATIVE == "on":
+            self.mnt.wait_for_native(path)
+
+        def is_tracked():
+            path.read_bytes()  # another program may drop all caches of the machine
+            return self.reaper()["resident_pages"]["cold"] >= 4 * MIB // PAGE
+
+        harness.wait_until(is_tracked, "it is in the cache")
+        path.unlink()
+        if harness.NATIVE == "on":
+            harness.wait_until(lambda: self.reaper()["chunks"] == 0, "nothing is tracked")
+
+    def wakeups(self):
+        tasks = pathlib.Path(f"/proc/{self.mnt.daemon.pid}/task").iterdir()
+        return [(task / "status").read_text().partition("voluntary_ctxt_switches:")[2].split()[0]
+                for task in tasks]
+
+    def test_idle(self):
+        """after a file was read once the daemon sleeps without a wake-up"""
+        path = self.write_file("once", content(4, MIB))
+        path.read_bytes()
+
+        def asleep():
+            before = self.wakeups()
+            time.sleep(3)
+            return self.wakeups() == before
+
+        harness.wait_until(asleep, "it sleeps")
+
+
+if __name__ == "__main__":
+    harness.main()
