@@ -25,6 +25,7 @@ int run_grow(Context& context, Arguments arguments);
 int run_set(Context& context, Arguments arguments);
 int run_get(Context& context, Arguments arguments);
 int run_df(Context& context, Arguments arguments);
+int run_stat(Context& context, Arguments arguments);
 int run_activate(Context& context, Arguments arguments);
 int run_deactivate(Context& context, Arguments arguments);
 int run_object(Context& context, Arguments arguments);

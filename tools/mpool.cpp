@@ -22,6 +22,7 @@ constexpr std::array kSubCommands = {
     SubCommand{"list", "list the pools of this machine", run_list},
     SubCommand{"info", "show a pool's devices, space and settings", run_info},
     SubCommand{"df", "show how full pools are", run_df},
+    SubCommand{"stat", "show what a mounted pool does", run_stat},
     SubCommand{"add", "give a pool a staging device", run_add},
     SubCommand{"grow", "use the room by which a pool's devices grew", run_grow},
     SubCommand{"rename", "give a pool another name", run_rename},
