@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 
+import cache
 import cpu
 import idle
 import machine
@@ -68,6 +69,8 @@ def parse_arguments():
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write all results there, too")
     parser.add_argument("--list", action="store_true", help="show targets and workloads")
     parser.add_argument("--idle", action="store_true", help="CPU time and memory of idle daemons on an empty pool")
+    parser.add_argument("--cache", action="store_true",
+                        help="Zipf reads in a memory cgroup of a quarter of the data beside a compaction: the reaper")
     parser.add_argument("--smoke", action="store_true", help="everything once and tiny: shows that the bench works")
     return parser, parser.parse_args()
 
@@ -241,6 +244,26 @@ def check_idle(stack, options):
     return idle.check(stack, place, settings, chosen)
 
 
+def check_cache(stack, options):
+    if not options.build:
+        raise BenchError("--cache needs --build")
+    load = (options.build / "tests" / "bench" / "cache_load").resolve()
+    if not load.is_file():
+        raise BenchError(f"no program {load}")
+    names = {target for _, target, _ in cache.CASES}
+    chosen = [target for target in targets.all_targets() if target.name in names]
+    settings = settings_of(options)
+    check_programs(chosen)
+    check_room(options, settings, chosen)
+    prepare(stack, options, settings)
+    busy = cpu.busy_share(CALM_SECONDS)
+    place = targets.Place(stack, options.on, settings.work, targets.image_size(settings))
+    samples = cache.check(stack, place, settings, chosen, load, 1 if options.smoke else options.repeats)
+    if options.json:
+        report.write_samples(options.json, samples, conditions(options, settings, busy))
+    return 0
+
+
 def bench(stack, options):
     chosen = choose(targets.all_targets(), targets_of(options), "target")
     picked = choose(suite.all_workloads(), options.workloads, "workload")
@@ -280,7 +303,8 @@ def main():
     try:
         with contextlib.ExitStack() as stack:
             try:
-                return check_idle(stack, options) if options.idle else bench(stack, options)
+                part = check_idle if options.idle else check_cache if options.cache else bench
+                return part(stack, options)
             finally:
                 machine.ignore_signals()
     except (BenchError, OSError) as error:

@@ -182,3 +182,7 @@ def write_json(path, results, conditions):
     with open(path, "w", encoding="utf-8") as file:
         json.dump({"conditions": conditions, "rows": rows}, file, indent=2)
         file.write("\n")
+
+
+def write_samples(path, samples, facts):
+    path.write_text(json.dumps({"conditions": facts, "samples": samples}, indent=2) + "\n", encoding="utf-8")
