@@ -218,7 +218,8 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
   const auto names = mpool::Namespace::mount(pool, namespace_options);
   warn_if_foreign(*names, pool);
   warn_of_damage(pool);
-  mpool::Reaper reaper(pool.jobs(), options.reaper);
+  mpool::Reaper reaper(pool.jobs(), options.reaper, {}, mpool::Reaper::system_memory,
+                       pool.logger());
   NativeReads native(pool, *names, std::move(devices), options.native,
                      namespace_options.hold_deletes, readers, reaper,
                      map_read_ahead(pool.config()));
@@ -254,7 +255,7 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
   };
   add_text("status.json", [&] { return status_text(pool, mount_info()); });
   control.add("jobs", make_jobs_file(pool.jobs()));
-  control.add("tunable", std::make_unique<TunableFiles>(tunables_of(reaper)));
+  control.add("tunable", std::make_unique<TunableFiles>(tunables_of(reaper), pool.logger()));
   control.add("ctl", std::make_unique<ObjectControl>(objects, maps));
   control.add("mblock", std::make_unique<ObjectFiles>(objects, *names, mpool::ObjectType::mblock));
   control.add("mlog", std::make_unique<ObjectFiles>(objects, *names, mpool::ObjectType::mlog));

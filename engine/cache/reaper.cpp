@@ -13,9 +13,10 @@ std::unique_ptr<MemorySource> Reaper::system_memory(const std::string& cgroup) {
 }
 
 Reaper::Reaper(JobScheduler& scheduler, ReaperSettings settings, const ReaperPolicy& policy,
-               MemoryOf memory_of)
+               MemoryOf memory_of, Logger logger)
     : policy_(policy),
       memory_of_(std::move(memory_of)),
+      logger_(std::move(logger)),
       lists_(scheduler.clock(), policy),
       settings_(std::move(settings)),
       memory_(memory_of_(settings_.cgroup)) {
@@ -86,7 +87,7 @@ JobStep Reaper::step(JobOrder order) {
   try {
     look(settings());
   } catch (const std::exception& error) {
-    spdlog::error("reaper: {}", error.what());
+    logger_->error("reaper: {}", error.what());
   }
   return {};
 }
@@ -137,7 +138,7 @@ void Reaper::log(const ReaperSettings& settings, const ReapCounts& before) const
   unsigned level = now.evicted != before.evicted ? 2 : 3;
   if (pressure.read_ahead_cut() != told_) level = 1;
   if (settings.debug < level) return;
-  spdlog::info(
+  logger_->info(
       "reaper: {} chunks, evicted {} pages, {} came back, free {} MiB, low {} MiB, ttl {} ms, "
       "read-ahead {}",
       now.chunks, now.evicted - before.evicted, now.over_evicted - before.over_evicted,

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/base/logger.h"
 #include "engine/cache/cached_chunk.h"
 #include "engine/cache/memory.h"
 #include "engine/cache/reap_lists.h"
@@ -41,7 +42,7 @@ class Reaper {
 
   // The scheduler must outlive it. Errors of the source.
   Reaper(JobScheduler& scheduler, ReaperSettings settings, const ReaperPolicy& policy = {},
-         MemoryOf memory_of = system_memory);
+         MemoryOf memory_of = system_memory, Logger logger = {});
   ~Reaper() { stop(); }
   Reaper(const Reaper&) = delete;
   Reaper& operator=(const Reaper&) = delete;
@@ -70,6 +71,7 @@ class Reaper {
 
   const ReaperPolicy policy_;
   const MemoryOf memory_of_;
+  const Logger logger_;
   ReapLists lists_;  // the job's
   ReadAheadCut told_ = ReadAheadCut::none;
 

@@ -10,15 +10,16 @@
 
 namespace mpoolfs {
 
-TunableFiles::TunableFiles(std::vector<TunableFile> files) : files_(std::move(files)) {
+TunableFiles::TunableFiles(std::vector<TunableFile> files, mpool::Logger logger)
+    : files_(std::move(files)) {
   texts_.reserve(files_.size());
   for (const TunableFile& file : files_) {
     texts_.emplace_back([&file] { return file.get() + '\n'; },
-                        [&file](std::string_view line) {
+                        [&file, logger](std::string_view line) {
                           try {
                             file.set(line);
                           } catch (const mpool::Error& error) {
-                            spdlog::warn("{}", error.what());
+                            logger->warn("{}", error.what());
                             throw;
                           }
                         });

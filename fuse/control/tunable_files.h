@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/base/logger.h"
 #include "engine/cache/reaper.h"
 #include "fuse/control/provider.h"
 
@@ -21,7 +22,7 @@ struct TunableFile {
 // One file for each: read, its value; written, a line is the new value. Failures are logged.
 class TunableFiles : public ControlProvider {
  public:
-  explicit TunableFiles(std::vector<TunableFile> files);
+  TunableFiles(std::vector<TunableFile> files, mpool::Logger logger);
 
   Info describe(Node node) const override;
   std::optional<Node> lookup(std::string_view name) const override;
