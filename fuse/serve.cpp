@@ -39,6 +39,7 @@
 #include "fuse/native/reader_watch.h"
 #include "fuse/native/view_devices.h"
 #include "fuse/ops/file_system.h"
+#include "fuse/registration.h"
 #include "fuse/session.h"
 
 namespace mpoolfs {
@@ -264,9 +265,12 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
                  maps, MapFiles::Owner{.uid = pool.config().uid, .gid = pool.config().gid})));
   add_text("references", [&] { return names->references(); });
   add_text("metrics", [&] { return metrics_text(pool, mount_info()); });
+  objects.on_settle([&control] { control.settle(); });
   file_system.control = &control;
   {
     Session session(file_system, options, transport);
+    const Registration registration(pool, options);
+    objects.on_settings([&registration] { registration.update(); });
     session.run([&startup] { startup.succeeded(); });
   }
   const std::size_t left = file_system.handles.count();

@@ -22,6 +22,7 @@
 #include "engine/cache/reaper.h"
 #include "engine/io/file_descriptor.h"
 #include "fuse/control/control_ops.h"
+#include "fuse/control/control_tree.h"
 #include "fuse/mount_flags.h"
 #include "fuse/mount_table.h"
 #include "fuse/native/native_reads.h"
@@ -314,7 +315,10 @@ void Session::run(const std::function<void()>& ready) {
                       impl_->options.workers,
                       {.ready = [&](const TransportInfo& info) { events.ready(info); },
                        .ended = [&](const std::string& why) { events.end(why); }});
-  names.events().catch_up.set([&transport] { transport.catch_up(); });
+  ControlTree& control = *impl_->file_system.control;
+  const auto catch_up = [&transport] { transport.catch_up(); };
+  names.events().catch_up.set(catch_up);
+  control.on_settle(catch_up);
   // Not on a thread of the transport: native reads wait for the journal, which waits for these.
   std::string why;
   try {
@@ -323,6 +327,7 @@ void Session::run(const std::function<void()>& ready) {
   } catch (const std::exception& error) {
     why = error.what();
   }
+  control.on_settle(nullptr);
   names.events().catch_up.set(nullptr);
   if (!why.empty()) mpool::raise(EIO, impl_->options.mount_point, "{}", why);
 }

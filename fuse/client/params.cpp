@@ -7,6 +7,7 @@
 
 #include "engine/format/superblock.h"
 #include "fuse/client/guard.h"
+#include "fuse/client/pool_facts.h"
 
 namespace libmpool {
 
@@ -17,6 +18,12 @@ bool is_name_character(char c) {
          c == '_' || c == '-';
 }
 
+// Of a field that may lack its NUL.
+template <std::size_t Size>
+std::string_view text_in(const char (&field)[Size]) {
+  return {field, ::strnlen(field, Size)};
+}
+
 // In MiB, rounded up: a field of 16 or 32 bits.
 template <typename Field>
 Field to_mib(std::uint64_t bytes) {
@@ -24,11 +31,13 @@ Field to_mib(std::uint64_t bytes) {
       std::min<std::uint64_t>(mpool::ceil_div(bytes, kMiB), std::numeric_limits<Field>::max()));
 }
 
-bool is_optimal(const mpool::Pool& pool) {
-  for (const mpool::MediaClass media_class : pool.classes()) {
-    if (!pool.class_info(media_class).online) return false;
-  }
-  return true;
+mpool_params without_values() {
+  mpool_params params{};
+  params.mp_mdc_captgt = MPOOL_ROOT_LOG_CAP;
+  params.mp_oidv[0] = mpool::root_log_id(0).value;
+  params.mp_oidv[1] = mpool::root_log_id(1).value;
+  params.mp_vma_size_max = kMaxMapShift;
+  return params;
 }
 
 }  // namespace
@@ -65,36 +74,64 @@ std::string label_of(const mpool_params& params) {
   return label;
 }
 
-mpool_params params_of(const mpool::Pool& pool) {
-  mpool_params params{};
-  const mpool::ConfigRecord config = pool.config();
-  copy_uuid(pool.uuid(), params.mp_poolid);
-  params.mp_uid = config.uid;
-  params.mp_gid = config.gid;
-  params.mp_mode = config.mode & 0777;
-  params.mp_stat = is_optimal(pool) ? 1 : 2;
+mpool_params params_of(const mpool_ioc_pool& facts) {
+  mpool_params params = without_values();
+  std::memcpy(params.mp_poolid, facts.uuid, sizeof params.mp_poolid);
+  std::memcpy(params.mp_utype, facts.user_type, sizeof params.mp_utype);
+  params.mp_uid = facts.uid;
+  params.mp_gid = facts.gid;
+  params.mp_mode = facts.mode;
+  params.mp_stat = 1;
   params.mp_spare_cap = params.mp_spare_stg = MPOOL_SPARES_INVALID;
-  params.mp_mdc_captgt = MPOOL_ROOT_LOG_CAP;
-  params.mp_oidv[0] = mpool::root_log_id(0).value;
-  params.mp_oidv[1] = mpool::root_log_id(1).value;
-  params.mp_ra_pages_max = std::min<std::uint32_t>(config.max_readahead_pages, MPOOL_RA_PAGES_MAX);
-  params.mp_vma_size_max = kMaxMapShift;
-  for (const mpool::MediaClass media_class : pool.classes()) {
-    const mpool::Pool::ClassInfo info = pool.class_info(media_class);
-    const bool staging = media_class == mpool::MediaClass::staging;
-    params.mp_mblocksz[staging ? MP_MED_STAGING : MP_MED_CAPACITY] =
-        to_mib<std::uint32_t>(info.params.zone_size());
-    (staging ? params.mp_spare_stg : params.mp_spare_cap) =
-        static_cast<std::uint8_t>(info.spare_percent);
+  params.mp_ra_pages_max = std::min<std::uint32_t>(facts.readahead, MPOOL_RA_PAGES_MAX);
+  for (const unsigned i : {MP_MED_STAGING, MP_MED_CAPACITY}) {
+    const mpool_ioc_class& of = facts.classes[i];
+    if (of.zone_size == 0) continue;
+    if (of.online == 0) params.mp_stat = 2;
+    params.mp_mblocksz[i] = to_mib<std::uint32_t>(of.zone_size);
+    (i == MP_MED_STAGING ? params.mp_spare_stg : params.mp_spare_cap) =
+        static_cast<std::uint8_t>(of.spare_percent);
   }
-  const auto mdcs = pool.mdcs();
-  params.mp_mdc0cap = to_mib<std::uint16_t>(mdcs.front().capacity);
-  if (mdcs.size() > 1) params.mp_mdcncap = to_mib<std::uint16_t>(mdcs[1].capacity);
-  params.mp_mdcnum = static_cast<std::uint16_t>(mdcs.size() - 1);
-  copy_uuid(config.user_type, params.mp_utype);
-  copy_text(config.label, params.mp_label);
-  copy_text(pool.name(), params.mp_name);
+  params.mp_mdc0cap = to_mib<std::uint16_t>(facts.mdc0_capacity);
+  params.mp_mdcncap = to_mib<std::uint16_t>(facts.mdc_capacity);
+  params.mp_mdcnum = static_cast<std::uint16_t>(facts.mdc_count);
+  copy_text(text_in(facts.label), params.mp_label);
+  copy_text(text_in(facts.name), params.mp_name);
   return params;
+}
+
+mpool_params params_of(const mpool::Pool& pool) {
+  return params_of(facts_of(pool, false));
+}
+
+mpool_ioc_settings changes_from(const mpool_params& given) {
+  const mpool::Pool::Settings settings = settings_from(given);
+  mpool_ioc_settings changes{};
+  const auto give = [&](std::uint32_t flag, auto& field, const auto& value) {
+    if (!value) return;
+    changes.given |= flag;
+    field = *value;
+  };
+  const auto give_spare = [&](std::uint32_t flag, unsigned media_class, std::uint8_t percent) {
+    if (percent == MPOOL_SPARES_INVALID) return;
+    changes.given |= flag;
+    changes.spare_percent[media_class] = percent;
+  };
+  give(MPOOL_IOC_SET_UID, changes.uid, settings.uid);
+  give(MPOOL_IOC_SET_GID, changes.gid, settings.gid);
+  give(MPOOL_IOC_SET_MODE, changes.mode, settings.mode);
+  give(MPOOL_IOC_SET_READAHEAD, changes.readahead, settings.max_readahead_pages);
+  if (settings.label) {
+    changes.given |= MPOOL_IOC_SET_LABEL;
+    copy_text(*settings.label, changes.label);
+  }
+  if (settings.user_type) {
+    changes.given |= MPOOL_IOC_SET_USER_TYPE;
+    copy_uuid(*settings.user_type, changes.user_type);
+  }
+  give_spare(MPOOL_IOC_SET_SPARE_STAGING, MP_MED_STAGING, given.mp_spare_stg);
+  give_spare(MPOOL_IOC_SET_SPARE_CAPACITY, MP_MED_CAPACITY, given.mp_spare_cap);
+  return changes;
 }
 
 mpool::Pool::Settings settings_from(const mpool_params& given) {
@@ -131,7 +168,7 @@ nlohmann::ordered_json params_to_json(const mpool_params& params) {
 }
 
 mpool_params params_from_json(const nlohmann::ordered_json& json) {
-  mpool_params params{};
+  mpool_params params = without_values();
   const auto uuid = [&](const char* key) {
     return mpool::Uuid::parse(json.at(key).get<std::string>()).value_or(mpool::Uuid{});
   };
@@ -151,10 +188,6 @@ mpool_params params_from_json(const nlohmann::ordered_json& json) {
   json.at("mdc0_mib").get_to(params.mp_mdc0cap);
   json.at("mdc_mib").get_to(params.mp_mdcncap);
   json.at("mdc_count").get_to(params.mp_mdcnum);
-  params.mp_mdc_captgt = MPOOL_ROOT_LOG_CAP;
-  params.mp_oidv[0] = mpool::root_log_id(0).value;
-  params.mp_oidv[1] = mpool::root_log_id(1).value;
-  params.mp_vma_size_max = kMaxMapShift;
   return params;
 }
 

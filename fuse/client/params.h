@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#include <mpool/ioctl.h>
 #include <nlohmann/json.hpp>
 
 #include "engine/base/uuid.h"
@@ -30,9 +31,12 @@ void check_name(const char* name);
 std::string label_of(const mpool_params& params);
 
 // All parameters of an active pool.
+mpool_params params_of(const mpool_ioc_pool& facts);
 mpool_params params_of(const mpool::Pool& pool);
 // Those of uid, gid, mode, label, user type and readahead that are given.
 mpool::Pool::Settings settings_from(const mpool_params& given);
+// The same, and the spares.
+mpool_ioc_settings changes_from(const mpool_params& given);
 
 nlohmann::ordered_json params_to_json(const mpool_params& params);
 mpool_params params_from_json(const nlohmann::ordered_json& json);

@@ -8,8 +8,10 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "engine/base/error.h"
 #include "fuse/client/params.h"
@@ -72,7 +74,10 @@ ActivePool parse_state(const std::string& path, const std::string& text) {
   try {
     const Json json = Json::parse(text);
     ActivePool pool{.params = params_from_json(json),
-                    .devices = json.at("devices").get<std::vector<std::string>>()};
+                    .devices = json.at("devices").get<std::vector<std::string>>(),
+                    .mount_point = json.value("mount_point", ""),
+                    .daemon = json.value("daemon", pid_t{0}),
+                    .only_mounted = json.value("only_mounted", false)};
     if (!pool.devices.empty()) return pool;
   } catch (const Json::exception&) {
     // As without devices.
@@ -102,6 +107,11 @@ void set_owner(const std::string& directory, const mpool_params& params) {
   if ((now.st_mode & 0777) != mode && ::chmod(directory.c_str(), mode) != 0) {
     mpool::raise_system(errno, directory, "chmod");
   }
+}
+
+// Active because of a mount whose daemon was killed.
+bool was_abandoned(const ActivePool& pool) {
+  return pool.only_mounted && pool.daemon > 0 && ::kill(pool.daemon, 0) != 0 && errno == ESRCH;
 }
 
 }  // namespace
@@ -159,11 +169,55 @@ void record_active(const ActivePool& pool) {
   make_directory(directory, 0700);
   Json json = params_to_json(pool.params);
   json["devices"] = pool.devices;
+  if (!pool.mount_point.empty()) {
+    json["mount_point"] = pool.mount_point;
+    json["daemon"] = pool.daemon;
+    json["only_mounted"] = pool.only_mounted;
+  }
   const std::string path = directory + "/" + kStateFile;
   const std::string fresh = fmt::format("{}.{}", path, ::getpid());
   write_whole(fresh, json.dump(2, ' ', true, Json::error_handler_t::replace) + "\n");
   if (::rename(fresh.c_str(), path.c_str()) != 0) mpool::raise_system(errno, path, "rename");
   set_owner(directory, pool.params);
+}
+
+void record_mount(ActivePool pool) {
+  const RegistryLock lock;
+  const auto present = find_active(pool.name());
+  if (present && uuid_from(present->params.mp_poolid) != uuid_from(pool.params.mp_poolid) &&
+      !was_abandoned(*present)) {
+    mpool::raise(EEXIST, "pool " + pool.name(), "another active pool has this name");
+  }
+  pool.only_mounted = !present || present->only_mounted;
+  record_active(pool);
+}
+
+void forget_mount(const std::string& name, const mpool::Uuid& uuid) {
+  const RegistryLock lock;
+  auto present = find_active(name);
+  if (!present || uuid_from(present->params.mp_poolid) != uuid || present->daemon != ::getpid()) {
+    return;
+  }
+  if (present->only_mounted) return forget_active(name);
+  present->mount_point.clear();
+  record_active(*present);
+}
+
+void forget_destroyed(const mpool::Uuid& uuid) {
+  if (!find_active(uuid)) return;
+  const RegistryLock lock;
+  if (const auto active = find_active(uuid)) forget_active(active->name());
+}
+
+void record_renamed(const mpool::Uuid& uuid, const std::string& name) {
+  if (!find_active(uuid)) return;
+  const RegistryLock lock;
+  auto active = find_active(uuid);
+  if (!active || active->name() == name) return;
+  forget_active(active->name());
+  copy_text(name, active->params.mp_name);
+  // Another active pool keeps its name.
+  if (!find_active(name)) record_active(*active);
 }
 
 void forget_active(const std::string& name) {

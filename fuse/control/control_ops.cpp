@@ -179,8 +179,8 @@ void control_listxattr(fuse_req_t request, fuse_ino_t inode, size_t size) {
 
 void control_open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
   if (!ControlTree::is_control(inode)) return operations().open(request, inode, info);
-  answer_control(request, "open", inode, [&](const Call&, ControlTree& tree) {
-    return OpenedControl(tree, tree.open(inode, to_intent(info->flags)));
+  answer_control(request, "open", inode, [&](const Call& call, ControlTree& tree) {
+    return OpenedControl(tree, tree.open(inode, to_intent(info->flags), call.caller));
   });
 }
 
@@ -225,7 +225,12 @@ void control_flush(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
 
 void control_release(fuse_req_t request, fuse_ino_t inode, fuse_file_info* info) {
   if (!ControlTree::is_control(inode)) return operations().release(request, inode, info);
-  answer_control(request, "release", inode, [&](const Call&, ControlTree& tree) {
+  answer(request, "release", inode, [&](const Call& call) {
+    ControlTree& tree = *call.file_system.control;
+    if (!call.can_block()) {
+      tree.begin_close(info->fh);
+      return Outcome::would_block;
+    }
     tree.close(info->fh);
     return Outcome::done;
   });

@@ -124,7 +124,7 @@ void ControlTree::remove(mpool::InodeNumber parent, std::string_view name) const
 }
 
 ControlTree::HandleNumber ControlTree::open(mpool::InodeNumber inode,
-                                            const mpool::OpenIntent& intent) {
+                                            const mpool::OpenIntent& intent, const Caller& caller) {
   const Target target = find(inode);
   if (target.info.kind == kDirectoryKind) {
     mpool::raise(EISDIR, std::string(kControlName), "inode {} is a directory", inode);
@@ -136,7 +136,7 @@ ControlTree::HandleNumber ControlTree::open(mpool::InodeNumber inode,
     mpool::raise(EACCES, std::string(kControlName), "inode {} can only be {}", inode,
                  writes ? "read" : "written");
   }
-  std::shared_ptr<ControlFile> file = target.provider->open(target.node, intent);
+  std::shared_ptr<ControlFile> file = target.provider->open_for(caller, target.node, intent);
   const std::lock_guard lock(mutex_);
   const HandleNumber handle = next_handle_++;
   files_.emplace(handle, std::move(file));
@@ -188,12 +188,40 @@ std::vector<std::byte> ControlTree::ioctl(HandleNumber handle, unsigned command,
 }
 
 void ControlTree::close(HandleNumber handle) noexcept {
-  std::shared_ptr<ControlFile> last;  // ends without the lock
+  std::shared_ptr<ControlFile> last;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = files_.find(handle);
+    if (found == files_.end()) return;
+    last = std::move(found->second);
+    files_.erase(found);
+  }
+  last.reset();  // without the lock: it may block
   const std::lock_guard lock(mutex_);
-  const auto found = files_.find(handle);
-  if (found == files_.end()) return;
-  last = std::move(found->second);
-  files_.erase(found);
+  if (closing_.erase(handle) != 0) closed_.notify_all();
+}
+
+void ControlTree::begin_close(HandleNumber handle) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (files_.contains(handle)) closing_.insert(handle);
+}
+
+void ControlTree::on_settle(std::function<void()> callback) {
+  const std::lock_guard lock(settle_mutex_);
+  on_settle_ = std::move(callback);
+}
+
+void ControlTree::settle() {
+  {
+    const std::lock_guard lock(settle_mutex_);
+    if (on_settle_) on_settle_();
+  }
+  std::unique_lock lock(mutex_);
+  const std::set<HandleNumber> before = closing_;
+  closed_.wait(lock, [&] {
+    return std::ranges::none_of(before,
+                                [&](HandleNumber handle) { return closing_.contains(handle); });
+  });
 }
 
 std::size_t ControlTree::open_count() const {

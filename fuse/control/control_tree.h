@@ -2,12 +2,14 @@
 // found by name, never listed there.
 #pragma once
 
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -79,7 +81,8 @@ class ControlTree {
   // Identifies an open file; never 0, never reused.
   using HandleNumber = std::uint64_t;
   // EISDIR for a directory, EACCES for an access that the mode allows to no user.
-  HandleNumber open(mpool::InodeNumber inode, const mpool::OpenIntent& intent);
+  HandleNumber open(mpool::InodeNumber inode, const mpool::OpenIntent& intent,
+                    const Caller& caller = {});
   OpenReply reply(HandleNumber handle) const;  // what the kernel is told; EBADF: no such handle
   // EBADF: no such handle.
   std::string read(HandleNumber handle, std::uint64_t offset, std::size_t size) const;
@@ -89,6 +92,12 @@ class ControlTree {
                                std::size_t out_size) const;
   void flush(HandleNumber handle) const;
   void close(HandleNumber handle) noexcept;
+  // Never blocks: a close() is on its way.
+  void begin_close(HandleNumber handle) noexcept;
+  // Returns when all files are closed whose last close(2) has returned. Blocks; `callback`, called
+  // by it, returns when a begin_close() was made for them.
+  void settle();
+  void on_settle(std::function<void()> callback);
   std::size_t open_count() const;
 
  private:
@@ -118,9 +127,13 @@ class ControlTree {
   const std::timespec now_;
   std::vector<Entry> entries_;
 
-  mutable std::mutex mutex_;  // a leaf; guards the following
+  mutable std::mutex mutex_;  // a leaf; guards the following, without on_settle_
   HandleNumber next_handle_ = 1;
   std::unordered_map<HandleNumber, std::shared_ptr<ControlFile>> files_;
+  std::set<HandleNumber> closing_;
+  std::condition_variable closed_;
+  std::mutex settle_mutex_;  // held during its callback; taken before mutex_
+  std::function<void()> on_settle_;
 };
 
 }  // namespace mpoolfs

@@ -28,6 +28,19 @@ void ProgramObjects::add(mpool::ObjectId id) {
   committed_.insert(id);
 }
 
+void ProgramObjects::use(std::uint32_t& present, std::uint32_t wanted) {
+  const std::lock_guard lock(mutex_);
+  const unsigned others = users_ - (present != MPOOL_IOC_UNUSED ? 1 : 0);
+  const bool other_is_exclusive = exclusive_ && present != MPOOL_IOC_EXCLUSIVE;
+  if (wanted != MPOOL_IOC_UNUSED &&
+      (other_is_exclusive || (wanted == MPOOL_IOC_EXCLUSIVE && others != 0))) {
+    mpool::raise(EBUSY, "pool " + client_.pool().name(), "another program uses it");
+  }
+  users_ = others + (wanted != MPOOL_IOC_UNUSED ? 1 : 0);
+  if (!other_is_exclusive) exclusive_ = wanted == MPOOL_IOC_EXCLUSIVE;
+  present = wanted;
+}
+
 ObjectControl::ObjectControl(ProgramObjects& objects, Maps& maps)
     : objects_(objects),
       maps_(maps),
@@ -38,8 +51,13 @@ ControlProvider::Info ObjectControl::describe(Node) const {
   return {.mode = 0600, .uid = uid_, .gid = gid_};
 }
 
-std::unique_ptr<ControlFile> ObjectControl::open(Node, const mpool::OpenIntent&) {
-  return std::make_unique<ObjectSession>(objects_, maps_);
+std::unique_ptr<ControlFile> ObjectControl::open(Node node, const mpool::OpenIntent& intent) {
+  return open_for({.uid = uid_, .gid = gid_}, node, intent);
+}
+
+std::unique_ptr<ControlFile> ObjectControl::open_for(const Caller& caller, Node,
+                                                     const mpool::OpenIntent&) {
+  return std::make_unique<ObjectSession>(objects_, maps_, caller);
 }
 
 }  // namespace mpoolfs

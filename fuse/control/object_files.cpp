@@ -4,6 +4,7 @@
 #include <cassert>
 #include <cerrno>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -14,6 +15,7 @@
 #include "engine/base/error.h"
 #include "engine/object/log_content.h"
 #include "engine/object/mblock.h"
+#include "engine/pool/object_pin.h"
 
 namespace mpoolfs {
 
@@ -30,18 +32,31 @@ constexpr std::uint64_t kSlots = 1u << kSlotBits;
 
 class MblockFile : public ControlFile {
  public:
-  MblockFile(const mpool::Pool& pool, Hold hold, const ObjectRecord& object)
+  // Without `hold` the object may be deleted meanwhile: reads give ESTALE then.
+  MblockFile(mpool::Pool& pool, Hold hold, const ObjectRecord& object)
       : pool_(pool), hold_(std::move(hold)), object_(object) {}
 
+  Caching caching() const override { return Caching::kept; }
   std::string read(std::uint64_t offset, std::size_t size) override {
     if (offset >= object_.written_length) return {};
     std::string bytes(std::min<std::uint64_t>(size, object_.written_length - offset), '\0');
+    std::optional<mpool::ObjectPin> pin;
+    if (hold_ == nullptr) pin.emplace(pinned());
     mpool::read_mblock(pool_, object_, offset, std::as_writable_bytes(std::span(bytes)));
     return bytes;
   }
 
  private:
-  const mpool::Pool& pool_;
+  mpool::ObjectPin pinned() const {
+    try {
+      return {pool_, object_.id};
+    } catch (const mpool::Error& error) {
+      if (error.code() != ENOENT) throw;
+      mpool::raise(ESTALE, "object " + object_.id.to_string(), "was deleted");
+    }
+  }
+
+  mpool::Pool& pool_;
   const Hold hold_;
   const ObjectRecord object_;
 };
@@ -230,7 +245,11 @@ std::unique_ptr<ControlFile> ObjectFiles::open(Node node, const mpool::OpenInten
   if (!pool_.has_class(object.media_class)) {
     mpool::raise(EIO, "object " + id.to_string(), "its device is missing");
   }
-  if (id.is_mblock()) return std::make_unique<MblockFile>(pool_, std::move(hold), object);
+  if (id.is_mblock()) {
+    // As <mpool/ioctl.h> says.
+    if (intent.direct && !objects_.is_of_tree(id)) hold.reset();
+    return std::make_unique<MblockFile>(pool_, std::move(hold), object);
+  }
   std::unique_ptr<AppendedLog> appended;
   if (intent.write) {
     objects_.check_changeable(id);

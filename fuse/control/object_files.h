@@ -43,7 +43,7 @@ class ObjectFiles : public ControlProvider {
   Ids ids(Node after) const;
 
   ProgramObjects& objects_;
-  const mpool::Pool& pool_;
+  mpool::Pool& pool_;
   mpool::Namespace& names_;
   const mpool::ObjectType type_;
   const std::uint32_t uid_;

@@ -56,6 +56,7 @@ ObjectSession::~ObjectSession() {
   mpool::ClientPool& client = objects_.client();
   for (const ObjectId id : uncommitted_)
     attempt([&] { client.abort(id); });
+  objects_.use(use_, MPOOL_IOC_UNUSED);
 }
 
 // --- the buffer ---
@@ -148,7 +149,7 @@ void ObjectSession::remove(const mpool_ioc_object& object) {
     mpool::raise(ENOENT, "object " + id.to_string(), "there is no such committed object");
   }
   objects_.check_changeable(id);
-  client.remove(id);
+  objects_.retry_when_busy([&] { client.remove(id); });
 }
 
 void ObjectSession::call(mpool_ioc_properties& properties) {
@@ -212,11 +213,15 @@ void ObjectSession::call(mpool_ioc_open& open) {
                                 .serialised_by_caller = (open.flags & MPOOL_IOC_SERIALISED) != 0});
     open.generation = opened->log->generation();
   }
+  open.handle = add(std::move(opened));
+}
+
+std::uint32_t ObjectSession::add(std::shared_ptr<Opened> opened) {
   const std::lock_guard lock(mutex_);
   while (++last_handle_ == 0 || opened_.contains(last_handle_)) {
   }
-  open.handle = last_handle_;
   opened_.emplace(last_handle_, std::move(opened));
+  return last_handle_;
 }
 
 ObjectSession::Use ObjectSession::use(std::uint32_t handle) const {
@@ -230,24 +235,32 @@ ObjectSession::Use ObjectSession::use(std::uint32_t handle) const {
     use.log = use.opened->log.get();
     use.mdc = use.opened->mdc.get();
   }
-  if (use.log == nullptr && use.mdc == nullptr) {
+  if (use.opened == nullptr || use.opened->ended) {
     mpool::raise(EBADF, kCtlSubject, "there is no handle {}", handle);
   }
   return use;
 }
 
+ObjectSession::Use ObjectSession::use_records(std::uint32_t handle) const {
+  Use found = use(handle);
+  check(found.log != nullptr || found.mdc != nullptr, "the handle is that of pins");
+  return found;
+}
+
 mpool::ClientLog& ObjectSession::Use::need_log() const {
-  check(log != nullptr, "the handle is that of an MDC");
+  check(log != nullptr, "the handle is not that of a log");
   return *log;
 }
 
 mpool::ClientMdc& ObjectSession::Use::need_mdc() const {
-  check(mdc != nullptr, "the handle is that of a log");
+  check(mdc != nullptr, "the handle is not that of an MDC");
   return *mdc;
 }
 
 void ObjectSession::close(Opened& opened) {
   const std::unique_lock lock(opened.mutex);
+  opened.ended = true;
+  opened.pins.clear();
   const auto log = std::exchange(opened.log, nullptr);
   const auto mdc = std::exchange(opened.mdc, nullptr);
   if (log != nullptr) objects_.client().close_log(log->id());
@@ -268,7 +281,7 @@ void ObjectSession::append(const mpool_ioc_append& append) {
   check_zero(append.reserved);
   check_flags(append.flags, MPOOL_IOC_IN_BUFFER | MPOOL_IOC_SYNC_RECORD);
   const bool durable = (append.flags & MPOOL_IOC_SYNC_RECORD) != 0;
-  const Use target = use(append.handle);
+  const Use target = use_records(append.handle);
   const auto append_record = [&](mpool::ConstByteSpan record) {
     if (target.mdc != nullptr) return target.mdc->append(record, durable);
     target.log->append(std::span(&record, 1), durable);
@@ -288,7 +301,7 @@ void ObjectSession::call(mpool_ioc_read& read) {
   check_zero(read.reserved0);
   check_flags(read.flags, MPOOL_IOC_IN_BUFFER);
   const bool in_buffer = (read.flags & MPOOL_IOC_IN_BUFFER) != 0;
-  const Use source = use(read.handle);
+  const Use source = use_records(read.handle);
   check(source.log != nullptr || read.skip == 0, "an MDC has no skip");
   const auto read_record = [&](mpool::ByteSpan into) {
     mpool::SharedReader::Result result;
@@ -316,27 +329,27 @@ void ObjectSession::call(mpool_ioc_read& read) {
 
 void ObjectSession::rewind(const mpool_ioc_handle& handle) {
   check_handle(handle, false);
-  const Use target = use(handle.handle);
+  const Use target = use_records(handle.handle);
   if (target.mdc != nullptr) return target.mdc->rewind();
   target.log->rewind();
 }
 
 void ObjectSession::sync(const mpool_ioc_handle& handle) {
   check_handle(handle, false);
-  const Use target = use(handle.handle);
+  const Use target = use_records(handle.handle);
   if (target.mdc != nullptr) return target.mdc->sync();
   target.log->sync();
 }
 
 void ObjectSession::length(mpool_ioc_handle& handle) {
   check_handle(handle, true);
-  const Use target = use(handle.handle);
+  const Use target = use_records(handle.handle);
   handle.value = target.mdc != nullptr ? target.mdc->used() : target.log->used();
 }
 
 void ObjectSession::erase(mpool_ioc_handle& handle) {
   check_handle(handle, true);
-  const Use target = use(handle.handle);
+  const Use target = use_records(handle.handle);
   target.need_log().erase(handle.value);
   handle.value = target.log->generation();
 }
@@ -366,6 +379,17 @@ std::vector<std::byte> ObjectSession::ioctl(unsigned command, mpool::ConstByteSp
   };
   using Handle = void (ObjectSession::*)(const mpool_ioc_handle&);
   switch (command) {
+    case MPOOL_IOC_POOL:
+      return call_with(mpool_ioc_pool{});
+    case MPOOL_IOC_USAGE:
+      return call_with(mpool_ioc_usage{});
+    case MPOOL_IOC_SETTINGS:
+      return with<mpool_ioc_settings>(in, result,
+                                      [&](mpool_ioc_settings& s) { change_settings(s); });
+    case MPOOL_IOC_USE:
+      return with<mpool_ioc_use>(in, result, [&](mpool_ioc_use& u) { use_pool(u); });
+    case MPOOL_IOC_PIN:
+      return call_with(mpool_ioc_pin{});
     case MPOOL_IOC_VERSION:
       return call_with(mpool_ioc_version{});
     case MPOOL_IOC_ALLOC:

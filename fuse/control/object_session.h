@@ -14,6 +14,7 @@
 #include <mpool/ioctl.h>
 
 #include "engine/client/client_pool.h"
+#include "engine/pool/object_pin.h"
 #include "fuse/control/map_calls.h"
 #include "fuse/control/object_control.h"
 #include "fuse/control/provider.h"
@@ -21,10 +22,12 @@
 namespace mpoolfs {
 
 // Threads: as ControlFile. Lock order: the mutex of a handle, buffer_mutex_, mutex_, which is not
-// held during I/O.
+// held during I/O. use_mutex_ is taken alone.
 class ObjectSession : public ControlFile {
  public:
-  ObjectSession(ProgramObjects& objects, Maps& maps) : objects_(objects), maps_(objects, maps) {}
+  // `caller`: the user that opens it.
+  ObjectSession(ProgramObjects& objects, Maps& maps, const Caller& caller)
+      : objects_(objects), maps_(objects, maps), caller_(caller) {}
   ~ObjectSession() override;  // aborts and closes; failures are logged
 
   std::string read(std::uint64_t offset, std::size_t size) override;
@@ -32,21 +35,23 @@ class ObjectSession : public ControlFile {
   std::vector<std::byte> ioctl(unsigned command, mpool::ConstByteSpan in) override;
 
  private:
-  // An open log, or an open MDC.
+  // An open log, an open MDC, or pinned mblocks.
   struct Opened {
     std::shared_mutex mutex;  // shared: in use; exclusive: being closed
     std::shared_ptr<mpool::ClientLog> log;
     std::shared_ptr<mpool::ClientMdc> mdc;
+    std::vector<mpool::ObjectPin> pins;
+    bool ended = false;
   };
   // A handle in use.
   struct Use {
     std::shared_ptr<Opened> opened;
     std::shared_lock<std::shared_mutex> lock;
-    mpool::ClientLog* log = nullptr;  // one of the two is not null
+    mpool::ClientLog* log = nullptr;  // both are null for pins
     mpool::ClientMdc* mdc = nullptr;
 
-    mpool::ClientLog& need_log() const;  // EINVAL for an MDC
-    mpool::ClientMdc& need_mdc() const;  // EINVAL for a log
+    mpool::ClientLog& need_log() const;  // EINVAL for another
+    mpool::ClientMdc& need_mdc() const;  // EINVAL for another
   };
 
   void call(mpool_ioc_version& version);
@@ -65,16 +70,26 @@ class ObjectSession : public ControlFile {
   void erase(mpool_ioc_handle& handle);
   void start_compaction(const mpool_ioc_handle& handle);
   void end_compaction(const mpool_ioc_handle& handle);
+  void call(mpool_ioc_pool& pool);
+  void call(mpool_ioc_usage& usage);
+  void change_settings(const mpool_ioc_settings& wanted);
+  void use_pool(const mpool_ioc_use& wanted);
+  void call(mpool_ioc_pin& pin);
 
   mpool::ObjectId own(
       std::uint64_t id) const;  // ENOENT unless it is uncommitted and this session's
   void forget(mpool::ObjectId id);
-  Use use(std::uint32_t handle) const;  // EBADF
+  std::uint32_t add(std::shared_ptr<Opened> opened);  // its handle
+  Use use(std::uint32_t handle) const;                // EBADF
+  Use use_records(std::uint32_t handle) const;        // or EINVAL for pins
   void close(Opened& opened);
   void resize_buffer(std::size_t size);
 
   ProgramObjects& objects_;
   MapCalls maps_;
+  const Caller caller_;
+  std::mutex use_mutex_;  // guards use_
+  std::uint32_t use_ = MPOOL_IOC_UNUSED;
   std::shared_mutex buffer_mutex_;  // exclusive: to change it
   std::vector<std::byte> buffer_;
   mutable std::mutex mutex_;  // guards the following

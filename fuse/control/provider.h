@@ -71,6 +71,11 @@ class ControlProvider {
   // The node is a file whose mode allows the access to some user; the kernel has checked that it
   // allows it to this one.
   virtual std::unique_ptr<ControlFile> open(Node node, const mpool::OpenIntent& intent) = 0;
+  // The same for a file that depends on the user.
+  virtual std::unique_ptr<ControlFile> open_for(const Caller& /*caller*/, Node node,
+                                                const mpool::OpenIntent& intent) {
+    return open(node, intent);
+  }
 };
 
 // A file of text that is generated at each open and stays as it is for that handle. Each line that

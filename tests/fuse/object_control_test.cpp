@@ -130,7 +130,7 @@ TEST_F(ObjectControlTest, HasAVersion) {
   const auto out = control_->ioctl(session_, MPOOL_IOC_VERSION, {}, sizeof(mpool_ioc_version));
   mpool_ioc_version version{};
   std::memcpy(&version, out.data(), sizeof version);
-  EXPECT_EQ(version.version, 1u);
+  EXPECT_EQ(version.version, 2u);
   EXPECT_EQ(version.page_size, 4096u);
   EXPECT_EQ(version.buffer_size, std::uint64_t{MPOOL_IOC_BUFFER});
   EXPECT_EQ(errno_of([&] { control_->ioctl(session_, _IO('m', 0x80), {}, 0); }), ENOTTY);

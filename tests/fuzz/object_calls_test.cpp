@@ -27,13 +27,14 @@ using mpool::ObjectId;
 using mpool::ObjectType;
 using mpool::test::TestTree;
 
-constexpr std::array<unsigned, 21> kCalls = {
-    MPOOL_IOC_VERSION,      MPOOL_IOC_ALLOC,      MPOOL_IOC_COMMIT,      MPOOL_IOC_ABORT,
-    MPOOL_IOC_DELETE,       MPOOL_IOC_PROPERTIES, MPOOL_IOC_OPEN,        MPOOL_IOC_CLOSE,
-    MPOOL_IOC_APPEND,       MPOOL_IOC_READ,       MPOOL_IOC_REWIND,      MPOOL_IOC_SYNC,
-    MPOOL_IOC_LENGTH,       MPOOL_IOC_ERASE,      MPOOL_IOC_CSTART,      MPOOL_IOC_CEND,
-    MPOOL_IOC_MAP_CREATE,   MPOOL_IOC_MAP_SHOW,   MPOOL_IOC_MAP_MEMBERS, MPOOL_IOC_MAP_RANGE,
-    MPOOL_IOC_MAP_RESIDENCY};
+constexpr std::array<unsigned, 26> kCalls = {
+    MPOOL_IOC_VERSION,       MPOOL_IOC_ALLOC,      MPOOL_IOC_COMMIT,      MPOOL_IOC_ABORT,
+    MPOOL_IOC_DELETE,        MPOOL_IOC_PROPERTIES, MPOOL_IOC_OPEN,        MPOOL_IOC_CLOSE,
+    MPOOL_IOC_APPEND,        MPOOL_IOC_READ,       MPOOL_IOC_REWIND,      MPOOL_IOC_SYNC,
+    MPOOL_IOC_LENGTH,        MPOOL_IOC_ERASE,      MPOOL_IOC_CSTART,      MPOOL_IOC_CEND,
+    MPOOL_IOC_MAP_CREATE,    MPOOL_IOC_MAP_SHOW,   MPOOL_IOC_MAP_MEMBERS, MPOOL_IOC_MAP_RANGE,
+    MPOOL_IOC_MAP_RESIDENCY, MPOOL_IOC_POOL,       MPOOL_IOC_USAGE,       MPOOL_IOC_SETTINGS,
+    MPOOL_IOC_USE,           MPOOL_IOC_PIN};
 
 std::uint64_t fuzz_seed() {
   const char* given = std::getenv("MPOOLFS_TEST_SEED");
@@ -83,6 +84,18 @@ class ObjectCallsFuzz : public testing::Test {
       bytes.assign(size, {});
       put(0, 1 + below(2), 4);
       put(4, 1, 4);
+    } else if (command == MPOOL_IOC_PIN) {
+      bytes.assign(size, {});
+      const std::uint64_t count = 1 + below(MPOOL_IOC_PINS + 1);
+      put(0, count, 4);
+      for (std::uint64_t i = 0; i < std::min<std::uint64_t>(count, MPOOL_IOC_PINS); ++i)
+        put(32 + 8 * i, number(), 8);
+    } else if (command == MPOOL_IOC_SETTINGS) {
+      bytes.assign(size, {});
+      const std::uint64_t given = below(16) * MPOOL_IOC_SET_LABEL;
+      put(0, given, 4);
+      if ((given & MPOOL_IOC_SET_READAHEAD) != 0) put(16, number(), 4);
+      if ((given & MPOOL_IOC_SET_LABEL) != 0) put(48, number(), 8);
     } else if (command == MPOOL_IOC_OPEN) {
       bytes.assign(size, {});
       put(0, number(), 8);

@@ -11,6 +11,8 @@
  * Larger data does not go through ioctls:
  *  - An uncommitted mblock is written through one descriptor of .mpool/mblock/OBJID, at its end, in
  *    whole pages (a page that is not complete is not stored); a committed one is read there.
+ *    It is not deleted while a descriptor reads it, unless that was opened with O_DIRECT: then it
+ *    must be pinned, or reads may fail with ESTALE, and accesses to mapped memory with SIGBUS.
  *  - Each session has a buffer of at most MPOOL_IOC_BUFFER bytes, made of what was written to the
  *    descriptor by pwrite(2), at that offset. Appends with MPOOL_IOC_IN_BUFFER take a record from
  *    it, reads with this flag put one there, for pread(2).
@@ -26,7 +28,8 @@
 #include <stdint.h>
 #include <sys/ioctl.h>
 
-#define MPOOL_IOC_VERSION_NUMBER 1
+/* 2: with the calls from MPOOL_IOC_POOL on. */
+#define MPOOL_IOC_VERSION_NUMBER 2
 #define MPOOL_IOC_BUFFER (64u << 20)
 
 /* mpool_ioc_alloc.type, mpool_ioc_properties.type */
@@ -121,6 +124,97 @@ struct mpool_ioc_read {
   uint8_t data[MPOOL_IOC_READ_INLINE]; /* out */
 };
 
+/* A media class; with zone_size 0 it is absent, or its device is missing. */
+struct mpool_ioc_class {
+  uint64_t zone_size; /* of the class, as all of these in bytes */
+  uint64_t total;
+  uint64_t usable;
+  uint64_t spare;
+  uint64_t free_usable;
+  uint64_t free_spare;
+  uint64_t used;
+  uint8_t uuid[16]; /* of the device */
+  uint32_t spare_percent;
+  uint32_t online;     /* 0: a write failed, the device is read-only from then on */
+  uint32_t write_size; /* optimal for writes of mblocks */
+  uint32_t reserved0;
+  uint64_t reserved[4];
+  char device[1024]; /* path, cut; NUL-terminated */
+};
+
+#define MPOOL_IOC_HOLDS_TREE 1 /* the root MDC holds a named tree, or will */
+
+struct mpool_ioc_pool {
+  uint8_t uuid[16];
+  uint8_t user_type[16];
+  uint32_t uid;
+  uint32_t gid;
+  uint32_t mode;      /* permission bits */
+  uint32_t readahead; /* greatest of maps, in pages */
+  uint32_t flags;     /* MPOOL_IOC_HOLDS_TREE */
+  uint32_t mdc_count; /* without MDC0 */
+  uint64_t mdc0_capacity;
+  uint64_t mdc_capacity;
+  char name[64]; /* NUL-terminated, as the label */
+  char label[64];
+  uint64_t reserved[4];
+  struct mpool_ioc_class classes[2]; /* by MPOOL_IOC_STAGING, MPOOL_IOC_CAPACITY */
+};
+
+/* Sums over all committed objects. */
+struct mpool_ioc_usage {
+  uint64_t mblock_count;
+  uint64_t mblock_capacity;
+  uint64_t mblock_written;
+  uint64_t mlog_count;
+  uint64_t mlog_capacity;
+  uint64_t reserved[3];
+};
+
+/* mpool_ioc_settings.given: which of the fields are to be changed; the others must be zero. */
+#define MPOOL_IOC_SET_UID 1
+#define MPOOL_IOC_SET_GID 2
+#define MPOOL_IOC_SET_MODE 4
+#define MPOOL_IOC_SET_LABEL 8
+#define MPOOL_IOC_SET_USER_TYPE 16
+#define MPOOL_IOC_SET_READAHEAD 32
+#define MPOOL_IOC_SET_SPARE_STAGING 64 /* of an absent class: ignored */
+#define MPOOL_IOC_SET_SPARE_CAPACITY 128
+
+struct mpool_ioc_settings {
+  uint32_t given;
+  uint32_t uid;
+  uint32_t gid;
+  uint32_t mode;
+  uint32_t readahead;
+  uint32_t spare_percent[2]; /* as mpool_ioc_pool.classes */
+  uint32_t reserved0;
+  uint8_t user_type[16];
+  char label[64]; /* NUL-terminated */
+  uint64_t reserved[4];
+};
+
+/* mpool_ioc_use.mode */
+#define MPOOL_IOC_UNUSED 0
+#define MPOOL_IOC_SHARED 1
+#define MPOOL_IOC_EXCLUSIVE 2
+
+struct mpool_ioc_use {
+  uint32_t mode;
+  uint32_t reserved0;
+  uint64_t reserved[3];
+};
+
+#define MPOOL_IOC_PINS 64
+
+struct mpool_ioc_pin {
+  uint32_t count;  /* 1..MPOOL_IOC_PINS; the further elements are zero */
+  uint32_t handle; /* out: not 0 */
+  uint64_t reserved[3];
+  uint64_t objid[MPOOL_IOC_PINS];   /* committed mblocks; one may be there several times */
+  uint64_t written[MPOOL_IOC_PINS]; /* out */
+};
+
 #define MPOOL_IOC_VERSION _IOR('m', 0x80, struct mpool_ioc_version)
 #define MPOOL_IOC_ALLOC _IOWR('m', 0x81, struct mpool_ioc_alloc)
 /* Durable on return. Only what this session allocated. */
@@ -145,6 +239,16 @@ struct mpool_ioc_read {
 /* Of an MDC: a compaction, between the appends of the remaining records. */
 #define MPOOL_IOC_CSTART _IOW('m', 0x8e, struct mpool_ioc_handle)
 #define MPOOL_IOC_CEND _IOW('m', 0x8f, struct mpool_ioc_handle)
+#define MPOOL_IOC_POOL _IOR('m', 0x90, struct mpool_ioc_pool)
+#define MPOOL_IOC_USAGE _IOR('m', 0x91, struct mpool_ioc_usage)
+/* Durable on return. EPERM: only root may give the pool away, only its owner and root change group
+   and mode. EMEDIUMTYPE: the user type of a pool that holds a named tree. */
+#define MPOOL_IOC_SETTINGS _IOW('m', 0x92, struct mpool_ioc_settings)
+/* Whether this session uses the pool, and excludes others that say so. EBUSY: another one is
+   exclusive, or this one would be and is not alone. Nothing else depends on it. */
+#define MPOOL_IOC_USE _IOW('m', 0x93, struct mpool_ioc_use)
+/* None of the mblocks can be deleted until the handle is closed (MPOOL_IOC_CLOSE). */
+#define MPOOL_IOC_PIN _IOWR('m', 0x94, struct mpool_ioc_pin)
 
 /* Maps: committed mblocks as one read-only file, .mpool/map/NAME (mpoolfs(8), "MAPS"). Member i
  * begins at byte i * stride; behind what is written of it there are zeros. unlink(2) of the file
