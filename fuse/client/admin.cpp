@@ -6,10 +6,12 @@
 #include <cstring>
 #include <filesystem>
 #include <set>
+#include <utility>
 
 #include "engine/io/probe.h"
 #include "engine/pool/claim.h"
 #include "engine/pool/discovery.h"
+#include "fuse/client/engine_backend.h"
 #include "fuse/client/guard.h"
 #include "fuse/client/log.h"
 #include "fuse/client/params.h"
@@ -256,6 +258,7 @@ mpool_err_t mpool_activate(const char* name, mpool_params* params, uint32_t,
       }
       found.active = ActivePool{.params = {}, .devices = found.devices};
     } else if (settings == mpool::Pool::Settings{} || libmpool::is_open(found.name)) {
+      if (std::exchange(found.active->only_mounted, false)) libmpool::record_active(*found.active);
       if (params != nullptr) *params = found.active->params;
       return;
     }

@@ -17,19 +17,19 @@
 
 struct mpool_mlog {
   mpool_handle* handle;
-  std::shared_ptr<mpool::ClientLog> log;
+  mpool::ObjectId id;
+  std::unique_ptr<libmpool::Log> log;
 };
 
 struct mpool_mdc {
   mpool_handle* handle;
-  std::shared_ptr<mpool::ClientMdc> mdc;
+  std::unique_ptr<libmpool::Mdc> mdc;
 };
 
 struct mpool_handle {
   explicit mpool_handle(libmpool::PoolUse open, bool is_writable)
       : use(std::move(open)), writable(is_writable) {}
-  mpool::Pool& pool() const { return use->pool(); }
-  mpool::ClientPool& client() const { return use->client(); }
+  libmpool::Backend& backend() const { return *use; }
 
   libmpool::PoolUse use;
   const bool writable;
@@ -63,16 +63,8 @@ inline bool is_root_log(std::uint64_t id) {
 
 // EMEDIUMTYPE when a program is about to use the root MDC of a file system's pool.
 inline void refuse_tree(const mpool_handle& handle) {
-  if (handle.use->holds_tree()) {
-    mpool::raise(EMEDIUMTYPE, handle.pool().name(), "the root MDC holds a file system");
-  }
-}
-
-// EPERM when a program is about to change an object of that file system.
-inline void refuse_tree_object(const mpool_handle& handle, std::uint64_t id) {
-  if (handle.use->is_of_tree(mpool::ObjectId{id})) {
-    mpool::raise(EPERM, mpool::ObjectId{id}.to_string(), "belongs to the file system of pool {}",
-                 handle.pool().name());
+  if (handle.backend().holds_tree()) {
+    mpool::raise(EMEDIUMTYPE, "pool", "the root MDC holds a file system");
   }
 }
 
@@ -86,18 +78,27 @@ inline mpool::ByteSpan bytes_of(void* data, std::size_t size) {
   return {static_cast<std::byte*>(data), data == nullptr ? 0 : size};
 }
 
-// The parts of a transfer of whole pages; EINVAL for a number that is not one.
+// The parts of a transfer; EINVAL unless they are whole pages of page-aligned memory, of a page to
+// kMaxTransfer together.
 template <typename Span>
 std::vector<Span> parts_of(const iovec* iov, int iovc) {
   constexpr int kMaxParts = 1024;
+  constexpr std::size_t kMaxTransfer = mpool::ClientPool::kMaxTransfer;
   require(iov);
   if (iovc < 0 || iovc > kMaxParts) mpool::raise(EINVAL, "call", "{} parts", iovc);
   std::vector<Span> parts;
   parts.reserve(static_cast<std::size_t>(iovc));
+  std::size_t sum = 0;
   for (const iovec& part : std::span(iov, static_cast<std::size_t>(iovc))) {
-    if (part.iov_base == nullptr) mpool::raise(EINVAL, "call", "a part without memory");
+    const auto address = reinterpret_cast<std::uintptr_t>(part.iov_base);
+    if (address == 0 || part.iov_len == 0 || (address | part.iov_len) % mpool::kPageSize != 0 ||
+        part.iov_len > kMaxTransfer - sum) {
+      mpool::raise(EINVAL, "call", "not whole pages, or more than {} bytes", kMaxTransfer);
+    }
+    sum += part.iov_len;
     parts.emplace_back(static_cast<std::byte*>(part.iov_base), part.iov_len);
   }
+  if (sum == 0) mpool::raise(EINVAL, "call", "a transfer of nothing");
   return parts;
 }
 

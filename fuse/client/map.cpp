@@ -5,9 +5,7 @@
 #include <bit>
 #include <cerrno>
 #include <limits>
-#include <utility>
 
-#include <fcntl.h>
 #include <sys/mman.h>
 
 #include "engine/base/error.h"
@@ -40,42 +38,23 @@ MappedRange::~MappedRange() {
 Map::Map(const PoolUse& pool, std::span<const std::uint64_t> ids) : pool_(pool.another()) {
   if (ids.empty()) mpool::raise(EINVAL, "map", "a map has members");
   if (ids.size() > kMaxMapSize / mpool::kPageSize) mpool::raise(E2BIG, "map", "too many members");
-  pin(ids);
-  place_members();
-}
-
-void Map::pin(std::span<const std::uint64_t> ids) {
-  mpool::Pool& engine = pool_->pool();
-  members_.reserve(ids.size());
-  for (const std::uint64_t value : ids) {
-    const mpool::ObjectId id{value};
-    if (!id.is_mblock()) mpool::raise(EINVAL, id.to_string(), "not the id of an mblock");
-    mpool::ObjectPin pin(engine, id);
-    const auto object = engine.find(id);
-    members_.push_back({.pin = std::move(pin),
-                        .media_class = object->media_class,
-                        .place = engine.offset_of(*object),
-                        .length = mpool::round_up(object->written_length, mpool::kPageSize)});
-  }
-}
-
-void Map::place_members() {
-  const auto longest = std::ranges::max_element(members_, {}, &Member::length);
-  stride_ = std::bit_ceil(std::max<std::uint64_t>(longest->length, mpool::kPageSize));
-  if (members_.size() > kMaxMapSize / stride_) {
-    mpool::raise(E2BIG, "map", "{} members of {} bytes", members_.size(), stride_);
+  members_ = pool_->pin(ids);
+  std::uint64_t longest = mpool::kPageSize;
+  for (std::size_t i = 0; i < members(); ++i)
+    longest = std::max(longest, length(i));
+  stride_ = std::bit_ceil(longest);
+  if (members() > kMaxMapSize / stride_) {
+    mpool::raise(E2BIG, "map", "{} members of {} bytes", members(), stride_);
   }
   range_ = std::make_unique<MappedRange>(size());
-  for (std::size_t i = 0; i < members_.size(); ++i) {
-    const Member& member = members_[i];
-    if (member.length == 0) continue;
-    if (::mmap(address(i), member.length, PROT_READ, MAP_SHARED | MAP_FIXED,
-               pool_->cached_file(member.media_class),
-               static_cast<off_t>(member.place)) == MAP_FAILED) {
-      mpool::raise_system(errno, "map", "mmap");
-    }
+  for (std::size_t i = 0; i < members(); ++i) {
+    if (length(i) != 0) members_->map_at(i, address(i), length(i));
   }
   check(::madvise(range_->base(), range_->size(), MADV_RANDOM), "madvise");
+}
+
+std::uint64_t Map::length(std::size_t member) const {
+  return mpool::round_up(members_->length(member), mpool::kPageSize);
 }
 
 void Map::advise(std::size_t member, std::uint64_t offset, std::size_t length, int advice) {
@@ -87,7 +66,7 @@ void Map::advise(std::size_t member, std::uint64_t offset, std::size_t length, i
   check(::madvise(address(member) + offset, 0, advice), "madvise");
   const std::size_t last = to_the_end ? members() : member + 1;
   for (; member < last; ++member, offset = 0) {
-    const std::uint64_t written = members_[member].length;
+    const std::uint64_t written = this->length(member);
     if (offset >= written) continue;
     const std::uint64_t part = std::min<std::uint64_t>(length, written - offset);
     check(::madvise(address(member) + offset, part, advice), "madvise");
@@ -96,12 +75,8 @@ void Map::advise(std::size_t member, std::uint64_t offset, std::size_t length, i
 
 void Map::purge() {
   advise(0, 0, std::numeric_limits<std::size_t>::max(), MADV_DONTNEED);
-  for (const Member& member : members_) {
-    if (member.length == 0) continue;
-    const int code =
-        ::posix_fadvise(pool_->cached_file(member.media_class), static_cast<off_t>(member.place),
-                        static_cast<off_t>(member.length), POSIX_FADV_DONTNEED);
-    if (code != 0) mpool::raise_system(code, "map", "fadvise");
+  for (std::size_t i = 0; i < members(); ++i) {
+    if (length(i) != 0) members_->drop_cached(i);
   }
 }
 
@@ -109,9 +84,10 @@ std::size_t Map::resident_pages() const {
   std::array<unsigned char, 4096> pages;
   constexpr std::uint64_t kStep = pages.size() * mpool::kPageSize;
   std::size_t resident = 0;
-  for (std::size_t i = 0; i < members_.size(); ++i) {
-    for (std::uint64_t at = 0; at < members_[i].length; at += kStep) {
-      const std::uint64_t length = std::min(kStep, members_[i].length - at);
+  for (std::size_t i = 0; i < members(); ++i) {
+    const std::uint64_t written = length(i);
+    for (std::uint64_t at = 0; at < written; at += kStep) {
+      const std::uint64_t length = std::min(kStep, written - at);
       check(::mincore(address(i) + at, length, pages.data()), "mincore");
       resident += static_cast<std::size_t>(std::count_if(
           pages.begin(), pages.begin() + static_cast<std::ptrdiff_t>(length / mpool::kPageSize),

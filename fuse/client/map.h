@@ -3,10 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
-#include <vector>
 
-#include "engine/pool/object_pin.h"
 #include "fuse/client/pool_table.h"
 
 namespace libmpool {
@@ -36,8 +35,8 @@ class Map {
   Map(const Map&) = delete;
   Map& operator=(const Map&) = delete;
 
-  std::size_t members() const { return members_.size(); }
-  std::size_t size() const { return members_.size() * stride_; }
+  std::size_t members() const { return members_->count(); }
+  std::size_t size() const { return members_->count() * stride_; }
   std::byte* address(std::size_t member) const { return range_->base() + member * stride_; }
   // madvise(2) on what is written of a range of a member; length SIZE_MAX: to the end of the map.
   void advise(std::size_t member, std::uint64_t offset, std::size_t length, int advice);
@@ -46,18 +45,12 @@ class Map {
   std::size_t resident_pages() const;
 
  private:
-  struct Member {
-    mpool::ObjectPin pin;
-    mpool::MediaClass media_class = mpool::MediaClass::capacity;
-    std::uint64_t place = 0;   // bytes, on the device
-    std::uint64_t length = 0;  // bytes written
-  };
-  void pin(std::span<const std::uint64_t> ids);
-  void place_members();
+  // Bytes of whole pages.
+  std::uint64_t length(std::size_t member) const;
 
   // The memory goes first, then the pins, then the pool.
   PoolUse pool_;
-  std::vector<Member> members_;
+  std::unique_ptr<PinnedMblocks> members_;
   std::size_t stride_ = 0;
   std::unique_ptr<MappedRange> range_;
 };

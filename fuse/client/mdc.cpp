@@ -13,21 +13,23 @@ using libmpool::require;
 using libmpool::require_writable;
 using mpool::ObjectId;
 
+constexpr auto kLogType = mpool::ObjectType::mlog;
+
 void require_writable_mdc(const mpool_mdc* mdc) {
   require(mdc);
   require_writable(mdc->handle);
 }
 
-void refuse_root(const mpool_handle& handle, uint64_t logid1, uint64_t logid2) {
+void refuse_root(uint64_t logid1, uint64_t logid2) {
   if (libmpool::is_root_log(logid1) || libmpool::is_root_log(logid2)) {
-    mpool::raise(EPERM, handle.pool().name(), "the root MDC stays");
+    mpool::raise(EPERM, "pool", "the root MDC stays");
   }
 }
 
 // Aborts an uncommitted log; false when there is none.
-bool abort_quietly(mpool::ClientPool& client, ObjectId id) noexcept {
+bool abort_quietly(libmpool::Backend& backend, ObjectId id) noexcept {
   try {
-    client.abort_log(id);
+    backend.abort(id, kLogType);
     return true;
   } catch (const std::exception&) {
     return false;
@@ -35,9 +37,9 @@ bool abort_quietly(mpool::ClientPool& client, ObjectId id) noexcept {
 }
 
 // Removes a log, committed or not.
-void remove_quietly(mpool::ClientPool& client, ObjectId id) noexcept {
+void remove_quietly(libmpool::Backend& backend, ObjectId id) noexcept {
   try {
-    if (!abort_quietly(client, id)) client.delete_log(id);
+    if (!abort_quietly(backend, id)) backend.remove(id, kLogType);
   } catch (const std::exception&) {
     // The failure that led here is the one that counts.
   }
@@ -53,22 +55,25 @@ mpool_err_t mpool_mdc_alloc(mpool_handle* mp, uint64_t* logid1, uint64_t* logid2
     require_writable(mp);
     const mpool::MediaClass media_class = libmpool::class_from(mclass);
     const mpool::SpacePolicy policy = libmpool::policy_from(capacity->mdt_spare);
-    mpool::ClientPool& client = mp->client();
-    const auto first = client.allocate_log(media_class, capacity->mdt_captgt, policy);
+    libmpool::Backend& backend = mp->backend();
+    const ObjectId first = backend.allocate(kLogType, media_class, capacity->mdt_captgt, policy);
     ObjectId second;
+    mlog_props log{};
     try {
-      second = client.allocate_log(media_class, capacity->mdt_captgt, policy).id;
+      second = backend.allocate(kLogType, media_class, capacity->mdt_captgt, policy);
+      if (props != nullptr) log = backend.log(first);
     } catch (...) {
-      abort_quietly(client, first.id);
+      abort_quietly(backend, first);
+      if (second.value != 0) abort_quietly(backend, second);
       throw;
     }
-    *logid1 = first.id.value;
+    *logid1 = first.value;
     *logid2 = second.value;
     if (props == nullptr) return;
     *props = {};
-    props->mdc_objid1 = first.id.value;
+    props->mdc_objid1 = first.value;
     props->mdc_objid2 = second.value;
-    props->mdc_alloc_cap = first.capacity;
+    props->mdc_alloc_cap = log.lpr_alloc_cap;
     props->mdc_mclassp = mclass;
   });
 }
@@ -76,14 +81,14 @@ mpool_err_t mpool_mdc_alloc(mpool_handle* mp, uint64_t* logid1, uint64_t* logid2
 mpool_err_t mpool_mdc_commit(mpool_handle* mp, uint64_t logid1, uint64_t logid2) {
   return guarded([&] {
     require_writable(mp);
-    refuse_root(*mp, logid1, logid2);
-    mpool::ClientPool& client = mp->client();
+    refuse_root(logid1, logid2);
+    libmpool::Backend& backend = mp->backend();
     try {
-      client.commit_log(ObjectId{logid1});
-      client.commit_log(ObjectId{logid2});
+      backend.commit(ObjectId{logid1}, kLogType);
+      backend.commit(ObjectId{logid2}, kLogType);
     } catch (...) {
-      remove_quietly(client, ObjectId{logid1});
-      remove_quietly(client, ObjectId{logid2});
+      remove_quietly(backend, ObjectId{logid1});
+      remove_quietly(backend, ObjectId{logid2});
       throw;
     }
   });
@@ -95,7 +100,7 @@ mpool_err_t mpool_mdc_abort(mpool_handle* mp, uint64_t logid1, uint64_t logid2) 
     std::exception_ptr last;
     for (const uint64_t id : {logid1, logid2}) {
       try {
-        mp->client().abort_log(ObjectId{id});
+        mp->backend().abort(ObjectId{id}, kLogType);
       } catch (const mpool::Error&) {
         last = std::current_exception();
       }
@@ -107,15 +112,14 @@ mpool_err_t mpool_mdc_abort(mpool_handle* mp, uint64_t logid1, uint64_t logid2) 
 mpool_err_t mpool_mdc_delete(mpool_handle* mp, uint64_t logid1, uint64_t logid2) {
   return guarded([&] {
     require_writable(mp);
-    refuse_root(*mp, logid1, logid2);
+    refuse_root(logid1, logid2);
     std::exception_ptr last;
     for (const uint64_t id : {logid1, logid2}) {
       try {
-        libmpool::refuse_tree_object(*mp, id);
-        mp->client().delete_log(ObjectId{id});
+        mp->backend().remove(ObjectId{id}, kLogType);
       } catch (const mpool::Error&) {
         last = std::current_exception();
-        abort_quietly(mp->client(), ObjectId{id});
+        abort_quietly(mp->backend(), ObjectId{id});
       }
     }
     if (last) std::rethrow_exception(last);
@@ -139,15 +143,15 @@ mpool_err_t mpool_mdc_open(mpool_handle* mp, uint64_t logid1, uint64_t logid2, u
       libmpool::refuse_tree(*mp);
     }
     if (mp->writable) {
-      libmpool::refuse_tree_object(*mp, logid1);
-      libmpool::refuse_tree_object(*mp, logid2);
+      mp->backend().check_changeable(ObjectId{logid1});
+      mp->backend().check_changeable(ObjectId{logid2});
     }
     auto opened = std::make_unique<mpool_mdc>(mpool_mdc{.handle = mp, .mdc = {}});
     mpool_mdc* const handle = opened.get();
     const std::lock_guard lock(mp->mutex);
     mp->mdcs.emplace(handle, std::move(opened));
     try {
-      handle->mdc = mp->client().open_mdc(ObjectId{logid1}, ObjectId{logid2});
+      handle->mdc = mp->backend().open_mdc(ObjectId{logid1}, ObjectId{logid2});
     } catch (...) {
       mp->mdcs.erase(handle);
       throw;
@@ -163,9 +167,8 @@ mpool_err_t mpool_mdc_close(mpool_mdc* mdc) {
     const std::lock_guard lock(handle.mutex);
     const auto ended = handle.mdcs.extract(mdc);
     if (ended.empty()) mpool::raise(EINVAL, "call", "not an open MDC");
-    const std::shared_ptr<mpool::ClientMdc> closed = std::move(mdc->mdc);
-    const bool failed = closed->failed();
-    handle.client().close_mdc(closed);
+    const bool failed = mdc->mdc->failed();
+    mdc->mdc->close();
     if (failed) mpool::raise(EINVAL, "MDC", "its compaction had failed");
   });
 }
@@ -200,7 +203,8 @@ mpool_err_t mpool_mdc_append(mpool_mdc* mdc, void* data, ssize_t len, bool sync)
     if (len < 0 || len > ssize_t{std::numeric_limits<std::uint32_t>::max()}) {
       mpool::raise(EINVAL, "call", "a record of {} bytes", len);
     }
-    mdc->mdc->append(mpool::as_bytes(data, static_cast<std::size_t>(len)), sync);
+    const mpool::ConstByteSpan record = mpool::as_bytes(data, static_cast<std::size_t>(len));
+    mdc->mdc->append(std::span(&record, 1), sync);
   });
 }
 

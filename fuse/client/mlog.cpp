@@ -15,16 +15,7 @@ using libmpool::require_writable;
 using mpool::ClientLog;
 using mpool::ObjectId;
 
-mlog_props props_of(const mpool::ClientPool::Log& log) {
-  mlog_props props{};
-  libmpool::copy_uuid(log.uuid, props.lpr_uuid);
-  props.lpr_objid = log.id.value;
-  props.lpr_alloc_cap = log.capacity;
-  props.lpr_gen = log.generation;
-  props.lpr_mclassp = static_cast<std::uint8_t>(log.media_class);
-  props.lpr_iscommitted = log.committed ? 1 : 0;
-  return props;
-}
+constexpr auto kMlog = mpool::ObjectType::mlog;
 
 // The first `length` bytes of the parts, which have no count.
 std::vector<mpool::ConstByteSpan> record_of(const iovec* iov, size_t length) {
@@ -63,24 +54,25 @@ mpool_err_t mpool_mlog_alloc(mpool_handle* mp, mp_media_classp mclass, mlog_capa
   return guarded([&] {
     require(mp, capacity, mlogid);
     require_writable(mp);
-    const auto log = mp->client().allocate_log(libmpool::class_from(mclass), capacity->lcp_captgt,
-                                               libmpool::policy_from(capacity->lcp_spare != 0));
-    if (props != nullptr) *props = props_of(log);
-    *mlogid = log.id.value;
+    const ObjectId id =
+        mp->backend().allocate(kMlog, libmpool::class_from(mclass), capacity->lcp_captgt,
+                               libmpool::policy_from(capacity->lcp_spare != 0));
+    if (props != nullptr) *props = mp->backend().log(id);
+    *mlogid = id.value;
   });
 }
 
 mpool_err_t mpool_mlog_commit(mpool_handle* mp, uint64_t mlogid) {
   return guarded([&] {
     require_writable(mp);
-    mp->client().commit_log(ObjectId{mlogid});
+    mp->backend().commit(ObjectId{mlogid}, kMlog);
   });
 }
 
 mpool_err_t mpool_mlog_abort(mpool_handle* mp, uint64_t mlogid) {
   return guarded([&] {
     require_writable(mp);
-    mp->client().abort_log(ObjectId{mlogid});
+    mp->backend().abort(ObjectId{mlogid}, kMlog);
   });
 }
 
@@ -88,10 +80,9 @@ mpool_err_t mpool_mlog_delete(mpool_handle* mp, uint64_t mlogid) {
   return guarded([&] {
     require_writable(mp);
     if (libmpool::is_root_log(mlogid)) {
-      mpool::raise(EPERM, mp->pool().name(), "the logs of the root MDC stay");
+      mpool::raise(EPERM, "pool", "the logs of the root MDC stay");
     }
-    libmpool::refuse_tree_object(*mp, mlogid);
-    mp->client().delete_log(ObjectId{mlogid});
+    mp->backend().remove(ObjectId{mlogid}, kMlog);
   });
 }
 
@@ -100,21 +91,21 @@ mpool_err_t mpool_mlog_open(mpool_handle* mp, uint64_t mlogid, uint8_t flags, ui
   return guarded([&] {
     require(mp, gen, mlog);
     if (mp->writable && libmpool::is_root_log(mlogid)) libmpool::refuse_tree(*mp);
-    if (mp->writable) libmpool::refuse_tree_object(*mp, mlogid);
+    if (mp->writable) mp->backend().check_changeable(ObjectId{mlogid});
     const ClientLog::Options options{.semantics = (flags & MLOG_OF_COMPACT_SEM) != 0
                                                       ? mpool::CompactionSemantics::on
                                                       : mpool::CompactionSemantics::off,
                                      .serialised_by_caller = (flags & MLOG_OF_SKIP_SER) != 0};
-    auto opened = std::make_unique<mpool_mlog>(mpool_mlog{.handle = mp, .log = {}});
+    auto opened = std::make_unique<mpool_mlog>(mpool_mlog{.handle = mp, .id = {mlogid}, .log = {}});
     const std::lock_guard lock(mp->mutex);
     mp->logs.insert(opened.get());
     try {
-      opened->log = mp->client().open_log(ObjectId{mlogid}, options);
+      opened->log = mp->backend().open_log(ObjectId{mlogid}, options);
+      *gen = opened->log->generation();
     } catch (...) {
       mp->logs.erase(opened.get());
       throw;
     }
-    *gen = opened->log->generation();
     *mlog = opened.release();
   });
 }
@@ -124,11 +115,9 @@ mpool_err_t mpool_mlog_close(mpool_mlog* mlog) {
     require_open(mlog);
     const std::unique_ptr<mpool_mlog> ended(mlog);
     mpool_handle& handle = *mlog->handle;
-    const ObjectId id = mlog->log->id();
-    mlog->log.reset();
     const std::lock_guard lock(handle.mutex);
     handle.logs.erase(mlog);
-    handle.client().close_log(id);
+    mlog->log->close();
   });
 }
 
@@ -189,7 +178,8 @@ mpool_err_t mpool_mlog_erase(mpool_mlog* mlog, uint64_t min_gen) {
 mpool_err_t mpool_mlog_props_get(mpool_mlog* mlog, mlog_props* props) {
   return guarded([&] {
     require(mlog, props);
-    *props = props_of(mlog->handle->client().log(mlog->log->id()));
-    props->lpr_gen = mlog->log->generation();
+    mlog_props found = mlog->handle->backend().log(mlog->id);
+    found.lpr_gen = mlog->log->generation();
+    *props = found;
   });
 }

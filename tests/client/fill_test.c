@@ -114,7 +114,7 @@ TEST(Fill, until_there_is_no_space) {
 }
 
 /* What the samples of mpool 1.9 do, one after the other, on a pool of their own. */
-TEST(Samples, work_with_zones_of_32_mib) {
+ENGINE_TEST(Samples, work_with_zones_of_32_mib) {
   struct mpool_params params;
   struct mpool* mp = NULL;
   struct mpool_mcache_map* map = NULL;

@@ -89,11 +89,51 @@ const char* loop_path(char which, size_t mib) {
   return path;
 }
 
+int is_mounted(void) {
+  const char* const backend = getenv("CLIENT_TEST_BACKEND");
+  return backend != NULL && strcmp(backend, "mount") == 0;
+}
+
+const char* mount_point(char which) {
+  static char path[256];
+  snprintf(path, sizeof(path), "%s/mount-%c", directory, which);
+  (void)mkdir(path, 0700);
+  return path;
+}
+
+int mount_pool(char which) {
+  const char* const options = getenv("CLIENT_TEST_MOUNT_OPTIONS");
+  return shell("\"$MPOOLFS\" %s%s %s %s", options != NULL ? "-o " : "",
+               options != NULL ? options : "", path_of_image(which), mount_point(which));
+}
+
+int umount_pool(char which) {
+  int tries;
+  const int status = shell("umount %s", mount_point(which));
+  /* The daemon ends a moment after its mount. */
+  for (tries = 0; tries < 200 && shell("pgrep -f 'mpoolf[s].* %s'", mount_point(which)) == 0;
+       ++tries)
+    usleep(50000);
+  return status;
+}
+
+void stop_pool(char which) {
+  if (is_mounted()) REQUIRE(umount_pool(which) == 0);
+  OK(mpool_deactivate(pool_name(which), 0, NULL));
+}
+
+void restart_pool(char which) {
+  stop_pool(which);
+  OK(mpool_activate(path_of_image(which), NULL, 0, NULL));
+  if (is_mounted()) REQUIRE(mount_pool(which) == 0);
+}
+
 void make_pool(char which, size_t mib, uint32_t zone_mib) {
   struct mpool_params params;
   mpool_params_init(&params);
   params.mp_mblocksz[MP_MED_CAPACITY] = zone_mib;
   OK(mpool_create(pool_name(which), image_path(which, mib), &params, 0, NULL));
+  if (is_mounted()) REQUIRE(mount_pool(which) == 0);
 }
 
 struct mpool* open_pool(char which, uint32_t flags) {
@@ -223,6 +263,10 @@ static void destroy_all(void* unused) {
   int count = 0;
   int i;
   (void)unused;
+  for (which = 'a'; which <= 'f'; ++which) {
+    if (shell("mountpoint -q %s/mount-%c", directory, which) != 0) continue;
+    if (umount_pool(which) != 0) (void)shell("umount -l %s", mount_point(which));
+  }
   snprintf(prefix, sizeof(prefix), "ctest%d", (int)runner);
   OK(mpool_list(&count, &vector, NULL));
   for (i = 0; i < count; ++i) {
@@ -232,6 +276,7 @@ static void destroy_all(void* unused) {
   }
   free(vector);
   for (which = 'a'; which <= 'f'; ++which) {
+    (void)rmdir(mount_point(which));
     if (access(path_of_image(which), F_OK) != 0) continue;
     (void)shell("losetup -nO NAME -j %s | xargs -r losetup -d", path_of_image(which));
     unlink(path_of_image(which));
@@ -300,6 +345,7 @@ int main(int argc, char** argv) {
   }
   for (test = tests; test != NULL; test = test->next) {
     if (argc > 1 && strncmp(test->name, argv[1], strlen(argv[1])) != 0) continue;
+    if (test->of == (is_mounted() ? ENGINE_ONLY : MOUNT_ONLY)) continue;
     printf("[ RUN      ] %s\n", test->name);
     fflush(stdout);
     begin = milliseconds();

@@ -1,8 +1,9 @@
 /* Tests of libmpool from outside: C programs that know its public header only.
  *
  * Each test runs in a process of its own, which may end in any way. What the library has written to
- * its standard output or error is a failure. Pools are made on image files below $TEST_TMPDIR; the
- * runner destroys what a test has left. */
+ * its standard output or error is a failure. With CLIENT_TEST_BACKEND=mount the pools are mounted
+ * once they are made, and the library works through the mount. Pools are made on image files below
+ * $TEST_TMPDIR; the runner destroys what a test has left. */
 #pragma once
 
 #include <errno.h>
@@ -18,13 +19,19 @@
 struct test_case {
   const char* name; /* Suite.test */
   void (*run)(void);
+  enum { BOTH_BACKENDS, ENGINE_ONLY, MOUNT_ONLY } of;
   struct test_case* next;
 };
 void test_add(struct test_case* test);
 
-#define TEST(suite, title)                                                                     \
+/* TEST: of both back ends. */
+#define TEST(suite, title) TEST_OF(BOTH_BACKENDS, suite, title)
+#define ENGINE_TEST(suite, title) TEST_OF(ENGINE_ONLY, suite, title)
+#define MOUNT_TEST(suite, title) TEST_OF(MOUNT_ONLY, suite, title)
+#define TEST_OF(which, suite, title)                                                           \
   static void suite##_##title(void);                                                           \
-  static struct test_case suite##_##title##_case = {#suite "." #title, suite##_##title, NULL}; \
+  static struct test_case suite##_##title##_case = {#suite "." #title, suite##_##title, which, \
+                                                    NULL};                                     \
   __attribute__((constructor)) static void suite##_##title##_add(void) {                       \
     test_add(&suite##_##title##_case);                                                         \
   }                                                                                            \
@@ -61,6 +68,18 @@ const char* pool_name(char which);
 const char* image_path(char which, size_t mib);
 /* The path of a loop device over that image: the library finds what is on it by its name. */
 const char* loop_path(char which, size_t mib);
+/* True when the library works through mounts. */
+int is_mounted(void);
+/* Where a pool is mounted, or is to be: a directory. */
+const char* mount_point(char which);
+/* Mounts it; 0, or an exit status. */
+int mount_pool(char which);
+/* Unmounts it, and waits for the end of its daemon; 0 or an exit status. */
+int umount_pool(char which);
+/* Ends everything that serves a pool that is not open, and deactivates it; the second one begins
+ * again. */
+void stop_pool(char which);
+void restart_pool(char which);
 /* A new active pool with zones of that many MiB; the test ends when it cannot be had. */
 void make_pool(char which, size_t mib, uint32_t zone_mib);
 struct mpool* open_pool(char which, uint32_t flags);

@@ -123,8 +123,7 @@ TEST(Mblock, uncommitted_ones_do_not_survive) {
   OK(mpool_usage_get(mp, &before));
   OK(mpool_mblock_alloc(mp, MP_MED_CAPACITY, false, &lost, NULL));
   close_pool(mp);
-  OK(mpool_deactivate(pool_name('a'), 0, NULL));
-  OK(mpool_activate(image_path('a', 0), NULL, 0, NULL));
+  restart_pool('a');
   mp = open_pool('a', O_RDWR);
   FAILS(ENOENT, mpool_mblock_find(mp, lost, NULL));
   OK(mpool_mblock_find(mp, empty, NULL));

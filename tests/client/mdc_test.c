@@ -174,7 +174,7 @@ TEST(Mdc, a_failed_start_ends_its_use) {
   close_pool(mp);
 }
 
-TEST(Mdc, the_root_is_a_pair) {
+ENGINE_TEST(Mdc, the_root_is_a_pair) {
   struct mpool* const mp = new_pool();
   struct mpool_params params;
   uint64_t ids[2] = {0, 0};

@@ -42,7 +42,7 @@ static struct stat run_directory(char which) {
   return status;
 }
 
-TEST(Pool, parameters_not_given) {
+ENGINE_TEST(Pool, parameters_not_given) {
   struct mpool_params params;
   uuid_t none;
   uuid_clear(none);
@@ -59,7 +59,7 @@ TEST(Pool, parameters_not_given) {
   EXPECT(params.mp_label[0] == 0 && params.mp_name[0] == 0);
 }
 
-TEST(Pool, is_active_once_created) {
+ENGINE_TEST(Pool, is_active_once_created) {
   struct mpool_params params;
   struct mpool_params found;
   mpool_params_init(&params);
@@ -83,7 +83,7 @@ TEST(Pool, is_active_once_created) {
   FAILS(ENOENT, mpool_activate(pool_name('a'), NULL, 0, NULL));
 }
 
-TEST(Pool, creation_refuses) {
+ENGINE_TEST(Pool, creation_refuses) {
   struct mpool_devrpt report;
   struct mpool_params params;
   char longest[MPOOL_NAMESZ_MAX + 1];
@@ -124,7 +124,7 @@ static void create_and_exit(void* unused) {
   make_pool('a', 128, 1);
 }
 
-TEST(Pool, activation_survives_processes) {
+ENGINE_TEST(Pool, activation_survives_processes) {
   struct mpool* mp = NULL;
   struct mpool_devrpt report;
   EXPECT(in_process(create_and_exit, NULL));
@@ -142,7 +142,7 @@ TEST(Pool, activation_survives_processes) {
   FAILS(ENOENT, mpool_deactivate("no-such-pool", 0, NULL));
 }
 
-TEST(Pool, devices_are_found_by_name_and_uuid) {
+ENGINE_TEST(Pool, devices_are_found_by_name_and_uuid) {
   struct mpool_devrpt report;
   struct mpool_params params;
   struct mpool_params given;
@@ -224,7 +224,7 @@ TEST(Pool, open_with_the_rights_of_its_owner) {
   EXPECT(in_process(open_as_another, NULL));
 }
 
-TEST(Pool, parameters_are_changed) {
+ENGINE_TEST(Pool, parameters_are_changed) {
   struct mpool* mp = new_pool();
   struct mpool_params params;
   struct mpool_params got;
@@ -258,7 +258,7 @@ TEST(Pool, parameters_are_changed) {
   OK(mpool_deactivate(pool_name('a'), 0, NULL));
 }
 
-TEST(Pool, run_directory_goes_with_what_is_in_it) {
+ENGINE_TEST(Pool, run_directory_goes_with_what_is_in_it) {
   make_pool('a', 128, 1);
   EXPECT(S_ISDIR(run_directory('a').st_mode));
   EXPECT((run_directory('a').st_mode & 0777) == 0770 && run_directory('a').st_gid == 6);
@@ -267,7 +267,7 @@ TEST(Pool, run_directory_goes_with_what_is_in_it) {
   EXPECT(run_directory('a').st_mode == 0);
 }
 
-TEST(Pool, gets_a_staging_class) {
+ENGINE_TEST(Pool, gets_a_staging_class) {
   struct mpool* mp = new_pool();
   struct mpool_params params;
   struct mpool_mclass_props props;
@@ -333,7 +333,7 @@ TEST(Pool, close_waits_for_no_open_log) {
   close_pool(mp);
 }
 
-TEST(Pool, descriptors_are_closed_by_exec) {
+ENGINE_TEST(Pool, descriptors_are_closed_by_exec) {
   struct mpool* const mp = new_pool();
   EXPECT(shell("ls -l /proc/self/fd | grep -q image-") != 0);
   close_pool(mp);

@@ -1,0 +1,332 @@
+#include "fuse/client/mount_backend.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include <fcntl.h>
+#include <spdlog/spdlog.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+
+#include "engine/base/error.h"
+#include "fuse/client/log.h"
+#include "fuse/client/mount_records.h"
+#include "fuse/client/params.h"
+
+namespace libmpool {
+
+namespace {
+
+using mpool::ObjectId;
+using mpool::ObjectType;
+
+void require_type(ObjectId id, ObjectType type) {
+  if (id.type() != type) mpool::raise(EINVAL, id.to_string(), "the id of another type of object");
+}
+
+// Transfers all parts by `operation(iov, count, offset)`, as preadv(2) and pwritev(2).
+template <typename Span, typename Operation>
+void transfer_parts(std::span<const Span> parts, std::uint64_t offset, const Operation& operation) {
+  std::vector<iovec> left;
+  left.reserve(parts.size());
+  for (const Span& part : parts)
+    left.push_back({const_cast<std::byte*>(part.data()), part.size()});
+  for (std::size_t first = 0; first < left.size();) {
+    const ssize_t done =
+        operation(&left[first], static_cast<int>(left.size() - first), static_cast<off_t>(offset));
+    if (done < 0 && errno == EINTR) continue;
+    if (done <= 0) mpool::raise_system(done < 0 ? errno : EIO, "mblock", "transfer");
+    offset += static_cast<std::uint64_t>(done);
+    for (auto rest = static_cast<std::size_t>(done); rest != 0;) {
+      const std::size_t taken = std::min(rest, left[first].iov_len);
+      left[first].iov_base = static_cast<std::byte*>(left[first].iov_base) + taken;
+      left[first].iov_len -= taken;
+      rest -= taken;
+      if (left[first].iov_len == 0) ++first;
+    }
+  }
+}
+
+// Of a file that was just opened, without asking the daemon again.
+std::uint64_t known_size(const mpool::FileDescriptor& file) {
+  struct statx found {};
+  constexpr int kFlags = AT_EMPTY_PATH | AT_STATX_DONT_SYNC;
+  if (::statx(file.get(), "", kFlags, STATX_SIZE, &found) != 0) {
+    mpool::raise_system(errno, "mblock", "statx");
+  }
+  return found.stx_size;
+}
+
+mpool_ioc_pool facts_on(const MountSession& session) {
+  mpool_ioc_pool facts{};
+  session.call(MPOOL_IOC_POOL, facts);
+  return facts;
+}
+
+// Says in the log why a mounted pool cannot be used.
+std::optional<MountSession> open_session(const ActivePool& active) {
+  try {
+    return MountSession::open(active.mount_point);
+  } catch (const mpool::Error& error) {
+    library_logger()->error("pool {} is mounted on {}, but cannot be used there: {}", active.name(),
+                            active.mount_point, error.what());
+    throw;
+  }
+}
+
+class MountPins : public PinnedMblocks {
+ public:
+  MountPins(const MountSession& session, std::span<const std::uint64_t> ids) : session_(session) {
+    for (const std::uint64_t id : ids)
+      require_type({id}, ObjectType::mblock);
+    ids_.assign(ids.begin(), ids.end());
+    lengths_.reserve(ids.size());
+    try {
+      pin_all();
+    } catch (...) {
+      unpin();
+      throw;
+    }
+  }
+  ~MountPins() override { unpin(); }
+  MountPins(const MountPins&) = delete;
+  MountPins& operator=(const MountPins&) = delete;
+
+  std::size_t count() const override { return ids_.size(); }
+  std::uint64_t length(std::size_t index) const override { return lengths_[index]; }
+  void map_at(std::size_t index, std::byte* address, std::size_t length) override {
+    const auto file = session_.open_mblock({ids_[index]}, O_RDONLY | O_DIRECT);
+    if (::mmap(address, length, PROT_READ, MAP_SHARED | MAP_FIXED, file.get(), 0) == MAP_FAILED) {
+      mpool::raise_system(errno, "map", "mmap");
+    }
+  }
+  void drop_cached(std::size_t index) override {
+    const auto file = session_.open_mblock({ids_[index]}, O_RDONLY | O_DIRECT);
+    const int code = ::posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED);
+    if (code != 0) mpool::raise_system(code, "map", "fadvise");
+  }
+
+ private:
+  void pin_all() {
+    for (std::size_t first = 0; first < ids_.size(); first += MPOOL_IOC_PINS) {
+      mpool_ioc_pin pin{};
+      pin.count =
+          static_cast<std::uint32_t>(std::min<std::size_t>(MPOOL_IOC_PINS, ids_.size() - first));
+      std::copy_n(&ids_[first], pin.count, pin.objid);
+      session_.call(MPOOL_IOC_PIN, pin);
+      handles_.push_back(pin.handle);
+      lengths_.insert(lengths_.end(), pin.written, pin.written + pin.count);
+    }
+  }
+  void unpin() noexcept {
+    for (const std::uint32_t handle : handles_) {
+      try {
+        mpool_ioc_handle pins{};
+        pins.handle = handle;
+        session_.call(MPOOL_IOC_CLOSE, pins);
+      } catch (const mpool::Error&) {
+        // The daemon is gone, and with it the pins.
+      }
+    }
+  }
+
+  const MountSession& session_;
+  std::vector<std::uint64_t> ids_;
+  std::vector<std::uint64_t> lengths_;
+  std::vector<std::uint32_t> handles_;
+};
+
+}  // namespace
+
+std::unique_ptr<MountBackend> MountBackend::find(const ActivePool& active) {
+  if (active.mount_point.empty()) return nullptr;
+  auto session = open_session(active);
+  if (!session) return nullptr;
+  auto found = std::make_unique<MountBackend>(*std::move(session));
+  // Another pool may be mounted there by now.
+  if (std::memcmp(found->facts_at_open_.uuid, active.params.mp_poolid, sizeof(uuid_t)) != 0) {
+    return nullptr;
+  }
+  return found;
+}
+
+MountBackend::MountBackend(MountSession session)
+    : session_(std::move(session)), facts_at_open_(facts_on(session_)) {}
+
+MountBackend::~MountBackend() {
+  // The end of the session comes a moment after its close.
+  try {
+    mpool_ioc_use use{};
+    use.mode = MPOOL_IOC_UNUSED;
+    session_.call(MPOOL_IOC_USE, use);
+  } catch (const mpool::Error&) {
+    // The daemon is gone.
+  }
+}
+
+void MountBackend::share(Sharing sharing) {
+  mpool_ioc_use use{};
+  use.mode = sharing == Sharing::exclusive ? MPOOL_IOC_EXCLUSIVE : MPOOL_IOC_SHARED;
+  session_.call(MPOOL_IOC_USE, use);
+}
+
+mpool_ioc_pool MountBackend::facts() {
+  return facts_on(session_);
+}
+
+mpool_ioc_usage MountBackend::usage() {
+  mpool_ioc_usage usage{};
+  session_.call(MPOOL_IOC_USAGE, usage);
+  return usage;
+}
+
+void MountBackend::change_settings(const mpool_ioc_settings& wanted) {
+  mpool_ioc_settings changes = wanted;
+  session_.call(MPOOL_IOC_SETTINGS, changes);
+}
+
+bool MountBackend::holds_tree() {
+  return (facts_at_open_.flags & MPOOL_IOC_HOLDS_TREE) != 0;
+}
+
+bool MountBackend::is_of_tree(ObjectId id) {
+  return (properties_on(session_, id).flags & MPOOL_IOC_OF_TREE) != 0;
+}
+
+std::vector<ObjectId> MountBackend::objects() {
+  std::vector<ObjectId> ids = session_.list("mblock");
+  const std::vector<ObjectId> logs = session_.list("mlog");
+  ids.insert(ids.end(), logs.begin(), logs.end());
+  std::ranges::sort(ids);
+  return ids;
+}
+
+// --- objects ---
+
+ObjectId MountBackend::allocate(ObjectType type, mpool::MediaClass media_class,
+                                std::uint64_t capacity, mpool::SpacePolicy policy) {
+  const unsigned number = std::to_underlying(media_class);
+  mpool_ioc_alloc alloc{};
+  alloc.type = type == ObjectType::mblock ? MPOOL_IOC_MBLOCK : MPOOL_IOC_MLOG;
+  alloc.media_class = number;
+  alloc.flags = policy == mpool::SpacePolicy::spare_then_usable ? MPOOL_IOC_SPARE : 0;
+  alloc.capacity = capacity;
+  session_.call(MPOOL_IOC_ALLOC, alloc);
+  const ObjectId id{alloc.objid};
+  if (type == ObjectType::mblock) {
+    auto made = std::make_shared<NewMblock>(facts_at_open_.classes[number].zone_size);
+    const std::lock_guard lock(mutex_);
+    new_mblocks_.emplace(id, std::move(made));
+  }
+  return id;
+}
+
+void MountBackend::commit(ObjectId id, ObjectType type) {
+  call_on(MPOOL_IOC_COMMIT, id, type);
+  forget(id);
+}
+
+void MountBackend::abort(ObjectId id, ObjectType type) {
+  call_on(MPOOL_IOC_ABORT, id, type);
+  forget(id);
+}
+
+void MountBackend::remove(ObjectId id, ObjectType type) {
+  call_on(MPOOL_IOC_DELETE, id, type);
+}
+
+void MountBackend::call_on(unsigned long command, ObjectId id, ObjectType type) const {
+  require_type(id, type);
+  mpool_ioc_object object{};
+  object.objid = id.value;
+  session_.call(command, object, id);
+}
+
+void MountBackend::forget(ObjectId id) {
+  std::shared_ptr<NewMblock> ended;  // closed without the lock
+  const std::lock_guard lock(mutex_);
+  if (const auto found = new_mblocks_.find(id); found != new_mblocks_.end()) {
+    ended = std::move(found->second);
+    new_mblocks_.erase(found);
+  }
+}
+
+mblock_props MountBackend::mblock(ObjectId id) {
+  require_type(id, ObjectType::mblock);
+  const mpool_ioc_properties properties = properties_on(session_, id);
+  mblock_props props{};
+  props.mpr_objid = id.value;
+  props.mpr_alloc_cap = static_cast<std::uint32_t>(properties.capacity);
+  props.mpr_write_len = static_cast<std::uint32_t>(properties.written);
+  props.mpr_mclassp = properties.media_class;
+  props.mpr_iscommitted = (properties.flags & MPOOL_IOC_COMMITTED) != 0 ? 1 : 0;
+  props.mpr_optimal_wrsz = facts_at_open_.classes[properties.media_class & 1].write_size;
+  return props;
+}
+
+std::shared_ptr<MountBackend::NewMblock> MountBackend::new_mblock(ObjectId id) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = new_mblocks_.find(id);
+  if (found == new_mblocks_.end()) {
+    mpool::raise(ENOENT, id.to_string(), "this process has no such uncommitted mblock");
+  }
+  return found->second;
+}
+
+void MountBackend::write_mblock(ObjectId id, std::span<const mpool::ConstByteSpan> parts) {
+  require_type(id, ObjectType::mblock);
+  const auto mblock = new_mblock(id);
+  std::uint64_t length = 0;
+  for (const mpool::ConstByteSpan part : parts)
+    length += part.size();
+  const std::lock_guard lock(mblock->mutex);
+  if (length > mblock->capacity - mblock->written) {
+    mpool::raise(EINVAL, id.to_string(), "{} bytes do not fit behind the {} written ones", length,
+                 mblock->written);
+  }
+  if (!mblock->file) mblock->file = session_.open_mblock(id, O_WRONLY);
+  transfer_parts(parts, mblock->written, [&](const iovec* iov, int count, off_t offset) {
+    return ::pwritev(mblock->file.get(), iov, count, offset);
+  });
+  mblock->written += length;
+}
+
+void MountBackend::read_mblock(ObjectId id, std::uint64_t offset,
+                               std::span<const mpool::ByteSpan> parts) {
+  require_type(id, ObjectType::mblock);
+  std::uint64_t length = 0;
+  for (const mpool::ByteSpan part : parts)
+    length += part.size();
+  const auto file = session_.open_mblock(id, O_RDONLY | O_DIRECT);
+  const std::uint64_t size = known_size(file);
+  if (offset % mpool::kPageSize != 0 || offset > size || length > size - offset) {
+    mpool::raise(EINVAL, id.to_string(), "no such range of pages: {} bytes at {}, {} are written",
+                 length, offset, size);
+  }
+  transfer_parts(parts, offset, [&](const iovec* iov, int count, off_t at) {
+    return ::preadv(file.get(), iov, count, at);
+  });
+}
+
+std::unique_ptr<PinnedMblocks> MountBackend::pin(std::span<const std::uint64_t> ids) {
+  return std::make_unique<MountPins>(session_, ids);
+}
+
+mlog_props MountBackend::log(ObjectId id) {
+  return mlog_of_mount(session_, id);
+}
+
+std::unique_ptr<Log> MountBackend::open_log(ObjectId id, mpool::ClientLog::Options options) {
+  return std::make_unique<MountLog>(session_, id, options);
+}
+
+std::unique_ptr<Mdc> MountBackend::open_mdc(ObjectId first, ObjectId second) {
+  return std::make_unique<MountMdc>(session_, first, second);
+}
+
+}  // namespace libmpool

@@ -1,0 +1,190 @@
+#include "fuse/client/mount_session.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+#include <string_view>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/ioctl.h>
+
+#include "engine/base/error.h"
+
+namespace libmpool {
+
+namespace {
+
+constexpr const char* kMountSubject = "mount";
+
+// What open(2) says where no daemon serves.
+bool says_no_mount(int code) {
+  return code == ENOENT || code == ENOTDIR || code == ENOTCONN || code == ECONNABORTED;
+}
+
+std::string_view text_of(int code) {
+  switch (code) {
+    case ENOENT:
+      return "there is no such object, or it is not in the state for that";
+    case EPERM:
+      return "it belongs to the named tree, which only the mount changes";
+    case EBUSY:
+      return "it is in use";
+    case EROFS:
+      return "the pool is mounted read-only";
+    default:
+      return {};
+  }
+}
+
+[[noreturn]] void raise_call(int code, mpool::ObjectId object = {}) {
+  const bool gone = code == ENOTCONN || code == ECONNABORTED || code == ENODEV;
+  if (gone) mpool::raise(EIO, kMountSubject, "its daemon has ended");
+  const std::string_view text = text_of(code);
+  mpool::raise(
+      code, object.value != 0 ? "object " + object.to_string() : std::string(kMountSubject), "{}",
+      object.value == 0 || text.empty() ? mpool::errno_text(code) : std::string(text));
+}
+
+std::vector<std::byte> joined(std::span<const mpool::ConstByteSpan> parts, std::size_t length) {
+  std::vector<std::byte> all;
+  all.reserve(length);
+  for (const mpool::ConstByteSpan part : parts)
+    all.insert(all.end(), part.begin(), part.end());
+  return all;
+}
+
+// Transfers all of the bytes by `operation(data, length, offset)`.
+template <typename Span, typename Operation>
+void transfer(Span bytes, const Operation& operation) {
+  off_t offset = 0;
+  while (!bytes.empty()) {
+    const ssize_t done = operation(bytes.data(), bytes.size(), offset);
+    if (done < 0 && errno == EINTR) continue;
+    if (done <= 0) raise_call(done < 0 ? errno : EIO);
+    offset += done;
+    bytes = bytes.subspan(static_cast<std::size_t>(done));
+  }
+}
+
+}  // namespace
+
+std::optional<MountSession> MountSession::open(const std::string& mount_point) {
+  const std::string path = mount_point + "/.mpool";
+  mpool::FileDescriptor directory(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!directory) {
+    if (says_no_mount(errno)) return std::nullopt;
+    mpool::raise_system(errno, path, "open");
+  }
+  mpool::FileDescriptor control(::openat(directory.get(), "ctl", O_RDWR | O_CLOEXEC));
+  if (!control) {
+    if (says_no_mount(errno)) return std::nullopt;
+    mpool::raise_system(errno, path + "/ctl", "open");
+  }
+  MountSession session(std::move(directory), std::move(control));
+  mpool_ioc_version version{};
+  session.call(MPOOL_IOC_VERSION, version);
+  if (version.version < MPOOL_IOC_VERSION_NUMBER) {
+    mpool::raise(EPROTO, path + "/ctl", "version {} of the interface; at least {} is needed",
+                 version.version, MPOOL_IOC_VERSION_NUMBER);
+  }
+  return session;
+}
+
+void MountSession::call_with(unsigned long command, void* structure, mpool::ObjectId object) const {
+  while (::ioctl(control_.get(), command, structure) != 0) {
+    if (errno != EINTR) raise_call(errno, object);
+  }
+}
+
+std::vector<mpool::ObjectId> MountSession::list(const char* directory) const {
+  constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+  const int file = ::openat(directory_.get(), directory, kFlags);
+  if (file < 0) raise_call(errno);
+  const std::unique_ptr<DIR, int (*)(DIR*)> entries(::fdopendir(file), ::closedir);
+  if (entries == nullptr) {
+    const int code = errno;
+    ::close(file);
+    raise_call(code);
+  }
+  std::vector<mpool::ObjectId> ids;
+  errno = 0;
+  while (const dirent* entry = ::readdir(entries.get())) {
+    if (const auto id = mpool::ObjectId::parse(entry->d_name)) ids.push_back(*id);
+  }
+  if (errno != 0) raise_call(errno);
+  return ids;
+}
+
+mpool::FileDescriptor MountSession::open_mblock(mpool::ObjectId id, int flags) const {
+  const std::string name = "mblock/" + id.to_string();
+  mpool::FileDescriptor file(::openat(directory_.get(), name.c_str(), flags | O_CLOEXEC));
+  if (file) return file;
+  const int code = errno;
+  if (code == EACCES || code == ENOENT || code == ESTALE) {
+    mpool::raise(ENOENT, id.to_string(), "there is no such mblock");
+  }
+  raise_call(code);
+}
+
+void MountSession::append(std::uint32_t handle, std::span<const mpool::ConstByteSpan> parts,
+                          bool durable) {
+  std::size_t length = 0;
+  for (const mpool::ConstByteSpan part : parts)
+    length += part.size();
+  if (length > MPOOL_IOC_BUFFER) {
+    mpool::raise(EFBIG, kMountSubject, "a record has at most {} bytes", MPOOL_IOC_BUFFER);
+  }
+  mpool_ioc_append append{};
+  append.handle = handle;
+  append.flags = durable ? MPOOL_IOC_SYNC_RECORD : 0;
+  append.length = length;
+  if (length <= MPOOL_IOC_APPEND_INLINE) {
+    auto* next = reinterpret_cast<std::byte*>(append.data);
+    for (const mpool::ConstByteSpan part : parts)
+      next = std::ranges::copy(part, next).out;
+    return call(MPOOL_IOC_APPEND, append);
+  }
+  append.flags |= MPOOL_IOC_IN_BUFFER;
+  const std::vector<std::byte> record = joined(parts, length);
+  const std::lock_guard lock(buffer_mutex_);
+  transfer(std::span(record), [&](const void* data, std::size_t size, off_t offset) {
+    return ::pwrite(control_.get(), data, size, offset);
+  });
+  call(MPOOL_IOC_APPEND, append);
+}
+
+mpool_ioc_read MountSession::read(std::uint32_t handle, mpool::ByteSpan into) {
+  mpool_ioc_read read{};
+  read.handle = handle;
+  read.size = std::min<std::uint64_t>(into.size(), MPOOL_IOC_READ_INLINE);
+  call(MPOOL_IOC_READ, read);
+  if (read.error != EOVERFLOW) {
+    if (read.error == 0) {
+      std::ranges::copy(std::as_bytes(std::span(read.data).first(read.length)), into.begin());
+    }
+    return read;
+  }
+  const std::lock_guard lock(buffer_mutex_);
+  // Other threads may read meanwhile: the next record may be another one then.
+  while (read.error == EOVERFLOW && read.length <= into.size()) {
+    const std::uint64_t size = read.length;
+    if (size > MPOOL_IOC_BUFFER) {
+      mpool::raise(EFBIG, kMountSubject, "the record has {} bytes, more than {}", size,
+                   MPOOL_IOC_BUFFER);
+    }
+    read = {};
+    read.handle = handle;
+    read.flags = MPOOL_IOC_IN_BUFFER;
+    read.size = size;
+    call(MPOOL_IOC_READ, read);
+  }
+  if (read.error == 0) {
+    transfer(into.first(read.length), [&](void* data, std::size_t size, off_t offset) {
+      return ::pread(control_.get(), data, size, offset);
+    });
+  }
+  return read;
+}
+
+}  // namespace libmpool

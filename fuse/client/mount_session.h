@@ -1,0 +1,54 @@
+// A session of the file .mpool/ctl of a mount (<mpool/ioctl.h>), and the files beside it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <mpool/ioctl.h>
+
+#include "engine/base/bytes.h"
+#include "engine/format/object_id.h"
+#include "engine/io/file_descriptor.h"
+
+namespace libmpool {
+
+// Threads: all functions may be called at the same time. buffer_mutex_ is held during calls.
+class MountSession {
+ public:
+  // nullopt: there is no mount. Errors: EACCES this user may not, EPROTO another version; others of
+  // open(2).
+  static std::optional<MountSession> open(const std::string& mount_point);
+  MountSession(MountSession&& other) noexcept
+      : directory_(std::move(other.directory_)), control_(std::move(other.control_)) {}
+
+  // One call, with its structure; `object`: which it concerns. EIO: the daemon is gone.
+  template <typename T>
+  void call(unsigned long command, T& structure, mpool::ObjectId object = {}) const {
+    call_with(command, &structure, object);
+  }
+  // The ids in the directory "mblock" or "mlog".
+  std::vector<mpool::ObjectId> list(const char* directory) const;
+  // Descriptor of the file of an mblock. ENOENT also for one that the flags do not allow.
+  mpool::FileDescriptor open_mblock(mpool::ObjectId id, int flags) const;
+  // Appends `record` to the log of a handle. EFBIG also for more than MPOOL_IOC_BUFFER bytes.
+  void append(std::uint32_t handle, std::span<const mpool::ConstByteSpan> parts, bool durable);
+  // The next record, up to the size of `into`: `read` is as after MPOOL_IOC_READ.
+  mpool_ioc_read read(std::uint32_t handle, mpool::ByteSpan into);
+
+ private:
+  MountSession(mpool::FileDescriptor directory, mpool::FileDescriptor control)
+      : directory_(std::move(directory)), control_(std::move(control)) {}
+  void call_with(unsigned long command, void* structure, mpool::ObjectId object) const;
+
+  mpool::FileDescriptor directory_;  // .mpool
+  mpool::FileDescriptor control_;
+  std::mutex buffer_mutex_;  // guards the session's buffer
+};
+
+}  // namespace libmpool
