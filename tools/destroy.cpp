@@ -7,6 +7,7 @@
 
 #include "engine/base/error.h"
 #include "engine/pool/path_list.h"
+#include "fuse/client/registry.h"
 #include "tools/command_line.h"
 #include "tools/commands.h"
 #include "tools/pool_access.h"
@@ -91,6 +92,7 @@ int run_destroy(Context& context, Arguments arguments) {
   const auto devices = open_devices(target.paths, OpenMode::activate);
   check_unchanged(target, devices);
   destroy_pool(devices);
+  libmpool::forget_destroyed(target.uuid);
   print_escaped(context.out, "Pool {} (UUID {}) on {} is destroyed.\n", target.name,
                 target.uuid.to_string(), join_paths(target.paths));
   return kSuccess;

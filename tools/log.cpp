@@ -6,7 +6,6 @@
 #include <fmt/format.h>
 
 #include "engine/base/error.h"
-#include "engine/client/open_object.h"
 #include "engine/object/log_content.h"
 #include "tools/commands.h"
 #include "tools/json.h"
@@ -26,22 +25,29 @@ constexpr std::array kLogVerbs = {
 
 void append_records(Context& context, ObjectSession& session, ObjectId id, const std::string& path,
                     bool lines) {
-  const OpenLog log(session.objects(), id);
-  const std::uint64_t capacity = session.objects().log(id).capacity;
+  const auto log = session.objects().open_log(id, {});
+  const std::uint64_t capacity = session.objects().log(id).lpr_alloc_cap;
   for (const std::string& record : split_records(read_input(context, path, capacity), lines)) {
     const ConstByteSpan part = as_bytes(record.data(), record.size());
     log->append(std::span(&part, 1), false);
   }
   log->sync();
+  log->close();
 }
 
 void read_records(ObjectSession& session, ObjectId id, RecordWriter writer) {
   session.objects().log(id);  // ENOENT, EINVAL
-  const auto log = open_any_mlog(session.pool().mlog_location(session.pool().find(id).value()));
-  MlogReader reader(*log);
-  std::vector<std::byte> record;
-  while (reader.next(record))
-    writer.add(record);
+  if (Pool* const pool = session.engine()) {
+    const auto log = open_any_mlog(pool->mlog_location(pool->find(id).value()));
+    MlogReader reader(*log);
+    std::vector<std::byte> record;
+    while (reader.next(record))
+      writer.add(record);
+  } else {
+    const auto log = session.objects().open_log(id, {});
+    log->rewind();
+    read_all_records(*log, [&](ConstByteSpan record) { writer.add(record); });
+  }
   writer.finish();
 }
 
@@ -60,14 +66,14 @@ std::uint64_t generation_of(const CommandLine& line) {
 int run_log(Context& context, Arguments arguments) {
   CommandLine line(
       "mpool log [OPTIONS] VERB POOL [ARGUMENTS]",
-      "Works on the mlogs of POOL (a name, UUID=…, or device paths joined with ','), which must\n"
-      "not be mounted:\n"
+      "Works on the mlogs of POOL (a name, UUID=…, or device paths joined with ','), through its\n"
+      "mount if it is mounted:\n"
       "  create POOL             makes an empty log, and prints its id\n"
       "  append POOL ID [FILE]   appends FILE, or the input, as one record\n"
       "  read POOL ID            prints the records, one after the other\n"
       "  erase POOL ID           empties a log\n"
       "  delete POOL ID          deletes a log\n"
-      "Logs of the named tree can be read only.",
+      "Logs of the named tree can be read only, and not while it is mounted.",
       {.names = "VERB POOL", .least = 2, .most = 4});
   line.add_value("class", "CLASS", "media class of a new log; default capacity");
   line.add_value("capacity", "SIZE", "of a new log, rounded up to zones; default one zone");
@@ -86,16 +92,18 @@ int run_log(Context& context, Arguments arguments) {
   const std::string path = given.rest.size() < 2 ? "" : given.rest[1];
 
   ObjectSession session(given.pool, given.verb == "read" ? Access::show : Access::change);
-  ClientPool& objects = session.objects();
+  libmpool::Backend& objects = session.objects();
   if (given.verb == "read") {
     read_records(session, named, RecordWriter(context.out, format_of(line)));
     return kSuccess;
   }
   if (given.verb == "create") {
-    const ObjectId id = objects.allocate_log(media_class, capacity, SpacePolicy::usable_only).id;
-    objects.commit_log(id);
+    const ObjectId id =
+        objects.allocate(ObjectType::mlog, media_class, capacity, SpacePolicy::usable_only);
+    objects.commit(id, ObjectType::mlog);
     if (line.has("json")) {
-      print_json(context.out, {{"objid", id.to_string()}, {"capacity", objects.log(id).capacity}});
+      print_json(context.out,
+                 {{"objid", id.to_string()}, {"capacity", objects.log(id).lpr_alloc_cap}});
     } else {
       print_escaped(context.out, "{}\n", id.to_string());
     }
@@ -106,10 +114,11 @@ int run_log(Context& context, Arguments arguments) {
   if (given.verb == "append") {
     append_records(context, session, named, path, line.has("lines"));
   } else if (given.verb == "erase") {
-    const OpenLog log(objects, named);
+    const auto log = objects.open_log(named, {});
     log->erase(generation);
+    log->close();
   } else {
-    objects.delete_log(named);
+    objects.remove(named, ObjectType::mlog);
   }
   return kSuccess;
 }

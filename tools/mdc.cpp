@@ -6,7 +6,6 @@
 #include <fmt/format.h>
 
 #include "engine/base/error.h"
-#include "engine/client/open_object.h"
 #include "tools/commands.h"
 #include "tools/json.h"
 #include "tools/object_session.h"
@@ -16,6 +15,7 @@ namespace mpool::tools {
 
 namespace {
 
+constexpr auto kMlog = ObjectType::mlog;
 constexpr std::array kMdcVerbs = {Verb{"create", "", 0, 0, {"class", "capacity", "json"}},
                                   Verb{"append", "ID,ID [FILE]", 1, 2, {"lines"}},
                                   Verb{"read", "ID,ID", 1, 1, {"records", "json"}},
@@ -34,36 +34,27 @@ Ids parse_pair(const std::string& text) {
   return {parse_object_id(text.substr(0, comma)), parse_object_id(text.substr(comma + 1))};
 }
 
-Ids create_pair(ClientPool& objects, MediaClass media_class, std::uint64_t capacity) {
-  const ObjectId first = objects.allocate_log(media_class, capacity, SpacePolicy::usable_only).id;
-  const ObjectId second = objects.allocate_log(media_class, capacity, SpacePolicy::usable_only).id;
-  objects.commit_log(first);
+Ids create_pair(libmpool::Backend& objects, MediaClass media_class, std::uint64_t capacity) {
+  const auto allocate = [&] {
+    return objects.allocate(kMlog, media_class, capacity, SpacePolicy::usable_only);
+  };
+  const ObjectId first = allocate();
+  const ObjectId second = allocate();
+  objects.commit(first, kMlog);
   try {
-    objects.commit_log(second);
+    objects.commit(second, kMlog);
   } catch (...) {
-    objects.delete_log(first);
+    objects.remove(first, kMlog);
     throw;
   }
   return {first, second};
 }
 
-void append_records(const OpenMdc& mdc, const std::vector<std::string>& records) {
-  for (const std::string& record : records)
-    mdc->append(as_bytes(record.data(), record.size()), false);
-}
-
-void read_records(const OpenMdc& mdc, RecordWriter writer) {
-  std::vector<std::byte> buffer(1u << 16);
-  for (;;) {
-    const SharedReader::Result result = mdc->read(buffer);
-    if (result.error == EOVERFLOW) {
-      buffer.resize(result.length);
-      continue;
-    }
-    if (result.length == 0) break;
-    writer.add(std::span(buffer).first(result.length));
+void append_records(libmpool::Mdc& mdc, const std::vector<std::string>& records) {
+  for (const std::string& record : records) {
+    const ConstByteSpan part = as_bytes(record.data(), record.size());
+    mdc.append(std::span(&part, 1), false);
   }
-  writer.finish();
 }
 
 }  // namespace
@@ -72,7 +63,8 @@ int run_mdc(Context& context, Arguments arguments) {
   CommandLine line(
       "mpool mdc [OPTIONS] VERB POOL [ARGUMENTS]",
       "Works on metadata containers of programs in POOL (a name, UUID=…, or device paths joined\n"
-      "with ','), which must not be mounted. ID,ID are the ids of the two mlogs, or root:\n"
+      "with ','), through its mount if it is mounted. ID,ID are the ids of the two mlogs, or "
+      "root:\n"
       "  create POOL                 makes an empty container, and prints its ids\n"
       "  append POOL ID,ID [FILE]    appends FILE, or the input, as one record\n"
       "  read POOL ID,ID             prints the records, one after the other\n"
@@ -97,7 +89,7 @@ int run_mdc(Context& context, Arguments arguments) {
 
   ObjectSession session(given.pool, given.verb == "read" ? ObjectSession::Access::show
                                                          : ObjectSession::Access::change);
-  ClientPool& objects = session.objects();
+  libmpool::Backend& objects = session.objects();
   if (given.verb == "create") {
     const Ids made = create_pair(objects, media_class, capacity);
     if (line.has("json")) {
@@ -112,24 +104,28 @@ int run_mdc(Context& context, Arguments arguments) {
     session.check_changeable(id);
   }
   if (given.verb == "delete") {
-    objects.delete_log(ids.first);
-    objects.delete_log(ids.second);
+    objects.remove(ids.first, kMlog);
+    objects.remove(ids.second, kMlog);
     return kSuccess;
   }
-  const OpenMdc mdc(objects, {ids.first, ids.second});
+  const auto mdc = objects.open_mdc(ids.first, ids.second);
   if (given.verb == "read") {
-    read_records(mdc, RecordWriter(context.out, format_of(line)));
+    RecordWriter writer(context.out, format_of(line));
+    mdc->rewind();
+    read_all_records(*mdc, [&](ConstByteSpan record) { writer.add(record); });
+    writer.finish();
     return kSuccess;
   }
-  const auto records =
-      split_records(read_input(context, path, objects.log(ids.first).capacity), line.has("lines"));
+  const auto records = split_records(
+      read_input(context, path, objects.log(ids.first).lpr_alloc_cap), line.has("lines"));
   if (given.verb == "replace") mdc->start_compaction();
-  append_records(mdc, records);
+  append_records(*mdc, records);
   if (given.verb == "replace") {
     mdc->end_compaction();
   } else {
     mdc->sync();
   }
+  mdc->close();
   return kSuccess;
 }
 

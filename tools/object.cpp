@@ -12,6 +12,7 @@
 #include "engine/base/aligned_buffer.h"
 #include "engine/base/error.h"
 #include "engine/object/mblock.h"
+#include "fuse/client/params.h"
 #include "tools/commands.h"
 #include "tools/json.h"
 #include "tools/object_session.h"
@@ -36,24 +37,26 @@ constexpr std::array<std::string_view, 5> kSteps = {"write", "commit", "abort", 
 
 Json facts_of(ObjectSession& session, ObjectId id) {
   Json facts = {{"objid", id.to_string()}, {"type", id.is_mlog() ? "mlog" : "mblock"}};
-  MediaClass media_class{};
+  unsigned media_class = 0;
+  bool committed = false;
   if (id.is_mlog()) {
-    const ClientPool::Log log = session.objects().log(id);
-    media_class = log.media_class;
-    facts.update({{"capacity", log.capacity},
-                  {"generation", log.generation},
-                  {"uuid", log.uuid.to_string()},
-                  {"committed", log.committed}});
+    const mlog_props log = session.objects().log(id);
+    media_class = log.lpr_mclassp;
+    committed = log.lpr_iscommitted != 0;
+    facts.update({{"capacity", log.lpr_alloc_cap},
+                  {"generation", log.lpr_gen},
+                  {"uuid", libmpool::uuid_from(log.lpr_uuid).to_string()},
+                  {"committed", committed}});
   } else {
-    const ClientPool::Mblock mblock = session.objects().mblock(id);
-    media_class = mblock.media_class;
-    facts.update({{"capacity", mblock.capacity},
-                  {"length", mblock.written_length},
-                  {"committed", mblock.committed}});
+    const mblock_props mblock = session.objects().mblock(id);
+    media_class = mblock.mpr_mclassp;
+    committed = mblock.mpr_iscommitted != 0;
+    facts.update({{"capacity", mblock.mpr_alloc_cap},
+                  {"length", mblock.mpr_write_len},
+                  {"committed", committed}});
   }
-  facts["class"] = to_string(media_class);
-  const bool committed = facts["committed"];
-  facts["owner"] = committed && session.owned_by_tree(id) ? "tree" : "program";
+  facts["class"] = to_string(static_cast<MediaClass>(media_class));
+  facts["owner"] = committed && session.objects().is_of_tree(id) ? "tree" : "program";
   return facts;
 }
 
@@ -66,8 +69,8 @@ void show_facts(Context& context, const Json& facts) {
 
 void list_objects(Context& context, ObjectSession& session, bool json) {
   Json all = Json::array();
-  for (const ObjectRecord& object : session.pool().objects())
-    all.push_back(facts_of(session, object.id));
+  for (const ObjectId id : session.objects().objects())
+    all.push_back(facts_of(session, id));
   if (json) return print_json(context.out, all);
   Table table({"ID", "TYPE", "CLASS", "LENGTH", "CAPACITY", "OWNER"});
   for (const Json& facts : all) {
@@ -78,14 +81,21 @@ void list_objects(Context& context, ObjectSession& session, bool json) {
   table.print(context.out);
 }
 
+// Whole pages, but of an engine in this process also what another implementation may have written.
+void read_part(ObjectSession& session, ObjectId id, std::uint64_t offset, ByteSpan part) {
+  if (Pool* const pool = session.engine()) {
+    return read_mblock(*pool, pool->find(id).value(), offset, part);
+  }
+  session.objects().read_mblock(id, offset, std::span(&part, 1));
+}
+
 void read_object(Context& context, ObjectSession& session, ObjectId id) {
-  const ClientPool::Mblock mblock = session.objects().mblock(id);
-  const ObjectRecord object = session.pool().find(id).value();
+  const std::uint64_t length = session.objects().mblock(id).mpr_write_len;
   AlignedBuffer buffer(kObjectChunk);
-  for (std::uint64_t offset = 0; offset < mblock.written_length;) {
-    const ByteSpan part = buffer.span(0, static_cast<std::size_t>(std::min<std::uint64_t>(
-                                             kObjectChunk, mblock.written_length - offset)));
-    read_mblock(session.pool(), object, offset, part);
+  for (std::uint64_t offset = 0; offset < length;) {
+    const ByteSpan part = buffer.span(
+        0, static_cast<std::size_t>(std::min<std::uint64_t>(kObjectChunk, length - offset)));
+    read_part(session, id, offset, part);
     context.out.write(reinterpret_cast<const char*>(part.data()),
                       static_cast<std::streamsize>(part.size()));
     offset += part.size();
@@ -94,8 +104,9 @@ void read_object(Context& context, ObjectSession& session, ObjectId id) {
 
 // Appends the content of a file, filled with zeros to whole pages.
 void write_object(Context& context, ObjectSession& session, ObjectId id, const std::string& path) {
-  const ClientPool::Mblock mblock = session.objects().mblock(id);
-  const std::string content = read_input(context, path, mblock.capacity - mblock.written_length);
+  const mblock_props mblock = session.objects().mblock(id);
+  const std::string content =
+      read_input(context, path, mblock.mpr_alloc_cap - mblock.mpr_write_len);
   for (std::size_t begin = 0; begin < content.size(); begin += kObjectChunk) {
     const std::size_t length = std::min(kObjectChunk, content.size() - begin);
     AlignedBuffer pages = AlignedBuffer::zeroed(round_up(length, kPageSize));
@@ -105,9 +116,13 @@ void write_object(Context& context, ObjectSession& session, ObjectId id, const s
   }
 }
 
+ObjectId allocate_object(ObjectSession& session, MediaClass media_class) {
+  return session.objects().allocate(ObjectType::mblock, media_class, 0, SpacePolicy::usable_only);
+}
+
 void delete_object(ObjectSession& session, ObjectId id) {
   session.check_changeable(id);
-  session.objects().remove(id);
+  session.objects().remove(id, id.is_mlog() ? ObjectType::mlog : ObjectType::mblock);
 }
 
 // One step of a script. `last`: the object allocated last, which "-" stands for.
@@ -134,18 +149,15 @@ void run_step(Context& context, ObjectSession& session, std::istringstream& word
     if (!word.empty() && word != "capacity" && word != "staging") {
       throw UsageError(fmt::format("\"{}\" is neither capacity nor staging", word));
     }
-    last = session.objects()
-               .allocate_mblock(word == "staging" ? MediaClass::staging : MediaClass::capacity,
-                                SpacePolicy::usable_only)
-               .id;
+    last = allocate_object(session, word == "staging" ? MediaClass::staging : MediaClass::capacity);
     print_escaped(context.out, "{}\n", last.to_string());
     return;
   }
   if (word == "-" && last == ObjectId()) throw UsageError("\"-\": nothing was allocated before");
   const ObjectId id = word == "-" ? last : parse_object_id(word);
   if (verb == "write") return write_object(context, session, id, path);
-  if (verb == "commit") return session.objects().commit_mblock(id);
-  if (verb == "abort") return session.objects().abort_mblock(id);
+  if (verb == "commit") return session.objects().commit(id, ObjectType::mblock);
+  if (verb == "abort") return session.objects().abort(id, ObjectType::mblock);
   if (verb == "delete") return delete_object(session, id);
   if (!json) return show_facts(context, facts_of(session, id));
   context.out << to_line(facts_of(session, id)) << '\n';
@@ -169,8 +181,8 @@ void run_script(Context& context, ObjectSession& session, const std::string& pat
 int run_object(Context& context, Arguments arguments) {
   CommandLine line(
       "mpool object [OPTIONS] VERB POOL [ARGUMENTS]",
-      "Works on the objects of POOL (a name, UUID=…, or device paths joined with ','), which\n"
-      "must not be mounted:\n"
+      "Works on the objects of POOL (a name, UUID=…, or device paths joined with ','), through\n"
+      "its mount if it is mounted:\n"
       "  list POOL           every object, and whether it belongs to the named tree\n"
       "  show POOL ID        the facts of an object\n"
       "  read POOL ID        prints the content of an mblock\n"
@@ -209,9 +221,9 @@ int run_object(Context& context, Arguments arguments) {
   } else if (given.verb == "run") {
     run_script(context, session, path, json);
   } else {
-    const ObjectId id = session.objects().allocate_mblock(media_class, SpacePolicy::usable_only).id;
+    const ObjectId id = allocate_object(session, media_class);
     write_object(context, session, id, path);
-    session.objects().commit_mblock(id);
+    session.objects().commit(id, ObjectType::mblock);
     if (json) {
       print_json(context.out, facts_of(session, id));
     } else {

@@ -5,11 +5,19 @@
 #include <fstream>
 #include <iterator>
 #include <ostream>
+#include <unordered_set>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "engine/base/error.h"
+#include "engine/names/namespace.h"
+#include "fuse/client/engine_backend.h"
+#include "fuse/client/mount_backend.h"
+#include "fuse/client/params.h"
+#include "fuse/client/registry.h"
 #include "tools/json.h"
+#include "tools/mounted.h"
 #include "tools/pool_access.h"
 
 namespace mpool::tools {
@@ -22,10 +30,37 @@ std::unique_ptr<Pool> open_idle(const std::string& pool, ObjectSession::Access a
                                                : activate_for_change(paths);
 }
 
-NamespaceOptions without_changes() {
-  NamespaceOptions options;
-  options.read_only = true;
-  return options;
+// The mount of the pool; null without one. Its name needs no rights to the devices.
+std::unique_ptr<libmpool::Backend> open_mounted(const std::string& pool) {
+  if (!pool.contains('/') && !pool.contains('=')) {
+    const auto active = libmpool::find_active(pool);
+    auto backend = active ? libmpool::MountBackend::find(*active) : nullptr;
+    if (backend != nullptr) return backend;
+  }
+  const std::vector<std::string> paths = resolve_pool(pool);
+  const auto superblocks = peek_superblocks(paths);
+  const Superblock& superblock = require_superblock(superblocks.front());
+  const auto mounted = find_mounted(paths, superblock);
+  if (!mounted) return nullptr;
+  libmpool::ActivePool found;
+  libmpool::copy_uuid(superblock.pool_uuid, found.params.mp_poolid);
+  libmpool::copy_text(superblock.pool_name, found.params.mp_name);
+  found.mount_point = mounted->mount_point;
+  return libmpool::MountBackend::find(found);
+}
+
+// With its tree, to know which objects belong to files.
+std::unique_ptr<libmpool::EngineBackend> make_engine(std::unique_ptr<Pool> pool) {
+  NamespaceOptions without_changes;
+  without_changes.read_only = true;
+  std::unordered_set<ObjectId> of_tree;
+  {
+    const auto names = Namespace::mount(*pool, without_changes);
+    for (const ObjectRecord& object : pool->objects()) {
+      if (names->owns(object.id)) of_tree.insert(object.id);
+    }
+  }
+  return std::make_unique<libmpool::EngineBackend>(std::move(pool), std::move(of_tree));
 }
 
 std::string read_all(std::istream& in, const std::string& name, std::uint64_t limit) {
@@ -43,13 +78,16 @@ std::string read_all(std::istream& in, const std::string& name, std::uint64_t li
 }  // namespace
 
 ObjectSession::ObjectSession(const std::string& pool, Access access)
-    : pool_(open_idle(pool, access)),
-      objects_(*pool_),
-      names_(Namespace::mount(*pool_, without_changes())) {}
+    : backend_(open_mounted(pool)) {
+  if (backend_ != nullptr) return;
+  auto engine = make_engine(open_idle(pool, access));
+  engine_ = &engine->pool();
+  backend_ = std::move(engine);
+}
 
-void ObjectSession::check_changeable(ObjectId id) const {
-  if (!names_->owns(id)) return;
-  raise(EPERM, fmt::format("object {} of pool {}", id.to_string(), pool_->name()),
+void ObjectSession::check_changeable(ObjectId id) {
+  if (!backend_->is_of_tree(id)) return;
+  raise(EPERM, fmt::format("object {} of pool {}", id.to_string(), backend_->facts().name),
         "it belongs to the named tree, which only a mount changes");
 }
 

@@ -1,40 +1,54 @@
-// Access of the sub-commands object, log and mdc to the objects of a pool that is not mounted.
+// Access of the sub-commands object, log and mdc to the objects of a pool: through its mount, or
+// with the engine in this process.
 #pragma once
 
+#include <cerrno>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "engine/base/bytes.h"
-#include "engine/client/client_pool.h"
-#include "engine/names/namespace.h"
 #include "engine/pool/pool.h"
+#include "fuse/client/backend.h"
 #include "tools/command_line.h"
 #include "tools/context.h"
 
 namespace mpool::tools {
 
-// An active pool with its objects, and its tree to know which of them belong to files.
+// The objects of a pool. Those that are not committed at the end are aborted.
 class ObjectSession {
  public:
   enum class Access { show, change };
-  // A pool opened to show it is never written to. Errors: those of inspect_idle_pool() and
-  // activate_for_change().
+  // A pool opened to show it is never written to. Errors: those of inspect_idle_pool(),
+  // activate_for_change() and libmpool::MountBackend::find().
   ObjectSession(const std::string& pool, Access access);
 
-  Pool& pool() { return *pool_; }
-  ClientPool& objects() { return objects_; }
-  // True for an object that belongs to the named tree, or may.
-  bool owned_by_tree(ObjectId id) const { return names_->owns(id); }
-  // EPERM for such an object.
-  void check_changeable(ObjectId id) const;
+  libmpool::Backend& objects() { return *backend_; }
+  // Null when the pool is mounted.
+  Pool* engine() { return engine_; }
+  // EPERM for an object that belongs to the named tree, or may.
+  void check_changeable(ObjectId id);
 
  private:
-  std::unique_ptr<Pool> pool_;
-  ClientPool objects_;
-  std::unique_ptr<Namespace> names_;
+  std::unique_ptr<libmpool::Backend> backend_;
+  Pool* engine_ = nullptr;  // of the back end
 };
+
+// Calls `write` with each record from the position of reading to the end.
+template <typename Write>
+void read_all_records(libmpool::Records& records, const Write& write) {
+  std::vector<std::byte> buffer(1u << 16);
+  for (;;) {
+    const SharedReader::Result result = records.read(buffer);
+    if (result.error == EOVERFLOW) {
+      buffer.resize(result.length);
+      continue;
+    }
+    if (result.length == 0) return;
+    write(ConstByteSpan(buffer).first(result.length));
+  }
+}
 
 // What follows the verb on a command line such as `mpool log append POOL ID`.
 struct VerbLine {

@@ -1,6 +1,7 @@
 // mpool rename: gives a pool another name.
 #include <ostream>
 
+#include "fuse/client/registry.h"
 #include "tools/claim.h"
 #include "tools/command_line.h"
 #include "tools/commands.h"
@@ -23,6 +24,7 @@ int run_rename(Context& context, Arguments arguments) {
   const auto pool = activate_for_change(paths);
   const std::string before = pool->name();
   pool->rename(name);
+  libmpool::record_renamed(pool->uuid(), name);
   print_escaped(context.out, "Pool {} (UUID {}) is called {} now.\n", before,
                 pool->uuid().to_string(), name);
   return kSuccess;

@@ -12,6 +12,7 @@
 
 #include "engine/base/bytes.h"
 #include "engine/file/open_file.h"
+#include "fuse/ops/attributes.h"
 #include "fuse/ops/results.h"
 
 namespace mpoolfs {

@@ -341,6 +341,53 @@ class Calls(harness.MountTest):
         self.session = Session(self.mnt.point)
 
 
+class Commands(harness.MountTest):
+    mount_arguments = {"create_options": ("--zone-size", "1M")}
+
+    def mpool(self, command, verb, *arguments, check=True, **more):
+        return run(MPOOL, command, verb, self.mnt.pool, *arguments, check=check, **more)
+
+    def test_objects(self):
+        """mpool object works on a mounted pool"""
+        data = self.mnt.directory / "data"
+        data.write_bytes(content(1, 5 * 4096))
+        objid = self.mpool("object", "write", data).stdout.strip()
+        self.assertEqual(self.mnt.path(".mpool/mblock", objid).read_bytes(), data.read_bytes())
+        shown = self.mpool("object", "show", objid).stdout
+        self.assertRegex(shown, r"length: *20480\n")
+        self.assertRegex(shown, r"owner: *program\n")
+        file = self.write_file("f", b"content")
+        sync_directory(self.root)
+        [of_tree] = self.xattr(file, "user.mpool.objects").split()
+        listed = self.mpool("object", "list").stdout
+        self.assertRegex(listed, rf"{objid} .*program\n")
+        self.assertRegex(listed, rf"{of_tree} .*tree\n")
+        self.assertEqual(self.mpool("object", "read", of_tree).stdout[:7], "content")
+        refused = self.mpool("object", "delete", of_tree, check=False)
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn("belongs to the named tree", refused.stderr)
+        steps = f"alloc\nwrite - {data}\ncommit -\ndelete -\nalloc\n"
+        last = self.mpool("object", "run", input=steps).stdout.split()[-1]
+        harness.wait_until(lambda: not self.mnt.path(".mpool/mblock", last).exists(), "the abort")
+        self.mpool("object", "delete", objid)
+
+    def test_records(self):
+        """mpool log and mpool mdc, too"""
+        log = self.mpool("log", "create").stdout.strip()
+        self.mpool("log", "append", log, "--lines", input="one\ntwo\n" + 1000 * "x" + "\n")
+        self.assertEqual(self.mpool("log", "read", log, "--records").stdout,
+                         "3\none\n3\ntwo\n1000\n" + 1000 * "x" + "\n")
+        self.mpool("log", "erase", log)
+        self.assertEqual(self.mpool("log", "read", log).stdout, "")
+        self.mpool("log", "delete", log)
+        pair = self.mpool("mdc", "create").stdout.strip()
+        self.mpool("mdc", "append", pair, input="before")
+        self.mpool("mdc", "replace", pair, "--lines", input="a\nb\n")
+        self.assertEqual(self.mpool("mdc", "read", pair).stdout, "ab")
+        self.assertIn("named tree", self.mpool("mdc", "append", "root", check=False, input="x").stderr)
+        self.mpool("mdc", "delete", pair)
+
+
 class PoolOwner(harness.PoolTest):
     def test_may_read(self):
         """the owner of the pool reads its objects, and uid= of the mount says the owner"""

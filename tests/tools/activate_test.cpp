@@ -41,6 +41,18 @@ TEST_F(ActivateTest, AnImageIsFoundByNameUntilDeactivated) {
   EXPECT_FALSE(std::filesystem::exists(run_directory_));
 }
 
+TEST_F(ActivateTest, RenameAndDestroyAreRecorded) {
+  const std::string renamed = name_ + "-new";
+  ASSERT_EQ(mpool_command({"activate", image_}).status, kSuccess);
+  const Result moved = mpool_command({"rename", image_, renamed});
+  EXPECT_EQ(moved.status, kSuccess) << moved.err;
+  EXPECT_FALSE(std::filesystem::exists(run_directory_));
+  EXPECT_TRUE(std::filesystem::exists("/run/mpool/" + renamed + "/pool.json"));
+  const Result destroyed = mpool_command({"destroy", "--yes", image_});
+  EXPECT_EQ(destroyed.status, kSuccess) << destroyed.err;
+  EXPECT_FALSE(std::filesystem::exists("/run/mpool/" + renamed));
+}
+
 TEST_F(ActivateTest, RefusesWhatIsNotThere) {
   const Result inactive = mpool_command({"deactivate", image_});
   EXPECT_EQ(inactive.status, kFailure);
