@@ -1,4 +1,4 @@
-// The two programs of the reaper's measurement (README.md, "The reaper"):
+// The two programs of the reaper's measurement (tests/bench/README.md, "The reaper"):
 //   cache_load read SECONDS THREADS FILE...   Zipf reads of 1 KiB through mappings; prints JSON
 //   cache_load rewrite OUTPUT FILE...         reads the files and writes copies, without end
 #include <algorithm>

@@ -16,7 +16,7 @@ struct TestMaps {
   explicit TestMaps(mpool::test::TestTree& tree, std::uint64_t max_size = 64u << 20)
       : readers(tree.pool().clock(), tree.pool().metrics()),
         native(tree.pool(), tree.names(), ViewDevices(tree.pool()), NativeChoice::off, false,
-               readers, 0),
+               readers, reaper, 0),
         maps(
             tree.names(), native,
             [this](mpool::InodeNumber inode, std::uint64_t offset, std::uint64_t length) {
@@ -25,6 +25,8 @@ struct TestMaps {
             tree.pool().logger(), max_size) {}
 
   ReaderWatch readers;
+  mpool::JobScheduler jobs;
+  mpool::Reaper reaper{jobs, {.percent = 100}};
   NativeReads native;
   std::vector<std::tuple<mpool::InodeNumber, std::uint64_t, std::uint64_t>> purged;
   Maps maps;
