@@ -93,7 +93,7 @@ class Writer {
       for (const auto& element : value)
         put(element);
     } else {
-      std::apply([this](const auto&... fields) { (put(fields), ...); }, fields_of(value));
+      std::apply([&](const auto&... fields) { (put(fields), ...); }, fields_of(value));
     }
   }
   void put(const std::string& text) { string<std::uint16_t>(text); }
@@ -153,7 +153,7 @@ class Reader {
       for (Element& element : value)
         get(element);
     } else {
-      std::apply([this](auto&... fields) { (get(fields), ...); }, fields_of(value));
+      std::apply([&](auto&... fields) { (get(fields), ...); }, fields_of(value));
     }
   }
   void get(bool& value) {

@@ -91,7 +91,7 @@ class Histogram {
  private:
   static std::size_t bucket(std::uint64_t time) {
     const std::uint64_t value = std::max<std::uint64_t>(time, 8);
-    const unsigned power = std::bit_width(value) - 1u;
+    const unsigned power = static_cast<unsigned>(std::bit_width(value)) - 1u;
     return power * 8 + (value >> (power - 3)) % 8;
   }
   std::array<std::uint64_t, 64 * 8> counts_{};
