@@ -145,14 +145,16 @@ TEST(ErofsKernel, FarBlocksAndLargeFilesTheKernelReads) {
   const std::uint64_t begin = 12 * kTiB - 3 * kGiB;
   const auto offsets = {std::uint64_t{0}, kGiB - kBlock, kGiB, 2 * kGiB, 3 * kGiB - kBlock};
   for (const std::uint64_t offset : offsets) {
-    const mpool::AlignedBuffer block = mpool::test::pattern(1, static_cast<unsigned>(offset >> 12));
+    const mpool::AlignedBuffer block =
+        mpool::test::page_pattern(1, static_cast<unsigned>(offset >> 12));
     ASSERT_EQ(::pwrite(device.get(), block.data(), kBlock, static_cast<off_t>(begin + offset)),
               kBlock);
   }
   const Mounted mounted(build({{"large", {3 * kGiB, {{0, 3 * kGiB, 0, begin}}}}}, {12 * kTiB}),
                         {data.path()});
   for (const std::uint64_t offset : offsets) {
-    const mpool::AlignedBuffer block = mpool::test::pattern(1, static_cast<unsigned>(offset >> 12));
+    const mpool::AlignedBuffer block =
+        mpool::test::page_pattern(1, static_cast<unsigned>(offset >> 12));
     const Bytes direct = read_from(mounted.open_direct("large"), offset, kBlock);
     EXPECT_TRUE(mpool::test::same(direct, block.span())) << offset;
     const Bytes buffered = read_from(mounted.open("large"), offset, kBlock);

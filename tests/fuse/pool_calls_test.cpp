@@ -17,7 +17,7 @@ namespace {
 using mpool::ObjectId;
 using mpool::test::errno_of;
 using mpool::test::TestTree;
-using Session = ControlTree::HandleNumber;
+using SessionHandle = ControlTree::HandleNumber;
 
 class PoolCallsTest : public testing::Test {
  protected:
@@ -27,12 +27,12 @@ class PoolCallsTest : public testing::Test {
     session_ = open();
   }
 
-  Session open(const Caller& caller = {}) {
+  SessionHandle open(const Caller& caller = {}) {
     const auto inode = control_.lookup(ControlTree::kDirectory, "ctl").value().inode;
     return control_.open(inode, {.read = true, .write = true}, caller);
   }
   template <typename T>
-  T call(Session session, unsigned command, T value = {}) {
+  T call(SessionHandle session, unsigned command, T value = {}) {
     const bool takes = (_IOC_DIR(command) & _IOC_WRITE) != 0;
     const bool gives = (_IOC_DIR(command) & _IOC_READ) != 0;
     const auto in = mpool::as_bytes(&value, takes ? sizeof value : 0);
@@ -41,10 +41,10 @@ class PoolCallsTest : public testing::Test {
     return value;
   }
   template <typename T>
-  int code_of(Session session, unsigned command, const T& value) {
+  int code_of(SessionHandle session, unsigned command, const T& value) {
     return errno_of([&] { call(session, command, value); });
   }
-  int use(Session session, std::uint32_t mode) {
+  int use(SessionHandle session, std::uint32_t mode) {
     return code_of(session, MPOOL_IOC_USE,
                    mpool_ioc_use{.mode = mode, .reserved0 = 0, .reserved = {}});
   }
@@ -62,7 +62,7 @@ class PoolCallsTest : public testing::Test {
   ProgramObjects objects_{tree_.pool(), tree_.names(), false};
   test::TestMaps maps_{tree_};
   ControlTree control_{std::timespec{1, 2}};
-  Session session_ = 0;
+  SessionHandle session_ = 0;
   unsigned settings_changes_ = 0;
 };
 
@@ -107,7 +107,7 @@ TEST_F(PoolCallsTest, ChangesSettings) {
 }
 
 TEST_F(PoolCallsTest, OnlyRootGivesThePoolAway) {
-  const Session other = open({.uid = 1000, .gid = 1000});
+  const SessionHandle other = open({.uid = 1000, .gid = 1000});
   mpool_ioc_settings settings{};
   settings.given = MPOOL_IOC_SET_UID;
   settings.uid = 1000;
@@ -123,7 +123,7 @@ TEST_F(PoolCallsTest, OnlyRootGivesThePoolAway) {
 }
 
 TEST_F(PoolCallsTest, AnExclusiveUseExcludesSessions) {
-  const Session other = open();
+  const SessionHandle other = open();
   EXPECT_EQ(use(session_, MPOOL_IOC_EXCLUSIVE), 0);
   EXPECT_EQ(use(other, MPOOL_IOC_SHARED), EBUSY);
   EXPECT_EQ(use(other, MPOOL_IOC_EXCLUSIVE), EBUSY);
@@ -175,7 +175,7 @@ TEST_F(PoolCallsTest, PinnedMblocksCannotBeDeleted) {
 
 TEST_F(PoolCallsTest, PinsEndWithTheirSession) {
   const ObjectId id = make_mblock();
-  const Session other = open();
+  const SessionHandle other = open();
   mpool_ioc_pin pin{};
   pin.count = 1;
   pin.objid[0] = id.value;

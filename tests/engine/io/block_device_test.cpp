@@ -55,7 +55,7 @@ TEST_F(BlockDeviceTest, TellsItsProperties) {
 TEST_F(BlockDeviceTest, ReadsWritesFlushesAndDiscards) {
   const LoopDevice loop(kDeviceSize);
   const auto device = open_device(loop.path(), OpenMode::activate);
-  const auto data = pattern(1024, 1);
+  const auto data = page_pattern(1024, 1);
   device->write(4 * kPageSize, data.span());
   device->flush();
   AlignedBuffer read(data.size());
@@ -161,7 +161,7 @@ TEST_F(BlockDeviceTest, AClaimCanBeGivenUpAndTakenAgain) {
   ASSERT_TRUE(view);
   EXPECT_EQ(device->claim(), EBUSY);
   // It is written and discarded while an exclusive holder (a native view) exists.
-  const auto data = pattern(2, 5);
+  const auto data = page_pattern(2, 5);
   device->write(0, data.span());
   device->flush();
   device->discard(0, 2 * kPageSize);

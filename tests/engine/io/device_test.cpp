@@ -37,7 +37,7 @@ class FailingDevice : public Device {
     if (offline_during_flush) {
       // As if a write on another thread failed during this flush.
       fail_with = EIO;
-      EXPECT_THROW(write(0, pattern(1, 1).span()), Error);
+      EXPECT_THROW(write(0, page_pattern(1, 1).span()), Error);
     }
   }
   void discard_impl(std::uint64_t, std::uint64_t) override { act(); }

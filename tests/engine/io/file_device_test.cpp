@@ -26,7 +26,7 @@ class FileDeviceTest : public testing::Test {
 };
 
 void write_and_read_back(Device& device) {
-  const auto data = pattern(300, 1);
+  const auto data = page_pattern(300, 1);
   AlignedBuffer read(data.size());
   device.write(5 * kPageSize, data.span());
   device.flush();
@@ -42,7 +42,7 @@ TEST_F(FileDeviceTest, ReadsWhatWasWritten) {
 }
 
 TEST_F(FileDeviceTest, UsesTheRoomByWhichItGrewOnceItLooked) {
-  const auto data = pattern(2, 4);
+  const auto data = page_pattern(2, 4);
   const auto file = open_device(path_, OpenMode::activate);
   OverlayDevice overlay(open_device(path_, OpenMode::peek));
   std::filesystem::resize_file(path_, 2 * kFileSize);
@@ -62,7 +62,7 @@ TEST_F(FileDeviceTest, UsesTheRoomByWhichItGrewOnceItLooked) {
 }
 
 TEST_F(FileDeviceTest, KeepsItAfterClosing) {
-  const auto data = pattern(3, 2);
+  const auto data = page_pattern(3, 2);
   {
     const auto device = open_device(path_, OpenMode::activate);
     device->write(kPageSize, data.span());
@@ -76,7 +76,7 @@ TEST_F(FileDeviceTest, KeepsItAfterClosing) {
 TEST_F(FileDeviceTest, CopiesMemoryThatIsNotAligned) {
   const auto device = open_device(path_, OpenMode::activate);
   // More than one bounce buffer.
-  const auto data = pattern(600, 3);
+  const auto data = page_pattern(600, 3);
   std::vector<std::byte> unaligned(data.size() + 1);
   const ByteSpan memory(unaligned.data() + 1, data.size());
   std::memcpy(memory.data(), data.data(), data.size());
@@ -105,7 +105,7 @@ TEST_F(FileDeviceTest, TellsItsProperties) {
 
 TEST_F(FileDeviceTest, DiscardFreesTheBlocksAndKeepsTheSize) {
   const auto device = open_device(path_, OpenMode::activate);
-  const auto data = pattern(1024, 4);
+  const auto data = page_pattern(1024, 4);
   device->write(0, data.span());
   device->flush();
   struct stat before {};
@@ -144,7 +144,7 @@ TEST_F(FileDeviceTest, ReservesTheBlocksOfARange) {
     EXPECT_EQ(::stat(path_.c_str(), &status), 0);
     return static_cast<std::uint64_t>(status.st_blocks) * 512;
   };
-  const auto data = pattern(1, 3);
+  const auto data = page_pattern(1, 3);
   device->write(kFileSize / 2, data.span());
   const std::uint64_t before = allocated();
   device->reserve(kFileSize / 2, kFileSize / 4);
@@ -187,7 +187,7 @@ TEST_F(FileDeviceTest, ServesManyThreads) {
     threads.emplace_back([&, thread] {
       AlignedBuffer read(4 * kPageSize);
       for (unsigned round = 0; round < 50; ++round) {
-        const auto data = pattern(4, round * kThreads + thread);
+        const auto data = page_pattern(4, round * kThreads + thread);
         const std::uint64_t offset = (round * kThreads + thread) * 4 * kPageSize;
         device->write(offset, data.span());
         device->read(offset, read.span());

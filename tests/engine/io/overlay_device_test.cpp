@@ -31,7 +31,7 @@ TEST(OverlayDevice, InMemoryReadsZerosThenWhatWasWritten) {
   device.read(0, read.span());
   EXPECT_TRUE(all_zero(read.span()));
   // Across the boundary of two chunks.
-  const auto data = pattern(4, 1);
+  const auto data = page_pattern(4, 1);
   const std::uint64_t offset = kMiB - 2 * kPageSize;
   device.write(offset, data.span());
   device.flush();
@@ -47,14 +47,14 @@ TEST(OverlayDevice, InMemoryReadsZerosThenWhatWasWritten) {
 TEST(OverlayDevice, CoversItsBaseWithoutChangingIt) {
   auto base_owner = std::make_unique<OverlayDevice>("base", 4 * kMiB);
   OverlayDevice& base = *base_owner;
-  const auto below = pattern(1024, 2);
+  const auto below = page_pattern(1024, 2);
   base.write(0, below.span());
   const auto writes = base.counters().writes;
 
   OverlayDevice device(std::move(base_owner));
   EXPECT_EQ(device.name(), "base");
   EXPECT_EQ(device.properties().size, 4 * kMiB);
-  const auto above = pattern(2, 3);
+  const auto above = page_pattern(2, 3);
   device.write(3 * kPageSize, above.span());
   device.discard(0, kPageSize);
   device.discard(kMiB, 2 * kMiB);
@@ -80,7 +80,7 @@ TEST(OverlayDevice, FollowsAModelUnderRandomOperations) {
   SCOPED_TRACE("seed " + std::to_string(seed));
   std::mt19937 random(seed);
   constexpr std::size_t kPages = 700;
-  const auto below = pattern(kPages, 4);
+  const auto below = page_pattern(kPages, 4);
   auto base = std::make_unique<OverlayDevice>("base", kPages * kPageSize);
   base->write(0, below.span());
   std::vector<std::byte> model(below.data(), below.data() + below.size());
@@ -92,7 +92,7 @@ TEST(OverlayDevice, FollowsAModelUnderRandomOperations) {
     const std::size_t count = std::min(pages, kPages - first);
     std::byte* at = model.data() + first * kPageSize;
     if (random() % 2 == 0) {
-      const auto data = pattern(count, step);
+      const auto data = page_pattern(count, step);
       device.write(first * kPageSize, data.span());
       std::memcpy(at, data.data(), data.size());
     } else {
@@ -116,7 +116,7 @@ TEST(OverlayDevice, ServesManyThreads) {
       AlignedBuffer read(8 * kPageSize);
       for (std::uint64_t round = 0; round < 200; ++round) {
         const std::uint64_t offset = (round * kThreads + thread) * 8 * kPageSize;
-        const auto data = pattern(8, static_cast<unsigned>(round + thread));
+        const auto data = page_pattern(8, static_cast<unsigned>(round + thread));
         device.write(offset, data.span());
         device.read(offset, read.span());
         if (!same(read.span(), data.span())) ++wrong[thread];

@@ -60,7 +60,7 @@ class PartsTest : public testing::TestWithParam<const char*> {
 TEST_P(PartsTest, AreOneBehindTheOther) {
   for (const std::size_t pages : {1u, 2u, 7u, 300u}) {
     for (const std::size_t most : {1u, 3u, 100u}) {
-      const auto data = pattern(pages, static_cast<unsigned>(pages + most));
+      const auto data = page_pattern(pages, static_cast<unsigned>(pages + most));
       const auto before = device_->counters();
       device_->write(3 * kPageSize, cut<ConstByteSpan>(data, most));
       AlignedBuffer whole(data.size());
@@ -78,7 +78,7 @@ TEST_P(PartsTest, AreOneBehindTheOther) {
 }
 
 TEST_P(PartsTest, MayBeMoreThanASystemCallTakes) {
-  const auto data = pattern(2500, 9);
+  const auto data = page_pattern(2500, 9);
   device_->write(0, cut<ConstByteSpan>(data, 1));
   AlignedBuffer read(data.size());
   device_->read(0, cut<ByteSpan>(read, 1));
@@ -86,7 +86,7 @@ TEST_P(PartsTest, MayBeMoreThanASystemCallTakes) {
 }
 
 TEST_P(PartsTest, MayLieAnywhereInMemory) {
-  const auto data = pattern(6, 2);
+  const auto data = page_pattern(6, 2);
   std::vector<std::byte> unaligned(data.size() + 1);
   std::ranges::copy(data.span(), unaligned.begin() + 1);
   const ConstByteSpan odd(unaligned.data() + 1, data.size());
@@ -112,7 +112,7 @@ TEST_P(PartsTest, OfNothingDoNothing) {
 }
 
 TEST_P(PartsTest, MustLieInsideTheDevice) {
-  const auto data = pattern(2, 1);
+  const auto data = page_pattern(2, 1);
   const std::array<ConstByteSpan, 2> parts = {data.span(0, kPageSize), data.span(0, kPageSize)};
   const std::array<ConstByteSpan, 2> crooked = {data.span(0, kPageSize), data.span(0, 100)};
   AlignedBuffer read(2 * kPageSize);
@@ -133,7 +133,7 @@ TEST(Parts, OfMemoryThatIsNotThereLeaveTheDeviceOnline) {
   void* const page = ::mmap(nullptr, kPageSize, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   ASSERT_NE(page, MAP_FAILED);
   const ByteSpan gone(static_cast<std::byte*>(page), kPageSize);
-  const auto data = pattern(1, 1);
+  const auto data = page_pattern(1, 1);
   const std::array<ConstByteSpan, 2> from = {gone, data.span()};
   EXPECT_EQ(error_of([&] { device->write(0, from); }), EFAULT);
   EXPECT_EQ(error_of([&] { device->write(0, gone); }), EFAULT);
@@ -151,7 +151,7 @@ class FailingPartsTest : public testing::Test {
  protected:
   int write_two(const SimulatedFaults::Plan& plan) {
     faults_->arm(plan);
-    const auto data = pattern(2, 1);
+    const auto data = page_pattern(2, 1);
     const std::array<ConstByteSpan, 2> parts = {data.span(0, kPageSize),
                                                 data.span(kPageSize, kPageSize)};
     return error_of([&] { device_.write(0, parts); });

@@ -81,7 +81,7 @@ inline void run(const std::string& command) {
 }
 
 // `pages` pages, each byte a function of its position and `seed`.
-inline AlignedBuffer pattern(std::size_t pages, unsigned seed) {
+inline AlignedBuffer page_pattern(std::size_t pages, unsigned seed) {
   AlignedBuffer buffer(pages * kPageSize);
   for (std::size_t i = 0; i < buffer.size(); ++i) {
     buffer.data()[i] = static_cast<std::byte>((i * 7 + (i >> 8) + seed * 131) & 0xff);

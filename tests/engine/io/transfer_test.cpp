@@ -53,7 +53,7 @@ class EnabledRing : public IoRing {
 
 void transfer_and_read_back(Device& device) {
   EnabledRing ring;
-  const auto data = pattern(300, 1);
+  const auto data = page_pattern(300, 1);
   AlignedBuffer read(data.size());
   Transfer writing, reading, beside;
   const auto before = device.counters();
@@ -112,10 +112,10 @@ TEST(Transfer, OfADeviceInMemory) {
 }
 
 TEST_F(TransferTest, OfAnOverlayAreTheBasesWhereNothingWasWritten) {
-  const auto data = pattern(8, 5);
+  const auto data = page_pattern(8, 5);
   open_file(O_RDWR | O_DIRECT)->write(0, data.span());
   OverlayDevice overlay(open_file(O_RDONLY | O_DIRECT));
-  const auto own = pattern(1, 9);
+  const auto own = page_pattern(1, 9);
   overlay.write(3 * kPageSize, own.span());
   overlay.discard(6 * kPageSize, kPageSize);
   EnabledRing ring;
@@ -145,7 +145,7 @@ TEST_F(TransferTest, ManyAtATime) {
   constexpr std::size_t kPages = 1000;
   constexpr std::size_t kInFlight = 64;  // more than the ring's submissions
   const auto device = open_file(O_RDWR | O_DIRECT);
-  const auto data = pattern(kPages, 7);
+  const auto data = page_pattern(kPages, 7);
   std::vector<std::size_t> order(kPages);
   std::iota(order.begin(), order.end(), 0);
   std::shuffle(order.begin(), order.end(), std::mt19937(11));
@@ -207,7 +207,7 @@ class Chain final : public DeviceTransfer {
 TEST_F(TransferTest, MayBeUsedAgainAndEndInItsDone) {
   const auto file = open_file(O_RDWR | O_DIRECT);
   OverlayDevice memory("memory", kTransferSize);
-  const auto data = pattern(Chain::kPages, 3);
+  const auto data = page_pattern(Chain::kPages, 3);
   for (Device* device : {static_cast<Device*>(file.get()), static_cast<Device*>(&memory)}) {
     device->write(0, data.span());
     EnabledRing ring;
@@ -223,7 +223,7 @@ TEST_F(TransferTest, MayBeUsedAgainAndEndInItsDone) {
 
 TEST_F(TransferTest, ServesMemoryThatIsNotAligned) {
   const auto device = open_file(O_RDWR | O_DIRECT);
-  const auto data = pattern(5, 3);
+  const auto data = page_pattern(5, 3);
   std::vector<std::byte> unaligned(data.size() + 1);
   const ByteSpan memory(unaligned.data() + 1, data.size());
   std::memcpy(memory.data(), data.data(), data.size());
@@ -251,7 +251,7 @@ TEST_F(TransferTest, EmptyOnesEndToo) {
 
 TEST_F(TransferTest, TheRealEndOfATruncatedFileIsAnError) {
   const auto device = open_file(O_RDWR | O_DIRECT);
-  const auto data = pattern(4, 5);
+  const auto data = page_pattern(4, 5);
   device->write(0, data.span());
   ASSERT_EQ(::truncate(path_.c_str(), 2 * kPageSize), 0);
   EnabledRing ring;
@@ -271,7 +271,7 @@ TEST_F(TransferTest, TheRealEndOfATruncatedFileIsAnError) {
 
 TEST_F(TransferTest, AFailedWriteTakesTheDeviceOfflineForWriting) {
   const auto device = open_file(O_RDONLY | O_DIRECT);  // the Device object does not know that
-  const auto data = pattern(1, 5);
+  const auto data = page_pattern(1, 5);
   AlignedBuffer read(kPageSize);
   EnabledRing ring;
   Transfer failing, refused, reading;
