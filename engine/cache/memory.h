@@ -21,9 +21,7 @@ class MemorySource {
   // Blocks on no device. Errors: Error, when the files of the kernel cannot be read.
   virtual MemoryInfo read() = 0;
   // Null: the kernel gives no notice when memory gets short.
-  virtual std::unique_ptr<MemoryAlarm> make_alarm(MemoryAlarm::Callback /*callback*/) const {
-    return nullptr;
-  }
+  virtual std::unique_ptr<MemoryAlarm> make_alarm(MemoryAlarm::Callback callback) const = 0;
 };
 
 // Of a memory cgroup (v1 or v2), or of the machine.

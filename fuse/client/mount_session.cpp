@@ -109,6 +109,7 @@ std::vector<mpool::ObjectId> MountSession::list(const char* directory) const {
   }
   std::vector<mpool::ObjectId> ids;
   errno = 0;
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): the stream is this call's own
   while (const dirent* entry = ::readdir(entries.get())) {
     if (const auto id = mpool::ObjectId::parse(entry->d_name)) ids.push_back(*id);
   }

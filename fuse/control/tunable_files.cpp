@@ -10,7 +10,7 @@
 
 namespace mpoolfs {
 
-TunableFiles::TunableFiles(std::vector<TunableFile> files, mpool::Logger logger)
+TunableFiles::TunableFiles(std::vector<TunableFile> files, const mpool::Logger& logger)
     : files_(std::move(files)) {
   texts_.reserve(files_.size());
   for (const TunableFile& file : files_) {

@@ -22,7 +22,7 @@ struct TunableFile {
 // One file for each: read, its value; written, a line is the new value. Failures are logged.
 class TunableFiles : public ControlProvider {
  public:
-  TunableFiles(std::vector<TunableFile> files, mpool::Logger logger);
+  TunableFiles(std::vector<TunableFile> files, const mpool::Logger& logger);
 
   Info describe(Node node) const override;
   std::optional<Node> lookup(std::string_view name) const override;
