@@ -241,6 +241,7 @@ main() {
   run_tests build testlog "${not_released[@]}"
   if wait_for_programs; then
     say "Running mounts with address and undefined-behaviour sanitizers"
+    parallel=3  # they wait most of the time
     run_tests build-asan mounts --no-rebuild --suite mount "${not_sanitized[@]}"
   fi
 
