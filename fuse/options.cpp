@@ -38,7 +38,7 @@ constexpr const char* kMountOptions = R"(Mount options (-o):
   workers=N             threads for requests that may block (1 to 256, default 32)
   reap_mempct=PERCENT   share of the available memory for pages of files, from
                         which on unused ones are dropped (5 to 100; 100: never)
-  reap_ttl=MICROSECONDS how long unused pages stay then (default 10000000)
+  reap_ttl=N            microseconds that unused pages stay then (default 10000000)
   reap_cgroup=PATH      the memory cgroup of the readers
   reap_debug=LEVEL      what the reaper logs (0 to 3, default 0)
   remount               change ro, rw and the options of the next line of a mount
