@@ -186,7 +186,8 @@ void record_mount(ActivePool pool) {
   const auto present = find_active(pool.name());
   if (present && uuid_from(present->params.mp_poolid) != uuid_from(pool.params.mp_poolid) &&
       !was_abandoned(*present)) {
-    mpool::raise(EEXIST, "pool " + pool.name(), "another active pool has this name");
+    mpool::raise(EEXIST, present->devices.front(),
+                 "is an active pool of the same name; rename one of them (mpool rename)");
   }
   pool.only_mounted = !present || present->only_mounted;
   record_active(pool);

@@ -49,6 +49,9 @@ _AT_FDCWD = -100
 RENAME_NOREPLACE = 1
 RENAME_EXCHANGE = 2
 
+# Test programs run beside each other, and the names of active pools are the machine's.
+POOL_NAME = f"testpool-{os.getpid()}"
+
 # How programs make a file that must not be there.
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
@@ -288,7 +291,7 @@ class Mount:
         self.pool = pool
         if pool is None:
             self.pool = self.directory / "pool.img"
-            create_image(self.pool, "testpool", size, *create_options)
+            create_image(self.pool, POOL_NAME, size, *create_options)
         on_exit(self._end)
         _mount_points.append(self.point)
         self.mount()
@@ -416,7 +419,7 @@ class PoolTest(unittest.TestCase):
     def setUp(self):
         self.directory = temporary_directory()
         self.image = self.directory / "pool.img"
-        create_image(self.image, "testpool", self.POOL_SIZE)
+        create_image(self.image, POOL_NAME, self.POOL_SIZE)
         self.point = self.directory / "mnt"
         self.point.mkdir()
         on_exit(self.remove_mount)

@@ -181,7 +181,7 @@ class ControlDirectory(ControlTest):
         def as_nobody(script):
             return shell(script, check=False, user=NOBODY, group=NOBODY, extra_groups=[])
         self.assertEqual(json.loads(as_nobody(f"cat {self.status_file}").stdout)["pool"]["name"],
-                         "testpool")
+                         harness.POOL_NAME)
         for script in (f"touch {self.control}/new", f"rm -f {self.status_file}",
                        f"echo > {self.status_file}", f"rmdir {self.control}"):
             done = as_nobody(script)
@@ -307,7 +307,7 @@ class Status(ControlTest):
         """pool, mount, transport and devices"""
         status = self.status()
         uuid = run("blkid", "-p", "-s", "UUID", "-o", "value", self.mnt.pool).stdout.strip()
-        self.assertEqual(status["pool"], {"name": "testpool", "uuid": uuid,
+        self.assertEqual(status["pool"], {"name": harness.POOL_NAME, "uuid": uuid,
                                           "mounted_on": os.path.realpath(self.mnt.point),
                                           "read_only": False, "foreign": False,
                                           "damage": []})
