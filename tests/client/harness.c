@@ -56,14 +56,14 @@ void test_fails(const char* file, int line, const char* call, int code, mpool_er
 /* --- pools --- */
 
 const char* pool_name(char which) {
-  static char names[26][MPOOL_NAMESZ_MAX];
+  static __thread char names[26][MPOOL_NAMESZ_MAX];
   char* name = names[which - 'a'];
   snprintf(name, MPOOL_NAMESZ_MAX, "ctest%d%c", (int)runner, which);
   return name;
 }
 
 static const char* path_of_image(char which) {
-  static char paths[26][256];
+  static __thread char paths[26][256];
   char* path = paths[which - 'a'];
   snprintf(path, sizeof(paths[0]), "%s/image-%c", directory, which);
   return path;
