@@ -45,7 +45,7 @@ std::shared_ptr<spdlog::logger> make_logger(const std::shared_ptr<mpool::Printab
 void close_standard_streams(const mpool::Logger& logger) {
   const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
   if (null < 0) {
-    logger->warn("/dev/null: {}", mpool::errno_text(errno));
+    logger.warn("/dev/null: {}", mpool::errno_text(errno));
     return;
   }
   for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
@@ -98,7 +98,7 @@ void Startup::succeeded() {
   messages_.to_syslog();
   close_standard_streams(messages_.logger());
   if (::write(pipe_, &kSuccess, 1) != 1) {
-    messages_.logger()->warn("telling the caller of the mount: {}", mpool::errno_text(errno));
+    messages_.logger().warn("telling the caller of the mount: {}", mpool::errno_text(errno));
   }
   ::close(pipe_);
   pipe_ = -1;

@@ -46,7 +46,7 @@ int run(const mpoolfs::Options& options) {
   try {
     return perform(options, messages);
   } catch (const std::exception& error) {
-    messages.logger()->error("{}", error.what());
+    messages.logger().error("{}", error.what());
     return kFailure;
   }
 }

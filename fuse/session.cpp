@@ -145,7 +145,7 @@ void set_read_ahead(const std::string& device, std::size_t kib, const mpool::Log
   const std::string path = "/sys/class/bdi/" + device + "/read_ahead_kb";
   std::ofstream file(path);
   file << kib << std::flush;
-  if (!file) logger->debug("{}: cannot be set", path);
+  if (!file) logger.debug("{}: cannot be set", path);
 }
 
 sigset_t end_signals() {

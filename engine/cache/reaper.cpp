@@ -2,8 +2,6 @@
 
 #include <utility>
 
-#include <spdlog/spdlog.h>
-
 #include "engine/base/error.h"
 
 namespace mpool {
@@ -87,7 +85,7 @@ JobStep Reaper::step(JobOrder order) {
   try {
     look(settings());
   } catch (const std::exception& error) {
-    logger_->error("reaper: {}", error.what());
+    logger_.error("reaper: {}", error.what());
   }
   return {};
 }
@@ -138,7 +136,7 @@ void Reaper::log(const ReaperSettings& settings, const ReapCounts& before) const
   unsigned level = now.evicted != before.evicted ? 2 : 3;
   if (pressure.read_ahead_cut() != told_) level = 1;
   if (settings.debug < level) return;
-  logger_->info(
+  logger_.info(
       "reaper: {} chunks, evicted {} pages, {} came back, free {} MiB, low {} MiB, ttl {} ms, "
       "read-ahead {}",
       now.chunks, now.evicted - before.evicted, now.over_evicted - before.over_evicted,

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include "engine/tree/times.h"
 

@@ -2,8 +2,6 @@
 #include <cerrno>
 #include <utility>
 
-#include <spdlog/spdlog.h>
-
 #include "engine/base/error.h"
 #include "engine/file/file_committer.h"
 

@@ -4,8 +4,6 @@
 #include <cassert>
 #include <cerrno>
 
-#include <spdlog/spdlog.h>
-
 #include "engine/base/error.h"
 #include "engine/file/file_committer.h"
 #include "engine/tree/times.h"

@@ -5,8 +5,6 @@
 #include <set>
 #include <utility>
 
-#include <spdlog/spdlog.h>
-
 #include "engine/base/error.h"
 
 namespace mpool::names {

@@ -4,8 +4,6 @@
 #include <algorithm>
 #include <cerrno>
 
-#include <spdlog/spdlog.h>
-
 #include "engine/base/error.h"
 
 namespace mpool::names {

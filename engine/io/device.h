@@ -73,7 +73,7 @@ class Device {
   void set_logger(Logger logger) { logger_ = std::move(logger); }
   // Must outlive the device. The system's, unless set.
   void set_clock(Clock& clock) { clock_ = &clock; }
-  spdlog::logger& log() const { return *logger_; }
+  const Logger& log() const { return logger_; }
   // Usable bytes: properties().size, or more since update_size() found the device grown.
   std::uint64_t size() const noexcept { return size_.load(std::memory_order_acquire); }
   // Queries the present size of the device and returns it. If the device grew, size() grows too;

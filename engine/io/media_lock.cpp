@@ -8,7 +8,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -45,9 +44,8 @@ int prepare(const std::string& directory) {
 }
 
 void warn_unlocked(const Logger& logger, const std::string& path, int code) {
-  logger->warn(
-      "{}: {}: a pool that is active by another path, or a copy of it, will not be noticed", path,
-      errno_text(code));
+  logger.warn("{}: {}: a pool that is active by another path, or a copy of it, will not be noticed",
+              path, errno_text(code));
 }
 
 bool is_file_at(int fd, const std::string& path) {
@@ -62,7 +60,7 @@ void write_holder(int fd, const std::string& holder, const Logger& logger) {
   if (::ftruncate(fd, 0) != 0) return;
   const std::string text = holder.substr(0, kMaxHolderLength);
   if (::pwrite(fd, text.data(), text.size(), 0) < 0) {
-    logger->debug("lock: {}", errno_text(errno));
+    logger.debug("lock: {}", errno_text(errno));
   }
 }
 

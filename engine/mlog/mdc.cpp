@@ -8,8 +8,6 @@
 #include <utility>
 #include <vector>
 
-#include <spdlog/spdlog.h>
-
 #include "engine/base/error.h"
 
 namespace mpool {
@@ -39,7 +37,7 @@ struct Mdc::Impl {
 
   std::uint64_t generation(unsigned half) const;
   const std::string& half_name(unsigned half) const { return halves[half].location.name; }
-  spdlog::logger& log() const { return halves[0].location.device->log(); }
+  const Logger& log() const { return halves[0].location.device->log(); }
   void check_decided() const;
 
   const std::string name;

@@ -3,7 +3,6 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
 #include "engine/names/namespace_impl.h"

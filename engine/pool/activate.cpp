@@ -5,8 +5,6 @@
 #include <exception>
 #include <thread>
 
-#include <spdlog/spdlog.h>
-
 #include "engine/base/error.h"
 #include "engine/pool/discovery.h"
 #include "engine/pool/load.h"

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cerrno>
 
-#include <spdlog/spdlog.h>
-
 #include "engine/base/error.h"
 #include "engine/pool/pool_state.h"
 

@@ -5,8 +5,6 @@
 // Activation detects a crash in between and finishes the change (activate.cpp, check_devices).
 #include <cerrno>
 
-#include <spdlog/spdlog.h>
-
 #include "engine/base/error.h"
 #include "engine/pool/defaults.h"
 #include "engine/pool/pool_state.h"

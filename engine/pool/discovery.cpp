@@ -7,8 +7,6 @@
 #include <map>
 #include <set>
 
-#include <spdlog/spdlog.h>
-
 #include "engine/base/error.h"
 #include "engine/io/file_device.h"
 #include "engine/io/media_lock.h"
@@ -87,7 +85,7 @@ using Unreadable = std::function<void(const std::string& path, const std::string
 
 Unreadable note_passed_over(const Logger& logger) {
   return [&logger](const std::string& path, const std::string& reason) {
-    logger->debug("{}: passed over: {}", path, reason);
+    logger.debug("{}: passed over: {}", path, reason);
   };
 }
 
@@ -109,9 +107,9 @@ void add_other_devices(std::vector<std::string>& paths, const Logger& logger) {
     if (copies.size() == 1) {
       paths.push_back(copies.front());
     } else {
-      logger->warn("device {} of pool {} is there {} times ({}): name the devices of the pool",
-                   uuid.to_string(), named.front().superblock.pool_name, copies.size(),
-                   join_paths(copies));
+      logger.warn("device {} of pool {} is there {} times ({}): name the devices of the pool",
+                  uuid.to_string(), named.front().superblock.pool_name, copies.size(),
+                  join_paths(copies));
     }
   }
 }

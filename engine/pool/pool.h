@@ -99,7 +99,7 @@ class Pool {
   Uuid uuid() const;
   ConfigRecord config() const;  // all zero when the pool has no MPCONFIG record
   const Logger& logger() const;
-  spdlog::logger& log() const { return *logger(); }
+  const Logger& log() const { return logger(); }
   Clock& clock() const;
   JobScheduler& jobs() const;  // the work in the background
   const Tunables& tunables() const;

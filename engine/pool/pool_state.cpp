@@ -3,8 +3,6 @@
 #include <cassert>
 #include <cerrno>
 
-#include <spdlog/spdlog.h>
-
 #include "engine/base/error.h"
 
 namespace mpool {

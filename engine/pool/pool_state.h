@@ -90,7 +90,7 @@ struct PoolState {
   void note_change() const {
     if (background) background->note_change();
   }
-  spdlog::logger& log() const { return *logger; }
+  const Logger& log() const { return logger; }
   // The device is, or will be, one of those that the pool owns.
   void show_in_metrics(const Device& device, MediaClass media_class);
   // ENODEV without such a device.

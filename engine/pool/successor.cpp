@@ -5,8 +5,6 @@
 // those of the old one are given back after that.
 #include <cerrno>
 
-#include <spdlog/spdlog.h>
-
 #include "engine/base/error.h"
 #include "engine/pool/pool_state.h"
 

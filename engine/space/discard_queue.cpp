@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <iterator>
 
-#include <spdlog/spdlog.h>
-
 #include "engine/base/error.h"
 
 namespace mpool {

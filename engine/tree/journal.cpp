@@ -6,8 +6,6 @@
 #include <iterator>
 #include <utility>
 
-#include <spdlog/spdlog.h>
-
 #include "engine/base/error.h"
 #include "engine/tree/times.h"
 

@@ -3,8 +3,6 @@
 #include <cerrno>
 #include <unordered_set>
 
-#include <spdlog/spdlog.h>
-
 #include "engine/base/error.h"
 #include "engine/tree/mdc_ends.h"
 #include "engine/tree/recorded_tree.h"

@@ -4,8 +4,6 @@
 #include <cerrno>
 #include <chrono>
 
-#include <spdlog/spdlog.h>
-
 #include "engine/base/error.h"
 #include "engine/base/size.h"
 

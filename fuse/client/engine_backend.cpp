@@ -4,7 +4,6 @@
 #include <utility>
 
 #include <fcntl.h>
-#include <spdlog/spdlog.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -172,7 +171,7 @@ EngineBackend::EngineBackend(const ActivePool& active)
     record();
   } catch (const mpool::Error& error) {
     // Only lists are of an earlier state.
-    library_logger()->info("{}", error.what());
+    library_logger().info("{}", error.what());
   }
 }
 

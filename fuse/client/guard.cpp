@@ -9,8 +9,6 @@
 #include <string_view>
 #include <system_error>
 
-#include <spdlog/spdlog.h>
-
 #include "fuse/client/log.h"
 
 namespace libmpool {
@@ -55,7 +53,7 @@ bool is_worth_a_message(int code) {
 }
 
 void log_failure(int code, const char* text) {
-  if (is_worth_a_message(code)) library_logger()->error("{}", text);
+  if (is_worth_a_message(code)) library_logger().error("{}", text);
 }
 
 int code_of(const std::error_code& error) {

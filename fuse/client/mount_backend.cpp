@@ -8,7 +8,6 @@
 #include <vector>
 
 #include <fcntl.h>
-#include <spdlog/spdlog.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -73,8 +72,8 @@ std::optional<MountSession> open_session(const ActivePool& active) {
   try {
     return MountSession::open(active.mount_point);
   } catch (const mpool::Error& error) {
-    library_logger()->error("pool {} is mounted on {}, but cannot be used there: {}", active.name(),
-                            active.mount_point, error.what());
+    library_logger().error("pool {} is mounted on {}, but cannot be used there: {}", active.name(),
+                           active.mount_point, error.what());
     throw;
   }
 }

@@ -13,6 +13,7 @@
 #include "engine/io/probe.h"
 #include "engine/pool/discovery.h"
 #include "fuse/client/handle.h"
+#include "fuse/client/log.h"
 #include "fuse/client/params.h"
 #include "fuse/client/pool_facts.h"
 

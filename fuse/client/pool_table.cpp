@@ -6,7 +6,6 @@
 #include <mutex>
 #include <utility>
 
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include "engine/base/error.h"
@@ -73,7 +72,7 @@ PoolUse::~PoolUse() {
   try {
     if (entry_->backend != nullptr) entry_->backend->share(Sharing::shared);
   } catch (const mpool::Error& error) {
-    library_logger()->error("{}", error.what());
+    library_logger().error("{}", error.what());
   }
 }
 

@@ -7,7 +7,6 @@
 #include <utility>
 
 #include <mpool/ioctl.h>
-#include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
 #include "engine/cache/page_cache.h"
@@ -67,7 +66,7 @@ Map::~Map() {
   try {
     names_.delete_unheld();
   } catch (const std::exception& error) {
-    logger_->error("the end of a map: {}", error.what());
+    logger_.error("the end of a map: {}", error.what());
   }
 }
 

@@ -9,8 +9,6 @@
 #include <string>
 #include <utility>
 
-#include <spdlog/spdlog.h>
-
 #include "engine/base/aligned_buffer.h"
 #include "engine/base/error.h"
 #include "engine/object/log_content.h"

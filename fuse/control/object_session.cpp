@@ -8,7 +8,6 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include "engine/base/aligned_buffer.h"
 #include "engine/base/error.h"

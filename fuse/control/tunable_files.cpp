@@ -4,8 +4,6 @@
 #include <cerrno>
 #include <utility>
 
-#include <spdlog/spdlog.h>
-
 #include "engine/base/error.h"
 
 namespace mpoolfs {
@@ -19,7 +17,7 @@ TunableFiles::TunableFiles(std::vector<TunableFile> files, const mpool::Logger& 
                           try {
                             file.set(line);
                           } catch (const mpool::Error& error) {
-                            logger->warn("{}", error.what());
+                            logger.warn("{}", error.what());
                             throw;
                           }
                         });

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include <fcntl.h>
-#include <spdlog/spdlog.h>
 #include <sys/ioctl.h>
 
 #include "engine/base/error.h"
@@ -57,7 +56,7 @@ NativeEntry BackingFiles::enter(mpool::InodeNumber inode, bool committed) {
     try {
       make_native(entry, inode);
     } catch (const std::exception& error) {
-      logger_->debug("inode {}: read by the daemon: {}", inode, error.what());
+      logger_.debug("inode {}: read by the daemon: {}", inode, error.what());
     }
   }
   return NativeEntry(*this, inode, entry.id, committed);
@@ -115,7 +114,7 @@ NativeEntry BackingFiles::enter_map(mpool::InodeNumber inode,
       entry.id = register_file(entry.file.get());
       entry.keeper = std::move(keeper);
     } catch (const std::exception& error) {
-      logger_->debug("map: read by the daemon: {}", error.what());
+      logger_.debug("map: read by the daemon: {}", error.what());
     }
   }
   return NativeEntry(*this, inode, entry.id, false);

@@ -30,7 +30,7 @@ NativeReads::NativeReads(const mpool::Pool& pool, mpool::Namespace& names, ViewD
       choice_(choice),
       waiting_(other_readers) {
   if (other_readers) {
-    logger_->warn(
+    logger_.warn(
         "programs that read files of an earlier mount, whose daemon was killed, still have them "
         "open: deleted files keep their space until they are done, and the daemon serves all "
         "reads");
@@ -149,7 +149,7 @@ std::shared_ptr<const MapViews::File> NativeReads::show_map(const mpool::FileLay
   try {
     return map_views_.add(layout);
   } catch (const mpool::Error& error) {
-    logger_->warn("a map is read by the daemon: {}", error.what());
+    logger_.warn("a map is read by the daemon: {}", error.what());
     return nullptr;
   }
 }
@@ -246,7 +246,7 @@ void NativeReads::run() {
 // Checks whether the readers of an earlier mount have ended.
 void NativeReads::wait_for_readers() {
   if (devices_.has_other_readers()) return;
-  logger_->info("the readers of an earlier mount are gone");
+  logger_.info("the readers of an earlier mount are gone");
   names_.hold_deletes(false);
   try {
     if (wanted()) {
@@ -254,7 +254,7 @@ void NativeReads::wait_for_readers() {
       show_all();
     }
   } catch (const std::exception& error) {
-    logger_->warn("the files of earlier mounts are read by the daemon: {}", error.what());
+    logger_.warn("the files of earlier mounts are read by the daemon: {}", error.what());
   }
   waiting_ = false;
 }
@@ -303,7 +303,7 @@ void NativeReads::show(std::vector<mpool::InodeNumber> inodes) {
   } catch (const std::exception& error) {
     pause = tunables_.failure_pause * (1u << std::min(failures_, tunables_.max_doublings));
     if (failures_++ == 0) {
-      logger_->warn(
+      logger_.warn(
           "some committed files are read by the daemon, until a view of them can be made: {}",
           error.what());
     }
@@ -340,7 +340,7 @@ void NativeReads::sweep() {
   try {
     swept_left_ = files_->sweep();
   } catch (const std::exception& error) {
-    logger_->error("letting go of files that are read no more: {}", error.what());
+    logger_.error("letting go of files that are read no more: {}", error.what());
   }
 }
 

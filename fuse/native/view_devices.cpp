@@ -5,7 +5,6 @@
 #include <cerrno>
 
 #include <fcntl.h>
-#include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
 #include "fuse/native/erofs_image.h"
@@ -34,7 +33,7 @@ bool ViewDevices::has_other_readers() const {
 void ViewDevices::claim() const {
   for (const Member& member : members_) {
     if (const int code = member.device->claim(); code != 0) {
-      logger_->debug("{}: cannot be claimed: {}", member.path, mpool::errno_text(code));
+      logger_.debug("{}: cannot be claimed: {}", member.path, mpool::errno_text(code));
     }
   }
 }
@@ -72,7 +71,7 @@ bool is_held_by_views(const std::string& path, const mpool::Logger& logger) {
     const View view(build_erofs_image({}, sizes).bytes, std::span(&path, 1));
     return true;
   } catch (const mpool::Error& error) {
-    logger->debug("{}: {}", path, error.what());
+    logger.debug("{}: {}", path, error.what());
     return false;
   }
 }

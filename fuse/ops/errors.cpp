@@ -4,8 +4,6 @@
 #include <exception>
 #include <new>
 
-#include <spdlog/spdlog.h>
-
 #include "engine/base/error.h"
 
 namespace mpoolfs {
@@ -28,7 +26,7 @@ bool is_media_failure(int code) {
 }
 
 void log_failure(const mpool::Logger& logger, const RequestName& request, const char* what) {
-  logger->error("{} of inode {}: {}", request.operation, request.inode, what);
+  logger.error("{} of inode {}: {}", request.operation, request.inode, what);
 }
 
 }  // namespace

@@ -6,8 +6,6 @@
 #include <new>
 #include <utility>
 
-#include <spdlog/spdlog.h>
-
 #include "engine/base/error.h"
 
 namespace mpoolfs {
@@ -48,7 +46,7 @@ void Notifier::post(std::function<void()> task) {
 // mount has ended.
 void Notifier::log_unexpected(const char* what, std::uint64_t inode, int result) const {
   if (result == 0 || result == -ENOENT || result == -EBADF || result == -ENODEV) return;
-  logger_->warn("{} of inode {}: the kernel refused: {}", what, inode, mpool::errno_text(-result));
+  logger_.warn("{} of inode {}: the kernel refused: {}", what, inode, mpool::errno_text(-result));
 }
 
 void Notifier::invalidate(std::uint64_t inode, off_t pages) const {
@@ -146,7 +144,7 @@ void Notifier::run() {
       try {
         task();
       } catch (const std::exception& error) {
-        logger_->error("telling the kernel of a change: {}", error.what());
+        logger_.error("telling the kernel of a change: {}", error.what());
       }
       lock.lock();
       busy_ = false;

@@ -7,8 +7,6 @@
 #include <new>
 #include <utility>
 
-#include <spdlog/spdlog.h>
-
 #include "fuse/ops/answer.h"
 #include "fuse/ops/handle_of.h"
 

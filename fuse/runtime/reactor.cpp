@@ -7,7 +7,6 @@
 
 #include <pthread.h>
 #include <sched.h>
-#include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
 
@@ -173,7 +172,7 @@ void Reactor::set_affinity(bool home) {
   }
   // The CPU may have gone offline: then the thread stays where it can run.
   if (::sched_setaffinity(0, sizeof cpus, &cpus) != 0) {
-    config_.logger->debug("{}: sched_setaffinity: {}", config_.name, mpool::errno_text(errno));
+    config_.logger.debug("{}: sched_setaffinity: {}", config_.name, mpool::errno_text(errno));
   }
   at_home_ = home;
 }

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include <pthread.h>
-#include <spdlog/spdlog.h>
 
 namespace mpoolfs {
 
@@ -55,7 +54,7 @@ void WorkerPool::add_thread_if_needed() noexcept {
   try {
     add_thread();
   } catch (const std::exception& error) {
-    logger_->warn("no further thread for requests: {}", error.what());
+    logger_.warn("no further thread for requests: {}", error.what());
   }
 }
 

@@ -8,7 +8,6 @@
 #include <utility>
 
 #include <linux/fuse.h>
-#include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
 
@@ -84,7 +83,7 @@ void Dispatcher::handle(Request& request) noexcept {
     (request.opcode() == FUSE_RELEASE ? closers_ : workers_).post(request);
   } catch (const std::exception& error) {
     request.reactor().work_ended();
-    logger_->error("no thread for a request: {}", error.what());
+    logger_.error("no thread for a request: {}", error.what());
     request.refuse(request.unique(), EAGAIN);
     request.done();
   }

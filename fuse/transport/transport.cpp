@@ -14,7 +14,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
 #include "engine/names/namespace.h"
@@ -264,7 +263,7 @@ void Transport::Impl::refused(int error) {
   if (was_refused.exchange(true)) return;
   const std::string why = "the kernel refuses FUSE-over-io_uring (its log may say more: dmesg): " +
                           mpool::errno_text(error);
-  if (choice == TransportChoice::automatic) logger->warn("{}; using /dev/fuse", why);
+  if (choice == TransportChoice::automatic) logger.warn("{}; using /dev/fuse", why);
   do_without_uring(why);
 }
 
@@ -285,7 +284,7 @@ void Transport::Impl::read_dev_everywhere() {
       core->take(make_dev_queue(*core, core->fuse.get()));
       ++queues;
     } catch (const std::exception& error) {
-      logger->warn("one thread less for requests: {}", error.what());
+      logger.warn("one thread less for requests: {}", error.what());
     }
   }
   notify_ready("dev", queues);

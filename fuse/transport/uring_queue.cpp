@@ -8,7 +8,6 @@
 #include <utility>
 
 #include <linux/fuse.h>
-#include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
 #include "fuse/transport/uring_abi.h"
@@ -56,8 +55,8 @@ void UringQueue::Entry::take_request() noexcept {
   const std::size_t own = header.len - sizeof header - carried;
   if (header.len < sizeof header + carried || carried > payload().size() ||
       own > sizeof headers_->op_in) {
-    reactor().logger()->error("request {} of type {}: {} bytes with {} of payload: not understood",
-                              header.unique, header.opcode, header.len, carried);
+    reactor().logger().error("request {} of type {}: {} bytes with {} of payload: not understood",
+                             header.unique, header.opcode, header.len, carried);
     refuse(header.unique, EIO);
     return completed();
   }
@@ -134,8 +133,8 @@ void UringQueue::fetched(Entry& entry, std::int32_t result) noexcept {
   if (!entry.was_used()) {
     refused_(-result);
   } else {
-    reactor_.logger()->error("queue {} of FUSE: a command failed: {}", config_.number,
-                             mpool::errno_text(-result));
+    reactor_.logger().error("queue {} of FUSE: a command failed: {}", config_.number,
+                            mpool::errno_text(-result));
   }
 }
 
