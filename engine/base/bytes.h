@@ -60,6 +60,15 @@ constexpr std::uint64_t ceil_div(std::uint64_t value, std::uint64_t divisor) {
   return value / divisor + (value % divisor != 0 ? 1 : 0);
 }
 
+// Of spans of bytes, together.
+template <typename Span>
+std::uint64_t length_of(std::span<const Span> parts) {
+  std::uint64_t sum = 0;
+  for (const Span& part : parts)
+    sum += part.size();
+  return sum;
+}
+
 inline ConstByteSpan as_bytes(const void* data, std::size_t size) {
   return {static_cast<const std::byte*>(data), size};
 }

@@ -24,14 +24,6 @@ bool is_no_room(int code) {
   return code == ENOSPC || code == EDQUOT || code == EFBIG;
 }
 
-template <typename Span>
-std::uint64_t length_of(std::span<const Span> parts) {
-  std::uint64_t sum = 0;
-  for (const Span& part : parts)
-    sum += part.size();
-  return sum;
-}
-
 }  // namespace
 
 Device::Device(std::string name, DeviceProperties properties)

@@ -154,9 +154,7 @@ void Mlog::Impl::put_chunk(ChunkType type, std::uint32_t record_length, std::siz
 }
 
 Mlog::Ticket Mlog::Impl::append(ChunkType kind, std::span<const ConstByteSpan> parts) {
-  std::uint64_t length = 0;
-  for (const ConstByteSpan part : parts)
-    length += part.size();
+  const std::uint64_t length = length_of(parts);
   if (length > UINT32_MAX) raise(EINVAL, location_.name, "record of {} bytes", length);
 
   const std::lock_guard one_record(append_mutex_);

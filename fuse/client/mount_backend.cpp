@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 
 #include "engine/base/error.h"
 #include "fuse/client/log.h"
@@ -26,29 +25,6 @@ using mpool::ObjectType;
 
 void require_type(ObjectId id, ObjectType type) {
   if (id.type() != type) mpool::raise(EINVAL, id.to_string(), "the id of another type of object");
-}
-
-// Transfers all parts by `operation(iov, count, offset)`, as preadv(2) and pwritev(2).
-template <typename Span, typename Operation>
-void transfer_parts(std::span<const Span> parts, std::uint64_t offset, const Operation& operation) {
-  std::vector<iovec> left;
-  left.reserve(parts.size());
-  for (const Span& part : parts)
-    left.push_back({const_cast<std::byte*>(part.data()), part.size()});
-  for (std::size_t first = 0; first < left.size();) {
-    const ssize_t done =
-        operation(&left[first], static_cast<int>(left.size() - first), static_cast<off_t>(offset));
-    if (done < 0 && errno == EINTR) continue;
-    if (done <= 0) mpool::raise_system(done < 0 ? errno : EIO, "mblock", "transfer");
-    offset += static_cast<std::uint64_t>(done);
-    for (auto rest = static_cast<std::size_t>(done); rest != 0;) {
-      const std::size_t taken = std::min(rest, left[first].iov_len);
-      left[first].iov_base = static_cast<std::byte*>(left[first].iov_base) + taken;
-      left[first].iov_len -= taken;
-      rest -= taken;
-      if (left[first].iov_len == 0) ++first;
-    }
-  }
 }
 
 // Of a file that was just opened, without asking the daemon again.
@@ -123,15 +99,8 @@ class MountPins : public PinnedMblocks {
     }
   }
   void unpin() noexcept {
-    for (const std::uint32_t handle : handles_) {
-      try {
-        mpool_ioc_handle pins{};
-        pins.handle = handle;
-        session_.call(MPOOL_IOC_CLOSE, pins);
-      } catch (const mpool::Error&) {
-        // The daemon is gone, and with it the pins.
-      }
-    }
+    for (const std::uint32_t handle : handles_)
+      session_.close_quietly(handle);
   }
 
   const MountSession& session_;
@@ -280,36 +249,28 @@ std::shared_ptr<MountBackend::NewMblock> MountBackend::new_mblock(ObjectId id) c
 void MountBackend::write_mblock(ObjectId id, std::span<const mpool::ConstByteSpan> parts) {
   require_type(id, ObjectType::mblock);
   const auto mblock = new_mblock(id);
-  std::uint64_t length = 0;
-  for (const mpool::ConstByteSpan part : parts)
-    length += part.size();
+  const std::uint64_t length = mpool::length_of(parts);
   const std::lock_guard lock(mblock->mutex);
   if (length > mblock->capacity - mblock->written) {
     mpool::raise(EINVAL, id.to_string(), "{} bytes do not fit behind the {} written ones", length,
                  mblock->written);
   }
   if (!mblock->file) mblock->file = session_.open_mblock(id, O_WRONLY);
-  transfer_parts(parts, mblock->written, [&](const iovec* iov, int count, off_t offset) {
-    return ::pwritev(mblock->file.get(), iov, count, offset);
-  });
+  write_all(mblock->file, mblock->written, parts, id);
   mblock->written += length;
 }
 
 void MountBackend::read_mblock(ObjectId id, std::uint64_t offset,
                                std::span<const mpool::ByteSpan> parts) {
   require_type(id, ObjectType::mblock);
-  std::uint64_t length = 0;
-  for (const mpool::ByteSpan part : parts)
-    length += part.size();
+  const std::uint64_t length = mpool::length_of(parts);
   const auto file = session_.open_mblock(id, O_RDONLY | O_DIRECT);
   const std::uint64_t size = known_size(file);
   if (offset % mpool::kPageSize != 0 || offset > size || length > size - offset) {
     mpool::raise(EINVAL, id.to_string(), "no such range of pages: {} bytes at {}, {} are written",
                  length, offset, size);
   }
-  transfer_parts(parts, offset, [&](const iovec* iov, int count, off_t at) {
-    return ::preadv(file.get(), iov, count, at);
-  });
+  read_all(file, offset, parts, id);
 }
 
 std::unique_ptr<PinnedMblocks> MountBackend::pin(std::span<const std::uint64_t> ids) {
@@ -321,11 +282,11 @@ mlog_props MountBackend::log(ObjectId id) {
 }
 
 std::unique_ptr<Log> MountBackend::open_log(ObjectId id, mpool::ClientLog::Options options) {
-  return std::make_unique<MountLog>(session_, id, options);
+  return open_mount_log(session_, id, options);
 }
 
 std::unique_ptr<Mdc> MountBackend::open_mdc(ObjectId first, ObjectId second) {
-  return std::make_unique<MountMdc>(session_, first, second);
+  return open_mount_mdc(session_, first, second);
 }
 
 }  // namespace libmpool

@@ -1,5 +1,6 @@
 #include "fuse/client/mount_records.h"
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -24,27 +25,81 @@ void require_log_id(mpool::ObjectId id) {
   if (!id.is_mlog()) mpool::raise(EINVAL, id.to_string(), "not the id of an mlog");
 }
 
-// A call that needs the handle only; the value that it gives.
-std::uint64_t call_on(const MountSession& session, unsigned long command, std::uint32_t handle,
-                      std::uint64_t value = 0) {
-  mpool_ioc_handle on{};
-  on.handle = handle;
-  on.value = value;
-  session.call(command, on);
-  return on.value;
-}
-
-void close_quietly(const MountSession& session, std::uint32_t handle) noexcept {
-  try {
-    if (handle != 0) call_on(session, MPOOL_IOC_CLOSE, handle);
-  } catch (const mpool::Error&) {
-    // It has ended nevertheless.
-  }
-}
-
 mpool::SharedReader::Result result_of(const mpool_ioc_read& read) {
   return {.error = static_cast<int>(read.error), .length = read.length};
 }
+
+// What logs and MDCs have in common: the calls on a handle of the session, which it closes.
+template <typename Interface>
+class MountRecords : public Interface {
+ public:
+  MountRecords(MountSession& session, mpool::ObjectId first, mpool::ObjectId second,
+               std::uint32_t flags)
+      : session_(session), handle_(open_on_mount(session, first, second, flags)) {}
+  ~MountRecords() override { session_.close_quietly(handle_); }
+  MountRecords(const MountRecords&) = delete;
+  MountRecords& operator=(const MountRecords&) = delete;
+
+  void append(std::span<const mpool::ConstByteSpan> parts, bool durable) override {
+    session_.append(handle_, parts, durable);
+  }
+  void sync() override { call(MPOOL_IOC_SYNC); }
+  std::uint64_t used() override { return call(MPOOL_IOC_LENGTH); }
+  mpool::SharedReader::Result read(mpool::ByteSpan into) override {
+    return result_of(session_.read(handle_, into));
+  }
+  void rewind() override { call(MPOOL_IOC_REWIND); }
+  void close() override { session_.call_on(MPOOL_IOC_CLOSE, std::exchange(handle_, 0)); }
+
+ protected:
+  std::uint64_t call(unsigned long command, std::uint64_t value = 0) {
+    return session_.call_on(command, handle_, value);
+  }
+
+  MountSession& session_;
+  std::uint32_t handle_;  // 0: closed
+};
+
+class MountLog : public MountRecords<Log> {
+ public:
+  MountLog(MountSession& session, mpool::ObjectId id, std::uint32_t flags)
+      : MountRecords(session, id, {}, flags), id_(id) {}
+
+  mpool::SharedReader::Result skip_and_read(std::size_t length, mpool::ByteSpan into) override {
+    mpool_ioc_read skip{};
+    skip.handle = handle_;
+    skip.skip = length;
+    session_.call(MPOOL_IOC_READ, skip);
+    if (skip.error != 0 || into.empty()) return result_of(skip);
+    return read(into);
+  }
+  std::uint64_t generation() override { return mlog_of_mount(session_, id_).lpr_gen; }
+  void erase(std::uint64_t min_generation) override { call(MPOOL_IOC_ERASE, min_generation); }
+
+ private:
+  const mpool::ObjectId id_;
+};
+
+class MountMdc : public MountRecords<Mdc> {
+ public:
+  using MountRecords::MountRecords;
+
+  void start_compaction() override { compact(MPOOL_IOC_CSTART); }
+  void end_compaction() override { compact(MPOOL_IOC_CEND); }
+  bool failed() override { return failed_; }
+
+ private:
+  void compact(unsigned long command) {
+    try {
+      call(command);
+    } catch (...) {
+      failed_ = true;
+      throw;
+    }
+  }
+
+  std::atomic<bool> failed_ = false;
+};
 
 }  // namespace
 
@@ -68,110 +123,20 @@ mlog_props mlog_of_mount(const MountSession& session, mpool::ObjectId id) {
   return props;
 }
 
-MountLog::MountLog(MountSession& session, mpool::ObjectId id, mpool::ClientLog::Options options)
-    : session_(session), id_(id) {
+std::unique_ptr<Log> open_mount_log(MountSession& session, mpool::ObjectId id,
+                                    mpool::ClientLog::Options options) {
   require_log_id(id);
   const bool compaction = options.semantics == mpool::CompactionSemantics::on;
-  handle_ = open_on_mount(session, id, {},
-                          (compaction ? MPOOL_IOC_COMPACTION : 0u) |
-                              (options.serialised_by_caller ? MPOOL_IOC_SERIALISED : 0u));
+  const std::uint32_t flags = (compaction ? MPOOL_IOC_COMPACTION : 0u) |
+                              (options.serialised_by_caller ? MPOOL_IOC_SERIALISED : 0u);
+  return std::make_unique<MountLog>(session, id, flags);
 }
 
-MountLog::~MountLog() {
-  close_quietly(session_, handle_);
-}
-
-void MountLog::append(std::span<const mpool::ConstByteSpan> parts, bool durable) {
-  session_.append(handle_, parts, durable);
-}
-
-void MountLog::sync() {
-  call_on(session_, MPOOL_IOC_SYNC, handle_);
-}
-
-std::uint64_t MountLog::used() {
-  return call_on(session_, MPOOL_IOC_LENGTH, handle_);
-}
-
-mpool::SharedReader::Result MountLog::read(mpool::ByteSpan into) {
-  return result_of(session_.read(handle_, into));
-}
-
-void MountLog::rewind() {
-  call_on(session_, MPOOL_IOC_REWIND, handle_);
-}
-
-void MountLog::close() {
-  call_on(session_, MPOOL_IOC_CLOSE, std::exchange(handle_, 0));
-}
-
-mpool::SharedReader::Result MountLog::skip_and_read(std::size_t length, mpool::ByteSpan into) {
-  mpool_ioc_read skip{};
-  skip.handle = handle_;
-  skip.skip = length;
-  session_.call(MPOOL_IOC_READ, skip);
-  if (skip.error != 0 || into.empty()) return result_of(skip);
-  return read(into);
-}
-
-std::uint64_t MountLog::generation() {
-  return mlog_of_mount(session_, id_).lpr_gen;
-}
-
-void MountLog::erase(std::uint64_t min_generation) {
-  call_on(session_, MPOOL_IOC_ERASE, handle_, min_generation);
-}
-
-MountMdc::MountMdc(MountSession& session, mpool::ObjectId first, mpool::ObjectId second)
-    : session_(session) {
+std::unique_ptr<Mdc> open_mount_mdc(MountSession& session, mpool::ObjectId first,
+                                    mpool::ObjectId second) {
   require_log_id(first);
   require_log_id(second);
-  handle_ = open_on_mount(session, first, second, 0);
-}
-
-MountMdc::~MountMdc() {
-  close_quietly(session_, handle_);
-}
-
-void MountMdc::append(std::span<const mpool::ConstByteSpan> parts, bool durable) {
-  session_.append(handle_, parts, durable);
-}
-
-void MountMdc::sync() {
-  call_on(session_, MPOOL_IOC_SYNC, handle_);
-}
-
-std::uint64_t MountMdc::used() {
-  return call_on(session_, MPOOL_IOC_LENGTH, handle_);
-}
-
-mpool::SharedReader::Result MountMdc::read(mpool::ByteSpan into) {
-  return result_of(session_.read(handle_, into));
-}
-
-void MountMdc::rewind() {
-  call_on(session_, MPOOL_IOC_REWIND, handle_);
-}
-
-void MountMdc::close() {
-  call_on(session_, MPOOL_IOC_CLOSE, std::exchange(handle_, 0));
-}
-
-void MountMdc::compact(unsigned long command) {
-  try {
-    call_on(session_, command, handle_);
-  } catch (...) {
-    failed_ = true;
-    throw;
-  }
-}
-
-void MountMdc::start_compaction() {
-  compact(MPOOL_IOC_CSTART);
-}
-
-void MountMdc::end_compaction() {
-  compact(MPOOL_IOC_CEND);
+  return std::make_unique<MountMdc>(session, first, second, 0);
 }
 
 }  // namespace libmpool

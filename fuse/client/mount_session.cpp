@@ -7,7 +7,9 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/ioctl.h>
+#include <sys/uio.h>
 
 #include "engine/base/error.h"
 
@@ -46,7 +48,7 @@ std::string_view text_of(int code) {
       object.value == 0 || text.empty() ? mpool::errno_text(code) : std::string(text));
 }
 
-std::vector<std::byte> joined(std::span<const mpool::ConstByteSpan> parts, std::size_t length) {
+std::vector<std::byte> join(std::span<const mpool::ConstByteSpan> parts, std::size_t length) {
   std::vector<std::byte> all;
   all.reserve(length);
   for (const mpool::ConstByteSpan part : parts)
@@ -54,20 +56,41 @@ std::vector<std::byte> joined(std::span<const mpool::ConstByteSpan> parts, std::
   return all;
 }
 
-// Transfers all of the bytes by `operation(data, length, offset)`.
+// By preadv(2) or pwritev(2).
 template <typename Span, typename Operation>
-void transfer(Span bytes, const Operation& operation) {
-  off_t offset = 0;
-  while (!bytes.empty()) {
-    const ssize_t done = operation(bytes.data(), bytes.size(), offset);
+void transfer_all(const Operation& operation, const mpool::FileDescriptor& file,
+                  std::uint64_t offset, std::span<const Span> parts, mpool::ObjectId object) {
+  std::vector<iovec> left;
+  left.reserve(parts.size());
+  for (const Span& part : parts)
+    left.push_back({const_cast<std::byte*>(part.data()), part.size()});
+  for (std::size_t first = 0; first < left.size();) {
+    const auto count = static_cast<int>(std::min<std::size_t>(left.size() - first, IOV_MAX));
+    const ssize_t done = operation(file.get(), &left[first], count, static_cast<off_t>(offset));
     if (done < 0 && errno == EINTR) continue;
-    if (done <= 0) raise_call(done < 0 ? errno : EIO);
-    offset += done;
-    bytes = bytes.subspan(static_cast<std::size_t>(done));
+    if (done <= 0) raise_call(done < 0 ? errno : EIO, object);
+    offset += static_cast<std::uint64_t>(done);
+    for (auto rest = static_cast<std::size_t>(done); rest != 0;) {
+      const std::size_t taken = std::min(rest, left[first].iov_len);
+      left[first].iov_base = static_cast<std::byte*>(left[first].iov_base) + taken;
+      left[first].iov_len -= taken;
+      rest -= taken;
+      if (left[first].iov_len == 0) ++first;
+    }
   }
 }
 
 }  // namespace
+
+void read_all(const mpool::FileDescriptor& file, std::uint64_t offset,
+              std::span<const mpool::ByteSpan> parts, mpool::ObjectId object) {
+  transfer_all(::preadv, file, offset, parts, object);
+}
+
+void write_all(const mpool::FileDescriptor& file, std::uint64_t offset,
+               std::span<const mpool::ConstByteSpan> parts, mpool::ObjectId object) {
+  transfer_all(::pwritev, file, offset, parts, object);
+}
 
 std::optional<MountSession> MountSession::open(const std::string& mount_point) {
   const std::string path = mount_point + "/.mpool";
@@ -94,6 +117,23 @@ std::optional<MountSession> MountSession::open(const std::string& mount_point) {
 void MountSession::call_with(unsigned long command, void* structure, mpool::ObjectId object) const {
   while (::ioctl(control_.get(), command, structure) != 0) {
     if (errno != EINTR) raise_call(errno, object);
+  }
+}
+
+std::uint64_t MountSession::call_on(unsigned long command, std::uint32_t handle,
+                                    std::uint64_t value) const {
+  mpool_ioc_handle on{};
+  on.handle = handle;
+  on.value = value;
+  call(command, on);
+  return on.value;
+}
+
+void MountSession::close_quietly(std::uint32_t handle) const noexcept {
+  try {
+    if (handle != 0) call_on(MPOOL_IOC_CLOSE, handle);
+  } catch (const mpool::Error&) {
+    // It has ended nevertheless, as all do with the daemon.
   }
 }
 
@@ -130,9 +170,7 @@ mpool::FileDescriptor MountSession::open_mblock(mpool::ObjectId id, int flags) c
 
 void MountSession::append(std::uint32_t handle, std::span<const mpool::ConstByteSpan> parts,
                           bool durable) {
-  std::size_t length = 0;
-  for (const mpool::ConstByteSpan part : parts)
-    length += part.size();
+  const std::uint64_t length = mpool::length_of(parts);
   if (length > MPOOL_IOC_BUFFER) {
     mpool::raise(EFBIG, kMountSubject, "a record has at most {} bytes", MPOOL_IOC_BUFFER);
   }
@@ -147,11 +185,10 @@ void MountSession::append(std::uint32_t handle, std::span<const mpool::ConstByte
     return call(MPOOL_IOC_APPEND, append);
   }
   append.flags |= MPOOL_IOC_IN_BUFFER;
-  const std::vector<std::byte> record = joined(parts, length);
+  const std::vector<std::byte> joined = join(parts, length);
+  const mpool::ConstByteSpan record = joined;
   const std::lock_guard lock(buffer_mutex_);
-  transfer(std::span(record), [&](const void* data, std::size_t size, off_t offset) {
-    return ::pwrite(control_.get(), data, size, offset);
-  });
+  write_all(control_, 0, std::span(&record, 1), {});
   call(MPOOL_IOC_APPEND, append);
 }
 
@@ -181,9 +218,8 @@ mpool_ioc_read MountSession::read(std::uint32_t handle, mpool::ByteSpan into) {
     call(MPOOL_IOC_READ, read);
   }
   if (read.error == 0) {
-    transfer(into.first(read.length), [&](void* data, std::size_t size, off_t offset) {
-      return ::pread(control_.get(), data, size, offset);
-    });
+    const mpool::ByteSpan record = into.first(read.length);
+    read_all(control_, 0, std::span(&record, 1), {});
   }
   return read;
 }

@@ -18,6 +18,13 @@
 
 namespace libmpool {
 
+// All of the parts, at `offset` of a file of the mount, which may be that of `object`. EIO: the
+// daemon is gone, or the file ends before.
+void read_all(const mpool::FileDescriptor& file, std::uint64_t offset,
+              std::span<const mpool::ByteSpan> parts, mpool::ObjectId object);
+void write_all(const mpool::FileDescriptor& file, std::uint64_t offset,
+               std::span<const mpool::ConstByteSpan> parts, mpool::ObjectId object);
+
 // Threads: all functions may be called at the same time. buffer_mutex_ is held during calls.
 class MountSession {
  public:
@@ -32,6 +39,9 @@ class MountSession {
   void call(unsigned long command, T& structure, mpool::ObjectId object = {}) const {
     call_with(command, &structure, object);
   }
+  // A call that needs the handle only; the value that it gives.
+  std::uint64_t call_on(unsigned long command, std::uint32_t handle, std::uint64_t value = 0) const;
+  void close_quietly(std::uint32_t handle) const noexcept;  // 0: none
   // The ids in the directory "mblock" or "mlog".
   std::vector<mpool::ObjectId> list(const char* directory) const;
   // Descriptor of the file of an mblock. ENOENT also for one that the flags do not allow.
