@@ -5,13 +5,11 @@
 #include <fstream>
 #include <iterator>
 #include <ostream>
-#include <unordered_set>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "engine/base/error.h"
-#include "engine/names/namespace.h"
 #include "fuse/client/engine_backend.h"
 #include "fuse/client/mount_backend.h"
 #include "fuse/client/params.h"
@@ -51,15 +49,7 @@ std::unique_ptr<libmpool::Backend> open_mounted(const std::string& pool) {
 
 // With its tree, to know which objects belong to files.
 std::unique_ptr<libmpool::EngineBackend> make_engine(std::unique_ptr<Pool> pool) {
-  NamespaceOptions without_changes;
-  without_changes.read_only = true;
-  std::unordered_set<ObjectId> of_tree;
-  {
-    const auto names = Namespace::mount(*pool, without_changes);
-    for (const ObjectRecord& object : pool->objects()) {
-      if (names->owns(object.id)) of_tree.insert(object.id);
-    }
-  }
+  auto of_tree = libmpool::objects_of_tree(*pool);
   return std::make_unique<libmpool::EngineBackend>(std::move(pool), std::move(of_tree));
 }
 

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "engine/base/error.h"
-#include "engine/client/open_object.h"
+#include "engine/cache/page_cache.h"
 #include "engine/names/namespace.h"
 #include "engine/pool/discovery.h"
 #include "engine/pool/object_pin.h"
@@ -119,9 +119,9 @@ class EnginePins : public PinnedMblocks {
   }
   void drop_cached(std::size_t index) override {
     const Member& member = members_[index];
-    const int code = ::posix_fadvise(file_of(member), static_cast<off_t>(member.place),
-                                     static_cast<off_t>(member.length), POSIX_FADV_DONTNEED);
-    if (code != 0) mpool::raise_system(code, "map", "fadvise");
+    if (member.length != 0) {
+      mpool::drop_unmapped_pages(file_of(member), member.place, member.length);
+    }
   }
 
  private:
@@ -160,6 +160,17 @@ std::unique_ptr<mpool::Pool> activate_engine(const std::vector<std::string>& dev
       {.logger = library_logger()});
 }
 
+std::unordered_set<ObjectId> objects_of_tree(mpool::Pool& pool) {
+  mpool::NamespaceOptions without_changes;
+  without_changes.read_only = true;
+  const auto tree = mpool::Namespace::mount(pool, without_changes);
+  std::unordered_set<ObjectId> ids;
+  for (const mpool::ObjectRecord& object : pool.objects()) {
+    if (tree->owns(object.id)) ids.insert(object.id);
+  }
+  return ids;
+}
+
 EngineBackend::EngineBackend(const ActivePool& active)
     : pool_(activate_engine(active.devices)), client_(*pool_) {
   if (pool_->uuid() != uuid_from(active.params.mp_poolid)) {
@@ -182,13 +193,7 @@ EngineBackend::EngineBackend(std::unique_ptr<mpool::Pool> pool,
 void EngineBackend::find_tree() {
   has_owner_record_ = client_.first_record_is(mpool::root_log_id(0), mpool::root_log_id(1),
                                               mpool::names::is_owner_record);
-  if (!has_owner_record_) return;
-  mpool::NamespaceOptions without_changes;
-  without_changes.read_only = true;
-  const auto tree = mpool::Namespace::mount(*pool_, without_changes);
-  for (const mpool::ObjectRecord& object : pool_->objects()) {
-    if (tree->owns(object.id)) tree_objects_.insert(object.id);
-  }
+  if (has_owner_record_) tree_objects_ = objects_of_tree(*pool_);
 }
 
 void EngineBackend::open_cached_files() {

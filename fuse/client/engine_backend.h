@@ -32,6 +32,9 @@ class SignalBlock {
 // Activates the engine on the devices of a pool. EBUSY: another process has it open or mounted.
 std::unique_ptr<mpool::Pool> activate_engine(const std::vector<std::string>& devices);
 
+// The objects of the named tree; empty without one. Reads the tree, changes nothing.
+std::unordered_set<mpool::ObjectId> objects_of_tree(mpool::Pool& pool);
+
 // Records the present parameters of the pool in the registry.
 class EngineBackend : public Backend {
  public:

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 #include "engine/base/error.h"
+#include "engine/cache/page_cache.h"
 #include "fuse/client/log.h"
 #include "fuse/client/mount_records.h"
 #include "fuse/client/params.h"
@@ -82,8 +83,7 @@ class MountPins : public PinnedMblocks {
   }
   void drop_cached(std::size_t index) override {
     const auto file = session_.open_mblock({ids_[index]}, O_RDONLY | O_DIRECT);
-    const int code = ::posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED);
-    if (code != 0) mpool::raise_system(code, "map", "fadvise");
+    mpool::drop_unmapped_pages(file.get(), 0, 0);
   }
 
  private:
