@@ -2,7 +2,6 @@
 
 #include <exception>
 
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include "fuse/client/params.h"
@@ -17,8 +16,8 @@ void attempt(const mpool::Pool& pool, const Step& step) noexcept {
   try {
     step();
   } catch (const std::exception& error) {
-    spdlog::info("pool {}: programs may not find the mount by its name: {}", pool.name(),
-                 error.what());
+    pool.log().info("pool {}: programs may not find the mount by its name: {}", pool.name(),
+                    error.what());
   }
 }
 

@@ -4,7 +4,6 @@
 #include <csignal>
 #include <cstdarg>
 #include <cstdio>
-#include <fstream>
 #include <iterator>
 #include <mutex>
 #include <optional>
@@ -26,6 +25,7 @@
 #include "fuse/mount_flags.h"
 #include "fuse/mount_table.h"
 #include "fuse/native/native_reads.h"
+#include "fuse/native/read_ahead.h"
 #include "fuse/ops/notifier.h"
 #include "fuse/ops/operations.h"
 #include "fuse/ops/served_files.h"
@@ -36,7 +36,8 @@ namespace mpoolfs {
 
 namespace {
 
-constexpr std::size_t kReadAheadKib = 8192;
+// Bytes: large sequential reads must be requested long before they are needed.
+constexpr std::size_t kReadAhead = std::size_t{8192} << 10;
 
 struct DestroySession {
   void operator()(fuse_session* session) const { fuse_session_destroy(session); }
@@ -137,15 +138,6 @@ void mount_session(fuse_session* session, const std::string& mount_point) {
 std::string device_of(const std::string& mount_point) {
   const auto entry = find_mount(read_mounts(), mount_point);
   return entry ? entry->device : std::string();
-}
-
-// Large sequential reads must be requested long before they are needed. Only possible once the
-// kernel has processed the answer to INIT.
-void set_read_ahead(const std::string& device, std::size_t kib, const mpool::Logger& logger) {
-  const std::string path = "/sys/class/bdi/" + device + "/read_ahead_kb";
-  std::ofstream file(path);
-  file << kib << std::flush;
-  if (!file) logger.debug("{}: cannot be set", path);
 }
 
 sigset_t end_signals() {
@@ -286,8 +278,9 @@ struct Session::Impl {
     file_system.pool.log().info("pool {}: mounted on {}, transport {}, {} queues on {} threads{}{}",
                                 options.pool, options.mount_point, info.name, info.queues,
                                 info.threads, info.reason.empty() ? "" : ": ", info.reason);
+    // Only possible once the kernel has processed the answer to INIT.
     notifier->post([device = device, logger = file_system.pool.logger()] {
-      set_read_ahead(device, kReadAheadKib, logger);
+      set_read_ahead(device, kReadAhead, logger);
     });
     file_system.reaper.on_read_ahead_cut([this](mpool::ReadAheadCut cut) { cut_read_ahead(cut); });
   }
@@ -297,7 +290,7 @@ struct Session::Impl {
     const std::size_t few = file_system.reaper.policy().few_pages * mpool::kPageSize;
     const bool cuts = cut != mpool::ReadAheadCut::none;
     file_system.native.set_read_ahead(cuts ? few : View::kReadAhead);
-    set_read_ahead(device, cuts ? few / 1024 : kReadAheadKib, file_system.pool.logger());
+    set_read_ahead(device, cuts ? few : kReadAhead, file_system.pool.logger());
   }
 };
 

@@ -6,7 +6,6 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include "engine/base/error.h"
@@ -42,7 +41,7 @@ NewImage::NewImage(std::string path, std::uint64_t size) : path_(std::move(path)
 
 NewImage::~NewImage() {
   if (!kept_ && ::unlink(path_.c_str()) != 0) {
-    spdlog::error("{}: removing the new image: {}", path_, errno_text(errno));
+    engine_logger().error("{}: removing the new image: {}", path_, errno_text(errno));
   }
 }
 

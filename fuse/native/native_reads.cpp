@@ -331,7 +331,7 @@ void NativeReads::drop_pages(std::span<const mpool::InodeNumber> removed) const 
     try {
       mpool::drop_unmapped_pages(view->open(name_in_view(inode)).get(), 0, 0);
     } catch (const mpool::Error& error) {
-      spdlog::debug("inode {}: {}", inode, error.what());
+      logger_.debug("inode {}: {}", inode, error.what());
     }
   }
 }

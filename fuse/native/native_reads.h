@@ -76,7 +76,7 @@ class NativeReads {
   NativeEntry enter_map(mpool::InodeNumber inode, std::shared_ptr<const MapViews::File> file,
                         std::shared_ptr<const void> keeper);
   // Greatest read-ahead, in bytes, of native files that are opened from now on.
-  void set_read_ahead(std::size_t bytes) { views_.set_read_ahead(bytes); }
+  void set_read_ahead(std::size_t bytes) { views_.set_read_ahead(bytes, logger_); }
 
   NativeStats stats() const;
 

@@ -3,13 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <fstream>
 #include <string_view>
 #include <vector>
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <spdlog/spdlog.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -18,6 +16,7 @@
 
 #include "engine/base/error.h"
 #include "fuse/native/loop_device.h"
+#include "fuse/native/read_ahead.h"
 
 namespace mpoolfs {
 
@@ -132,14 +131,11 @@ FileDescriptor View::open(const std::string& name) const {
   return fd;
 }
 
-void View::set_read_ahead(std::size_t bytes) const {
+void View::set_read_ahead(std::size_t bytes, const mpool::Logger& logger) const {
   struct stat facts {};
   if (::fstat(mount_.get(), &facts) != 0) return;
-  const auto path = fmt::format("/sys/class/bdi/{}:{}/read_ahead_kb", ::major(facts.st_dev),
-                                ::minor(facts.st_dev));
-  std::ofstream file(path);
-  file << bytes / 1024 << std::flush;
-  if (!file) spdlog::debug("{}: cannot be set", path);
+  mpoolfs::set_read_ahead(fmt::format("{}:{}", ::major(facts.st_dev), ::minor(facts.st_dev)), bytes,
+                          logger);
 }
 
 }  // namespace mpoolfs

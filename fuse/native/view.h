@@ -9,6 +9,7 @@
 #include <string>
 
 #include "engine/base/bytes.h"
+#include "engine/base/logger.h"
 #include "engine/io/file_descriptor.h"
 #include "fuse/native/loop_device.h"
 
@@ -47,7 +48,7 @@ class View {
   // Opens a file of the image for reading. Error ENOENT, EMFILE, …
   mpool::FileDescriptor open(const std::string& name) const;
   // As that of the constructor. Failures are logged.
-  void set_read_ahead(std::size_t bytes) const;
+  void set_read_ahead(std::size_t bytes, const mpool::Logger& logger) const;
 
  private:
   void mount(const LoopDevice& image, std::span<const std::string> devices);

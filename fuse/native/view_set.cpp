@@ -78,7 +78,7 @@ std::shared_ptr<const View> ViewSet::add(std::vector<mpool::InodeNumber>& inodes
   return view;
 }
 
-void ViewSet::set_read_ahead(std::size_t bytes) {
+void ViewSet::set_read_ahead(std::size_t bytes, const mpool::Logger& logger) {
   std::vector<std::shared_ptr<const View>> views;  // changed, and perhaps ended, without the lock
   {
     const std::lock_guard lock(mutex_);
@@ -87,7 +87,7 @@ void ViewSet::set_read_ahead(std::size_t bytes) {
       views.push_back(member.view.lock());
   }
   for (const auto& view : views) {
-    if (view) view->set_read_ahead(bytes);
+    if (view) view->set_read_ahead(bytes, logger);
   }
 }
 

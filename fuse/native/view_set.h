@@ -39,7 +39,7 @@ class ViewSet {
   void forget(std::span<const mpool::InodeNumber> inodes);
 
   // Greatest read-ahead in bytes, of files that are opened in present and later views.
-  void set_read_ahead(std::size_t bytes);
+  void set_read_ahead(std::size_t bytes, const mpool::Logger& logger);
 
   // Null: no view shows it.
   std::shared_ptr<const View> find(mpool::InodeNumber inode) const;
