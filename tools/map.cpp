@@ -28,12 +28,13 @@ namespace mpool::tools {
 namespace {
 
 constexpr std::size_t kAnyNumber = ~std::size_t{0};
-constexpr std::array kMapVerbs = {Verb{"create", "NAME MEMBER...", 2, kAnyNumber},
-                                  Verb{"list", "", 0, 0},
-                                  Verb{"show", "NAME", 1, 1},
-                                  Verb{"purge", "NAME...", 1, kAnyNumber},
-                                  Verb{"advise", "NAME ADVICE", 2, 2},
-                                  Verb{"rm", "NAME...", 1, kAnyNumber}};
+constexpr std::array kMapVerbs = {
+    Verb{"create", "NAME MEMBER...", 2, kAnyNumber, {"advice", "json"}},
+    Verb{"list", "", 0, 0, {"json"}},
+    Verb{"show", "NAME", 1, 1, {"json"}},
+    Verb{"purge", "NAME...", 1, kAnyNumber},
+    Verb{"advise", "NAME ADVICE", 2, 2},
+    Verb{"rm", "NAME...", 1, kAnyNumber}};
 constexpr std::string_view kWillNeed = "willneed";
 
 Advice need_advice(const std::string& text) {

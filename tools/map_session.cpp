@@ -11,24 +11,11 @@
 #include <unistd.h>
 
 #include "engine/cache/page_cache.h"
-#include "tools/mounted.h"
 #include "tools/pool_access.h"
 
 namespace mpool::tools {
 
 namespace {
-
-std::string find_mount_point(const std::string& where) {
-  std::error_code ignored;
-  if (std::filesystem::is_directory(where, ignored)) return where;
-  const auto paths = resolve_pool(where);
-  for (const DeviceSuperblocks& device : peek_superblocks(paths)) {
-    if (const auto mounted = find_mounted(paths, require_superblock(device))) {
-      return mounted->mount_point;
-    }
-  }
-  raise(ENOENT, where, "the pool is not mounted: maps are made of a mounted pool");
-}
 
 FileDescriptor open_ctl(const std::string& mount_point) {
   FileDescriptor ctl(::open((mount_point + "/.mpool/ctl").c_str(), O_RDWR | O_CLOEXEC));
@@ -60,7 +47,8 @@ std::string explanation(int code) {
 }  // namespace
 
 MapSession::MapSession(const std::string& where)
-    : mount_point_(find_mount_point(where)), ctl_(open_ctl(mount_point_)) {}
+    : mount_point_(mount_point_of(where, "is not mounted: maps are made of a mounted pool")),
+      ctl_(open_ctl(mount_point_)) {}
 
 std::string MapSession::path_of(const std::string& name) const {
   return mount_point_ + "/.mpool/map/" + name;

@@ -1,6 +1,8 @@
 #include "tools/pool_access.h"
 
 #include <cerrno>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
@@ -98,6 +100,18 @@ void require_one_pool(const std::vector<DeviceSuperblocks>& devices) {
             first.pool_uuid.to_string());
     }
   }
+}
+
+std::string mount_point_of(const std::string& operand, const char* refusal) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(operand, ignored)) return operand;
+  const std::vector<std::string> paths = resolve(operand);
+  const auto superblocks = peek_superblocks(paths);
+  require_one_pool(superblocks);
+  const Superblock& superblock = require_superblock(superblocks.front());
+  const auto mounted = find_mounted(paths, superblock);
+  if (!mounted) raise(ENOENT, "pool " + superblock.pool_name, "{}", refusal);
+  return mounted->mount_point;
 }
 
 }  // namespace mpool::tools

@@ -46,4 +46,8 @@ const Superblock& require_superblock(const DeviceSuperblocks& device);
 // Throws EINVAL unless all devices belong to one pool.
 void require_one_pool(const std::vector<DeviceSuperblocks>& devices);
 
+// `operand` if it is a directory, otherwise where the pool of that name, UUID or devices is
+// mounted; ENOENT with `refusal` if it is not.
+std::string mount_point_of(const std::string& operand, const char* refusal);
+
 }  // namespace mpool::tools

@@ -4,19 +4,16 @@
 #include <cerrno>
 #include <charconv>
 #include <chrono>
-#include <filesystem>
 #include <ostream>
 #include <thread>
 
 #include <fmt/format.h>
 
 #include "engine/base/error.h"
-#include "engine/io/probe.h"
 #include "tools/bounded_read.h"
 #include "tools/command_line.h"
 #include "tools/commands.h"
 #include "tools/json.h"
-#include "tools/mounted.h"
 #include "tools/pool_access.h"
 #include "tools/print.h"
 
@@ -38,19 +35,6 @@ double parse_interval(const std::string& text) {
     throw UsageError(fmt::format("\"{}\" is no number of seconds from {} to {}", text, kMinInterval,
                                  kMaxInterval));
   return value;
-}
-
-// Of a mount point, or of a pool by its name or devices.
-std::string status_file_of(const std::string& operand) {
-  std::error_code ignored;
-  if (std::filesystem::is_directory(operand, ignored)) return operand + "/.mpool/status.json";
-  const auto paths = resolve_pool(operand);
-  const auto superblocks = peek_superblocks(paths);
-  require_one_pool(superblocks);
-  const Superblock& superblock = require_superblock(superblocks.front());
-  const auto mounted = find_mounted(paths, superblock);
-  if (!mounted) raise(ENOENT, "pool " + superblock.pool_name, "is not mounted");
-  return mounted->mount_point + "/.mpool/status.json";
 }
 
 Json read_status(const std::string& path) {
@@ -124,7 +108,8 @@ int run_stat(Context& context, Arguments arguments) {
   const double interval = repeats ? parse_interval(line.operands()[1]) : 1;
   const unsigned count = line.number("count", 1, kMaxCount).value_or(repeats ? kMaxCount : 1);
 
-  const std::string path = status_file_of(line.operands()[0]);
+  const std::string path =
+      mount_point_of(line.operands()[0], "is not mounted") + "/.mpool/status.json";
   using Clock = std::chrono::steady_clock;
   Json before = read_status(path);
   auto begun = Clock::now();

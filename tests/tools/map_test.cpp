@@ -76,11 +76,14 @@ TEST(MapCommand, TellsWhatIsWrong) {
     EXPECT_EQ(result.status, status);
     EXPECT_THAT(result.err, HasSubstr(text));
   };
-  expect({"map", "list", image}, kFailure, "the pool is not mounted");
+  expect({"map", "list", image}, kFailure, "pool idle: is not mounted: maps");
   expect({"map", "list", directory / "."}, kFailure, "no pool is mounted there");
   expect({"map", "create", image, "name"}, kUsage, "MEMBER");
   expect({"map", "draw", image}, kUsage, "draw");
   expect({"map", "advise", image, "name", "lukewarm"}, kUsage, "not cold, warm, hot or pinned");
+  expect({"map", "rm", "--advice", "hot", image, "name"}, kUsage, "rm takes no --advice");
+  expect({"map", "show", "--advice", "hot", image, "name"}, kUsage, "show takes no --advice");
+  expect({"map", "purge", "--json", image, "name"}, kUsage, "purge takes no --json");
   expect({"map", "create", "--advice=x", image, "name", "0x101"}, kUsage, "not cold, warm");
 }
 
