@@ -33,11 +33,6 @@ mpool::Advice advice_of(std::uint32_t number) {
   return static_cast<mpool::Advice>(number);
 }
 
-std::uint64_t pages_in_memory(const MapViews::File& file, std::uint64_t offset,
-                              std::uint64_t length) {
-  return mpool::resident_pages(file.open().get(), offset, length);
-}
-
 [[noreturn]] void refuse_served(std::string_view name) {
   mpool::raise(EOPNOTSUPP, "map " + std::string(name), "the daemon serves it");
 }
@@ -101,7 +96,7 @@ void MapCalls::call(mpool_ioc_map& map) {
   map.advice = static_cast<std::uint32_t>(found->advice());
   const auto file = found->show(maps_.native());
   map.flags = file != nullptr ? MPOOL_IOC_MAP_NATIVE : 0;
-  map.resident = file != nullptr ? pages_in_memory(*file, 0, 0) : 0;
+  map.resident = file != nullptr ? mpool::resident_pages(file->open().get(), 0, 0) : 0;
 }
 
 void MapCalls::call(mpool_ioc_map_members& members) {

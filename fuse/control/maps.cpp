@@ -107,15 +107,19 @@ std::shared_ptr<Map> Maps::find(Node node) const {
 }
 
 std::shared_ptr<Map> Maps::find(std::string_view name) const {
-  const auto node = node_of(name);
-  if (!node) mpool::raise(ENOENT, map_subject(name), "there is no such map");
-  return find(*node);
+  return find(named(name));
 }
 
 std::optional<Maps::Node> Maps::node_of(std::string_view name) const {
   const std::lock_guard lock(mutex_);
   const auto found = nodes_.find(name);
   return found == nodes_.end() ? std::nullopt : std::optional(found->second);
+}
+
+Maps::Node Maps::named(std::string_view name) const {
+  const auto node = node_of(name);
+  if (!node) mpool::raise(ENOENT, map_subject(name), "there is no such map");
+  return *node;
 }
 
 void Maps::list(Node after, const ControlProvider::Take& take) const {
@@ -137,9 +141,7 @@ void Maps::list(Node after, const ControlProvider::Take& take) const {
 }
 
 void Maps::remove(std::string_view name) {
-  const auto node = node_of(name);
-  if (!node) mpool::raise(ENOENT, map_subject(name), "there is no such map");
-  remove(*node);
+  remove(named(name));
 }
 
 void Maps::remove(Node node) {
@@ -153,13 +155,12 @@ void Maps::remove(Node node) {
 }
 
 void Maps::purge(std::string_view name, std::uint64_t offset, std::uint64_t length) {
-  const auto node = node_of(name);
-  if (!node) mpool::raise(ENOENT, map_subject(name), "there is no such map");
-  const auto map = find(*node);
+  const Node node = named(name);
+  const auto map = find(node);
   if (const auto file = map->shown()) {
     return mpool::drop_unmapped_pages(file->open().get(), offset, length);
   }
-  invalidate_(inode_of(*node), offset, length);
+  invalidate_(inode_of(node), offset, length);
 }
 
 ControlProvider::Info MapFiles::describe(Node node) const {

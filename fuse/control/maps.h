@@ -83,6 +83,7 @@ class Maps {
   std::shared_ptr<Map> find(Node node) const;              // also without a name; ESTALE
   std::shared_ptr<Map> find(std::string_view name) const;  // ENOENT
   std::optional<Node> node_of(std::string_view name) const;
+  Node named(std::string_view name) const;  // ENOENT
   // Those with a name; as ControlProvider::list().
   void list(Node after, const ControlProvider::Take& take) const;
   void remove(std::string_view name);  // ENOENT
