@@ -19,6 +19,7 @@
 #include "engine/base/aligned_buffer.h"
 #include "engine/base/error.h"
 #include "engine/cache/reaper.h"
+#include "engine/io/event_signal.h"
 #include "engine/io/file_descriptor.h"
 #include "fuse/control/control_ops.h"
 #include "fuse/control/control_tree.h"
@@ -29,7 +30,6 @@
 #include "fuse/ops/notifier.h"
 #include "fuse/ops/operations.h"
 #include "fuse/ops/served_files.h"
-#include "fuse/runtime/event_signal.h"
 #include "fuse/transport/transport.h"
 
 namespace mpoolfs {
@@ -194,7 +194,7 @@ class MountEvents {
     }
   }
 
-  EventSignal event_;  // raised for each of ready() and end()
+  mpool::EventSignal event_;  // raised for each of ready() and end()
   mpool::FileDescriptor signals_;
   std::mutex mutex_;  // guards what follows
   std::optional<TransportInfo> ready_;

@@ -1,17 +1,14 @@
 #include "engine/cache/memory_alarm.h"
 
 #include <array>
-#include <cerrno>
+#include <string_view>
 #include <utility>
 
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <pthread.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
-
-#include "engine/base/error.h"
 
 namespace mpool {
 
@@ -28,25 +25,17 @@ bool write_text(const FileDescriptor& file, std::string_view text) {
   return file && ::write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
 }
 
-FileDescriptor new_event() {
-  return FileDescriptor(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-}
-
-void drain(const FileDescriptor& event) {
-  std::uint64_t value = 0;
-  if (::read(event.get(), &value, sizeof value) < 0 && errno != EAGAIN)
-    raise_system(errno, "eventfd", "read");
-}
-
 }  // namespace
 
 std::unique_ptr<MemoryAlarm> MemoryAlarm::of_cgroup1(const std::string& path, Callback callback) {
   FileDescriptor level = open_for(path + "/memory.pressure_level", O_RDONLY);
   const FileDescriptor control = open_for(path + "/cgroup.event_control", O_WRONLY);
-  FileDescriptor event = new_event();
-  if (!level || !event || !write_text(control, fmt::format("{} {} low", event.get(), level.get())))
+  EventSignal event;
+  if (!level || !write_text(control, fmt::format("{} {} low", event.descriptor(), level.get()))) {
     return nullptr;
-  return std::make_unique<MemoryAlarm>(std::move(event), std::move(level), std::move(callback));
+  }
+  return std::make_unique<MemoryAlarm>(std::move(event).release(), std::move(level),
+                                       std::move(callback));
 }
 
 std::unique_ptr<MemoryAlarm> MemoryAlarm::of_stalls(const std::string& file, Callback callback) {
@@ -56,11 +45,7 @@ std::unique_ptr<MemoryAlarm> MemoryAlarm::of_stalls(const std::string& file, Cal
 }
 
 MemoryAlarm::MemoryAlarm(FileDescriptor source, FileDescriptor watched, Callback callback)
-    : source_(std::move(source)),
-      watched_(std::move(watched)),
-      callback_(std::move(callback)),
-      wake_(new_event()) {
-  if (!wake_) raise_system(errno, "eventfd", "cannot be made");
+    : source_(std::move(source)), watched_(std::move(watched)), callback_(std::move(callback)) {
   thread_ = std::thread([this] { run(); });
 }
 
@@ -69,7 +54,7 @@ MemoryAlarm::~MemoryAlarm() {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
-  wake();
+  wake_.raise();
   thread_.join();
 }
 
@@ -78,13 +63,7 @@ void MemoryAlarm::set() {
     const std::lock_guard lock(mutex_);
     if (std::exchange(set_, true)) return;
   }
-  wake();
-}
-
-void MemoryAlarm::wake() const {
-  const std::uint64_t one = 1;
-  if (::write(wake_.get(), &one, sizeof one) < 0 && errno != EAGAIN)
-    raise_system(errno, "eventfd", "write");
+  wake_.raise();
 }
 
 void MemoryAlarm::run() {
@@ -98,16 +77,16 @@ void MemoryAlarm::run() {
       armed = set_ && !failed;
     }
     // What an eventfd holds from before set() counts as well: memory was short meanwhile.
-    std::array<pollfd, 2> watched{{{.fd = wake_.get(), .events = POLLIN, .revents = 0},
+    std::array<pollfd, 2> watched{{{.fd = wake_.descriptor(), .events = POLLIN, .revents = 0},
                                    {.fd = armed ? source_.get() : -1,
                                     .events = static_cast<short>(watched_ ? POLLIN : POLLPRI),
                                     .revents = 0}}};
     if (::poll(watched.data(), watched.size(), -1) < 0) continue;
-    if (watched[0].revents != 0) drain(wake_);
+    if (watched[0].revents != 0) wake_.clear();
     if (watched[1].revents == 0) continue;
     failed = (watched[1].revents & (POLLERR | POLLHUP | POLLNVAL)) != 0;
     if (failed) continue;
-    if (watched_) drain(source_);
+    if (watched_) EventSignal::clear(source_);
     {
       const std::lock_guard lock(mutex_);
       set_ = false;

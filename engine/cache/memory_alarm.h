@@ -7,6 +7,7 @@
 #include <string>
 #include <thread>
 
+#include "engine/io/event_signal.h"
 #include "engine/io/file_descriptor.h"
 
 namespace mpool {
@@ -36,12 +37,11 @@ class MemoryAlarm {
 
  private:
   void run();
-  void wake() const;
 
   const FileDescriptor source_;
   const FileDescriptor watched_;
   const Callback callback_;
-  const FileDescriptor wake_;
+  const EventSignal wake_;
   std::mutex mutex_;  // a leaf
   bool set_ = false;
   bool stopping_ = false;

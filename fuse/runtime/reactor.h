@@ -19,8 +19,8 @@
 #include "engine/base/logger.h"
 #include "engine/base/tunables.h"
 #include "engine/file/file_io.h"
+#include "engine/io/event_signal.h"
 #include "engine/io/io_ring.h"
-#include "fuse/runtime/event_signal.h"
 
 namespace mpoolfs {
 
@@ -143,7 +143,7 @@ class Reactor {
   const mpool::Tunables& tunables_ = config_.group->io->tunables();
   mpool::IoRing ring_;
   mpool::FileIo io_{ring_, *config_.group->io, [this](auto& operation) { post(operation, 0); }};
-  EventSignal event_;
+  mpool::EventSignal event_;
   Wakeup wakeup_{*this};
   SpinBudget budget_;
   SpinBudget yield_budget_;

@@ -4,6 +4,7 @@
 #include <cassert>
 #include <cerrno>
 #include <cstdint>
+#include <utility>
 
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -11,14 +12,14 @@
 #include "engine/base/error.h"
 #include "engine/io/file_descriptor.h"
 
-namespace mpoolfs {
+namespace mpool {
 
 // An eventfd. Threads: all functions may be called on any.
 class EventSignal {
  public:
   // Error with the errno of eventfd(2).
   EventSignal() : event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-    if (!event_) mpool::raise_system(errno, "eventfd", "cannot be made");
+    if (!event_) raise_system(errno, "eventfd", "cannot be made");
   }
 
   // Readable from raise() until clear(), or until 8 bytes are read from it.
@@ -28,13 +29,16 @@ class EventSignal {
     [[maybe_unused]] const ssize_t written = ::write(event_.get(), &one, sizeof one);
     assert(written == sizeof one);
   }
-  void clear() const noexcept {
+  void clear() const noexcept { clear(event_); }
+  // Of any eventfd.
+  static void clear(const FileDescriptor& event) noexcept {
     std::uint64_t raised;
-    [[maybe_unused]] const auto result = ::read(event_.get(), &raised, sizeof raised);
+    [[maybe_unused]] const auto result = ::read(event.get(), &raised, sizeof raised);
   }
+  FileDescriptor release() && noexcept { return std::move(event_); }
 
  private:
-  mpool::FileDescriptor event_;
+  FileDescriptor event_;
 };
 
-}  // namespace mpoolfs
+}  // namespace mpool
