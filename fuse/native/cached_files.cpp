@@ -69,7 +69,6 @@ CachedFileHold CachedFiles::opened(mpool::InodeNumber inode,
   std::vector<std::shared_ptr<mpool::CachedChunk>> added;
   {
     const std::lock_guard lock(mutex_);
-    if (files_.size() >= forget_at_) forget_ended();
     std::weak_ptr<File>& known = files_[inode];
     file = known.lock();
     if (!file || !file->is_of(view)) {
@@ -91,11 +90,6 @@ CachedFileHold CachedFiles::opened(mpool::InodeNumber inode,
   CachedFileHold hold(file.get(), [file](const void*) { --file->holds; });
   reaper_.add(std::move(added));
   return hold;
-}
-
-void CachedFiles::forget_ended() {
-  std::erase_if(files_, [](const auto& entry) { return entry.second.expired(); });
-  forget_at_ = std::max<std::size_t>(64, files_.size() * 2);
 }
 
 }  // namespace mpoolfs

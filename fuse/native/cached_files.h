@@ -4,9 +4,9 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <unordered_map>
 
 #include "engine/cache/reaper.h"
+#include "engine/cache/weak_table.h"
 #include "engine/file/layout.h"
 #include "fuse/native/view.h"
 
@@ -32,12 +32,9 @@ class CachedFiles {
   class File;
   class Chunk;
 
-  void forget_ended();
-
   mpool::Reaper& reaper_;
   std::mutex mutex_;  // a leaf
-  std::unordered_map<mpool::InodeNumber, std::weak_ptr<File>> files_;
-  std::size_t forget_at_ = 64;  // number of files
+  mpool::WeakTable<mpool::InodeNumber, File> files_;
 };
 
 }  // namespace mpoolfs

@@ -44,10 +44,6 @@ std::shared_ptr<ServedFile> ServedFiles::opened(mpool::InodeNumber inode, std::u
   std::vector<std::shared_ptr<mpool::CachedChunk>> added;
   {
     const std::lock_guard lock(mutex_);
-    if (files_.size() >= forget_at_) {
-      std::erase_if(files_, [](const auto& entry) { return entry.second.expired(); });
-      forget_at_ = std::max<std::size_t>(64, files_.size() * 2);
-    }
     std::weak_ptr<ServedFile>& known = files_[inode];
     file = known.lock();
     const std::uint64_t step = reaper_.policy().chunk_size;

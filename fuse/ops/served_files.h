@@ -6,10 +6,10 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <unordered_map>
 #include <vector>
 
 #include "engine/cache/reaper.h"
+#include "engine/cache/weak_table.h"
 #include "engine/file/layout.h"
 #include "fuse/ops/notifier.h"
 
@@ -58,8 +58,7 @@ class ServedFiles {
   mpool::Reaper& reaper_;
   Notifier& notifier_;
   std::mutex mutex_;  // a leaf
-  std::unordered_map<mpool::InodeNumber, std::weak_ptr<ServedFile>> files_;
-  std::size_t forget_at_ = 64;  // number of files
+  mpool::WeakTable<mpool::InodeNumber, ServedFile> files_;
 };
 
 }  // namespace mpoolfs
