@@ -266,8 +266,14 @@ std::shared_ptr<ClientPool::Open> ClientPool::entry_for(const std::vector<Object
     if (open_.contains(id)) raise(EBUSY, describe(id), "it is open as a log, or in another MDC");
   }
   auto open = std::make_shared<Open>(ids);
-  for (const ObjectId id : ids)
-    open_.emplace(id, open);
+  try {
+    for (const ObjectId id : ids)
+      open_.emplace(id, open);
+  } catch (...) {
+    for (const ObjectId id : ids)
+      open_.erase(id);
+    throw;
+  }
   return open;
 }
 

@@ -65,6 +65,7 @@ ObjectRecord LogFiles::add_mlog(InodeNumber number, std::uint64_t size) {
   }
   const ObjectRecord mlog = allocator_.allocate_mlog(media_class);
   Journal::Ticket ticket;
+  bool named = false;
   try {
     const ChangeLock lock = tree_.begin_change(kSmallRecord, RoomFor::content);
     const Inode& inode = tree_.get(number);
@@ -74,10 +75,13 @@ ObjectRecord LogFiles::add_mlog(InodeNumber number, std::uint64_t size) {
     // The name of an open log may be gone; then only the end of its mlogs must be recorded.
     const Record record =
         inode.on_media() ? Record{time, content} : Record{time, OrphanRecord{{mlog.id}}};
-    ticket = tree_.journal().add({.record = encode(record), .mlog = mlog});
+    Change change{.record = encode(record), .mlog = mlog};
     tree_.apply({time, content});
+    named = true;
+    ticket = tree_.journal().add(std::move(change));
   } catch (...) {
-    pool_.abort(mlog);
+    // An mlog that the tree names stays; the journal may have it, too.
+    if (!named) pool_.abort(mlog);
     throw;
   }
   tree_.journal().wait(ticket);

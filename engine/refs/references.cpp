@@ -60,7 +60,12 @@ void References::begin_hold(ObjectHolder holder, ObjectId object) {
     raise(ENOENT, "object " + object.to_string(), "it is being deleted");
   }
   pool_.pin(object);
-  add(holder, object);
+  try {
+    add(holder, object);
+  } catch (...) {
+    pool_.unpin(object);
+    throw;
+  }
 }
 
 void References::end_hold(ObjectHolder holder, ObjectId object) {

@@ -187,9 +187,14 @@ ObjectId MountBackend::allocate(ObjectType type, mpool::MediaClass media_class,
   session_.call(MPOOL_IOC_ALLOC, alloc);
   const ObjectId id{alloc.objid};
   if (type == ObjectType::mblock) {
-    auto made = std::make_shared<NewMblock>(facts_at_open_.classes[number].zone_size);
-    const std::lock_guard lock(mutex_);
-    new_mblocks_.emplace(id, std::move(made));
+    try {
+      auto made = std::make_shared<NewMblock>(facts_at_open_.classes[number].zone_size);
+      const std::lock_guard lock(mutex_);
+      new_mblocks_.emplace(id, std::move(made));
+    } catch (...) {
+      call_on(MPOOL_IOC_ABORT, id, type);
+      throw;
+    }
   }
   return id;
 }

@@ -11,6 +11,7 @@
 
 #include "engine/base/aligned_buffer.h"
 #include "engine/base/error.h"
+#include "engine/client/open_object.h"
 #include "engine/object/log_content.h"
 #include "engine/object/mblock.h"
 #include "engine/pool/object_pin.h"
@@ -103,32 +104,10 @@ class NewMblockFile : public ControlFile {
   std::vector<std::byte> rest_;  // less than a page, behind the written length
 };
 
-// A log of a program that is open to append to it.
-class AppendedLog {
- public:
-  AppendedLog(mpool::ClientPool& client, ObjectId id)
-      : client_(client), log_(client.open_log(id, {})) {}
-  ~AppendedLog() {
-    try {
-      client_.close_log(log_->id());
-    } catch (const mpool::Error& error) {
-      client_.pool().log().error("{}", error.what());  // all that was appended is durable
-    }
-  }
-  AppendedLog(const AppendedLog&) = delete;
-  AppendedLog& operator=(const AppendedLog&) = delete;
-
-  void append(mpool::ConstByteSpan record) { log_->append(std::span(&record, 1), true); }
-
- private:
-  mpool::ClientPool& client_;
-  const std::shared_ptr<mpool::ClientLog> log_;
-};
-
 class MlogFile : public ControlFile {
  public:
   // Without `log` it is not read, without `appended` not written.
-  MlogFile(Hold hold, std::unique_ptr<mpool::Mlog> log, std::unique_ptr<AppendedLog> appended)
+  MlogFile(Hold hold, std::unique_ptr<mpool::Mlog> log, std::unique_ptr<mpool::OpenLog> appended)
       : hold_(std::move(hold)), appended_(std::move(appended)) {
     if (log != nullptr) content_.emplace(std::move(log));
   }
@@ -141,13 +120,13 @@ class MlogFile : public ControlFile {
   }
   void write(std::uint64_t offset, mpool::ConstByteSpan data) override {
     if (appended_ == nullptr) return ControlFile::write(offset, data);
-    appended_->append(data);
+    (*appended_)->append(std::span(&data, 1), true);
   }
 
  private:
   const Hold hold_;
   std::optional<mpool::LogContent> content_;
-  const std::unique_ptr<AppendedLog> appended_;
+  const std::unique_ptr<mpool::OpenLog> appended_;
 };
 
 }  // namespace
@@ -248,10 +227,10 @@ std::unique_ptr<ControlFile> ObjectFiles::open(Node node, const mpool::OpenInten
     if (intent.direct && !objects_.is_of_tree(id)) hold.reset();
     return std::make_unique<MblockFile>(pool_, std::move(hold), object);
   }
-  std::unique_ptr<AppendedLog> appended;
+  std::unique_ptr<mpool::OpenLog> appended;
   if (intent.write) {
     objects_.check_changeable(id);
-    appended = std::make_unique<AppendedLog>(objects_.client(), id);
+    appended = std::make_unique<mpool::OpenLog>(objects_.client(), id);
   }
   std::unique_ptr<mpool::Mlog> log;
   if (intent.read) log = mpool::open_any_mlog(pool_.mlog_location(object));

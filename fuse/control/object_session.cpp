@@ -107,8 +107,13 @@ void ObjectSession::call(mpool_ioc_alloc& alloc) {
   mpool::ClientPool& client = objects_.client();
   const ObjectId id = is_mlog ? client.allocate_log(media_class, alloc.capacity, policy).id
                               : client.allocate_mblock(media_class, policy).id;
-  const std::lock_guard lock(mutex_);
-  uncommitted_.insert(id);
+  try {
+    const std::lock_guard lock(mutex_);
+    uncommitted_.insert(id);
+  } catch (...) {
+    client.abort(id);
+    throw;
+  }
   alloc.objid = id.value;
 }
 
@@ -200,7 +205,7 @@ void ObjectSession::call(mpool_ioc_open& open) {
   for (const ObjectId id : {first, second}) {
     if (id.value != 0 && client.log(id).committed) objects_.check_changeable(id);
   }
-  auto opened = std::make_shared<Opened>();
+  const auto opened = std::make_shared<Opened>();
   if (is_mdc) {
     opened->mdc = client.open_mdc(first, second);
     open.generation = 0;
@@ -212,14 +217,19 @@ void ObjectSession::call(mpool_ioc_open& open) {
                                 .serialised_by_caller = (open.flags & MPOOL_IOC_SERIALISED) != 0});
     open.generation = opened->log->generation();
   }
-  open.handle = add(std::move(opened));
+  try {
+    open.handle = add(opened);
+  } catch (...) {
+    close(*opened);
+    throw;
+  }
 }
 
-std::uint32_t ObjectSession::add(std::shared_ptr<Opened> opened) {
+std::uint32_t ObjectSession::add(const std::shared_ptr<Opened>& opened) {
   const std::lock_guard lock(mutex_);
   while (++last_handle_ == 0 || opened_.contains(last_handle_)) {
   }
-  opened_.emplace(last_handle_, std::move(opened));
+  opened_.emplace(last_handle_, opened);
   return last_handle_;
 }
 

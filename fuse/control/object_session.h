@@ -79,9 +79,9 @@ class ObjectSession : public ControlFile {
   mpool::ObjectId own(
       std::uint64_t id) const;  // ENOENT unless it is uncommitted and this session's
   void forget(mpool::ObjectId id);
-  std::uint32_t add(std::shared_ptr<Opened> opened);  // its handle
-  Use use(std::uint32_t handle) const;                // EBADF
-  Use use_records(std::uint32_t handle) const;        // or EINVAL for pins
+  std::uint32_t add(const std::shared_ptr<Opened>& opened);  // its handle
+  Use use(std::uint32_t handle) const;                       // EBADF
+  Use use_records(std::uint32_t handle) const;               // or EINVAL for pins
   void close(Opened& opened);
   void resize_buffer(std::size_t size);
 
