@@ -9,24 +9,24 @@
 #include "engine/object/log_content.h"
 #include "tools/commands.h"
 #include "tools/json.h"
-#include "tools/object_session.h"
+#include "tools/pool_objects.h"
 #include "tools/print.h"
 
 namespace mpool::tools {
 
 namespace {
 
-using Access = ObjectSession::Access;
+using Access = PoolObjects::Access;
 
 constexpr std::array kLogVerbs = {
     Verb{"create", "", 0, 0, {"class", "capacity", "json"}},
     Verb{"append", "ID [FILE]", 1, 2, {"lines"}}, Verb{"read", "ID", 1, 1, {"records", "json"}},
     Verb{"erase", "ID", 1, 1, {"generation"}}, Verb{"delete", "ID", 1, 1}};
 
-void append_records(Context& context, ObjectSession& session, ObjectId id, const std::string& path,
+void append_records(Context& context, PoolObjects& pool, ObjectId id, const std::string& path,
                     bool lines) {
-  const auto log = session.objects().open_log(id, {});
-  const std::uint64_t capacity = session.objects().log(id).lpr_alloc_cap;
+  const auto log = pool.backend().open_log(id, {});
+  const std::uint64_t capacity = pool.backend().log(id).lpr_alloc_cap;
   for (const std::string& record : split_records(read_input(context, path, capacity), lines)) {
     const ConstByteSpan part = as_bytes(record.data(), record.size());
     log->append(std::span(&part, 1), false);
@@ -35,16 +35,16 @@ void append_records(Context& context, ObjectSession& session, ObjectId id, const
   log->close();
 }
 
-void read_records(ObjectSession& session, ObjectId id, RecordWriter writer) {
-  session.objects().log(id);  // ENOENT, EINVAL
-  if (Pool* const pool = session.engine()) {
-    const auto log = open_any_mlog(pool->mlog_location(pool->find(id).value()));
+void read_records(PoolObjects& pool, ObjectId id, RecordWriter writer) {
+  pool.backend().log(id);  // ENOENT, EINVAL
+  if (Pool* const engine = pool.engine()) {
+    const auto log = open_any_mlog(engine->mlog_location(engine->find(id).value()));
     MlogReader reader(*log);
     std::vector<std::byte> record;
     while (reader.next(record))
       writer.add(record);
   } else {
-    const auto log = session.objects().open_log(id, {});
+    const auto log = pool.backend().open_log(id, {});
     log->rewind();
     read_all_records(*log, [&](ConstByteSpan record) { writer.add(record); });
   }
@@ -91,10 +91,10 @@ int run_log(Context& context, Arguments arguments) {
   const ObjectId named = given.rest.empty() ? ObjectId{} : parse_object_id(given.rest.front());
   const std::string path = given.rest.size() < 2 ? "" : given.rest[1];
 
-  ObjectSession session(given.pool, given.verb == "read" ? Access::show : Access::change);
-  libmpool::Backend& objects = session.objects();
+  PoolObjects pool(given.pool, given.verb == "read" ? Access::show : Access::change);
+  libmpool::Backend& objects = pool.backend();
   if (given.verb == "read") {
-    read_records(session, named, RecordWriter(context.out, format_of(line)));
+    read_records(pool, named, RecordWriter(context.out, format_of(line)));
     return kSuccess;
   }
   if (given.verb == "create") {
@@ -110,9 +110,9 @@ int run_log(Context& context, Arguments arguments) {
     return kSuccess;
   }
   objects.log(named);  // ENOENT, EINVAL
-  session.check_changeable(named);
+  pool.check_changeable(named);
   if (given.verb == "append") {
-    append_records(context, session, named, path, line.has("lines"));
+    append_records(context, pool, named, path, line.has("lines"));
   } else if (given.verb == "erase") {
     const auto log = objects.open_log(named, {});
     log->erase(generation);

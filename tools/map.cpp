@@ -19,7 +19,7 @@
 #include "tools/json.h"
 #include "tools/map_picture.h"
 #include "tools/map_session.h"
-#include "tools/object_session.h"
+#include "tools/pool_objects.h"
 #include "tools/print.h"
 #include "tools/table.h"
 

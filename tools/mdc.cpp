@@ -8,7 +8,7 @@
 #include "engine/base/error.h"
 #include "tools/commands.h"
 #include "tools/json.h"
-#include "tools/object_session.h"
+#include "tools/pool_objects.h"
 #include "tools/print.h"
 
 namespace mpool::tools {
@@ -87,9 +87,9 @@ int run_mdc(Context& context, Arguments arguments) {
   const Ids ids = given.rest.empty() ? Ids{} : parse_pair(given.rest.front());
   const std::string path = given.rest.size() < 2 ? "" : given.rest[1];
 
-  ObjectSession session(given.pool, given.verb == "read" ? ObjectSession::Access::show
-                                                         : ObjectSession::Access::change);
-  libmpool::Backend& objects = session.objects();
+  PoolObjects pool(given.pool,
+                   given.verb == "read" ? PoolObjects::Access::show : PoolObjects::Access::change);
+  libmpool::Backend& objects = pool.backend();
   if (given.verb == "create") {
     const Ids made = create_pair(objects, media_class, capacity);
     if (line.has("json")) {
@@ -101,7 +101,7 @@ int run_mdc(Context& context, Arguments arguments) {
   }
   for (const ObjectId id : {ids.first, ids.second}) {
     objects.log(id);  // ENOENT, EINVAL
-    session.check_changeable(id);
+    pool.check_changeable(id);
   }
   if (given.verb == "delete") {
     objects.remove(ids.first, kMlog);

@@ -15,7 +15,7 @@
 #include "fuse/client/params.h"
 #include "tools/commands.h"
 #include "tools/json.h"
-#include "tools/object_session.h"
+#include "tools/pool_objects.h"
 #include "tools/print.h"
 #include "tools/table.h"
 
@@ -23,7 +23,7 @@ namespace mpool::tools {
 
 namespace {
 
-using Access = ObjectSession::Access;
+using Access = PoolObjects::Access;
 
 constexpr std::size_t kObjectChunk = 1u << 20;
 constexpr std::array kObjectVerbs = {Verb{"list", "", 0, 0, {"json"}},
@@ -35,12 +35,12 @@ constexpr std::array kObjectVerbs = {Verb{"list", "", 0, 0, {"json"}},
 
 constexpr std::array<std::string_view, 5> kSteps = {"write", "commit", "abort", "delete", "show"};
 
-Json facts_of(ObjectSession& session, ObjectId id) {
+Json facts_of(PoolObjects& pool, ObjectId id) {
   Json facts = {{"objid", id.to_string()}, {"type", id.is_mlog() ? "mlog" : "mblock"}};
   unsigned media_class = 0;
   bool committed = false;
   if (id.is_mlog()) {
-    const mlog_props log = session.objects().log(id);
+    const mlog_props log = pool.backend().log(id);
     media_class = log.lpr_mclassp;
     committed = log.lpr_iscommitted != 0;
     facts.update({{"capacity", log.lpr_alloc_cap},
@@ -48,7 +48,7 @@ Json facts_of(ObjectSession& session, ObjectId id) {
                   {"uuid", libmpool::uuid_from(log.lpr_uuid).to_string()},
                   {"committed", committed}});
   } else {
-    const mblock_props mblock = session.objects().mblock(id);
+    const mblock_props mblock = pool.backend().mblock(id);
     media_class = mblock.mpr_mclassp;
     committed = mblock.mpr_iscommitted != 0;
     facts.update({{"capacity", mblock.mpr_alloc_cap},
@@ -56,7 +56,7 @@ Json facts_of(ObjectSession& session, ObjectId id) {
                   {"committed", committed}});
   }
   facts["class"] = to_string(static_cast<MediaClass>(media_class));
-  facts["owner"] = committed && session.objects().is_of_tree(id) ? "tree" : "program";
+  facts["owner"] = committed && pool.backend().is_of_tree(id) ? "tree" : "program";
   return facts;
 }
 
@@ -67,10 +67,10 @@ void show_facts(Context& context, const Json& facts) {
   }
 }
 
-void list_objects(Context& context, ObjectSession& session, bool json) {
+void list_objects(Context& context, PoolObjects& pool, bool json) {
   Json all = Json::array();
-  for (const ObjectId id : session.objects().objects())
-    all.push_back(facts_of(session, id));
+  for (const ObjectId id : pool.backend().objects())
+    all.push_back(facts_of(pool, id));
   if (json) return print_json(context.out, all);
   Table table({"ID", "TYPE", "CLASS", "LENGTH", "CAPACITY", "OWNER"});
   for (const Json& facts : all) {
@@ -82,20 +82,20 @@ void list_objects(Context& context, ObjectSession& session, bool json) {
 }
 
 // Whole pages, but of an engine in this process also what another implementation may have written.
-void read_part(ObjectSession& session, ObjectId id, std::uint64_t offset, ByteSpan part) {
-  if (Pool* const pool = session.engine()) {
-    return read_mblock(*pool, pool->find(id).value(), offset, part);
+void read_part(PoolObjects& pool, ObjectId id, std::uint64_t offset, ByteSpan part) {
+  if (Pool* const engine = pool.engine()) {
+    return read_mblock(*engine, engine->find(id).value(), offset, part);
   }
-  session.objects().read_mblock(id, offset, std::span(&part, 1));
+  pool.backend().read_mblock(id, offset, std::span(&part, 1));
 }
 
-void read_object(Context& context, ObjectSession& session, ObjectId id) {
-  const std::uint64_t length = session.objects().mblock(id).mpr_write_len;
+void read_object(Context& context, PoolObjects& pool, ObjectId id) {
+  const std::uint64_t length = pool.backend().mblock(id).mpr_write_len;
   AlignedBuffer buffer(kObjectChunk);
   for (std::uint64_t offset = 0; offset < length;) {
     const ByteSpan part = buffer.span(
         0, static_cast<std::size_t>(std::min<std::uint64_t>(kObjectChunk, length - offset)));
-    read_part(session, id, offset, part);
+    read_part(pool, id, offset, part);
     context.out.write(reinterpret_cast<const char*>(part.data()),
                       static_cast<std::streamsize>(part.size()));
     offset += part.size();
@@ -103,8 +103,8 @@ void read_object(Context& context, ObjectSession& session, ObjectId id) {
 }
 
 // Appends the content of a file, filled with zeros to whole pages.
-void write_object(Context& context, ObjectSession& session, ObjectId id, const std::string& path) {
-  const mblock_props mblock = session.objects().mblock(id);
+void write_object(Context& context, PoolObjects& pool, ObjectId id, const std::string& path) {
+  const mblock_props mblock = pool.backend().mblock(id);
   const std::string content =
       read_input(context, path, mblock.mpr_alloc_cap - mblock.mpr_write_len);
   for (std::size_t begin = 0; begin < content.size(); begin += kObjectChunk) {
@@ -112,21 +112,21 @@ void write_object(Context& context, ObjectSession& session, ObjectId id, const s
     AlignedBuffer pages = AlignedBuffer::zeroed(round_up(length, kPageSize));
     std::memcpy(pages.data(), content.data() + begin, length);
     const ConstByteSpan part = pages.span();
-    session.objects().write_mblock(id, std::span(&part, 1));
+    pool.backend().write_mblock(id, std::span(&part, 1));
   }
 }
 
-ObjectId allocate_object(ObjectSession& session, MediaClass media_class) {
-  return session.objects().allocate(ObjectType::mblock, media_class, 0, SpacePolicy::usable_only);
+ObjectId allocate_object(PoolObjects& pool, MediaClass media_class) {
+  return pool.backend().allocate(ObjectType::mblock, media_class, 0, SpacePolicy::usable_only);
 }
 
-void delete_object(ObjectSession& session, ObjectId id) {
-  session.check_changeable(id);
-  session.objects().remove(id, id.is_mlog() ? ObjectType::mlog : ObjectType::mblock);
+void delete_object(PoolObjects& pool, ObjectId id) {
+  pool.check_changeable(id);
+  pool.backend().remove(id, id.is_mlog() ? ObjectType::mlog : ObjectType::mblock);
 }
 
 // One step of a script. `last`: the object allocated last, which "-" stands for.
-void run_step(Context& context, ObjectSession& session, std::istringstream& words, ObjectId& last,
+void run_step(Context& context, PoolObjects& pool, std::istringstream& words, ObjectId& last,
               bool json) {
   std::string verb;
   std::string word;
@@ -149,27 +149,27 @@ void run_step(Context& context, ObjectSession& session, std::istringstream& word
     if (!word.empty() && word != "capacity" && word != "staging") {
       throw UsageError(fmt::format("\"{}\" is neither capacity nor staging", word));
     }
-    last = allocate_object(session, word == "staging" ? MediaClass::staging : MediaClass::capacity);
+    last = allocate_object(pool, word == "staging" ? MediaClass::staging : MediaClass::capacity);
     print_escaped(context.out, "{}\n", last.to_string());
     return;
   }
   if (word == "-" && last == ObjectId()) throw UsageError("\"-\": nothing was allocated before");
   const ObjectId id = word == "-" ? last : parse_object_id(word);
-  if (verb == "write") return write_object(context, session, id, path);
-  if (verb == "commit") return session.objects().commit(id, ObjectType::mblock);
-  if (verb == "abort") return session.objects().abort(id, ObjectType::mblock);
-  if (verb == "delete") return delete_object(session, id);
-  if (!json) return show_facts(context, facts_of(session, id));
-  context.out << to_line(facts_of(session, id)) << '\n';
+  if (verb == "write") return write_object(context, pool, id, path);
+  if (verb == "commit") return pool.backend().commit(id, ObjectType::mblock);
+  if (verb == "abort") return pool.backend().abort(id, ObjectType::mblock);
+  if (verb == "delete") return delete_object(pool, id);
+  if (!json) return show_facts(context, facts_of(pool, id));
+  context.out << to_line(facts_of(pool, id)) << '\n';
 }
 
-void run_script(Context& context, ObjectSession& session, const std::string& path, bool json) {
+void run_script(Context& context, PoolObjects& pool, const std::string& path, bool json) {
   constexpr std::uint64_t kMaxScript = 16u << 20;
   ObjectId last;
   for (const std::string& line : split_records(read_input(context, path, kMaxScript), true)) {
     std::istringstream words(line);
     try {
-      run_step(context, session, words, last, json);
+      run_step(context, pool, words, last, json);
     } catch (const UsageError& error) {
       raise(EINVAL, line, "{}", error.what());  // steps before it were made
     }
@@ -206,26 +206,26 @@ int run_object(Context& context, Arguments arguments) {
   const std::string path = given.rest.empty() ? "" : given.rest.front();
 
   const bool changes = given.verb == "write" || given.verb == "delete" || given.verb == "run";
-  ObjectSession session(given.pool, changes ? Access::change : Access::show);
+  PoolObjects pool(given.pool, changes ? Access::change : Access::show);
   if (given.verb == "list") {
-    list_objects(context, session, json);
+    list_objects(context, pool, json);
   } else if (given.verb == "show" && json) {
-    print_json(context.out, facts_of(session, ids.front()));
+    print_json(context.out, facts_of(pool, ids.front()));
   } else if (given.verb == "show") {
-    show_facts(context, facts_of(session, ids.front()));
+    show_facts(context, facts_of(pool, ids.front()));
   } else if (given.verb == "read") {
-    read_object(context, session, ids.front());
+    read_object(context, pool, ids.front());
   } else if (given.verb == "delete") {
     for (const ObjectId id : ids)
-      delete_object(session, id);
+      delete_object(pool, id);
   } else if (given.verb == "run") {
-    run_script(context, session, path, json);
+    run_script(context, pool, path, json);
   } else {
-    const ObjectId id = allocate_object(session, media_class);
-    write_object(context, session, id, path);
-    session.objects().commit(id, ObjectType::mblock);
+    const ObjectId id = allocate_object(pool, media_class);
+    write_object(context, pool, id, path);
+    pool.backend().commit(id, ObjectType::mblock);
     if (json) {
-      print_json(context.out, facts_of(session, id));
+      print_json(context.out, facts_of(pool, id));
     } else {
       print_escaped(context.out, "{}\n", id.to_string());
     }

@@ -17,14 +17,14 @@
 namespace mpool::tools {
 
 // The objects of a pool. Those that are not committed at the end are aborted.
-class ObjectSession {
+class PoolObjects {
  public:
   enum class Access { show, change };
   // A pool opened to show it is never written to. Errors: those of inspect_idle_pool(),
   // activate_for_change() and libmpool::MountBackend::find().
-  ObjectSession(const std::string& pool, Access access);
+  PoolObjects(const std::string& pool, Access access);
 
-  libmpool::Backend& objects() { return *backend_; }
+  libmpool::Backend& backend() { return *backend_; }
   // Null when the pool is mounted.
   Pool* engine() { return engine_; }
   // EPERM for an object that belongs to the named tree, or may.

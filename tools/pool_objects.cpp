@@ -1,4 +1,4 @@
-#include "tools/object_session.h"
+#include "tools/pool_objects.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -22,10 +22,10 @@ namespace mpool::tools {
 
 namespace {
 
-std::unique_ptr<Pool> open_idle(const std::string& pool, ObjectSession::Access access) {
+std::unique_ptr<Pool> open_idle(const std::string& pool, PoolObjects::Access access) {
   const std::vector<std::string> paths = resolve(pool);
-  return access == ObjectSession::Access::show ? inspect_idle_pool(paths)
-                                               : activate_for_change(paths);
+  return access == PoolObjects::Access::show ? inspect_idle_pool(paths)
+                                             : activate_for_change(paths);
 }
 
 // The mount of the pool; null without one. Its name needs no rights to the devices.
@@ -67,15 +67,14 @@ std::string read_all(std::istream& in, const std::string& name, std::uint64_t li
 
 }  // namespace
 
-ObjectSession::ObjectSession(const std::string& pool, Access access)
-    : backend_(open_mounted(pool)) {
+PoolObjects::PoolObjects(const std::string& pool, Access access) : backend_(open_mounted(pool)) {
   if (backend_ != nullptr) return;
   auto engine = make_engine(open_idle(pool, access));
   engine_ = &engine->pool();
   backend_ = std::move(engine);
 }
 
-void ObjectSession::check_changeable(ObjectId id) {
+void PoolObjects::check_changeable(ObjectId id) {
   if (!backend_->is_of_tree(id)) return;
   raise(EPERM, fmt::format("object {} of pool {}", id.to_string(), backend_->facts().name),
         "it belongs to the named tree, which only a mount changes");
