@@ -278,14 +278,8 @@ void EngineBackend::remove(ObjectId id, ObjectType type) {
 
 mblock_props EngineBackend::mblock(ObjectId id) {
   const ClientPool::Mblock mblock = client_.mblock(id);
-  mblock_props props{};
-  props.mpr_objid = mblock.id.value;
-  props.mpr_alloc_cap = static_cast<std::uint32_t>(mblock.capacity);
-  props.mpr_write_len = static_cast<std::uint32_t>(mblock.written_length);
-  props.mpr_optimal_wrsz = optimal_write_size(pool_->device(mblock.media_class));
-  props.mpr_mclassp = static_cast<std::uint32_t>(mblock.media_class);
-  props.mpr_iscommitted = mblock.committed ? 1 : 0;
-  return props;
+  return mblock_props_of(properties_of(mblock),
+                         optimal_write_size(pool_->device(mblock.media_class)));
 }
 
 void EngineBackend::write_mblock(ObjectId id, std::span<const mpool::ConstByteSpan> parts) {
@@ -302,15 +296,7 @@ std::unique_ptr<PinnedMblocks> EngineBackend::pin(std::span<const std::uint64_t>
 }
 
 mlog_props EngineBackend::log(ObjectId id) {
-  const ClientPool::Log log = client_.log(id);
-  mlog_props props{};
-  copy_uuid(log.uuid, props.lpr_uuid);
-  props.lpr_objid = log.id.value;
-  props.lpr_alloc_cap = log.capacity;
-  props.lpr_gen = log.generation;
-  props.lpr_mclassp = static_cast<std::uint8_t>(log.media_class);
-  props.lpr_iscommitted = log.committed ? 1 : 0;
-  return props;
+  return mlog_props_of(properties_of(client_.log(id)));
 }
 
 std::unique_ptr<Log> EngineBackend::open_log(ObjectId id, mpool::ClientLog::Options options) {

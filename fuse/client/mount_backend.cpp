@@ -16,6 +16,7 @@
 #include "fuse/client/log.h"
 #include "fuse/client/mount_records.h"
 #include "fuse/client/params.h"
+#include "fuse/client/pool_facts.h"
 
 namespace libmpool {
 
@@ -232,14 +233,7 @@ void MountBackend::forget(ObjectId id) {
 mblock_props MountBackend::mblock(ObjectId id) {
   require_type(id, ObjectType::mblock);
   const mpool_ioc_properties properties = properties_on(session_, id);
-  mblock_props props{};
-  props.mpr_objid = id.value;
-  props.mpr_alloc_cap = static_cast<std::uint32_t>(properties.capacity);
-  props.mpr_write_len = static_cast<std::uint32_t>(properties.written);
-  props.mpr_mclassp = properties.media_class;
-  props.mpr_iscommitted = (properties.flags & MPOOL_IOC_COMMITTED) != 0 ? 1 : 0;
-  props.mpr_optimal_wrsz = facts_at_open_.classes[properties.media_class & 1].write_size;
-  return props;
+  return mblock_props_of(properties, facts_at_open_.classes[properties.media_class & 1].write_size);
 }
 
 std::shared_ptr<MountBackend::NewMblock> MountBackend::new_mblock(ObjectId id) const {

@@ -2,10 +2,10 @@
 
 #include <atomic>
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include "engine/base/error.h"
+#include "fuse/client/pool_facts.h"
 
 namespace libmpool {
 
@@ -112,15 +112,7 @@ mpool_ioc_properties properties_on(const MountSession& session, mpool::ObjectId 
 
 mlog_props mlog_of_mount(const MountSession& session, mpool::ObjectId id) {
   require_log_id(id);
-  const mpool_ioc_properties properties = properties_on(session, id);
-  mlog_props props{};
-  std::memcpy(props.lpr_uuid, properties.uuid, sizeof props.lpr_uuid);
-  props.lpr_objid = id.value;
-  props.lpr_alloc_cap = properties.capacity;
-  props.lpr_gen = properties.generation;
-  props.lpr_mclassp = static_cast<std::uint8_t>(properties.media_class);
-  props.lpr_iscommitted = (properties.flags & MPOOL_IOC_COMMITTED) != 0 ? 1 : 0;
-  return props;
+  return mlog_props_of(properties_on(session, id));
 }
 
 std::unique_ptr<Log> open_mount_log(MountSession& session, mpool::ObjectId id,

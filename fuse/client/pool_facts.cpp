@@ -134,6 +134,51 @@ mpool_ioc_usage usage_of(const mpool::Pool& pool) {
   return usage;
 }
 
+mpool_ioc_properties properties_of(const mpool::ClientPool::Mblock& mblock) {
+  mpool_ioc_properties properties{};
+  properties.objid = mblock.id.value;
+  properties.type = MPOOL_IOC_MBLOCK;
+  properties.capacity = mblock.capacity;
+  properties.written = mblock.written_length;
+  properties.media_class = std::to_underlying(mblock.media_class);
+  properties.flags = mblock.committed ? MPOOL_IOC_COMMITTED : 0;
+  return properties;
+}
+
+mpool_ioc_properties properties_of(const mpool::ClientPool::Log& log) {
+  mpool_ioc_properties properties{};
+  properties.objid = log.id.value;
+  properties.type = MPOOL_IOC_MLOG;
+  properties.capacity = log.capacity;
+  properties.generation = log.generation;
+  properties.media_class = std::to_underlying(log.media_class);
+  std::memcpy(properties.uuid, log.uuid.bytes.data(), sizeof properties.uuid);
+  properties.flags = log.committed ? MPOOL_IOC_COMMITTED : 0;
+  return properties;
+}
+
+mblock_props mblock_props_of(const mpool_ioc_properties& properties, std::uint32_t write_size) {
+  mblock_props props{};
+  props.mpr_objid = properties.objid;
+  props.mpr_alloc_cap = static_cast<std::uint32_t>(properties.capacity);
+  props.mpr_write_len = static_cast<std::uint32_t>(properties.written);
+  props.mpr_optimal_wrsz = write_size;
+  props.mpr_mclassp = properties.media_class;
+  props.mpr_iscommitted = (properties.flags & MPOOL_IOC_COMMITTED) != 0 ? 1 : 0;
+  return props;
+}
+
+mlog_props mlog_props_of(const mpool_ioc_properties& properties) {
+  mlog_props props{};
+  std::memcpy(props.lpr_uuid, properties.uuid, sizeof props.lpr_uuid);
+  props.lpr_objid = properties.objid;
+  props.lpr_alloc_cap = properties.capacity;
+  props.lpr_gen = properties.generation;
+  props.lpr_mclassp = static_cast<std::uint8_t>(properties.media_class);
+  props.lpr_iscommitted = (properties.flags & MPOOL_IOC_COMMITTED) != 0 ? 1 : 0;
+  return props;
+}
+
 void change_settings(mpool::Pool& pool, const mpool_ioc_settings& wanted, const SettingsUser& user,
                      bool holds_tree) {
   const mpool::ConfigRecord present = pool.config();

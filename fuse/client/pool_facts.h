@@ -1,5 +1,5 @@
-// What the calls say about a pool, and its settings: the same in the process and through a mount,
-// in the structures of <mpool/ioctl.h>.
+// What the calls say about a pool and its objects, and its settings: the same in the process and
+// through a mount, in the structures of <mpool/ioctl.h>.
 #pragma once
 
 #include <functional>
@@ -7,7 +7,9 @@
 #include <mpool/ioctl.h>
 #include <sys/types.h>
 
+#include "engine/client/client_pool.h"
 #include "engine/pool/pool.h"
+#include "fuse/client/api.h"
 
 namespace libmpool {
 
@@ -16,6 +18,13 @@ std::uint32_t optimal_write_size(const mpool::Device& device);
 
 mpool_ioc_pool facts_of(const mpool::Pool& pool, bool holds_tree);
 mpool_ioc_usage usage_of(const mpool::Pool& pool);
+
+// Of an object, but MPOOL_IOC_OF_TREE.
+mpool_ioc_properties properties_of(const mpool::ClientPool::Mblock& mblock);
+mpool_ioc_properties properties_of(const mpool::ClientPool::Log& log);
+// The same for programs. write_size: as optimal_write_size().
+mblock_props mblock_props_of(const mpool_ioc_properties& properties, std::uint32_t write_size);
+mlog_props mlog_props_of(const mpool_ioc_properties& properties);
 
 // True if this process has the group.
 bool is_in_group(gid_t group);

@@ -11,6 +11,7 @@
 
 #include "engine/base/aligned_buffer.h"
 #include "engine/base/error.h"
+#include "fuse/client/pool_facts.h"
 #include "fuse/control/call_structures.h"
 
 namespace mpoolfs {
@@ -24,10 +25,6 @@ static_assert(sizeof(mpool_ioc_version) == 64 && sizeof(mpool_ioc_alloc) == 64);
 static_assert(sizeof(mpool_ioc_object) == 32 && sizeof(mpool_ioc_properties) == 96);
 static_assert(sizeof(mpool_ioc_open) == 64 && sizeof(mpool_ioc_handle) == 32);
 static_assert(sizeof(mpool_ioc_append) == 512 && sizeof(mpool_ioc_read) == 512);
-
-std::uint32_t number_of(MediaClass media_class) {
-  return media_class == MediaClass::staging ? MPOOL_IOC_STAGING : MPOOL_IOC_CAPACITY;
-}
 
 ObjectId checked_object(const mpool_ioc_object& object) {
   check_zero(object.reserved);
@@ -160,35 +157,11 @@ void ObjectSession::call(mpool_ioc_properties& properties) {
   check_zero(properties.reserved0);
   check_zero(properties.reserved);
   const ObjectId id{properties.objid};
-  properties = {.objid = id.value,
-                .capacity = 0,
-                .written = 0,
-                .generation = 0,
-                .uuid = {},
-                .type = 0,
-                .media_class = 0,
-                .flags = 0,
-                .reserved0 = 0,
-                .reserved = {}};
-  bool committed = false;
-  if (id.is_mlog()) {
-    const mpool::ClientPool::Log log = objects_.client().log(id);
-    properties.type = MPOOL_IOC_MLOG;
-    properties.capacity = log.capacity;
-    properties.generation = log.generation;
-    properties.media_class = number_of(log.media_class);
-    std::memcpy(properties.uuid, log.uuid.bytes.data(), sizeof properties.uuid);
-    committed = log.committed;
-  } else {
-    const mpool::ClientPool::Mblock mblock = objects_.client().mblock(id);
-    properties.type = MPOOL_IOC_MBLOCK;
-    properties.capacity = mblock.capacity;
-    properties.written = mblock.written_length;
-    properties.media_class = number_of(mblock.media_class);
-    committed = mblock.committed;
-  }
-  if (!committed) return;
-  properties.flags = MPOOL_IOC_COMMITTED | (objects_.is_of_tree(id) ? MPOOL_IOC_OF_TREE : 0u);
+  const mpool::ClientPool& client = objects_.client();
+  properties = id.is_mlog() ? libmpool::properties_of(client.log(id))
+                            : libmpool::properties_of(client.mblock(id));
+  const bool committed = (properties.flags & MPOOL_IOC_COMMITTED) != 0;
+  if (committed && objects_.is_of_tree(id)) properties.flags |= MPOOL_IOC_OF_TREE;
 }
 
 // --- logs and MDCs ---
