@@ -333,4 +333,17 @@ inline std::string get_after_crash(TestTree& tree, const std::string& path) {
   return crashed.get(path);
 }
 
+// The state after ending the mount in order, and the state after a crash right after sync().
+inline void expect_same_after_remount(TestTree& tree) {
+  const auto before = tree.dump();
+  tree.names().sync();
+  {
+    NamespaceOptions options;
+    TestTree crashed(std::make_shared<Media>(*tree.media()), options);
+    EXPECT_EQ(crashed.dump(), before) << "after a crash";
+  }
+  tree.remount();
+  EXPECT_EQ(tree.dump(), before) << "after a remount";
+}
+
 }  // namespace mpool::test
