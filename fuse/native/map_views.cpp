@@ -16,14 +16,7 @@ mpool::FileDescriptor MapViews::File::open() const {
 }
 
 std::shared_ptr<const MapViews::File> MapViews::add(const mpool::FileLayout& layout) {
-  std::vector<ErofsPiece> pieces;
-  pieces.reserve(layout.pieces.size());
-  for (const mpool::FileLayout::Piece& piece : layout.pieces) {
-    pieces.push_back({.file_offset = piece.file_offset,
-                      .length = piece.length,
-                      .device = devices_.index_of(piece.media_class),
-                      .device_offset = piece.device_offset});
-  }
+  const std::vector<ErofsPiece> pieces = devices_.pieces_of(layout);
   const ErofsFile file{.name = "map", .size = layout.size, .pieces = pieces};
   const std::lock_guard lock(mutex_);
   const unsigned slot = view_ == nullptr ? 0 : next_slot_ % kErofsSlots;

@@ -59,9 +59,17 @@ void ViewDevices::attach() {
   }
 }
 
-std::uint32_t ViewDevices::index_of(mpool::MediaClass media_class) const {
-  const auto found = std::ranges::find(members_, media_class, &Member::media_class);
-  return static_cast<std::uint32_t>(found - members_.begin());
+std::vector<ErofsPiece> ViewDevices::pieces_of(const mpool::FileLayout& layout) const {
+  std::vector<ErofsPiece> pieces;
+  pieces.reserve(layout.pieces.size());
+  for (const mpool::FileLayout::Piece& piece : layout.pieces) {
+    const auto found = std::ranges::find(members_, piece.media_class, &Member::media_class);
+    pieces.push_back({.file_offset = piece.file_offset,
+                      .length = piece.length,
+                      .device = static_cast<std::uint32_t>(found - members_.begin()),
+                      .device_offset = piece.device_offset});
+  }
+  return pieces;
 }
 
 bool is_held_by_views(const std::string& path, const mpool::Logger& logger) {

@@ -6,7 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "engine/file/layout.h"
 #include "engine/pool/pool.h"
+#include "fuse/native/erofs_image.h"
 #include "fuse/native/loop_device.h"
 
 namespace mpoolfs {
@@ -32,10 +34,11 @@ class ViewDevices {
   // see data that the daemon writes past it. Errors as LoopDevice.
   void attach();
 
-  // After attach(), in the order of index_of(): the devices for a View, and sizes in bytes.
+  // After attach(): the devices for a View, and sizes in bytes.
   std::span<const std::string> paths() const { return paths_; }
   std::span<const std::uint64_t> sizes() const { return sizes_; }
-  std::uint32_t index_of(mpool::MediaClass media_class) const;
+  // The content of a file on these devices.
+  std::vector<ErofsPiece> pieces_of(const mpool::FileLayout& layout) const;
 
  private:
   struct Member {

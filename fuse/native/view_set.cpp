@@ -17,14 +17,7 @@ class Contents {
  public:
   void add(const mpool::FileLayout& layout, const ViewDevices& devices) {
     names_.push_back(name_in_view(layout.inode));
-    std::vector<ErofsPiece>& pieces = pieces_.emplace_back();
-    pieces.reserve(layout.pieces.size());
-    for (const mpool::FileLayout::Piece& piece : layout.pieces) {
-      pieces.push_back({.file_offset = piece.file_offset,
-                        .length = piece.length,
-                        .device = devices.index_of(piece.media_class),
-                        .device_offset = piece.device_offset});
-    }
+    pieces_.push_back(devices.pieces_of(layout));
     sizes_.push_back(layout.size);
   }
 
