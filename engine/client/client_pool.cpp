@@ -21,10 +21,6 @@ bool is_page_aligned(const void* memory) {
   return memory != nullptr && is_aligned(reinterpret_cast<std::uintptr_t>(memory), kPageSize);
 }
 
-ObjectType type_of(ObjectId id) {
-  return id.is_mlog() ? ObjectType::mlog : ObjectType::mblock;
-}
-
 // Calls a function at the end of its scope.
 template <typename Function>
 class Closer {
@@ -131,18 +127,6 @@ void ClientPool::remove(ObjectId id, ObjectType type) {
   pool_.remove(std::span(&id, 1));
 }
 
-void ClientPool::commit(ObjectId id) {
-  commit(id, type_of(id));
-}
-
-void ClientPool::abort(ObjectId id) {
-  abort(id, type_of(id));
-}
-
-void ClientPool::remove(ObjectId id) {
-  remove(id, type_of(id));
-}
-
 // --- mblocks ---
 
 // The sum of the parts; EINVAL for a transfer that cannot be made without a copy.
@@ -194,18 +178,6 @@ void ClientPool::write_mblock(ObjectId id, std::span<const ConstByteSpan> parts)
   object.written_length += length;
 }
 
-void ClientPool::commit_mblock(ObjectId id) {
-  commit(id, ObjectType::mblock);
-}
-
-void ClientPool::abort_mblock(ObjectId id) {
-  abort(id, ObjectType::mblock);
-}
-
-void ClientPool::delete_mblock(ObjectId id) {
-  remove(id, ObjectType::mblock);
-}
-
 void ClientPool::read_mblock(ObjectId id, std::uint64_t offset,
                              std::span<const ByteSpan> parts) const {
   check_type(id, ObjectType::mblock);
@@ -235,18 +207,6 @@ ClientPool::Log ClientPool::log(ObjectId id) const {
           .capacity = pool_.capacity_of(state.object),
           .generation = state.object.generation,
           .committed = state.committed};
-}
-
-void ClientPool::commit_log(ObjectId id) {
-  commit(id, ObjectType::mlog);
-}
-
-void ClientPool::abort_log(ObjectId id) {
-  abort(id, ObjectType::mlog);
-}
-
-void ClientPool::delete_log(ObjectId id) {
-  remove(id, ObjectType::mlog);
 }
 
 // --- open logs and pairs ---

@@ -39,11 +39,16 @@ class ClientPool {
 
   Pool& pool() const { return pool_; }
 
-  // commit_…(), abort_…() and delete_…() below by the type of the id; ids of no type are taken for
-  // those of mblocks.
-  void commit(ObjectId id);
-  void abort(ObjectId id);
-  void remove(ObjectId id);
+  // Of an uncommitted object: durable on return, content and existence. Commits of several threads
+  // share flushes.
+  void commit(ObjectId id, ObjectType type);
+  void abort(ObjectId id, ObjectType type);
+  // Of a committed one, durable on return. EBUSY while it is open, mapped (pinned) or being read.
+  void remove(ObjectId id, ObjectType type);
+  // Whatever the type; ids of none are taken for those of mblocks.
+  void commit(ObjectId id) { commit(id, type_of(id)); }
+  void abort(ObjectId id) { abort(id, type_of(id)); }
+  void remove(ObjectId id) { remove(id, type_of(id)); }
 
   // --- mblocks ---
   struct Mblock {
@@ -60,11 +65,6 @@ class ClientPool {
   // kMaxTransfer, or beyond the capacity. After a failure of the device the mblock can only be
   // aborted.
   void write_mblock(ObjectId id, std::span<const ConstByteSpan> parts);
-  // Durable on return, content and existence. Commits of several threads share flushes.
-  void commit_mblock(ObjectId id);
-  void abort_mblock(ObjectId id);
-  // Durable on return. EBUSY while it is mapped (pinned) or being read.
-  void delete_mblock(ObjectId id);
   // Reads whole pages of a committed mblock at a page-aligned offset. EINVAL beyond the written
   // length: there are no short reads.
   void read_mblock(ObjectId id, std::uint64_t offset, std::span<const ByteSpan> parts) const;
@@ -81,9 +81,6 @@ class ClientPool {
   // `capacity`: bytes, rounded up to whole zones; 0: one zone.
   Log allocate_log(MediaClass media_class, std::uint64_t capacity, SpacePolicy policy);
   Log log(ObjectId id) const;
-  void commit_log(ObjectId id);  // durable on return
-  void abort_log(ObjectId id);
-  void delete_log(ObjectId id);  // EBUSY while it is open
 
   // Opens a committed mlog: one that is open already is opened once more (the same position of
   // reading); EINVAL with an option that it was not opened with, or if it is not committed; EBUSY
@@ -122,6 +119,9 @@ class ClientPool {
     bool ended = false;  // not in the table any more
   };
 
+  static ObjectType type_of(ObjectId id) {
+    return id.is_mlog() ? ObjectType::mlog : ObjectType::mblock;
+  }
   ObjectRecord allocate(ObjectType type, std::uint64_t capacity, MediaClass media_class,
                         SpacePolicy policy);
   // An uncommitted object with its mutex held.
@@ -141,9 +141,6 @@ class ClientPool {
   void check_sound(ObjectId id, const Uncommitted& own) const;
   State state_of(ObjectId id, ObjectType type) const;
   void end(ObjectId id, Uncommitted& own);
-  void commit(ObjectId id, ObjectType type);
-  void abort(ObjectId id, ObjectType type);
-  void remove(ObjectId id, ObjectType type);
   std::shared_ptr<Open> entry_for(const std::vector<ObjectId>& ids);
   std::shared_ptr<Open> entry_of(ObjectId id) const;
   void end_if_unused(const std::shared_ptr<Open>& open);

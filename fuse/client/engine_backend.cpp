@@ -261,19 +261,16 @@ ObjectId EngineBackend::allocate(ObjectType type, mpool::MediaClass media_class,
 }
 
 void EngineBackend::commit(ObjectId id, ObjectType type) {
-  if (type == ObjectType::mblock) return client_.commit_mblock(id);
-  client_.commit_log(id);
+  client_.commit(id, type);
 }
 
 void EngineBackend::abort(ObjectId id, ObjectType type) {
-  if (type == ObjectType::mblock) return client_.abort_mblock(id);
-  client_.abort_log(id);
+  client_.abort(id, type);
 }
 
 void EngineBackend::remove(ObjectId id, ObjectType type) {
   check_changeable(id);
-  if (type == ObjectType::mblock) return client_.delete_mblock(id);
-  client_.delete_log(id);
+  client_.remove(id, type);
 }
 
 mblock_props EngineBackend::mblock(ObjectId id) {

@@ -211,12 +211,12 @@ void ClientWork::add_mblock(Fate fate, MediaClass media_class) {
       client.write_mblock(made.id, std::span(&part, 1));
     }
     if (fate == Fate::abandoned) return;
-    if (fate == Fate::aborted) return client.abort_mblock(made.id);
+    if (fate == Fate::aborted) return client.abort(made.id);
     model_.begin(fact_of(made.id), fmt::format("{} bytes on {} checksum {:08x}", content.size(),
                                                to_string(media_class), crc32c(content.span())));
-    client.commit_mblock(made.id);
+    client.commit(made.id);
   } catch (const Error&) {
-    const Finally give_up([&] { client.abort_mblock(made.id); });
+    const Finally give_up([&] { client.abort(made.id); });
     throw;
   }
   model_.durable(fact_of(made.id));
@@ -230,7 +230,7 @@ void ClientWork::delete_mblock() {
   if (mblocks.empty()) return;
   const ObjectId id = mblocks[random_() % mblocks.size()];
   model_.begin(fact_of(id), std::nullopt);
-  session_.client().delete_mblock(id);
+  session_.client().remove(id);
   model_.durable(fact_of(id));
 }
 
@@ -239,15 +239,15 @@ ObjectId ClientWork::add_log(std::uint64_t zones, MediaClass media_class) {
   const std::uint64_t capacity = zones * session_.pool().zone_size(media_class);
   const ObjectId id = client.allocate_log(media_class, capacity, SpacePolicy::usable_then_spare).id;
   if (zones == kPairZones) {
-    client.commit_log(id);
+    client.commit(id);
     return id;
   }
   reserve(id);
   model_.begin(fact_of(id), value_of_log(client.log(id).generation, {}));
   try {
-    client.commit_log(id);
+    client.commit(id);
   } catch (const Error&) {
-    const Finally give_up([&] { client.abort_log(id); });
+    const Finally give_up([&] { client.abort(id); });
     throw;
   }
   model_.durable(fact_of(id));
@@ -256,7 +256,7 @@ ObjectId ClientWork::add_log(std::uint64_t zones, MediaClass media_class) {
 
 void ClientWork::delete_log(ObjectId id) {
   model_.begin(fact_of(id), std::nullopt);
-  session_.client().delete_log(id);
+  session_.client().remove(id);
   model_.durable(fact_of(id));
 }
 

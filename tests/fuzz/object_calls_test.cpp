@@ -201,7 +201,7 @@ TEST_F(ObjectCallsFuzz, EveryCallIsAnsweredAndSessionsLeaveNothing) {
     for (std::size_t i = own; i < ids_.size(); ++i) {
       const ObjectId id = ids_[i];
       if (!tree.pool().find(id)) continue;
-      id.is_mlog() ? objects.client().delete_log(id) : objects.client().delete_mblock(id);
+      objects.client().remove(id);
     }
   }
   EXPECT_EQ(tree.used_zones(), used);

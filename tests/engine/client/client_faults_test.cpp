@@ -26,11 +26,11 @@ void use_mblocks(ClientPool& client, KnownState& known) {
   for (unsigned seed = 1; seed <= 3; ++seed)
     known.mblocks.emplace_back(committed_mblock(client, seed, seed), seed);
   const ObjectId aborted = new_mblock(client);
-  client.abort_mblock(aborted);
+  client.abort(aborted);
   known.gone.push_back(aborted);
   const ObjectId deleted = known.mblocks.back().first;
   known.mblocks.pop_back();  // from here on it may be there
-  client.delete_mblock(deleted);
+  client.remove(deleted);
   known.gone.push_back(deleted);
   EXPECT_TRUE(has_content(client, known.mblocks[0].first, 1, 1));
 }
@@ -172,8 +172,8 @@ TEST(ClientFault, AnMblockWhoseWriteFailedCanOnlyBeAborted) {
   EXPECT_EQ(error_of([&] { write_pages(*client, id, data.span()); }), ENOSPC);
   EXPECT_EQ(client->mblock(id).written_length, kClientPage);
   EXPECT_EQ(error_of([&] { write_pages(*client, id, data.span()); }), EIO);
-  EXPECT_EQ(error_of([&] { client->commit_mblock(id); }), EIO);
-  client->abort_mblock(id);
+  EXPECT_EQ(error_of([&] { client->commit(id); }), EIO);
+  client->abort(id);
   committed_mblock(*client, 1, 1);  // there is room again
 }
 
@@ -184,9 +184,9 @@ TEST(ClientFault, ADeviceThatFailedIsReadOnly) {
   client.faults().arm({.target = Target::write});
   EXPECT_EQ(error_of([&] { write_pages(*client, id, client_pages(1, 1).span()); }), EIO);
   EXPECT_TRUE(has_content(*client, kept, 2, 1));
-  EXPECT_EQ(error_of([&] { client->delete_mblock(kept); }), EIO);
+  EXPECT_EQ(error_of([&] { client->remove(kept); }), EIO);
   EXPECT_TRUE(has_content(*client, kept, 2, 1));
-  client->abort_mblock(id);
+  client->abort(id);
 }
 
 TEST(ClientFault, AnEraseThatFailedLeavesTheLogOrEmptiesIt) {

@@ -21,19 +21,19 @@ TEST(ClientLog, LivesFromItsAllocationToItsDeletion) {
   EXPECT_NE(made.uuid, Uuid{});
   EXPECT_EQ(client.used_zones(), used + 3);
   EXPECT_EQ(error_of([&] { client->open_log(made.id, {}); }), EINVAL) << "not committed";
-  EXPECT_EQ(error_of([&] { client->delete_log(made.id); }), ENOENT);
-  client->commit_log(made.id);
+  EXPECT_EQ(error_of([&] { client->remove(made.id); }), ENOENT);
+  client->commit(made.id);
   EXPECT_TRUE(client->log(made.id).committed);
   EXPECT_EQ(client->log(made.id).uuid, made.uuid);
-  EXPECT_EQ(error_of([&] { client->commit_log(made.id); }), ENOENT);
-  EXPECT_EQ(error_of([&] { client->abort_log(made.id); }), ENOENT);
+  EXPECT_EQ(error_of([&] { client->commit(made.id); }), ENOENT);
+  EXPECT_EQ(error_of([&] { client->abort(made.id); }), ENOENT);
   {
     const OpenLog log(*client, made.id);
     EXPECT_EQ(all_text(*log), "");
-    EXPECT_EQ(error_of([&] { client->delete_log(made.id); }), EBUSY);
+    EXPECT_EQ(error_of([&] { client->remove(made.id); }), EBUSY);
     append_text(*log, "a");
   }
-  client->delete_log(made.id);
+  client->remove(made.id);
   EXPECT_EQ(error_of([&] { client->log(made.id); }), ENOENT);
   EXPECT_EQ(error_of([&] { client->open_log(made.id, {}); }), ENOENT);
   EXPECT_EQ(client.used_zones(), used);
@@ -44,9 +44,9 @@ TEST(ClientLog, AbortGivesTheZonesBack) {
   const std::uint32_t used = client.used_zones();
   const ObjectId id = client->allocate_log(MediaClass::capacity, 0, SpacePolicy::usable_only).id;
   EXPECT_EQ(client->log(id).capacity, kClientZone) << "0: one zone";
-  client->abort_log(id);
+  client->abort(id);
   EXPECT_EQ(error_of([&] { client->log(id); }), ENOENT);
-  EXPECT_EQ(error_of([&] { client->abort_log(id); }), ENOENT);
+  EXPECT_EQ(error_of([&] { client->abort(id); }), ENOENT);
   EXPECT_EQ(client.used_zones(), used);
 }
 
@@ -61,9 +61,9 @@ TEST(ClientLog, RefusesIdsAndClassesOfOthers) {
   const ObjectId unknown = ObjectId::make(1u << 20, ObjectType::mlog, 1);
   for (const auto& [id, code] : {std::pair{mblock, EINVAL}, {unknown, ENOENT}}) {
     EXPECT_EQ(error_of([&] { client->log(id); }), code);
-    EXPECT_EQ(error_of([&] { client->commit_log(id); }), code);
-    EXPECT_EQ(error_of([&] { client->abort_log(id); }), code);
-    EXPECT_EQ(error_of([&] { client->delete_log(id); }), code);
+    EXPECT_EQ(error_of([&] { client->commit(id, ObjectType::mlog); }), code);
+    EXPECT_EQ(error_of([&] { client->abort(id, ObjectType::mlog); }), code);
+    EXPECT_EQ(error_of([&] { client->remove(id, ObjectType::mlog); }), code);
     EXPECT_EQ(error_of([&] { client->open_log(id, {}); }), code);
   }
 }
@@ -283,7 +283,7 @@ TEST(ClientLog, SeveralOpensShareOneLog) {
   EXPECT_EQ(error_of([&] { client->open_log(id, {.serialised_by_caller = true}); }), EINVAL);
   first.reset();
   client->close_log(id);
-  EXPECT_EQ(error_of([&] { client->delete_log(id); }), EBUSY) << "open once";
+  EXPECT_EQ(error_of([&] { client->remove(id); }), EBUSY) << "open once";
   append_text(*second, "c");
   client->close_log(id);
 }
@@ -317,7 +317,7 @@ TEST(ClientLog, CompactionSemanticsWantAStartMarker) {
   }
   EXPECT_EQ(error_of([&] { client->open_log(id, kCompactable); }), ENODATA);
   // The failed open left nothing open.
-  client->delete_log(id);
+  client->remove(id);
 }
 
 TEST(ClientLog, AnUnfinishedCompactionIsSaid) {

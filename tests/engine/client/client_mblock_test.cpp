@@ -30,22 +30,22 @@ TEST(ClientMblock, LivesFromItsAllocationToItsDeletion) {
   write_pages(*client, made.id, data.span(3 * kClientPage, 2 * kClientPage));
   AlignedBuffer found(kClientPage);
   EXPECT_EQ(error_of([&] { read_pages(*client, made.id, 0, found.span()); }), ENOENT);
-  EXPECT_EQ(error_of([&] { client->delete_mblock(made.id); }), ENOENT);
+  EXPECT_EQ(error_of([&] { client->remove(made.id); }), ENOENT);
 
-  client->commit_mblock(made.id);
+  client->commit(made.id);
   const ClientPool::Mblock committed = client->mblock(made.id);
   EXPECT_TRUE(committed.committed);
   EXPECT_EQ(committed.capacity, kClientZone);
   EXPECT_EQ(committed.written_length, 5 * kClientPage);
   EXPECT_TRUE(has_content(*client, made.id, 5, 1));
   EXPECT_EQ(error_of([&] { write_pages(*client, made.id, data.span()); }), ENOENT);
-  EXPECT_EQ(error_of([&] { client->commit_mblock(made.id); }), ENOENT);
-  EXPECT_EQ(error_of([&] { client->abort_mblock(made.id); }), ENOENT);
+  EXPECT_EQ(error_of([&] { client->commit(made.id); }), ENOENT);
+  EXPECT_EQ(error_of([&] { client->abort(made.id); }), ENOENT);
 
-  client->delete_mblock(made.id);
+  client->remove(made.id);
   EXPECT_EQ(error_of([&] { client->mblock(made.id); }), ENOENT);
   EXPECT_EQ(error_of([&] { read_pages(*client, made.id, 0, found.span()); }), ENOENT);
-  EXPECT_EQ(error_of([&] { client->delete_mblock(made.id); }), ENOENT);
+  EXPECT_EQ(error_of([&] { client->remove(made.id); }), ENOENT);
   EXPECT_EQ(client.used_zones(), used);
 }
 
@@ -61,9 +61,9 @@ TEST(ClientMblock, RefusesIdsOfOtherObjects) {
                                  {ObjectId{~0ull}, EINVAL}}) {
     EXPECT_EQ(error_of([&] { client->mblock(id); }), code);
     EXPECT_EQ(error_of([&] { write_pages(*client, id, data.span()); }), code);
-    EXPECT_EQ(error_of([&] { client->commit_mblock(id); }), code);
-    EXPECT_EQ(error_of([&] { client->abort_mblock(id); }), code);
-    EXPECT_EQ(error_of([&] { client->delete_mblock(id); }), code);
+    EXPECT_EQ(error_of([&] { client->commit(id, ObjectType::mblock); }), code);
+    EXPECT_EQ(error_of([&] { client->abort(id, ObjectType::mblock); }), code);
+    EXPECT_EQ(error_of([&] { client->remove(id, ObjectType::mblock); }), code);
     EXPECT_EQ(error_of([&] { read_pages(*client, id, 0, found.span()); }), code);
   }
   EXPECT_TRUE(client->log(log).committed);
@@ -90,7 +90,7 @@ TEST(ClientMblock, WritesOnlyWholePagesOfAlignedMemory) {
   EXPECT_EQ(error_of([&] { write_pages(*client, id, data.span(0, kClientZone)); }), EINVAL);
   write_pages(*client, id, data.span(kClientPage, kClientZone - kClientPage));
   EXPECT_EQ(error_of([&] { write_pages(*client, id, data.span(0, kClientPage)); }), EINVAL);
-  client->commit_mblock(id);
+  client->commit(id);
   EXPECT_TRUE(has_content(*client, id, kZonePages, 1));
 }
 
@@ -130,7 +130,7 @@ TEST(ClientMblock, ReadsOnlyInsideTheWrittenLength) {
   refused(0, found.span(0, 0));
   refused(0, found.span(0, 512));
   refused(0, found.span(512, kClientPage));
-  client->delete_mblock(id);
+  client->remove(id);
 }
 
 TEST(ClientMblock, MayHoldNothing) {
@@ -148,11 +148,11 @@ TEST(ClientMblock, AbortGivesTheZoneBack) {
   const std::uint32_t used = client.used_zones();
   const ObjectId id = new_mblock(*client);
   write_pages(*client, id, client_pages(1, 1).span());
-  client->abort_mblock(id);
+  client->abort(id);
   EXPECT_EQ(client.used_zones(), used);
   EXPECT_EQ(error_of([&] { client->mblock(id); }), ENOENT);
-  EXPECT_EQ(error_of([&] { client->abort_mblock(id); }), ENOENT);
-  EXPECT_EQ(error_of([&] { client->commit_mblock(id); }), ENOENT);
+  EXPECT_EQ(error_of([&] { client->abort(id); }), ENOENT);
+  EXPECT_EQ(error_of([&] { client->commit(id); }), ENOENT);
   EXPECT_EQ(error_of([&] { write_pages(*client, id, client_pages(1, 1).span()); }), ENOENT);
 }
 
@@ -164,10 +164,10 @@ TEST(ClientMblock, IdsAreNeverUsedAgain) {
     EXPECT_TRUE(std::ranges::find(ids, id) == ids.end());
     ids.push_back(id);
     if (i % 2 == 0) {
-      client->abort_mblock(id);
+      client->abort(id);
     } else {
-      client->commit_mblock(id);
-      client->delete_mblock(id);
+      client->commit(id);
+      client->remove(id);
     }
     if (i % 100 == 99) client.restart();
   }
@@ -187,7 +187,7 @@ TEST(ClientMblock, TakesZonesOfItsClassUntilThereAreNone) {
   EXPECT_GT(ids.size(), 50u);
   EXPECT_EQ(client.used_zones(), capacity);
   EXPECT_EQ(client->mblock(ids.back()).media_class, MediaClass::staging);
-  client->abort_mblock(ids.back());
+  client->abort(ids.back());
   EXPECT_NE(new_mblock(*client, MediaClass::staging), ids.back());
 }
 
@@ -206,7 +206,7 @@ TEST(ClientMblock, SparesAreTakenFirstWhereTheyMay) {
   };
   const std::size_t usable = fill(SpacePolicy::usable_only);
   for (const ObjectId id : ids)
-    client->abort_mblock(id);
+    client->abort(id);
   const std::size_t all = fill(SpacePolicy::spare_then_usable);
   EXPECT_GE(all, usable + 100);
 }
@@ -215,10 +215,10 @@ TEST(ClientMblock, CannotBeDeletedWhilePinned) {
   TestClient client;
   const ObjectId id = committed_mblock(*client, 2, 3);
   client.pool().pin(id);
-  EXPECT_EQ(error_of([&] { client->delete_mblock(id); }), EBUSY);
+  EXPECT_EQ(error_of([&] { client->remove(id); }), EBUSY);
   EXPECT_TRUE(has_content(*client, id, 2, 3));
   client.pool().unpin(id);
-  client->delete_mblock(id);
+  client->remove(id);
 }
 
 TEST(ClientMblock, OnlyCommittedOnesSurvive) {
@@ -233,7 +233,7 @@ TEST(ClientMblock, OnlyCommittedOnesSurvive) {
   EXPECT_EQ(client.used_zones(), used);
   client.lose_power();
   EXPECT_TRUE(has_content(*client, kept, 3, 4));
-  client->delete_mblock(kept);
+  client->remove(kept);
   client.lose_power();
   EXPECT_EQ(error_of([&] { client->mblock(kept); }), ENOENT);
 }

@@ -74,7 +74,7 @@ TEST(ClientMdc, IsAPairOfCommittedLogs) {
     EXPECT_EQ(error_of([&] { client->open_mdc(log, id); }), code);
     EXPECT_EQ(error_of([&] { client->open_mdc(id, log); }), code);
   }
-  client->delete_log(log);  // a failed open leaves nothing open
+  client->remove(log);  // a failed open leaves nothing open
 }
 
 TEST(ClientMdc, SeveralOpensShareOneMdc) {
@@ -92,7 +92,7 @@ TEST(ClientMdc, SeveralOpensShareOneMdc) {
     EXPECT_EQ(error_of([&] { client->open_mdc(ids[0], other); }), EBUSY);
     for (const ObjectId id : ids) {
       EXPECT_EQ(error_of([&] { client->open_log(id, {}); }), EBUSY);
-      EXPECT_EQ(error_of([&] { client->delete_log(id); }), EBUSY);
+      EXPECT_EQ(error_of([&] { client->remove(id); }), EBUSY);
     }
   }
   {
@@ -100,7 +100,7 @@ TEST(ClientMdc, SeveralOpensShareOneMdc) {
     EXPECT_EQ(error_of([&] { client->open_mdc(ids[0], ids[1]); }), EBUSY);
     EXPECT_EQ(error_of([&] { client->open_mdc(ids[1], ids[0]); }), EBUSY);
   }
-  client->delete_log(ids[0]);
+  client->remove(ids[0]);
   EXPECT_EQ(error_of([&] { client->open_mdc(ids[0], ids[1]); }), ENOENT);
 }
 
@@ -224,7 +224,7 @@ TEST(ClientMdc, AFailedCompactionEndsItsUse) {
     client.faults().arm({.target = SimulatedFaults::Target::write});
     EXPECT_EQ(error_of([&] { mdc->start_compaction(); }), EIO);
     expect_unusable(*mdc);
-    EXPECT_EQ(error_of([&] { client->delete_log(ids[0]); }), EBUSY) << "until it is closed";
+    EXPECT_EQ(error_of([&] { client->remove(ids[0]); }), EBUSY) << "until it is closed";
   }
   client.restart();
   {
@@ -301,7 +301,7 @@ TEST(ClientMdc, APairWhoseActiveLogCannotBeToldIsRefused) {
   // Nothing is open, and the pool is as before.
   for (const Ids& ids : {unfinished, equal}) {
     for (const ObjectId id : ids)
-      client->delete_log(id);
+      client->remove(id);
   }
 }
 

@@ -129,7 +129,7 @@ inline ObjectId new_mblock(ClientPool& client, MediaClass media_class = MediaCla
 inline ObjectId committed_mblock(ClientPool& client, std::size_t pages, unsigned seed) {
   const ObjectId id = new_mblock(client);
   if (pages > 0) write_pages(client, id, client_pages(pages, seed).span());
-  client.commit_mblock(id);
+  client.commit(id);
   return id;
 }
 
@@ -146,7 +146,7 @@ inline bool has_content(const ClientPool& client, ObjectId id, std::size_t pages
 inline ObjectId committed_log(ClientPool& client, std::uint64_t capacity = kClientZone,
                               MediaClass media_class = MediaClass::capacity) {
   const ObjectId id = client.allocate_log(media_class, capacity, SpacePolicy::usable_only).id;
-  client.commit_log(id);
+  client.commit(id);
   return id;
 }
 

@@ -24,12 +24,12 @@ TEST(ClientThreads, EachHasMblocksOfItsOwn) {
       const ObjectId id = new_mblock(*client, MediaClass::capacity);
       write_pages(*client, id, client_pages(2, seed).span());
       if (random() % 4 == 0) {
-        client->abort_mblock(id);
+        client->abort(id);
         continue;
       }
-      client->commit_mblock(id);
+      client->commit(id);
       EXPECT_TRUE(has_content(*client, id, 2, seed));
-      client->delete_mblock(id);
+      client->remove(id);
     }
   });
   EXPECT_EQ(client.used_zones(), used);
@@ -45,17 +45,17 @@ TEST(ClientThreads, OneOfThemEndsAnMblock) {
     run_threads(4, [&](unsigned thread) {
       const int code = error_of([&] {
         if (thread % 2 == 0) {
-          client->commit_mblock(id);
+          client->commit(id);
           ++commits;
         } else {
-          client->abort_mblock(id);
+          client->abort(id);
           ++aborts;
         }
       });
       EXPECT_TRUE(code == 0 || code == ENOENT);
     });
     EXPECT_EQ(commits + aborts, 1u);
-    if (commits != 0) client->delete_mblock(id);
+    if (commits != 0) client->remove(id);
     EXPECT_EQ(error_of([&] { client->mblock(id); }), ENOENT);
   }
 }
@@ -67,7 +67,7 @@ TEST(ClientThreads, WritesOfOneMblockGoInSomeOrder) {
     for (int i = 0; i < 4; ++i)
       write_pages(*client, id, client_pages(1, thread).span());
   });
-  client->commit_mblock(id);
+  client->commit(id);
   EXPECT_EQ(client->mblock(id).written_length, 16 * kClientPage);
   AlignedBuffer found(kClientPage);
   std::array<unsigned, 4> seen{};
@@ -94,7 +94,7 @@ TEST(ClientThreads, AReadKeepsADeletionAway) {
       }
       int code = EBUSY;
       while (code == EBUSY)
-        code = error_of([&] { client->delete_mblock(id); });
+        code = error_of([&] { client->remove(id); });
       EXPECT_EQ(code, 0);
     });
   }
@@ -167,9 +167,9 @@ TEST(ClientThreads, OneOpenIsMadeOfAllAtATime) {
       }
     }
   });
-  client->delete_log(id);
-  client->delete_log(ids[0]);
-  client->delete_log(ids[1]);
+  client->remove(id);
+  client->remove(ids[0]);
+  client->remove(ids[1]);
 }
 
 TEST(ClientThreads, AppendToAnMdcBetweenCompactions) {
