@@ -47,6 +47,13 @@ inline void require_writable(const mpool_handle* handle) {
   if (!handle->writable) mpool::raise(EPERM, "call", "the handle is read-only");
 }
 
+// The same of an open log or MDC.
+template <typename Opened>
+void require_writable(const Opened* opened) {
+  require(opened);
+  require_writable(opened->handle);
+}
+
 // EINVAL for a number that is none.
 inline mpool::MediaClass class_from(unsigned mclass) {
   if (mclass >= MP_MED_NUMBER) mpool::raise(EINVAL, "call", "no media class {}", mclass);

@@ -1,5 +1,4 @@
 // MDCs.
-#include <array>
 #include <cerrno>
 #include <exception>
 #include <limits>
@@ -14,11 +13,6 @@ using libmpool::require_writable;
 using mpool::ObjectId;
 
 constexpr auto kLogType = mpool::ObjectType::mlog;
-
-void require_writable_mdc(const mpool_mdc* mdc) {
-  require(mdc);
-  require_writable(mdc->handle);
-}
 
 void refuse_root(uint64_t logid1, uint64_t logid2) {
   if (libmpool::is_root_log(logid1) || libmpool::is_root_log(logid2)) {
@@ -175,7 +169,7 @@ mpool_err_t mpool_mdc_close(mpool_mdc* mdc) {
 
 mpool_err_t mpool_mdc_sync(mpool_mdc* mdc) {
   return guarded([&] {
-    require_writable_mdc(mdc);
+    require_writable(mdc);
     mdc->mdc->sync();
   });
 }
@@ -197,9 +191,8 @@ mpool_err_t mpool_mdc_read(mpool_mdc* mdc, void* data, size_t size, size_t* rdle
 
 mpool_err_t mpool_mdc_append(mpool_mdc* mdc, void* data, ssize_t len, bool sync) {
   return guarded([&] {
-    require(mdc);
-    require(data);
-    require_writable_mdc(mdc);
+    require(mdc, data);
+    require_writable(mdc);
     if (len < 0 || len > ssize_t{std::numeric_limits<std::uint32_t>::max()}) {
       mpool::raise(EINVAL, "call", "a record of {} bytes", len);
     }
@@ -210,14 +203,14 @@ mpool_err_t mpool_mdc_append(mpool_mdc* mdc, void* data, ssize_t len, bool sync)
 
 mpool_err_t mpool_mdc_cstart(mpool_mdc* mdc) {
   return guarded([&] {
-    require_writable_mdc(mdc);
+    require_writable(mdc);
     mdc->mdc->start_compaction();
   });
 }
 
 mpool_err_t mpool_mdc_cend(mpool_mdc* mdc) {
   return guarded([&] {
-    require_writable_mdc(mdc);
+    require_writable(mdc);
     mdc->mdc->end_compaction();
   });
 }

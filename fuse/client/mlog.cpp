@@ -5,7 +5,6 @@
 #include <limits>
 
 #include "fuse/client/handle.h"
-#include "fuse/client/params.h"
 
 namespace {
 
@@ -36,15 +35,6 @@ std::vector<mpool::ConstByteSpan> record_of(const iovec* iov, size_t length) {
       parts.push_back(std::span(kZeros).first(std::min(left, kZeros.size())));
   }
   return parts;
-}
-
-void require_open(const mpool_mlog* mlog) {
-  require(mlog);
-}
-
-void require_writable_log(const mpool_mlog* mlog) {
-  require(mlog);
-  require_writable(mlog->handle);
 }
 
 }  // namespace
@@ -112,7 +102,7 @@ mpool_err_t mpool_mlog_open(mpool_handle* mp, uint64_t mlogid, uint8_t flags, ui
 
 mpool_err_t mpool_mlog_close(mpool_mlog* mlog) {
   return guarded([&] {
-    require_open(mlog);
+    require(mlog);
     const std::unique_ptr<mpool_mlog> ended(mlog);
     mpool_handle& handle = *mlog->handle;
     const std::lock_guard lock(handle.mutex);
@@ -123,14 +113,14 @@ mpool_err_t mpool_mlog_close(mpool_mlog* mlog) {
 
 mpool_err_t mpool_mlog_append(mpool_mlog* mlog, iovec* iov, size_t len, int sync) {
   return guarded([&] {
-    require_writable_log(mlog);
+    require_writable(mlog);
     mlog->log->append(record_of(iov, len), sync != 0);
   });
 }
 
 mpool_err_t mpool_mlog_rewind(mpool_mlog* mlog) {
   return guarded([&] {
-    require_open(mlog);
+    require(mlog);
     mlog->log->rewind();
   });
 }
@@ -156,7 +146,7 @@ mpool_err_t mpool_mlog_seek_read(mpool_mlog* mlog, size_t skip, void* data, size
 
 mpool_err_t mpool_mlog_sync(mpool_mlog* mlog) {
   return guarded([&] {
-    require_writable_log(mlog);
+    require_writable(mlog);
     mlog->log->sync();
   });
 }
@@ -170,7 +160,7 @@ mpool_err_t mpool_mlog_len(mpool_mlog* mlog, size_t* len) {
 
 mpool_err_t mpool_mlog_erase(mpool_mlog* mlog, uint64_t min_gen) {
   return guarded([&] {
-    require_writable_log(mlog);
+    require_writable(mlog);
     mlog->log->erase(min_gen);
   });
 }
