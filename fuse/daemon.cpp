@@ -1,7 +1,6 @@
 #include "fuse/daemon.h"
 
 #include <cerrno>
-#include <cstdio>
 #include <cstdlib>
 #include <memory>
 

@@ -3,7 +3,6 @@
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
-#include <string_view>
 
 #include <fcntl.h>
 #include <nlohmann/json.hpp>

@@ -1,8 +1,6 @@
 // mount -o remount: changes the flags of a running mount.
 #pragma once
 
-#include <string>
-
 #include "fuse/options.h"
 
 namespace mpoolfs {

@@ -3,7 +3,6 @@
 
 #include <functional>
 #include <memory>
-#include <string>
 
 #include "fuse/ops/file_system.h"
 #include "fuse/ops/fuse_api.h"

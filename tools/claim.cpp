@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "engine/base/error.h"
-#include "engine/base/size.h"
 #include "engine/io/open.h"
 #include "engine/io/probe.h"
 #include "engine/pool/discovery.h"

@@ -1,9 +1,6 @@
 // mpool dump: every object of a pool with a checksum of its content. Never writes.
 #include <algorithm>
-#include <optional>
 #include <ostream>
-
-#include <fmt/format.h>
 
 #include "engine/base/error.h"
 #include "engine/mlog/mlog.h"

@@ -3,8 +3,6 @@
 #include <limits>
 #include <ostream>
 
-#include <fmt/format.h>
-
 #include "engine/base/error.h"
 #include "engine/base/size.h"
 #include "engine/io/probe.h"

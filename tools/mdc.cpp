@@ -1,6 +1,5 @@
 // mpool mdc: metadata containers of programs, pairs of mlogs.
 #include <array>
-#include <cerrno>
 #include <ostream>
 
 #include <fmt/format.h>

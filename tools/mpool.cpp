@@ -2,7 +2,6 @@
 #include <array>
 #include <cerrno>
 #include <ostream>
-#include <vector>
 
 #include <fmt/format.h>
 #include <fmt/ostream.h>

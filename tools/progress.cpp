@@ -2,8 +2,6 @@
 
 #include <ostream>
 
-#include <fmt/format.h>
-
 #include "tools/print.h"
 
 namespace mpool::tools {

@@ -1,7 +1,6 @@
 #include "tools/sha256.h"
 
 #include <array>
-#include <cerrno>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>

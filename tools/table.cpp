@@ -5,8 +5,6 @@
 #include <ostream>
 #include <utility>
 
-#include <fmt/format.h>
-
 #include "tools/print.h"
 
 namespace mpool::tools {

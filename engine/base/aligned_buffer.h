@@ -1,7 +1,6 @@
 // Memory for direct I/O.
 #pragma once
 
-#include <cassert>
 #include <cstdlib>
 #include <cstring>
 #include <memory>

@@ -1,6 +1,5 @@
 #include "engine/base/size.h"
 
-#include <array>
 #include <cctype>
 #include <charconv>
 #include <cmath>

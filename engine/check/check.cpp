@@ -1,7 +1,6 @@
 #include "engine/check/check.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <utility>
 
 #include "engine/base/error.h"

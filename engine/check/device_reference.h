@@ -1,10 +1,6 @@
 // A device owned by another object. Internal to engine/check.
 #pragma once
 
-#include <memory>
-#include <span>
-#include <vector>
-
 #include "engine/io/device.h"
 
 namespace mpool::check {

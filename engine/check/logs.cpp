@@ -1,7 +1,5 @@
 #include "engine/check/logs.h"
 
-#include <cerrno>
-
 #include "engine/base/error.h"
 
 namespace mpool::check {

@@ -3,9 +3,6 @@
 
 #include <array>
 #include <string>
-#include <utility>
-
-#include <fmt/format.h>
 
 #include "engine/check/check.h"
 

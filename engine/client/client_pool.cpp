@@ -1,7 +1,6 @@
 #include "engine/client/client_pool.h"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <exception>
 #include <string>

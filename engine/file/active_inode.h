@@ -5,7 +5,6 @@
 #include <atomic>
 #include <cassert>
 #include <cstdint>
-#include <ctime>
 #include <exception>
 #include <iterator>
 #include <memory>

@@ -1,5 +1,4 @@
 // From a closed descriptor to the commit of its file (engine/tree/README.md, "Order of changes").
-#include <cerrno>
 #include <utility>
 
 #include "engine/base/error.h"

@@ -2,11 +2,8 @@
 // "Commit").
 #include <algorithm>
 #include <cassert>
-#include <cerrno>
 
-#include "engine/base/error.h"
 #include "engine/file/file_committer.h"
-#include "engine/tree/times.h"
 
 namespace mpool::names {
 namespace {

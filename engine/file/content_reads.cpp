@@ -1,6 +1,5 @@
 // Reading the content of write-once files (engine/file/README.md, "Open files").
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 
 #include <fmt/format.h>

@@ -2,7 +2,6 @@
 
 #include <cerrno>
 #include <optional>
-#include <set>
 #include <utility>
 
 #include "engine/base/error.h"

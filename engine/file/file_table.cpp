@@ -4,9 +4,7 @@
 #include <cerrno>
 #include <utility>
 
-#include "engine/base/error.h"
 #include "engine/tree/policy.h"
-#include "engine/tree/times.h"
 
 namespace mpool::names {
 

@@ -6,7 +6,6 @@
 #include <memory>
 #include <optional>
 #include <string_view>
-#include <vector>
 
 #include "engine/file/active_inode.h"
 #include "engine/file/active_inodes.h"

@@ -39,7 +39,6 @@ enum class ChunkType : std::uint8_t {
 // The descriptor before each chunk of a record.
 struct ChunkHeader {
   static constexpr std::size_t kSize = 8;
-  static constexpr std::size_t kMaxChunk = 65535;
 
   std::uint32_t record_length = 0;  // of the whole logical record, repeated in every chunk
   std::uint16_t chunk_length = 0;

@@ -4,7 +4,6 @@
 #include <array>
 #include <cerrno>
 #include <cstdlib>
-#include <optional>
 
 #include <fcntl.h>
 #include <fmt/format.h>

@@ -4,7 +4,6 @@
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
-#include <memory>
 
 #include <fcntl.h>
 #include <fmt/format.h>

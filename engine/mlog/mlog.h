@@ -2,10 +2,8 @@
 // engine/mlog/README.md, "Logs").
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <string>

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 
 #include "engine/base/error.h"
 #include "engine/mlog/chunks.h"

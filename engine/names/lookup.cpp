@@ -1,10 +1,8 @@
 // Lookups, attributes and listings.
-#include <algorithm>
 #include <cerrno>
 
 #include "engine/base/error.h"
 #include "engine/names/namespace_impl.h"
-#include "engine/tree/times.h"
 
 namespace mpool::names {
 

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cerrno>
-#include <utility>
 
 #include <fmt/format.h>
 

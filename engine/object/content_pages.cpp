@@ -1,5 +1,4 @@
 // The pages in memory of a file being written.
-#include <utility>
 
 #include "engine/object/content_writer_impl.h"
 

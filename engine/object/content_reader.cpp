@@ -1,6 +1,4 @@
 // Reading a file that is being written.
-#include <cerrno>
-#include <cstring>
 
 #include "engine/base/error.h"
 #include "engine/object/content_writer_impl.h"

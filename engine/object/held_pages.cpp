@@ -1,7 +1,6 @@
 #include "engine/object/held_pages.h"
 
 #include <algorithm>
-#include <cassert>
 #include <cstring>
 #include <utility>
 #include <vector>

@@ -7,7 +7,6 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "engine/mlog/mlog.h"
 #include "engine/object/content_writer.h"

@@ -1,7 +1,6 @@
 #include "engine/object/mblock.h"
 
 #include <cerrno>
-#include <vector>
 
 #include <fmt/format.h>
 

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 
 #include "engine/format/media.h"
 #include "engine/format/records.h"

@@ -7,7 +7,6 @@
 #include "engine/tree/mdc_ends.h"
 #include "engine/tree/recorded_tree.h"
 #include "engine/tree/replay.h"
-#include "engine/tree/times.h"
 
 namespace mpool::names {
 

@@ -1,6 +1,5 @@
 #include "engine/tree/recorded_tree.h"
 
-#include <algorithm>
 #include <cerrno>
 #include <utility>
 

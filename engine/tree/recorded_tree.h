@@ -1,7 +1,6 @@
 // The tree under its lock, with the journal that brings its changes to the root MDC.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -54,7 +53,6 @@ class RecordedTree final : public Tree {
   Pool& pool() const { return pool_; }
   const NamespaceOptions& options() const { return options_; }
   References& references() const { return references_; }
-  const RootLog& root_log() const { return *root_log_; }
   // False when nothing may be written: there is no journal.
   bool is_writable() const { return journal_ != nullptr; }
   Journal& journal() { return *journal_; }

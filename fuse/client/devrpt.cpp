@@ -1,5 +1,4 @@
 // Reports about devices, names and pools.
-#include <algorithm>
 #include <cstdarg>
 #include <cstdio>
 

@@ -1,6 +1,5 @@
 // Maps.
 #include <cerrno>
-#include <memory>
 
 #include "fuse/client/handle.h"
 #include "fuse/client/map.h"

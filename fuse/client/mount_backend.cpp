@@ -1,7 +1,6 @@
 #include "fuse/client/mount_backend.h"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -15,7 +14,6 @@
 #include "engine/cache/page_cache.h"
 #include "fuse/client/log.h"
 #include "fuse/client/mount_records.h"
-#include "fuse/client/params.h"
 #include "fuse/client/pool_facts.h"
 
 namespace libmpool {

@@ -1,7 +1,6 @@
 // A session of the file .mpool/ctl of a mount (<mpool/ioctl.h>), and the files beside it.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <mutex>
 #include <optional>

@@ -1,7 +1,6 @@
 // The pools that are open in this process, shared by all their handles and maps.
 #pragma once
 
-#include <memory>
 #include <string>
 #include <utility>
 

@@ -1,7 +1,6 @@
 #include "fuse/client/registry.h"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <filesystem>
 

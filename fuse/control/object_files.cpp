@@ -1,7 +1,6 @@
 #include "fuse/control/object_files.h"
 
 #include <algorithm>
-#include <cassert>
 #include <cerrno>
 #include <mutex>
 #include <optional>

@@ -1,5 +1,4 @@
 // The calls of a session that concern the pool, and those that keep objects.
-#include <cerrno>
 #include <cstring>
 #include <span>
 #include <utility>

@@ -9,7 +9,6 @@
 #include <optional>
 #include <unordered_map>
 #include <utility>
-#include <vector>
 
 #include "engine/base/logger.h"
 #include "engine/io/file_descriptor.h"

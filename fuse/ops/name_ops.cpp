@@ -1,5 +1,4 @@
 #include <cerrno>
-#include <cstdio>
 #include <span>
 #include <string_view>
 

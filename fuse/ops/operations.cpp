@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <exception>
 #include <new>
-#include <utility>
 
 #include "fuse/ops/answer.h"
 #include "fuse/ops/handle_of.h"

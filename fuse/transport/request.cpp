@@ -1,7 +1,6 @@
 #include "fuse/transport/request.h"
 
 #include <cassert>
-#include <cerrno>
 #include <cstring>
 #include <utility>
 
