@@ -56,6 +56,9 @@ constexpr std::uint64_t round_up(std::uint64_t value, std::uint64_t unit) {
 constexpr bool is_aligned(std::uint64_t value, std::uint64_t unit) {
   return (value & (unit - 1)) == 0;
 }
+inline bool is_aligned(const void* memory, std::uint64_t unit) {
+  return is_aligned(reinterpret_cast<std::uintptr_t>(memory), unit);
+}
 constexpr std::uint64_t ceil_div(std::uint64_t value, std::uint64_t divisor) {
   return value / divisor + (value % divisor != 0 ? 1 : 0);
 }

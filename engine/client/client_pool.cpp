@@ -16,10 +16,6 @@ namespace mpool {
 
 namespace {
 
-bool is_page_aligned(const void* memory) {
-  return memory != nullptr && is_aligned(reinterpret_cast<std::uintptr_t>(memory), kPageSize);
-}
-
 // Calls a function at the end of its scope.
 template <typename Function>
 class Closer {
@@ -133,7 +129,8 @@ template <typename Span>
 std::uint64_t ClientPool::check_transfer(ObjectId id, std::span<const Span> parts) const {
   std::uint64_t sum = 0;
   for (const Span& part : parts) {
-    if (part.empty() || !is_aligned(part.size(), kPageSize) || !is_page_aligned(part.data())) {
+    if (part.empty() || part.data() == nullptr || !is_aligned(part.size(), kPageSize) ||
+        !is_aligned(part.data(), kPageSize)) {
       raise(EINVAL, describe(id), "a transfer is made of whole pages of page-aligned memory");
     }
     sum += part.size();

@@ -80,7 +80,7 @@ void FileDevice::release_claim() {
 }
 
 bool FileDevice::needs_bounce(const std::byte* memory) const {
-  return !is_aligned(reinterpret_cast<std::uintptr_t>(memory), memory_alignment_);
+  return !is_aligned(memory, memory_alignment_);
 }
 
 void FileDevice::read_impl(std::uint64_t offset, ByteSpan into) {

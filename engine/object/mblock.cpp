@@ -20,10 +20,6 @@ const AlignedBuffer& zeros() {
   return buffer;
 }
 
-bool page_aligned(const void* memory) {
-  return is_aligned(reinterpret_cast<std::uintptr_t>(memory), kPageSize);
-}
-
 // Reads [offset, offset + into.size()) of the device through a bounce buffer.
 void read_bounced(Device& device, std::uint64_t offset, ByteSpan into) {
   if (into.empty()) return;
@@ -158,7 +154,7 @@ void read_bytes(Device& device, std::uint64_t offset, ByteSpan into) {
   const std::size_t head =
       std::min<std::uint64_t>(round_up(offset, kPageSize) - offset, into.size());
   const std::size_t middle = round_down(into.size() - head, kPageSize);
-  if (middle == 0 || !page_aligned(into.data() + head)) {
+  if (middle == 0 || !is_aligned(into.data() + head, kPageSize)) {
     read_bounced(device, offset, into);
     return;
   }

@@ -43,7 +43,7 @@ StartedWrite ContentWriter::Impl::transfer_of(std::uint64_t offset, ConstByteSpa
 }
 
 StartedWrite ContentWriter::Impl::start_direct(std::uint64_t offset, ConstByteSpan data) {
-  if (!is_aligned(reinterpret_cast<std::uintptr_t>(data.data()), kPageSize)) return {};
+  if (!is_aligned(data.data(), kPageSize)) return {};
   const ConstByteSpan pages = data.first(round_down(data.size(), kPageSize));
   const ConstByteSpan rest = data.subspan(pages.size());
   const Range rest_range{offset + pages.size(), offset + data.size()};
