@@ -233,7 +233,7 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
                          .reaper = reaper};
   SharedTransportInfo transport;
   Maps maps(
-      *names, native,
+      *names, native, reaper,
       [&](mpool::InodeNumber inode, std::uint64_t offset, std::uint64_t size) {
         if (file_system.notifier != nullptr) file_system.notifier->drop_pages(inode, offset, size);
       },

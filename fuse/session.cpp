@@ -246,6 +246,7 @@ struct Session::Impl {
   }
 
   ~Impl() {
+    file_system.names.events().advised.set(nullptr);
     file_system.reaper.stop();
     file_system.native.stop();
     notifier->finish();
@@ -259,8 +260,10 @@ struct Session::Impl {
     notifier = std::make_shared<Notifier>(session.get(), file_system.pool.logger(),
                                           file_system.pool.clock());
     file_system.notifier = notifier.get();
-    served.emplace(file_system.reaper, *notifier);
+    served.emplace(file_system.reaper, file_system.names, *notifier);
     file_system.served = &*served;
+    file_system.names.events().advised.set(
+        [this](mpool::InodeNumber inode, std::string_view value) { advised(inode, value); });
     file_system.names.events().committed.set(
         [target = notifier](mpool::InodeNumber inode) { target->content_committed(inode); });
     file_system.names.events().create_failed.set([target = notifier](mpool::InodeNumber parent,
@@ -285,7 +288,15 @@ struct Session::Impl {
     file_system.reaper.on_read_ahead_cut([this](mpool::ReadAheadCut cut) { cut_read_ahead(cut); });
   }
 
-  // Files have no advice: they are cold.
+  // Of an inode that need not be tracked.
+  void advised(mpool::InodeNumber inode, std::string_view value) {
+    const auto advice = mpool::parse_advice(value).value_or(mpool::Advice::cold);
+    file_system.native.set_advice(inode, advice);
+    served->set_advice(inode, advice);
+    file_system.reaper.note_use();
+  }
+
+  // Read-ahead is that of the mount and its views, whatever the advice of a file.
   void cut_read_ahead(mpool::ReadAheadCut cut) {
     const std::size_t few = file_system.reaper.policy().few_pages * mpool::kPageSize;
     const bool cuts = cut != mpool::ReadAheadCut::none;

@@ -68,30 +68,34 @@ Json activity(const Json& before, const Json& after, double seconds) {
   for (const char* counter : {"evicted_pages", "skipped_pages", "over_evicted_pages"})
     line[std::string(counter) + "_per_second"] =
         rate(before.at("reaper").at(counter), reaper.at(counter));
-  line["resident_pages"] = reaper.at("resident_pages");
-  line["ttl_us"] = reaper.at("ttl_us");
+  for (const char* state :
+       {"resident_pages", "evicting", "ttl_us", "free_bytes", "low_bytes", "high_bytes"})
+    line[state] = reaper.at(state);
   return line;
 }
 
 std::string activity_heading() {
-  return fmt::format("{:>9} {:>9} {:>9} {:>9} {:>8} {:>9} {:>9} {:>9} {:>9}\n", "READ/S",
-                     "READMB/S", "WRITE/S", "WRITMB/S", "OPEN/S", "CACHED-MB", "EVICT/S", "SKIP/S",
-                     "TTL-MS");
+  return fmt::format(
+      "{:>7} {:>8} {:>7} {:>8} {:>7} {:>8} {:>8} {:>8} {:>8} {:>7} {:>7} {:>7} {:>8} {:>8} {:>8}\n",
+      "READ/S", "READMB/S", "WRITE/S", "WRITMB/S", "OPEN/S", "COLD-MB", "WARM-MB", "HOT-MB",
+      "PIN-MB", "EVICT/S", "SKIP/S", "BACK/S", "TTL-MS", "FREE-MB", "LOW-MB");
 }
 
 std::string activity_line(const Json& line) {
   constexpr double kMegabyte = 1 << 20;
-  std::uint64_t resident = 0;
-  for (const Json& pages : line.at("resident_pages"))
-    resident += pages.get<std::uint64_t>();
+  const auto resident = [&line](const char* advice) {
+    return line.at("resident_pages").at(advice).get<double>() * kPageSize / kMegabyte;
+  };
   const auto number = [&line](const char* name) { return line.at(name).get<double>(); };
   return fmt::format(
-      "{:>9.0f} {:>9.1f} {:>9.0f} {:>9.1f} {:>8.0f} {:>9.1f} {:>9.0f} {:>9.0f} {:>9.1f}\n",
+      "{:>7.0f} {:>8.1f} {:>7.0f} {:>8.1f} {:>7.0f} {:>8.1f} {:>8.1f} {:>8.1f} {:>8.1f} {:>7.0f} "
+      "{:>7.0f} {:>7.0f} {:>8.1f} {:>8.0f} {:>8.0f}\n",
       number("reads_per_second"), number("read_bytes_per_second") / kMegabyte,
       number("writes_per_second"), number("written_bytes_per_second") / kMegabyte,
-      number("native_opens_per_second"), static_cast<double>(resident * kPageSize) / kMegabyte,
-      number("evicted_pages_per_second"), number("skipped_pages_per_second"),
-      number("ttl_us") / 1000);
+      number("native_opens_per_second"), resident("cold"), resident("warm"), resident("hot"),
+      resident("pinned"), number("evicted_pages_per_second"), number("skipped_pages_per_second"),
+      number("over_evicted_pages_per_second"), number("ttl_us") / 1000,
+      number("free_bytes") / kMegabyte, number("low_bytes") / kMegabyte);
 }
 
 int run_stat(Context& context, Arguments arguments) {

@@ -8,7 +8,7 @@
 namespace mpool::tools {
 
 // `before`, `after`: the content of `.mpool/status.json`, so many seconds apart. {NAME_per_second,
-// …, resident_pages, ttl_us}: rates of counters, and the present state of the reaper.
+// …, resident_pages, ttl_us, …}: rates of counters, and the present state of the reaper.
 mpoolfs::Json activity(const mpoolfs::Json& before, const mpoolfs::Json& after, double seconds);
 
 // The same for people, with a newline.

@@ -36,6 +36,8 @@ class ReapLists {
       : clock_(clock), policy_(policy), pressure_(policy), lists_(policy.lists) {}
 
   void add(std::shared_ptr<CachedChunk> chunk);
+  // Something may have changed: all lists are looked at.
+  void note_activity() { quiet_looks_ = 0; }
   // Forgets all chunks.
   void clear();
 

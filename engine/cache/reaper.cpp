@@ -42,6 +42,7 @@ void Reaper::add(std::vector<std::shared_ptr<CachedChunk>> chunks) {
 }
 
 void Reaper::note_use() {
+  if (!noted_.load(std::memory_order_relaxed)) noted_ = true;
   job_->request(Clock::Duration(policy_.round) / policy_.lists);
 }
 
@@ -100,6 +101,7 @@ void Reaper::look(const ReaperSettings& settings) {
   }
   for (std::shared_ptr<CachedChunk>& chunk : added)
     lists_.add(std::move(chunk));
+  if (noted_.exchange(false)) lists_.note_activity();
   const ReapCounts before = lists_.counts();
   std::optional<Clock::Duration> next;
   // Without an end to what may be used there is nothing to do.

@@ -2,6 +2,7 @@
 // (engine/cache/README.md, "The reaper").
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -51,7 +52,7 @@ class Reaper {
 
   // Called often; they do not block.
   void add(std::vector<std::shared_ptr<CachedChunk>> chunks);
-  void note_use();  // of a tracked chunk
+  void note_use();  // of a tracked chunk, or a change of its advice
 
   // Called on the job's thread when the cut changes, without locks. Set before chunks are added.
   void on_read_ahead_cut(std::function<void(ReadAheadCut)> callback);
@@ -75,7 +76,8 @@ class Reaper {
   ReapLists lists_;  // the job's
   ReadAheadCut told_ = ReadAheadCut::none;
 
-  mutable std::mutex mutex_;  // a leaf; guards what follows
+  std::atomic<bool> noted_ = false;  // note_use() since the last look
+  mutable std::mutex mutex_;         // a leaf; guards what follows
   ReaperSettings settings_;
   std::shared_ptr<MemorySource> memory_;
   std::shared_ptr<MemoryAlarm> alarm_;

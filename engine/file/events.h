@@ -5,6 +5,7 @@
 #include <mutex>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "engine/tree/attributes.h"
@@ -44,8 +45,8 @@ class Event {
   Callback callback_;
 };
 
-// Locks: those of `removed` and of the free events are leaves; that of catch_up, which may block,
-// is taken with the journal's barrier, or with no other lock.
+// Locks: those of `removed`, `advised` and of the free events are leaves; that of catch_up, which
+// may block, is taken with the journal's barrier, or with no other lock.
 struct Events {
   // Called (on a thread of the engine, without locks) when a name was removed because the commit of
   // its file failed: parent, name, inode.
@@ -59,6 +60,8 @@ struct Events {
   // Called when a file with content lost its last name, open file and reference. The tree's lock is
   // held: the callback must neither block nor call back.
   Event<DuringCall::locked, InodeNumber> removed;
+  // Called in the same way when user.mpool.advice of an inode was set, or removed (empty).
+  Event<DuringCall::locked, InodeNumber, std::string_view> advised;
   // Called without locks, on the thread that needs space, when no space is left: the callee closes
   // files whose objects can then be deleted.
   Event<DuringCall::free> no_room;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "engine/base/blocking.h"
+#include "engine/cache/advice.h"
 #include "engine/cache/collection.h"
 #include "engine/file/events.h"
 #include "engine/file/file_io.h"
@@ -166,6 +167,8 @@ class Namespace {
   // Extended attributes: user.* (ENOTSUP otherwise). user.mpool.class (capacity|staging) and
   // user.mpool.create (rules) of a directory are its policy, inherited by what is created in it;
   // user.mpool.type, .objects, .class (of files) and .committed are facts, read-only (EPERM).
+  // user.mpool.advice of a file or directory says how long its pages stay; what is created in a
+  // directory inherits it.
   virtual std::string get_xattr(InodeNumber inode, std::string_view name) = 0;  // ENODATA
   virtual std::vector<std::string> list_xattrs(InodeNumber inode) = 0;
   // flags: 0, XATTR_CREATE (EEXIST) or XATTR_REPLACE (ENODATA). ENOSPC when the inode would exceed
@@ -173,6 +176,8 @@ class Namespace {
   virtual void set_xattr(InodeNumber inode, std::string_view name, std::string_view value,
                          int flags) = 0;
   virtual void remove_xattr(InodeNumber inode, std::string_view name) = 0;
+  // user.mpool.advice; cold: it has none. Never blocks on the device.
+  virtual Advice advice(InodeNumber inode) = 0;
 
   // Of the class that a file created in `directory` goes to.
   virtual SpaceStats space(InodeNumber inode) = 0;

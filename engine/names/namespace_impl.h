@@ -98,6 +98,7 @@ class NamespaceImpl final : public Namespace {
   Attributes truncate(InodeNumber inode, std::uint64_t size) override;
   std::string get_xattr(InodeNumber inode, std::string_view name) override;
   std::vector<std::string> list_xattrs(InodeNumber inode) override;
+  Advice advice(InodeNumber inode) override;
   void set_xattr(InodeNumber inode, std::string_view name, std::string_view value,
                  int flags) override;
   void remove_xattr(InodeNumber inode, std::string_view name) override;

@@ -128,7 +128,13 @@ std::vector<std::string> NamespaceImpl::list_xattrs(InodeNumber number) {
   return names;
 }
 
+Advice NamespaceImpl::advice(InodeNumber number) {
+  const TreeReadLock lock(tree_.mutex());
+  return parse_advice(stored_xattr(tree_.get(number), kAdviceXattr)).value_or(Advice::cold);
+}
+
 Journal::Ticket NamespaceImpl::change_xattr(Inode& inode, XattrRecord record) {
+  if (record.name == kAdviceXattr) events_.advised(inode.number, record.value);
   return inodes_.change_if_on_media(inode, {tree_.now(), std::move(record)});
 }
 

@@ -93,7 +93,7 @@ void MapCalls::call(mpool_ioc_map& map) {
   map.written = 0;
   for (std::size_t i = 0; i < count; ++i)
     map.written += collection.length(i);
-  map.advice = static_cast<std::uint32_t>(found->advice());
+  map.advice = static_cast<std::uint32_t>(found->cached().advice());
   const auto file = found->show(maps_.native());
   map.flags = file != nullptr ? MPOOL_IOC_MAP_NATIVE : 0;
   map.resident = file != nullptr ? mpool::resident_pages(file->open().get(), 0, 0) : 0;
@@ -122,14 +122,14 @@ void MapCalls::call(const mpool_ioc_map_range& range) {
   const auto map = maps_.find(name);
   if (range.action == MPOOL_IOC_MAP_ADVISE) {
     check(range.offset == 0 && range.length == 0, "the advice is that of the whole map");
-    return map->set_advice(advice_of(range.value));
+    return map->cached().set_advice(advice_of(range.value));
   }
   check(range.value == 0, "a value that the action does not take");
   const std::uint64_t size = map->collection().size();
   check(range.offset <= size && range.length <= size - range.offset, "a range beyond its end");
   if (range.action == MPOOL_IOC_MAP_PURGE) return maps_.purge(name, range.offset, range.length);
   check(range.action == MPOOL_IOC_MAP_WILLNEED, "an unknown action");
-  const auto file = map->show(maps_.native());
+  const auto file = maps_.use(name);
   if (file == nullptr) refuse_served(name);
   mpool::read_ahead(file->open().get(), range.offset, range.length);
 }

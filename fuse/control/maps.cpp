@@ -18,9 +18,9 @@ namespace {
 // A map as an open file. Its reads come here where the kernel does not read by itself.
 class MapFile : public ControlFile {
  public:
-  MapFile(NativeReads& native, mpool::InodeNumber inode, std::shared_ptr<Map> map)
-      : native_(native), inode_(inode), map_(std::move(map)) {
-    NativeEntry entry = native_.enter_map(inode_, map_->show(native_), map_);
+  MapFile(Maps& maps, Maps::Node node, std::shared_ptr<Map> map)
+      : native_(maps.native()), inode_(maps.inode_of(node)), map_(std::move(map)) {
+    NativeEntry entry = native_.enter_map(inode_, maps.use(*map_, node), map_);
     backing_id_ = entry.backing_id();
     entry.keep();
   }
@@ -29,6 +29,7 @@ class MapFile : public ControlFile {
   std::string read(std::uint64_t offset, std::size_t size) override {
     const mpool::Collection& collection = map_->collection();
     if (offset >= collection.size()) return {};
+    map_->cached().note_read(offset, size);
     std::string bytes(std::min<std::uint64_t>(size, collection.size() - offset), '\0');
     collection.read(offset, std::as_writable_bytes(std::span(bytes)));
     return bytes;
@@ -75,6 +76,7 @@ std::shared_ptr<const MapViews::File> Map::show(NativeReads& native) {
   if (view_file_ != nullptr) return view_file_;
   const auto layout = collection_->layout();
   if (layout) view_file_ = native.show_map(*layout);
+  if (view_file_ != nullptr) cached_.show(view_file_);
   return view_file_;
 }
 
@@ -87,8 +89,8 @@ std::pair<std::shared_ptr<Map>, Maps::Node> Maps::create(std::string name,
                                                          std::vector<mpool::ObjectId> members,
                                                          mpool::Advice advice) {
   check_map_name(name);
-  const auto map = std::make_shared<Map>(names_, std::move(members), max_size_, logger_);
-  map->set_advice(advice);
+  const auto map =
+      std::make_shared<Map>(names_, reaper_, std::move(members), advice, max_size_, logger_);
   const std::lock_guard lock(mutex_);
   if (nodes_.contains(name)) mpool::raise(EEXIST, map_subject(name), "there is such a map");
   std::erase_if(entries_, [](const auto& entry) { return entry.second.used.expired(); });
@@ -154,6 +156,22 @@ void Maps::remove(Node node) {
   removed = std::move(found->second.map);
 }
 
+std::shared_ptr<const MapViews::File> Maps::use(Map& map, Node node) {
+  auto file = map.show(native_);
+  map.cached().note_use(map.collection(),
+                        [this, inode = inode_of(node)](std::uint64_t offset, std::uint64_t length) {
+                          invalidate_(inode, offset, length);
+                        });
+  return file;
+}
+
+std::shared_ptr<const MapViews::File> Maps::use(std::string_view name) {
+  const auto node = node_of(name);
+  if (!node) mpool::raise(ENOENT, map_subject(name), "there is no such map");
+  const auto map = find(*node);
+  return use(*map, *node);
+}
+
 void Maps::purge(std::string_view name, std::uint64_t offset, std::uint64_t length) {
   const Node node = named(name);
   const auto map = find(node);
@@ -176,7 +194,7 @@ ControlProvider::Info MapFiles::describe(Node node) const {
 }
 
 std::unique_ptr<ControlFile> MapFiles::open(Node node, const mpool::OpenIntent&) {
-  return std::make_unique<MapFile>(maps_.native(), maps_.inode_of(node), maps_.find(node));
+  return std::make_unique<MapFile>(maps_, node, maps_.find(node));
 }
 
 }  // namespace mpoolfs

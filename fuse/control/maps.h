@@ -1,7 +1,6 @@
 // Maps: collections that programs read as files of `.mpool/map` (mpoolfs(8), "MAPS").
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -15,6 +14,7 @@
 #include "engine/cache/advice.h"
 #include "engine/cache/collection.h"
 #include "engine/names/namespace.h"
+#include "fuse/control/cached_map.h"
 #include "fuse/control/provider.h"
 #include "fuse/native/native_reads.h"
 
@@ -25,17 +25,17 @@ namespace mpoolfs {
 // may block.
 class Map {
  public:
-  // The namespace must outlive it.
-  Map(mpool::Namespace& names, std::vector<mpool::ObjectId> members, std::uint64_t max_size,
-      mpool::Logger logger)
+  // The namespace and the reaper must outlive it.
+  Map(mpool::Namespace& names, mpool::Reaper& reaper, std::vector<mpool::ObjectId> members,
+      mpool::Advice advice, std::uint64_t max_size, mpool::Logger logger)
       : names_(names),
         logger_(std::move(logger)),
-        collection_(names.make_collection(std::move(members), max_size)) {}
+        collection_(names.make_collection(std::move(members), max_size)),
+        cached_(reaper, advice) {}
   ~Map();  // its members may be deleted
 
   const mpool::Collection& collection() const { return *collection_; }
-  mpool::Advice advice() const { return advice_; }
-  void set_advice(mpool::Advice advice) { advice_ = advice; }
+  CachedMap& cached() { return cached_; }
 
   // The file by which the kernel reads it, made when it is first asked for; null: the daemon serves
   // it.
@@ -47,7 +47,7 @@ class Map {
   mpool::Namespace& names_;
   const mpool::Logger logger_;
   std::unique_ptr<mpool::Collection> collection_;
-  std::atomic<mpool::Advice> advice_ = mpool::Advice::cold;
+  CachedMap cached_;
   mutable std::mutex mutex_;  // guards view_file_
   std::shared_ptr<const MapViews::File> view_file_;
 };
@@ -62,10 +62,11 @@ class Maps {
   using Invalidate = std::function<void(mpool::InodeNumber, std::uint64_t offset, std::uint64_t)>;
 
   // All must outlive it. max_size: of a map, in bytes.
-  Maps(mpool::Namespace& names, NativeReads& native, Invalidate invalidate, mpool::Logger logger,
-       std::uint64_t max_size = mpool::Collection::kMaxSize)
+  Maps(mpool::Namespace& names, NativeReads& native, mpool::Reaper& reaper, Invalidate invalidate,
+       mpool::Logger logger, std::uint64_t max_size = mpool::Collection::kMaxSize)
       : names_(names),
         native_(native),
+        reaper_(reaper),
         invalidate_(std::move(invalidate)),
         logger_(std::move(logger)),
         max_size_(max_size) {}
@@ -89,6 +90,9 @@ class Maps {
   void remove(std::string_view name);  // ENOENT
   void remove(Node node);              // nothing if it has no name any more
 
+  // Pages of the map will be read: by an opening of it, or ahead.
+  std::shared_ptr<const MapViews::File> use(Map& map, Node node);
+  std::shared_ptr<const MapViews::File> use(std::string_view name);  // ENOENT
   // Drops the pages of a part of a map; length 0: to its end.
   void purge(std::string_view name, std::uint64_t offset, std::uint64_t length);
 
@@ -101,6 +105,7 @@ class Maps {
 
   mpool::Namespace& names_;
   NativeReads& native_;
+  mpool::Reaper& reaper_;
   const Invalidate invalidate_;
   const mpool::Logger logger_;
   const std::uint64_t max_size_;

@@ -95,13 +95,15 @@ class Facts {
   }
 
   void add(std::uint64_t value, const Metrics::Labels& labels = {}) {
+    add_fraction(static_cast<double>(value), labels);
+  }
+  void add_fraction(double value, const Metrics::Labels& labels = {}) {
     ClientMetric& metric = family_.metric.emplace_back();
     metric.label = to_labels(labels);
-    const auto shown = static_cast<double>(value);
     if (family_.type == MetricType::Counter) {
-      metric.counter.value = shown;
+      metric.counter.value = value;
     } else {
-      metric.gauge.value = shown;
+      metric.gauge.value = value;
     }
   }
 
@@ -186,6 +188,35 @@ void add_native(const NativeStats& native, Families& families) {
               "Opens of committed files that the daemon reads", native.served);
 }
 
+void add_reaper(const mpool::ReaperStats& reaper, Families& families) {
+  {
+    Facts resident(families, "mpoolfs_reaper_resident_pages",
+                   "Pages of tracked content in the page cache", MetricType::Gauge);
+    for (std::size_t i = 0; i < mpool::kAdviceCount; ++i) {
+      resident.add(reaper.counts.resident[i],
+                   {{"advice", std::string(to_string(static_cast<mpool::Advice>(i)))}});
+    }
+  }
+  add_gauge(families, "mpoolfs_reaper_chunks", "Tracked parts of files and members of maps",
+            reaper.counts.chunks);
+  add_counter(families, "mpoolfs_reaper_evicted_pages_total", "Pages that the reaper evicted",
+              reaper.counts.evicted);
+  add_counter(families, "mpoolfs_reaper_skipped_pages_total",
+              "Pages that an eviction left, because they are mapped", reaper.counts.skipped);
+  add_counter(families, "mpoolfs_reaper_over_evicted_pages_total",
+              "Evicted pages that came back within the time to live", reaper.counts.over_evicted);
+  add_gauge(families, "mpoolfs_reaper_evicting", "1 while memory is short", reaper.evicts ? 1 : 0);
+  Facts(families, "mpoolfs_reaper_ttl_seconds", "How long unused cold pages stay",
+        MetricType::Gauge)
+      .add_fraction(seconds(reaper.ttl));
+  add_gauge(families, "mpoolfs_reaper_free_bytes", "Available memory without the tracked pages",
+            reaper.free);
+  add_gauge(families, "mpoolfs_reaper_low_bytes", "Watermark of free memory: evicting begins below",
+            reaper.low);
+  add_gauge(families, "mpoolfs_reaper_high_bytes", "Watermark of free memory: evicting ends above",
+            reaper.high);
+}
+
 void add_jobs(const Pool& pool, Families& families) {
   Facts bytes(families, "mpoolfs_job_bytes_total", "I/O of the work in the background",
               MetricType::Counter);
@@ -208,6 +239,7 @@ std::string metrics_text(const Pool& pool, const MountInfo& mount) {
   add_objects(pool, families);
   add_mdcs(pool, mount.metadata, families);
   add_native(mount.native, families);
+  add_reaper(mount.reaper, families);
   add_jobs(pool, families);
   add_gauge(families, "mpoolfs_open_files", "Files that programs have open", mount.open_files);
   return prometheus::TextSerializer().Serialize(families);

@@ -26,6 +26,7 @@ class CachedFiles::File {
   }
   bool is_of(const std::shared_ptr<const View>& view) const { return view_.lock() == view; }
 
+  mpool::FileAdvice advice;
   std::atomic<unsigned> holds = 0;
   std::atomic<std::uint64_t> opens = 0;      // so far
   std::vector<std::weak_ptr<Chunk>> chunks;  // under CachedFiles::mutex_
@@ -51,7 +52,7 @@ class CachedFiles::Chunk final : public mpool::CachedChunk {
     if (file) mpool::drop_unmapped_pages(file.get(), offset_ + offset, length);
   }
   std::uint64_t length() const override { return length_; }
-  mpool::Advice advice() const override { return mpool::Advice::cold; }
+  mpool::Advice advice() const override { return file_->advice.get(); }
   bool kept() const override { return file_->holds > 0; }
 
  private:
@@ -85,11 +86,17 @@ CachedFileHold CachedFiles::opened(mpool::InodeNumber inode,
       added.push_back(std::move(chunk));
     }
   }
+  file->advice.init(names_.advice(inode));
   ++file->opens;
   ++file->holds;
   CachedFileHold hold(file.get(), [file](const void*) { --file->holds; });
   reaper_.add(std::move(added));
   return hold;
+}
+
+void CachedFiles::set_advice(mpool::InodeNumber inode, mpool::Advice advice) {
+  const std::lock_guard lock(mutex_);
+  if (const auto file = files_.find(inode)) file->advice.set(advice);
 }
 
 }  // namespace mpoolfs

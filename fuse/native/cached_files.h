@@ -7,7 +7,7 @@
 
 #include "engine/cache/reaper.h"
 #include "engine/cache/weak_table.h"
-#include "engine/file/layout.h"
+#include "engine/names/namespace.h"
 #include "fuse/native/view.h"
 
 namespace mpoolfs {
@@ -22,17 +22,20 @@ using CachedFileHold = std::shared_ptr<const void>;
 // Threads: all functions may be called at the same time.
 class CachedFiles {
  public:
-  // The reaper must outlive it.
-  explicit CachedFiles(mpool::Reaper& reaper) : reaper_(reaper) {}
+  // Both must outlive it.
+  CachedFiles(mpool::Reaper& reaper, mpool::Namespace& names) : reaper_(reaper), names_(names) {}
 
   // The file is open in `view` as `fd`, until the hold ends.
   CachedFileHold opened(mpool::InodeNumber inode, const std::shared_ptr<const View>& view, int fd);
+  // Of a file that may be tracked. Takes a leaf lock only.
+  void set_advice(mpool::InodeNumber inode, mpool::Advice advice);
 
  private:
   class File;
   class Chunk;
 
   mpool::Reaper& reaper_;
+  mpool::Namespace& names_;
   std::mutex mutex_;  // a leaf
   mpool::WeakTable<mpool::InodeNumber, File> files_;
 };

@@ -24,7 +24,7 @@ NativeReads::NativeReads(const mpool::Pool& pool, mpool::Namespace& names, ViewD
       devices_(std::move(devices)),
       views_(names, devices_, tunables_),
       map_views_(devices_, map_read_ahead),
-      cached_(reaper),
+      cached_(reaper, names),
       watch_(watch),
       queue_(std::make_shared<Queue>(tunables_.pending_threshold, pool.clock())),
       choice_(choice),

@@ -78,6 +78,11 @@ class NativeReads {
   // Greatest read-ahead, in bytes, of native files that are opened from now on.
   void set_read_ahead(std::size_t bytes) { views_.set_read_ahead(bytes, logger_); }
 
+  // As CachedFiles::set_advice().
+  void set_advice(mpool::InodeNumber inode, mpool::Advice advice) {
+    cached_.set_advice(inode, advice);
+  }
+
   NativeStats stats() const;
 
  private:

@@ -28,7 +28,7 @@ class ServedFiles::Chunk final : public mpool::CachedChunk {
     notifier_.drop_pages(file_->inode_, offset_ + offset, length);
   }
   std::uint64_t length() const override { return length_; }
-  mpool::Advice advice() const override { return mpool::Advice::cold; }
+  mpool::Advice advice() const override { return file_->advice_.get(); }
   bool kept() const override { return file_->holds_ > 0; }
 
  private:
@@ -58,10 +58,18 @@ std::shared_ptr<ServedFile> ServedFiles::opened(mpool::InodeNumber inode, std::u
       added.push_back(std::move(chunk));
     }
   }
+  file->advice_.init(names_.advice(inode));
   ++file->holds_;
   std::shared_ptr<ServedFile> hold(file.get(), [file](ServedFile*) { --file->holds_; });
   if (!added.empty()) reaper_.add(std::move(added));
   return hold;
+}
+
+void ServedFiles::set_advice(mpool::InodeNumber inode, mpool::Advice advice) {
+  const std::lock_guard lock(mutex_);
+  const auto found = files_.find(inode);
+  if (found == files_.end()) return;
+  if (const auto file = found->second.lock()) file->advice_.set(advice);
 }
 
 void ServedFile::note_read(std::uint64_t offset, std::uint64_t length) noexcept {

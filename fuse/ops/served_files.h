@@ -10,7 +10,7 @@
 
 #include "engine/cache/reaper.h"
 #include "engine/cache/weak_table.h"
-#include "engine/file/layout.h"
+#include "engine/names/namespace.h"
 #include "fuse/ops/notifier.h"
 
 namespace mpoolfs {
@@ -38,17 +38,21 @@ class ServedFile {
   const mpool::InodeNumber inode_;
   const std::uint64_t chunk_size_;
   std::vector<Part> chunks_;
+  mpool::FileAdvice advice_;
   std::atomic<unsigned> holds_ = 0;
 };
 
 // Threads: all functions may be called at the same time.
 class ServedFiles {
  public:
-  // Both must outlive the last look of the reaper.
-  ServedFiles(mpool::Reaper& reaper, Notifier& notifier) : reaper_(reaper), notifier_(notifier) {}
+  // All must outlive the last look of the reaper.
+  ServedFiles(mpool::Reaper& reaper, mpool::Namespace& names, Notifier& notifier)
+      : reaper_(reaper), names_(names), notifier_(notifier) {}
 
   // A committed file is opened; it is tracked until the result ends and its pages are gone.
   std::shared_ptr<ServedFile> opened(mpool::InodeNumber inode, std::uint64_t size);
+  // Of a file that may be tracked. Takes a leaf lock only.
+  void set_advice(mpool::InodeNumber inode, mpool::Advice advice);
   // As ServedFile::note_read(). Never blocks.
   void note_read(ServedFile& file, std::uint64_t offset, std::uint64_t length) noexcept;
 
@@ -56,6 +60,7 @@ class ServedFiles {
   class Chunk;
 
   mpool::Reaper& reaper_;
+  mpool::Namespace& names_;
   Notifier& notifier_;
   std::mutex mutex_;  // a leaf
   mpool::WeakTable<mpool::InodeNumber, ServedFile> files_;

@@ -18,7 +18,7 @@ struct TestMaps {
         native(tree.pool(), tree.names(), ViewDevices(tree.pool()), NativeChoice::off, false,
                readers, reaper, 0),
         maps(
-            tree.names(), native,
+            tree.names(), native, reaper,
             [this](mpool::InodeNumber inode, std::uint64_t offset, std::uint64_t length) {
               purged.emplace_back(inode, offset, length);
             },

@@ -148,7 +148,7 @@ TEST_F(MapsTest, ShowTheirFacts) {
   auto range = named<mpool_ioc_map_range>("m");
   range.value = MPOOL_IOC_PINNED;
   call(MPOOL_IOC_MAP_RANGE, range);
-  EXPECT_EQ(maps_.maps.find("m")->advice(), mpool::Advice::pinned);
+  EXPECT_EQ(maps_.maps.find("m")->cached().advice(), mpool::Advice::pinned);
 }
 
 TEST_F(MapsTest, ArePurgedThroughTheKernelWhereTheDaemonServesThem) {

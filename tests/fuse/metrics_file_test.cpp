@@ -38,6 +38,11 @@ TEST(MetricsFile, ShowsWhatIsCountedAndWhatTheStatusShows) {
   mount.open_files = 5;
   mount.native.views = 2;
   mount.metadata.used = 200;
+  mount.reaper.counts = {
+      .chunks = 3, .resident = {1, 2, 4, 8}, .evicted = 16, .skipped = 32, .over_evicted = 64};
+  mount.reaper.evicts = true;
+  mount.reaper.ttl = std::chrono::milliseconds(2500);
+  mount.reaper.low = 4096;
   const std::string text = metrics_text(*pool, mount);
   EXPECT_THAT(text, HasSubstr("# HELP mpoolfs_test_total A test\n"
                               "# TYPE mpoolfs_test_total counter\n"
@@ -51,6 +56,15 @@ TEST(MetricsFile, ShowsWhatIsCountedAndWhatTheStatusShows) {
   EXPECT_EQ(found["mpoolfs_open_files"], "5");
   EXPECT_EQ(found["mpoolfs_native_views"], "2");
   EXPECT_EQ(found["mpoolfs_root_mdc_used_bytes"], "200");
+  EXPECT_EQ(found[R"(mpoolfs_reaper_resident_pages{advice="warm"})"], "2");
+  EXPECT_EQ(found[R"(mpoolfs_reaper_resident_pages{advice="pinned"})"], "8");
+  EXPECT_EQ(found["mpoolfs_reaper_chunks"], "3");
+  EXPECT_EQ(found["mpoolfs_reaper_evicted_pages_total"], "16");
+  EXPECT_EQ(found["mpoolfs_reaper_skipped_pages_total"], "32");
+  EXPECT_EQ(found["mpoolfs_reaper_over_evicted_pages_total"], "64");
+  EXPECT_EQ(found["mpoolfs_reaper_evicting"], "1");
+  EXPECT_EQ(found["mpoolfs_reaper_ttl_seconds"], "2.5");
+  EXPECT_EQ(found["mpoolfs_reaper_low_bytes"], "4096");
   EXPECT_EQ(found[R"(mpoolfs_objects{type="mblock"})"], "1");
   EXPECT_EQ(found[R"(mpoolfs_objects{type="mlog"})"], "2");
   EXPECT_EQ(found[R"(mpoolfs_zone_size_bytes{class="capacity"})"], "65536");

@@ -5,11 +5,13 @@ import json
 import mmap
 import os
 import pathlib
+import shutil
 import time
 
 import harness
-from harness import MIB, content, shell
+from harness import MIB, MPOOL, content, run, shell
 
+ADVICE = "user.mpool.advice"
 NOBODY = 65534
 PAGE = mmap.PAGESIZE
 
@@ -39,6 +41,20 @@ class ReaperTest(harness.MountTest):
                            ("memory.stat", "inactive_file 0\nactive_file 0\n")):
             (path / name).write_text(text)
         return path
+
+
+    def wait_resident(self, advice, path, pages):
+        """Reads the file, again and again, until the reaper has seen so many of its pages as such."""
+        def is_seen():
+            path.read_bytes()  # another program may drop all caches of the machine
+            return self.reaper()["resident_pages"][advice] >= pages
+        harness.wait_until(is_seen, f"its pages are {advice}")
+
+    def wait_gone(self, *advices):
+        def is_gone():
+            pages = self.reaper()["resident_pages"]
+            return all(pages[advice] == 0 for advice in advices)
+        harness.wait_until(is_gone, f"no pages are {' or '.join(advices)}")
 
 
 class Tunables(ReaperTest):
@@ -124,6 +140,62 @@ class Reaping(ReaperTest):
                 return self.reaper()["resident_pages"]["cold"] < 4 * MIB // PAGE
 
             harness.wait_until(is_forgotten, "its pages are gone")
+
+    def test_advice_of_files(self):
+        """the reaper reads user.mpool.advice, also while the file is open, and new files inherit it"""
+        directory = self.root / "advised"
+        directory.mkdir()
+        self.addCleanup(shutil.rmtree, directory)
+        os.setxattr(directory, ADVICE, b"hot")
+        path = self.write_file("advised/f", content(5, 4 * MIB))
+        self.assertEqual(os.getxattr(path, ADVICE), b"hot")
+        if harness.NATIVE == "on":
+            self.mnt.wait_for_native(path)
+        pages = 4 * MIB // PAGE
+        self.wait_resident("hot", path, pages)
+        with open(path, "rb"):
+            os.setxattr(path, ADVICE, b"warm")
+            self.wait_resident("warm", path, pages)
+            self.wait_gone("hot")
+            with self.fails_with(errno.EINVAL):
+                os.setxattr(path, ADVICE, b"lukewarm")
+            os.removexattr(path, ADVICE)
+            self.wait_gone("hot", "warm")
+            self.wait_resident("cold", path, pages)
+
+    def test_maps(self):
+        """the members of a map have its advice, which can be changed, and go with it"""
+        path = self.write_file("member", content(6, 4 * MIB))
+        maps = self.mnt.path(".mpool") / "map"
+        before = self.reaper()["chunks"]
+        run(MPOOL, "map", "create", "--advice", "hot", self.mnt.point, "m", path)
+        self.addCleanup(lambda: (maps / "m").unlink(missing_ok=True))
+        pages = 4 * MIB // PAGE
+        self.wait_resident("hot", maps / "m", pages)
+        self.assertGreater(self.reaper()["chunks"], before)
+        run(MPOOL, "map", "advise", self.mnt.point, "m", "warm")
+        self.wait_resident("warm", maps / "m", pages)
+        self.wait_gone("hot")
+        os.unlink(maps / "m")
+        self.wait_gone("hot", "warm")
+
+    def test_eviction_of_maps(self):
+        """unused pages of a map leave the page cache when memory is short, and are read again"""
+        path = self.write_file("member", content(7, 4 * MIB))
+        name = self.mnt.path(".mpool") / "map" / "m"
+        run(MPOOL, "map", "create", self.mnt.point, "m", path)
+        self.addCleanup(name.unlink)
+        data = name.read_bytes()
+        self.set(reap_cgroup=self.short_memory(), reap_ttl=1000)
+        before = self.reaper()["evicted_pages"]
+
+        def is_evicted():
+            self.assertEqual(name.read_bytes(), data)
+            self.wait_gone("cold")
+            return self.reaper()["evicted_pages"] - before >= 2 * MIB // PAGE
+
+        harness.wait_until(is_evicted, "its pages are evicted")
+        self.assertEqual(name.read_bytes(), data)
 
     def wakeups(self):
         tasks = pathlib.Path(f"/proc/{self.mnt.daemon.pid}/task").iterdir()

@@ -28,7 +28,11 @@ Status status(std::uint64_t count) {
             {"evicted_pages", 10 * count},
             {"skipped_pages", count},
             {"over_evicted_pages", count},
-            {"ttl_us", 2500}}}};
+            {"evicting", true},
+            {"ttl_us", 2500},
+            {"free_bytes", 3u << 20},
+            {"low_bytes", 5u << 20},
+            {"high_bytes", 6u << 20}}}};
 }
 
 TEST(Stat, ShowsRatesOfAllDevices) {
@@ -38,9 +42,12 @@ TEST(Stat, ShowsRatesOfAllDevices) {
   EXPECT_EQ(found["native_opens_per_second"], 10);
   EXPECT_EQ(found["evicted_pages_per_second"], 100);
   EXPECT_EQ(found["ttl_us"], 2500);
-  EXPECT_EQ(
-      activity_line(found),
-      "       20      20.0        40      40.0       10       3.0       100        10       2.5\n");
+  EXPECT_EQ(found["evicting"], true);
+  EXPECT_EQ(found["high_bytes"], 6u << 20);
+  EXPECT_EQ(activity_line(found),
+            "     20     20.0      40     40.0      10      1.0      0.0      2.0      0.0     100 "
+            "     10"
+            "      10      2.5        3        5\n");
   EXPECT_EQ(activity_heading().size(), activity_line(found).size());
 }
 

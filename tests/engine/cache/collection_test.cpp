@@ -136,6 +136,17 @@ TEST_F(CollectionTest, MembersAreNotDeletedBeforeItsEnd) {
   EXPECT_FALSE(test_.pool->find(mblock));
 }
 
+TEST(AdviceTest, WhatIsSetIsNewerThanWhatIsRead) {
+  FileAdvice advice;
+  EXPECT_EQ(advice.get(), Advice::cold);
+  advice.init(Advice::warm);
+  EXPECT_EQ(advice.get(), Advice::warm);
+  FileAdvice changed;
+  changed.set(Advice::hot);
+  changed.init(Advice::warm);
+  EXPECT_EQ(changed.get(), Advice::hot);
+}
+
 TEST(AdviceTest, HasNames) {
   for (const Advice advice : {Advice::cold, Advice::warm, Advice::hot, Advice::pinned})
     EXPECT_EQ(parse_advice(to_string(advice)), advice);

@@ -87,6 +87,24 @@ TEST(Namespace, TheAdviceOfADirectoryIsThatOfWhatIsCreatedInIt) {
   EXPECT_EQ(errno_of([&] { advice("db/after"); }), ENODATA);
 }
 
+TEST(Namespace, ReportsTheAdviceOfAFileAndItsChanges) {
+  constexpr const char* kName = "user.mpool.advice";
+  TestTree tree;
+  tree.put("f", "x");
+  const InodeNumber file = tree.stat("f").inode;
+  std::vector<std::pair<InodeNumber, std::string>> told;
+  tree.names().events().advised.set(
+      [&](InodeNumber inode, std::string_view value) { told.emplace_back(inode, value); });
+  EXPECT_EQ(tree.names().advice(file), Advice::cold);
+  tree.names().set_xattr(file, kName, "hot", 0);
+  EXPECT_EQ(tree.names().advice(file), Advice::hot);
+  EXPECT_EQ(errno_of([&] { tree.names().set_xattr(file, kName, "", 0); }), EINVAL);
+  tree.names().set_xattr(file, "user.other", "warm", 0);
+  tree.names().remove_xattr(file, kName);
+  EXPECT_EQ(tree.names().advice(file), Advice::cold);
+  EXPECT_EQ(told, (std::vector<std::pair<InodeNumber, std::string>>{{file, "hot"}, {file, ""}}));
+}
+
 TEST(Namespace, RulesOfADirectoryDecideWhatFilesBecome) {
   TestTree tree;
   tree.mkdir("db");
