@@ -264,7 +264,10 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
                  maps, MapFiles::Owner{.uid = pool.config().uid, .gid = pool.config().gid})));
   add_text("references", [&] { return names->references(); });
   add_text("metrics", [&] { return metrics_text(pool, mount_info()); });
-  objects.on_settle([&control] { control.settle(); });
+  objects.on_settle([&control, &maps] {
+    control.settle();
+    maps.sweep_removed();
+  });
   file_system.control = &control;
   {
     Session session(file_system, options, transport);

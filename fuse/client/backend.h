@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -52,16 +53,25 @@ class Mdc : public Records {
   virtual bool failed() = 0;  // a compaction failed
 };
 
-// Committed mblocks that cannot be deleted as long as it lives.
+// Committed mblocks that cannot be deleted as long as it lives, for one map.
+//
+// Threads: all functions may be called at the same time, map_all() once.
 class PinnedMblocks {
  public:
   virtual ~PinnedMblocks() = default;
   virtual std::size_t count() const = 0;
   virtual std::uint64_t length(std::size_t index) const = 0;  // bytes written
-  // Maps that many bytes, shared and read-only, at a place in memory that is reserved for them.
-  virtual void map_at(std::size_t index, std::byte* address, std::size_t length) = 0;
+  // The smallest power of two that holds each, and a page.
+  virtual std::uint64_t stride() const = 0;
+  // Maps mblock i, shared and read-only, at `base` + i * stride(), in memory that is reserved, and
+  // zero.
+  virtual void map_all(std::byte* base) = 0;
+  // The map is one mapping: what is written of the mblocks, and zeros between them.
+  virtual bool is_one_mapping() const { return false; }
   // Drops the content from the page cache, as far as nothing has it mapped.
-  virtual void drop_cached(std::size_t index) = 0;
+  virtual void drop_cached() = 0;
+  // Pages in memory; nullopt: mincore(2) tells.
+  virtual std::optional<std::size_t> resident_pages() const { return std::nullopt; }
 };
 
 class Backend {
@@ -93,7 +103,9 @@ class Backend {
   virtual void write_mblock(mpool::ObjectId id, std::span<const mpool::ConstByteSpan> parts) = 0;
   virtual void read_mblock(mpool::ObjectId id, std::uint64_t offset,
                            std::span<const mpool::ByteSpan> parts) = 0;
-  virtual std::unique_ptr<PinnedMblocks> pin(std::span<const std::uint64_t> ids) = 0;
+  // EINVAL: an id of another type; ENOENT: one is not committed; E2BIG: more than a map may have.
+  virtual std::unique_ptr<PinnedMblocks> pin(std::span<const std::uint64_t> ids,
+                                             mpc_vma_advice advice) = 0;
   virtual mlog_props log(mpool::ObjectId id) = 0;
   virtual std::unique_ptr<Log> open_log(mpool::ObjectId id, mpool::ClientLog::Options options) = 0;
   virtual std::unique_ptr<Mdc> open_mdc(mpool::ObjectId first, mpool::ObjectId second) = 0;

@@ -1,5 +1,7 @@
 #include "fuse/client/engine_backend.h"
 
+#include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <utility>
 
@@ -105,21 +107,26 @@ class EnginePins : public PinnedMblocks {
                           .media_class = object->media_class,
                           .place = pool.offset_of(*object),
                           .length = object->written_length});
+      longest_ = std::max(longest_, object->written_length);
     }
   }
 
   std::size_t count() const override { return members_.size(); }
   std::uint64_t length(std::size_t index) const override { return members_[index].length; }
-  void map_at(std::size_t index, std::byte* address, std::size_t length) override {
-    const Member& member = members_[index];
-    if (::mmap(address, length, PROT_READ, MAP_SHARED | MAP_FIXED, file_of(member),
-               static_cast<off_t>(member.place)) == MAP_FAILED) {
-      mpool::raise_system(errno, "map", "mmap");
+  std::uint64_t stride() const override { return std::bit_ceil(longest_); }
+  void map_all(std::byte* base) override {
+    for (const Member& member : members_) {
+      const std::uint64_t length = mpool::round_up(member.length, mpool::kPageSize);
+      if (length != 0 && ::mmap(base, length, PROT_READ, MAP_SHARED | MAP_FIXED, file_of(member),
+                                static_cast<off_t>(member.place)) == MAP_FAILED) {
+        mpool::raise_system(errno, "map", "mmap");
+      }
+      base += stride();
     }
   }
-  void drop_cached(std::size_t index) override {
-    const Member& member = members_[index];
-    if (member.length != 0) {
+  void drop_cached() override {
+    for (const Member& member : members_) {
+      if (member.length == 0) continue;
       mpool::drop_unmapped_pages(file_of(member), member.place, member.length);
     }
   }
@@ -139,6 +146,7 @@ class EnginePins : public PinnedMblocks {
 
   const std::array<mpool::FileDescriptor, MP_MED_NUMBER>& cached_files_;
   std::vector<Member> members_;
+  std::uint64_t longest_ = mpool::kPageSize;
 };
 
 }  // namespace
@@ -288,7 +296,8 @@ void EngineBackend::read_mblock(ObjectId id, std::uint64_t offset,
   client_.read_mblock(id, offset, parts);
 }
 
-std::unique_ptr<PinnedMblocks> EngineBackend::pin(std::span<const std::uint64_t> ids) {
+std::unique_ptr<PinnedMblocks> EngineBackend::pin(std::span<const std::uint64_t> ids,
+                                                  mpc_vma_advice) {
   return std::make_unique<EnginePins>(*pool_, cached_files_, ids);
 }
 

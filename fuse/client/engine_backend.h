@@ -61,7 +61,8 @@ class EngineBackend : public Backend {
   void write_mblock(mpool::ObjectId id, std::span<const mpool::ConstByteSpan> parts) override;
   void read_mblock(mpool::ObjectId id, std::uint64_t offset,
                    std::span<const mpool::ByteSpan> parts) override;
-  std::unique_ptr<PinnedMblocks> pin(std::span<const std::uint64_t> ids) override;
+  std::unique_ptr<PinnedMblocks> pin(std::span<const std::uint64_t> ids,
+                                     mpc_vma_advice advice) override;
   mlog_props log(mpool::ObjectId id) override;
   std::unique_ptr<Log> open_log(mpool::ObjectId id, mpool::ClientLog::Options options) override;
   std::unique_ptr<Mdc> open_mdc(mpool::ObjectId first, mpool::ObjectId second) override;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cerrno>
 #include <limits>
 
@@ -35,21 +34,17 @@ MappedRange::~MappedRange() {
   ::munmap(base_, size_);
 }
 
-Map::Map(const PoolUse& pool, std::span<const std::uint64_t> ids) : pool_(pool.another()) {
+Map::Map(const PoolUse& pool, std::span<const std::uint64_t> ids, mpc_vma_advice advice)
+    : pool_(pool.another()) {
   if (ids.empty()) mpool::raise(EINVAL, "map", "a map has members");
   if (ids.size() > kMaxMapSize / mpool::kPageSize) mpool::raise(E2BIG, "map", "too many members");
-  members_ = pool_->pin(ids);
-  std::uint64_t longest = mpool::kPageSize;
-  for (std::size_t i = 0; i < members(); ++i)
-    longest = std::max(longest, length(i));
-  stride_ = std::bit_ceil(longest);
+  members_ = pool_->pin(ids, advice);
+  stride_ = members_->stride();
   if (members() > kMaxMapSize / stride_) {
     mpool::raise(E2BIG, "map", "{} members of {} bytes", members(), stride_);
   }
   range_ = std::make_unique<MappedRange>(size());
-  for (std::size_t i = 0; i < members(); ++i) {
-    if (length(i) != 0) members_->map_at(i, address(i), length(i));
-  }
+  members_->map_all(range_->base());
   check(::madvise(range_->base(), range_->size(), MADV_RANDOM), "madvise");
 }
 
@@ -64,6 +59,14 @@ void Map::advise(std::size_t member, std::uint64_t offset, std::size_t length, i
   }
   // Refuses an advice that is none, and an offset that is not of a page.
   check(::madvise(address(member) + offset, 0, advice), "madvise");
+  // Read-ahead of a part of a mapping makes it several ones.
+  const bool of_mapping =
+      advice == MADV_NORMAL || advice == MADV_RANDOM || advice == MADV_SEQUENTIAL;
+  if (to_the_end && of_mapping && members_->is_one_mapping()) {
+    std::byte* const begin = address(member) + offset;
+    const auto rest = static_cast<std::size_t>(range_->base() + size() - begin);
+    return check(::madvise(begin, rest, advice), "madvise");
+  }
   const std::size_t last = to_the_end ? members() : member + 1;
   for (; member < last; ++member, offset = 0) {
     const std::uint64_t written = this->length(member);
@@ -75,12 +78,11 @@ void Map::advise(std::size_t member, std::uint64_t offset, std::size_t length, i
 
 void Map::purge() {
   advise(0, 0, std::numeric_limits<std::size_t>::max(), MADV_DONTNEED);
-  for (std::size_t i = 0; i < members(); ++i) {
-    if (length(i) != 0) members_->drop_cached(i);
-  }
+  members_->drop_cached();
 }
 
 std::size_t Map::resident_pages() const {
+  if (const auto known = members_->resident_pages()) return *known;
   std::array<unsigned char, 4096> pages;
   constexpr std::uint64_t kStep = pages.size() * mpool::kPageSize;
   std::size_t resident = 0;

@@ -31,7 +31,7 @@ class MappedRange {
 class Map {
  public:
   // EINVAL no members, or an id of another type; ENOENT a member is not committed; E2BIG.
-  Map(const PoolUse& pool, std::span<const std::uint64_t> ids);
+  Map(const PoolUse& pool, std::span<const std::uint64_t> ids, mpc_vma_advice advice);
   Map(const Map&) = delete;
   Map& operator=(const Map&) = delete;
 

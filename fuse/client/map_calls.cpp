@@ -19,7 +19,8 @@ mpool_err_t mpool_mcache_mmap(mpool_handle* mp, size_t mbidc, uint64_t* mbidv,
     require(mbidv);
     if (static_cast<unsigned>(advice) > MPC_VMA_PINNED)
       mpool::raise(EINVAL, "map", "no such advice");
-    *mapp = new mpool_mcache_map{.map{mp->use, std::span<const std::uint64_t>(mbidv, mbidc)}};
+    *mapp =
+        new mpool_mcache_map{.map{mp->use, std::span<const std::uint64_t>(mbidv, mbidc), advice}};
   });
 }
 

@@ -7,12 +7,14 @@
 #include <vector>
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "engine/base/error.h"
 #include "engine/cache/page_cache.h"
 #include "fuse/client/log.h"
+#include "fuse/client/mount_map.h"
 #include "fuse/client/mount_records.h"
 #include "fuse/client/pool_facts.h"
 
@@ -53,60 +55,6 @@ std::optional<MountSession> open_session(const ActivePool& active) {
     throw;
   }
 }
-
-class MountPins : public PinnedMblocks {
- public:
-  MountPins(const MountSession& session, std::span<const std::uint64_t> ids) : session_(session) {
-    for (const std::uint64_t id : ids)
-      require_type({id}, ObjectType::mblock);
-    ids_.assign(ids.begin(), ids.end());
-    lengths_.reserve(ids.size());
-    try {
-      pin_all();
-    } catch (...) {
-      unpin();
-      throw;
-    }
-  }
-  ~MountPins() override { unpin(); }
-  MountPins(const MountPins&) = delete;
-  MountPins& operator=(const MountPins&) = delete;
-
-  std::size_t count() const override { return ids_.size(); }
-  std::uint64_t length(std::size_t index) const override { return lengths_[index]; }
-  void map_at(std::size_t index, std::byte* address, std::size_t length) override {
-    const auto file = session_.open_mblock({ids_[index]}, O_RDONLY | O_DIRECT);
-    if (::mmap(address, length, PROT_READ, MAP_SHARED | MAP_FIXED, file.get(), 0) == MAP_FAILED) {
-      mpool::raise_system(errno, "map", "mmap");
-    }
-  }
-  void drop_cached(std::size_t index) override {
-    const auto file = session_.open_mblock({ids_[index]}, O_RDONLY | O_DIRECT);
-    mpool::drop_unmapped_pages(file.get(), 0, 0);
-  }
-
- private:
-  void pin_all() {
-    for (std::size_t first = 0; first < ids_.size(); first += MPOOL_IOC_PINS) {
-      mpool_ioc_pin pin{};
-      pin.count =
-          static_cast<std::uint32_t>(std::min<std::size_t>(MPOOL_IOC_PINS, ids_.size() - first));
-      std::copy_n(&ids_[first], pin.count, pin.objid);
-      session_.call(MPOOL_IOC_PIN, pin);
-      handles_.push_back(pin.handle);
-      lengths_.insert(lengths_.end(), pin.written, pin.written + pin.count);
-    }
-  }
-  void unpin() noexcept {
-    for (const std::uint32_t handle : handles_)
-      session_.close_quietly(handle);
-  }
-
-  const MountSession& session_;
-  std::vector<std::uint64_t> ids_;
-  std::vector<std::uint64_t> lengths_;
-  std::vector<std::uint32_t> handles_;
-};
 
 }  // namespace
 
@@ -270,8 +218,10 @@ void MountBackend::read_mblock(ObjectId id, std::uint64_t offset,
   read_all(file, offset, parts, id);
 }
 
-std::unique_ptr<PinnedMblocks> MountBackend::pin(std::span<const std::uint64_t> ids) {
-  return std::make_unique<MountPins>(session_, ids);
+std::unique_ptr<PinnedMblocks> MountBackend::pin(std::span<const std::uint64_t> ids,
+                                                 mpc_vma_advice advice) {
+  auto name = fmt::format("libmpool-{}-{:x}", maps_prefix_.to_string(), ++maps_made_);
+  return std::make_unique<MountMap>(session_, std::move(name), ids, advice);
 }
 
 mlog_props MountBackend::log(ObjectId id) {

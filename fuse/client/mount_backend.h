@@ -1,10 +1,13 @@
 // A pool that mpoolfs serves, through the control interface of its mount.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <unordered_map>
 
+#include "engine/base/uuid.h"
 #include "fuse/client/backend.h"
 #include "fuse/client/mount_session.h"
 #include "fuse/client/registry.h"
@@ -38,7 +41,8 @@ class MountBackend : public Backend {
   void write_mblock(mpool::ObjectId id, std::span<const mpool::ConstByteSpan> parts) override;
   void read_mblock(mpool::ObjectId id, std::uint64_t offset,
                    std::span<const mpool::ByteSpan> parts) override;
-  std::unique_ptr<PinnedMblocks> pin(std::span<const std::uint64_t> ids) override;
+  std::unique_ptr<PinnedMblocks> pin(std::span<const std::uint64_t> ids,
+                                     mpc_vma_advice advice) override;
   mlog_props log(mpool::ObjectId id) override;
   std::unique_ptr<Log> open_log(mpool::ObjectId id, mpool::ClientLog::Options options) override;
   std::unique_ptr<Mdc> open_mdc(mpool::ObjectId first, mpool::ObjectId second) override;
@@ -58,6 +62,9 @@ class MountBackend : public Backend {
 
   MountSession session_;
   const mpool_ioc_pool facts_at_open_;
+  // Names of maps.
+  const mpool::Uuid maps_prefix_ = mpool::Uuid::random();
+  std::atomic<std::uint64_t> maps_made_ = 0;
   mutable std::mutex mutex_;  // guards new_mblocks_
   std::unordered_map<mpool::ObjectId, std::shared_ptr<NewMblock>> new_mblocks_;
 };

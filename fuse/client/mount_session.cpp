@@ -1,15 +1,18 @@
 #include "fuse/client/mount_session.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <memory>
 #include <string_view>
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <limits.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include "engine/base/error.h"
 
@@ -168,6 +171,28 @@ mpool::FileDescriptor MountSession::open_mblock(mpool::ObjectId id, int flags) c
   raise_call(code);
 }
 
+mpool::FileDescriptor MountSession::open_map(const std::string& name) const {
+  const std::string path = "map/" + name;
+  mpool::FileDescriptor file(::openat(directory_.get(), path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file) raise_call(errno);
+  return file;
+}
+
+void MountSession::remove_map(const std::string& name) const noexcept {
+  std::array<char, 256> path{};
+  const auto end = fmt::format_to_n(path.data(), path.size() - 1, "map/{}", name);
+  *end.out = '\0';
+  ::unlinkat(directory_.get(), path.data(), 0);
+}
+
+// With buffer_mutex_.
+void MountSession::fill_buffer(mpool::ConstByteSpan bytes) const {
+  if (bytes.size() > MPOOL_IOC_BUFFER) {
+    mpool::raise(EFBIG, kMountSubject, "{} bytes of arguments", bytes.size());
+  }
+  write_all(control_, 0, std::span(&bytes, 1), {});
+}
+
 void MountSession::append(std::uint32_t handle, std::span<const mpool::ConstByteSpan> parts,
                           bool durable) {
   const std::uint64_t length = mpool::length_of(parts);
@@ -188,7 +213,7 @@ void MountSession::append(std::uint32_t handle, std::span<const mpool::ConstByte
   const std::vector<std::byte> joined = join(parts, length);
   const mpool::ConstByteSpan record = joined;
   const std::lock_guard lock(buffer_mutex_);
-  write_all(control_, 0, std::span(&record, 1), {});
+  fill_buffer(record);
   call(MPOOL_IOC_APPEND, append);
 }
 

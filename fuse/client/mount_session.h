@@ -41,10 +41,21 @@ class MountSession {
   // A call that needs the handle only; the value that it gives.
   std::uint64_t call_on(unsigned long command, std::uint32_t handle, std::uint64_t value = 0) const;
   void close_quietly(std::uint32_t handle) const noexcept;  // 0: none
+  // One call whose further arguments are in the session's buffer. EFBIG: they do not fit.
+  template <typename T>
+  void call_with_buffer(unsigned long command, T& structure, mpool::ConstByteSpan arguments) {
+    const std::lock_guard lock(buffer_mutex_);
+    fill_buffer(arguments);
+    call(command, structure);
+  }
   // The ids in the directory "mblock" or "mlog".
   std::vector<mpool::ObjectId> list(const char* directory) const;
   // Descriptor of the file of an mblock. ENOENT also for one that the flags do not allow.
   mpool::FileDescriptor open_mblock(mpool::ObjectId id, int flags) const;
+  // Descriptor of the file of a map, for reading.
+  mpool::FileDescriptor open_map(const std::string& name) const;
+  // Failures mean that it is gone.
+  void remove_map(const std::string& name) const noexcept;
   // Appends `record` to the log of a handle. EFBIG also for more than MPOOL_IOC_BUFFER bytes.
   void append(std::uint32_t handle, std::span<const mpool::ConstByteSpan> parts, bool durable);
   // The next record, up to the size of `into`: `read` is as after MPOOL_IOC_READ.
@@ -53,6 +64,7 @@ class MountSession {
  private:
   MountSession(mpool::FileDescriptor directory, mpool::FileDescriptor control)
       : directory_(std::move(directory)), control_(std::move(control)) {}
+  void fill_buffer(mpool::ConstByteSpan bytes) const;
   void call_with(unsigned long command, void* structure, mpool::ObjectId object) const;
 
   mpool::FileDescriptor directory_;  // .mpool

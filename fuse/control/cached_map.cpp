@@ -15,15 +15,16 @@ namespace mpoolfs {
 struct CachedMap::State {
   explicit State(mpool::Advice of) : advice(of) {}
 
-  // Null: the daemon serves the map. The file prevents neither the end of the map nor, but for the
-  // time of a look, that of its view.
-  mpool::FileDescriptor open() const {
+  // Calls with a descriptor, unless the daemon serves the map. Prevents the end of the map for the
+  // time of the call.
+  template <typename Call>
+  void look(const Call& call) const {
     std::shared_ptr<const MapViews::File> shown;
     {
       const std::lock_guard lock(mutex);
       shown = file.lock();
     }
-    return shown ? shown->open() : mpool::FileDescriptor();
+    if (shown) shown->look(call);
   }
 
   std::atomic<mpool::Advice> advice;
@@ -81,16 +82,14 @@ std::optional<mpool::CachedChunk::State> CachedMap::Chunk::look() {
   if (map.ended) return std::nullopt;
   State seen{.resident = std::min(served_.load(), length_) / mpool::kPageSize,
              .uses = std::uint64_t{map.uses} + reads_};
-  if (const mpool::FileDescriptor file = map.open())
-    seen.resident += mpool::resident_pages(file.get(), offset_, length_);
+  map.look([&](int file) { seen.resident += mpool::resident_pages(file, offset_, length_); });
   return seen;
 }
 
 void CachedMap::Chunk::evict(std::uint64_t offset, std::uint64_t length) {
   const CachedMap::State& map = *chunks_->state;
   if (map.ended) return;
-  if (const mpool::FileDescriptor file = map.open())
-    mpool::drop_unmapped_pages(file.get(), offset_ + offset, length);
+  map.look([&](int file) { mpool::drop_unmapped_pages(file, offset_ + offset, length); });
   const std::uint64_t served = std::min(served_.load(), length_);
   if (served == 0) return;
   served_ = served - std::min(served, length);

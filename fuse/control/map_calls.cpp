@@ -145,14 +145,13 @@ void MapCalls::call(mpool_ioc_map_residency& residency) {
   const auto map = maps_.find(name);
   const auto file = map->show(maps_.native());
   if (file == nullptr) refuse_served(name);
-  const mpool::FileDescriptor opened = file->open();
   const std::uint64_t size = map->collection().size();
   std::memset(residency.resident, 0, sizeof residency.resident);
   std::uint64_t offset = residency.offset;
   for (std::uint32_t i = 0; i < residency.count && offset < size; ++i) {
     const std::uint64_t length = std::min(residency.step, size - offset);
-    residency.resident[i] =
-        static_cast<std::uint32_t>(mpool::resident_pages(opened.get(), offset, length));
+    residency.resident[i] = static_cast<std::uint32_t>(
+        file->look([&](int open) { return mpool::resident_pages(open, offset, length); }));
     offset += length;
   }
 }

@@ -147,13 +147,29 @@ void Maps::remove(std::string_view name) {
 }
 
 void Maps::remove(Node node) {
-  std::shared_ptr<Map> removed;  // may end without the lock
-  const std::lock_guard lock(mutex_);
-  const auto found = entries_.find(node);
-  if (found == entries_.end() || found->second.name.empty()) return;
-  nodes_.erase(found->second.name);
-  found->second.name.clear();
-  removed = std::move(found->second.map);
+  {
+    std::shared_ptr<Map> removed;  // may end without the lock
+    const std::lock_guard lock(mutex_);
+    const auto found = entries_.find(node);
+    if (found == entries_.end() || found->second.name.empty()) return;
+    nodes_.erase(found->second.name);
+    found->second.name.clear();
+    removed = std::move(found->second.map);
+  }
+  native_.sweep_map(inode_of(node));
+}
+
+void Maps::sweep_removed() {
+  std::vector<Node> removed;
+  {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(entries_, [](const auto& entry) { return entry.second.used.expired(); });
+    for (const auto& [node, entry] : entries_) {
+      if (entry.name.empty()) removed.push_back(node);
+    }
+  }
+  for (const Node node : removed)
+    native_.sweep_map(inode_of(node));
 }
 
 std::shared_ptr<const MapViews::File> Maps::use(Map& map, Node node) {
@@ -176,7 +192,7 @@ void Maps::purge(std::string_view name, std::uint64_t offset, std::uint64_t leng
   const Node node = named(name);
   const auto map = find(node);
   if (const auto file = map->shown()) {
-    return mpool::drop_unmapped_pages(file->open().get(), offset, length);
+    return file->look([&](int open) { mpool::drop_unmapped_pages(open, offset, length); });
   }
   invalidate_(inode_of(node), offset, length);
 }

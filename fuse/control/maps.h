@@ -89,6 +89,8 @@ class Maps {
   void list(Node after, const ControlProvider::Take& take) const;
   void remove(std::string_view name);  // ENOENT
   void remove(Node node);              // nothing if it has no name any more
+  // Ends the removed maps that no process uses any more.
+  void sweep_removed();
 
   // Pages of the map will be read: by an opening of it, or ahead.
   std::shared_ptr<const MapViews::File> use(Map& map, Node node);

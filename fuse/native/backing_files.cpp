@@ -104,14 +104,14 @@ std::uint32_t BackingFiles::register_file(int fd) const {
 NativeEntry BackingFiles::enter_map(mpool::InodeNumber inode,
                                     std::shared_ptr<const MapViews::File> file,
                                     std::shared_ptr<const void> keeper) {
-  const auto shown = std::move(file);
   const std::lock_guard lock(mutex_);
   Entry& entry = entries_[inode];
   note_open(entry);
-  if (entry.opens == 1 && entry.id == 0 && shown != nullptr) {
+  if (entry.opens == 1 && entry.id == 0 && file != nullptr) {
     try {
-      entry.file = shown->open();
+      entry.file = file->open();
       entry.id = register_file(entry.file.get());
+      entry.shown = std::move(file);
       entry.keeper = std::move(keeper);
     } catch (const std::exception& error) {
       logger_.debug("map: read by the daemon: {}", error.what());
@@ -134,7 +134,13 @@ void BackingFiles::leave(mpool::InodeNumber inode) {
 }
 
 bool BackingFiles::is_used_by_others(const Entry& entry) {
+  std::unique_lock<std::mutex> lock;
+  if (entry.shown != nullptr) lock = entry.shown->without_looks();
   return try_alone(entry.file.get()) != 0;
+}
+
+bool BackingFiles::is_free(const Entry& entry) {
+  return entry.opens == 0 && entry.id != 0 && !is_used_by_others(entry);
 }
 
 void BackingFiles::unregister(std::uint32_t id) const noexcept {
@@ -149,8 +155,7 @@ std::size_t BackingFiles::sweep() {
     told_idle_ = false;
     for (auto it = entries_.begin(); it != entries_.end();) {
       Entry& entry = it->second;
-      const bool idle = entry.opens == 0 && entry.id != 0;
-      if (!idle || is_used_by_others(entry)) {
+      if (!is_free(entry)) {
         ++it;
         continue;
       }
@@ -164,6 +169,20 @@ std::size_t BackingFiles::sweep() {
   for (const Entry& entry : free)
     entry.release();
   return left;
+}
+
+void BackingFiles::sweep(mpool::InodeNumber inode) {
+  Entry free;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = entries_.find(inode);
+    if (found == entries_.end() || !is_free(found->second)) return;
+    unregister(found->second.id);
+    free = std::move(found->second);
+    entries_.erase(found);
+    --idle_entries_;
+  }
+  free.release();
 }
 
 BackingFiles::Counts BackingFiles::counts() const {

@@ -94,6 +94,8 @@ class BackingFiles {
   std::optional<NativeEntry> try_enter(mpool::InodeNumber inode);
   // The kernel released an inode with a kept entry.
   void leave(mpool::InodeNumber inode);
+  // As sweep(), for one inode.
+  void sweep(mpool::InodeNumber inode);
 
   // Releases unused backing files; the engine then deletes those without a name. May block on the
   // journal's change barrier. Returns the number of remaining files that only a sweep can find
@@ -118,9 +120,10 @@ class BackingFiles {
     std::uint32_t id = 0;  // 0: served; the following members are then unused
     std::shared_ptr<const View> view;
     mpool::FileDescriptor file;
-    std::unique_ptr<mpool::OpenFile> pin;  // null: of a map
-    std::shared_ptr<const void> keeper;    // of a map
-    CachedFileHold cached;                 // of a file
+    std::unique_ptr<mpool::OpenFile> pin;         // null: of a map
+    std::shared_ptr<const MapViews::File> shown;  // of a map
+    std::shared_ptr<const void> keeper;           // of a map
+    CachedFileHold cached;                        // of a file
 
     void release() const {
       if (pin != nullptr) pin->close();
@@ -131,6 +134,7 @@ class BackingFiles {
   void make_native(Entry& entry, mpool::InodeNumber inode);
   std::uint32_t register_file(int fd) const;
   static bool is_used_by_others(const Entry& entry);
+  static bool is_free(const Entry& entry);
   void unregister(std::uint32_t id) const noexcept;
 
   mpool::Namespace& names_;

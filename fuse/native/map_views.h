@@ -31,8 +31,18 @@ class MapViews {
     File& operator=(const File&) = delete;
 
     mpool::FileDescriptor open() const;  // errors as View::open()
+    // Calls with a descriptor that without_looks() excludes.
+    template <typename Call>
+    auto look(const Call& call) const {
+      const std::lock_guard lock(look_mutex_);
+      const mpool::FileDescriptor file = open();
+      return call(file.get());
+    }
+    // As long as the lock is held no look() has the file open. A leaf.
+    std::unique_lock<std::mutex> without_looks() const { return std::unique_lock(look_mutex_); }
 
    private:
+    mutable std::mutex look_mutex_;
     const std::shared_ptr<const View> view_;
     const unsigned slot_;
     const Ending ending_;

@@ -67,9 +67,7 @@ std::shared_ptr<ServedFile> ServedFiles::opened(mpool::InodeNumber inode, std::u
 
 void ServedFiles::set_advice(mpool::InodeNumber inode, mpool::Advice advice) {
   const std::lock_guard lock(mutex_);
-  const auto found = files_.find(inode);
-  if (found == files_.end()) return;
-  if (const auto file = found->second.lock()) file->advice_.set(advice);
+  if (const auto file = files_.find(inode)) file->advice_.set(advice);
 }
 
 void ServedFile::note_read(std::uint64_t offset, std::uint64_t length) noexcept {
