@@ -250,7 +250,7 @@ def check_cache(stack, options):
     load = (options.build / "tests" / "bench" / "cache_load").resolve()
     if not load.is_file():
         raise BenchError(f"no program {load}")
-    names = {target for _, target, _ in cache.CASES}
+    names = {case.target for case in cache.CASES}
     chosen = [target for target in targets.all_targets() if target.name in names]
     settings = settings_of(options)
     check_programs(chosen)

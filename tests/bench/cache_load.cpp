@@ -1,5 +1,6 @@
 // The two programs of the reaper's measurement (tests/bench/README.md, "The reaper"):
 //   cache_load read SECONDS THREADS FILE...   Zipf reads of 1 KiB through mappings; prints JSON
+//   cache_load read-random ...                the same after MADV_RANDOM
 //   cache_load rewrite OUTPUT FILE...         reads the files and writes copies, without end
 #include <algorithm>
 #include <array>
@@ -102,21 +103,22 @@ struct MappedFile {
   std::uint64_t values = 0;
 };
 
-MappedFile map_file(const std::string& path) {
+MappedFile map_file(const std::string& path, int advice) {
   const FileDescriptor file = open_file(path, O_RDONLY);
   struct stat facts {};
   if (::fstat(file.get(), &facts) != 0) fail(path);
   const auto size = static_cast<std::size_t>(facts.st_size);
   void* data = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.get(), 0);
   if (data == MAP_FAILED) fail(path);
+  if (::madvise(data, size, advice) != 0) fail(path);
   return {static_cast<const char*>(data), size / kValue};
 }
 
-int read_values(double seconds, unsigned threads, std::span<char*> paths) {
+int read_values(double seconds, unsigned threads, int advice, std::span<char*> paths) {
   std::vector<MappedFile> files;
   std::uint64_t values = 0;
   for (const char* path : paths) {
-    files.push_back(map_file(path));
+    files.push_back(map_file(path, advice));
     values += files.back().values;
   }
   const std::uint64_t per_file = files.front().values;
@@ -177,13 +179,14 @@ int read_values(double seconds, unsigned threads, std::span<char*> paths) {
 
 int main(int count, char** words) try {
   const std::span<char*> arguments(words + 1, static_cast<std::size_t>(count - 1));
-  if (arguments.size() > 3 && std::string_view(arguments[0]) == "read") {
+  const std::string_view how = arguments.empty() ? "" : arguments[0];
+  if (arguments.size() > 3 && (how == "read" || how == "read-random")) {
     return read_values(std::stod(arguments[1]), static_cast<unsigned>(std::stoul(arguments[2])),
-                       arguments.subspan(3));
+                       how == "read" ? MADV_NORMAL : MADV_RANDOM, arguments.subspan(3));
   }
-  if (arguments.size() > 2 && std::string_view(arguments[0]) == "rewrite")
-    rewrite(arguments[1], arguments.subspan(2));
-  fmt::print(stderr, "cache_load read SECONDS THREADS FILE... | rewrite OUTPUT FILE...\n");
+  if (arguments.size() > 2 && how == "rewrite") rewrite(arguments[1], arguments.subspan(2));
+  fmt::print(stderr,
+             "cache_load read|read-random SECONDS THREADS FILE... | rewrite OUTPUT FILE...\n");
   return 2;
 } catch (const std::exception& error) {
   fmt::print(stderr, "cache_load: {}\n", error.what());

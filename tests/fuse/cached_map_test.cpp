@@ -54,6 +54,10 @@ class CachedMapTest : public testing::Test {
     while (reaper_.stats().counts.chunks != count)
       std::this_thread::yield();
   }
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> dropped() {
+    const std::lock_guard lock(memory_.mutex);
+    return dropped_;
+  }
   unsigned reads() {
     const std::lock_guard lock(memory_.mutex);
     return memory_.reads;
@@ -102,12 +106,11 @@ TEST_F(CachedMapTest, UnusedMembersAreDroppedAfterTheTimeOfTheirAdvice) {
     reaper_.note_use();
     look();
   }
-  EXPECT_THAT(dropped_, ElementsAre());
+  EXPECT_THAT(dropped(), ElementsAre());
   map_->set_advice(Advice::cold);
-  look();
-  look();
-  const std::lock_guard lock(memory_.mutex);
-  EXPECT_THAT(dropped_, ElementsAre(Pair(kZoneSize, kZoneSize)));
+  while (dropped().empty())
+    look(1);
+  EXPECT_THAT(dropped(), ElementsAre(Pair(kZoneSize, kZoneSize)));
 }
 
 // After the reaper was switched off and on again.
