@@ -26,7 +26,7 @@ class FileAdvice {
     const int value = value_.load(std::memory_order_relaxed);
     return value == kUnknown ? Advice::cold : static_cast<Advice>(value);
   }
-  // What was read; nothing if there is an advice.
+  // The advice that was read; no effect once there is one.
   void init(Advice advice) noexcept {
     int unknown = kUnknown;
     value_.compare_exchange_strong(unknown, static_cast<int>(advice));

@@ -54,10 +54,10 @@ class ReapLists {
     std::uint64_t resident = 0;
     std::uint64_t uses = 0;
     Clock::Time last_use{};
-    bool probed = false;        // since the last use
     std::uint64_t evicted = 0;  // pages whose return would be an over-eviction
     Clock::Time evicted_at{};
     unsigned grace = 1;
+    bool probed = false;  // since the last use
   };
   struct List {
     std::vector<Tracked> chunks;

@@ -28,7 +28,9 @@ SHORT = {"reap_mempct": "0", "reap_ttl": "1000"}
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """What is compared. advice: of maps that are read in place of the files; random: MADV_RANDOM."""
+    """One line of the table.
+
+    advice: of maps that are read in place of the files; random: MADV_RANDOM"""
 
     name: str
     target: str

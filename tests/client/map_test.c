@@ -1,6 +1,7 @@
 /* Maps of mblocks. */
 #include <setjmp.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/mman.h>
 
 #include "harness.h"
@@ -113,6 +114,42 @@ TEST(Map, pins_its_mblocks) {
     OK(mpool_mcache_munmap(first));
     OK(mpool_mblock_delete(mp, ids[0])); /* never EBUSY after the munmap */
   }
+  close_pool(mp);
+}
+
+/* The lines of /proc/self/maps that lie in a range. */
+static int mappings_of(const char* begin, size_t length) {
+  FILE* const file = fopen("/proc/self/maps", "r");
+  char line[512];
+  int count = 0;
+  REQUIRE(file != NULL);
+  while (fgets(line, sizeof(line), file) != NULL) {
+    const uintptr_t start = strtoul(line, NULL, 16);
+    if (start >= (uintptr_t)begin && start < (uintptr_t)begin + length) ++count;
+  }
+  fclose(file);
+  return count;
+}
+
+MOUNT_TEST(Map, is_one_mapping_also_with_advice) {
+  struct mpool* const mp = new_pool();
+  struct mpool_mcache_map* map = NULL;
+  uint64_t ids[4];
+  char* base;
+  unsigned i;
+  for (i = 0; i < 4; ++i)
+    ids[i] = new_mblock(mp, (i + 1) * PAGE, i);
+  OK(mpool_mcache_mmap(mp, 4, ids, MPC_VMA_HOT, &map));
+  base = mpool_mcache_getbase(map, 0);
+  EXPECT(mappings_of(base, 16 * PAGE) == 1);
+  OK(mpool_mcache_madvise(map, 0, 0, SIZE_MAX, MADV_NORMAL));
+  OK(mpool_mcache_madvise(map, 0, 0, SIZE_MAX, MADV_WILLNEED));
+  EXPECT(mappings_of(base, 16 * PAGE) == 1);
+  for (i = 0; i < 4; ++i) {
+    EXPECT(mpool_mcache_getbase(map, i) == base + i * 4 * PAGE);
+    EXPECT(has_pages(base + i * 4 * PAGE, (i + 1) * PAGE, i));
+  }
+  OK(mpool_mcache_munmap(map));
   close_pool(mp);
 }
 

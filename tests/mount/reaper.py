@@ -44,7 +44,7 @@ class ReaperTest(harness.MountTest):
 
 
     def wait_resident(self, advice, path, pages):
-        """Reads the file, again and again, until the reaper has seen so many of its pages as such."""
+        """Reads the file, again and again, until the reaper has seen so many of its pages."""
         def is_seen():
             path.read_bytes()  # another program may drop all caches of the machine
             return self.reaper()["resident_pages"][advice] >= pages
@@ -142,7 +142,7 @@ class Reaping(ReaperTest):
             harness.wait_until(is_forgotten, "its pages are gone")
 
     def test_advice_of_files(self):
-        """the reaper reads user.mpool.advice, also while the file is open, and new files inherit it"""
+        """the reaper reads user.mpool.advice, also of an open file, and new files inherit it"""
         directory = self.root / "advised"
         directory.mkdir()
         self.addCleanup(shutil.rmtree, directory)
