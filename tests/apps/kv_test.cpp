@@ -34,19 +34,12 @@ class KvStore : public testing::Test {
   void put(const std::string& key, const std::string& value) {
     store().put(key, value, Store::Sync::now);
   }
-  // The committed mblocks and logs of the pool, as far as the store could have made them.
-  std::uint32_t count_objects() {
-    const Pool pool(pool_.name());
-    mpool_usage usage{};
-    check(mpool_usage_get(pool.get(), &usage), "mpool_usage_get");
-    return usage.mpu_mblock_cnt + usage.mpu_mlog_cnt;
-  }
   // The pool has the objects of the store and those that it had before, and no others.
-  void expect_no_orphans() { EXPECT_EQ(count_objects(), others_ + store().objects().size()); }
+  void expect_no_orphans() { EXPECT_EQ(pool_.count_objects(), others_ + store().objects().size()); }
 
   const TestPool pool_;
   const StoreOptions options_ = small();
-  const std::uint32_t others_ = count_objects();
+  const std::uint32_t others_ = pool_.count_objects();
   const StoreId id_ = Store::create(pool_.name(), options_);
   std::unique_ptr<Store> store_;
 };
@@ -131,7 +124,7 @@ TEST_F(KvStore, DoesAsAMap) {
   expect_no_orphans();
   close();
   Store::destroy(pool_.name(), id_, options_);
-  EXPECT_EQ(count_objects(), others_);
+  EXPECT_EQ(pool_.count_objects(), others_);
 }
 
 TEST_F(KvStore, KeepsDeletionsOverOlderTables) {

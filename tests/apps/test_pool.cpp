@@ -92,6 +92,13 @@ TestPool::~TestPool() {
   EXPECT_FALSE(failed) << directory_;
 }
 
+std::uint32_t TestPool::count_objects() const {
+  const Pool pool(name_);
+  mpool_usage usage{};
+  check(mpool_usage_get(pool.get(), &usage), "mpool_usage_get");
+  return usage.mpu_mblock_cnt + usage.mpu_mlog_cnt;
+}
+
 Process::Process(const std::function<void()>& work) : pid_(::fork()) {
   if (pid_ < 0) throw std::runtime_error("fork");
   if (pid_ != 0) return;

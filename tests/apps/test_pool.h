@@ -1,7 +1,9 @@
 // Pools and processes for the tests of the programs here.
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <random>
 #include <string>
 
 #include <sys/types.h>
@@ -14,6 +16,15 @@ bool through_mounts();
 // The seed of this run, which is printed: MPOOLFS_TEST_SEED, or 1.
 unsigned test_seed();
 
+class Random {
+ public:
+  explicit Random(unsigned seed) : engine_(seed) {}
+  unsigned below(unsigned limit) { return static_cast<unsigned>(engine_() % limit); }
+
+ private:
+  std::mt19937 engine_;
+};
+
 // Rounds of a test: `few`, or ten times as many with MPOOLFS_TEST_LONG.
 unsigned rounds(unsigned few);
 
@@ -25,6 +36,8 @@ class TestPool {
   TestPool(const TestPool&) = delete;
   TestPool& operator=(const TestPool&) = delete;
   const std::string& name() const { return name_; }
+  // Committed mblocks and mlogs. Opens the pool.
+  std::uint32_t count_objects() const;
 
  private:
   std::string image() const { return directory_ + "/image"; }
