@@ -16,6 +16,7 @@
 #include "fuse/client/log.h"
 #include "fuse/client/params.h"
 #include "fuse/client/pool_facts.h"
+#include "fuse/client/pool_source.h"
 
 namespace {
 
@@ -66,7 +67,7 @@ mpool_err_t mpool_open(const char* name, uint32_t flags, mpool_handle** mp,
     const unsigned access = flags & O_ACCMODE;
     const bool exclusive = (flags & O_EXCL) != 0;
     const bool writable = access != O_RDONLY || !exclusive;
-    auto active = libmpool::find_active(std::string(name));
+    auto active = libmpool::pool_source().find(name);
     if (!active) refuse_inactive(name);
     check_permission(active->params, writable ? 6 : 4);
     auto use = libmpool::PoolUse::open(

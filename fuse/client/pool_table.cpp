@@ -1,9 +1,11 @@
 #include "fuse/client/pool_table.h"
 
+#include <atomic>
 #include <cassert>
 #include <cerrno>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 #include <unistd.h>
@@ -12,6 +14,7 @@
 #include "fuse/client/engine_backend.h"
 #include "fuse/client/log.h"
 #include "fuse/client/mount_backend.h"
+#include "fuse/client/pool_source.h"
 
 namespace libmpool {
 
@@ -39,12 +42,29 @@ PoolUse::Entry& entry_of(const std::string& name) {
   return table.entries[{::getpid(), name}];
 }
 
-std::unique_ptr<Backend> make_backend(const ActivePool& active) {
-  if (auto mounted = MountBackend::find(active)) return mounted;
-  return std::make_unique<EngineBackend>(active);
-}
+// The pools of this machine: the mount if there is one, else the engine in the process.
+class MachinePools : public PoolSource {
+ public:
+  std::optional<ActivePool> find(const std::string& name) override { return find_active(name); }
+  std::unique_ptr<Backend> open(const ActivePool& active) override {
+    if (auto mounted = MountBackend::find(active)) return mounted;
+    return std::make_unique<EngineBackend>(active);
+  }
+};
+
+std::atomic<PoolSource*> other_source = nullptr;
 
 }  // namespace
+
+PoolSource& pool_source() {
+  static MachinePools& machine = *new MachinePools;
+  PoolSource* const other = other_source;
+  return other != nullptr ? *other : machine;
+}
+
+void use_pool_source(PoolSource& source) {
+  other_source = &source;
+}
 
 PoolUse PoolUse::open(const ActivePool& active, Sharing sharing) {
   Entry& entry = entry_of(active.name());
@@ -53,9 +73,9 @@ PoolUse PoolUse::open(const ActivePool& active, Sharing sharing) {
     mpool::raise(EBUSY, active.name(), "is open, and one of the opens is exclusive");
   }
   if (entry.users == 0) {
-    auto backend = make_backend(active);
+    auto backend = pool_source().open(active);
     backend->share(sharing);
-    if (!find_active(active.name())) mpool::raise(ENOENT, active.name(), "was deactivated");
+    if (!pool_source().find(active.name())) mpool::raise(ENOENT, active.name(), "was deactivated");
     entry.backend = std::move(backend);
   }
   ++entry.users;

@@ -101,6 +101,7 @@ class Store::Impl {
   Pairs scan(const std::string& from, std::size_t limit) const;
   void flush();
   void compact();
+  bool failed() const { return failed_; }
   Stats stats() const;
   std::vector<std::uint64_t> objects() const;
   Manifest::State final_state() const { return manifest_.state(); }
@@ -455,6 +456,10 @@ void Store::flush() {
 
 void Store::compact() {
   impl_->compact();
+}
+
+bool Store::failed() const {
+  return impl_->failed();
 }
 
 Store::Stats Store::stats() const {

@@ -60,6 +60,8 @@ class Store {
   // Merges the tables of flushes into the others. put() and remove() do so by themselves.
   void compact();
 
+  bool failed() const;  // a change did
+
   struct Stats {
     std::size_t flushed_tables = 0;  // level 0
     std::size_t merged_tables = 0;   // level 1

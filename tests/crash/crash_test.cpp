@@ -15,7 +15,7 @@
 namespace mpool::test {
 namespace {
 
-constexpr std::uint64_t kStates = 26'000;  // half of them of the client_ workloads
+constexpr std::uint64_t kStates = 29'000;  // half of them of the client_ workloads
 constexpr std::uint64_t kLongRunStates = 1'000'000;
 
 const std::vector<std::unique_ptr<Workload>>& workloads() {
@@ -24,6 +24,8 @@ const std::vector<std::unique_ptr<Workload>>& workloads() {
     for (auto& workload : change_workloads())
       found.push_back(std::move(workload));
     for (auto& workload : client_workloads())
+      found.push_back(std::move(workload));
+    for (auto& workload : library_workloads())
       found.push_back(std::move(workload));
     for (auto& workload : tree_workloads())
       found.push_back(std::move(workload));

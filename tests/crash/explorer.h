@@ -59,6 +59,7 @@ class Workload {
 std::vector<std::unique_ptr<Workload>> pool_workloads();
 std::vector<std::unique_ptr<Workload>> change_workloads();
 std::vector<std::unique_ptr<Workload>> client_workloads();
+std::vector<std::unique_ptr<Workload>> library_workloads();
 std::vector<std::unique_ptr<Workload>> tree_workloads();
 
 // The seed of this run: MPOOLFS_TEST_SEED, or 1.

@@ -1,0 +1,65 @@
+// Pools on simulated devices for programs that use the C library, and sessions of such programs.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "fuse/client/api.h"
+#include "tests/apps/kv_store.h"
+#include "tests/crash/pool_session.h"
+
+namespace mpool::test {
+
+// The pool of a machine, as mpool_open() finds it by kLibraryPool. The engine is in the process;
+// what is mapped is a copy of the media.
+class LibraryPool {
+ public:
+  explicit LibraryPool(Machine& machine);  // opens it
+  ~LibraryPool();
+  LibraryPool(const LibraryPool&) = delete;
+  LibraryPool& operator=(const LibraryPool&) = delete;
+
+  mpool_handle* handle() const { return handle_; }
+  Pool& pool() const { return *pool_; }
+
+ private:
+  mpool_handle* handle_ = nullptr;
+  Pool* pool_ = nullptr;
+};
+
+inline constexpr const char* kLibraryPool = "simulated";
+
+// Throws Error unless the call succeeded.
+void check_call(mpool_err_t error, const char* call);
+
+// A key-value store on the pool of a machine (tests/apps/README.md).
+class StoreSession : public Session {
+ public:
+  static constexpr std::uint64_t kZone = 16u << 10;
+  // Of a pool without a store.
+  static void create_store(Machine& machine);
+  explicit StoreSession(Machine& machine);
+  ~StoreSession() override;
+  StoreSession(const StoreSession&) = delete;
+  StoreSession& operator=(const StoreSession&) = delete;
+
+  // The content of the store, as one. settled: the pool has no objects but those of the store.
+  Facts facts(bool settled) override;
+  void work(Model& model, std::uint64_t seed) override;
+  bool online() const override { return all_online(pool_->pool()); }
+  std::string clean_up() override;
+
+  // Changes, flushes and compactions, and where `reopens` the store is closed and opened, too.
+  enum class Reopens { no, yes };
+  void change(Model& model, std::uint64_t seed, unsigned changes, Reopens reopens);
+
+ private:
+  class Work;
+  void open_store();
+
+  std::unique_ptr<LibraryPool> pool_;
+  std::unique_ptr<apps::Store> store_;
+};
+
+}  // namespace mpool::test
