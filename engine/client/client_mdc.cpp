@@ -91,11 +91,12 @@ std::uint64_t ClientMdc::used() const {
 }
 
 void ClientMdc::close_for_good() noexcept {
+  compacting_.reset();
   reader_.reset();
   mdc_.reset();
 }
 
-void ClientMdc::start_compaction() {
+void ClientMdc::start_compaction(Opener opener) {
   const std::unique_lock lock(exclusive_);
   check_usable();
   try {
@@ -105,6 +106,7 @@ void ClientMdc::start_compaction() {
     close_for_good();
     throw;
   }
+  compacting_ = opener;
 }
 
 void ClientMdc::end_compaction() {
@@ -116,6 +118,18 @@ void ClientMdc::end_compaction() {
     close_for_good();
     throw;
   }
+  compacting_.reset();
+}
+
+void ClientMdc::check_opener(Opener opener) const {
+  const std::shared_lock lock(exclusive_);
+  if (!compacting_ || *compacting_ == opener) return;
+  raise(EBUSY, ids_[0].to_string() + "/" + ids_[1].to_string(), "another open compacts it");
+}
+
+void ClientMdc::abandon_compaction(Opener opener) noexcept {
+  const std::unique_lock lock(exclusive_);
+  if (compacting_ == opener) close_for_good();
 }
 
 SharedReader::Result ClientMdc::read(ByteSpan into) {

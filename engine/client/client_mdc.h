@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -29,6 +30,7 @@ class ClientMdc {
   // EINVAL for a pair whose active log cannot be told (both have an unfinished compaction, or the
   // same generation), ENODATA for a damaged one; those of Mdc::open.
   ClientMdc(Pool& pool, ObjectId first, ObjectId second);
+  using Opener = std::uint64_t;
   ClientMdc(const ClientMdc&) = delete;
   ClientMdc& operator=(const ClientMdc&) = delete;
 
@@ -39,9 +41,16 @@ class ClientMdc {
   void sync();
   std::uint64_t used() const;  // bytes of the active log
   // Begins a compaction: from here on appends and reads are those of the new content.
-  void start_compaction();
+  void start_compaction(Opener opener = 0);
   // Ends it: the new content is durable and replaces the old.
   void end_compaction();
+  // A number for one of several openers.
+  Opener add_opener() { return ++openers_; }
+  // EBUSY during a compaction that another opener began.
+  void check_opener(Opener opener) const;
+  // That opener is about to close the MDC. If it began a compaction that has not ended, that has
+  // failed for all other openers: the old content is that of the next open. No effect otherwise.
+  void abandon_compaction(Opener opener) noexcept;
 
   SharedReader::Result read(ByteSpan into);
   void rewind();
@@ -59,6 +68,8 @@ class ClientMdc {
   std::mutex append_;                    // guards appended_
   Mdc::Ticket appended_ = 0;             // of the last append
   std::unique_ptr<Mdc> mdc_;             // null: failed
+  std::optional<Opener> compacting_;     // has begun a compaction
+  std::atomic<Opener> openers_ = 0;
   std::optional<SharedReader> reader_;
 };
 

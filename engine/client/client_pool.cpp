@@ -297,6 +297,11 @@ std::shared_ptr<ClientMdc> ClientPool::open_mdc(ObjectId first, ObjectId second)
     const std::lock_guard lock(open->mutex);
     if (open->ended) continue;
     const Closer closer([&] { end_if_unused(open); });
+    if (open->mdc != nullptr && open->mdc->failed()) {
+      // Other openers may keep it. It does nothing with its logs any more.
+      flush_written(*open);
+      open->mdc.reset();
+    }
     if (open->mdc == nullptr) open->mdc = std::make_shared<ClientMdc>(pool_, first, second);
     ++open->opens;
     return open->mdc;
@@ -310,7 +315,7 @@ bool ClientPool::first_record_is(ObjectId first, ObjectId second,
     const std::lock_guard lock(open->mutex);
     if (open->ended) continue;
     const Closer closer([&] { end_if_unused(open); });
-    if (open->mdc != nullptr) return open->mdc->first_record_is(condition);
+    if (open->mdc != nullptr && !open->mdc->failed()) return open->mdc->first_record_is(condition);
     const auto mdc = pool_.open_mdc(first, second, Mdc::OpenOptions::Finish::later);
     MlogReader reader = mdc->reader();
     std::vector<std::byte> record;

@@ -89,7 +89,8 @@ class ClientPool {
   // Makes durable what was appended, then ends one open, also when it throws.
   void close_log(ObjectId id);
 
-  // Opens a pair of committed mlogs as MDC; one that is open already is opened once more. EINVAL
+  // Opens a pair of committed mlogs as MDC; one that is open already, and has not failed, is opened
+  // once more. EINVAL
   // for a pair whose active log cannot be told, EBUSY while one of them is open as a log, ENODATA
   // for a damaged one. Each open needs a close_mdc().
   std::shared_ptr<ClientMdc> open_mdc(ObjectId first, ObjectId second);

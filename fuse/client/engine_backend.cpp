@@ -33,7 +33,9 @@ template <typename Interface, typename Object>
 class EngineRecords : public Interface {
  public:
   EngineRecords(ClientPool& client, std::shared_ptr<Object> object)
-      : client_(client), object_(std::move(object)) {}
+      : client_(client), object_(std::move(object)) {
+    if constexpr (std::is_same_v<Object, mpool::ClientMdc>) opener_ = object_->add_opener();
+  }
   ~EngineRecords() override {
     try {
       if (object_ != nullptr) end();
@@ -44,14 +46,20 @@ class EngineRecords : public Interface {
   EngineRecords(const EngineRecords&) = delete;
   EngineRecords& operator=(const EngineRecords&) = delete;
 
-  void sync() override { object_->sync(); }
-  std::uint64_t used() override { return object_->used(); }
-  mpool::SharedReader::Result read(mpool::ByteSpan into) override { return object_->read(into); }
-  void rewind() override { object_->rewind(); }
+  void sync() override { object().sync(); }
+  std::uint64_t used() override { return object().used(); }
+  mpool::SharedReader::Result read(mpool::ByteSpan into) override { return object().read(into); }
+  void rewind() override { object().rewind(); }
   void close() override { end(); }
 
  protected:
-  Object& object() const { return *object_; }
+  // EBUSY another open compacts it.
+  Object& object() const {
+    if constexpr (std::is_same_v<Object, mpool::ClientMdc>) object_->check_opener(opener_);
+    return *object_;
+  }
+  bool object_failed() const { return object_->failed(); }
+  mpool::ClientMdc::Opener opener() const { return opener_; }
 
  private:
   void end() {
@@ -59,12 +67,14 @@ class EngineRecords : public Interface {
     if constexpr (std::is_same_v<Object, mpool::ClientLog>) {
       client_.close_log(ended->id());
     } else {
+      ended->abandon_compaction(opener_);
       client_.close_mdc(ended);
     }
   }
 
   ClientPool& client_;
   std::shared_ptr<Object> object_;
+  mpool::ClientMdc::Opener opener_ = 0;
 };
 
 class EngineLog : public EngineRecords<Log, mpool::ClientLog> {
@@ -86,9 +96,9 @@ class EngineMdc : public EngineRecords<Mdc, mpool::ClientMdc> {
   void append(std::span<const mpool::ConstByteSpan> parts, bool durable) override {
     object().append(parts.empty() ? mpool::ConstByteSpan() : parts.front(), durable);
   }
-  void start_compaction() override { object().start_compaction(); }
+  void start_compaction() override { object().start_compaction(opener()); }
   void end_compaction() override { object().end_compaction(); }
-  bool failed() override { return object().failed(); }
+  bool failed() override { return object_failed(); }
 };
 
 class EnginePins : public PinnedMblocks {

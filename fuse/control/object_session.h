@@ -41,6 +41,7 @@ class ObjectSession : public ControlFile {
     std::shared_ptr<mpool::ClientLog> log;
     std::shared_ptr<mpool::ClientMdc> mdc;
     std::vector<mpool::ObjectPin> pins;
+    mpool::ClientMdc::Opener opener = 0;  // of the MDC
     bool ended = false;
   };
   // A handle in use.
@@ -51,7 +52,7 @@ class ObjectSession : public ControlFile {
     mpool::ClientMdc* mdc = nullptr;
 
     mpool::ClientLog& need_log() const;  // EINVAL for another
-    mpool::ClientMdc& need_mdc() const;  // EINVAL for another
+    mpool::ClientMdc& need_mdc() const;  // EINVAL for another; EBUSY another handle compacts it
   };
 
   void call(mpool_ioc_version& version);

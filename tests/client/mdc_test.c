@@ -30,6 +30,32 @@ static int next_is(struct mpool_mdc* mdc, const char* text) {
   return length == strlen(text) && memcmp(data, text, length) == 0;
 }
 
+/* What others append to the half of a compaction that never ends could not stay. */
+TEST(Mdc, fails_for_others_when_a_compaction_is_given_up) {
+  struct mpool* const mp = new_pool();
+  struct mpool_mdc* mdc;
+  struct mpool_mdc* other;
+  uint64_t ids[2];
+  new_mdc(mp, MIB, ids);
+  mdc = open_mdc(mp, ids);
+  other = open_mdc(mp, ids);
+  put(other, "old");
+  OK(mpool_mdc_cstart(mdc));
+  put(mdc, "new");
+  FAILS(EBUSY, mpool_mdc_append(other, ids, sizeof(ids), true));
+  OK(mpool_mdc_close(mdc));
+  FAILS(EINVAL, mpool_mdc_append(other, ids, sizeof(ids), true));
+  mdc = open_mdc(mp, ids);
+  EXPECT(next_is(mdc, "old") && next_is(mdc, ""));
+  put(mdc, "more");
+  (void)mpool_mdc_close(other);
+  OK(mpool_mdc_sync(mdc));
+  OK(mpool_mdc_rewind(mdc));
+  EXPECT(next_is(mdc, "old") && next_is(mdc, "more") && next_is(mdc, ""));
+  OK(mpool_mdc_close(mdc));
+  close_pool(mp);
+}
+
 TEST(Mdc, is_compacted_in_two_calls) {
   struct mpool* const mp = new_pool();
   struct mpool_mdc* mdc;

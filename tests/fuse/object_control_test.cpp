@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -257,6 +258,22 @@ TEST_F(ObjectControlTest, CompactsAnMdc) {
   call(MPOOL_IOC_CLOSE, of_handle(mdc));
   const std::uint32_t again = open_logs(second, first);
   EXPECT_EQ(text_of(read(again)), "new");
+  EXPECT_EQ(read(again).length, 0u);
+}
+
+TEST_F(ObjectControlTest, GivesUpTheCompactionOfASessionThatEnds) {
+  const ObjectId first = make_log();
+  const ObjectId second = make_log();
+  const std::uint32_t mdc = open_logs(first, second);
+  append(mdc, "old");
+  const auto own = std::exchange(session_, open("ctl", ""));
+  call(MPOOL_IOC_CSTART, of_handle(open_logs(first, second)));
+  const auto ended = std::exchange(session_, own);
+  EXPECT_EQ(code_of(MPOOL_IOC_SYNC, of_handle(mdc)), EBUSY);
+  control_->close(ended);
+  EXPECT_EQ(code_of(MPOOL_IOC_SYNC, of_handle(mdc)), EINVAL);
+  const std::uint32_t again = open_logs(first, second);
+  EXPECT_EQ(text_of(read(again)), "old");
   EXPECT_EQ(read(again).length, 0u);
 }
 

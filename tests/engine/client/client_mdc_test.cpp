@@ -177,6 +177,45 @@ TEST(ClientMdc, ACloseInACompactionLeavesTheOldContent) {
   EXPECT_EQ(all_text(*mdc), "compacted");
 }
 
+// What others append to the half of a compaction that never ends could not stay.
+TEST(ClientMdc, ACompactionWhoseOpenerEndsFailsForTheOthers) {
+  TestClient client;
+  const Ids ids = committed_pair(*client);
+  auto other = client->open_mdc(ids[0], ids[1]);
+  {
+    const auto mdc = client->open_mdc(ids[0], ids[1]);
+    append_text(*mdc, "old");
+    const auto opener = mdc->add_opener();
+    const auto other_opener = other->add_opener();
+    mdc->start_compaction(opener);
+    mdc->check_opener(opener);
+    EXPECT_EQ(error_of([&] { other->check_opener(other_opener); }), EBUSY);
+    other->abandon_compaction(other_opener);  // has begun none
+    append_text(*mdc, "new", true);
+    mdc->end_compaction();
+    other->check_opener(other_opener);
+    mdc->abandon_compaction(opener);  // it has ended
+    EXPECT_EQ(all_text(*other), "new");
+    mdc->start_compaction(opener);
+    append_text(*mdc, "newest", true);
+    mdc->abandon_compaction(opener);
+    client->close_mdc(mdc);
+  }
+  expect_unusable(*other);
+  {
+    const OpenMdc again(*client, ids);  // while the other is not closed
+    EXPECT_NE(&*again, other.get());
+    EXPECT_EQ(all_text(*again), "new");
+    append_text(*again, "more", true);
+    client->close_mdc(other);
+    other.reset();
+    EXPECT_EQ(all_text(*again), "new more");
+  }
+  client.lose_power();
+  const OpenMdc mdc(*client, ids);
+  EXPECT_EQ(all_text(*mdc), "new more");
+}
+
 TEST(ClientMdc, AFullOneIsCompactedAndTakesMore) {
   TestClient client;
   const Ids ids = committed_pair(*client);
@@ -235,8 +274,8 @@ TEST(ClientMdc, AFailedCompactionEndsItsUse) {
     client.faults().arm({.target = SimulatedFaults::Target::flush});
     EXPECT_EQ(error_of([&] { mdc->end_compaction(); }), EIO);
     expect_unusable(*mdc);
-    EXPECT_EQ(error_of([&] { client->close_mdc(client->open_mdc(ids[0], ids[1])); }), 0)
-        << "opened once more, it is as unusable";
+    EXPECT_EQ(error_of([&] { client->open_mdc(ids[0], ids[1]); }), EIO)
+        << "a new open finds a device that is offline";
   }
   client.restart();
   const OpenMdc mdc(*client, ids);
