@@ -36,6 +36,8 @@ class TestPool {
   TestPool(const TestPool&) = delete;
   TestPool& operator=(const TestPool&) = delete;
   const std::string& name() const { return name_; }
+  // The path of a file that goes with it.
+  std::string file(const std::string& name) const { return directory_ + "/" + name; }
   // Committed mblocks and mlogs. Opens the pool.
   std::uint32_t count_objects() const;
 
