@@ -3,98 +3,19 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <optional>
 #include <random>
 #include <set>
 #include <utility>
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "engine/base/crc32c.h"
 #include "engine/base/error.h"
-#include "engine/pool/object_pin.h"
-#include "fuse/client/engine_backend.h"
-#include "fuse/client/log.h"
-#include "fuse/client/pool_source.h"
+#include "tests/support/library_pools.h"
 
 namespace mpool::test {
 namespace {
-
-// Pinned mblocks, which are mapped as copies.
-class CopiedMblocks : public libmpool::PinnedMblocks {
- public:
-  CopiedMblocks(Pool& pool, std::span<const std::uint64_t> ids) : pool_(pool) {
-    for (const std::uint64_t id : ids) {
-      ObjectPin pin(pool, ObjectId{id});
-      members_.push_back({.pin = std::move(pin), .object = pool.find(ObjectId{id}).value()});
-    }
-  }
-  std::size_t count() const override { return members_.size(); }
-  std::uint64_t length(std::size_t index) const override {
-    return members_[index].object.written_length;
-  }
-  void map_at(std::size_t index, std::byte* address, std::size_t length) override {
-    const ObjectRecord& object = members_[index].object;
-    constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
-    if (::mmap(address, length, PROT_READ | PROT_WRITE, kFlags, -1, 0) == MAP_FAILED) {
-      raise_system(errno, "map", "mmap");
-    }
-    pool_.device(object.media_class).read(pool_.offset_of(object), {address, length});
-    ::mprotect(address, length, PROT_READ);
-  }
-  void drop_cached(std::size_t) override {}
-
- private:
-  struct Member {
-    ObjectPin pin;
-    ObjectRecord object;
-  };
-  Pool& pool_;
-  std::vector<Member> members_;
-};
-
-class SimulatedBackend : public libmpool::EngineBackend {
- public:
-  explicit SimulatedBackend(Machine& machine) : EngineBackend(activate(machine), {}) {}
-  std::unique_ptr<libmpool::PinnedMblocks> pin(std::span<const std::uint64_t> ids) override {
-    return std::make_unique<CopiedMblocks>(pool(), ids);
-  }
-};
-
-// The machine of the one session that is open.
-class SimulatedPools : public libmpool::PoolSource {
- public:
-  static SimulatedPools& instance() {
-    static SimulatedPools& pools = *new SimulatedPools;
-    return pools;
-  }
-  std::optional<libmpool::ActivePool> find(const std::string& name) override {
-    if (name != kLibraryPool) return std::nullopt;
-    libmpool::ActivePool active;
-    name.copy(active.params.mp_name, sizeof active.params.mp_name - 1);
-    active.params.mp_uid = ::geteuid();
-    active.params.mp_mode = 0600;
-    return active;
-  }
-  std::unique_ptr<libmpool::Backend> open(const libmpool::ActivePool&) override {
-    auto backend = std::make_unique<SimulatedBackend>(*machine_);
-    pool_ = &backend->pool();
-    return backend;
-  }
-  void set(Machine& machine) { machine_ = &machine; }
-  Pool& pool() const { return *pool_; }  // that was opened last
-
- private:
-  SimulatedPools() {
-    libmpool::library_logger()->set_level(spdlog::level::off);
-    libmpool::use_pool_source(*this);
-  }
-  Machine* machine_ = nullptr;
-  Pool* pool_ = nullptr;
-};
 
 // Runs a part of the store, whose errors become those of the engine.
 template <typename Body>
@@ -167,9 +88,9 @@ void check_call(mpool_err_t error, const char* call) {
 }
 
 LibraryPool::LibraryPool(Machine& machine) {
-  SimulatedPools::instance().set(machine);
+  LibraryPools::instance().supply(kLibraryPool, [&machine] { return activate(machine); });
   check_call(mpool_open(kLibraryPool, O_RDWR, &handle_, nullptr), "mpool_open");
-  pool_ = &SimulatedPools::instance().pool();
+  pool_ = &LibraryPools::instance().opened(kLibraryPool);
 }
 
 LibraryPool::~LibraryPool() {
