@@ -49,7 +49,10 @@ std::unique_ptr<Mdc> open_pair(Pool& pool, const std::array<ObjectId, 2>& ids) {
 }  // namespace
 
 ClientMdc::ClientMdc(Pool& pool, ObjectId first, ObjectId second)
-    : ids_{first, second},
+    // The first open makes the first of two unused logs the active one. If it was interrupted, only
+    // the order of the logs tells which it was: it must not depend on the caller.
+    : ids_{first.value < second.value ? first : second,
+           first.value < second.value ? second : first},
       pins_{ObjectPin(pool, first), ObjectPin(pool, second)},
       mdc_(open_pair(pool, ids_)) {
   reader_.emplace(mdc_->reader());

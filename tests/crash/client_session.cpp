@@ -13,8 +13,6 @@
 namespace mpool::test {
 namespace {
 
-constexpr const char* kPairFact = "pair";
-
 bool is_root(ObjectId id) {
   return id == root_log_id(0) || id == root_log_id(1);
 }
@@ -38,13 +36,12 @@ class Finally {
   Function function_;
 };
 
-std::string value_of_mblock(const ClientPool& client, ObjectId id) {
+std::string found_mblock(const ClientPool& client, ObjectId id) {
   const ClientPool::Mblock mblock = client.mblock(id);
   AlignedBuffer content(mblock.written_length);
   const ByteSpan into = content.span();
   if (!content.empty()) client.read_mblock(id, 0, std::span(&into, 1));
-  return fmt::format("{} bytes on {} checksum {:08x}", mblock.written_length,
-                     to_string(mblock.media_class), crc32c(content.span()));
+  return value_of_mblock(mblock.media_class, content.span());
 }
 
 template <typename Log>
@@ -58,10 +55,6 @@ RecordSum sum_of(Log& log) {
     if (read.length == 0) return sum;
     sum.add(std::span(record).first(read.length));
   }
-}
-
-std::string value_of_log(std::uint64_t generation, const RecordSum& sum) {
-  return fmt::format("generation {}, {}", generation, sum.value());
 }
 
 // Without finishing what was interrupted: also on a device that is offline.
@@ -92,6 +85,15 @@ std::string RecordSum::value() const {
   return fmt::format("{} records checksum {:08x}", records, digest);
 }
 
+std::string value_of_log(std::uint64_t generation, const RecordSum& sum) {
+  return fmt::format("generation {}, {}", generation, sum.value());
+}
+
+std::string value_of_mblock(MediaClass media_class, ConstByteSpan content) {
+  return fmt::format("{} bytes on {} checksum {:08x}", content.size(), to_string(media_class),
+                     crc32c(content));
+}
+
 // --- the session ---
 
 void ClientSession::start() {
@@ -113,9 +115,9 @@ void ClientSession::kill(Model& model) {
   }
 }
 
-std::optional<std::array<ObjectId, 2>> ClientSession::pair() const {
+std::optional<std::array<ObjectId, 2>> pair_of(const Pool& pool) {
   std::vector<ObjectId> halves;
-  for (const ObjectRecord& object : pool().objects()) {
+  for (const ObjectRecord& object : pool.objects()) {
     if (object.id.is_mlog() && !is_root(object.id) && object.layout.zone_count == kPairZones) {
       halves.push_back(object.id);
     }
@@ -124,9 +126,17 @@ std::optional<std::array<ObjectId, 2>> ClientSession::pair() const {
   return std::array{halves[0], halves[1]};
 }
 
-std::vector<ObjectId> ClientSession::logs() const {
+std::vector<ObjectId> mblocks_of(const Pool& pool) {
   std::vector<ObjectId> ids;
-  for (const ObjectRecord& object : pool().objects()) {
+  for (const ObjectRecord& object : pool.objects()) {
+    if (object.id.is_mblock()) ids.push_back(object.id);
+  }
+  return ids;
+}
+
+std::vector<ObjectId> logs_of(const Pool& pool) {
+  std::vector<ObjectId> ids;
+  for (const ObjectRecord& object : pool.objects()) {
     if (object.id.is_mlog() && !is_root(object.id) && object.layout.zone_count != kPairZones) {
       ids.push_back(object.id);
     }
@@ -134,34 +144,33 @@ std::vector<ObjectId> ClientSession::logs() const {
   return ids;
 }
 
-Facts ClientSession::facts(bool settled) {
+Facts facts_of(ClientPool& client, bool settled) {
   Facts facts;
-  for (const ObjectRecord& object : pool().objects()) {
-    if (object.id.is_mblock()) facts[fact_of(object.id)] = value_of_mblock(client(), object.id);
-  }
-  for (const ObjectId id : logs()) {
-    auto log = client().open_log(id, {});
+  for (const ObjectId id : mblocks_of(client.pool()))
+    facts[fact_of(id)] = found_mblock(client, id);
+  for (const ObjectId id : logs_of(client.pool())) {
+    auto log = client.open_log(id, {});
     const Finally close([&] {
       log.reset();
-      client().close_log(id);
+      client.close_log(id);
     });
-    if (log->generation() != client().log(id).generation) {
+    if (log->generation() != client.log(id).generation) {
       raise(ENOTRECOVERABLE, fact_of(id), "two generations");
     }
     facts[fact_of(id)] = value_of_log(log->generation(), sum_of(*log));
   }
-  if (const auto ids = pair()) {
-    facts[kPairFact] = sum_of_pair(pool(), *ids).value();
+  if (const auto ids = pair_of(client.pool())) {
+    facts[kPairFact] = sum_of_pair(client.pool(), *ids).value();
     if (settled) {
-      auto mdc = client().open_mdc((*ids)[1], (*ids)[0]);
-      const Finally close([&] { client().close_mdc(mdc); });
+      auto mdc = client.open_mdc((*ids)[1], (*ids)[0]);
+      const Finally close([&] { client.close_mdc(mdc); });
       if (sum_of(*mdc).value() != facts[kPairFact]) {
         raise(ENOTRECOVERABLE, kPairFact, "opening it changed it");
       }
     }
   }
   if (settled) {
-    if (const std::string wrong = check_zones(pool()); !wrong.empty()) {
+    if (const std::string wrong = check_zones(client.pool()); !wrong.empty()) {
       raise(ENOTRECOVERABLE, "pool", "{}", wrong);
     }
   }
@@ -212,8 +221,7 @@ void ClientWork::add_mblock(Fate fate, MediaClass media_class) {
     }
     if (fate == Fate::abandoned) return;
     if (fate == Fate::aborted) return client.abort(made.id);
-    model_.begin(fact_of(made.id), fmt::format("{} bytes on {} checksum {:08x}", content.size(),
-                                               to_string(media_class), crc32c(content.span())));
+    model_.begin(fact_of(made.id), value_of_mblock(media_class, content.span()));
     client.commit(made.id);
   } catch (const Error&) {
     const Finally give_up([&] { client.abort(made.id); });
@@ -223,10 +231,7 @@ void ClientWork::add_mblock(Fate fate, MediaClass media_class) {
 }
 
 void ClientWork::delete_mblock() {
-  std::vector<ObjectId> mblocks;
-  for (const ObjectRecord& object : session_.pool().objects()) {
-    if (object.id.is_mblock()) mblocks.push_back(object.id);
-  }
+  const std::vector<ObjectId> mblocks = mblocks_of(session_.pool());
   if (mblocks.empty()) return;
   const ObjectId id = mblocks[random_() % mblocks.size()];
   model_.begin(fact_of(id), std::nullopt);

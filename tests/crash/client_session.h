@@ -18,6 +18,13 @@ namespace mpool::test {
 // The two logs of a pair are known by their capacity; no other log has it.
 inline constexpr std::uint64_t kPairZones = 3;
 
+// Objects of programs in a pool.
+std::optional<std::array<ObjectId, 2>> pair_of(const Pool& pool);
+std::vector<ObjectId> logs_of(const Pool& pool);  // that are not in the pair
+std::vector<ObjectId> mblocks_of(const Pool& pool);
+// Mblocks, mlogs with their generations, and the pair as one. settled: as Session::facts().
+Facts facts_of(ClientPool& client, bool settled);
+
 class ClientSession : public Session {
  public:
   explicit ClientSession(Machine& machine) : machine_(machine) { start(); }
@@ -27,14 +34,13 @@ class ClientSession : public Session {
 
   Pool& pool() const { return pool_->pool(); }
   ClientPool& client() const { return *client_; }
-  std::optional<std::array<ObjectId, 2>> pair() const;
-  std::vector<ObjectId> logs() const;  // that are not in the pair
+  std::optional<std::array<ObjectId, 2>> pair() const { return pair_of(pool()); }
+  std::vector<ObjectId> logs() const { return logs_of(pool()); }
   // Ends without closing anything, as a process that is killed, and activates again. What the model
   // says is then what is found.
   void kill(Model& model);
 
-  // Mblocks, mlogs with their generations, and the pair as one.
-  Facts facts(bool settled) override;
+  Facts facts(bool settled) override { return facts_of(*client_, settled); }
   void work(Model& model, std::uint64_t seed) override;
   bool online() const override { return pool_->online(); }
   std::string clean_up() override { return pool_->clean_up(); }
@@ -55,6 +61,11 @@ struct RecordSum {
   void add(ConstByteSpan record);
   std::string value() const;
 };
+
+// The names and values of facts.
+inline constexpr const char* kPairFact = "pair";
+std::string value_of_log(std::uint64_t generation, const RecordSum& sum);
+std::string value_of_mblock(MediaClass media_class, ConstByteSpan content);
 
 // The calls of a program, each with what it means for the model.
 class ClientWork {

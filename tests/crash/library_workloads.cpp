@@ -1,6 +1,7 @@
 // Workloads of programs that use the C library.
 #include <fmt/format.h>
 
+#include "tests/crash/calls_session.h"
 #include "tests/crash/library_session.h"
 
 namespace mpool::test {
@@ -35,12 +36,36 @@ class StoreWorkload : public Workload {
   const std::uint32_t sector_size_;
 };
 
+// Mblocks, logs and a pair by the plain calls.
+class CallsWorkload : public Workload {
+ public:
+  explicit CallsWorkload(std::uint32_t sector_size) : sector_size_(sector_size) {}
+  std::string name() const override { return fmt::format("library_calls_{}", sector_size_); }
+  unsigned weight() const override { return 3; }
+  MediaSet prepare(std::uint64_t seed) const override {
+    Machine machine(make_pool(small_pool(CallsSession::kZone, 2), 1u << 20, sector_size_, seed));
+    CallsSession(machine).prepare();
+    return machine.media;
+  }
+  std::unique_ptr<Session> open(Machine& machine) const override {
+    return std::make_unique<CallsSession>(machine);
+  }
+  void run(Session& session, Model& model, std::uint64_t seed, bool brief) const override {
+    dynamic_cast<CallsSession&>(session).change(model, seed, brief ? 3 : 12);
+  }
+
+ private:
+  const std::uint32_t sector_size_;
+};
+
 }  // namespace
 
 std::vector<std::unique_ptr<Workload>> library_workloads() {
   std::vector<std::unique_ptr<Workload>> workloads;
-  for (const std::uint32_t sector_size : {512u, 4096u})
+  for (const std::uint32_t sector_size : {512u, 4096u}) {
     workloads.push_back(std::make_unique<StoreWorkload>(sector_size));
+    workloads.push_back(std::make_unique<CallsWorkload>(sector_size));
+  }
   return workloads;
 }
 

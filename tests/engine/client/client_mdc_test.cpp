@@ -177,6 +177,19 @@ TEST(ClientMdc, ACloseInACompactionLeavesTheOldContent) {
   EXPECT_EQ(all_text(*mdc), "compacted");
 }
 
+TEST(ClientMdc, AnInterruptedFirstOpenIsFinishedInAnyOrder) {
+  for (std::uint64_t number = 1; number <= 3; ++number) {
+    TestClient client;
+    const Ids ids = committed_pair(*client);
+    client.faults().arm({.target = SimulatedFaults::Target::write, .number = number});
+    EXPECT_EQ(error_of([&] { client->open_mdc(ids[0], ids[1]); }), EIO) << number;
+    client.restart();
+    const OpenMdc mdc(*client, {ids[1], ids[0]});
+    EXPECT_EQ(all_text(*mdc), "");
+    append_text(*mdc, "a", true);
+  }
+}
+
 // What others append to the half of a compaction that never ends could not stay.
 TEST(ClientMdc, ACompactionWhoseOpenerEndsFailsForTheOthers) {
   TestClient client;
