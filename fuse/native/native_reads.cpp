@@ -7,7 +7,6 @@
 #include <utility>
 
 #include <pthread.h>
-#include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
 #include "engine/cache/page_cache.h"
