@@ -64,11 +64,11 @@ struct SharedObjects {
   std::uint64_t mblock = 0;
 };
 
-iovec whole(const AlignedBuffer& buffer) {
+iovec whole(AlignedBuffer& buffer) {
   return {.iov_base = buffer.data(), .iov_len = buffer.size()};
 }
 
-std::uint64_t new_mblock(mpool_handle* pool, const AlignedBuffer& content) {
+std::uint64_t new_mblock(mpool_handle* pool, AlignedBuffer& content) {
   const iovec part = whole(content);
   std::uint64_t id = 0;
   OK(mpool_mblock_alloc(pool, MP_MED_CAPACITY, false, &id, nullptr));
@@ -167,7 +167,8 @@ TEST_P(LibraryThreads, MakeAllCalls) {
     SharedObjects& shared = pools[i];
     shared.pool = open_pool(i);
     shared.log = new_mlog(shared.pool);
-    shared.mblock = new_mblock(shared.pool, AlignedBuffer(kPageSize));
+    AlignedBuffer content(kPageSize);
+    shared.mblock = new_mblock(shared.pool, content);
     const mdc_capacity capacity{.mdt_captgt = 4 * kZone, .mdt_spare = false};
     OK(mpool_mdc_alloc(shared.pool, shared.pair.data(), &shared.pair[1], MP_MED_CAPACITY, &capacity,
                        nullptr));
