@@ -15,7 +15,7 @@
 namespace mpool::test {
 namespace {
 
-constexpr std::uint64_t kStates = 29'000;  // half of them of the client_ workloads
+constexpr std::uint64_t kStates = 28'500;  // half of them of the client_ workloads
 constexpr std::uint64_t kLongRunStates = 1'000'000;
 
 const std::vector<std::unique_ptr<Workload>>& workloads() {

@@ -12,7 +12,7 @@ class StoreWorkload : public Workload {
  public:
   explicit StoreWorkload(std::uint32_t sector_size) : sector_size_(sector_size) {}
   std::string name() const override { return fmt::format("library_store_{}", sector_size_); }
-  unsigned weight() const override { return 3; }
+  unsigned weight() const override { return 2; }
   MediaSet prepare(std::uint64_t seed) const override {
     Machine machine(make_pool(small_pool(StoreSession::kZone, 2), 1u << 20, sector_size_, seed));
     StoreSession::create_store(machine);
@@ -41,7 +41,7 @@ class CallsWorkload : public Workload {
  public:
   explicit CallsWorkload(std::uint32_t sector_size) : sector_size_(sector_size) {}
   std::string name() const override { return fmt::format("library_calls_{}", sector_size_); }
-  unsigned weight() const override { return 3; }
+  unsigned weight() const override { return 2; }
   MediaSet prepare(std::uint64_t seed) const override {
     Machine machine(make_pool(small_pool(CallsSession::kZone, 2), 1u << 20, sector_size_, seed));
     CallsSession(machine).prepare();
