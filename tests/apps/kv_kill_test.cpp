@@ -96,7 +96,7 @@ TEST(KvKill, LosesNothingDurable) {
   const Shared<Progress> progress;
   Random random(test_seed());
   std::uint64_t recovered = 0;
-  for (unsigned round = 0; round < rounds(5); ++round) {
+  for (unsigned round = 0; round < rounds(4); ++round) {
     {
       const unsigned seed = random.below(1u << 20);
       Process process([&] { work(pool.name(), id, *progress, seed); });

@@ -148,7 +148,7 @@ class QueueProcesses : public QueueTest {
 };
 
 TEST_F(QueueProcesses, LoseNothingAndTakeNothingTwice) {
-  const unsigned count = rounds(30);
+  const unsigned count = rounds(20);
   std::vector<std::unique_ptr<Process>> consumers;
   for (unsigned i = 0; i < kConsumers; ++i)
     consumers.push_back(start_consumer());
@@ -165,7 +165,7 @@ TEST_F(QueueProcesses, LoseNothingAndTakeNothingTwice) {
 
 TEST_F(QueueProcesses, MayBeKilled) {
   Random random(test_seed());
-  const unsigned count = rounds(40);
+  const unsigned count = rounds(30);
   std::vector<std::unique_ptr<Process>> consumers(kConsumers);
   std::vector<std::unique_ptr<Process>> producers(kProducers);
   unsigned killed_consumers = 0;
