@@ -147,8 +147,8 @@ void Maps::remove(std::string_view name) {
 }
 
 void Maps::remove(Node node) {
+  std::shared_ptr<Map> removed;  // may end without the lock
   {
-    std::shared_ptr<Map> removed;  // may end without the lock
     const std::lock_guard lock(mutex_);
     const auto found = entries_.find(node);
     if (found == entries_.end() || found->second.name.empty()) return;
@@ -156,20 +156,24 @@ void Maps::remove(Node node) {
     found->second.name.clear();
     removed = std::move(found->second.map);
   }
-  native_.sweep_map(inode_of(node));
+  sweep(node, *removed);
+}
+
+void Maps::sweep(Node node, const Map& map) {
+  if (const auto file = map.shown()) native_.sweep_map(inode_of(node), *file);
 }
 
 void Maps::sweep_removed() {
-  std::vector<Node> removed;
+  std::vector<std::pair<Node, std::shared_ptr<Map>>> removed;
   {
     const std::lock_guard lock(mutex_);
-    std::erase_if(entries_, [](const auto& entry) { return entry.second.used.expired(); });
     for (const auto& [node, entry] : entries_) {
-      if (entry.name.empty()) removed.push_back(node);
+      auto map = entry.name.empty() ? entry.used.lock() : nullptr;
+      if (map != nullptr) removed.emplace_back(node, std::move(map));
     }
   }
-  for (const Node node : removed)
-    native_.sweep_map(inode_of(node));
+  for (const auto& [node, map] : removed)
+    sweep(node, *map);
 }
 
 std::shared_ptr<const MapViews::File> Maps::use(Map& map, Node node) {
@@ -192,7 +196,7 @@ void Maps::purge(std::string_view name, std::uint64_t offset, std::uint64_t leng
   const Node node = named(name);
   const auto map = find(node);
   if (const auto file = map->shown()) {
-    return file->look([&](int open) { mpool::drop_unmapped_pages(open, offset, length); });
+    return mpool::drop_unmapped_pages(file->open().get(), offset, length);
   }
   invalidate_(inode_of(node), offset, length);
 }

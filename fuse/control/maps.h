@@ -105,6 +105,8 @@ class Maps {
     std::weak_ptr<Map> used;
   };
 
+  void sweep(Node node, const Map& map);
+
   mpool::Namespace& names_;
   NativeReads& native_;
   mpool::Reaper& reaper_;

@@ -135,12 +135,11 @@ void BackingFiles::leave(mpool::InodeNumber inode) {
 
 bool BackingFiles::is_used_by_others(const Entry& entry) {
   std::unique_lock<std::mutex> lock;
-  if (entry.shown != nullptr) lock = entry.shown->without_looks();
+  if (entry.shown != nullptr) {
+    lock = entry.shown->try_without_looks();
+    if (!lock) return true;
+  }
   return try_alone(entry.file.get()) != 0;
-}
-
-bool BackingFiles::is_free(const Entry& entry) {
-  return entry.opens == 0 && entry.id != 0 && !is_used_by_others(entry);
 }
 
 void BackingFiles::unregister(std::uint32_t id) const noexcept {
@@ -155,7 +154,7 @@ std::size_t BackingFiles::sweep() {
     told_idle_ = false;
     for (auto it = entries_.begin(); it != entries_.end();) {
       Entry& entry = it->second;
-      if (!is_free(entry)) {
+      if (!entry.is_idle() || is_used_by_others(entry)) {
         ++it;
         continue;
       }
@@ -171,12 +170,14 @@ std::size_t BackingFiles::sweep() {
   return left;
 }
 
-void BackingFiles::sweep(mpool::InodeNumber inode) {
+void BackingFiles::sweep_map(mpool::InodeNumber inode, const MapViews::File& file) {
+  const auto no_looks = file.without_looks();
   Entry free;
   {
     const std::lock_guard lock(mutex_);
     const auto found = entries_.find(inode);
-    if (found == entries_.end() || !is_free(found->second)) return;
+    if (found == entries_.end() || !found->second.is_idle()) return;
+    if (try_alone(found->second.file.get()) != 0) return;
     unregister(found->second.id);
     free = std::move(found->second);
     entries_.erase(found);

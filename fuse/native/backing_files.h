@@ -94,8 +94,8 @@ class BackingFiles {
   std::optional<NativeEntry> try_enter(mpool::InodeNumber inode);
   // The kernel released an inode with a kept entry.
   void leave(mpool::InodeNumber inode);
-  // As sweep(), for one inode.
-  void sweep(mpool::InodeNumber inode);
+  // As sweep(), for one map. The caller keeps its file.
+  void sweep_map(mpool::InodeNumber inode, const MapViews::File& file);
 
   // Releases unused backing files; the engine then deletes those without a name. May block on the
   // journal's change barrier. Returns the number of remaining files that only a sweep can find
@@ -125,6 +125,7 @@ class BackingFiles {
     std::shared_ptr<const void> keeper;           // of a map
     CachedFileHold cached;                        // of a file
 
+    bool is_idle() const { return opens == 0 && id != 0; }
     void release() const {
       if (pin != nullptr) pin->close();
     }
@@ -134,7 +135,6 @@ class BackingFiles {
   void make_native(Entry& entry, mpool::InodeNumber inode);
   std::uint32_t register_file(int fd) const;
   static bool is_used_by_others(const Entry& entry);
-  static bool is_free(const Entry& entry);
   void unregister(std::uint32_t id) const noexcept;
 
   mpool::Namespace& names_;

@@ -31,15 +31,19 @@ class MapViews {
     File& operator=(const File&) = delete;
 
     mpool::FileDescriptor open() const;  // errors as View::open()
-    // Calls with a descriptor that without_looks() excludes.
+    // Calls with a descriptor. Not for what takes long: see without_looks().
     template <typename Call>
     auto look(const Call& call) const {
       const std::lock_guard lock(look_mutex_);
       const mpool::FileDescriptor file = open();
       return call(file.get());
     }
-    // As long as the lock is held no look() has the file open. A leaf.
+    // As long as the lock is held no look() has the file open. Taken before other locks, or only
+    // tried.
     std::unique_lock<std::mutex> without_looks() const { return std::unique_lock(look_mutex_); }
+    std::unique_lock<std::mutex> try_without_looks() const {
+      return {look_mutex_, std::try_to_lock};
+    }
 
    private:
     mutable std::mutex look_mutex_;

@@ -75,9 +75,9 @@ class NativeReads {
   // As BackingFiles::enter_map(); leave() ends it.
   NativeEntry enter_map(mpool::InodeNumber inode, std::shared_ptr<const MapViews::File> file,
                         std::shared_ptr<const void> keeper);
-  // As BackingFiles::sweep().
-  void sweep_map(mpool::InodeNumber inode) {
-    if (files_) files_->sweep(inode);
+  // As BackingFiles::sweep_map().
+  void sweep_map(mpool::InodeNumber inode, const MapViews::File& file) {
+    if (files_) files_->sweep_map(inode, file);
   }
   // Greatest read-ahead, in bytes, of native files that are opened from now on.
   void set_read_ahead(std::size_t bytes) { views_.set_read_ahead(bytes, logger_); }
