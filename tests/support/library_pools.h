@@ -2,6 +2,8 @@
 // the static library of the calls.
 #pragma once
 
+#include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <functional>
 #include <map>
@@ -13,15 +15,15 @@
 #include <utility>
 #include <vector>
 
-#include <spdlog/spdlog.h>
 #include <sys/mman.h>
+#include <syslog.h>
 #include <unistd.h>
 
+#include "engine/base/bytes.h"
 #include "engine/base/error.h"
 #include "engine/pool/object_pin.h"
 #include "engine/pool/pool.h"
 #include "fuse/client/engine_backend.h"
-#include "fuse/client/log.h"
 #include "fuse/client/pool_source.h"
 
 namespace mpool::test {
@@ -33,22 +35,30 @@ class CopiedMblocks : public libmpool::PinnedMblocks {
     for (const std::uint64_t id : ids) {
       ObjectPin pin(pool, ObjectId{id});
       members_.push_back({.pin = std::move(pin), .object = pool.find(ObjectId{id}).value()});
+      longest_ = std::max(longest_, members_.back().object.written_length);
     }
   }
   std::size_t count() const override { return members_.size(); }
   std::uint64_t length(std::size_t index) const override {
     return members_[index].object.written_length;
   }
-  void map_at(std::size_t index, std::byte* address, std::size_t length) override {
-    const ObjectRecord& object = members_[index].object;
-    constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
-    if (::mmap(address, length, PROT_READ | PROT_WRITE, kFlags, -1, 0) == MAP_FAILED) {
-      raise_system(errno, "map", "mmap");
+  std::uint64_t stride() const override { return std::bit_ceil(longest_); }
+  void map_all(std::byte* base) override {
+    for (const Member& member : members_) {
+      const std::uint64_t length = round_up(member.object.written_length, kPageSize);
+      constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+      if (length != 0) {
+        if (::mmap(base, length, PROT_READ | PROT_WRITE, kFlags, -1, 0) == MAP_FAILED) {
+          raise_system(errno, "map", "mmap");
+        }
+        pool_.device(member.object.media_class)
+            .read(pool_.offset_of(member.object), {base, length});
+        ::mprotect(base, length, PROT_READ);
+      }
+      base += stride();
     }
-    pool_.device(object.media_class).read(pool_.offset_of(object), {address, length});
-    ::mprotect(address, length, PROT_READ);
   }
-  void drop_cached(std::size_t) override {}
+  void drop_cached() override {}
 
  private:
   struct Member {
@@ -57,13 +67,15 @@ class CopiedMblocks : public libmpool::PinnedMblocks {
   };
   Pool& pool_;
   std::vector<Member> members_;
+  std::uint64_t longest_ = kPageSize;
 };
 
 // The engine in the process, on a pool that a test activates.
 class SuppliedBackend : public libmpool::EngineBackend {
  public:
   explicit SuppliedBackend(std::unique_ptr<Pool> pool) : EngineBackend(std::move(pool), {}) {}
-  std::unique_ptr<libmpool::PinnedMblocks> pin(std::span<const std::uint64_t> ids) override {
+  std::unique_ptr<libmpool::PinnedMblocks> pin(std::span<const std::uint64_t> ids,
+                                               mpc_vma_advice) override {
     return std::make_unique<CopiedMblocks>(pool(), ids);
   }
 };
@@ -119,7 +131,7 @@ class LibraryPools : public libmpool::PoolSource {
   };
 
   LibraryPools() {
-    libmpool::library_logger()->set_level(spdlog::level::off);
+    ::setlogmask(LOG_MASK(LOG_EMERG));  // of this process
     libmpool::use_pool_source(*this);
   }
 
