@@ -26,11 +26,12 @@ namespace mpool {
 // append. Lock order: exclusive_, append_, that of the reader.
 class ClientMdc {
  public:
+  using Opener = std::uint64_t;
+
   // Finishes what a crash interrupted, durable on return. ENOENT unless both are committed mlogs;
   // EINVAL for a pair whose active log cannot be told (both have an unfinished compaction, or the
   // same generation), ENODATA for a damaged one; those of Mdc::open.
   ClientMdc(Pool& pool, ObjectId first, ObjectId second);
-  using Opener = std::uint64_t;
   ClientMdc(const ClientMdc&) = delete;
   ClientMdc& operator=(const ClientMdc&) = delete;
 

@@ -90,9 +90,8 @@ class ClientPool {
   void close_log(ObjectId id);
 
   // Opens a pair of committed mlogs as MDC; one that is open already, and has not failed, is opened
-  // once more. EINVAL
-  // for a pair whose active log cannot be told, EBUSY while one of them is open as a log, ENODATA
-  // for a damaged one. Each open needs a close_mdc().
+  // once more. EINVAL for a pair whose active log cannot be told, EBUSY while one of them is open
+  // as a log, ENODATA for a damaged one. Each open needs a close_mdc().
   std::shared_ptr<ClientMdc> open_mdc(ObjectId first, ObjectId second);
   // True if the first record of a pair satisfies `condition`; false without records. Nothing is
   // written, also not what a crash interrupted. Errors as of open_mdc().

@@ -236,9 +236,9 @@ struct mpool_ioc_pin {
 #define MPOOL_IOC_LENGTH _IOWR('m', 0x8c, struct mpool_ioc_handle)
 /* Of a log. value, out: its generation. */
 #define MPOOL_IOC_ERASE _IOWR('m', 0x8d, struct mpool_ioc_handle)
-/* Of an MDC: a compaction, between the appends of the remaining records. Until it
-   ends, other handles of the MDC get EBUSY. If the handle or its session ends before, they get
-   EINVAL and can only be closed. */
+/* Of an MDC: a compaction, between the appends of the remaining records. Until it ends, other
+   handles of the MDC get EBUSY. If the handle or its session ends before, they get EINVAL and can
+   only be closed. */
 #define MPOOL_IOC_CSTART _IOW('m', 0x8e, struct mpool_ioc_handle)
 #define MPOOL_IOC_CEND _IOW('m', 0x8f, struct mpool_ioc_handle)
 #define MPOOL_IOC_POOL _IOR('m', 0x90, struct mpool_ioc_pool)

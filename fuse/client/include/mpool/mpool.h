@@ -205,9 +205,9 @@ mpool_err_t mpool_mdc_append(struct mpool_mdc* mdc, void* data, ssize_t len, boo
 /* Begins a compaction: the other log becomes active, empty. Other threads must not append until its
  * end. If it fails, or cend does, the MDC can only be closed. */
 mpool_err_t mpool_mdc_cstart(struct mpool_mdc* mdc);
-/* Ends it: what was appended since is durable and replaces the old content. Until then
- * other handles of the MDC get EBUSY. If the handle that began it is closed before, or its process
- * ends, they get EINVAL and can only be closed; the next open has the old content. */
+/* Ends it: what was appended since is durable and replaces the old content. Until then other
+ * handles of the MDC get EBUSY. If the handle that began it is closed before, or its process ends,
+ * they get EINVAL and can only be closed; the next open has the old content. */
 mpool_err_t mpool_mdc_cend(struct mpool_mdc* mdc);
 mpool_err_t mpool_mdc_usage(struct mpool_mdc* mdc, size_t* used);
 
