@@ -1,7 +1,6 @@
 // The calls of a session that concern the pool, and those that keep objects.
 #include <cstring>
 #include <span>
-#include <utility>
 
 #include "fuse/client/pool_facts.h"
 #include "fuse/control/call_structures.h"
@@ -73,14 +72,14 @@ void ObjectSession::call(mpool_ioc_pin& pin) {
     check_zero(id);
   mpool::Pool& pool = objects_.client().pool();
   std::memset(pin.written, 0, sizeof pin.written);
-  auto opened = std::make_shared<Opened>();
+  const auto opened = std::make_shared<Opened>();
   for (std::uint32_t i = 0; i < pin.count; ++i) {
     const ObjectId id{pin.objid[i]};
     check(id.is_mblock(), "not the id of an mblock");
     opened->pins.emplace_back(pool, id);
     pin.written[i] = pool.find(id)->written_length;
   }
-  pin.handle = add(std::move(opened));
+  pin.handle = add(opened);
 }
 
 }  // namespace mpoolfs
