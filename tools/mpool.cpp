@@ -62,9 +62,8 @@ std::string_view advice(int code) {
     case EBUSY:
       return "End what uses it (a mounted pool: umount it) and try again.";
     case ENODEV:
-      return "A pool in files, and a pool some of whose devices are not found, is named by the "
-             "paths of "
-             "all its devices: DEV or DEV,DEV.";
+      return "A pool in files that is not active, and a pool some of whose devices are not found, "
+             "is named by the paths of all its devices: DEV or DEV,DEV.";
     case ENOTUNIQ:
       return "Name the pool by UUID=… or by its device paths.";
     case EACCES:

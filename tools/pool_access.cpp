@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <filesystem>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -11,6 +12,7 @@
 #include "engine/base/error.h"
 #include "engine/io/open.h"
 #include "engine/io/overlay_device.h"
+#include "fuse/client/registry.h"
 #include "tools/mounted.h"
 
 namespace mpool::tools {
@@ -29,6 +31,27 @@ std::unique_ptr<Pool> activate_in_memory(Devices devices, OnDamage on_damage) {
   return Pool::activate(std::move(overlays), options);
 }
 
+bool is_called(const Superblock& superblock, const std::string& pool) {
+  constexpr std::string_view kUuidPrefix = "UUID=";
+  if (!pool.starts_with(kUuidPrefix)) return superblock.pool_name == pool;
+  return Uuid::parse(pool.substr(kUuidPrefix.size())) == superblock.pool_uuid;
+}
+
+// The devices of an active pool, which may be files; empty: there is none. The registry is the word
+// of the pool's owner: the superblocks decide.
+std::vector<std::string> find_active_devices(const std::string& pool) {
+  for (const libmpool::ActivePool& active : libmpool::list_active()) {
+    try {
+      const auto superblocks = peek_superblocks(active.devices);
+      require_one_pool(superblocks);
+      if (is_called(require_superblock(superblocks.front()), pool)) return active.devices;
+    } catch (const Error&) {
+      // Its devices are gone, or have no pool any more.
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Logger engine_logger() {
@@ -36,7 +59,14 @@ Logger engine_logger() {
 }
 
 std::vector<std::string> resolve(const std::string& pool, OtherDevices others) {
-  return resolve_pool(pool, others, engine_logger());
+  try {
+    return resolve_pool(pool, others, engine_logger());
+  } catch (const Error& error) {
+    if (error.code() != ENODEV) throw;
+    auto paths = find_active_devices(pool);
+    if (paths.empty()) throw;
+    return paths;
+  }
 }
 
 Devices open_devices(const std::vector<std::string>& paths, OpenMode mode) {

@@ -14,8 +14,9 @@ namespace mpool::tools {
 // The messages of the engine go to standard error.
 Logger engine_logger();
 
-// resolve_pool() and open_pool_devices() with these messages.
+// resolve_pool() with these messages; names and UUIDs also of active pools in files.
 std::vector<std::string> resolve(const std::string& pool, OtherDevices others = OtherDevices::find);
+// open_pool_devices() with these messages.
 std::vector<std::unique_ptr<Device>> open_devices(const std::vector<std::string>& paths,
                                                   OpenMode mode);
 

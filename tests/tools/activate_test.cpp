@@ -41,6 +41,25 @@ TEST_F(ActivateTest, AnImageIsFoundByNameUntilDeactivated) {
   EXPECT_FALSE(std::filesystem::exists(run_directory_));
 }
 
+TEST_F(ActivateTest, EachCommandFindsAnActiveImageByNameAndUuid) {
+  const Json pool = mpool_json({"info", "--json", image_}).at("pool");
+  const std::string uuid = "UUID=" + pool.at("uuid").get<std::string>();
+  for (const std::string& operand : {name_, uuid}) {
+    const Result unknown = mpool_command({"info", operand});
+    EXPECT_EQ(unknown.status, kFailure) << operand;
+    EXPECT_THAT(unknown.err, HasSubstr("not found on any block device"));
+  }
+  ASSERT_EQ(mpool_command({"activate", image_}).status, kSuccess);
+  for (const std::string& operand : {name_, uuid}) {
+    EXPECT_EQ(mpool_json({"info", "--json", operand}).at("pool"), pool);
+  }
+  // The registry counts only as long as the pool is on the device.
+  std::filesystem::remove(image_);
+  make_pool(name_ + "-other", image_);
+  EXPECT_EQ(mpool_command({"info", name_}).status, kFailure);
+  EXPECT_EQ(mpool_command({"deactivate", name_}).status, kSuccess);
+}
+
 TEST_F(ActivateTest, RenameAndDestroyAreRecorded) {
   const std::string renamed = name_ + "-new";
   ASSERT_EQ(mpool_command({"activate", image_}).status, kSuccess);
