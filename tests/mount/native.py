@@ -343,7 +343,9 @@ class Ends(unittest.TestCase):
                 self.assertTrue(no_erofs())
                 # The devices through which the kernel reads must not be found as devices of a pool.
                 uuid = mnt.status()["pool"]["uuid"]
-                self.assertIn("not found", run(MPOOL, "dump", f"UUID={uuid}", check=False).stderr)
+                refusal = run(MPOOL, "dump", f"UUID={uuid}", check=False).stderr
+                self.assertIn(f"{mnt.pool}: in use", refusal)
+                self.assertNotIn("/dev/loop", refusal)
             end()
             harness.wait_until(lambda: not loops() - before, "no loop device is left")
             self.assertNotIn("erofs", pathlib.Path("/proc/self/mountinfo").read_text())
