@@ -4,6 +4,7 @@ them.
 The undo of every change is registered with a contextlib.ExitStack before the change.
 """
 
+import contextlib
 import ctypes
 import os
 import pathlib
@@ -112,9 +113,36 @@ def mounted(mount_point):
         return any(line.split()[4] == str(mount_point) for line in table)
 
 
+def _uses(process, mount_point):
+    """Whether a process (a directory of /proc) has open files or its working directory below."""
+    for link in [process / "cwd", *(process / "fd").iterdir()]:
+        with contextlib.suppress(OSError):
+            if link.readlink().is_relative_to(mount_point):
+                return True
+    return False
+
+
+def _let_go(mount_point):
+    """Closes descriptors of this process below a mount point, and kills its children that use it.
+
+    A signal's exception may come between open(2) or fork(2) and the assignment of the result: then
+    nothing else knows of them."""
+    for link in list(pathlib.Path("/proc/self/fd").iterdir()):
+        with contextlib.suppress(OSError):
+            if link.readlink().is_relative_to(mount_point):
+                os.close(int(link.name))
+    for task in pathlib.Path("/proc/self/task").iterdir():
+        for pid in (task / "children").read_text(encoding="ascii").split():
+            with contextlib.suppress(OSError):
+                if _uses(pathlib.Path("/proc", pid), mount_point):
+                    os.kill(int(pid), signal.SIGKILL)
+                    os.waitpid(int(pid), 0)
+
+
 def unmount(mount_point):
-    """Unmounts, lazily when a process (an indexer, a shell) keeps it busy; no effect when it is not
-    mounted."""
+    """Unmounts, lazily when another process (an indexer, a shell) keeps it busy; no effect when it
+    is not mounted."""
+    _let_go(mount_point)
     for _ in range(20):
         if not mounted(mount_point):
             return

@@ -3,6 +3,7 @@
 Needs root, /dev/fuse, loop devices and fio; fails without them.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -86,6 +87,27 @@ class Run(unittest.TestCase):
         self.assertRegex(table[0], r"ext4 +\| *[0-9]")
         self.assertRegex(table[1], r"mpoolfs *\| *error")
         self.assert_clean()
+
+
+class Undoing(unittest.TestCase):
+    def test_left_open(self):
+        """what a signal's exception has left open, in this process and in a child, is closed"""
+        with tempfile.TemporaryDirectory(prefix="mpoolfs-test-") as holder, contextlib.ExitStack() as stack:
+            point = pathlib.Path(holder).resolve() / "mnt"
+            point.mkdir()
+            machine.mount(stack, "-t", "tmpfs", "mpoolfs-bench", mount_point=point)
+            descriptor = os.open(point / "file", os.O_WRONLY | os.O_CREAT)
+            child = subprocess.Popen(["sleep", "infinity"], cwd=point)
+            other = subprocess.Popen(["sleep", "infinity"], cwd="/")
+            for process in (child, other):
+                self.addCleanup(process.wait)
+                self.addCleanup(process.kill)
+            machine.unmount(point)
+            self.assertRaises(OSError, os.fstat, descriptor)
+            self.assertRaises(ProcessLookupError, os.kill, child.pid, 0)
+            self.assertIsNone(other.poll())
+            child.poll()
+            self.assertFalse(machine.mounted(point))
 
 
 class Judging(unittest.TestCase):
