@@ -175,6 +175,7 @@ struct Transport::Impl {
   std::atomic<bool> passthrough = false;    // accepted by the kernel
   std::atomic<std::size_t> registered = 0;  // cores whose queues the kernel has
   std::atomic<bool> was_refused = false;
+  std::mutex catch_up_mutex;  // of Core::catching_up; held while the cores run it
 };
 
 void Transport::Impl::make_cores(mpool::Namespace& names) {
@@ -307,6 +308,7 @@ Transport::Transport(fuse_session* session, const mpool::Pool& pool, mpool::Name
 Transport::~Transport() = default;
 
 void Transport::catch_up() {
+  const std::lock_guard lock(impl_->catch_up_mutex);
   std::latch done(static_cast<std::ptrdiff_t>(impl_->cores.size()));
   for (const auto& core : impl_->cores) {
     core->catching_up.done = &done;

@@ -47,7 +47,7 @@ class Transport {
 
   // Returns when the requests that the kernel had sent before the call have been begun: those that
   // need no blocking are performed. Requests for which all entries are in use, more than
-  // Tunables::Requests::entries of a CPU, are not waited for. One call at a time.
+  // Tunables::Requests::entries of a CPU, are not waited for. Calls wait for one another.
   void catch_up();
 
  private:

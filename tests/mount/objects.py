@@ -26,6 +26,8 @@ ALLOC, COMMIT, ABORT, DELETE, PROPERTIES, OPEN, CLOSE, APPEND, READ, REWIND, SYN
         (0x87, _WRITE, _HANDLE), (0x88, _WRITE, _APPEND), (0x89, _READ | _WRITE, _READING),
         (0x8a, _WRITE, _HANDLE), (0x8b, _WRITE, _HANDLE), (0x8c, _READ | _WRITE, _HANDLE),
         (0x8d, _READ | _WRITE, _HANDLE), (0x8e, _WRITE, _HANDLE), (0x8f, _WRITE, _HANDLE)))
+USE = (0x93, _WRITE, "II24x")
+SHARED = 1
 MBLOCK, MLOG = 1, 2
 
 
@@ -306,6 +308,27 @@ class Calls(harness.MountTest):
         harness.wait_until(lambda: not path.exists(), "the mblock is aborted")
         self.mnt.wait_for_free_blocks(free)
         self.session.delete(log)
+
+    def test_use_beside_changes(self):
+        """sessions begin, and each waits for closes on their way, while the journal does too"""
+        script = """if True:
+            import os, sys
+            for number in range(300):
+                with open(f"{sys.argv[1]}/{number % 8}.new", "wb") as file:
+                    file.write(b"x")
+                os.rename(file.name, f"{sys.argv[1]}/{number % 8}")
+                os.sync()
+            """
+        directory = self.mnt.path("changing")
+        directory.mkdir()
+        changing = subprocess.Popen([sys.executable, "-c", script, directory])
+        self.addCleanup(changing.wait)
+        self.addCleanup(changing.kill)
+        while changing.poll() is None:
+            session = Session(self.mnt.point)
+            session.call(USE, SHARED, 0)
+            session.close()
+        self.assertEqual(changing.returncode, 0)
 
     def test_objects_of_the_tree(self):
         """can be read, never deleted, opened or appended to"""
