@@ -14,6 +14,9 @@ namespace mpool {
 
 namespace {
 
+using SharedLock = std::shared_lock<std::shared_mutex>;
+using ExclusiveLock = std::unique_lock<std::shared_mutex>;
+
 // True when two sound logs do not say which of them is the active one: both have a compaction that
 // did not finish, or they have the same generation.
 bool is_ambiguous(const std::array<Mdc::Half, 2>& halves) {
@@ -48,7 +51,7 @@ std::unique_ptr<Mdc> open_pair(Pool& pool, const std::array<ObjectId, 2>& ids) {
 
 }  // namespace
 
-ClientMdc::ClientMdc(Pool& pool, ObjectId first, ObjectId second)
+ClientPair::ClientPair(Pool& pool, ObjectId first, ObjectId second)
     // The first open makes the first of two unused logs the active one. If it was interrupted, only
     // the order of the logs tells which it was: it must not depend on the caller.
     : ids_{first.value < second.value ? first : second,
@@ -58,27 +61,27 @@ ClientMdc::ClientMdc(Pool& pool, ObjectId first, ObjectId second)
   reader_.emplace(mdc_->reader());
 }
 
-void ClientMdc::check_usable() const {
+bool ClientPair::failed() const {
+  const std::shared_lock lock(exclusive_);
+  return mdc_ == nullptr;
+}
+
+bool ClientPair::first_record_is(bool (*condition)(ConstByteSpan record)) const {
+  const std::shared_lock lock(exclusive_);
+  check_usable();
+  MlogReader reader = mdc_->reader();
+  std::vector<std::byte> record;
+  return reader.next(record) && condition(record);
+}
+
+void ClientPair::check_usable() const {
   if (mdc_ == nullptr) {
     raise(EINVAL, ids_[0].to_string() + "/" + ids_[1].to_string(),
           "a compaction of this MDC failed: it must be closed");
   }
 }
 
-void ClientMdc::append(ConstByteSpan record, bool durable) {
-  const std::shared_lock lock(exclusive_);
-  check_usable();
-  Mdc::Ticket ticket = 0;
-  {
-    const std::lock_guard one(append_);
-    ticket = appended_ = mdc_->append(record);
-  }
-  if (durable) mdc_->sync(ticket);
-}
-
-void ClientMdc::sync() {
-  const std::shared_lock lock(exclusive_);
-  check_usable();
+void ClientPair::sync() {
   Mdc::Ticket ticket = 0;
   {
     const std::lock_guard one(append_);
@@ -87,77 +90,87 @@ void ClientMdc::sync() {
   mdc_->sync(ticket);
 }
 
-std::uint64_t ClientMdc::used() const {
-  const std::shared_lock lock(exclusive_);
-  check_usable();
-  return mdc_->used();
-}
-
-void ClientMdc::close_for_good() noexcept {
-  compacting_.reset();
+void ClientPair::close_for_good() noexcept {
+  compacting_ = nullptr;
   reader_.reset();
   mdc_.reset();
 }
 
-void ClientMdc::start_compaction(Opener opener) {
-  const std::unique_lock lock(exclusive_);
-  check_usable();
+// --- an open ---
+
+template <typename Lock>
+Lock ClientMdc::use() const {
+  Lock lock(pair_->exclusive_);
+  pair_->check_usable();
+  if (pair_->compacting_ != nullptr && pair_->compacting_ != this) {
+    raise(EBUSY, pair_->ids_[0].to_string() + "/" + pair_->ids_[1].to_string(),
+          "another open compacts it");
+  }
+  return lock;
+}
+
+void ClientMdc::append(ConstByteSpan record, bool durable) {
+  const auto lock = use<SharedLock>();
+  Mdc::Ticket ticket = 0;
+  {
+    const std::lock_guard one(pair_->append_);
+    ticket = pair_->appended_ = pair_->mdc_->append(record);
+  }
+  if (durable) pair_->mdc_->sync(ticket);
+}
+
+void ClientMdc::sync() {
+  const auto lock = use<SharedLock>();
+  pair_->sync();
+}
+
+std::uint64_t ClientMdc::used() const {
+  const auto lock = use<SharedLock>();
+  return pair_->mdc_->used();
+}
+
+void ClientMdc::start_compaction() {
+  const auto lock = use<ExclusiveLock>();
   try {
-    mdc_->start_compaction();
-    reader_.emplace(mdc_->reader());
+    pair_->mdc_->start_compaction();
+    pair_->reader_.emplace(pair_->mdc_->reader());
   } catch (...) {
-    close_for_good();
+    pair_->close_for_good();
     throw;
   }
-  compacting_ = opener;
+  pair_->compacting_ = this;
 }
 
 void ClientMdc::end_compaction() {
-  const std::unique_lock lock(exclusive_);
-  check_usable();
+  const auto lock = use<ExclusiveLock>();
   try {
-    mdc_->end_compaction();
+    pair_->mdc_->end_compaction();
   } catch (...) {
-    close_for_good();
+    pair_->close_for_good();
     throw;
   }
-  compacting_.reset();
-}
-
-void ClientMdc::check_opener(Opener opener) const {
-  const std::shared_lock lock(exclusive_);
-  if (!compacting_ || *compacting_ == opener) return;
-  raise(EBUSY, ids_[0].to_string() + "/" + ids_[1].to_string(), "another open compacts it");
-}
-
-void ClientMdc::abandon_compaction(Opener opener) noexcept {
-  const std::unique_lock lock(exclusive_);
-  if (compacting_ == opener) close_for_good();
+  pair_->compacting_ = nullptr;
 }
 
 SharedReader::Result ClientMdc::read(ByteSpan into) {
-  const std::shared_lock lock(exclusive_);
-  check_usable();
-  return reader_->read(into);
+  const auto lock = use<SharedLock>();
+  return pair_->reader_->read(into);
 }
 
 void ClientMdc::rewind() {
-  const std::shared_lock lock(exclusive_);
-  check_usable();
-  reader_->rewind();
+  const auto lock = use<SharedLock>();
+  pair_->reader_->rewind();
 }
 
-bool ClientMdc::failed() const {
-  const std::shared_lock lock(exclusive_);
-  return mdc_ == nullptr;
-}
-
-bool ClientMdc::first_record_is(bool (*condition)(ConstByteSpan record)) const {
-  const std::shared_lock lock(exclusive_);
-  check_usable();
-  MlogReader reader = mdc_->reader();
-  std::vector<std::byte> record;
-  return reader.next(record) && condition(record);
+bool ClientMdc::end() {
+  {
+    const ExclusiveLock lock(pair_->exclusive_);
+    if (pair_->compacting_ == this) pair_->close_for_good();
+  }
+  const SharedLock lock(pair_->exclusive_);
+  if (pair_->mdc_ == nullptr) return false;
+  pair_->sync();
+  return true;
 }
 
 }  // namespace mpool

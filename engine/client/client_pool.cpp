@@ -242,7 +242,7 @@ std::shared_ptr<ClientPool::Open> ClientPool::entry_of(ObjectId id) const {
 void ClientPool::end_if_unused(const std::shared_ptr<Open>& open) {
   if (open->opens != 0) return;
   open->log.reset();
-  open->mdc.reset();
+  open->pair.reset();
   open->ended = true;
   const std::lock_guard lock(mutex_);
   for (const ObjectId id : open->ids)
@@ -277,13 +277,13 @@ std::shared_ptr<ClientLog> ClientPool::open_log(ObjectId id, ClientLog::Options 
   }
 }
 
-void ClientPool::close_log(ObjectId id) {
-  const auto open = entry_of(id);
+void ClientPool::close_log(const std::shared_ptr<ClientLog>& log) {
+  const auto open = entry_of(log->id());
   const std::lock_guard lock(open->mutex);
   --open->opens;
   const Closer closer([&] { end_if_unused(open); });
   try {
-    open->log->sync();
+    log->sync();
   } catch (...) {
     flush_written(*open);
     throw;
@@ -297,14 +297,15 @@ std::shared_ptr<ClientMdc> ClientPool::open_mdc(ObjectId first, ObjectId second)
     const std::lock_guard lock(open->mutex);
     if (open->ended) continue;
     const Closer closer([&] { end_if_unused(open); });
-    if (open->mdc != nullptr && open->mdc->failed()) {
-      // Other openers may keep it. It does nothing with its logs any more.
+    if (open->pair != nullptr && open->pair->failed()) {
+      // Other opens may keep it. It does nothing with its logs any more.
       flush_written(*open);
-      open->mdc.reset();
+      open->pair.reset();
     }
-    if (open->mdc == nullptr) open->mdc = std::make_shared<ClientMdc>(pool_, first, second);
+    if (open->pair == nullptr) open->pair = std::make_shared<ClientPair>(pool_, first, second);
+    auto mdc = std::make_shared<ClientMdc>(open->pair);
     ++open->opens;
-    return open->mdc;
+    return mdc;
   }
 }
 
@@ -315,7 +316,9 @@ bool ClientPool::first_record_is(ObjectId first, ObjectId second,
     const std::lock_guard lock(open->mutex);
     if (open->ended) continue;
     const Closer closer([&] { end_if_unused(open); });
-    if (open->mdc != nullptr && !open->mdc->failed()) return open->mdc->first_record_is(condition);
+    if (open->pair != nullptr && !open->pair->failed()) {
+      return open->pair->first_record_is(condition);
+    }
     const auto mdc = pool_.open_mdc(first, second, Mdc::OpenOptions::Finish::later);
     MlogReader reader = mdc->reader();
     std::vector<std::byte> record;
@@ -324,13 +327,12 @@ bool ClientPool::first_record_is(ObjectId first, ObjectId second,
 }
 
 void ClientPool::close_mdc(const std::shared_ptr<ClientMdc>& mdc) {
-  const auto open = entry_of(mdc->ids().front());
+  const auto open = entry_of(mdc->pair().ids().front());
   const std::lock_guard lock(open->mutex);
   --open->opens;
   const Closer closer([&] { end_if_unused(open); });
-  if (mdc->failed()) return flush_written(*open);
   try {
-    mdc->sync();
+    if (!mdc->end()) flush_written(*open);
   } catch (...) {
     flush_written(*open);
     throw;

@@ -87,16 +87,17 @@ class ClientPool {
   // while it is open as part of a pair. Otherwise as Mlog::open. Each open needs a close_log().
   std::shared_ptr<ClientLog> open_log(ObjectId id, ClientLog::Options options);
   // Makes durable what was appended, then ends one open, also when it throws.
-  void close_log(ObjectId id);
+  void close_log(const std::shared_ptr<ClientLog>& log);
 
   // Opens a pair of committed mlogs as MDC; one that is open already, and has not failed, is opened
-  // once more. EINVAL for a pair whose active log cannot be told, EBUSY while one of them is open
-  // as a log, ENODATA for a damaged one. Each open needs a close_mdc().
+  // once more (the same position of reading). EINVAL for a pair whose active log cannot be told,
+  // EBUSY while one of them is open as a log, ENODATA for a damaged one. Each open needs a
+  // close_mdc().
   std::shared_ptr<ClientMdc> open_mdc(ObjectId first, ObjectId second);
   // True if the first record of a pair satisfies `condition`; false without records. Nothing is
   // written, also not what a crash interrupted. Errors as of open_mdc().
   bool first_record_is(ObjectId first, ObjectId second, bool (*condition)(ConstByteSpan record));
-  // As close_log(). Of a failed MDC: ends the open without an error.
+  // As close_log(), and ClientMdc::end(). Of a failed MDC: ends the open without an error.
   void close_mdc(const std::shared_ptr<ClientMdc>& mdc);
 
  private:
@@ -114,7 +115,7 @@ class ClientPool {
     const std::vector<ObjectId> ids;
     std::mutex mutex;  // held while it is opened and closed
     std::shared_ptr<ClientLog> log;
-    std::shared_ptr<ClientMdc> mdc;
+    std::shared_ptr<ClientPair> pair;
     unsigned opens = 0;
     bool ended = false;  // not in the table any more
   };

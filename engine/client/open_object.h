@@ -16,10 +16,8 @@ class OpenLog {
   OpenLog(ClientPool& client, ObjectId id, ClientLog::Options options = {})
       : client_(client), log_(client.open_log(id, options)) {}
   ~OpenLog() {
-    const ObjectId id = log_->id();
-    log_.reset();
     try {
-      client_.close_log(id);
+      client_.close_log(log_);
     } catch (const Error&) {
       // The open has ended nevertheless.
     }
@@ -31,7 +29,7 @@ class OpenLog {
 
  private:
   ClientPool& client_;
-  std::shared_ptr<ClientLog> log_;
+  const std::shared_ptr<ClientLog> log_;
 };
 
 // The same of ClientPool::open_mdc().

@@ -28,17 +28,15 @@ using mpool::ClientPool;
 using mpool::ObjectId;
 using mpool::ObjectType;
 
-// The object of an open, which it ends.
-template <typename Interface, typename Object>
+// The object of an open, which `Close` of ClientPool ends.
+template <typename Interface, typename Object, auto Close>
 class EngineRecords : public Interface {
  public:
   EngineRecords(ClientPool& client, std::shared_ptr<Object> object)
-      : client_(client), object_(std::move(object)) {
-    if constexpr (std::is_same_v<Object, mpool::ClientMdc>) opener_ = object_->add_opener();
-  }
+      : client_(client), object_(std::move(object)) {}
   ~EngineRecords() override {
     try {
-      if (object_ != nullptr) end();
+      if (object_ != nullptr) close();
     } catch (const mpool::Error&) {
       // It has ended nevertheless.
     }
@@ -50,34 +48,17 @@ class EngineRecords : public Interface {
   std::uint64_t used() override { return object().used(); }
   mpool::SharedReader::Result read(mpool::ByteSpan into) override { return object().read(into); }
   void rewind() override { object().rewind(); }
-  void close() override { end(); }
+  void close() final { (client_.*Close)(std::exchange(object_, nullptr)); }
 
  protected:
-  // EBUSY another open compacts it.
-  Object& object() const {
-    if constexpr (std::is_same_v<Object, mpool::ClientMdc>) object_->check_opener(opener_);
-    return *object_;
-  }
-  bool object_failed() const { return object_->failed(); }
-  mpool::ClientMdc::Opener opener() const { return opener_; }
+  Object& object() const { return *object_; }
 
  private:
-  void end() {
-    const auto ended = std::exchange(object_, nullptr);
-    if constexpr (std::is_same_v<Object, mpool::ClientLog>) {
-      client_.close_log(ended->id());
-    } else {
-      ended->abandon_compaction(opener_);
-      client_.close_mdc(ended);
-    }
-  }
-
   ClientPool& client_;
   std::shared_ptr<Object> object_;
-  mpool::ClientMdc::Opener opener_ = 0;
 };
 
-class EngineLog : public EngineRecords<Log, mpool::ClientLog> {
+class EngineLog : public EngineRecords<Log, mpool::ClientLog, &ClientPool::close_log> {
  public:
   using EngineRecords::EngineRecords;
   void append(std::span<const mpool::ConstByteSpan> parts, bool durable) override {
@@ -90,15 +71,15 @@ class EngineLog : public EngineRecords<Log, mpool::ClientLog> {
   void erase(std::uint64_t min_generation) override { object().erase(min_generation); }
 };
 
-class EngineMdc : public EngineRecords<Mdc, mpool::ClientMdc> {
+class EngineMdc : public EngineRecords<Mdc, mpool::ClientMdc, &ClientPool::close_mdc> {
  public:
   using EngineRecords::EngineRecords;
   void append(std::span<const mpool::ConstByteSpan> parts, bool durable) override {
     object().append(parts.empty() ? mpool::ConstByteSpan() : parts.front(), durable);
   }
-  void start_compaction() override { object().start_compaction(opener()); }
+  void start_compaction() override { object().start_compaction(); }
   void end_compaction() override { object().end_compaction(); }
-  bool failed() override { return object_failed(); }
+  bool failed() override { return object().failed(); }
 };
 
 class EnginePins : public PinnedMblocks {

@@ -181,7 +181,6 @@ void ObjectSession::call(mpool_ioc_open& open) {
   const auto opened = std::make_shared<Opened>();
   if (is_mdc) {
     opened->mdc = client.open_mdc(first, second);
-    opened->opener = opened->mdc->add_opener();
     open.generation = 0;
   } else {
     opened->log =
@@ -227,7 +226,6 @@ ObjectSession::Use ObjectSession::use(std::uint32_t handle) const {
 ObjectSession::Use ObjectSession::use_records(std::uint32_t handle) const {
   Use found = use(handle);
   check(found.log != nullptr || found.mdc != nullptr, "the handle is that of pins");
-  if (found.mdc != nullptr) found.need_mdc();
   return found;
 }
 
@@ -238,7 +236,6 @@ mpool::ClientLog& ObjectSession::Use::need_log() const {
 
 mpool::ClientMdc& ObjectSession::Use::need_mdc() const {
   check(mdc != nullptr, "the handle is not that of an MDC");
-  mdc->check_opener(opened->opener);
   return *mdc;
 }
 
@@ -248,10 +245,8 @@ void ObjectSession::close(Opened& opened) {
   opened.pins.clear();
   const auto log = std::exchange(opened.log, nullptr);
   const auto mdc = std::exchange(opened.mdc, nullptr);
-  if (log != nullptr) objects_.client().close_log(log->id());
-  if (mdc == nullptr) return;
-  mdc->abandon_compaction(opened.opener);
-  objects_.client().close_mdc(mdc);
+  if (log != nullptr) objects_.client().close_log(log);
+  if (mdc != nullptr) objects_.client().close_mdc(mdc);
 }
 
 void ObjectSession::close(const mpool_ioc_handle& handle) {
@@ -343,8 +338,7 @@ void ObjectSession::erase(mpool_ioc_handle& handle) {
 
 void ObjectSession::start_compaction(const mpool_ioc_handle& handle) {
   check_handle(handle, false);
-  const Use target = use(handle.handle);
-  target.need_mdc().start_compaction(target.opened->opener);
+  use(handle.handle).need_mdc().start_compaction();
 }
 
 void ObjectSession::end_compaction(const mpool_ioc_handle& handle) {

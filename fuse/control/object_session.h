@@ -41,7 +41,6 @@ class ObjectSession : public ControlFile {
     std::shared_ptr<mpool::ClientLog> log;
     std::shared_ptr<mpool::ClientMdc> mdc;
     std::vector<mpool::ObjectPin> pins;
-    mpool::ClientMdc::Opener opener = 0;  // of the MDC
     bool ended = false;
   };
   // A handle in use.
@@ -52,7 +51,7 @@ class ObjectSession : public ControlFile {
     mpool::ClientMdc* mdc = nullptr;
 
     mpool::ClientLog& need_log() const;  // EINVAL for another
-    mpool::ClientMdc& need_mdc() const;  // EINVAL for another; EBUSY another handle compacts it
+    mpool::ClientMdc& need_mdc() const;  // EINVAL for another
   };
 
   void call(mpool_ioc_version& version);

@@ -149,11 +149,8 @@ Facts facts_of(ClientPool& client, bool settled) {
   for (const ObjectId id : mblocks_of(client.pool()))
     facts[fact_of(id)] = found_mblock(client, id);
   for (const ObjectId id : logs_of(client.pool())) {
-    auto log = client.open_log(id, {});
-    const Finally close([&] {
-      log.reset();
-      client.close_log(id);
-    });
+    const auto log = client.open_log(id, {});
+    const Finally close([&] { client.close_log(log); });
     if (log->generation() != client.log(id).generation) {
       raise(ENOTRECOVERABLE, fact_of(id), "two generations");
     }
@@ -162,7 +159,7 @@ Facts facts_of(ClientPool& client, bool settled) {
   if (const auto ids = pair_of(client.pool())) {
     facts[kPairFact] = sum_of_pair(client.pool(), *ids).value();
     if (settled) {
-      auto mdc = client.open_mdc((*ids)[1], (*ids)[0]);
+      const auto mdc = client.open_mdc((*ids)[1], (*ids)[0]);
       const Finally close([&] { client.close_mdc(mdc); });
       if (sum_of(*mdc).value() != facts[kPairFact]) {
         raise(ENOTRECOVERABLE, kPairFact, "opening it changed it");
@@ -270,9 +267,7 @@ void ClientWork::use_log(ObjectId id, unsigned appends, std::size_t max_record) 
   const std::string fact = fact_of(id);
   auto log = client.open_log(id, {});
   Finally close([&] {
-    if (log == nullptr) return;
-    log.reset();
-    client.close_log(id);
+    if (log != nullptr) client.close_log(log);
   });
   RecordSum sum = sum_of(*log);
   const auto begin = [&](Moment moment, std::uint64_t generation) {
@@ -305,8 +300,7 @@ void ClientWork::use_log(ObjectId id, unsigned appends, std::size_t max_record) 
       model_.durable(fact);
     }
   }
-  log.reset();
-  client.close_log(id);
+  client.close_log(std::exchange(log, nullptr));
   model_.durable(fact);
 }
 

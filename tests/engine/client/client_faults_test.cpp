@@ -55,8 +55,7 @@ void use_log(ClientPool& client, KnownState& known) {
   log->sync();
   known.durable = known.appended;
   append("d", false);
-  log.reset();
-  client.close_log(*known.log);
+  client.close_log(log);
   known.durable = known.appended;
 }
 
@@ -226,10 +225,9 @@ TEST(ClientFault, ALogClosedWithoutRoomIsWholeAfterMoreAppends) {
       const std::string filler(300'000, 'f');
       for (int i = 0; i < 9 && error_of([&] { append_text(*log, filler); }) == 0; ++i) {
       }
-      log.reset();
       const Device& device = client.pool().device(MediaClass::capacity);
       const std::uint64_t flushes = device.counters().flushes;
-      const int code = error_of([&] { client->close_log(id); });
+      const int code = error_of([&] { client->close_log(std::exchange(log, nullptr)); });
       EXPECT_TRUE(code == 0 || code == ENOSPC || code == EIO) << code;
       EXPECT_GT(device.counters().flushes, flushes);
       client.faults().disarm();

@@ -281,11 +281,10 @@ TEST(ClientLog, SeveralOpensShareOneLog) {
   EXPECT_EQ(read_text(*first), "b") << "one position";
   EXPECT_EQ(error_of([&] { client->open_log(id, kCompactable); }), EINVAL);
   EXPECT_EQ(error_of([&] { client->open_log(id, {.serialised_by_caller = true}); }), EINVAL);
-  first.reset();
-  client->close_log(id);
+  client->close_log(std::exchange(first, nullptr));
   EXPECT_EQ(error_of([&] { client->remove(id); }), EBUSY) << "open once";
   append_text(*second, "c");
-  client->close_log(id);
+  client->close_log(second);
 }
 
 TEST(ClientLog, FlagsHoldAsLongAsItIsOpen) {

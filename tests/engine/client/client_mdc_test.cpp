@@ -1,5 +1,7 @@
 // Pairs of mlogs as programs use and compact them.
 #include <algorithm>
+#include <atomic>
+#include <thread>
 
 #include "tests/engine/client/client_support.h"
 
@@ -26,7 +28,8 @@ void expect_unusable(ClientMdc& mdc) {
   EXPECT_EQ(error_of([&] { mdc.end_compaction(); }), EINVAL);
   EXPECT_EQ(error_of([&] { mdc.read(into); }), EINVAL);
   EXPECT_EQ(error_of([&] { mdc.rewind(); }), EINVAL);
-  EXPECT_EQ(error_of([&] { mdc.first_record_is([](ConstByteSpan) { return true; }); }), EINVAL);
+  EXPECT_EQ(error_of([&] { mdc.pair().first_record_is([](ConstByteSpan) { return true; }); }),
+            EINVAL);
 }
 
 TEST(ClientMdc, KeepsItsRecords) {
@@ -84,7 +87,7 @@ TEST(ClientMdc, SeveralOpensShareOneMdc) {
   {
     const OpenMdc first(*client, ids);
     const OpenMdc second(*client, {ids[1], ids[0]});
-    EXPECT_EQ(&*first, &*second);
+    EXPECT_EQ(&first->pair(), &second->pair());
     append_text(*first, "a");
     append_text(*second, "b");
     EXPECT_EQ(read_text(*first), "a");
@@ -190,34 +193,42 @@ TEST(ClientMdc, AnInterruptedFirstOpenIsFinishedInAnyOrder) {
   }
 }
 
-// What others append to the half of a compaction that never ends could not stay.
-TEST(ClientMdc, ACompactionWhoseOpenerEndsFailsForTheOthers) {
+// Every function that the compaction of another open forbids meanwhile.
+void expect_busy(ClientMdc& mdc) {
+  std::vector<std::byte> into(100);
+  EXPECT_FALSE(mdc.failed());
+  EXPECT_EQ(error_of([&] { append_text(mdc, "x"); }), EBUSY);
+  EXPECT_EQ(error_of([&] { append_text(mdc, "x", true); }), EBUSY);
+  EXPECT_EQ(error_of([&] { mdc.sync(); }), EBUSY);
+  EXPECT_EQ(error_of([&] { mdc.used(); }), EBUSY);
+  EXPECT_EQ(error_of([&] { mdc.start_compaction(); }), EBUSY);
+  EXPECT_EQ(error_of([&] { mdc.end_compaction(); }), EBUSY);
+  EXPECT_EQ(error_of([&] { mdc.read(into); }), EBUSY);
+  EXPECT_EQ(error_of([&] { mdc.rewind(); }), EBUSY);
+}
+
+// What another open appends to the half of a compaction that never ends could not stay.
+TEST(ClientMdc, ACompactionIsThatOfOneOpen) {
   TestClient client;
   const Ids ids = committed_pair(*client);
   auto other = client->open_mdc(ids[0], ids[1]);
   {
     const auto mdc = client->open_mdc(ids[0], ids[1]);
     append_text(*mdc, "old");
-    const auto opener = mdc->add_opener();
-    const auto other_opener = other->add_opener();
-    mdc->start_compaction(opener);
-    mdc->check_opener(opener);
-    EXPECT_EQ(error_of([&] { other->check_opener(other_opener); }), EBUSY);
-    other->abandon_compaction(other_opener);  // has begun none
+    mdc->start_compaction();
+    expect_busy(*other);
+    { const OpenMdc third(*client, ids); }  // has begun none: its close ends none
     append_text(*mdc, "new", true);
     mdc->end_compaction();
-    other->check_opener(other_opener);
-    mdc->abandon_compaction(opener);  // it has ended
     EXPECT_EQ(all_text(*other), "new");
-    mdc->start_compaction(opener);
+    mdc->start_compaction();
     append_text(*mdc, "newest", true);
-    mdc->abandon_compaction(opener);
     client->close_mdc(mdc);
   }
   expect_unusable(*other);
   {
     const OpenMdc again(*client, ids);  // while the other is not closed
-    EXPECT_NE(&*again, other.get());
+    EXPECT_NE(&again->pair(), &other->pair());
     EXPECT_EQ(all_text(*again), "new");
     append_text(*again, "more", true);
     client->close_mdc(other);
@@ -227,6 +238,33 @@ TEST(ClientMdc, ACompactionWhoseOpenerEndsFailsForTheOthers) {
   client.lose_power();
   const OpenMdc mdc(*client, ids);
   EXPECT_EQ(all_text(*mdc), "new more");
+}
+
+// A record of a thread whose append is under way when another open begins a compaction: it is in
+// the old content, or the append says that it is in none.
+TEST(ClientMdc, AnAppendDuringTheBeginOfACompactionIsNotLost) {
+  TestClient client;
+  const Ids ids = committed_pair(*client);
+  auto mdc = client->open_mdc(ids[0], ids[1]);
+  auto other = client->open_mdc(ids[0], ids[1]);
+  append_text(*other, "first");
+  int code = 0;
+  std::thread thread;
+  std::atomic_flag begun;
+  auto& device = dynamic_cast<SimulatedDevice&>(client.pool().device(MediaClass::capacity));
+  device.before_write([&](std::uint64_t, ConstByteSpan) {
+    if (begun.test_and_set()) return;
+    thread = std::thread([&] { code = error_of([&] { append_text(*other, "second", true); }); });
+  });
+  mdc->start_compaction();
+  thread.join();
+  device.before_write(nullptr);
+  EXPECT_EQ(code, EBUSY);
+  mdc.reset();
+  other.reset();
+  client.restart();
+  const OpenMdc again(*client, ids);
+  EXPECT_EQ(all_text(*again), "first");
 }
 
 TEST(ClientMdc, AFullOneIsCompactedAndTakesMore) {
@@ -324,14 +362,15 @@ TEST(ClientMdc, TellsWhatItsFirstRecordIs) {
   const auto is_owner = [](ConstByteSpan record) {
     return std::ranges::equal(record, bytes_of("owner"));
   };
-  EXPECT_FALSE(mdc->first_record_is(is_owner));
+  const ClientPair& pair = mdc->pair();
+  EXPECT_FALSE(pair.first_record_is(is_owner));
   append_text(*mdc, "owner");
   append_text(*mdc, "other");
-  EXPECT_TRUE(mdc->first_record_is(is_owner));
+  EXPECT_TRUE(pair.first_record_is(is_owner));
   EXPECT_EQ(read_text(*mdc), "owner") << "the position stays";
-  EXPECT_TRUE(mdc->first_record_is(is_owner));
+  EXPECT_TRUE(pair.first_record_is(is_owner));
   compact_to(*mdc, {"other", "owner"});
-  EXPECT_FALSE(mdc->first_record_is(is_owner));
+  EXPECT_FALSE(pair.first_record_is(is_owner));
 }
 
 TEST(ClientMdc, APairWhoseActiveLogCannotBeToldIsRefused) {
