@@ -2,7 +2,6 @@
 
 #include <cerrno>
 #include <filesystem>
-#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -31,20 +30,15 @@ std::unique_ptr<Pool> activate_in_memory(Devices devices, OnDamage on_damage) {
   return Pool::activate(std::move(overlays), options);
 }
 
-bool is_called(const Superblock& superblock, const std::string& pool) {
-  constexpr std::string_view kUuidPrefix = "UUID=";
-  if (!pool.starts_with(kUuidPrefix)) return superblock.pool_name == pool;
-  return Uuid::parse(pool.substr(kUuidPrefix.size())) == superblock.pool_uuid;
-}
-
 // The devices of an active pool, which may be files; empty: there is none. The registry is the word
 // of the pool's owner: the superblocks decide.
 std::vector<std::string> find_active_devices(const std::string& pool) {
+  const auto wanted = match_pool(pool);
   for (const libmpool::ActivePool& active : libmpool::list_active()) {
     try {
       const auto superblocks = peek_superblocks(active.devices);
       require_one_pool(superblocks);
-      if (is_called(require_superblock(superblocks.front()), pool)) return active.devices;
+      if (wanted(require_superblock(superblocks.front()))) return active.devices;
     } catch (const Error&) {
       // Its devices are gone, or have no pool any more.
     }

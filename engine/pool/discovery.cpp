@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <set>
+#include <string_view>
 
 #include "engine/base/error.h"
 #include "engine/io/file_device.h"
@@ -16,6 +17,8 @@
 
 namespace mpool {
 namespace {
+
+constexpr std::string_view kUuidPrefix = "UUID=";
 
 void read_copy(Device& device, std::size_t index, SuperblockPair& pair) {
   if (device.properties().size < kSuperblockAreaSize) {
@@ -114,9 +117,8 @@ void add_other_devices(std::vector<std::string>& paths, const Logger& logger) {
   }
 }
 
-std::vector<std::string> find_devices(const std::string& pool,
-                                      const std::function<bool(const Superblock&)>& wanted,
-                                      const Logger& logger) {
+std::vector<std::string> find_devices(const std::string& pool, const Logger& logger) {
+  const auto wanted = match_pool(pool);
   const auto found = peek_devices(list_block_devices(), note_passed_over(logger));
   std::set<Uuid> uuids;
   for (const FoundDevice& device : found) {
@@ -226,15 +228,18 @@ std::vector<FoundDevice> scan_devices(
   return found;
 }
 
+std::function<bool(const Superblock&)> match_pool(const std::string& pool) {
+  if (!pool.starts_with(kUuidPrefix)) {
+    return [pool](const Superblock& found) { return found.pool_name == pool; };
+  }
+  const auto uuid = Uuid::parse(std::string_view(pool).substr(kUuidPrefix.size()));
+  if (!uuid) raise(EINVAL, pool, "not a UUID");
+  return [uuid](const Superblock& found) { return found.pool_uuid == *uuid; };
+}
+
 std::vector<std::string> resolve_pool(const std::string& pool, OtherDevices others,
                                       const Logger& logger) {
-  constexpr std::string_view kUuidPrefix = "UUID=";
-  if (pool.starts_with(kUuidPrefix)) {
-    const auto uuid = Uuid::parse(std::string_view(pool).substr(kUuidPrefix.size()));
-    if (!uuid) raise(EINVAL, pool, "not a UUID");
-    return find_devices(
-        pool, [&](const Superblock& sb) { return sb.pool_uuid == *uuid; }, logger);
-  }
+  if (pool.starts_with(kUuidPrefix)) return find_devices(pool, logger);
   // A comma in an existing path is not a separator.
   std::vector<std::string> paths =
       names_a_file(pool) ? std::vector<std::string>{pool} : split_paths(pool);
@@ -243,8 +248,7 @@ std::vector<std::string> resolve_pool(const std::string& pool, OtherDevices othe
     if (others == OtherDevices::find) add_other_devices(paths, logger);
     return paths;
   }
-  return find_devices(
-      pool, [&](const Superblock& sb) { return sb.pool_name == pool; }, logger);
+  return find_devices(pool, logger);
 }
 
 std::vector<std::unique_ptr<Device>> open_pool_devices(const std::vector<std::string>& paths,

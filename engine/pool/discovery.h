@@ -46,6 +46,10 @@ std::vector<FoundDevice> peek_devices(
     std::span<const std::string> paths,
     const std::function<void(const std::string&, const std::string&)>& unreadable = nullptr);
 
+// Tells the superblocks of the pool that a user calls so: by its name or `UUID=…`. EINVAL: not a
+// UUID.
+std::function<bool(const Superblock&)> match_pool(const std::string& pool);
+
 // Whether resolve_pool() searches for devices of the pool that were not named.
 enum class OtherDevices { find, leave };
 
