@@ -41,9 +41,9 @@ class Logger {
     log(LogLevel::error, format, fmt::make_format_args(args...));
   }
 
+ private:
   void log(LogLevel level, fmt::string_view format, fmt::format_args args) const noexcept;
 
- private:
   std::shared_ptr<spdlog::logger> target_;
 };
 

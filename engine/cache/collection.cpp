@@ -31,15 +31,19 @@ Collection::Collection(References& references, std::vector<ObjectId> members,
                        std::uint64_t max_size)
     : pool_(references.pool()),
       hold_(references, ObjectHolder::map, checked_members(std::move(members))) {
-  std::uint64_t longest = kPageSize;
+  std::uint64_t longest = 0;
   const std::size_t count = hold_.objects().size();
   for (std::size_t i = 0; i < count; ++i)
     longest = std::max(longest, length(i));
-  stride_ = std::bit_ceil(longest);
+  stride_ = stride_of(longest);
   if (count > max_size / stride_) {
     raise(E2BIG, kMapSubject, "{} members of {} bytes each are more than {} bytes, the largest map",
           count, stride_, max_size);
   }
+}
+
+std::uint64_t Collection::stride_of(std::uint64_t longest) {
+  return std::bit_ceil(std::max<std::uint64_t>(longest, kPageSize));
 }
 
 // A held object stays.

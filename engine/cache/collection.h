@@ -30,6 +30,7 @@ class Collection {
 
   std::span<const ObjectId> members() const { return hold_.objects(); }
   // Bytes: the smallest power of two that holds the longest member, and a page.
+  static std::uint64_t stride_of(std::uint64_t longest);
   std::uint64_t stride() const { return stride_; }
   std::uint64_t size() const { return members().size() * stride_; }
   // Bytes of content of a member, from its first on.

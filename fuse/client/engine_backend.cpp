@@ -1,7 +1,6 @@
 #include "fuse/client/engine_backend.h"
 
 #include <algorithm>
-#include <bit>
 #include <cerrno>
 #include <utility>
 
@@ -10,6 +9,7 @@
 #include <unistd.h>
 
 #include "engine/base/error.h"
+#include "engine/cache/collection.h"
 #include "engine/cache/page_cache.h"
 #include "engine/names/namespace.h"
 #include "engine/pool/discovery.h"
@@ -104,7 +104,7 @@ class EnginePins : public PinnedMblocks {
 
   std::size_t count() const override { return members_.size(); }
   std::uint64_t length(std::size_t index) const override { return members_[index].length; }
-  std::uint64_t stride() const override { return std::bit_ceil(longest_); }
+  std::uint64_t stride() const override { return mpool::Collection::stride_of(longest_); }
   void map_all(std::byte* base) override {
     for (const Member& member : members_) {
       const std::uint64_t length = mpool::round_up(member.length, mpool::kPageSize);
@@ -137,7 +137,7 @@ class EnginePins : public PinnedMblocks {
 
   const std::array<mpool::FileDescriptor, MP_MED_NUMBER>& cached_files_;
   std::vector<Member> members_;
-  std::uint64_t longest_ = mpool::kPageSize;
+  std::uint64_t longest_ = 0;
 };
 
 }  // namespace
