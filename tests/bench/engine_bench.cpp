@@ -11,7 +11,6 @@
 #include <boost/program_options.hpp>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
-#include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
 #include "tests/bench/engine_cases.h"
@@ -169,6 +168,5 @@ int main_of(int argc, char** argv) {
 }  // namespace mpool::bench
 
 int main(int argc, char** argv) {
-  spdlog::set_level(spdlog::level::warn);
   return mpool::bench::main_of(argc, argv);
 }

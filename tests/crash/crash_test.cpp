@@ -8,7 +8,6 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <spdlog/spdlog.h>
 
 #include "tests/crash/explorer.h"
 
@@ -46,7 +45,6 @@ std::uint64_t fault_runs = 0;
 
 class Summary : public testing::Environment {
  public:
-  void SetUp() override { spdlog::set_level(spdlog::level::off); }
   void TearDown() override {
     fmt::print("{} crash states and {} runs with faults checked, MPOOLFS_TEST_SEED={}\n",
                states_checked, fault_runs, base_seed());

@@ -16,7 +16,6 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <spdlog/spdlog.h>
 
 #include "engine/base/error.h"
 #include "engine/check/check.h"
@@ -276,7 +275,6 @@ class Trial {
 class DamageTest : public testing::TestWithParam<bool> {};
 
 TEST_P(DamageTest, NothingIsLostSilently) {
-  spdlog::set_level(spdlog::level::off);
   const std::uint64_t seed = base_seed();
   const SamplePool pool = make_sample(GetParam(), seed);
   const std::vector<PageDamage> damages = make_damages(pool, wanted_damages() / 2 + 1, seed);

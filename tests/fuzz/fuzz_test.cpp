@@ -10,7 +10,6 @@
 #include <sstream>
 
 #include <gtest/gtest.h>
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include "tests/fuzz/exercise.h"
@@ -99,7 +98,6 @@ std::uint64_t setting(const char* name, std::uint64_t otherwise) {
 class FuzzTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
-    spdlog::set_level(spdlog::level::off);
     install_handlers();
     ::alarm(kPatience);  // includes making the images
     ASSERT_FALSE(images().empty());
