@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/apps/kv_store.h"
+#include "tests/apps/small_store.h"
 #include "tests/apps/test_pool.h"
 
 namespace apps {
@@ -26,12 +27,8 @@ struct Progress {
   std::atomic<unsigned> changes;  // that returned
 };
 
-StoreOptions small_store() {
-  StoreOptions options;
-  options.memtable_bytes = 4000;
-  options.table_bytes = 16000;
-  options.block_bytes = 1000;
-  options.manifest_limit = 2000;
+StoreOptions often_compacted() {
+  StoreOptions options = small_store();
   options.max_flushed_tables = 2;
   return options;
 }
@@ -65,7 +62,7 @@ void change_keys(Store& store, Progress& progress, unsigned thread, unsigned see
 }
 
 void work(const std::string& pool, const StoreId& id, Progress& progress, unsigned seed) {
-  Store store(pool, id, small_store());
+  Store store(pool, id, often_compacted());
   std::vector<std::jthread> threads;
   for (unsigned thread = 1; thread < kThreads; ++thread)
     threads.emplace_back([&, thread] { change_keys(store, progress, thread, seed); });
@@ -92,7 +89,7 @@ void check_keys(const Store& store, Progress& progress) {
 TEST(KvKill, LosesNothingDurable) {
   const TestPool pool;
   const std::uint32_t others = pool.count_objects();
-  const StoreId id = Store::create(pool.name(), small_store());
+  const StoreId id = Store::create(pool.name(), often_compacted());
   const Shared<Progress> progress;
   Random random(test_seed());
   std::uint64_t recovered = 0;
@@ -105,14 +102,14 @@ TEST(KvKill, LosesNothingDurable) {
         std::this_thread::sleep_for(std::chrono::microseconds(200));
       process.kill();
     }
-    const Store store(pool.name(), id, small_store());
+    const Store store(pool.name(), id, often_compacted());
     check_keys(store, *progress);
     recovered += store.stats().recovered_changes;
     EXPECT_EQ(pool.count_objects(), others + store.objects().size()) << "orphans, or losses";
     if (HasFailure()) break;
   }
   EXPECT_GT(recovered, 0u);
-  Store::destroy(pool.name(), id, small_store());
+  Store::destroy(pool.name(), id, often_compacted());
 }
 
 }  // namespace

@@ -11,20 +11,11 @@
 #include "tests/apps/kv_manifest.h"
 #include "tests/apps/kv_store.h"
 #include "tests/apps/kv_table.h"
+#include "tests/apps/small_store.h"
 #include "tests/apps/test_pool.h"
 
 namespace apps {
 namespace {
-
-// So small that flushes and compactions are frequent.
-StoreOptions small() {
-  StoreOptions options;
-  options.memtable_bytes = 5000;
-  options.table_bytes = 16000;
-  options.block_bytes = 1000;
-  options.manifest_limit = 2000;
-  return options;
-}
 
 class KvStore : public testing::Test {
  protected:
@@ -38,7 +29,7 @@ class KvStore : public testing::Test {
   void expect_no_orphans() { EXPECT_EQ(pool_.count_objects(), others_ + store().objects().size()); }
 
   const TestPool pool_;
-  const StoreOptions options_ = small();
+  const StoreOptions options_ = small_store();
   const std::uint32_t others_ = pool_.count_objects();
   const StoreId id_ = Store::create(pool_.name(), options_);
   std::unique_ptr<Store> store_;
