@@ -8,11 +8,8 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 
 #include "engine/base/error.h"
-#include "engine/cache/page_cache.h"
 #include "fuse/client/log.h"
 #include "fuse/client/mount_map.h"
 #include "fuse/client/mount_records.h"
@@ -27,16 +24,6 @@ using mpool::ObjectType;
 
 void require_type(ObjectId id, ObjectType type) {
   if (id.type() != type) mpool::raise(EINVAL, id.to_string(), "the id of another type of object");
-}
-
-// Of a file that was just opened, without asking the daemon again.
-std::uint64_t known_size(const mpool::FileDescriptor& file) {
-  struct statx found {};
-  constexpr int kFlags = AT_EMPTY_PATH | AT_STATX_DONT_SYNC;
-  if (::statx(file.get(), "", kFlags, STATX_SIZE, &found) != 0) {
-    mpool::raise_system(errno, "mblock", "statx");
-  }
-  return found.stx_size;
 }
 
 mpool_ioc_pool facts_on(const MountSession& session) {
@@ -200,8 +187,8 @@ void MountBackend::write_mblock(ObjectId id, std::span<const mpool::ConstByteSpa
     mpool::raise(EINVAL, id.to_string(), "{} bytes do not fit behind the {} written ones", length,
                  mblock->written);
   }
-  if (!mblock->file) mblock->file = session_.open_mblock(id, O_WRONLY);
-  write_all(mblock->file, mblock->written, parts, id);
+  if (mblock->file == nullptr) mblock->file = session_.open_mblock(id, O_WRONLY);
+  write_all(*mblock->file, mblock->written, parts, id);
   mblock->written += length;
 }
 
@@ -210,12 +197,12 @@ void MountBackend::read_mblock(ObjectId id, std::uint64_t offset,
   require_type(id, ObjectType::mblock);
   const std::uint64_t length = mpool::length_of(parts);
   const auto file = session_.open_mblock(id, O_RDONLY | O_DIRECT);
-  const std::uint64_t size = known_size(file);
+  const std::uint64_t size = file->size();
   if (offset % mpool::kPageSize != 0 || offset > size || length > size - offset) {
     mpool::raise(EINVAL, id.to_string(), "no such range of pages: {} bytes at {}, {} are written",
                  length, offset, size);
   }
-  read_all(file, offset, parts, id);
+  read_all(*file, offset, parts, id);
 }
 
 std::unique_ptr<PinnedMblocks> MountBackend::pin(std::span<const std::uint64_t> ids,

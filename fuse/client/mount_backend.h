@@ -52,9 +52,9 @@ class MountBackend : public Backend {
   struct NewMblock {
     explicit NewMblock(std::uint64_t of) : capacity(of) {}
     const std::uint64_t capacity;
-    std::mutex mutex;            // held during a write
-    mpool::FileDescriptor file;  // opened by the first write
-    std::uint64_t written = 0;   // bytes
+    std::mutex mutex;                 // held during a write
+    std::unique_ptr<MountFile> file;  // opened by the first write
+    std::uint64_t written = 0;        // bytes
   };
   std::shared_ptr<NewMblock> new_mblock(mpool::ObjectId id) const;  // ENOENT
   void forget(mpool::ObjectId id);

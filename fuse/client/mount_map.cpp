@@ -5,11 +5,7 @@
 #include <cstring>
 #include <utility>
 
-#include <fcntl.h>
-#include <sys/mman.h>
-
 #include "engine/base/error.h"
-#include "engine/cache/page_cache.h"
 
 namespace libmpool {
 
@@ -83,15 +79,8 @@ std::uint64_t MountMap::length(std::size_t index) const {
 }
 
 void MountMap::map_all(std::byte* base) {
-  const mpool::FileDescriptor file = session_.open_map(name_);
-  const std::size_t size = count_ * stride_;
-  if (::mmap(base, size, PROT_READ, MAP_SHARED | MAP_FIXED, file.get(), 0) == MAP_FAILED) {
-    mpool::raise_system(errno, kMapSubject, "mmap");
-  }
-  // A child that has it mapped would keep the mblocks.
-  if (::madvise(base, size, MADV_DONTFORK) != 0) {
-    mpool::raise_system(errno, kMapSubject, "madvise");
-  }
+  // Not of a child: that would keep the mblocks.
+  session_.open_map(name_)->map({base, count_ * stride_});
 }
 
 void MountMap::drop_cached() {
@@ -99,8 +88,7 @@ void MountMap::drop_cached() {
   range.action = MPOOL_IOC_MAP_PURGE;
   call(MPOOL_IOC_MAP_RANGE, range);
   // Where the daemon serves the map, it has the kernel do that in the background.
-  const mpool::FileDescriptor file = session_.open_map(name_);
-  mpool::drop_unmapped_pages(file.get(), 0, 0);
+  session_.open_map(name_)->drop_cached();
 }
 
 // mincore(2) shows the pages of a native map to root only: they are those of the daemon's view.

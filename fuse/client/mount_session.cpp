@@ -3,16 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <memory>
 #include <string_view>
+#include <utility>
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <limits.h>
-#include <sys/ioctl.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 #include "engine/base/error.h"
 
@@ -21,11 +16,6 @@ namespace libmpool {
 namespace {
 
 constexpr const char* kMountSubject = "mount";
-
-// What open(2) says where no daemon serves.
-bool says_no_mount(int code) {
-  return code == ENOENT || code == ENOTDIR || code == ENOTCONN || code == ECONNABORTED;
-}
 
 std::string_view text_of(int code) {
   switch (code) {
@@ -59,68 +49,51 @@ std::vector<std::byte> join(std::span<const mpool::ConstByteSpan> parts, std::si
   return all;
 }
 
-// By preadv(2) or pwritev(2).
-template <typename Span, typename Operation>
-void transfer_all(const Operation& operation, const mpool::FileDescriptor& file,
-                  std::uint64_t offset, std::span<const Span> parts, mpool::ObjectId object) {
-  std::vector<iovec> left;
-  left.reserve(parts.size());
-  for (const Span& part : parts)
-    left.push_back({const_cast<std::byte*>(part.data()), part.size()});
-  for (std::size_t first = 0; first < left.size();) {
-    const auto count = static_cast<int>(std::min<std::size_t>(left.size() - first, IOV_MAX));
-    const ssize_t done = operation(file.get(), &left[first], count, static_cast<off_t>(offset));
-    if (done < 0 && errno == EINTR) continue;
-    if (done <= 0) raise_call(done < 0 ? errno : EIO, object);
-    offset += static_cast<std::uint64_t>(done);
-    for (auto rest = static_cast<std::size_t>(done); rest != 0;) {
-      const std::size_t taken = std::min(rest, left[first].iov_len);
-      left[first].iov_base = static_cast<std::byte*>(left[first].iov_base) + taken;
-      left[first].iov_len -= taken;
-      rest -= taken;
-      if (left[first].iov_len == 0) ++first;
-    }
+// An error of a system call becomes one of the call of the library.
+template <typename Body>
+auto attempt(const Body& body, mpool::ObjectId object = {}) {
+  try {
+    return body();
+  } catch (const mpool::Error& error) {
+    raise_call(error.code(), object);
   }
 }
 
 }  // namespace
 
-void read_all(const mpool::FileDescriptor& file, std::uint64_t offset,
-              std::span<const mpool::ByteSpan> parts, mpool::ObjectId object) {
-  transfer_all(::preadv, file, offset, parts, object);
+void read_all(MountFile& file, std::uint64_t offset, std::span<const mpool::ByteSpan> parts,
+              mpool::ObjectId object) {
+  attempt([&] { file.read(offset, parts); }, object);
 }
 
-void write_all(const mpool::FileDescriptor& file, std::uint64_t offset,
-               std::span<const mpool::ConstByteSpan> parts, mpool::ObjectId object) {
-  transfer_all(::pwritev, file, offset, parts, object);
+void write_all(MountFile& file, std::uint64_t offset, std::span<const mpool::ConstByteSpan> parts,
+               mpool::ObjectId object) {
+  attempt([&] { file.write(offset, parts); }, object);
 }
 
 std::optional<MountSession> MountSession::open(const std::string& mount_point) {
-  const std::string path = mount_point + "/.mpool";
-  mpool::FileDescriptor directory(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!directory) {
-    if (says_no_mount(errno)) return std::nullopt;
-    mpool::raise_system(errno, path, "open");
+  auto directory = open_mount_directory(mount_point);
+  if (directory == nullptr) return std::nullopt;
+  try {
+    return MountSession(std::move(directory));
+  } catch (const mpool::Error& error) {
+    if (!says_no_mount(error.code())) throw;
+    return std::nullopt;
   }
-  mpool::FileDescriptor control(::openat(directory.get(), "ctl", O_RDWR | O_CLOEXEC));
-  if (!control) {
-    if (says_no_mount(errno)) return std::nullopt;
-    mpool::raise_system(errno, path + "/ctl", "open");
-  }
-  MountSession session(std::move(directory), std::move(control));
+}
+
+MountSession::MountSession(std::unique_ptr<MountDirectory> directory)
+    : directory_(std::move(directory)), control_(directory_->open("ctl", O_RDWR)) {
   mpool_ioc_version version{};
-  session.call(MPOOL_IOC_VERSION, version);
+  call(MPOOL_IOC_VERSION, version);
   if (version.version < MPOOL_IOC_VERSION_NUMBER) {
-    mpool::raise(EPROTO, path + "/ctl", "version {} of the interface; at least {} is needed",
+    mpool::raise(EPROTO, kMountSubject, "version {} of its interface; at least {} is needed",
                  version.version, MPOOL_IOC_VERSION_NUMBER);
   }
-  return session;
 }
 
 void MountSession::call_with(unsigned long command, void* structure, mpool::ObjectId object) const {
-  while (::ioctl(control_.get(), command, structure) != 0) {
-    if (errno != EINTR) raise_call(errno, object);
-  }
+  attempt([&] { control_->ioctl(command, structure); }, object);
 }
 
 std::uint64_t MountSession::call_on(unsigned long command, std::uint32_t handle,
@@ -141,48 +114,32 @@ void MountSession::close_quietly(std::uint32_t handle) const noexcept {
 }
 
 std::vector<mpool::ObjectId> MountSession::list(const char* directory) const {
-  constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
-  const int file = ::openat(directory_.get(), directory, kFlags);
-  if (file < 0) raise_call(errno);
-  const std::unique_ptr<DIR, int (*)(DIR*)> entries(::fdopendir(file), ::closedir);
-  if (entries == nullptr) {
-    const int code = errno;
-    ::close(file);
-    raise_call(code);
-  }
   std::vector<mpool::ObjectId> ids;
-  errno = 0;
-  // NOLINTNEXTLINE(concurrency-mt-unsafe): the stream is this call's own
-  while (const dirent* entry = ::readdir(entries.get())) {
-    if (const auto id = mpool::ObjectId::parse(entry->d_name)) ids.push_back(*id);
+  for (const std::string& name : attempt([&] { return directory_->list(directory); })) {
+    if (const auto id = mpool::ObjectId::parse(name)) ids.push_back(*id);
   }
-  if (errno != 0) raise_call(errno);
   return ids;
 }
 
-mpool::FileDescriptor MountSession::open_mblock(mpool::ObjectId id, int flags) const {
-  const std::string name = "mblock/" + id.to_string();
-  mpool::FileDescriptor file(::openat(directory_.get(), name.c_str(), flags | O_CLOEXEC));
-  if (file) return file;
-  const int code = errno;
-  if (code == EACCES || code == ENOENT || code == ESTALE) {
+std::unique_ptr<MountFile> MountSession::open_mblock(mpool::ObjectId id, int flags) const {
+  try {
+    return directory_->open("mblock/" + id.to_string(), flags);
+  } catch (const mpool::Error& error) {
+    const int code = error.code();
+    if (code != EACCES && code != ENOENT && code != ESTALE) raise_call(code);
     mpool::raise(ENOENT, id.to_string(), "there is no such mblock");
   }
-  raise_call(code);
 }
 
-mpool::FileDescriptor MountSession::open_map(const std::string& name) const {
-  const std::string path = "map/" + name;
-  mpool::FileDescriptor file(::openat(directory_.get(), path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!file) raise_call(errno);
-  return file;
+std::unique_ptr<MountFile> MountSession::open_map(const std::string& name) const {
+  return attempt([&] { return directory_->open("map/" + name, O_RDONLY); });
 }
 
 void MountSession::remove_map(const std::string& name) const noexcept {
   std::array<char, 256> path{};
   const auto end = fmt::format_to_n(path.data(), path.size() - 1, "map/{}", name);
   *end.out = '\0';
-  ::unlinkat(directory_.get(), path.data(), 0);
+  directory_->remove(path.data());
 }
 
 // With buffer_mutex_.
@@ -190,7 +147,7 @@ void MountSession::fill_buffer(mpool::ConstByteSpan bytes) const {
   if (bytes.size() > MPOOL_IOC_BUFFER) {
     mpool::raise(EFBIG, kMountSubject, "{} bytes of arguments", bytes.size());
   }
-  write_all(control_, 0, std::span(&bytes, 1), {});
+  write_all(*control_, 0, std::span(&bytes, 1), {});
 }
 
 void MountSession::append(std::uint32_t handle, std::span<const mpool::ConstByteSpan> parts,
@@ -244,7 +201,7 @@ mpool_ioc_read MountSession::read(std::uint32_t handle, mpool::ByteSpan into) {
   }
   if (read.error == 0) {
     const mpool::ByteSpan record = into.first(read.length);
-    read_all(control_, 0, std::span(&record, 1), {});
+    read_all(*control_, 0, std::span(&record, 1), {});
   }
   return read;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
@@ -13,16 +14,15 @@
 
 #include "engine/base/bytes.h"
 #include "engine/format/object_id.h"
-#include "engine/io/file_descriptor.h"
+#include "fuse/client/mount_directory.h"
 
 namespace libmpool {
 
-// All of the parts, at `offset` of a file of the mount, which may be that of `object`. EIO: the
-// daemon is gone, or the file ends before.
-void read_all(const mpool::FileDescriptor& file, std::uint64_t offset,
-              std::span<const mpool::ByteSpan> parts, mpool::ObjectId object);
-void write_all(const mpool::FileDescriptor& file, std::uint64_t offset,
-               std::span<const mpool::ConstByteSpan> parts, mpool::ObjectId object);
+// MountFile::read() and write() of the file of an object. EIO: also when the daemon is gone.
+void read_all(MountFile& file, std::uint64_t offset, std::span<const mpool::ByteSpan> parts,
+              mpool::ObjectId object);
+void write_all(MountFile& file, std::uint64_t offset, std::span<const mpool::ConstByteSpan> parts,
+               mpool::ObjectId object);
 
 // Threads: all functions may be called at the same time. buffer_mutex_ is held during calls.
 class MountSession {
@@ -30,6 +30,8 @@ class MountSession {
   // nullopt: there is no mount. Errors: EACCES this user may not, EPROTO another version; others of
   // open(2).
   static std::optional<MountSession> open(const std::string& mount_point);
+  // The same by a directory that is open.
+  explicit MountSession(std::unique_ptr<MountDirectory> directory);
   MountSession(MountSession&& other) noexcept
       : directory_(std::move(other.directory_)), control_(std::move(other.control_)) {}
 
@@ -50,10 +52,10 @@ class MountSession {
   }
   // The ids in the directory "mblock" or "mlog".
   std::vector<mpool::ObjectId> list(const char* directory) const;
-  // Descriptor of the file of an mblock. ENOENT also for one that the flags do not allow.
-  mpool::FileDescriptor open_mblock(mpool::ObjectId id, int flags) const;
-  // Descriptor of the file of a map, for reading.
-  mpool::FileDescriptor open_map(const std::string& name) const;
+  // The file of an mblock. ENOENT also for one that the flags do not allow.
+  std::unique_ptr<MountFile> open_mblock(mpool::ObjectId id, int flags) const;
+  // The file of a map, for reading.
+  std::unique_ptr<MountFile> open_map(const std::string& name) const;
   // Failures mean that it is gone.
   void remove_map(const std::string& name) const noexcept;
   // Appends `record` to the log of a handle. EFBIG also for more than MPOOL_IOC_BUFFER bytes.
@@ -62,13 +64,11 @@ class MountSession {
   mpool_ioc_read read(std::uint32_t handle, mpool::ByteSpan into);
 
  private:
-  MountSession(mpool::FileDescriptor directory, mpool::FileDescriptor control)
-      : directory_(std::move(directory)), control_(std::move(control)) {}
   void fill_buffer(mpool::ConstByteSpan bytes) const;
   void call_with(unsigned long command, void* structure, mpool::ObjectId object) const;
 
-  mpool::FileDescriptor directory_;  // .mpool
-  mpool::FileDescriptor control_;
+  std::unique_ptr<MountDirectory> directory_;
+  std::unique_ptr<MountFile> control_;
   std::mutex buffer_mutex_;  // guards the session's buffer
 };
 
