@@ -13,7 +13,7 @@ class CallsSession : public Session {
  public:
   static constexpr std::uint64_t kZone = 16u << 10;
 
-  explicit CallsSession(Machine& machine) : pool_(machine) {}
+  CallsSession(Machine& machine, Way way) : pool_(machine, way) {}
   // Makes the log and the pair.
   void prepare();
 

@@ -12,6 +12,7 @@
 
 #include "engine/base/crc32c.h"
 #include "engine/base/error.h"
+#include "tests/crash/mounted_pool.h"
 #include "tests/support/library_pools.h"
 
 namespace mpool::test {
@@ -87,8 +88,16 @@ void check_call(mpool_err_t error, const char* call) {
   throw Error(mpool_errno(error), call, mpool_strinfo(error, text.data(), text.size()));
 }
 
-LibraryPool::LibraryPool(Machine& machine) {
-  LibraryPools::instance().supply(kLibraryPool, [&machine] { return activate(machine); });
+const char* to_string(Way way) {
+  return way == Way::engine ? "engine" : "mount";
+}
+
+LibraryPool::LibraryPool(Machine& machine, Way way) {
+  LibraryPools::instance().supply(kLibraryPool, [&machine, way] {
+    auto pool = activate(machine);
+    return way == Way::engine ? LibraryPools::in_process(std::move(pool))
+                              : through_mount(std::move(pool));
+  });
   check_call(mpool_open(kLibraryPool, O_RDWR, &handle_, nullptr), "mpool_open");
   pool_ = &LibraryPools::instance().opened(kLibraryPool);
 }
@@ -99,12 +108,13 @@ LibraryPool::~LibraryPool() {
 
 // --- the session ---
 
-void StoreSession::create_store(Machine& machine) {
-  const LibraryPool pool(machine);
+void StoreSession::create_store(Machine& machine, Way way) {
+  const LibraryPool pool(machine, way);
   of_store([] { return apps::Store::create(kLibraryPool, store_options()); });
 }
 
-StoreSession::StoreSession(Machine& machine) : pool_(std::make_unique<LibraryPool>(machine)) {
+StoreSession::StoreSession(Machine& machine, Way way)
+    : pool_(std::make_unique<LibraryPool>(machine, way)) {
   open_store();
 }
 

@@ -11,11 +11,16 @@
 
 namespace mpool::test {
 
-// The pool of a machine, as mpool_open() finds it by kLibraryPool. The engine is in the process;
-// what is mapped is a copy of the media.
+// How the library reaches a pool: by the engine in the process, or by the daemon that has it
+// mounted (mounted_pool.h).
+enum class Way { engine, mount };
+const char* to_string(Way way);
+
+// The pool of a machine, as mpool_open() finds it by kLibraryPool. Maps of it are copies of the
+// media.
 class LibraryPool {
  public:
-  explicit LibraryPool(Machine& machine);  // opens it
+  LibraryPool(Machine& machine, Way way);  // opens it
   ~LibraryPool();
   LibraryPool(const LibraryPool&) = delete;
   LibraryPool& operator=(const LibraryPool&) = delete;
@@ -38,8 +43,8 @@ class StoreSession : public Session {
  public:
   static constexpr std::uint64_t kZone = 16u << 10;
   // Of a pool without a store.
-  static void create_store(Machine& machine);
-  explicit StoreSession(Machine& machine);
+  static void create_store(Machine& machine, Way way);
+  StoreSession(Machine& machine, Way way);
   ~StoreSession() override;
   StoreSession(const StoreSession&) = delete;
   StoreSession& operator=(const StoreSession&) = delete;

@@ -7,24 +7,33 @@
 namespace mpool::test {
 namespace {
 
+// A pool for programs; the root MDC has room for the tree of a mount.
+Machine new_machine(std::uint64_t zone_size, std::uint32_t sector_size, std::uint64_t seed) {
+  CreateOptions options = small_pool(zone_size, 2);
+  options.root_capacity = 4 * zone_size;
+  return Machine(make_pool(options, 1u << 20, sector_size, seed));
+}
+
 // A key-value store is filled, flushes and compacts.
 class StoreWorkload : public Workload {
  public:
-  explicit StoreWorkload(std::uint32_t sector_size) : sector_size_(sector_size) {}
-  std::string name() const override { return fmt::format("library_store_{}", sector_size_); }
+  StoreWorkload(Way way, std::uint32_t sector_size) : way_(way), sector_size_(sector_size) {}
+  std::string name() const override {
+    return fmt::format("library_{}_store_{}", to_string(way_), sector_size_);
+  }
   unsigned weight() const override { return 2; }
   MediaSet prepare(std::uint64_t seed) const override {
-    Machine machine(make_pool(small_pool(StoreSession::kZone, 2), 1u << 20, sector_size_, seed));
-    StoreSession::create_store(machine);
+    Machine machine = new_machine(StoreSession::kZone, sector_size_, seed);
+    StoreSession::create_store(machine, way_);
     {
-      StoreSession session(machine);
+      StoreSession session(machine, way_);
       Model unused(machine.history);
       session.change(unused, seed + 1, 5, StoreSession::Reopens::no);
     }
     return machine.media;
   }
   std::unique_ptr<Session> open(Machine& machine) const override {
-    return std::make_unique<StoreSession>(machine);
+    return std::make_unique<StoreSession>(machine, way_);
   }
   void run(Session& session, Model& model, std::uint64_t seed, bool brief) const override {
     auto& of_store = dynamic_cast<StoreSession&>(session);
@@ -33,28 +42,32 @@ class StoreWorkload : public Workload {
   }
 
  private:
+  const Way way_;
   const std::uint32_t sector_size_;
 };
 
 // Mblocks, logs and a pair by the plain calls.
 class CallsWorkload : public Workload {
  public:
-  explicit CallsWorkload(std::uint32_t sector_size) : sector_size_(sector_size) {}
-  std::string name() const override { return fmt::format("library_calls_{}", sector_size_); }
+  CallsWorkload(Way way, std::uint32_t sector_size) : way_(way), sector_size_(sector_size) {}
+  std::string name() const override {
+    return fmt::format("library_{}_calls_{}", to_string(way_), sector_size_);
+  }
   unsigned weight() const override { return 2; }
   MediaSet prepare(std::uint64_t seed) const override {
-    Machine machine(make_pool(small_pool(CallsSession::kZone, 2), 1u << 20, sector_size_, seed));
-    CallsSession(machine).prepare();
+    Machine machine = new_machine(CallsSession::kZone, sector_size_, seed);
+    CallsSession(machine, way_).prepare();
     return machine.media;
   }
   std::unique_ptr<Session> open(Machine& machine) const override {
-    return std::make_unique<CallsSession>(machine);
+    return std::make_unique<CallsSession>(machine, way_);
   }
   void run(Session& session, Model& model, std::uint64_t seed, bool brief) const override {
     dynamic_cast<CallsSession&>(session).change(model, seed, brief ? 3 : 12);
   }
 
  private:
+  const Way way_;
   const std::uint32_t sector_size_;
 };
 
@@ -63,9 +76,11 @@ class CallsWorkload : public Workload {
 std::vector<std::unique_ptr<Workload>> library_workloads() {
   std::vector<std::unique_ptr<Workload>> workloads;
   for (const std::uint32_t sector_size : {512u, 4096u}) {
-    workloads.push_back(std::make_unique<StoreWorkload>(sector_size));
-    workloads.push_back(std::make_unique<CallsWorkload>(sector_size));
+    workloads.push_back(std::make_unique<StoreWorkload>(Way::engine, sector_size));
+    for (const Way way : {Way::engine, Way::mount})
+      workloads.push_back(std::make_unique<CallsWorkload>(way, sector_size));
   }
+  workloads.push_back(std::make_unique<StoreWorkload>(Way::mount, 512));
   return workloads;
 }
 

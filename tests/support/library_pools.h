@@ -3,7 +3,6 @@
 #pragma once
 
 #include <algorithm>
-#include <bit>
 #include <cerrno>
 #include <functional>
 #include <map>
@@ -21,6 +20,7 @@
 
 #include "engine/base/bytes.h"
 #include "engine/base/error.h"
+#include "engine/cache/collection.h"
 #include "engine/pool/object_pin.h"
 #include "engine/pool/pool.h"
 #include "fuse/client/engine_backend.h"
@@ -42,7 +42,7 @@ class CopiedMblocks : public libmpool::PinnedMblocks {
   std::uint64_t length(std::size_t index) const override {
     return members_[index].object.written_length;
   }
-  std::uint64_t stride() const override { return std::bit_ceil(longest_); }
+  std::uint64_t stride() const override { return Collection::stride_of(longest_); }
   void map_all(std::byte* base) override {
     for (const Member& member : members_) {
       const std::uint64_t length = round_up(member.object.written_length, kPageSize);
@@ -67,7 +67,7 @@ class CopiedMblocks : public libmpool::PinnedMblocks {
   };
   Pool& pool_;
   std::vector<Member> members_;
-  std::uint64_t longest_ = kPageSize;
+  std::uint64_t longest_ = 0;
 };
 
 // The engine in the process, on a pool that a test activates.
@@ -86,16 +86,26 @@ class SuppliedBackend : public libmpool::EngineBackend {
 // Threads: all functions may be called at the same time.
 class LibraryPools : public libmpool::PoolSource {
  public:
-  using Activate = std::function<std::unique_ptr<Pool>()>;
+  // A back end, and the pool that it has as long as it lives.
+  struct Opened {
+    std::unique_ptr<libmpool::Backend> backend;
+    Pool* pool = nullptr;
+  };
+  using Open = std::function<Opened()>;
 
   static LibraryPools& instance() {
     static LibraryPools& pools = *new LibraryPools;
     return pools;
   }
-  // From here on mpool_open() activates the pool of that name so.
-  void supply(const std::string& name, Activate activate) {
+  // From here on mpool_open() opens the pool of that name so.
+  void supply(const std::string& name, Open open) {
     const std::lock_guard lock(mutex_);
-    pools_[name].activate = std::move(activate);
+    pools_[name].open = std::move(open);
+  }
+  static Opened in_process(std::unique_ptr<Pool> pool) {
+    auto backend = std::make_unique<SuppliedBackend>(std::move(pool));
+    Pool* const opened = &backend->pool();
+    return {.backend = std::move(backend), .pool = opened};
   }
   // The pool of that name, which is open.
   Pool& opened(const std::string& name) {
@@ -113,20 +123,20 @@ class LibraryPools : public libmpool::PoolSource {
     return active;
   }
   std::unique_ptr<libmpool::Backend> open(const libmpool::ActivePool& active) override {
-    Activate activate;
+    Open open;
     {
       const std::lock_guard lock(mutex_);
-      activate = pools_.at(active.name()).activate;
+      open = pools_.at(active.name()).open;
     }
-    auto backend = std::make_unique<SuppliedBackend>(activate());
+    Opened opened = open();
     const std::lock_guard lock(mutex_);
-    pools_.at(active.name()).opened = &backend->pool();
-    return backend;
+    pools_.at(active.name()).opened = opened.pool;
+    return std::move(opened.backend);
   }
 
  private:
   struct Supplied {
-    Activate activate;
+    Open open;
     Pool* opened = nullptr;
   };
 

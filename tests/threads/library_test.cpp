@@ -39,7 +39,7 @@ class LibraryThreads : public testing::TestWithParam<unsigned> {
       LibraryPools::instance().supply(name, [name, media] {
         std::vector<std::unique_ptr<Device>> devices;
         devices.push_back(std::make_unique<SimulatedDevice>(name, media));
-        return Pool::activate(std::move(devices), {});
+        return LibraryPools::in_process(Pool::activate(std::move(devices), {}));
       });
     }
   }
