@@ -14,6 +14,7 @@ import tempfile
 import cache
 import cpu
 import idle
+import library
 import machine
 import report
 import suite
@@ -23,6 +24,7 @@ from machine import MIB, BenchError
 
 UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 CALM_SECONDS = 1
+SMOKE_MAPS = 20
 
 
 def size_of(text):
@@ -71,6 +73,10 @@ def parse_arguments():
     parser.add_argument("--idle", action="store_true", help="CPU time and memory of idle daemons on an empty pool")
     parser.add_argument("--cache", action="store_true",
                         help="Zipf reads in a memory cgroup of a quarter of the data beside a compaction: the reaper")
+    parser.add_argument("--library", action="store_true",
+                        help="programs on objects: libmpool in the process and through a mount, beside ext4")
+    parser.add_argument("--maps", type=positive(int), default=2350,
+                        help="maps of 32 members, of --library (default %(default)s)")
     parser.add_argument("--smoke", action="store_true", help="everything once and tiny: shows that the bench works")
     return parser, parser.parse_args()
 
@@ -244,24 +250,46 @@ def check_idle(stack, options):
     return idle.check(stack, place, settings, chosen)
 
 
-def check_cache(stack, options):
+def load_program(options, name):
+    """A program of this folder, which is built with the others."""
     if not options.build:
-        raise BenchError("--cache needs --build")
-    load = (options.build / "tests" / "bench" / "cache_load").resolve()
-    if not load.is_file():
-        raise BenchError(f"no program {load}")
-    names = {case.target for case in cache.CASES}
-    chosen = [target for target in targets.all_targets() if target.name in names]
+        raise BenchError("--build is needed")
+    path = (options.build / "tests" / "bench" / name).resolve()
+    if not path.is_file():
+        raise BenchError(f"no program {path}")
+    return path
+
+
+def check_part(stack, options, chosen, measure):
+    """A measurement with a table of its own: `measure` gets the place, the settings and the number
+    of repeats, and returns its samples."""
     settings = settings_of(options)
     check_programs(chosen)
     check_room(options, settings, chosen)
     prepare(stack, options, settings)
     busy = cpu.busy_share(CALM_SECONDS)
+    print(f"machine busy before: {busy:.0%}")
     place = targets.Place(stack, options.on, settings.work, targets.image_size(settings))
-    samples = cache.check(stack, place, settings, chosen, load, 1 if options.smoke else options.repeats)
+    samples = measure(place, settings, 1 if options.smoke else options.repeats)
     if options.json:
         report.write_samples(options.json, samples, conditions(options, settings, busy))
     return 0
+
+
+def check_cache(stack, options):
+    load = load_program(options, "cache_load")
+    names = {case.target for case in cache.CASES}
+    chosen = [target for target in targets.all_targets() if target.name in names]
+    return check_part(stack, options, chosen, lambda place, settings, repeats: cache.check(
+        stack, place, settings, chosen, load, repeats))
+
+
+def check_library(stack, options):
+    load = load_program(options, "library_load")
+    chosen = library.all_targets()
+    maps = SMOKE_MAPS if options.smoke else options.maps
+    return check_part(stack, options, chosen, lambda place, settings, repeats: library.check(
+        stack, place, settings, chosen, load, maps, repeats))
 
 
 def bench(stack, options):
@@ -303,7 +331,8 @@ def main():
     try:
         with contextlib.ExitStack() as stack:
             try:
-                part = check_idle if options.idle else check_cache if options.cache else bench
+                parts = {check_idle: options.idle, check_cache: options.cache, check_library: options.library}
+                part = next((part for part, wanted in parts.items() if wanted), bench)
                 return part(stack, options)
             finally:
                 machine.ignore_signals()

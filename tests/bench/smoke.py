@@ -15,6 +15,7 @@ import time
 import unittest
 
 import bench
+import library
 import machine
 import report
 import suite
@@ -58,6 +59,27 @@ class Run(unittest.TestCase):
             self.assertGreater(row["median"], 0, row)
             self.assertEqual(row["daemon_us"] is not None, row["target"] == "mpoolfs", row)
             self.assertIn(row["workload"], done.stdout)
+        self.assert_clean()
+
+    def test_library(self):
+        """--library gives a number for every row on each of its targets"""
+        with tempfile.TemporaryDirectory() as outside:
+            path = pathlib.Path(outside) / "results.json"
+            done = subprocess.run(self.command + ["--library", "--build", os.environ["MPOOLFS_BUILD"],
+                                                  "--json", str(path)],
+                                  capture_output=True, text=True, timeout=SECONDS, check=False)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            found = json.loads(path.read_text(encoding="utf-8"))["samples"]
+        names = {target.name for target in library.all_targets()}
+        self.assertIn("append-async", found)
+        for row, samples in found.items():
+            self.assertEqual(set(samples), names, row)
+            for target, repeats in samples.items():
+                self.assertGreater(repeats[0]["rate"], 0, (row, target))
+            self.assertIn(row, done.stdout)
+        # A map through a mount is one mapping; in the process each member has its own.
+        vmas = {target: repeats[0]["vmas"] for target, repeats in found["maps"].items()}
+        self.assertLess(vmas["mpoolfs-native"] + bench.SMOKE_MAPS, vmas["libmpool"])
         self.assert_clean()
 
     def test_signal(self):
