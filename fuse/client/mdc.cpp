@@ -20,23 +20,19 @@ void refuse_root(uint64_t logid1, uint64_t logid2) {
   }
 }
 
-// Aborts an uncommitted log; false when there is none.
-bool abort_quietly(libmpool::Backend& backend, ObjectId id) noexcept {
+// Gives up a log after a failure, which is the one that counts.
+template <typename Step>
+void quietly(const Step& step) noexcept {
   try {
-    backend.abort(id, kLogType);
-    return true;
+    step();
   } catch (const std::exception&) {
-    return false;
+    // There is none, or it stays.
   }
 }
 
-// Removes a log, committed or not.
-void remove_quietly(libmpool::Backend& backend, ObjectId id) noexcept {
-  try {
-    if (!abort_quietly(backend, id)) backend.remove(id, kLogType);
-  } catch (const std::exception&) {
-    // The failure that led here is the one that counts.
-  }
+// Of an uncommitted log.
+void abort_quietly(libmpool::Backend& backend, ObjectId id) noexcept {
+  quietly([&] { backend.abort(id, kLogType); });
 }
 
 }  // namespace
@@ -77,12 +73,18 @@ mpool_err_t mpool_mdc_commit(mpool_handle* mp, uint64_t logid1, uint64_t logid2)
     require_writable(mp);
     refuse_root(logid1, logid2);
     libmpool::Backend& backend = mp->backend();
+    const ObjectId first{logid1};
+    const ObjectId second{logid2};
+    bool committed = false;
     try {
-      backend.commit(ObjectId{logid1}, kLogType);
-      backend.commit(ObjectId{logid2}, kLogType);
+      backend.commit(first, kLogType);
+      committed = true;
+      backend.commit(second, kLogType);
     } catch (...) {
-      remove_quietly(backend, ObjectId{logid1});
-      remove_quietly(backend, ObjectId{logid2});
+      // Not what was committed before.
+      if (committed) quietly([&] { backend.remove(first, kLogType); });
+      abort_quietly(backend, first);
+      abort_quietly(backend, second);
       throw;
     }
   });

@@ -1,6 +1,5 @@
 #include "fuse/client/mount_records.h"
 
-#include <atomic>
 #include <cerrno>
 #include <utility>
 
@@ -84,21 +83,17 @@ class MountMdc : public MountRecords<Mdc> {
  public:
   using MountRecords::MountRecords;
 
-  void start_compaction() override { compact(MPOOL_IOC_CSTART); }
-  void end_compaction() override { compact(MPOOL_IOC_CEND); }
-  bool failed() override { return failed_; }
-
- private:
-  void compact(unsigned long command) {
+  void start_compaction() override { call(MPOOL_IOC_CSTART); }
+  void end_compaction() override { call(MPOOL_IOC_CEND); }
+  // The compaction may be that of another handle.
+  bool failed() override {
     try {
-      call(command);
-    } catch (...) {
-      failed_ = true;
-      throw;
+      used();
+      return false;
+    } catch (const mpool::Error& error) {
+      return error.code() == EINVAL;
     }
   }
-
-  std::atomic<bool> failed_ = false;
 };
 
 }  // namespace

@@ -187,6 +187,10 @@ void change_settings(mpool::Pool& pool, const mpool_ioc_settings& wanted, const 
   if (changes.user_type && holds_tree) {
     mpool::raise(EMEDIUMTYPE, pool.name(), "the root MDC holds a file system");
   }
+  // Before anything is changed.
+  if (std::ranges::any_of(wanted.spare_percent, [](auto percent) { return percent > 100; })) {
+    mpool::raise(EINVAL, pool.name(), "a percentage of spares over 100");
+  }
   if (changes != mpool::Pool::Settings{}) pool.configure(changes);
   for (const mpool::MediaClass media_class : pool.classes()) {
     const bool staging = media_class == mpool::MediaClass::staging;

@@ -48,10 +48,53 @@ TEST(Mdc, fails_for_others_when_a_compaction_is_given_up) {
   mdc = open_mdc(mp, ids);
   EXPECT(next_is(mdc, "old") && next_is(mdc, ""));
   put(mdc, "more");
-  (void)mpool_mdc_close(other);
+  FAILS(EINVAL, mpool_mdc_close(other));
   OK(mpool_mdc_sync(mdc));
   OK(mpool_mdc_rewind(mdc));
   EXPECT(next_is(mdc, "old") && next_is(mdc, "more") && next_is(mdc, ""));
+  OK(mpool_mdc_close(mdc));
+  close_pool(mp);
+}
+
+/* A pair that is committed is not deleted by a commit of it that fails. */
+TEST(Mdc, stays_when_it_is_committed_twice) {
+  struct mpool* const mp = new_pool();
+  uint64_t ids[2];
+  uint64_t log;
+  struct mpool_mdc* mdc;
+  new_mdc(mp, MIB, ids);
+  mdc = open_mdc(mp, ids);
+  put(mdc, "kept");
+  OK(mpool_mdc_close(mdc));
+  log = new_mlog(mp, MIB);
+  FAILS(ENOENT, mpool_mdc_commit(mp, ids[0], ids[1]));
+  FAILS(ENOENT, mpool_mdc_commit(mp, log, ids[1]));
+  mdc = open_mdc(mp, ids);
+  EXPECT(next_is(mdc, "kept"));
+  OK(mpool_mdc_close(mdc));
+  OK(mpool_mlog_delete(mp, log));
+  OK(mpool_mdc_delete(mp, ids[0], ids[1]));
+  close_pool(mp);
+}
+
+/* What another handle compacts is neither failed nor closed by a call that comes meanwhile. */
+TEST(Mdc, is_usable_after_the_compaction_of_another_handle) {
+  struct mpool* const mp = new_pool();
+  struct mpool_mdc* mdc;
+  struct mpool_mdc* other;
+  uint64_t ids[2];
+  new_mdc(mp, MIB, ids);
+  mdc = open_mdc(mp, ids);
+  other = open_mdc(mp, ids);
+  OK(mpool_mdc_cstart(mdc));
+  FAILS(EBUSY, mpool_mdc_cstart(other));
+  FAILS(EBUSY, mpool_mdc_cend(other));
+  FAILS(EBUSY, mpool_close(mp));
+  put(mdc, "new");
+  OK(mpool_mdc_cend(mdc));
+  put(other, "more");
+  OK(mpool_mdc_close(other));
+  EXPECT(next_is(mdc, "new") && next_is(mdc, "more"));
   OK(mpool_mdc_close(mdc));
   close_pool(mp);
 }

@@ -185,7 +185,7 @@ mpool_err_t mpool_mlog_props_get(struct mpool_mlog* mlog, struct mlog_props* pro
 mpool_err_t mpool_mdc_alloc(struct mpool* mp, uint64_t* logid1, uint64_t* logid2,
                             enum mp_media_classp mclass, const struct mdc_capacity* capacity,
                             struct mdc_props* props);
-/* Both; after a failure neither exists. */
+/* Both; after a failure neither exists, unless it was committed before. */
 mpool_err_t mpool_mdc_commit(struct mpool* mp, uint64_t logid1, uint64_t logid2);
 mpool_err_t mpool_mdc_abort(struct mpool* mp, uint64_t logid1, uint64_t logid2);
 /* Deletes each, or aborts it if it was not committed; returns the last error of a delete. */
