@@ -20,7 +20,7 @@ namespace {
 
 constexpr std::uint64_t kMaxRows = 64;
 // Columns before and behind the blocks.
-constexpr unsigned kLabelWidth = 42;
+constexpr unsigned kLabelWidth = 44;
 constexpr std::uint64_t kMaxColumns = 128;
 
 // By the share in memory: none, up to a quarter, half, less than all, all; and not written.
@@ -42,8 +42,9 @@ struct Pages {
   std::uint64_t resident = 0;
   std::uint64_t total = 0;  // with content
 
-  unsigned percent() const {
-    return total == 0 ? 0 : static_cast<unsigned>(std::min(resident, total) * 100 / total);
+  std::string percent() const {
+    const std::uint64_t share = total == 0 ? 0 : std::min(resident, total) * 100 / total;
+    return share == 0 && resident != 0 ? "<1%" : fmt::format("{}%", share);
   }
 };
 
@@ -70,6 +71,9 @@ void draw_picture(std::ostream& out, const MapFacts& map,
                   PictureStyle style) {
   const Shades& shades = style == PictureStyle::unicode ? kUnicodeShades : kAsciiShades;
   Pages all;
+  const bool joined = layout.members_per_row != 1;
+  fmt::print(out, "{:<21} {:>9} |{:{}}| IN MEMORY\n", joined ? "MEMBERS" : "MEMBER ID", "CONTENT",
+             "", layout.columns);
   for (std::size_t first = 0; first < members.size(); first += layout.members_per_row) {
     const std::size_t end = std::min<std::size_t>(first + layout.members_per_row, members.size());
     Pages row;
@@ -89,17 +93,16 @@ void draw_picture(std::ostream& out, const MapFacts& map,
     for (std::size_t member = first; member < end; ++member)
       length += members[member].length;
     const std::string label =
-        layout.members_per_row == 1
-            ? fmt::format("{:>5}  {:<14}", first, members[first].id.to_string())
-            : fmt::format("{:>5} to {:<12}", first, end - 1);
-    fmt::print(out, "{} {:>9} |{}| {:>3}%\n", label, format_size(length), blocks, row.percent());
+        joined ? fmt::format("{:>6} to {:<11}", first, end - 1)
+               : fmt::format("{:>6} {:<14}", first, members[first].id.to_string());
+    fmt::print(out, "{} {:>9} |{}| {:>4}\n", label, format_size(length), blocks, row.percent());
     all.resident += row.resident;
     all.total += row.total;
   }
   fmt::print(out, "\nIn memory: {} none  {} up to 1/4  {} up to 1/2  {} more  {} all", shades[0],
              shades[1], shades[2], shades[3], shades[4]);
   fmt::print(out, "; a block is {}\n", format_size(layout.step * layout.members_per_row));
-  fmt::print(out, "Total:     {} of {} pages, {} of {} ({}%)\n", all.resident, all.total,
+  fmt::print(out, "Total:     {} of {} pages, {} of {} ({})\n", all.resident, all.total,
              format_size(all.resident * kPageSize), format_size(all.total * kPageSize),
              all.percent());
   fmt::print(out, "Advice:    {}; {}\n", to_string(map.advice),

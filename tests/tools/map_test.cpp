@@ -16,6 +16,7 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::Not;
+using ::testing::StartsWith;
 
 ObjectId picture_id(std::uint64_t number) {
   return ObjectId::make(number, ObjectType::mblock, 1);
@@ -41,6 +42,7 @@ TEST(MapPicture, HasARowForEachMember) {
   cells[17] = 1;
   std::ostringstream out;
   draw_picture(out, map, members, cells, layout, PictureStyle::ascii);
+  EXPECT_THAT(out.str(), StartsWith("MEMBER ID               CONTENT |        | IN MEMORY\n"));
   EXPECT_THAT(out.str(), HasSubstr("|########| 100%\n"));
   EXPECT_THAT(out.str(), HasSubstr("|#.#     |  60%\n"));
   EXPECT_THAT(out.str(), HasSubstr("|.+......|   6%\n"));
@@ -49,6 +51,19 @@ TEST(MapPicture, HasARowForEachMember) {
   std::ostringstream unicode;
   draw_picture(unicode, map, members, cells, layout, PictureStyle::unicode);
   EXPECT_THAT(unicode.str(), HasSubstr("|█·█     |"));
+}
+
+TEST(MapPicture, TellsLittleFromNothing) {
+  const MapFacts map = picture_map(2, 1024 * kPageSize);
+  const PictureLayout layout = layout_picture(map, 50);
+  const std::vector<MapSession::Member> members(2, {picture_id(1), 1024 * kPageSize});
+  std::vector<std::uint32_t> cells(16, 0);
+  cells[3] = 1;
+  std::ostringstream out;
+  draw_picture(out, map, members, cells, layout, PictureStyle::ascii);
+  EXPECT_THAT(out.str(), HasSubstr("|...-....|  <1%\n"));
+  EXPECT_THAT(out.str(), HasSubstr("|........|   0%\n"));
+  EXPECT_THAT(out.str(), HasSubstr("4 KiB of 8 MiB (<1%)"));
 }
 
 TEST(MapPicture, JoinsTheRowsOfVeryManyMembers) {
@@ -62,9 +77,9 @@ TEST(MapPicture, JoinsTheRowsOfVeryManyMembers) {
     cells[i] = 1;
   std::ostringstream out;
   draw_picture(out, map, members, cells, layout, PictureStyle::ascii);
-  EXPECT_THAT(out.str(), HasSubstr("    0 to 15"));
+  EXPECT_THAT(out.str(), HasSubstr("     0 to 15"));
   EXPECT_THAT(out.str(), HasSubstr("|-|  25%\n"));
-  EXPECT_THAT(out.str(), HasSubstr("  992 to 999"));
+  EXPECT_THAT(out.str(), HasSubstr("   992 to 999"));
 }
 
 TEST(MapCommand, TellsWhatIsWrong) {
