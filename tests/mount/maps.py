@@ -183,6 +183,19 @@ class Maps(harness.MountTest):
             with self.fails_with(errno.EPERM):
                 change()
 
+    def test_mapping_for_execution(self):
+        """is the choice of the mount, as for every file that can be read"""
+        self.session.create("m", self.file("f", 10))
+        executable = mmap.PROT_READ | mmap.PROT_EXEC
+        for flag, code in (("noexec", errno.EPERM), ("exec", 0)):
+            subprocess.run(["mount", "-o", f"remount,bind,{flag}", self.mnt.point], check=True)
+            with open(self.maps / "m", "rb") as file:
+                if code == 0:
+                    mmap.mmap(file.fileno(), 0, mmap.MAP_SHARED, executable).close()
+                    continue
+                with self.fails_with(code):
+                    mmap.mmap(file.fileno(), 0, mmap.MAP_SHARED, executable)
+
     def test_other_users(self):
         """see neither names nor content"""
         self.session.create("m", self.file("f", 10))
