@@ -179,6 +179,49 @@ class CallsSession::Work {
     model_.durable(kPairFact);
     mdc.close();
   }
+  // The program is killed with an mblock that is not committed, a log with records that are not
+  // synced, and an MDC that it compacts; another one goes on.
+  void die() {
+    const auto ids = pair_of(pool_.pool());
+    const auto logs = logs_of(pool_.pool());
+    if (!pool_.can_kill() || !ids || logs.empty()) return;
+    {
+      std::uint64_t id = 0;
+      check_call(mpool_mblock_alloc(handle(), MP_MED_CAPACITY, true, &id, nullptr), "alloc");
+      reserve(id);
+      AlignedBuffer page(kPageSize);
+      const iovec content{.iov_base = page.data(), .iov_len = page.size()};
+      check_call(mpool_mblock_write(handle(), id, &content, 1), "write");
+
+      mpool_mlog* opened_log = nullptr;
+      std::uint64_t generation = 0;
+      check_call(mpool_mlog_open(handle(), logs[0].value, 0, &generation, &opened_log), "open");
+      const OpenMlog log(opened_log);
+      RecordSum sum = sum_of_records([&](void* data, std::size_t size, std::size_t* length) {
+        return mpool_mlog_read(log.get(), data, size, length);
+      });
+      auto record = make_record();
+      iovec part{.iov_base = record.data(), .iov_len = record.size()};
+      const Moment moment = model_.now();
+      const mpool_err_t error = mpool_mlog_append(log.get(), &part, record.size(), 0);
+      if (mpool_errno(error) != EFBIG) {
+        sum.add(record);
+        model_.begin_at(moment, fact_of(logs[0]), value_of_log(generation, sum));
+        check_call(error, "append");
+      }
+
+      mpool_mdc* opened = nullptr;
+      check_call(mpool_mdc_open(handle(), (*ids)[0].value, (*ids)[1].value, 0, &opened), "open");
+      const OpenPair mdc(opened);
+      check_call(mpool_mdc_cstart(mdc.get()), "cstart");
+      auto lost = make_record();
+      check_call(
+          mpool_mdc_append(mdc.get(), lost.data(), static_cast<ssize_t>(lost.size()), chance(2)),
+          "append");
+      pool_.kill_program();
+    }
+    pool_.begin_again();
+  }
   void settle() { pool_.pool().wait_for_discards(std::chrono::seconds(10)); }
 
  private:
@@ -230,6 +273,7 @@ void CallsSession::change(Model& model, std::uint64_t seed, unsigned rounds) {
     work.use_pair();
     work.use_log();
     work.delete_mblock();
+    if (i % 3 == 0) work.die();
     if (i % 3 == 1) work.add_log();
     if (i % 3 == 2) work.delete_log();
     work.settle();

@@ -12,7 +12,6 @@
 
 #include "engine/base/crc32c.h"
 #include "engine/base/error.h"
-#include "tests/crash/mounted_pool.h"
 #include "tests/support/library_pools.h"
 
 namespace mpool::test {
@@ -93,13 +92,22 @@ const char* to_string(Way way) {
 }
 
 LibraryPool::LibraryPool(Machine& machine, Way way) {
-  LibraryPools::instance().supply(kLibraryPool, [&machine, way] {
-    auto pool = activate(machine);
-    return way == Way::engine ? LibraryPools::in_process(std::move(pool))
-                              : through_mount(std::move(pool));
+  if (way == Way::mount) mounted_.emplace(activate(machine));
+  LibraryPools::instance().supply(kLibraryPool, [this, &machine]() -> LibraryPools::Opened {
+    if (!mounted_) return LibraryPools::in_process(activate(machine));
+    return {.backend = mounted_->open(), .pool = &mounted_->pool()};
   });
+  open();
+}
+
+void LibraryPool::open() {
   check_call(mpool_open(kLibraryPool, O_RDWR, &handle_, nullptr), "mpool_open");
   pool_ = &LibraryPools::instance().opened(kLibraryPool);
+}
+
+void LibraryPool::begin_again() {
+  check_call(mpool_close(std::exchange(handle_, nullptr)), "mpool_close");
+  open();
 }
 
 LibraryPool::~LibraryPool() {

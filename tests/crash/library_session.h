@@ -3,10 +3,12 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "fuse/client/api.h"
 #include "tests/apps/kv_store.h"
+#include "tests/crash/mounted_pool.h"
 #include "tests/crash/pool_session.h"
 
 namespace mpool::test {
@@ -28,7 +30,16 @@ class LibraryPool {
   mpool_handle* handle() const { return handle_; }
   Pool& pool() const { return *pool_; }
 
+  // A program is killed and another one begins, while the daemon lives: all that the library has
+  // open must be closed in between, which fails. Not with the engine in the process.
+  bool can_kill() const { return mounted_.has_value(); }
+  void kill_program() { mounted_->kill_programs(); }
+  void begin_again();
+
  private:
+  void open();
+
+  std::optional<MountedPool> mounted_;
   mpool_handle* handle_ = nullptr;
   Pool* pool_ = nullptr;
 };

@@ -4,6 +4,8 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <functional>
+#include <mutex>
 #include <span>
 #include <string>
 #include <utility>
@@ -35,9 +37,11 @@ NamespaceOptions only_when_told() {
   return options;
 }
 
+}  // namespace
+
 // What fuse/serve.cpp makes for programs.
-struct ServedPool {
-  explicit ServedPool(std::unique_ptr<Pool> of) : pool(std::move(of)) {
+struct MountedPool::Served {
+  explicit Served(std::unique_ptr<Pool> of) : pool(std::move(of)) {
     control.add("ctl", std::make_unique<mpoolfs::ObjectControl>(objects, maps));
     control.add("mblock",
                 std::make_unique<mpoolfs::ObjectFiles>(objects, *names, ObjectType::mblock));
@@ -61,20 +65,27 @@ struct ServedPool {
                      pool->logger()};
   mpoolfs::ProgramObjects objects{*pool, *names, false};
   ControlTree control{pool->clock().wall_time(), pool->clock()};
+  std::mutex mutex;  // guards opened
+  std::vector<ControlTree::HandleNumber> opened;
 };
+
+namespace {
+
+// As close(2).
+void close_file(ControlTree& control, ControlTree::HandleNumber handle) {
+  try {
+    control.flush(handle);
+  } catch (const Error&) {
+    // close(2) tells, and the library does not ask; or it was closed before.
+  }
+  control.close(handle);
+}
 
 class ServedFile : public libmpool::MountFile {
  public:
   ServedFile(ControlTree& control, ControlTree::HandleNumber handle, std::uint64_t size)
       : control_(control), handle_(handle), size_(size) {}
-  ~ServedFile() override {
-    try {
-      control_.flush(handle_);
-    } catch (const Error&) {
-      // close(2) tells, and the library does not ask.
-    }
-    control_.close(handle_);
-  }
+  ~ServedFile() override { close_file(control_, handle_); }
 
   void read(std::uint64_t offset, std::span<const ByteSpan> parts) override {
     for (const ByteSpan part : parts) {
@@ -120,18 +131,21 @@ class ServedFile : public libmpool::MountFile {
 
 class ServedDirectory : public libmpool::MountDirectory {
  public:
-  explicit ServedDirectory(std::unique_ptr<ServedPool> served) : served_(std::move(served)) {}
+  using NoteOpened = std::function<void(ControlTree::HandleNumber)>;
+  ServedDirectory(ControlTree& control, NoteOpened note_opened)
+      : control_(control), note_opened_(std::move(note_opened)) {}
 
   std::unique_ptr<libmpool::MountFile> open(const std::string& name, int flags) override {
     const int access = flags & O_ACCMODE;
     const Attributes found = find(name);
     const auto handle =
-        control().open(found.inode, {.read = access != O_WRONLY, .write = access != O_RDONLY}, {});
-    return std::make_unique<ServedFile>(control(), handle, found.size);
+        control_.open(found.inode, {.read = access != O_WRONLY, .write = access != O_RDONLY}, {});
+    note_opened_(handle);
+    return std::make_unique<ServedFile>(control_, handle, found.size);
   }
   std::vector<std::string> list(const std::string& name) override {
     std::vector<std::string> names;
-    control().read_directory(find(name).inode, 0, [&](const DirectoryEntry& entry) {
+    control_.read_directory(find(name).inode, 0, [&](const DirectoryEntry& entry) {
       names.emplace_back(entry.name);
       return true;
     });
@@ -141,36 +155,56 @@ class ServedDirectory : public libmpool::MountDirectory {
     try {
       const std::string path = name;
       const std::size_t slash = path.find('/');
-      control().remove(find(path.substr(0, slash)).inode, path.substr(slash + 1));
+      control_.remove(find(path.substr(0, slash)).inode, path.substr(slash + 1));
     } catch (const Error&) {
       // It is gone.
     }
   }
 
  private:
-  ControlTree& control() const { return served_->control; }
   // ENOENT. `path`: a name, or two with a slash.
   Attributes find(const std::string& path) const {
     const std::size_t slash = path.find('/');
-    auto found = control().lookup(ControlTree::kDirectory, path.substr(0, slash));
+    auto found = control_.lookup(ControlTree::kDirectory, path.substr(0, slash));
     if (found && slash != std::string::npos) {
-      found = control().lookup(found->inode, path.substr(slash + 1));
+      found = control_.lookup(found->inode, path.substr(slash + 1));
     }
     if (!found) raise(ENOENT, path, "no such name");
     return *found;
   }
 
-  const std::unique_ptr<ServedPool> served_;
+  ControlTree& control_;
+  const NoteOpened note_opened_;
 };
 
 }  // namespace
 
-LibraryPools::Opened through_mount(std::unique_ptr<Pool> pool) {
-  Pool* const opened = pool.get();
-  auto directory = std::make_unique<ServedDirectory>(std::make_unique<ServedPool>(std::move(pool)));
-  return {.backend = std::make_unique<libmpool::MountBackend>(
-              libmpool::MountSession(std::move(directory))),
-          .pool = opened};
+MountedPool::MountedPool(std::unique_ptr<Pool> pool)
+    : served_(std::make_unique<Served>(std::move(pool))) {}
+
+MountedPool::~MountedPool() = default;
+
+Pool& MountedPool::pool() const {
+  return *served_->pool;
+}
+
+std::unique_ptr<libmpool::Backend> MountedPool::open() {
+  const auto note_opened = [this](ControlTree::HandleNumber handle) {
+    const std::lock_guard lock(served_->mutex);
+    served_->opened.push_back(handle);
+  };
+  return std::make_unique<libmpool::MountBackend>(
+      libmpool::MountSession(std::make_unique<ServedDirectory>(served_->control, note_opened)));
+}
+
+void MountedPool::kill_programs() {
+  std::vector<ControlTree::HandleNumber> opened;
+  {
+    const std::lock_guard lock(served_->mutex);
+    opened.swap(served_->opened);
+  }
+  for (const ControlTree::HandleNumber handle : opened)
+    close_file(served_->control, handle);
 }
 
 }  // namespace mpool::test

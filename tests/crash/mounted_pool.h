@@ -4,12 +4,30 @@
 #include <memory>
 
 #include "engine/pool/pool.h"
-#include "tests/support/library_pools.h"
+#include "fuse/client/backend.h"
 
 namespace mpool::test {
 
-// Mounts the tree of the pool, and makes the daemon's control directory: the library calls its
-// files in place of system calls. Both end with the back end.
-LibraryPools::Opened through_mount(std::unique_ptr<Pool> pool);
+// The mounted tree of a pool, and the daemon's control directory.
+//
+// Threads: all functions may be called at the same time.
+class MountedPool {
+ public:
+  explicit MountedPool(std::unique_ptr<Pool> pool);
+  ~MountedPool();
+  MountedPool(const MountedPool&) = delete;
+  MountedPool& operator=(const MountedPool&) = delete;
+
+  Pool& pool() const;
+  // The library of a program: it calls the files of the directory in place of system calls. Must
+  // end before the mount.
+  std::unique_ptr<libmpool::Backend> open();
+  // Closes all files of programs, as the kernel does when they are killed: their later calls fail.
+  void kill_programs();
+
+ private:
+  struct Served;
+  const std::unique_ptr<Served> served_;
+};
 
 }  // namespace mpool::test
