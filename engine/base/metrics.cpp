@@ -4,11 +4,35 @@
 
 namespace mpool {
 
+namespace {
+
+// The lock orders what the last thread of a row wrote before what its next one writes.
+std::mutex rows_mutex;
+std::array<bool, OwnRow::kRows> rows_taken{true};  // the common one is never free
+
+}  // namespace
+
+OwnRow::OwnRow() noexcept {
+  assert(current_ == 0);
+  const std::lock_guard lock(rows_mutex);
+  bool* const free = std::ranges::find(rows_taken, false);
+  if (free == rows_taken.end()) return;
+  *free = true;
+  current_ = static_cast<unsigned>(free - rows_taken.begin());
+}
+
+OwnRow::~OwnRow() {
+  const unsigned row = std::exchange(current_, 0);
+  if (row == 0) return;
+  const std::lock_guard lock(rows_mutex);
+  rows_taken[row] = false;
+}
+
 LatencyHistogram::Values LatencyHistogram::values() const noexcept {
   Values values{};
-  values.sum = std::chrono::nanoseconds(nanoseconds_.load(std::memory_order_relaxed));
+  values.sum = std::chrono::nanoseconds(sums_.sum(kNanoseconds));
   for (std::size_t i = 0; i < kBuckets; ++i) {
-    values.counts[i] = counts_[i].load(std::memory_order_relaxed);
+    values.counts[i] = sums_.sum(i);
     values.count += values.counts[i];
   }
   return values;

@@ -204,7 +204,7 @@ void Device::start(IoRing& ring, DeviceTransfer& transfer, std::uint64_t offset,
   transfer.device_ = this;
   if (transfer.left_ == 0) return ring.post(transfer, 0);
   activity_of(transfer).begun.add();
-  transfer.begun_ = clock_->now();
+  transfer.begun_ = ring.recent_time(*clock_);
   try {
     start_impl(transfer);
   } catch (const Error&) {
@@ -266,7 +266,7 @@ void Device::finish(DeviceTransfer& transfer, int error, const char* cause) noex
   if (error == 0) {
     Activity& activity = activity_of(transfer);
     activity.bytes.add(transfer.length_);
-    activity.durations.record(clock_->now() - transfer.begun_);
+    activity.durations.record(transfer.ring_->step_time(*clock_) - transfer.begun_);
     return transfer.done(0);
   }
   errors_.add();

@@ -188,9 +188,8 @@ class Device {
   std::array<std::condition_variable, 2> flush_ended_;
   std::uint64_t flushes_begun_ = 0;
   std::uint64_t flushes_ended_ = 0;  // equal to flushes_begun_, or one less during a flush
-  // Those of different kinds change at the same time, on different threads.
-  alignas(64) Activity reads_;
-  alignas(64) Activity writes_;
+  Activity reads_;
+  Activity writes_;
   alignas(64) Activity flushes_;
   Activity discards_;
   Counter errors_;

@@ -75,10 +75,12 @@ void IoRing::post(RingOperation& operation, std::int32_t result) {
 }
 
 void IoRing::submit() {
+  forget_time();
   if (prepared() > 0) raise_if_failed(io_uring_submit(&ring_), "submitting failed");
 }
 
 void IoRing::poll() {
+  forget_time();
   raise_if_failed(io_uring_submit_and_get_events(&ring_), "polling failed");
 }
 
@@ -98,6 +100,7 @@ bool IoRing::submit_and_wait(int timeout_ms) {
 }
 
 void IoRing::complete(const Completion& completion) {
+  time_is_of_step_ = false;
   completion.operation->completed(completion.result);
   const unsigned group = completion.posted ? groups_.posted
                          : writing_        ? groups_.writes
@@ -131,6 +134,7 @@ unsigned IoRing::run_first() {
 }
 
 unsigned IoRing::run_completions() {
+  forget_time();
   unsigned count = run_first();
   while (!waiting_.empty() && count < kRunLimit) {
     const Completion completion = waiting_.front();

@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <deque>
+#include <optional>
 
 #include <liburing.h>
 
+#include "engine/base/clock.h"
 #include "engine/base/tunables.h"
 
 namespace mpool {
@@ -68,6 +70,19 @@ class IoRing {
   // prepare. Returns their number. Bounded: more may be left.
   unsigned run_completions();
 
+  // The time, for operations that begin and end in completions; reading the clock takes a part of
+  // what a small read does. All calls are for the same clock.
+  // recent_time(): read since the thread came from the kernel, by an earlier completion if there
+  // was one. Completions that were present together have waited for each other, too.
+  Clock::Time recent_time(const Clock& clock) { return time_ ? *time_ : read_time(clock); }
+  // step_time(): read in the present completion.
+  Clock::Time step_time(const Clock& clock) { return time_is_of_step_ ? *time_ : read_time(clock); }
+  // read_time(): read now.
+  Clock::Time read_time(const Clock& clock) {
+    time_is_of_step_ = true;
+    return time_.emplace(clock.now());
+  }
+
  private:
   struct Completion {
     RingOperation* operation;
@@ -75,6 +90,10 @@ class IoRing {
     bool posted;  // by post(), not by the kernel
   };
 
+  void forget_time() noexcept {
+    time_.reset();
+    time_is_of_step_ = false;
+  }
   unsigned run_first();
   void complete(const Completion& completion);
 
@@ -83,6 +102,8 @@ class IoRing {
   std::deque<Completion> waiting_;  // posted, or taken from the ring; in order
   bool submit_soon_ = false;
   bool writing_ = false;
+  std::optional<Clock::Time> time_;
+  bool time_is_of_step_ = false;
 };
 
 }  // namespace mpool

@@ -9,6 +9,7 @@
 #include <sched.h>
 
 #include "engine/base/error.h"
+#include "engine/base/metrics.h"
 
 namespace mpoolfs {
 
@@ -45,6 +46,7 @@ Reactor::~Reactor() {
 
 void Reactor::start(std::function<void(const std::string& why)> failed) {
   thread_ = std::thread([this, failed = std::move(failed)] {
+    const mpool::OwnRow counts;
     ::pthread_setname_np(::pthread_self(), config_.name.c_str());
     try {
       ring_.enable();

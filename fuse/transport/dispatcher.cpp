@@ -56,7 +56,8 @@ Dispatcher::Dispatcher(fuse_session* session, int fd, unsigned workers, const mp
                        mpool::Metrics& metrics, mpool::Clock& clock)
     : session_(session),
       logger_(logger),
-      metrics_(metrics, clock),
+      metrics_(metrics),
+      clock_(clock),
       workers_(workers, logger),
       closers_(workers, logger) {
   const fuse_custom_io io{.writev = write_reply,

@@ -50,6 +50,7 @@ class Dispatcher {
   fuse_session* const session_;
   const mpool::Logger logger_;
   RequestMetrics metrics_;
+  mpool::Clock& clock_;
   Extensions wanted_;
   std::function<void(Extensions)> init_answered_;
   WorkerPool workers_;

@@ -71,13 +71,22 @@ void Request::arrived(mpool::ByteSpan message) noexcept {
   std::memcpy(&header, message_.data(), sizeof header);
   opcode_ = header.opcode;
   unique_ = header.unique;
-  begun_ = dispatcher_.metrics_.begin();
+  dispatcher_.metrics_.begin();
+  begun_ = reactor_.ring().recent_time(dispatcher_.clock_);
   counted_ = false;
   dispatcher_.handle(*this);
 }
 
 void Request::count(bool failed) noexcept {
-  if (!std::exchange(counted_, true)) dispatcher_.metrics_.end(opcode_, begun_, failed);
+  if (std::exchange(counted_, true)) return;
+  dispatcher_.metrics_.end(opcode_, present_time() - begun_, failed);
+}
+
+// A worker must not touch the ring. The end of a device transfer has read the time just before.
+mpool::Clock::Time Request::present_time() noexcept {
+  if (can_block_) return dispatcher_.clock_.now();
+  mpool::IoRing& ring = reactor_.ring();
+  return suspended_ ? ring.step_time(dispatcher_.clock_) : ring.read_time(dispatcher_.clock_);
 }
 
 void Request::resume() noexcept {

@@ -94,6 +94,7 @@ class Request : public RequestContext, private WorkerPool::Job {
   }
   // Counts the request, unless that was done.
   void count(bool failed) noexcept;
+  mpool::Clock::Time present_time() noexcept;
 
   // Returns a request that a worker has answered to the reactor.
   struct Return final : mpool::RingOperation {

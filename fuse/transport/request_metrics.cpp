@@ -50,9 +50,8 @@ constexpr KindName kKindNames[] = {
 
 }  // namespace
 
-RequestMetrics::RequestMetrics(mpool::Metrics& metrics, mpool::Clock& clock)
-    : clock_(clock),
-      in_progress_(metrics.gauge("mpoolfs_requests_in_progress",
+RequestMetrics::RequestMetrics(mpool::Metrics& metrics)
+    : in_progress_(metrics.gauge("mpoolfs_requests_in_progress",
                                  "Requests of the kernel that have no reply yet")) {
   for (const auto& [opcode, name] : kKindNames) {
     const mpool::Metrics::Labels labels{{"request", std::string(name)}};
@@ -67,9 +66,9 @@ RequestMetrics::RequestMetrics(mpool::Metrics& metrics, mpool::Clock& clock)
   }
 }
 
-void RequestMetrics::end(std::uint32_t opcode, mpool::Clock::Time begun, bool failed) noexcept {
+void RequestMetrics::end(std::uint32_t opcode, mpool::Clock::Duration taken, bool failed) noexcept {
   const Kind& kind = kinds_[opcode < kKinds ? opcode : 0];
-  kind.durations->record(clock_.now() - begun);
+  kind.durations->record(taken);
   if (failed) kind.errors->add();
   in_progress_.add(-1);
 }

@@ -16,15 +16,12 @@ namespace mpoolfs {
 // Threads: all functions may be called at the same time. They neither lock nor allocate.
 class RequestMetrics {
  public:
-  // Both must outlive it.
-  RequestMetrics(mpool::Metrics& metrics, mpool::Clock& clock);
+  // `metrics` must outlive it.
+  explicit RequestMetrics(mpool::Metrics& metrics);
 
-  // Of the following two, called once for each request, the second with the result of the first.
-  mpool::Clock::Time begin() noexcept {
-    in_progress_.add(1);
-    return clock_.now();
-  }
-  void end(std::uint32_t opcode, mpool::Clock::Time begun, bool failed) noexcept;
+  // Called once for each request.
+  void begin() noexcept { in_progress_.add(1); }
+  void end(std::uint32_t opcode, mpool::Clock::Duration taken, bool failed) noexcept;
 
  private:
   static constexpr std::size_t kKinds = 64;  // opcodes from here on are counted as 0, "other"
@@ -33,7 +30,6 @@ class RequestMetrics {
     mpool::Counter* errors = nullptr;
   };
 
-  mpool::Clock& clock_;
   mpool::Gauge& in_progress_;
   std::array<Kind, kKinds> kinds_;
 };

@@ -1,7 +1,11 @@
 #include "engine/base/metrics.h"
 
+#include <algorithm>
 #include <chrono>
+#include <latch>
 #include <map>
+#include <mutex>
+#include <numeric>
 #include <string>
 #include <thread>
 #include <vector>
@@ -74,6 +78,62 @@ TEST(Metrics, NothingIsLostAmongThreads) {
   }
   EXPECT_EQ(metrics.counter("a_total", "A").value(), kThreads * kTimes);
   EXPECT_EQ(metrics.histogram("h_seconds", "H").values().count, kThreads * kTimes);
+}
+
+TEST(OwnRow, ThreadsWithAndWithoutOneCountTogether) {
+  constexpr unsigned kThreads = 2 * OwnRow::kRows;  // some get none
+  constexpr unsigned kTimes = 1000;
+  Counter counter;
+  Gauge gauge;
+  LatencyHistogram histogram;
+  {
+    std::latch all_have(kThreads);
+    std::vector<std::jthread> threads;
+    for (unsigned i = 0; i < kThreads; ++i) {
+      threads.emplace_back([&] {
+        const OwnRow row;
+        all_have.arrive_and_wait();
+        for (unsigned n = 0; n < kTimes; ++n) {
+          counter.add(2);
+          gauge.add(n % 2 == 0 ? 3 : -2);
+          histogram.record(milliseconds(1));
+        }
+      });
+    }
+  }
+  counter.add(1);
+  EXPECT_EQ(counter.value(), kThreads * kTimes * 2 + 1);
+  EXPECT_EQ(gauge.value(), kThreads * kTimes / 2);
+  EXPECT_EQ(histogram.values().count, kThreads * kTimes);
+  EXPECT_EQ(histogram.values().sum, kThreads * kTimes * milliseconds(1));
+}
+
+TEST(OwnRow, NoTwoThreadsHaveTheSameAndItIsGivenBack) {
+  std::vector<unsigned> rows;
+  std::mutex mutex;
+  const auto take_all = [&] {
+    std::latch all_have(OwnRow::kRows);
+    std::vector<std::jthread> threads;
+    for (unsigned i = 0; i < OwnRow::kRows; ++i) {
+      threads.emplace_back([&] {
+        const OwnRow row;
+        {
+          const std::lock_guard lock(mutex);
+          rows.push_back(OwnRow::current());
+        }
+        all_have.arrive_and_wait();
+      });
+    }
+  };
+  std::vector<unsigned> wanted(OwnRow::kRows);  // one thread has the common one
+  std::iota(wanted.begin(), wanted.end(), 0);
+  for (unsigned round = 0; round < 2; ++round) {
+    rows.clear();
+    take_all();
+    std::ranges::sort(rows);
+    EXPECT_EQ(rows, wanted);
+  }
+  EXPECT_EQ(OwnRow::current(), 0u);
 }
 
 TEST(LatencyHistogram, ABucketEndsWithItsBound) {

@@ -33,6 +33,34 @@ class Transfer : public DeviceTransfer {
   int times = 0;
 };
 
+// Reads the time of its ring in a completion.
+struct TimeReader final : RingOperation {
+  TimeReader(IoRing& on, const Clock& with) : ring(on), clock(with) {}
+  void completed(std::int32_t result) noexcept override {
+    switch (result) {
+      case 0:
+        return times.push_back(ring.recent_time(clock));
+      case 1:
+        return times.push_back(ring.step_time(clock));
+      default:
+        return times.push_back(ring.read_time(clock));
+    }
+  }
+  IoRing& ring;
+  const Clock& clock;
+  std::vector<Clock::Time> times;
+};
+
+// Advances each time it is read.
+class ReadClock final : public Clock {
+ public:
+  Time now() const override { return Time(Duration(++reads_)); }
+  int reads() const { return reads_; }
+
+ private:
+  mutable int reads_ = 0;
+};
+
 class EnabledRing : public IoRing {
  public:
   EnabledRing() : IoRing(8, 256) { enable(); }
@@ -50,6 +78,40 @@ class EnabledRing : public IoRing {
     run_completions();
   }
 };
+
+std::vector<int> ticks(const TimeReader& reader) {
+  std::vector<int> found;
+  for (const Clock::Time time : reader.times)
+    found.push_back(static_cast<int>(time.time_since_epoch().count()));
+  return found;
+}
+
+TEST(RingTime, IsReadOnceForBeginsAndOnceForTheEndsOfACompletion) {
+  EnabledRing ring;
+  const ReadClock clock;
+  TimeReader reader(ring, clock);
+  const auto run = [&](std::initializer_list<int> calls) {
+    reader.times.clear();
+    for (const int call : calls)
+      ring.post(reader, call);
+    ring.run_completions();
+    return ticks(reader);
+  };
+  EXPECT_EQ(run({0, 0, 0}), (std::vector{1, 1, 1}));
+  EXPECT_EQ(run({0}), (std::vector{2})) << "kept from an earlier run";
+  EXPECT_EQ(run({0, 1, 1, 0}), (std::vector{3, 4, 5, 5}));
+  EXPECT_EQ(run({2, 2}), (std::vector{6, 7}));
+  // In one completion.
+  ring.poll();
+  const Clock::Time begun = ring.recent_time(clock);
+  EXPECT_EQ(ring.step_time(clock), begun);
+  EXPECT_GT(ring.read_time(clock), begun);
+  EXPECT_EQ(ring.step_time(clock), ring.recent_time(clock));
+  const int before = clock.reads();
+  ring.poll();
+  ring.recent_time(clock);
+  EXPECT_EQ(clock.reads(), before + 1) << "the kernel may have taken long";
+}
 
 void transfer_and_read_back(Device& device) {
   EnabledRing ring;
