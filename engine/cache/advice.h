@@ -26,6 +26,7 @@ class FileAdvice {
     const int value = value_.load(std::memory_order_relaxed);
     return value == kUnknown ? Advice::cold : static_cast<Advice>(value);
   }
+  bool is_known() const noexcept { return value_.load(std::memory_order_relaxed) != kUnknown; }
   // The advice that was read; no effect once there is one.
   void init(Advice advice) noexcept {
     int unknown = kUnknown;

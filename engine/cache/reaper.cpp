@@ -42,7 +42,7 @@ void Reaper::add(std::vector<std::shared_ptr<CachedChunk>> chunks) {
 }
 
 void Reaper::note_use() {
-  if (!noted_.load(std::memory_order_relaxed)) noted_ = true;
+  noted_ = true;
   job_->request(Clock::Duration(policy_.round) / policy_.lists);
 }
 
@@ -82,8 +82,11 @@ ReaperStats Reaper::stats() const {
 }
 
 JobStep Reaper::step(JobOrder order) {
+  // First: whatever was changed before a note is seen by this look, or by one that is requested.
+  const bool noted = noted_.exchange(false);
   if (order == JobOrder::cancel) return {};
   try {
+    if (noted) lists_.note_activity();
     look(settings());
   } catch (const std::exception& error) {
     logger_.error("reaper: {}", error.what());
@@ -101,7 +104,6 @@ void Reaper::look(const ReaperSettings& settings) {
   }
   for (std::shared_ptr<CachedChunk>& chunk : added)
     lists_.add(std::move(chunk));
-  if (noted_.exchange(false)) lists_.note_activity();
   const ReapCounts before = lists_.counts();
   std::optional<Clock::Duration> next;
   // Without an end to what may be used there is nothing to do.

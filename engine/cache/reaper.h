@@ -53,6 +53,11 @@ class Reaper {
   // Called often; they do not block.
   void add(std::vector<std::shared_ptr<CachedChunk>> chunks);
   void note_use();  // of a tracked chunk, or a change of its advice
+  // As note_use(), for callers that change no more than counts of a chunk: takes no time while a
+  // look is due anyway.
+  void note_read() {
+    if (!noted_) note_use();
+  }
 
   // Called on the job's thread when the cut changes, without locks. Set before chunks are added.
   void on_read_ahead_cut(std::function<void(ReadAheadCut)> callback);

@@ -86,7 +86,7 @@ CachedFileHold CachedFiles::opened(mpool::InodeNumber inode,
       added.push_back(std::move(chunk));
     }
   }
-  file->advice.init(names_.advice(inode));
+  if (!file->advice.is_known()) file->advice.init(names_.advice(inode));
   ++file->opens;
   ++file->holds;
   CachedFileHold hold(file.get(), [file](const void*) { --file->holds; });

@@ -58,7 +58,7 @@ std::shared_ptr<ServedFile> ServedFiles::opened(mpool::InodeNumber inode, std::u
       added.push_back(std::move(chunk));
     }
   }
-  file->advice_.init(names_.advice(inode));
+  if (!file->advice_.is_known()) file->advice_.init(names_.advice(inode));
   ++file->holds_;
   std::shared_ptr<ServedFile> hold(file.get(), [file](ServedFile*) { --file->holds_; });
   if (!added.empty()) reaper_.add(std::move(added));
@@ -79,7 +79,7 @@ void ServedFile::note_read(std::uint64_t offset, std::uint64_t length) noexcept 
 
 void ServedFiles::note_read(ServedFile& file, std::uint64_t offset, std::uint64_t length) noexcept {
   file.note_read(offset, length);
-  reaper_.note_use();
+  reaper_.note_read();
 }
 
 }  // namespace mpoolfs

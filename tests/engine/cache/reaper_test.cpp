@@ -97,6 +97,32 @@ TEST_F(ReaperTest, AUseWakesIt) {
   look();
 }
 
+TEST_F(ReaperTest, AReadWakesIt) {
+  add();
+  for (unsigned i = 0; i < 5; ++i)
+    look();
+  await_sleep();
+  for (unsigned i = 0; i < 3; ++i)
+    reaper_->note_read();
+  for (unsigned i = 0; i < 4; ++i)
+    look();
+  await_sleep();
+  reaper_->note_read();
+  look();
+}
+
+TEST_F(ReaperTest, AReadWakesItAfterItWasCancelled) {
+  add();
+  for (unsigned i = 0; i < 5; ++i)
+    look();
+  await_sleep();
+  reaper_->note_read();
+  jobs_.cancel("reaper");
+  await_sleep();
+  reaper_->note_read();
+  look();
+}
+
 TEST_F(ReaperTest, TellsWhenReadAheadIsCut) {
   std::mutex mutex;
   std::vector<ReadAheadCut> told;
