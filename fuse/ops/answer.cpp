@@ -110,7 +110,8 @@ bool Reply::send_open(const OpenReply& opened) const noexcept {
 }
 
 void Reply::send(CreatedFile created) const noexcept {
-  const fuse_entry_param entry = to_entry(created.entry.attributes, presentation());
+  fuse_entry_param entry = to_entry(created.entry.attributes, presentation());
+  entry.attr_timeout = attribute_timeout_of_created(created.entry.attributes);
   const bool sent = send_opened(created.opened.reply(), [&](const fuse_file_info& info) {
     return fuse_reply_create(request_, &entry, &info);
   });

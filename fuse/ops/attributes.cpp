@@ -1,5 +1,7 @@
 #include "fuse/ops/attributes.h"
 
+#include <algorithm>
+
 #include <fcntl.h>
 #include <sys/sysmacros.h>
 
@@ -78,6 +80,12 @@ struct stat to_stat(const mpool::Attributes& attributes, const Presentation& pre
 double attribute_timeout(const mpool::Attributes& attributes) {
   const bool changes = attributes.being_written || attributes.kind == mpool::FileKind::log;
   return changes ? kNever : kForever;
+}
+
+double attribute_timeout_of_created(const mpool::Attributes& attributes) {
+  return attributes.kind == mpool::FileKind::log
+             ? kNever
+             : std::max(attribute_timeout(attributes), kOpening);
 }
 
 double entry_timeout(const mpool::Attributes& attributes) {

@@ -15,6 +15,8 @@ namespace mpoolfs {
 // Cache lifetimes for the kernel, in seconds: forever (changes invalidate the cache), or none.
 inline constexpr double kForever = 1e9;
 inline constexpr double kNever = 0;
+// The kernel rounds it up to its next tick but one.
+inline constexpr double kOpening = 0.001;
 
 // The most data of one READ or WRITE, in bytes.
 inline constexpr unsigned kMaxRequestSize = 1u << 20;
@@ -42,6 +44,9 @@ struct stat to_stat(const mpool::Attributes& attributes, const Presentation& pre
 // knowledge. All other attributes change through requests only, including the opening of an empty
 // file for writing.
 double attribute_timeout(const mpool::Attributes& attributes);
+// Of a file just created: long enough for the kernel to open it, which otherwise asks for the
+// attributes that it has just got. The kernel knows all changes of a write-once file by then.
+double attribute_timeout_of_created(const mpool::Attributes& attributes);
 // A file with uncommitted content may be removed (its commit may fail); other names are removed
 // through requests only.
 double entry_timeout(const mpool::Attributes& attributes);

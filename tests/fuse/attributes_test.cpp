@@ -84,6 +84,14 @@ TEST(AttributesShown, OnlyWhatCannotChangeIsCached) {
   EXPECT_EQ(attribute_timeout(sample(FileKind::log)), kNever);
 }
 
+TEST(AttributesShown, AFileJustCreatedIsOpenedWithTheAttributesItCameWith) {
+  const double timeout = attribute_timeout_of_created(sample(FileKind::write_once, false));
+  EXPECT_GT(timeout, 0);
+  EXPECT_LE(timeout, 0.001);
+  EXPECT_EQ(attribute_timeout_of_created(sample(FileKind::log)), kNever);
+  EXPECT_EQ(attribute_timeout_of_created(sample(FileKind::empty)), kForever);
+}
+
 TEST(AttributesShown, NamesOfFilesThatMayVanishAreNotCached) {
   EXPECT_EQ(entry_timeout(sample(FileKind::write_once, false)), kNever);
   EXPECT_EQ(entry_timeout(sample(FileKind::write_once, true)), kForever);

@@ -295,7 +295,9 @@ TEST_F(RequestsTest, CreateWriteReadRelease) {
   ASSERT_EQ(created.body.size(), sizeof(fuse_entry_out) + sizeof opened);
   std::memcpy(&opened, created.body.data() + sizeof(fuse_entry_out), sizeof opened);
   EXPECT_EQ(opened.open_flags, FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES);
-  const auto number = created.as<fuse_entry_out>().nodeid;
+  const auto entry = created.as<fuse_entry_out>();
+  EXPECT_GT(entry.attr_valid + entry.attr_valid_nsec, 0u);
+  const auto number = entry.nodeid;
 
   fuse_write_in write_in{};
   write_in.fh = opened.fh;

@@ -98,6 +98,21 @@ class Metrics(harness.MountTest):
         harness.wait_until(lambda: self.value("mpoolfs_requests_in_progress") == 1,
                            "only the request that asks is in progress")
 
+    def test_requests_of_a_new_file(self):
+        """the kernel asks no more than it has to: of attributes only those of the directory"""
+        kinds = ("lookup", "create", "write", "flush", "getattr")
+        before = [self.requests(kind) for kind in kinds]
+        for number in range(100):
+            descriptor = self.open_new(f"n{number}")
+            os.write(descriptor, b"x" * 4096)
+            os.close(descriptor)
+        asked = dict(zip(kinds, (self.requests(kind) - count for kind, count in zip(kinds, before))))
+        self.assertEqual((asked["create"], asked["write"]), (100, 100))
+        # A few are those of reading the metrics; a process that loses its CPU at the wrong moment
+        # asks once more.
+        for kind, most in (("lookup", 120), ("flush", 120), ("getattr", 150)):
+            self.assertIn(asked[kind], range(100, most), kind)
+
     def test_journal(self):
         """changes of the tree are counted when they are durable, with their batches and records"""
         self.wait_until_idle()
