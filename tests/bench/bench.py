@@ -144,8 +144,8 @@ class Progress:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
-def check_programs(chosen):
-    targets.require_programs("fio", "losetup", *(program for target in chosen for program in target.programs))
+def check_programs(chosen, picked=()):
+    targets.require_programs("fio", "losetup", *(program for one in (*chosen, *picked) for program in one.programs))
 
 
 def prepare(stack, options, settings):
@@ -298,7 +298,7 @@ def bench(stack, options):
     if options.base and options.base not in [target.name for target in chosen]:
         raise BenchError(f"--base {options.base} is not among the targets")
     settings = settings_of(options)
-    check_programs(chosen)
+    check_programs(chosen, picked)
     check_room(options, settings, chosen)
     prepare(stack, options, settings)
     busy = cpu.busy_share(CALM_SECONDS)

@@ -1,6 +1,7 @@
 """All workloads, with the bars of the project."""
 
 from name_workloads import NameChanges, NameChangesBesideDuplicates, SmallFiles, Stat
+from tree_workloads import Checkout, CreateByProcesses, Remove, Rsync, StatMissing, TarExtract
 from workloads import CopyIn, CopyOut, FioRead, FioReadBesideWriter, FioWrite, OpenClose, OpenReadOnce
 
 
@@ -42,6 +43,12 @@ def all_workloads():
         CopyIn("cp-in", "cp of a large file in, with fsync", "MiB/s"),
         CopyOut("cp-out", "cp of a large file out, cold", "MiB/s"),
         SmallFiles("create-4k", "create, write and close of files of 4 KiB", "files/s", removing=False),
+        *(CreateByProcesses(processes, spread) for spread in (False, True) for processes in (1, 2, 8)),
+        StatMissing(),
+        TarExtract(),
+        Checkout(),
+        Rsync(),
+        Remove(),
         Stat("stat-cold", "stat of a large tree, cold", "files/s", warm=False),
         Stat("stat-warm", "stat of a large tree, warm", "files/s", warm=True),
         SmallFiles("rm", "rm -r of files of 4 KiB", "files/s", removing=True),

@@ -17,12 +17,16 @@ PACKAGES = {
     "cc": "gcc",
     "fio": "fio",
     "fuse2fs": "fuse2fs",
+    "git": "git",
     "losetup": "mount",
     "mkfs.ext4": "e2fsprogs",
     "mkfs.xfs": "xfsprogs",
     "mkntfs": "ntfs-3g",
     "ntfs-3g": "ntfs-3g",
     "pkg-config": "pkg-config",
+    "rm": "coreutils",
+    "rsync": "rsync",
+    "tar": "tar",
 }
 
 

@@ -90,7 +90,7 @@ def calibrate_fio(settings):
 
 
 class Workload:
-    """unit: of the rate. needs_files: impossible on the raw device.
+    """unit: of the rate. needs_files: impossible on the raw device. programs: beside fio.
 
     bar, memory_bar: (least, aim) of the project for the ratio to the raw device, on a disk and in
     memory. native_bar: the same for kernel-native reads, for the ratio to ext4.
@@ -98,6 +98,7 @@ class Workload:
 
     needs_files = False
     native_bar = None
+    programs = ()
 
     def __init__(self, name, what, unit, bar=None, memory_bar=None):
         self.name = name
