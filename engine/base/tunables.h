@@ -93,6 +93,22 @@ struct Tunables {
     std::size_t spare_pieces = 8;  // of WriteMemory::kPieceSize, kept for reuse
   };
 
+  // Small files in packs: engine/file.
+  struct Packing {
+    // Files of at most this many bytes; 0: none. A mount option sets it, too (mpoolfs(8)).
+    std::uint64_t max_size = 256u << 10;
+    // And of at most this part of a zone: what is left of a full pack is lost.
+    std::uint64_t zone_divisor = 8;
+    // Bytes of a pack, rounded up to zones; on a device of less than pack_divisor packs, one zone.
+    std::uint64_t capacity = 8u << 20;
+    std::uint64_t pack_divisor = 64;
+    // The pack that was being filled before a mount is filled further if that part of it is free.
+    std::uint64_t reuse_divisor = 8;
+    // Packs are looked over this long after content in one became garbage.
+    std::chrono::milliseconds collect_delay{1000};
+    std::uint64_t bytes_per_second = 64u << 20;  // moved in the background; 0: no limit
+  };
+
   // Prefetch for sequential O_DIRECT readers, for each ring: engine/file.
   struct Prefetch {
     std::size_t streams = 2;  // readers that are followed
@@ -190,6 +206,7 @@ struct Tunables {
   Requests requests{};
   Placement placement{};
   Writing writing{};
+  Packing packing{};
   Prefetch prefetch{};
   WriteBehind write_behind{};
   Journal journal{};

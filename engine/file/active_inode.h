@@ -24,6 +24,33 @@
 
 namespace mpool::names {
 
+// Content of a file in a pack, which stays while this object lives. Thread-safe.
+class PackedContent {
+ public:
+  // `pack`: in case the record is in its memory; null: it is not.
+  PackedContent(References& references, ObjectId object, const MlogLocation& log,
+                PackedRecord record, std::shared_ptr<Pack> pack)
+      : hold_(references, ObjectHolder::pack_reader, object),
+        log_(log),
+        record_(record),
+        pack_(std::move(pack)) {}
+
+  // Bytes [offset, offset + into.size()) of the record. Errors: read_packed().
+  void read(std::uint64_t offset, ByteSpan into) const {
+    if (!read_held(offset, into)) read_packed(log_, record_, offset, into);
+  }
+  // The same from memory only; false: it is not there. Non-blocking.
+  bool read_held(std::uint64_t offset, ByteSpan into) const {
+    return pack_ && pack_->read_held(record_, offset, into);
+  }
+
+ private:
+  const References::Hold hold_;
+  const MlogLocation log_;
+  const PackedRecord record_;
+  const std::shared_ptr<Pack> pack_;
+};
+
 // The committed content of a write-once file with its objects looked up: readers need no other
 // state.
 struct ReadMap {
@@ -36,6 +63,8 @@ struct ReadMap {
     // mblock.
     Device* device = nullptr;
     std::uint64_t device_offset = 0;
+    // A record of a pack, instead of a part of an mblock: `device` is null.
+    std::shared_ptr<const PackedContent> packed = nullptr;
   };
   std::uint64_t size = 0;
   std::vector<Piece> pieces;  // in order of file_offset, not overlapping

@@ -15,6 +15,14 @@ namespace {
 
 constexpr std::uint64_t kStatBlockSize = 512;
 
+std::uint64_t packed_bytes(const Inode& inode) {
+  std::uint64_t bytes = 0;
+  if (!inode.is_in_pack()) return bytes;
+  for (const Extent& extent : *inode.extents)
+    bytes += is_packed(extent) ? extent.length : 0;
+  return bytes;
+}
+
 FileNeed need_of_inode(const Inode& inode) {
   const ActiveInode* const open = inode.open.get();
   return mpool::need_of(inode.links, open != nullptr ? open->holders.total() : 0, inode.references,
@@ -51,15 +59,15 @@ void ActiveInodes::release_unneeded(Inode& inode) {
 // The inode is unreachable: its objects are deleted.
 void ActiveInodes::destroy_inode(Inode& inode) {
   std::vector<ObjectId> objects = inode.objects();
+  const bool had_content = inode.extents != nullptr;
   const InodeNumber number = inode.number;
   // A log pins its mlogs.
   if (inode.open) logs_.forget(number, *inode.open);
   inode.open.reset();
   unnamed_.erase(number);
   tree_.erase(number);
-  if (objects.empty()) return;
-  tree_.journal().add({.deletes = std::move(objects)});
-  events_.removed(number);
+  if (!objects.empty()) tree_.journal().add({.deletes = std::move(objects)});
+  if (had_content) events_.removed(number);
 }
 
 Attributes ActiveInodes::describe(const Inode& inode) const {
@@ -94,7 +102,8 @@ Attributes ActiveInodes::describe(const Inode& inode) const {
     // The class may be missing (forced activation).
     const std::uint64_t zone =
         tree_.pool().has_class(inode.media_class) ? tree_.pool().zone_size(inode.media_class) : 0;
-    result.blocks = inode.object_count * zone / kStatBlockSize;
+    result.blocks =
+        inode.object_count * zone / kStatBlockSize + ceil_div(packed_bytes(inode), kStatBlockSize);
   } else if (is_being_written(inode)) {
     result.blocks = ceil_div(result.size, kStatBlockSize);
   }

@@ -8,12 +8,14 @@
 namespace mpool::names {
 namespace {
 
-// The extents are in order, within the length, and have written bytes of the sealed mblocks only.
+// The extents are in order, within the length, and have written bytes of the sealed mblocks, or a
+// record of the pack, only.
 bool is_consistent(const ContentWriter::Sealed& sealed) {
   std::uint64_t end = 0;
   for (const Extent& extent : sealed.extents) {
     if (extent.length == 0 || extent.file_offset < end) return false;
     end = extent.file_offset + extent.length;
+    if (sealed.pack && sealed.pack->id() == extent.object) continue;
     const auto holds = [&](const auto& mblock) {
       return mblock->id() == extent.object &&
              extent.position + extent.length <= mblock->finish().written_length;
@@ -72,13 +74,13 @@ Journal::Ticket FileCommitter::record_pending(Inode& inode, Change change,
 }
 
 // Content of a file that lost its name while it was written. Its open handles use it; it is removed
-// with the last of them, or by a crash.
+// with the last of them, or by a crash. What is in a pack needs no record for that.
 Journal::Ticket FileCommitter::record_nameless(Change change) {
-  if (change.mblocks.empty()) return 0;
+  if (change.mblocks.empty() && !change.pack) return 0;
   OrphanRecord orphans;
   for (const auto& mblock : change.mblocks)
     orphans.objects.push_back(mblock->id());
-  change.record = encode({tree_.now(), std::move(orphans)});
+  if (!orphans.objects.empty()) change.record = encode({tree_.now(), std::move(orphans)});
   return tree_.journal().add(std::move(change));
 }
 
@@ -160,7 +162,7 @@ Journal::Ticket FileCommitter::record_sealed_locked(Inode& inode, ActiveInode& s
     for (const auto& mblock : sealed.mblocks)
       pending_objects_[mblock->id()] = {mblock->finish(), mblock->deferred()};
   }
-  Change change{.mblocks = std::move(sealed.mblocks)};
+  Change change{.mblocks = std::move(sealed.mblocks), .pack = std::move(sealed.pack)};
   if (nameless) return record_nameless(std::move(change));
   if (!inode.recorded) return record_pending(inode, std::move(change), placeholder.get());
   if (!changes) return 0;
@@ -225,7 +227,7 @@ void FileCommitter::discard(InodeNumber number, ActiveInode& state) {
   const Record record{tree_.now(), ContentRecord{number, true, {FileKind::empty, 0, {}}}};
   std::vector<ObjectId> deletes = inode.objects();
   tree_.apply(record);
-  replaced = state.set_writer(allocator_.make_writer(inode.media_class));
+  replaced = state.set_writer(packs_.make_writer(inode.media_class));
   tree_.record_deletes(inode, record, std::move(deletes));
 }
 

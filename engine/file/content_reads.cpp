@@ -16,10 +16,15 @@ std::unique_ptr<const ReadMap> FileTable::make_read_map(const Inode& inode) {
   map->pieces.reserve(inode.extents->size());
   for (const Extent& extent : *inode.extents) {
     const auto mblock = committer_.find_object(extent.object);
+    if (mblock && is_packed(extent)) {
+      map->pieces.push_back(make_packed_piece(extent, *mblock));
+      continue;
+    }
     if (!mblock) {
       refuse_inode(
           EIO, inode.number,
-          fmt::format("mblock {} of its content does not exist", extent.object.to_string()));
+          fmt::format("{} {} of its content does not exist", is_packed(extent) ? "pack" : "mblock",
+                      extent.object.to_string()));
     }
     map->pieces.push_back(make_piece(extent, *mblock));
   }
@@ -38,6 +43,23 @@ ReadMap::Piece FileTable::make_piece(const Extent& extent, const ObjectRecord& m
   piece.device = &pool_.device(mblock.media_class);
   piece.device_offset = pool_.offset_of(mblock) + piece.position;
   return piece;
+}
+
+// Called with the tree's lock: the pack is not released before the piece holds it.
+ReadMap::Piece FileTable::make_packed_piece(const Extent& extent, const ObjectRecord& pack) const {
+  if (!pool_.has_class(pack.media_class)) {
+    raise(EIO, fmt::format("pack {} of pool {}", pack.id.to_string(), pool_.name()),
+          "the {} device is missing", to_string(pack.media_class));
+  }
+  std::shared_ptr<Pack> open = packs_.find(pack.id);
+  if (open && !open->holds(extent.position)) open = nullptr;
+  return {.file_offset = extent.file_offset,
+          .length = extent.length,
+          .position = extent.position,
+          .mblock = pack,
+          .packed = std::make_shared<PackedContent>(
+              tree_.references(), pack.id, pool_.mlog_location(pack),
+              PackedRecord{extent.position, extent.length}, std::move(open))};
 }
 
 std::optional<FileLayout> FileTable::layout(InodeNumber number) {
@@ -113,8 +135,12 @@ std::size_t FileTable::read_mapped(const ReadMap& map, std::uint64_t offset, Byt
     const std::uint64_t stop = std::min(end, piece->file_offset + piece->length);
     if (begin >= stop) continue;
     std::memset(into.data() + (at - offset), 0, begin - at);
-    read_mblock(pool_, piece->mblock, piece->position + (begin - piece->file_offset),
-                into.subspan(begin - offset, stop - begin));
+    const ByteSpan part = into.subspan(begin - offset, stop - begin);
+    if (piece->packed) {
+      piece->packed->read(begin - piece->file_offset, part);
+    } else {
+      read_mblock(pool_, piece->mblock, piece->position + (begin - piece->file_offset), part);
+    }
     at = stop;
   }
   std::memset(into.data() + (at - offset), 0, end - at);

@@ -18,7 +18,7 @@
 #include "engine/file/active_inodes.h"
 #include "engine/file/events.h"
 #include "engine/file/log_files.h"
-#include "engine/file/object_allocator.h"
+#include "engine/file/packs.h"
 #include "engine/tree/recorded_tree.h"
 
 namespace mpool::names {
@@ -28,12 +28,12 @@ namespace mpool::names {
 class FileCommitter {
  public:
   FileCommitter(RecordedTree& tree, LogFiles& logs, ActiveInodes& inodes,
-                ObjectAllocator& allocator, Events& events)
+                Packs& packs, Events& events)
       : tree_(tree),
         pool_(tree.pool()),
         logs_(logs),
         inodes_(inodes),
-        allocator_(allocator),
+        packs_(packs),
         events_(events) {}
 
   // Makes what was written so far, and its name, durable.
@@ -109,7 +109,7 @@ class FileCommitter {
   Pool& pool_;
   LogFiles& logs_;
   ActiveInodes& inodes_;
-  ObjectAllocator& allocator_;
+  Packs& packs_;
   Events& events_;
 
   // used with the tree's lock: a commit ended

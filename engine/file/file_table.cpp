@@ -212,7 +212,7 @@ std::unique_ptr<OpenFile> FileTable::open_locked(Inode& inode, const OpenIntent&
   // A file with a declared length does not become a log.
   const bool appends = inode.choice == Choice::none && intent.append && inode.size == 0;
   const bool log = starts && (inode.choice == Choice::mlog || appends);
-  const auto writer = starts && !log ? allocator_.make_writer(inode.media_class) : nullptr;
+  const auto writer = starts && !log ? packs_.make_writer(inode.media_class) : nullptr;
   if (writer) writer->declare_length(inode.size);
   if (log && inode.on_media()) {
     ticket =

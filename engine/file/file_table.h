@@ -22,13 +22,14 @@ namespace mpool::names {
 class FileTable {
  public:
   FileTable(RecordedTree& tree, LogFiles& logs, ActiveInodes& inodes, FileCommitter& committer,
-            ObjectAllocator& allocator)
+            ObjectAllocator& allocator, Packs& packs)
       : tree_(tree),
         pool_(tree.pool()),
         logs_(logs),
         inodes_(inodes),
         committer_(committer),
-        allocator_(allocator) {}
+        allocator_(allocator),
+        packs_(packs) {}
 
   std::unique_ptr<OpenFile> open(InodeNumber inode, const OpenIntent& intent, Blocking blocking);
   std::optional<CreatedFile> create(InodeNumber parent, std::string_view name, std::uint32_t mode,
@@ -52,6 +53,7 @@ class FileTable {
                     ByteSpan memory, ReadPlan& plan);
   std::unique_ptr<const ReadMap> make_read_map(const Inode& inode);
   ReadMap::Piece make_piece(const Extent& extent, const ObjectRecord& mblock) const;
+  ReadMap::Piece make_packed_piece(const Extent& extent, const ObjectRecord& pack) const;
   // The map of a file that can no longer change; null for other files. First writes out content
   // that is in memory only.
   const ReadMap* need_read_map(InodeNumber inode, ActiveInode& state);
@@ -65,6 +67,7 @@ class FileTable {
   ActiveInodes& inodes_;
   FileCommitter& committer_;
   ObjectAllocator& allocator_;
+  Packs& packs_;
 };
 
 }  // namespace mpool::names

@@ -36,12 +36,28 @@ ObjectRecord ObjectAllocator::allocate_mlog(MediaClass media_class) {
       [&] { return pool_.allocate(ObjectType::mlog, tree_.options().log_mlog_size, placement); });
 }
 
-std::shared_ptr<ContentWriter> ObjectAllocator::make_writer(MediaClass media_class) {
+ObjectRecord ObjectAllocator::allocate_pack(MediaClass media_class, SpacePolicy policy) {
+  const Tunables::Packing& tunables = pool_.tunables().packing;
+  const std::uint64_t zone = pool_.zone_size(media_class);
+  const std::uint64_t device = pool_.class_info(media_class).space.total * zone;
+  const Placement placement{media_class, policy, std::nullopt};
+  if (tunables.capacity > zone && device / tunables.pack_divisor >= tunables.capacity) {
+    try {
+      return pool_.allocate(ObjectType::mlog, tunables.capacity, placement);
+    } catch (const Error& error) {
+      if (error.code() != ENOSPC) throw;
+    }
+  }
+  return with_room([&] { return pool_.allocate(ObjectType::mlog, zone, placement); });
+}
+
+std::shared_ptr<ContentWriter> ObjectAllocator::make_writer(MediaClass media_class,
+                                                            std::unique_ptr<PackRoom> pack) {
   const auto allocate = [this, media_class](std::optional<std::uint64_t> near) {
     return allocate_mblock(media_class, near);
   };
   return std::make_shared<ContentWriter>(pool_.zone_size(media_class), allocate,
-                                         pool_.write_memory());
+                                         pool_.write_memory(), std::move(pack));
 }
 
 bool ObjectAllocator::room_is_certain() const {

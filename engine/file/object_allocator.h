@@ -23,7 +23,11 @@ class ObjectAllocator {
         events_(events),
         give_up_unnamed_(std::move(give_up_unnamed)) {}
 
-  std::shared_ptr<ContentWriter> make_writer(MediaClass media_class);
+  // `pack`: as ContentWriter.
+  std::shared_ptr<ContentWriter> make_writer(MediaClass media_class,
+                                             std::unique_ptr<PackRoom> pack);
+  // Several zones if there are, for content of small files.
+  ObjectRecord allocate_pack(MediaClass media_class, SpacePolicy policy);
   ObjectRecord allocate_mlog(MediaClass media_class);
   // Deferred writes will find room (Device::room_is_certain of all devices).
   bool room_is_certain() const;

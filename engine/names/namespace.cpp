@@ -21,11 +21,16 @@ NamespaceImpl::NamespaceImpl(Pool& pool, const NamespaceOptions& options)
       references_(pool,
                   options.hold_deletes ? References::Deletes::held : References::Deletes::at_once),
       tree_(references_, options),
-      allocator_(tree_, events_, [this] { inodes_.destroy_unnamed(); }),
+      allocator_(tree_, events_,
+                 [this] {
+                   inodes_.destroy_unnamed();
+                   packs_.retire_unused();
+                 }),
+      packs_(tree_, allocator_),
       logs_(tree_, allocator_),
       inodes_(tree_, logs_, events_),
-      committer_(tree_, logs_, inodes_, allocator_, events_),
-      files_(tree_, logs_, inodes_, committer_, allocator_) {
+      committer_(tree_, logs_, inodes_, packs_, events_),
+      files_(tree_, logs_, inodes_, committer_, allocator_, packs_) {
   tree_.load({.committed =
                   [this](const std::vector<ObjectRecord>& objects) {
                     committer_.note_objects_committed(objects);
@@ -43,6 +48,7 @@ NamespaceImpl::~NamespaceImpl() {
   bool synced = false;
   try {
     inodes_.destroy_unnamed();
+    packs_.retire_unused();
     logs_.record_open_sizes();
     sync();
     synced = true;
@@ -104,6 +110,9 @@ std::vector<ObjectId> NamespaceImpl::mblocks_of(InodeNumber number) {
     if (is_being_written(inode)) raise(EAGAIN, file, "the file is not committed yet");
     if (inode.kind != FileKind::write_once) {
       raise(EINVAL, file, "it is no committed file with content");
+    }
+    if (inode.is_in_pack()) {
+      raise(EINVAL, file, "it is a small file, with its content in a pack: it has no mblocks");
     }
     const auto objects = inode.objects();
     mblocks.assign(objects.begin(), objects.end());

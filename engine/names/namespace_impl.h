@@ -154,6 +154,7 @@ class NamespaceImpl final : public Namespace {
   References references_;
   RecordedTree tree_;
   ObjectAllocator allocator_;
+  Packs packs_;
   LogFiles logs_;
   ActiveInodes inodes_;
   FileCommitter committer_;

@@ -70,6 +70,7 @@ std::string type_of(const Inode& inode) {
     case FileKind::write_once:
       break;
   }
+  if (inode.is_in_pack() && inode.object_count == 0) return "pack";
   const bool mblock = inode.kind == FileKind::write_once || is_being_written(inode);
   return mblock ? "mblock" : "empty";
 }
@@ -83,6 +84,8 @@ std::optional<std::string> read_only_xattr(const Inode& inode, std::string_view 
   if (name == kObjectsXattr) {
     std::vector<std::string> ids;
     for (const ObjectId id : inode.objects())
+      ids.push_back(id.to_string());
+    for (const ObjectId id : inode.packs())
       ids.push_back(id.to_string());
     return fmt::format("{}", fmt::join(ids, " "));
   }

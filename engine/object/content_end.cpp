@@ -16,7 +16,7 @@ constexpr HeldPages::Range kEverything{0, UINT64_MAX};
 
 void ContentWriter::Impl::drain(Lock& lock) {
   guarded([&] {
-    if (!is_deferrable()) write_out(lock, kEverything);
+    if (!packing_ && !is_deferrable()) write_out(lock, kEverything);
   });
 }
 
@@ -36,7 +36,7 @@ AlignedBuffer ContentWriter::Impl::deferrable_pages() const {
 }
 
 void ContentWriter::Impl::defer_end(Lock& lock) {
-  if (!is_deferrable()) return;
+  if (packing_ || !is_deferrable()) return;
   const Range run = *held_.only_dirty_run();
   const auto& [base, window] = window_of(lock, run.begin);
   if (run.end > window.limit) return;
@@ -60,6 +60,8 @@ bool ContentWriter::Impl::try_defer_all() {
 
 ContentWriter::Sealed ContentWriter::Impl::seal(Lock& lock, bool last) {
   return guarded([&] {
+    if (seals_into_pack(last)) return seal_packed(lock, last);
+    leave_pack(lock);
     write_out(lock, kEverything);
     held_.clear();
     soft_.clear();
@@ -178,6 +180,7 @@ void ContentWriter::Impl::discard(Lock& lock) {
   last_end_ = 0;
   failure_ = nullptr;
   next_zone_.reset();
+  packing_ = pack_ != nullptr && sealed_.empty();
   auto windows = std::exchange(windows_, {});
   const Unlocked unlocked(lock);  // releasing mblocks may block on locks of the pool
   windows.clear();

@@ -105,6 +105,7 @@ void ContentWriter::Impl::write_out_idle() noexcept {
   if (exclusive_ || failure_) return;
   const User user(*this);
   try {
+    leave_pack(lock);
     for (const Range piece : held_.pieces()) {
       if (exclusive_) return;
       if (is_busy(piece)) continue;

@@ -20,6 +20,10 @@ std::size_t ContentWriter::Impl::read(std::uint64_t offset, ByteSpan into) {
   collect_sealed(offset, into, reads);
   const Unlocked unlocked(lock);
   for (const DeviceRead& read : reads) {
+    if (read.pack) {
+      read.pack->read(read.record, read.offset, read.into);
+      continue;
+    }
     if (read.deferred) read.deferred->write_out();
     read_bytes(*read.device, read.offset, read.into);
   }
@@ -80,7 +84,9 @@ void ContentWriter::Impl::collect_sealed(std::uint64_t offset, ByteSpan into,
       reads.push_back({.device = part->second.device,
                        .offset = part->second.device_offset + (begin - part->first),
                        .into = into.subspan(begin - offset, stop - begin),
-                       .deferred = part->second.deferred});
+                       .deferred = part->second.deferred,
+                       .pack = part->second.pack,
+                       .record = part->second.record});
       begin = stop;
     }
   });

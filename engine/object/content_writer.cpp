@@ -46,7 +46,7 @@ bool ContentWriter::Impl::is_sequential(std::uint64_t offset) const {
 // there is no memory for them, or the caller prefers it: they can be written in parallel.
 bool ContentWriter::Impl::is_direct(std::uint64_t offset, std::size_t length, bool sequential,
                                     Buffering buffering) const {
-  if (!is_aligned(offset, kPageSize)) return false;
+  if (packing_ || !is_aligned(offset, kPageSize)) return false;
   const Range pages{offset, offset + round_down(length, kPageSize)};
   const bool whole = pages.end == offset + length && pages.begin != pages.end;
   const bool large = length >= memory_.tunables().direct_size;
@@ -79,9 +79,7 @@ void ContentWriter::Impl::write(std::uint64_t offset, ConstByteSpan data, Buffer
   const Busy busy(*this, pages);
   const bool sequential = is_sequential(offset);
   guarded([&] {
-    // Bytes that are only held have their place already: a full pool fails the write, not the
-    // commit.
-    open_windows(lock, offset, data.size());
+    find_place(lock, offset, data.size());
     while (!data.empty()) {
       const std::size_t length = write_or_hold(lock, offset, data, sequential, buffering);
       offset += length;
@@ -107,12 +105,15 @@ std::size_t ContentWriter::Impl::write_or_hold(Lock& lock, std::uint64_t offset,
     if (needs_read_back(page)) read_back(lock, page);
   }
   const std::size_t length = range.end - range.begin;
+  // Another thread may have needed the memory.
+  if (!packing_) open_windows(lock, offset, length);
   hold(offset, data.first(length));
   return length;
 }
 
-ContentWriter::ContentWriter(std::uint64_t zone_size, Allocate allocate, WriteMemory& memory)
-    : impl_(std::make_shared<Impl>(zone_size, std::move(allocate), memory)) {
+ContentWriter::ContentWriter(std::uint64_t zone_size, Allocate allocate, WriteMemory& memory,
+                             std::unique_ptr<PackRoom> pack)
+    : impl_(std::make_shared<Impl>(zone_size, std::move(allocate), memory, std::move(pack))) {
   if (zone_size == 0 || zone_size % kPageSize != 0) {
     raise(EINVAL, "file", "zone size {}: not a multiple of {}", zone_size, kPageSize);
   }
@@ -178,7 +179,7 @@ bool ContentWriter::is_drained() const {
   const std::lock_guard lock(impl_->mutex_);
   impl_->check_failure();
   return !impl_->exclusive_ && impl_->users_ == 0 &&
-         (!impl_->held_.has_dirty() || impl_->is_deferrable());
+         (impl_->packing_ || !impl_->held_.has_dirty() || impl_->is_deferrable());
 }
 
 ContentWriter::Sealed ContentWriter::seal(bool last) {
@@ -197,6 +198,7 @@ ContentWriter::Sealed ContentWriter::seal_deferring() {
 std::optional<ContentWriter::Sealed> ContentWriter::try_seal() {
   Impl::Lock lock(impl_->mutex_);
   if (impl_->failure_ || impl_->exclusive_ || impl_->users_ != 0) return std::nullopt;
+  if (impl_->packing_) return impl_->try_seal_packed(true);
   if (!impl_->try_defer_all()) return std::nullopt;
   const Impl::Exclusive exclusive(*impl_, lock);
   return impl_->seal(lock, true);

@@ -10,6 +10,7 @@
 
 #include "engine/base/write_memory.h"
 #include "engine/object/mblock.h"
+#include "engine/object/pack.h"
 #include "engine/object/range_set.h"
 
 namespace mpool {
@@ -64,7 +65,8 @@ void end_write(StartedWrite& write, int error) noexcept;
 // Takes bytes in any order and distributes the file over mblocks: byte o of the file goes to byte o
 // % zone size of mblock o / zone size, except after seal(). Small and unaligned writes stay in
 // memory until the seal, as far as WriteMemory and its tunables allow; other data goes straight to
-// the device.
+// the device. With a PackRoom all of a small file stays in memory, and its first seal puts it into a
+// pack instead of mblocks.
 // Bytes that never left the memory can be written again.
 //
 // Threads: write(), read(), declare_length() and length() may be called at the same time, and
@@ -81,7 +83,9 @@ class ContentWriter {
   using Allocate = std::function<std::unique_ptr<MblockWriter>(std::optional<std::uint64_t> near)>;
   // zone_size: bytes, a multiple of kPageSize (EINVAL otherwise); the capacity of every mblock is
   // at least that. `memory` must outlive the writer.
-  ContentWriter(std::uint64_t zone_size, Allocate allocate, WriteMemory& memory);
+  // `pack`: null, no content goes into a pack.
+  ContentWriter(std::uint64_t zone_size, Allocate allocate, WriteMemory& memory,
+                std::unique_ptr<PackRoom> pack = nullptr);
   ~ContentWriter();  // aborts unsealed mblocks
 
   // EINVAL when a byte of the range was on the device before (nothing is then written); EFBIG
@@ -128,6 +132,8 @@ class ContentWriter {
     // Finished (finish() returns the record again), not committed: the owner flushes the device,
     // commits them with Pool::commit, and releases them.
     std::vector<std::unique_ptr<MblockWriter>> mblocks;
+    // The owner writes and flushes it before it records the extent in it. Null: there is none.
+    std::shared_ptr<Pack> pack = nullptr;
   };
   // Writes everything so far to the device, incomplete pages filled with zeros, and finishes its
   // mblocks. `last`: no more writes follow (gaps inside an mblock become part of its extent);

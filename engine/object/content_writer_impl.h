@@ -1,6 +1,7 @@
 // The inside of ContentWriter: content_writer.cpp (writing, the calls), started_write.cpp (writes
 // that do not wait), content_pages.cpp (pages in memory), content_windows.cpp (mblocks),
-// content_reader.cpp (reading), content_end.cpp (sealing, truncating, discarding).
+// content_packing.cpp (small files), content_reader.cpp (reading), content_end.cpp (sealing,
+// truncating, discarding).
 #pragma once
 
 #include <algorithm>
@@ -32,7 +33,9 @@ inline std::uint64_t page_of(std::uint64_t offset) {
 //   exceeds its share of memory_ (oldest first, except the first piece), and when memory is short;
 // - an mblock of windows_: large aligned writes go there at once. A partly written page is written
 //   out with zeros for the rest, and read back into held_ for further bytes;
-// - sealed_parts_: mblocks of earlier seals.
+// - sealed_parts_: mblocks, or a record of a pack, of earlier seals.
+//
+// While packing_ all bytes are in held_, and there are no windows.
 //
 // mutex_ guards everything; it is released during I/O and allocation (Unlocked). Meanwhile
 // - users_ counts the reads, writes and write-outs in progress; drain, seal, truncate and discard
@@ -47,8 +50,13 @@ struct ContentWriter::Impl final : WriteMemory::Holder,
   using Lock = std::unique_lock<std::mutex>;
   using Range = HeldPages::Range;
 
-  Impl(std::uint64_t zone_size, Allocate allocate, WriteMemory& memory)
-      : zone_size_(zone_size), allocate_(std::move(allocate)), memory_(memory) {}
+  Impl(std::uint64_t zone_size, Allocate allocate, WriteMemory& memory,
+       std::unique_ptr<PackRoom> pack)
+      : zone_size_(zone_size),
+        allocate_(std::move(allocate)),
+        memory_(memory),
+        pack_(std::move(pack)),
+        packing_(pack_ != nullptr) {}
   ~Impl() override { memory_.give(accounted_); }
 
   // The destination of the pages of [base, limit) of the file: byte (page - base) of the mblock.
@@ -65,6 +73,8 @@ struct ContentWriter::Impl final : WriteMemory::Holder,
     Device* device = nullptr;
     std::uint64_t device_offset = 0;
     std::shared_ptr<DeferredWrite> deferred;
+    std::shared_ptr<Pack> pack = nullptr;  // not null: all of this record, instead of the above
+    PackedRecord record = {};
   };
 
   // Releases the lock during its lifetime.
@@ -204,12 +214,31 @@ struct ContentWriter::Impl final : WriteMemory::Holder,
   bool is_used(const Windows::value_type& window) const;
   std::vector<std::unique_ptr<MblockWriter>> take_unused_windows(bool last);
 
+  // content_packing.cpp
+  bool can_pack(std::uint64_t end) const { return packing_ && end <= pack_->max_length(); }
+  bool try_reserve(std::uint64_t end) {
+    return pack_->try_reserve(std::max(end, fresh_.end()));
+  }
+  bool reserve(Lock& lock, std::uint64_t end);
+  void leave_pack(Lock& lock);
+  void find_place(Lock& lock, std::uint64_t offset, std::uint64_t length);
+  // The gaps of a record cannot be written later.
+  bool seals_into_pack(bool last) const {
+    return packing_ && (last || fresh_.empty() || fresh_.contains(fresh_.begin(), fresh_.end()));
+  }
+  std::optional<Sealed> try_seal_packed(bool last);
+  Sealed seal_packed(Lock& lock, bool last);
+  std::vector<std::byte> packed_content(std::uint64_t begin) const;
+  Sealed end_packed(const PackRoom::Packed& packed, std::uint64_t begin, bool last);
+
   // content_reader.cpp
   struct DeviceRead {
     Device* device;
     std::uint64_t offset;
     ByteSpan into;
     std::shared_ptr<DeferredWrite> deferred;
+    std::shared_ptr<Pack> pack = nullptr;  // not null: of this record
+    PackedRecord record = {};
   };
   std::size_t read(std::uint64_t offset, ByteSpan into);
   void collect_fresh(std::uint64_t offset, ByteSpan into, std::vector<DeviceRead>& reads);
@@ -234,6 +263,7 @@ struct ContentWriter::Impl final : WriteMemory::Holder,
   const std::uint64_t zone_size_;
   const Allocate allocate_;
   WriteMemory& memory_;
+  const std::unique_ptr<PackRoom> pack_;
 
   std::mutex mutex_;
   // signals changes of users_, exclusive_, failure_, busy_, a window
@@ -242,6 +272,7 @@ struct ContentWriter::Impl final : WriteMemory::Holder,
   std::size_t waiting_ = 0;  // threads blocked on busy pages
   bool exclusive_ = false;
   bool ended_ = false;  // seal(true) was called
+  bool packing_;        // what was written goes into a pack
   std::exception_ptr failure_;
 
   RangeSet busy_;    // pages

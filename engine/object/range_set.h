@@ -23,7 +23,8 @@ class RangeSet {
 
   bool overlaps(std::uint64_t begin, std::uint64_t end) const;
   bool empty() const { return ranges_.empty(); }
-  // The end of the last range; 0 when empty.
+  // The begin of the first range, and the end of the last one; 0 when empty.
+  std::uint64_t begin() const { return ranges_.empty() ? 0 : ranges_.begin()->first; }
   std::uint64_t end() const { return ranges_.empty() ? 0 : ranges_.rbegin()->second; }
 
   // True when all of [begin, end) is in the set.

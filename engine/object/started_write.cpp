@@ -17,7 +17,12 @@ StartedWrite ContentWriter::Impl::start_write(std::uint64_t offset, ConstByteSpa
   if (data.empty()) return StartedWrite(StartedWrite::Kind::done);
   if (is_busy(pages_of(offset, data.size()))) return {};
   check_unwritten(offset, data.size());
-  if (!windows_open(offset, data.size())) return {};
+  const std::uint64_t end = offset + data.size();
+  if (packing_) {
+    if (!can_pack(end) || !try_reserve(end)) return {};
+  } else if (!windows_open(offset, data.size())) {
+    return {};
+  }
   StartedWrite write = is_direct(offset, data.size(), is_sequential(offset), buffering)
                            ? start_direct(offset, data)
                            : start_holding(offset, data);

@@ -22,8 +22,9 @@ enum class ObjectHolder : std::uint8_t {
   open_object,    // an object that is open by its id
   map,            // a collection that it is a member of
   failed_change,  // a change that could not be recorded: readers may still use its mblocks
+  pack_reader,    // an open file with content in a pack, which may be moved elsewhere meanwhile
 };
-inline constexpr std::size_t kObjectHolderCount = 4;
+inline constexpr std::size_t kObjectHolderCount = 5;
 std::string_view to_string(ObjectHolder holder);
 
 // The objects of a pool that no record of the tree names any more, until they are deleted; and the

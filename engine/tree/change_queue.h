@@ -12,6 +12,7 @@
 
 #include "engine/object/log.h"
 #include "engine/object/mblock.h"
+#include "engine/object/pack.h"
 #include "engine/pool/pool.h"
 #include "engine/tree/attributes.h"
 
@@ -29,6 +30,7 @@ struct Change {
   std::vector<std::byte> record = {};                       // encoded; empty: only objects change
   std::vector<std::unique_ptr<MblockWriter>> mblocks = {};  // finished; committed with the change
   std::optional<ObjectRecord> mlog = {};                    // allocated; committed with the change
+  std::shared_ptr<Pack> pack = nullptr;  // the record is of content in it, written before
   std::vector<ObjectId> deletes = {};           // objects that lost their last name by the change
   std::unique_ptr<LogSize> log_size = nullptr;  // the log size in the record
 };

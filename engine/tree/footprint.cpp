@@ -9,6 +9,7 @@ namespace {
 constexpr std::uint64_t kCreateSize = 87;
 constexpr std::uint64_t kLinkSize = 34;
 constexpr std::uint64_t kXattrSize = 31;
+constexpr std::uint64_t kPackSize = 24;
 constexpr std::uint64_t kAttributesSize = 61;  // of a directory, after its content
 
 }  // namespace
@@ -23,6 +24,10 @@ std::uint64_t footprint_of_extents(std::size_t count) {
 
 std::uint64_t footprint_of_link() {
   return bytes_in_log(kLinkSize);
+}
+
+std::uint64_t footprint_of_pack() {
+  return bytes_in_log(kPackSize);
 }
 
 std::uint64_t footprint_of_xattr(std::size_t name_length, std::size_t value_length) {

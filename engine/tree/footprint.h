@@ -23,5 +23,7 @@ std::uint64_t footprint_of_xattr(std::size_t name_length, std::size_t value_leng
 // The bytes of each name; and the additional bytes of each name of a file after the first.
 std::uint64_t footprint_of_name(std::size_t length);
 std::uint64_t footprint_of_link();
+// The bytes of a pack.
+std::uint64_t footprint_of_pack();
 
 }  // namespace mpool::names

@@ -140,12 +140,21 @@ std::optional<std::size_t> RecordedTree::replay_log(Replay& replay, Damage& dama
 // Checks that every object named by the tree exists completely.
 void RecordedTree::check_content(Damage& damage) {
   const auto find = [this](ObjectId id) {
-    const auto record = pool_.find(id);
-    return KnownObject{.may_exist = record.has_value(), .record = record};
+    KnownObject object{.may_exist = false, .record = pool_.find(id)};
+    object.may_exist = object.record.has_value();
+    if (id.is_mlog() && object.record && pool_.has_class(object.record->media_class)) {
+      object.log = pool_.mlog_location(*object.record);
+    }
+    return object;
   };
   for (const auto& [number, inode] : inodes()) {
     check_objects(inode, find,
                   [&](const std::string& fault) { damage.in_file(*this, inode.number, fault); });
+  }
+  for (const auto& [pack, usage] : packs().packs()) {
+    if (pool_.find(pack)) continue;
+    damage.in_log(ENOTRECOVERABLE,
+                  fmt::format("root MDC: pack {} does not exist", pack.to_string()));
   }
   damage.refuse_if_any();
 }
@@ -155,12 +164,15 @@ void RecordedTree::find_program_objects(const Replay& replay) {
   std::size_t known = 2;  // the logs of the root MDC
   for (const auto& [number, inode] : inodes())
     known += inode.object_count;
+  known += packs().packs().size();
   for (const ObjectId object : replay.orphaned())
     known += pool_.find(object) ? 1 : 0;
   if (known == pool_.object_count()) return;
 
   std::unordered_set<ObjectId> named(replay.orphaned());
   named.insert({root_log_id(0), root_log_id(1)});
+  for (const auto& [pack, usage] : packs().packs())
+    named.insert(pack);
   for (const auto& [number, inode] : inodes()) {
     for (const ObjectId object : inode.objects())
       named.insert(object);

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <optional>
 
 namespace mpool {
 
@@ -15,6 +16,8 @@ struct NamespaceOptions {
   // second, each of 2 to 4 flushes.
   std::chrono::milliseconds commit_interval{200};
   std::uint64_t log_mlog_size = 0;  // bytes of each mlog of a log; 0: one zone
+  // Bytes: files of at most this size go into packs; by default Tunables::Packing::max_size.
+  std::optional<std::uint64_t> pack_max = std::nullopt;
   bool hold_deletes = false;        // as Namespace::hold_deletes(true), from the beginning
   std::function<bool()> reads_active = nullptr;  // of all groups made: FileIoGroup::on_reads_active
 };

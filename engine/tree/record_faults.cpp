@@ -29,12 +29,19 @@ std::string fault_of_attributes(const InodeAttributes& attributes) {
   return fmt::format("mode {:#o} has more than permission bits", attributes.mode);
 }
 
-std::string fault_of_extent(const Extent& extent, ObjectType type) {
+std::string fault_of_object(ObjectId object) {
+  if (is_metadata_log(object)) return fmt::format("object {} is the pool's own", object.to_string());
+  if (object.is_mblock() || object.is_mlog()) return {};
+  return fmt::format("object {} is neither mblock nor mlog", object.to_string());
+}
+
+std::string fault_of_mlog(ObjectId object) {
+  if (auto fault = fault_of_object(object); !fault.empty()) return fault;
+  return object.is_mlog() ? "" : fmt::format("object {} is no mlog", object.to_string());
+}
+
+std::string fault_of_extent(const Extent& extent) {
   const std::string id = extent.object.to_string();
-  if (is_metadata_log(extent.object)) return fmt::format("object {} is the pool's own", id);
-  if (extent.object.type() != type) {
-    return fmt::format("object {} is no {}", id, type == ObjectType::mlog ? "mlog" : "mblock");
-  }
   if (extent.file_offset > kMaxSize || extent.length > kMaxSize - extent.file_offset ||
       extent.position > kMaxSize || extent.length > kMaxSize - extent.position) {
     return fmt::format("an extent has {} bytes at {}, from byte {} of object {} on", extent.length,
@@ -82,7 +89,8 @@ std::string fault_of_content(const Content& content) {
     return fmt::format("it has a size of {} bytes, but no content", content.size);
   }
   for (const Extent& extent : content.extents) {
-    auto fault = fault_of_extent(extent, log ? ObjectType::mlog : ObjectType::mblock);
+    auto fault = log ? fault_of_mlog(extent.object) : fault_of_object(extent.object);
+    if (fault.empty()) fault = fault_of_extent(extent);
     if (!fault.empty()) return fault;
   }
   if (log) return fault_of_chain(content);
@@ -160,14 +168,18 @@ struct FaultOfBody {
   }
   std::string operator()(const OrphanRecord& record) const {
     for (const ObjectId object : record.objects) {
-      if (is_metadata_log(object)) {
-        return fmt::format("object {} is the pool's own", object.to_string());
-      }
-      if (!object.is_mblock() && !object.is_mlog()) {
-        return fmt::format("object {} is neither mblock nor mlog", object.to_string());
-      }
+      if (auto fault = fault_of_object(object); !fault.empty()) return fault;
     }
     return {};
+  }
+  std::string operator()(const PackRecord& record) const { return fault_of_mlog(record.object); }
+  std::string operator()(const MoveRecord& record) const {
+    if (record.extents.empty()) return "nothing is moved";
+    for (const Extent& extent : record.extents) {
+      if (auto fault = fault_of_mlog(extent.object); !fault.empty()) return fault;
+      if (auto fault = fault_of_extent(extent); !fault.empty()) return fault;
+    }
+    return fault_of_inode(record.inode, "inode");
   }
   std::string operator()(const MdcEndsRecord& record) const {
     if (record.mdcs.size() <= kMaxMdcs + 1) return {};

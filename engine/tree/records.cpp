@@ -65,6 +65,10 @@ auto fields_of(Structure& it) {
     return std::tie(it.parent, it.name, it.new_parent, it.new_name, it.exchange);
   } else if constexpr (is_a<OrphanRecord, Structure>) {
     return std::tie(it.objects);
+  } else if constexpr (is_a<PackRecord, Structure>) {
+    return std::tie(it.object);
+  } else if constexpr (is_a<MoveRecord, Structure>) {
+    return std::tie(it.inode, it.extents);
   } else {
     static_assert(is_a<LogSizesRecord, Structure>);
     return std::tie(it.inexact);

@@ -20,6 +20,11 @@ inline constexpr InodeNumber kMaxInode = INT64_MAX;
 // Bytes of an extent in a record.
 inline constexpr std::size_t kExtentSize = 32;
 
+// True for an extent of a write-once file that is a record of a pack.
+inline bool is_packed(const Extent& extent) {
+  return extent.object.is_mlog();
+}
+
 struct InodeAttributes {
   std::uint32_t mode = 0;  // permission bits
   std::uint32_t uid = 0;
@@ -103,6 +108,18 @@ struct OrphanRecord {
   std::vector<ObjectId> objects;
   bool operator==(const OrphanRecord&) const = default;
 };
+// The object is an mlog that holds content of small files.
+struct PackRecord {
+  ObjectId object;
+  bool operator==(const PackRecord&) const = default;
+};
+// Content of a file lies elsewhere from here on: each extent takes the place of the one in a pack
+// that has the same bytes of the file.
+struct MoveRecord {
+  InodeNumber inode = 0;
+  std::vector<Extent> extents;
+  bool operator==(const MoveRecord&) const = default;
+};
 struct LogSizesRecord {
   std::vector<InodeNumber> inexact;
   bool operator==(const LogSizesRecord&) const = default;
@@ -123,7 +140,7 @@ struct MdcEndsRecord {
 
 using Body = std::variant<OwnerRecord, BatchRecord, RollbackRecord, CreateRecord, ContentRecord,
                           AttributesRecord, LinkRecord, UnlinkRecord, RenameRecord, XattrRecord,
-                          OrphanRecord, MdcEndsRecord, LogSizesRecord>;
+                          OrphanRecord, MdcEndsRecord, LogSizesRecord, PackRecord, MoveRecord>;
 
 struct Record {
   Nanoseconds when = 0;

@@ -1,8 +1,12 @@
 #include "engine/tree/replay.h"
 
+#include <algorithm>
 #include <cerrno>
+#include <iterator>
 
 #include <fmt/format.h>
+
+#include "engine/object/packed_record.h"
 
 namespace mpool::names {
 namespace {
@@ -12,15 +16,25 @@ template <typename... Args>
   raise(ENOTRECOVERABLE, "namespace", "{}", fmt::format(format, std::forward<Args>(args)...));
 }
 
+bool is_possible(const Extent& extent, const MlogLocation& log) {
+  const PackedRecord record{extent.position, extent.length};
+  return end_of_packed(log.sector_size, log.capacity, record).has_value();
+}
+
 }  // namespace
 
-const std::vector<Extent>& new_extents(const Record& record) {
-  static const std::vector<Extent> none;
-  if (const auto* create = std::get_if<CreateRecord>(&record.body)) return create->content.extents;
-  if (const auto* content = std::get_if<ContentRecord>(&record.body)) {
-    return content->content.extents;
+std::vector<ObjectId> new_objects(const Record& record) {
+  std::vector<ObjectId> objects;
+  if (const auto* pack = std::get_if<PackRecord>(&record.body)) objects.push_back(pack->object);
+  const Content* content = nullptr;
+  if (const auto* create = std::get_if<CreateRecord>(&record.body)) content = &create->content;
+  if (const auto* added = std::get_if<ContentRecord>(&record.body)) content = &added->content;
+  if (content == nullptr) return objects;
+  for (const Extent& extent : content->extents) {
+    if (content->kind == FileKind::write_once && is_packed(extent)) continue;
+    objects.push_back(extent.object);
   }
-  return none;
+  return objects;
 }
 
 template <typename Step>
@@ -40,12 +54,14 @@ void Replay::check_inode(const Record& record) const {
                 inode_limit_);
 }
 
-// The objects may be assigned to the inode.
-void Replay::check_free(const std::vector<Extent>& extents, InodeNumber inode) const {
-  for (const Extent& extent : extents) {
-    const ObjectId object = extent.object;
+// The objects may be assigned to the inode; 0: to no inode, as packs.
+void Replay::check_free(const std::vector<ObjectId>& objects, InodeNumber inode) const {
+  for (const ObjectId object : objects) {
     if (orphaned_.contains(object)) {
       refuse_record("inode {} has object {}, which was deleted before", inode, object.to_string());
+    }
+    if (tree_.packs().contains(object)) {
+      refuse_record("inode {} has object {}, which is a pack", inode, object.to_string());
     }
     const auto owner = owners_.find(object);
     if (owner == owners_.end()) continue;
@@ -56,9 +72,9 @@ void Replay::check_free(const std::vector<Extent>& extents, InodeNumber inode) c
   }
 }
 
-void Replay::own(const std::vector<Extent>& extents, InodeNumber inode) {
-  for (const Extent& extent : extents)
-    owners_.insert_or_assign(extent.object, inode);
+void Replay::own(const std::vector<ObjectId>& objects, InodeNumber inode) {
+  for (const ObjectId object : objects)
+    owners_.insert_or_assign(object, inode);
 }
 
 // No file uses the object any more.
@@ -80,8 +96,16 @@ void Replay::apply_orphans(const OrphanRecord& record) {
       refuse_record("ORPHAN record: object {} is that of inode {}", object.to_string(),
                     owner->second);
     }
+    const auto pack = tree_.packs().packs().find(object);
+    if (pack != tree_.packs().packs().end() && pack->second.extents > 0) {
+      refuse_record("ORPHAN record: object {} is a pack with content of {} files",
+                    object.to_string(), pack->second.extents);
+    }
   }
-  orphaned_.insert(record.objects.begin(), record.objects.end());
+  for (const ObjectId object : record.objects) {
+    tree_.remove_pack(object);
+    orphaned_.insert(object);
+  }
 }
 
 void Replay::apply_content(const ContentRecord& content, const Record& record) {
@@ -93,25 +117,23 @@ void Replay::apply_content(const ContentRecord& content, const Record& record) {
       orphan(object);
     return;
   }
-  const Extents before = inode != nullptr ? inode->extents : nullptr;
-  if (!content.replace || before == nullptr) {
-    check_free(content.content.extents, content.inode);
+  const std::vector<ObjectId> objects = new_objects(record);
+  if (!content.replace || inode == nullptr || !inode->extents) {
+    check_free(objects, content.inode);
     tree_.apply(record);
-    own(content.content.extents, content.inode);
+    own(objects, content.inode);
     return;
   }
-  std::unordered_set<ObjectId> replaced;
-  for (const Extent& extent : *before)
-    replaced.insert(extent.object);
-  std::vector<Extent> added;
-  for (const Extent& extent : content.content.extents) {
-    if (!replaced.contains(extent.object)) added.push_back(extent);
-  }
+  const std::vector<ObjectId> before = inode->objects();
+  std::unordered_set<ObjectId> replaced(before.begin(), before.end());
+  std::vector<ObjectId> added;
+  std::ranges::copy_if(objects, std::back_inserter(added),
+                       [&](ObjectId object) { return !replaced.contains(object); });
   check_free(added, content.inode);
   tree_.apply(record);
   own(added, content.inode);
-  for (const Extent& extent : content.content.extents)
-    replaced.erase(extent.object);
+  for (const ObjectId object : objects)
+    replaced.erase(object);
   for (const ObjectId object : replaced)
     orphan(object);
 }
@@ -124,21 +146,25 @@ void Replay::apply(const Record& record) {
     return apply_content(*content, record);
   }
   const auto* create = std::get_if<CreateRecord>(&record.body);
-  if (create != nullptr) check_free(create->content.extents, create->inode);
+  const std::vector<ObjectId> objects = new_objects(record);
+  check_free(objects, create != nullptr ? create->inode : 0);
   const InodeNumber unnamed = tree_.apply(record);
-  if (create != nullptr) own(create->content.extents, create->inode);
+  if (create != nullptr) own(objects, create->inode);
   orphan_unnamed(unnamed);
 }
 
 // A record that did not take effect: its existing objects are deleted.
 void Replay::give_up(const Record& record) {
-  for (const Extent& extent : new_extents(record)) {
-    const auto owner = owners_.find(extent.object);
+  for (const ObjectId object : new_objects(record)) {
+    const auto owner = owners_.find(object);
     if (owner != owners_.end()) {
-      refuse_record("a record undone has object {}, which is that of inode {}",
-                    extent.object.to_string(), owner->second);
+      refuse_record("a record undone has object {}, which is that of inode {}", object.to_string(),
+                    owner->second);
     }
-    orphaned_.insert(extent.object);
+    if (tree_.packs().contains(object)) {
+      refuse_record("a record undone has object {}, which is a pack", object.to_string());
+    }
+    orphaned_.insert(object);
   }
 }
 
@@ -206,9 +232,7 @@ void Replay::take(Record record) {
 std::size_t Replay::complete_records(const std::function<bool(ObjectId)>& exists) const {
   std::size_t complete = 0;
   for (const Numbered& entry : batch_) {
-    for (const Extent& extent : new_extents(entry.record)) {
-      if (!exists(extent.object)) return complete;
-    }
+    if (!std::ranges::all_of(new_objects(entry.record), exists)) return complete;
     ++complete;
   }
   return complete;
@@ -216,10 +240,8 @@ std::size_t Replay::complete_records(const std::function<bool(ObjectId)>& exists
 
 std::vector<ObjectId> Replay::objects_after(std::size_t keep) const {
   std::vector<ObjectId> objects;
-  for (std::size_t i = keep; i < batch_.size(); ++i) {
-    for (const Extent& extent : new_extents(batch_[i].record))
-      objects.push_back(extent.object);
-  }
+  for (std::size_t i = keep; i < batch_.size(); ++i)
+    std::ranges::copy(new_objects(batch_[i].record), std::back_inserter(objects));
   return objects;
 }
 
@@ -241,13 +263,21 @@ void check_objects(const Inode& inode, const std::function<KnownObject(ObjectId)
   const bool log = inode.kind == FileKind::log;
   for (const Extent& extent : *inode.extents) {
     const KnownObject object = find(extent.object);
+    const bool packed = !log && is_packed(extent);
     if (!object.may_exist) {
-      fault(fmt::format("its {} {} (bytes {} to {}) does not exist", log ? "mlog" : "mblock",
+      const char* what = packed ? "pack" : "mblock";
+      fault(fmt::format("its {} {} (bytes {} to {}) does not exist", log ? "mlog" : what,
                         extent.object.to_string(), extent.file_offset,
                         extent.file_offset + extent.length));
       continue;
     }
-    if (log || !object.record) continue;
+    if (packed && object.log && !is_possible(extent, *object.log)) {
+      fault(fmt::format("bytes {} to {} are said to be in pack {} at byte {}, where no record of "
+                        "that length can be",
+                        extent.file_offset, extent.file_offset + extent.length,
+                        extent.object.to_string(), extent.position));
+    }
+    if (log || packed || !object.record) continue;
     const std::uint64_t written = object.record->written_length;
     if (extent.position > written || extent.length > written - extent.position) {
       fault(

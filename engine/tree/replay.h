@@ -18,8 +18,9 @@
 
 namespace mpool::names {
 
-// The objects that a record brings into use.
-const std::vector<Extent>& new_extents(const Record& record);
+// The objects that a record brings into use and that are committed after it. A pack exists before a
+// record has content in it.
+std::vector<ObjectId> new_objects(const Record& record);
 
 // Applies records to a tree batch by batch. Every reference of a record is checked before the
 // record is applied: an object belongs to one file, an object that lost its name never gets one
@@ -70,8 +71,8 @@ class Replay {
   void apply_orphans(const OrphanRecord& record);
   void apply_content(const ContentRecord& content, const Record& record);
   void check_inode(const Record& record) const;
-  void check_free(const std::vector<Extent>& extents, InodeNumber inode) const;
-  void own(const std::vector<Extent>& extents, InodeNumber inode);
+  void check_free(const std::vector<ObjectId>& objects, InodeNumber inode) const;
+  void own(const std::vector<ObjectId>& objects, InodeNumber inode);
   void orphan(ObjectId object);
   void orphan_unnamed(InodeNumber inode);
   void give_up(const Record& record);
@@ -97,14 +98,15 @@ class Replay {
 bool belongs_to_another_client(MlogReader& reader, const Uuid& user_type);
 
 // The known state of an object that a file names. Without a record: it may exist, but its MDC
-// cannot be read.
+// cannot be read. `log`: of an mlog whose device is present.
 struct KnownObject {
   bool may_exist = false;
   std::optional<ObjectRecord> record;
+  std::optional<MlogLocation> log = std::nullopt;
 };
 
 // Calls `fault` for each fault of the objects of an inode: missing, or shorter than the file
-// requires.
+// requires, or a pack that cannot have such a record.
 void check_objects(const Inode& inode, const std::function<KnownObject(ObjectId)>& find,
                    const std::function<void(const std::string&)>& fault);
 

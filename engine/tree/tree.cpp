@@ -39,6 +39,20 @@ void cut(std::vector<Extent>& extents, std::uint64_t size) {
     extent.length = std::min(extent.length, size - extent.file_offset);
 }
 
+// The objects of the extents for which `wanted`, without duplicates.
+template <typename Wanted>
+std::vector<ObjectId> objects_of(const Inode& inode, Wanted wanted) {
+  std::vector<ObjectId> objects;
+  if (!inode.extents) return objects;
+  for (const Extent& extent : *inode.extents) {
+    if (wanted(extent)) objects.push_back(extent.object);
+  }
+  std::ranges::sort(objects);
+  const auto repeated = std::ranges::unique(objects);
+  objects.erase(repeated.begin(), repeated.end());
+  return objects;
+}
+
 // The extents of an inode after the record.
 std::vector<Extent> extents_after(const Inode& inode, const ContentRecord& record) {
   std::vector<Extent> extents;
@@ -108,15 +122,20 @@ void Directory::replace(std::string_view name, InodeNumber inode) {
   by_position_.at(by_name_.at(name)).inode = inode;
 }
 
+bool Inode::is_in_pack() const {
+  return kind == FileKind::write_once && extents && std::ranges::any_of(*extents, is_packed);
+}
+
 std::vector<ObjectId> Inode::objects() const {
-  std::vector<ObjectId> objects;
-  if (!extents) return objects;
-  for (const Extent& extent : *extents)
-    objects.push_back(extent.object);
-  std::ranges::sort(objects);
-  const auto repeated = std::ranges::unique(objects);
-  objects.erase(repeated.begin(), repeated.end());
-  return objects;
+  return objects_of(*this, [this](const Extent& extent) {
+    return kind != FileKind::write_once || !is_packed(extent);
+  });
+}
+
+std::vector<ObjectId> Inode::packs() const {
+  return objects_of(*this, [this](const Extent& extent) {
+    return kind == FileKind::write_once && is_packed(extent);
+  });
 }
 
 void Inode::set_extents(std::vector<Extent> next) {
@@ -144,6 +163,7 @@ void Tree::erase(InodeNumber number) {
   const auto it = inodes_.find(number);
   if (it == inodes_.end()) return;
   stop_counting(it->second);
+  set_content(it->second, FileKind::empty, {});
   inodes_.erase(it);
 }
 
@@ -170,6 +190,37 @@ Inode& Tree::require_directory(InodeNumber number, const char* record) {
   Inode& inode = require(number, record);
   if (!inode.is_directory()) refuse_inode_record(record, number, "is no directory");
   return inode;
+}
+
+void Tree::remove_pack(ObjectId pack) {
+  if (!packs_.contains(pack)) return;
+  drop_footprint(footprint_of_pack());
+  packs_.remove_pack(pack);
+}
+
+void Tree::check_packs(const char* record, InodeNumber inode, FileKind kind,
+                       const std::vector<Extent>& extents) const {
+  if (kind != FileKind::write_once) return;
+  for (const Extent& extent : extents) {
+    if (!is_packed(extent) || packs_.contains(extent.object)) continue;
+    refuse_inode_record(record, inode,
+                        "would be in mlog " + extent.object.to_string() + ", which is no pack");
+  }
+}
+
+void Tree::set_content(Inode& inode, FileKind kind, std::vector<Extent> extents) {
+  const Extents before = inode.is_in_pack() ? inode.extents : nullptr;
+  inode.kind = kind;
+  inode.set_extents(std::move(extents));
+  if (inode.is_in_pack()) {
+    for (const Extent& extent : *inode.extents) {
+      if (is_packed(extent)) packs_.add(extent.object, extent.position, extent.length);
+    }
+  }
+  if (!before) return;
+  for (const Extent& extent : *before) {
+    if (is_packed(extent)) packs_.drop(extent.object, extent.length);
+  }
 }
 
 InodeNumber Tree::apply(const Record& record) {
@@ -231,16 +282,16 @@ InodeNumber Tree::apply_body(const CreateRecord& record, Nanoseconds when) {
       refuse_inode_record("CREATE", record.inode, "has a name in its way");
     }
   }
+  check_packs("CREATE", record.inode, record.content.kind, record.content.extents);
   raise_next_inode(record.inode + 1);
   Inode& inode = inodes_[record.inode];
   inode.number = record.inode;
   inode.attributes = record.attributes;
-  inode.kind = record.content.kind;
   inode.media_class = record.media_class;
   inode.choice = record.choice;
+  set_content(inode, record.content.kind, record.content.extents);
   inode.links = inode.is_directory() ? 2 : 1;
   inode.size = record.content.size;
-  inode.set_extents(record.content.extents);
   if (inode.is_directory()) inode.directory = std::make_unique<Directory>();
   if (inode.kind == FileKind::symlink) inode.target = std::make_unique<std::string>(record.target);
   count(inode);
@@ -264,12 +315,12 @@ InodeNumber Tree::apply_body(const ContentRecord& record, Nanoseconds when) {
     inode.size = record.content.size;
     return 0;
   }
+  check_packs("CONTENT", record.inode, record.content.kind, record.content.extents);
   std::vector<Extent> extents = extents_after(inode, record);
   const bool counted = inode.counted;
   if (counted) drop_footprint(footprint_of_extents(inode.extents ? inode.extents->size() : 0));
   if (counted) add_footprint(footprint_of_extents(extents.size()));
-  inode.set_extents(std::move(extents));
-  inode.kind = record.content.kind;
+  set_content(inode, record.content.kind, std::move(extents));
   inode.size = record.content.size;
   touch(inode, when);
   return 0;
@@ -375,6 +426,34 @@ void Tree::drop_xattr(Inode& inode, const std::string& name) {
   if (inode.xattrs->empty()) inode.xattrs.reset();
 }
 
+InodeNumber Tree::apply_body(const PackRecord& record, Nanoseconds) {
+  if (packs_.contains(record.object)) {
+    raise(ENOTRECOVERABLE, "namespace", "PACK record: object {} is a pack already",
+          record.object.to_string());
+  }
+  packs_.add_pack(record.object);
+  add_footprint(footprint_of_pack());
+  return 0;
+}
+
+// The times stay as they are: the content is the same.
+InodeNumber Tree::apply_body(const MoveRecord& record, Nanoseconds) {
+  Inode& inode = require(record.inode, "MOVE");
+  check_packs("MOVE", record.inode, FileKind::write_once, record.extents);
+  std::vector<Extent> extents;
+  if (inode.is_in_pack()) extents = *inode.extents;
+  for (const Extent& moved : record.extents) {
+    const auto same = std::ranges::find_if(extents, [&](const Extent& extent) {
+      return is_packed(extent) && extent.file_offset == moved.file_offset &&
+             extent.length == moved.length;
+    });
+    if (same == extents.end()) refuse_inode_record("MOVE", record.inode, "has no such extent");
+    *same = moved;
+  }
+  set_content(inode, inode.kind, std::move(extents));
+  return 0;
+}
+
 InodeNumber Tree::take_inode_number() {
   if (next_inode_ >= kMaxInode) raise(ENOSPC, "namespace", "all inode numbers are used up");
   return next_inode_++;
@@ -426,6 +505,8 @@ void Tree::snapshot(const std::function<void(const Record&)>& emit) const {
       emit({inode.attributes.ctime, XattrRecord{inode.number, key, true, value}});
     }
   };
+  for (const auto& [pack, usage] : packs_.packs())
+    emit({0, PackRecord{pack}});
   std::unordered_set<InodeNumber> linked;  // further names of these are LINKs
   std::vector<const Inode*> pending{&inodes_.at(kRootInode)};
   emit_inode(*pending.back(), 0, "");

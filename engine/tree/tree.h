@@ -12,6 +12,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "engine/refs/pack_account.h"
 #include "engine/tree/attributes.h"
 #include "engine/tree/records.h"
 
@@ -70,7 +71,7 @@ struct Inode {
   std::uint64_t size = 0;
   InodeNumber parent = 0;        // directories only
   Extents extents;               // write-once files and logs; null: none
-  std::size_t object_count = 0;  // number of distinct objects in extents
+  std::size_t object_count = 0;  // number of objects()
   std::unique_ptr<Directory> directory;
   std::unique_ptr<std::string> target;  // symlinks
   std::unique_ptr<std::map<std::string, std::string>> xattrs;
@@ -83,8 +84,11 @@ struct Inode {
   bool on_media() const { return recorded && (links > 0 || displaced_by > 0); }
   bool is_directory() const { return kind == FileKind::directory; }
   bool is_regular() const { return mpool::is_regular(kind); }
-  // The objects that hold the content, without duplicates.
+  // The objects that hold its content and no other, without duplicates.
   std::vector<ObjectId> objects() const;
+  // The packs that hold its content, without duplicates; and whether there is any.
+  std::vector<ObjectId> packs() const;
+  bool is_in_pack() const;
   void set_extents(std::vector<Extent> next);
 };
 
@@ -138,6 +142,12 @@ class Tree {
   }
   InodeNumber take_inode_number();  // ENOSPC when all are used up
 
+  // The packs of PACK records, and what they hold.
+  const PackAccount& packs() const { return packs_; }
+  PackAccount& packs() { return packs_; }
+  // The pack, which no file uses, is no pack of the tree any more.
+  void remove_pack(ObjectId pack);
+
  private:
   InodeNumber apply_body(const CreateRecord& record, Nanoseconds when);
   InodeNumber apply_body(const ContentRecord& record, Nanoseconds when);
@@ -146,7 +156,13 @@ class Tree {
   InodeNumber apply_body(const UnlinkRecord& record, Nanoseconds when);
   InodeNumber apply_body(const RenameRecord& record, Nanoseconds when);
   InodeNumber apply_body(const XattrRecord& record, Nanoseconds when);
+  InodeNumber apply_body(const PackRecord& record, Nanoseconds when);
+  InodeNumber apply_body(const MoveRecord& record, Nanoseconds when);
 
+  void check_packs(const char* record, InodeNumber inode, FileKind kind,
+                   const std::vector<Extent>& extents) const;
+  // Replaces kind and extents of an inode, and counts what is in packs.
+  void set_content(Inode& inode, FileKind kind, std::vector<Extent> extents);
   // Gives `name` in `parent` to `inode`, replacing any present entry; returns the inode that lost
   // its last name, or 0.
   InodeNumber enter(Inode& parent, std::string_view name, Inode& inode, Nanoseconds when);
@@ -167,6 +183,7 @@ class Tree {
   std::unordered_map<InodeNumber, Inode> inodes_;
   InodeNumber next_inode_ = kRootInode + 1;
   std::atomic<std::uint64_t> footprint_ = 0;
+  PackAccount packs_;
 };
 
 }  // namespace mpool::names

@@ -148,6 +148,8 @@ class TestTree {
     activate.tunables.maintenance = {.period = {}, .usage_period = {}};
     activate.clock = clock_;
     pool_ = Pool::activate(std::move(devices), activate);
+    // Most tests are about files with zones of their own.
+    options_.pack_max = options_.pack_max.value_or(0);
     names_ = Namespace::mount(*pool_, options_);
   }
   void unmount() {
