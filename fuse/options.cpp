@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "engine/base/error.h"
+#include "engine/base/size.h"
 #include "fuse/mount_flags.h"
 
 namespace mpoolfs {
@@ -36,6 +37,7 @@ constexpr const char* kMountOptions = R"(Mount options (-o):
   native=auto|on|off    whether the kernel reads committed files by itself: where
                         it can (auto, the default), or mounting fails (on)
   workers=N             threads for requests that may block (1 to 256, default 32)
+  pack_max=SIZE         files up to this size share zones (default 256K; 0: none)
   reap_mempct=PERCENT   share of the available memory for pages of files, from
                         which on unused ones are dropped (5 to 100; 100: never)
   reap_ttl=N            microseconds that unused pages stay then (default 10000000)
@@ -123,6 +125,12 @@ unsigned parse_workers(std::string_view text) {
   return value;
 }
 
+std::uint64_t parse_pack_max(std::string_view text) {
+  const auto size = mpool::parse_size(text);
+  if (!size) throw UsageError(fmt::format("mount option pack_max: \"{}\" is not a size", text));
+  return *size;
+}
+
 bool is_of_reaper(std::string_view name) {
   return std::ranges::find(mpool::reaper_tunables(), name, &mpool::ReaperTunable::name) !=
          mpool::reaper_tunables().end();
@@ -176,6 +184,8 @@ bool apply_value(Options& options, std::string_view name, std::string_view value
     options.native = parse_native(value);
   } else if (name == "workers") {
     options.workers = parse_workers(value);
+  } else if (name == "pack_max") {
+    options.pack_max = parse_pack_max(value);
   } else if (is_of_reaper(name)) {
     set_reaper(options.reaper, name, value);
   } else {

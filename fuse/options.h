@@ -55,6 +55,8 @@ struct Options {
   NativeChoice native = NativeChoice::automatic;
   mpool::ReaperSettings reaper;
   unsigned workers = 32;  // threads for requests that may block, 1..kMaxWorkers
+  // Bytes: files of at most this size go into packs (mpool::NamespaceOptions).
+  std::optional<std::uint64_t> pack_max;
 
   bool remount = false;  // of the mount on mount_point; see remount.h
   bool fake = false;     // mount(8) -f: everything except mounting

@@ -210,6 +210,7 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
   namespace_options.read_only = options.read_only;
   namespace_options.sync = options.sync;
   namespace_options.log_mlog_size = kMinMlogSize;
+  namespace_options.pack_max = options.pack_max;
   ViewDevices devices(pool);
   // A mount without changes does not affect them.
   namespace_options.hold_deletes = !options.read_only && devices.has_other_readers();

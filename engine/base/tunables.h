@@ -104,7 +104,8 @@ struct Tunables {
     std::uint64_t pack_divisor = 64;
     // The pack that was being filled before a mount is filled further if that part of it is free.
     std::uint64_t reuse_divisor = 8;
-    // Packs are looked over this long after content in one became garbage.
+    // Packs are looked over this long after content in one became garbage; 0: only by
+    // Namespace::repack().
     std::chrono::milliseconds collect_delay{1000};
     std::uint64_t bytes_per_second = 64u << 20;  // moved in the background; 0: no limit
   };

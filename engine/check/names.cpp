@@ -7,6 +7,7 @@
 
 #include "engine/base/error.h"
 #include "engine/check/logs.h"
+#include "engine/object/packed_record.h"
 #include "engine/tree/mdc_ends.h"
 #include "engine/tree/replay.h"
 
@@ -48,6 +49,8 @@ class TreeCheck {
   void check_inode(const Inode& inode);
   void check_links(const Inode& inode);
   void check_extents(const Inode& inode);
+  void check_packed(const Inode& inode);
+  void check_packs();
   void check_log_size(const Inode& inode);
   void check_objects();
   void file_error(const Inode& inode, std::string what) {
@@ -67,6 +70,11 @@ class TreeCheck {
   Replay replay_;
   std::unordered_map<InodeNumber, Name> names_;
   std::unordered_set<ObjectId> named_;
+  struct Packed {
+    Extent extent;
+    InodeNumber inode = 0;
+  };
+  std::vector<Packed> packed_;  // content in packs
 };
 
 bool TreeCheck::read(const Mlog& log, const std::array<Mdc::Half, 2>& halves) {
@@ -184,11 +192,59 @@ void TreeCheck::check_links(const Inode& inode) {
 
 void TreeCheck::check_extents(const Inode& inode) {
   const auto find = [this](ObjectId id) {
-    return names::KnownObject{.may_exist = metadata_.may_exist(id), .record = metadata_.find(id)};
+    names::KnownObject object{.may_exist = metadata_.may_exist(id), .record = metadata_.find(id)};
+    if (id.is_mlog() && object.record) object.log = metadata_.location_of(*object.record);
+    return object;
   };
   for (const ObjectId object : inode.objects())
     named_.insert(object);
-  names::check_objects(inode, find, [&](const std::string& fault) { file_error(inode, fault); });
+  bool sound = true;
+  names::check_objects(inode, find, [&](const std::string& fault) {
+    file_error(inode, fault);
+    sound = false;
+  });
+  if (sound && inode.is_in_pack()) check_packed(inode);
+}
+
+// The records of packs that hold the content are there, block by block.
+void TreeCheck::check_packed(const Inode& inode) {
+  for (const Extent& extent : *inode.extents) {
+    if (!names::is_packed(extent)) continue;
+    const auto object = metadata_.find(extent.object);
+    const auto log = object ? metadata_.location_of(*object) : std::nullopt;
+    if (!log) continue;  // already reported, or its device is missing
+    try {
+      std::vector<std::byte> content(extent.length);
+      read_packed(*log, {extent.position, extent.length}, 0, content);
+    } catch (const Error& error) {
+      file_error(inode, error.what());
+    }
+    packed_.push_back({extent, inode.number});
+  }
+}
+
+// No record of a pack has a part of another one.
+void TreeCheck::check_packs() {
+  for (const auto& [pack, usage] : tree_.packs().packs()) {
+    named_.insert(pack);
+    if (metadata_.may_exist(pack)) continue;
+    report_.error(Area::tree, name_, fmt::format("pack {} does not exist", pack.to_string()),
+                  kRestoreTree);
+  }
+  std::ranges::sort(packed_, {}, [](const Packed& packed) {
+    return std::pair(packed.extent.object, packed.extent.position);
+  });
+  for (std::size_t i = 1; i < packed_.size(); ++i) {
+    const Extent& before = packed_[i - 1].extent;
+    const Extent& extent = packed_[i].extent;
+    const bool overlap = before.object == extent.object && before.position != extent.position &&
+                         before.position + before.length > extent.position;
+    if (!overlap) continue;
+    file_error(tree_.get(packed_[i].inode),
+               fmt::format("its content at byte {} of pack {} is inside that of {}",
+                           extent.position, extent.object.to_string(),
+                           path_of(packed_[i - 1].inode)));
+  }
 }
 
 // The mlogs of a log must hold as much as was recorded.
@@ -259,6 +315,7 @@ void TreeCheck::compare() {
   report_.result().names = order.size() - 1;
   for (const InodeNumber number : order)
     check_inode(tree_.get(number));
+  check_packs();
   // Where records are missing, unnamed objects cannot be distinguished from named ones.
   if (report_.errors(Area::tree) == 0 && metadata_.all_readable()) check_objects();
 }

@@ -59,15 +59,15 @@ void ActiveInodes::release_unneeded(Inode& inode) {
 // The inode is unreachable: its objects are deleted.
 void ActiveInodes::destroy_inode(Inode& inode) {
   std::vector<ObjectId> objects = inode.objects();
-  const bool had_content = inode.extents != nullptr;
   const InodeNumber number = inode.number;
   // A log pins its mlogs.
   if (inode.open) logs_.forget(number, *inode.open);
   inode.open.reset();
   unnamed_.erase(number);
   tree_.erase(number);
-  if (!objects.empty()) tree_.journal().add({.deletes = std::move(objects)});
-  if (had_content) events_.removed(number);
+  if (objects.empty()) return;
+  tree_.journal().add({.deletes = std::move(objects)});
+  events_.removed(number);
 }
 
 Attributes ActiveInodes::describe(const Inode& inode) const {

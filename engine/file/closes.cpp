@@ -64,11 +64,13 @@ void FileCommitter::commit_closed(InodeNumber number, const State& state) noexce
   std::string name;
   InodeNumber parent;
   bool gone;
+  bool in_pack;
   {
     const ChangeLock lock = tree_.lock_for_change();
     gone = !failure.empty() && roll_back_create(number, *state);
     name = state->name;
     parent = state->parent;
+    in_pack = tree_.get(number).is_in_pack();
     writer = state->set_writer(nullptr);
     const bool dropped =
         state->writing() == Writing::dropping || (!failure.empty() && tree_.get(number).links == 0);
@@ -86,7 +88,7 @@ void FileCommitter::commit_closed(InodeNumber number, const State& state) noexce
   }
   if (gone) events_.create_failed(parent, name, number);
   events_.committed(number);
-  if (failure.empty()) note_committed(number, ticket);
+  if (failure.empty() && !in_pack) note_committed(number, ticket);
 }
 
 // The commit failed: a new file is removed (and the file it was about to replace is back); a file
@@ -121,20 +123,22 @@ bool FileCommitter::try_close_reader(InodeNumber number, const State& state,
 }
 
 bool FileCommitter::try_close_writer(InodeNumber number, const State& state) noexcept {
-  Journal::Ticket ticket = 0;
+  std::optional<Journal::Ticket> ticket = 0;
   try {
     if (!try_commit(number, state, ticket)) return false;
   } catch (const std::exception&) {
     return false;  // end_close() meets the error again, or the sticky error
   }
   events_.committed(number);
-  note_committed(number, ticket);
+  if (ticket) note_committed(number, *ticket);
   return true;
 }
 
 // Commits a new file with its last writing handle, and drops that handle. Returns false if it would
-// block, or the file cannot be recorded. Content sealed by then is lost.
-bool FileCommitter::try_commit(InodeNumber number, const State& state, Journal::Ticket& ticket) {
+// block, or the file cannot be recorded. Content sealed by then is lost. `ticket`: nullopt for a file
+// in a pack.
+bool FileCommitter::try_commit(InodeNumber number, const State& state,
+                               std::optional<Journal::Ticket>& ticket) {
   const std::unique_lock one(state->persist_mutex, std::try_to_lock);
   if (!one || state->sticky_error) return false;
   const std::unique_lock content(state->content_lock, std::try_to_lock);
@@ -161,6 +165,7 @@ bool FileCommitter::try_commit(InodeNumber number, const State& state, Journal::
   writer = state->set_writer(nullptr);
   state->enter(Writing::none);
   commits_.notify_all();
+  if (inode.is_in_pack()) ticket = std::nullopt;
   inodes_.unpin(number, FileHolder::open_file);
   return true;
 }

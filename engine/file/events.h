@@ -55,10 +55,10 @@ struct Events {
   // stale.
   Event<DuringCall::free, InodeNumber> committed;
   // Called in the same way when the content and the records of committed files are durable: a crash
-  // no longer undoes them.
+  // no longer undoes them. Not for files in packs.
   Event<DuringCall::free, std::span<const InodeNumber>> durable;
-  // Called when a file with content lost its last name, open file and reference. The tree's lock is
-  // held: the callback must neither block nor call back.
+  // Called when a file with objects of its own lost its last name, open file and reference. The
+  // tree's lock is held: the callback must neither block nor call back.
   Event<DuringCall::locked, InodeNumber> removed;
   // Called in the same way when user.mpool.advice of an inode was set, or removed (empty).
   Event<DuringCall::locked, InodeNumber, std::string_view> advised;

@@ -101,7 +101,7 @@ class FileCommitter {
   void trim_recorded(InodeNumber inode, std::uint64_t size);
 
   void commit_closed(InodeNumber inode, const State& state) noexcept;
-  bool try_commit(InodeNumber inode, const State& state, Journal::Ticket& ticket);
+  bool try_commit(InodeNumber inode, const State& state, std::optional<Journal::Ticket>& ticket);
   bool roll_back_create(InodeNumber inode, const ActiveInode& state);
   void note_committed(InodeNumber inode, Journal::Ticket ticket);
 

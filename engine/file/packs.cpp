@@ -74,8 +74,10 @@ class Packs::Room final : public PackRoom {
     return {pack_, pack_->append(std::move(content), room, deferred)};
   }
   void leave() {
-    if (pack_) pack_->leave(std::exchange(reserved_, 0));
+    if (!pack_) return;
+    pack_->leave(std::exchange(reserved_, 0));
     pack_ = nullptr;
+    if (packs_.left_alone_.exchange(false) && packs_.on_retirable_) packs_.on_retirable_();
   }
 
   Packs& packs_;
@@ -94,13 +96,21 @@ std::uint64_t Packs::max_length(MediaClass media_class) const {
   return std::min(wanted, pool_.zone_size(media_class) / tunables.zone_divisor);
 }
 
-std::unique_ptr<PackRoom> Packs::make_room(MediaClass media_class, SpacePolicy policy) {
-  if (max_length(media_class) == 0) return nullptr;
-  return std::make_unique<Room>(*this, media_class, policy);
+std::shared_ptr<ContentWriter> Packs::make_writer(MediaClass media_class) {
+  std::unique_ptr<PackRoom> room;
+  if (max_length(media_class) > 0) {
+    room = std::make_unique<Room>(*this, media_class, SpacePolicy::usable_only);
+  }
+  return allocator_.make_writer(media_class, std::move(room));
 }
 
-std::shared_ptr<ContentWriter> Packs::make_writer(MediaClass media_class) {
-  return allocator_.make_writer(media_class, make_room(media_class));
+std::unique_ptr<PackRoom> Packs::make_room_for_move(MediaClass media_class) {
+  return std::make_unique<Room>(*this, media_class, SpacePolicy::usable_then_spare);
+}
+
+void Packs::read(const PackedRecord& record, const ObjectRecord& pack, ByteSpan into) const {
+  if (const auto open = find(pack.id)) return open->read(record, 0, into);
+  read_packed(pool_.mlog_location(pack), record, 0, into);
 }
 
 std::shared_ptr<Pack> Packs::current(MediaClass media_class) const {
@@ -265,9 +275,9 @@ void Packs::retire_unused() {
   const ChangeLock lock = tree_.begin_change(kSmallRecord, RoomFor::release);
   std::vector<ObjectId> unused;
   for (const auto& pack : tree_.packs().packs()) {
-    if (unused.size() < kMaxRetired && is_unused(pack) && close_if_unused(pack.first)) {
-      unused.push_back(pack.first);
-    }
+    if (unused.size() == kMaxRetired || !is_unused(pack)) continue;
+    left_alone_ = true;  // first: it may be given up meanwhile
+    if (close_if_unused(pack.first)) unused.push_back(pack.first);
   }
   if (unused.empty()) return;
   for (const ObjectId pack : unused)

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -30,16 +32,19 @@ class Packs {
 
   // A writer whose content goes into a pack if it is small enough.
   std::shared_ptr<ContentWriter> make_writer(MediaClass media_class);
-  // Room for content of a file; `policy`: of the zones of a further pack. Null: files of the class
-  // are not packed.
-  std::unique_ptr<PackRoom> make_room(MediaClass media_class,
-                                      SpacePolicy policy = SpacePolicy::usable_only);
+  // Room for content of any length that is in a pack already; a further pack takes spare zones, too.
+  std::unique_ptr<PackRoom> make_room_for_move(MediaClass media_class);
+  // Reads content of the pack, whose object stays meanwhile. Errors: Pack::read().
+  void read(const PackedRecord& record, const ObjectRecord& pack, ByteSpan into) const;
   // The pack, if it may have content in memory. Null otherwise.
   std::shared_ptr<Pack> find(ObjectId pack) const;
   // True if content may still be added to it, or it is about to be used.
   bool is_filling(ObjectId pack) const;
   // Deletes packs without content, unless a writer has room in them. May block, also on the journal.
   void retire_unused();
+  // Called, with any lock held, when a writer gave up its room after such a pack was left alone.
+  // Must be set before, and until the end of, all calls that make or drop writers.
+  void on_retirable(std::function<void()> call) { on_retirable_ = std::move(call); }
   // Bytes: the greatest size of files in packs of the class; 0: there are none.
   std::uint64_t max_length(MediaClass media_class) const;
 
@@ -69,6 +74,9 @@ class Packs {
   std::array<Filling, kMediaClassCount> filling_;
   std::map<ObjectId, std::weak_ptr<Pack>> packs_;  // opened in this mount
   std::set<ObjectId> starting_;                    // being made or opened
+
+  std::function<void()> on_retirable_;
+  std::atomic<bool> left_alone_ = false;  // a pack without content, because of its users
 };
 
 }  // namespace mpool::names

@@ -30,7 +30,8 @@ NamespaceImpl::NamespaceImpl(Pool& pool, const NamespaceOptions& options)
       logs_(tree_, allocator_),
       inodes_(tree_, logs_, events_),
       committer_(tree_, logs_, inodes_, packs_, events_),
-      files_(tree_, logs_, inodes_, committer_, allocator_, packs_) {
+      files_(tree_, logs_, inodes_, committer_, allocator_, packs_),
+      repacker_(tree_, packs_) {
   tree_.load({.committed =
                   [this](const std::vector<ObjectRecord>& objects) {
                     committer_.note_objects_committed(objects);
@@ -41,10 +42,12 @@ NamespaceImpl::NamespaceImpl(Pool& pool, const NamespaceOptions& options)
               .catch_up = [this] { events_.catch_up(); },
               .log_size_left_out = [this](InodeNumber inode) { logs_.forget_size(inode); },
               .written = [this](Journal::Ticket last) { committer_.notify_durable(last); }});
+  if (tree_.is_writable()) repacker_.start();
 }
 
 NamespaceImpl::~NamespaceImpl() {
   if (!tree_.is_writable()) return;
+  repacker_.stop();
   bool synced = false;
   try {
     inodes_.destroy_unnamed();
@@ -82,6 +85,20 @@ std::unique_ptr<FileIoGroup> NamespaceImpl::make_io_group(std::size_t rings) {
   auto group = std::make_unique<FileIoGroup>(rings, pool_.write_memory(), pool_.tunables());
   group->on_reads_active(tree_.options().reads_active);
   return group;
+}
+
+PackStats NamespaceImpl::packs() const {
+  const TreeReadLock lock(tree_.mutex());
+  PackStats stats;
+  for (const auto& [pack, usage] : tree_.packs().packs()) {
+    const auto object = pool_.find(pack);
+    if (!object || !pool_.has_class(object->media_class)) continue;
+    ++stats.packs;
+    stats.files += usage.extents;
+    stats.capacity += pool_.capacity_of(*object);
+    stats.live += usage.live;
+  }
+  return stats;
 }
 
 Losses NamespaceImpl::losses() const {
@@ -127,7 +144,7 @@ std::vector<InodeNumber> NamespaceImpl::committed_files() {
   const TreeReadLock lock(tree_.mutex());
   std::vector<InodeNumber> files;
   for (const auto& [number, inode] : tree_.inodes()) {
-    if (is_committed(inode)) files.push_back(number);
+    if (is_committed(inode) && !inode.is_in_pack()) files.push_back(number);
   }
   return files;
 }

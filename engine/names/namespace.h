@@ -182,12 +182,16 @@ class Namespace {
   // Of the class that a file created in `directory` goes to.
   virtual SpaceStats space(InodeNumber inode) = 0;
   virtual MetadataStats metadata() const = 0;
+  virtual PackStats packs() const = 0;
+  // Does now what the background does with packs: moves content out of those that are mostly
+  // garbage and deletes those without any. Errors are logged.
+  virtual void repack() = 0;
 
   // The layout of a committed write-once file whose bytes are on the device. nullopt for every
   // other inode, for one that does not exist, and where an object or the device of its class is
   // missing. Valid while the file is open.
   virtual std::optional<FileLayout> layout(InodeNumber inode) = 0;
-  // The committed write-once files, in no order.
+  // The committed write-once files with objects of their own, in no order.
   virtual std::vector<InodeNumber> committed_files() = 0;
   // While deletes are held, a file that lost its last name keeps its objects: the kernel may still
   // read their zones. The end of the hold deletes them; when the Namespace ends, or after a crash,

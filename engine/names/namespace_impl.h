@@ -26,6 +26,7 @@
 #include "engine/file/active_inodes.h"
 #include "engine/file/file_committer.h"
 #include "engine/file/file_table.h"
+#include "engine/file/repacker.h"
 #include "engine/file/log_files.h"
 #include "engine/file/object_allocator.h"
 #include "engine/names/namespace.h"
@@ -107,6 +108,10 @@ class NamespaceImpl final : public Namespace {
   std::optional<FileLayout> layout(InodeNumber inode) override { return files_.layout(inode); }
   std::vector<InodeNumber> committed_files() override;
   void hold_deletes(bool hold) override;
+  void repack() override {
+    if (tree_.is_writable()) repacker_.run();
+  }
+  PackStats packs() const override;
   std::string references() const override { return inodes_.describe_references(); }
   void sync() override;
   Losses losses() const override;
@@ -159,6 +164,7 @@ class NamespaceImpl final : public Namespace {
   ActiveInodes inodes_;
   FileCommitter committer_;
   FileTable files_;
+  Repacker repacker_;
 };
 
 }  // namespace mpool::names

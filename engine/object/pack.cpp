@@ -71,7 +71,7 @@ void Pack::close() {
 
 bool Pack::close_if_unused() {
   const std::lock_guard lock(mutex_);
-  if (users_ > 0 || !held_.empty()) return false;
+  if (users_ > 0) return false;
   closed_ = true;
   return true;
 }

@@ -46,8 +46,8 @@ class Pack {
   // The user has no room any more; `unused`: bytes of it without a record.
   void leave(std::uint64_t unused);
   bool has_room(std::uint64_t bytes) const;
-  // No further user enters. close_if_unused() only if there is none, and no content in memory;
-  // returns whether it is closed and unused.
+  // No further user enters. close_if_unused() does that only if there is none; returns whether it
+  // is closed and unused. Content in memory may still be written.
   void close();
   bool close_if_unused();
 

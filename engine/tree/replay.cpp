@@ -54,20 +54,23 @@ void Replay::check_inode(const Record& record) const {
                 inode_limit_);
 }
 
-// The objects may be assigned to the inode; 0: to no inode, as packs.
+// The objects may be assigned to the inode; 0: they may become packs.
 void Replay::check_free(const std::vector<ObjectId>& objects, InodeNumber inode) const {
+  const auto user = [&] {
+    return inode == 0 ? std::string("a PACK record") : fmt::format("inode {}", inode);
+  };
   for (const ObjectId object : objects) {
+    const std::string id = object.to_string();
     if (orphaned_.contains(object)) {
-      refuse_record("inode {} has object {}, which was deleted before", inode, object.to_string());
+      refuse_record("{} has object {}, which was deleted before", user(), id);
     }
     if (tree_.packs().contains(object)) {
-      refuse_record("inode {} has object {}, which is a pack", inode, object.to_string());
+      refuse_record("{} has object {}, which is a pack", user(), id);
     }
     const auto owner = owners_.find(object);
     if (owner == owners_.end()) continue;
     if (owner->second != inode || object.is_mlog()) {
-      refuse_record("inode {} has object {}, which is that of inode {}", inode, object.to_string(),
-                    owner->second);
+      refuse_record("{} has object {}, which is that of inode {}", user(), id, owner->second);
     }
   }
 }

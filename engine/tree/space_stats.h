@@ -12,6 +12,14 @@ struct SpaceStats {
   std::uint64_t available_files = 0;  // further inodes that users can create and give content
 };
 
+// The packs of small files.
+struct PackStats {
+  std::uint64_t packs = 0;
+  std::uint64_t files = 0;     // pieces of content in them
+  std::uint64_t capacity = 0;  // bytes
+  std::uint64_t live = 0;      // bytes of content; the rest is free, garbage, or headers
+};
+
 // Usage of the root MDC. In bytes.
 struct MetadataStats {
   std::uint64_t capacity = 0;

@@ -153,7 +153,8 @@ Json options_json(const Options& options) {
           {"gid", optional_json(options.gid)},
           {"transport", to_string(options.transport)},
           {"native", to_string(options.native)},
-          {"workers", options.workers}};
+          {"workers", options.workers},
+          {"pack_max", options.pack_max ? Json(*options.pack_max) : Json(nullptr)}};
 }
 
 std::string status_text(const Pool& pool, const MountInfo& mount) {

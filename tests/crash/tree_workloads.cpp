@@ -35,10 +35,18 @@ NamespaceOptions lazy() {
   return options;
 }
 
+NamespaceOptions lazy_with_packs(std::uint64_t pack_max) {
+  NamespaceOptions options = lazy();
+  options.pack_max = pack_max;
+  return options;
+}
+
 class TreeSession : public Session {
  public:
-  explicit TreeSession(Machine& machine)
-      : machine_(machine), tree_([&machine] { return machine.devices(); }, lazy()) {}
+  // pack_max: bytes; files of at most this size go into packs.
+  TreeSession(Machine& machine, std::uint64_t pack_max)
+      : machine_(machine),
+        tree_([&machine] { return machine.devices(); }, lazy_with_packs(pack_max)) {}
 
   TestTree& tree() { return tree_; }
   State state() {
@@ -64,6 +72,7 @@ class TreeSession : public Session {
   // After deleting everything no object and no zone may be left.
   std::string clean_up() override {
     tree_.remove_all();
+    tree_.names().repack();
     tree_.names().sync();
     if (const auto left = tree_.pool().object_count(); left != 2) {
       return fmt::format("{} objects are left beside the root MDC's", left - 2);
@@ -147,8 +156,9 @@ class TreeWorkload : public Workload {
     return make_pool(options, 256 * kTreeZone, 512, seed, staging_ ? 128 * kTreeZone : 0);
   }
   std::unique_ptr<Session> open(Machine& machine) const override {
-    return std::make_unique<TreeSession>(machine);
+    return std::make_unique<TreeSession>(machine, pack_max());
   }
+  virtual std::uint64_t pack_max() const { return 0; }
   void run(Session& session, Model& model, std::uint64_t seed, bool brief) const override {
     auto& tree = dynamic_cast<TreeSession&>(session);
     const std::vector<Step> steps = make_steps_(seed, brief);
@@ -166,6 +176,13 @@ class TreeWorkload : public Workload {
   const MakeSteps make_steps_;
   const unsigned weight_;
   const bool staging_;
+};
+
+// The same with small files in packs.
+class PackWorkload : public TreeWorkload {
+ public:
+  using TreeWorkload::TreeWorkload;
+  std::uint64_t pack_max() const override { return kTreeZone; }
 };
 
 // Every kind of change of the tree.
@@ -211,6 +228,33 @@ std::vector<Step> on_staging(std::uint64_t seed, bool brief) {
     if (i % 3 == 2) steps.emplace_back([=](TestTree& tree) { tree.unlink(name); });
   }
   steps.insert(steps.begin() + 1, [](TestTree& tree) { tree.append("log", ""); });
+  return steps;
+}
+
+// Small files come and go; what is left of their packs is moved.
+std::vector<Step> small_files(std::uint64_t seed, bool brief) {
+  constexpr std::uint64_t kFiles = 12;  // fill a pack and begin the next one
+  const auto name = [](std::uint64_t number) { return "f" + std::to_string(number); };
+  const auto put = [=](std::uint64_t number) {
+    return [=](TestTree& tree) {
+      tree.put(name(number), pattern(1000 + (seed + number * 331) % 900, number));
+    };
+  };
+  const auto repack = [](TestTree& tree) { tree.names().repack(); };
+  std::vector<Step> steps;
+  for (std::uint64_t round = 0; round < (brief ? 1 : 2); ++round) {
+    const std::uint64_t first = round * kFiles;
+    for (std::uint64_t i = 0; i < kFiles; ++i)
+      steps.emplace_back(put(first + i));
+    steps.emplace_back([=](TestTree& tree) { tree.put("large", pattern(kTreeZone / 4, round)); });
+    for (std::uint64_t i = 0; i < kFiles; ++i) {
+      if (i % 4 != 1) steps.emplace_back([=](TestTree& tree) { tree.unlink(name(first + i)); });
+    }
+    steps.emplace_back(repack);
+    steps.emplace_back([=](TestTree& tree) { tree.rename(name(first + 1), name(first + 5)); });
+    steps.emplace_back(repack);
+    steps.emplace_back([](TestTree& tree) { tree.unlink("large"); });
+  }
   return steps;
 }
 
@@ -444,6 +488,16 @@ std::vector<std::unique_ptr<Workload>> tree_workloads() {
   add("tree_log_synced_by_four", 4, log_life, 2);
   add("tree_appends_before_names", kRoundOfAppends, appends_before_names, 2);
   add("tree_unlinked_while_open", 2, unlinked_while_open, 1);
+  const auto add_packed = [&](std::string name, unsigned sync_every,
+                              std::vector<Step> (*steps)(std::uint64_t, bool), unsigned weight) {
+    workloads.push_back(std::make_unique<PackWorkload>(std::move(name), sync_every, steps, weight));
+  };
+  add_packed("packs_synced_each", 1, small_files, 2);
+  add_packed("packs_synced_by_five", 5, small_files, 2);
+  add_packed("packs_synced_at_the_end", 1000, small_files, 1);
+  add_packed("packs_every_change", 3, every_change, 1);
+  add_packed("packs_replacements", 1, replacements, 1);
+  add_packed("packs_unlinked_while_open", 2, unlinked_while_open, 1);
   workloads.push_back(std::make_unique<TreeWorkload>("tree_on_staging", 1, on_staging, 1, true));
   workloads.push_back(std::make_unique<FsyncedFile>());
   workloads.push_back(std::make_unique<LateClose>());

@@ -27,7 +27,7 @@ struct KnownFile {
   std::vector<ObjectId> objects;
 };
 
-// /d, /d/file (two mblocks), /small (one), /log, /log2, /link -> small
+// /d, /d/file (two mblocks), /small (one), /packed, /log, /log2, /link -> small
 class CraftedTree {
  public:
   CraftedTree() {
@@ -35,6 +35,7 @@ class CraftedTree {
     tree_.mkdir("d/below");
     tree_.put("d/file", test::pattern(kZoneSize + 5000));
     tree_.put("small", test::pattern(5000));
+    tree_.put("packed", test::pattern(100));
     tree_.append("log", "one line\n");
     tree_.append("log2", "another\n");
     tree_.names().make_symlink(kRootInode, "link", "small", {});
@@ -43,6 +44,7 @@ class CraftedTree {
     below = tree_.stat("d/below").inode;
     file = known("d/file");
     small = known("small");
+    packed = known("packed");
     log = known("log");
     log2 = known("log2");
     link = tree_.stat("link").inode;
@@ -78,7 +80,7 @@ class CraftedTree {
   }
 
   InodeNumber directory = 0, below = 0, link = 0, next = 0;
-  KnownFile file, small, log, log2;
+  KnownFile file, small, packed, log, log2;
   ObjectId stray;
   std::uint64_t batch = 0;
   InodeNumber next_inode = 0;
@@ -107,7 +109,8 @@ class CraftedTree {
     }
   }
 
-  TestTree tree_;
+  // Files of up to 1000 bytes go into packs.
+  TestTree tree_{{.pack_max = 1000}};
 };
 
 struct Case {
@@ -272,7 +275,7 @@ std::vector<Case> cases() {
   add("mblock_of_no_mdc", "does not exist", [](Tree tree) {
     return Records{create(tree, of(ObjectId::make(9, ObjectType::mblock, 200)))};
   });
-  add("mlog_as_mblock", "is no mblock",
+  add("mlog_as_mblock", "which is no pack",
       [](Tree tree) { return Records{create(tree, of(tree.log.objects.at(0)))}; });
   add("mblock_as_mlog", "is no mlog",
       [](Tree tree) { return Records{create(tree, log_of(tree.stray))}; });
@@ -293,7 +296,7 @@ std::vector<Case> cases() {
   add("mblock_of_slot_0", "the pool's own", [](Tree tree) {
     return Records{create(tree, of(ObjectId::make(3, ObjectType::mblock, 0)))};
   });
-  add("object_without_type", "is no mblock",
+  add("object_without_type", "neither mblock nor mlog",
       [](Tree tree) { return Records{create(tree, of(ObjectId{0x3001}))}; });
   add("extent_without_bytes", "no bytes", [](Tree tree) {
     return Records{create(tree, {FileKind::write_once, 10, {{0, tree.stray, 0, 0}}})};
@@ -353,6 +356,55 @@ std::vector<Case> cases() {
   add_orphan("orphan_of_an_mdc", "the pool's own", [](Tree) { return mdc_log_id(2, 0); });
   add_orphan("orphan_without_type", "neither mblock nor mlog",
              [](Tree) { return ObjectId{0x9f01}; });
+  add_orphan("orphan_of_a_pack", "is a pack with content of 1 files",
+             [](Tree tree) { return tree.packed.objects.at(0); });
+  // --- packs ---
+  const auto add_pack = [&](const char* name, const char* says,
+                            const std::function<ObjectId(Tree)>& object) {
+    add(name, says, [object](Tree tree) { return Records{{1, PackRecord{object(tree)}}}; });
+  };
+  add_pack("pack_twice", "which is a pack", [](Tree tree) { return tree.packed.objects.at(0); });
+  add_pack("pack_of_a_log", "which is that of inode",
+           [](Tree tree) { return tree.log.objects.at(0); });
+  add_pack("pack_of_an_mblock", "is no mlog", [](Tree tree) { return tree.small.objects.at(0); });
+  add_pack("pack_of_the_root_mdc", "the pool's own", [](Tree) { return root_log_id(0); });
+  add_pack("pack_that_does_not_exist", "does not exist",
+           [](Tree tree) { return ObjectId{tree.log.objects.at(0).value - 0xff000}; });
+  const auto add_packed = [&](const char* name, const char* says, std::uint64_t position,
+                              std::uint64_t length) {
+    add(name, says, [position, length](Tree tree) {
+      const Extent extent{0, tree.packed.objects.at(0), position, length};
+      return Records{create(tree, {FileKind::write_once, length, {extent}})};
+    });
+  };
+  add_packed("packed_in_a_header", "no record of that length can be", 512 + 39, 10);
+  add_packed("packed_at_the_end_of_a_block", "no record of that length can be", 512 - 7, 10);
+  add_packed("packed_past_the_pack", "no record of that length can be", kZoneSize + 40, 10);
+  add_packed("packed_longer_than_the_pack", "no record of that length can be", 40, kZoneSize);
+  add("log_in_a_pack", "which is a pack", [](Tree tree) {
+    return Records{create(tree, {FileKind::log, 0, {{0, tree.packed.objects.at(0), 0, 0}}})};
+  });
+  const auto add_move = [&](const char* name, const char* says,
+                            const std::function<MoveRecord(Tree)>& record) {
+    add(name, says, [record](Tree tree) { return Records{{1, record(tree)}}; });
+  };
+  add_move("move_of_nothing", "nothing is moved",
+           [](Tree tree) { return MoveRecord{tree.packed.inode, {}}; });
+  add_move("move_to_a_log", "which is no pack", [](Tree tree) {
+    return MoveRecord{tree.packed.inode, {{0, tree.log.objects.at(0), 40, 100}}};
+  });
+  add_move("move_to_an_mblock", "is no mlog", [](Tree tree) {
+    return MoveRecord{tree.packed.inode, {{0, tree.small.objects.at(0), 0, 100}}};
+  });
+  add_move("move_of_other_bytes", "has no such extent", [](Tree tree) {
+    return MoveRecord{tree.packed.inode, {{0, tree.packed.objects.at(0), 40, 99}}};
+  });
+  add_move("move_of_an_mblock", "has no such extent", [](Tree tree) {
+    return MoveRecord{tree.small.inode, {{0, tree.packed.objects.at(0), 40, 5000}}};
+  });
+  add_move("move_of_no_file", "does not exist", [](Tree tree) {
+    return MoveRecord{tree.next, {{0, tree.packed.objects.at(0), 40, 100}}};
+  });
   // --- names ---
   add("link_to_a_directory", "is a directory", [](Tree tree) {
     return Records{{1, LinkRecord{tree.directory, kRootInode, "hard"}}};
@@ -446,6 +498,26 @@ TEST_P(CraftedTrees, AreRefusedShownAndReported) {
 
 INSTANTIATE_TEST_SUITE_P(Records, CraftedTrees, testing::ValuesIn(cases()),
                          [](const auto& tested) { return tested.param.name; });
+
+// Nothing but its content shows that an extent names no record: a read and a check notice.
+TEST(CraftedTree, ContentThatIsNotInItsPack) {
+  CraftedTree tree;
+  const ObjectId pack = tree.packed.objects.at(0);
+  tree.append({create(tree, {FileKind::write_once, 90, {{0, pack, 48, 90}}})});
+  std::string findings;
+  const Result result =
+      check(tree.devices(false), {.report = [&](const Finding& found) { findings += found.what; },
+                                  .progress = nullptr});
+  EXPECT_NE(result.errors, 0u);
+  EXPECT_NE(findings.find("this part of the record is not there"), std::string::npos) << findings;
+  EXPECT_NE(findings.find("is inside that of"), std::string::npos) << findings;
+  const auto pool = tree.activate();
+  const auto names = Namespace::mount(*pool, {});
+  const auto file = names->open(names->lookup(kRootInode, "new").inode, {.read = true});
+  std::vector<std::byte> memory(100);
+  EXPECT_EQ(test::errno_of([&] { file->read(0, memory); }), EIO);
+  file->close();
+}
 
 // The base records of the cases are valid.
 TEST(CraftedTree, SoundRecordsAreTaken) {

@@ -84,6 +84,7 @@ class TestTree {
     std::optional<std::uint64_t> free_zones = std::nullopt;
     Clock* clock = &system_clock();
     Tunables tunables{};
+    bool repacks = false;  // in the background
   };
 
   // A root MDC of a zone that cannot grow, with room for `zones` of content.
@@ -101,6 +102,7 @@ class TestTree {
         options_(options),
         clock_(sizes.clock),
         tunables_(sizes.tunables),
+        repacks_(sizes.repacks),
         make_device_(std::move(make_device)) {
     MemoryDevice device("memory", media_);
     CreateOptions create;
@@ -146,6 +148,7 @@ class TestTree {
     activate.load_jobs = 1;
     activate.tunables = tunables_;
     activate.tunables.maintenance = {.period = {}, .usage_period = {}};
+    if (!repacks_) activate.tunables.packing.collect_delay = {};
     activate.clock = clock_;
     pool_ = Pool::activate(std::move(devices), activate);
     // Most tests are about files with zones of their own.
@@ -322,6 +325,7 @@ class TestTree {
   NamespaceOptions options_;
   Clock* clock_ = &system_clock();
   Tunables tunables_;
+  bool repacks_ = false;
   MakeDevice make_device_;
   OpenDevices open_devices_;
   std::unique_ptr<Pool> pool_;

@@ -29,7 +29,9 @@ std::vector<Record> one_of_each() {
           {10, XattrRecord{12, "user.x", true, std::string(65536, 'v')}},
           {11, OrphanRecord{{ObjectId{0x100104}, ObjectId{0x101105}}}},
           {12, MdcEndsRecord{{{1, 2, 3}, {4, 5, 6}}, 100}},
-          {13, LogSizesRecord{{12, 13}}}};
+          {13, LogSizesRecord{{12, 13}}},
+          {14, PackRecord{ObjectId{0x100204}}},
+          {15, MoveRecord{12, {{0, ObjectId{0x100204}, 40, 10}}}}};
 }
 
 TEST(NamespaceRecords, ComeBackAsTheyWere) {
