@@ -249,6 +249,7 @@ void serve(const Options& options, mpool::Pool& pool, Startup& startup) {
             .native = native.stats(),
             .reaper = reaper.stats(),
             .metadata = names->metadata(),
+            .packs = names->packs(),
             .reads = readers.requests()};
   };
   const auto add_text = [&](const char* name, TextFile::Generator generate) {

@@ -240,10 +240,10 @@ void TreeCheck::check_packs() {
     const bool overlap = before.object == extent.object && before.position != extent.position &&
                          before.position + before.length > extent.position;
     if (!overlap) continue;
-    file_error(tree_.get(packed_[i].inode),
-               fmt::format("its content at byte {} of pack {} is inside that of {}",
-                           extent.position, extent.object.to_string(),
-                           path_of(packed_[i - 1].inode)));
+    file_error(
+        tree_.get(packed_[i].inode),
+        fmt::format("its content at byte {} of pack {} is inside that of {}", extent.position,
+                    extent.object.to_string(), path_of(packed_[i - 1].inode)));
   }
 }
 

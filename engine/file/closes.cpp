@@ -135,8 +135,8 @@ bool FileCommitter::try_close_writer(InodeNumber number, const State& state) noe
 }
 
 // Commits a new file with its last writing handle, and drops that handle. Returns false if it would
-// block, or the file cannot be recorded. Content sealed by then is lost. `ticket`: nullopt for a file
-// in a pack.
+// block, or the file cannot be recorded. Content sealed by then is lost. `ticket`: nullopt for a
+// file in a pack.
 bool FileCommitter::try_commit(InodeNumber number, const State& state,
                                std::optional<Journal::Ticket>& ticket) {
   const std::unique_lock one(state->persist_mutex, std::try_to_lock);

@@ -15,7 +15,7 @@ bool is_consistent(const ContentWriter::Sealed& sealed) {
   for (const Extent& extent : sealed.extents) {
     if (extent.length == 0 || extent.file_offset < end) return false;
     end = extent.file_offset + extent.length;
-    if (sealed.pack && sealed.pack->id() == extent.object) continue;
+    if (sealed.packed.pack && sealed.packed.pack->id() == extent.object) continue;
     const auto holds = [&](const auto& mblock) {
       return mblock->id() == extent.object &&
              extent.position + extent.length <= mblock->finish().written_length;
@@ -74,9 +74,9 @@ Journal::Ticket FileCommitter::record_pending(Inode& inode, Change change,
 }
 
 // Content of a file that lost its name while it was written. Its open handles use it; it is removed
-// with the last of them, or by a crash. What is in a pack needs no record for that.
+// with the last of them, or by a crash. Content in a pack needs no record for that.
 Journal::Ticket FileCommitter::record_nameless(Change change) {
-  if (change.mblocks.empty() && !change.pack) return 0;
+  if (change.mblocks.empty() && !change.packed.pack) return 0;
   OrphanRecord orphans;
   for (const auto& mblock : change.mblocks)
     orphans.objects.push_back(mblock->id());
@@ -162,7 +162,7 @@ Journal::Ticket FileCommitter::record_sealed_locked(Inode& inode, ActiveInode& s
     for (const auto& mblock : sealed.mblocks)
       pending_objects_[mblock->id()] = {mblock->finish(), mblock->deferred()};
   }
-  Change change{.mblocks = std::move(sealed.mblocks), .pack = std::move(sealed.pack)};
+  Change change{.mblocks = std::move(sealed.mblocks), .packed = std::move(sealed.packed)};
   if (nameless) return record_nameless(std::move(change));
   if (!inode.recorded) return record_pending(inode, std::move(change), placeholder.get());
   if (!changes) return 0;

@@ -21,10 +21,9 @@ std::unique_ptr<const ReadMap> FileTable::make_read_map(const Inode& inode) {
       continue;
     }
     if (!mblock) {
-      refuse_inode(
-          EIO, inode.number,
-          fmt::format("{} {} of its content does not exist", is_packed(extent) ? "pack" : "mblock",
-                      extent.object.to_string()));
+      refuse_inode(EIO, inode.number,
+                   fmt::format("{} {} of its content does not exist",
+                               is_packed(extent) ? "pack" : "mblock", extent.object.to_string()));
     }
     map->pieces.push_back(make_piece(extent, *mblock));
   }

@@ -27,8 +27,8 @@ namespace mpool::names {
 // pending_mutex_ is a leaf.
 class FileCommitter {
  public:
-  FileCommitter(RecordedTree& tree, LogFiles& logs, ActiveInodes& inodes,
-                Packs& packs, Events& events)
+  FileCommitter(RecordedTree& tree, LogFiles& logs, ActiveInodes& inodes, Packs& packs,
+                Events& events)
       : tree_(tree),
         pool_(tree.pool()),
         logs_(logs),

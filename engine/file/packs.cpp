@@ -64,7 +64,7 @@ class Packs::Room final : public PackRoom {
 
   Packed append(std::vector<std::byte> content) override {
     const Packed packed = put(std::move(content), 0);
-    pack_->write();
+    pack_->write(packed.position);
     return packed;
   }
 
@@ -127,9 +127,8 @@ std::shared_ptr<Pack> Packs::find(ObjectId pack) const {
 bool Packs::is_filling(ObjectId pack) const {
   const std::lock_guard lock(mutex_);
   if (starting_.contains(pack)) return true;
-  return std::ranges::any_of(filling_, [&](const Filling& filling) {
-    return filling.pack && filling.pack->id() == pack;
-  });
+  return std::ranges::any_of(
+      filling_, [&](const Filling& filling) { return filling.pack && filling.pack->id() == pack; });
 }
 
 // One thread opens the next pack, others wait for it.
@@ -203,7 +202,7 @@ std::shared_ptr<Pack> Packs::reuse_pack(MediaClass media_class, std::uint64_t by
       end = tree_.packs().packs().at(id).end;
     }
     try {
-      pack = std::make_shared<Pack>(id, pool_.mlog_location(pool_.find(id).value()),
+      pack = std::make_shared<Pack>(id, media_class, pool_.mlog_location(pool_.find(id).value()),
                                     pool_.write_memory());
       if (pack->used() < end) {
         raise(ENODATA, pack->log().name, "it ends at byte {}, but files have content up to {}",
@@ -228,7 +227,8 @@ std::shared_ptr<Pack> Packs::make_pack(MediaClass media_class, SpacePolicy polic
   }
   try {
     record_pack(object);
-    return std::make_shared<Pack>(object.id, pool_.mlog_location(object), pool_.write_memory());
+    return std::make_shared<Pack>(object.id, media_class, pool_.mlog_location(object),
+                                  pool_.write_memory());
   } catch (...) {
     end_start(object.id);  // recorded or not: nothing uses it
     throw;

@@ -20,8 +20,8 @@
 
 namespace mpool::names {
 
-// One pack per class is filled at a time. A pack is durable and recorded before content gets room in
-// it.
+// One pack per class is filled at a time. A pack is durable and recorded before content gets room
+// in it.
 //
 // Threads: all functions may be called at the same time. mutex_ is a leaf, but for those of packs,
 // and not held during I/O.
@@ -32,7 +32,8 @@ class Packs {
 
   // A writer whose content goes into a pack if it is small enough.
   std::shared_ptr<ContentWriter> make_writer(MediaClass media_class);
-  // Room for content of any length that is in a pack already; a further pack takes spare zones, too.
+  // Room for content of any length that is in a pack already; a further pack takes spare zones,
+  // too.
   std::unique_ptr<PackRoom> make_room_for_move(MediaClass media_class);
   // Reads content of the pack, whose object stays meanwhile. Errors: Pack::read().
   void read(const PackedRecord& record, const ObjectRecord& pack, ByteSpan into) const;
@@ -40,7 +41,8 @@ class Packs {
   std::shared_ptr<Pack> find(ObjectId pack) const;
   // True if content may still be added to it, or it is about to be used.
   bool is_filling(ObjectId pack) const;
-  // Deletes packs without content, unless a writer has room in them. May block, also on the journal.
+  // Deletes packs without content, unless a writer has room in them. May block, also on the
+  // journal.
   void retire_unused();
   // Called, with any lock held, when a writer gave up its room after such a pack was left alone.
   // Must be set before, and until the end of, all calls that make or drop writers.

@@ -188,10 +188,10 @@ bool Repacker::move(InodeNumber number, const Extent& extent) {
   }
   const Record record{
       tree_.now(),
-      MoveRecord{number, {{extent.file_offset, packed->pack->id(), packed->position,
-                           extent.length}}}};
+      MoveRecord{number,
+                 {{extent.file_offset, packed->pack->id(), packed->position, extent.length}}}};
   tree_.apply(record);
-  tree_.journal().add({.record = encode(record), .pack = packed->pack});
+  tree_.journal().add({.record = encode(record), .packed = *packed});
   return true;
 }
 

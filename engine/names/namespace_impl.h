@@ -26,9 +26,9 @@
 #include "engine/file/active_inodes.h"
 #include "engine/file/file_committer.h"
 #include "engine/file/file_table.h"
-#include "engine/file/repacker.h"
 #include "engine/file/log_files.h"
 #include "engine/file/object_allocator.h"
+#include "engine/file/repacker.h"
 #include "engine/names/namespace.h"
 #include "engine/tree/recorded_tree.h"
 

@@ -75,7 +75,7 @@ ContentWriter::Sealed ContentWriter::Impl::end_packed(const PackRoom::Packed& pa
   if (packed.pack) {
     const PackedRecord record{packed.position, fresh_.end() - begin};
     sealed.extents.push_back({begin, packed.pack->id(), record.position, record.length});
-    sealed.pack = packed.pack;
+    sealed.packed = packed;
     sealed_parts_[begin] = {
         .length = record.length, .deferred = nullptr, .pack = packed.pack, .record = record};
     sealed_.unite(begin, fresh_.end());

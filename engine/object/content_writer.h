@@ -65,8 +65,8 @@ void end_write(StartedWrite& write, int error) noexcept;
 // Takes bytes in any order and distributes the file over mblocks: byte o of the file goes to byte o
 // % zone size of mblock o / zone size, except after seal(). Small and unaligned writes stay in
 // memory until the seal, as far as WriteMemory and its tunables allow; other data goes straight to
-// the device. With a PackRoom all of a small file stays in memory, and its first seal puts it into a
-// pack instead of mblocks.
+// the device. With a PackRoom all of a small file stays in memory, and its first seal puts it into
+// a pack instead of mblocks.
 // Bytes that never left the memory can be written again.
 //
 // Threads: write(), read(), declare_length() and length() may be called at the same time, and
@@ -132,8 +132,8 @@ class ContentWriter {
     // Finished (finish() returns the record again), not committed: the owner flushes the device,
     // commits them with Pool::commit, and releases them.
     std::vector<std::unique_ptr<MblockWriter>> mblocks;
-    // The owner writes and flushes it before it records the extent in it. Null: there is none.
-    std::shared_ptr<Pack> pack = nullptr;
+    // The owner writes and flushes it before it records the extent in it.
+    PackRoom::Packed packed = {};
   };
   // Writes everything so far to the device, incomplete pages filled with zeros, and finishes its
   // mblocks. `last`: no more writes follow (gaps inside an mblock become part of its extent);

@@ -12,8 +12,9 @@
 
 namespace mpool {
 
-Pack::Pack(ObjectId id, const MlogLocation& log, WriteMemory& memory)
+Pack::Pack(ObjectId id, MediaClass media_class, const MlogLocation& log, WriteMemory& memory)
     : id_(id),
+      media_class_(media_class),
       log_(log),
       memory_(memory),
       mlog_(Mlog::open(log, CompactionSemantics::off)),
@@ -98,8 +99,7 @@ std::uint64_t Pack::append(std::vector<std::byte> content, std::uint64_t room,
     left -= count;
   } while (left > 0);
   assert(end_ <= log_.capacity);
-  held_[*position] =
-      std::make_shared<const Held>(Held{std::move(content), end_, deferred});
+  held_[*position] = std::make_shared<const Held>(Held{std::move(content), end_, deferred});
   return *position;
 }
 
@@ -145,20 +145,24 @@ void Pack::forget_written(std::uint64_t position) {
   held_.erase(held_.begin(), stop);
 }
 
-std::optional<Mlog::Written> Pack::write() {
+std::optional<Mlog::Written> Pack::write(std::uint64_t position) {
   const std::lock_guard one(write_mutex_);
+  // Content behind it may lack room, which is no concern of the caller.
+  if (position < written_position_) return mlog_->write(written_ticket_);
   try {
     for (;;) {
-      const auto [position, held] = next_from(appended_position_);
+      const auto [next, held] = next_from(appended_position_);
       if (!held) break;
-      mlog_->append(held->content);
-      appended_position_ = position + 1;
+      appended_ticket_ = mlog_->append(held->content);
+      appended_position_ = next + 1;
       if (mlog_->used() != held->end) {
         raise(EIO, log_.name, "a record ends at {}, expected {}", mlog_->used(), held->end);
       }
     }
-    auto written = mlog_->write(UINT64_MAX);
-    forget_written(appended_position_);
+    auto written = mlog_->write(appended_ticket_);
+    written_position_ = appended_position_;
+    written_ticket_ = appended_ticket_;
+    forget_written(written_position_);
     return written;
   } catch (const Error& error) {
     if (error.code() == ENOSPC) throw;

@@ -14,6 +14,7 @@
 
 #include "engine/base/bytes.h"
 #include "engine/base/write_memory.h"
+#include "engine/format/media.h"
 #include "engine/format/object_id.h"
 #include "engine/mlog/mlog.h"
 #include "engine/object/packed_record.h"
@@ -28,14 +29,15 @@ namespace mpool {
 // one thread at a time writes.
 class Pack {
  public:
-  // Opens the log, which reads all of it: records are appended behind those found. It must be
-  // committed. `memory` must outlive the pack. Errors: those of Mlog::open().
-  Pack(ObjectId id, const MlogLocation& log, WriteMemory& memory);
+  // Opens the log of this class, which reads all of it: records are appended behind those found. It
+  // must be committed. `memory` must outlive the pack. Errors: those of Mlog::open().
+  Pack(ObjectId id, MediaClass media_class, const MlogLocation& log, WriteMemory& memory);
   ~Pack();
   Pack(const Pack&) = delete;
   Pack& operator=(const Pack&) = delete;
 
   ObjectId id() const { return id_; }
+  MediaClass media_class() const { return media_class_; }
   const MlogLocation& log() const { return log_; }
   std::uint64_t used() const;  // bytes of the log with records, those in memory included
 
@@ -62,10 +64,10 @@ class Pack {
   // True while the content of the record may be in memory only. Non-blocking.
   bool holds(std::uint64_t position) const;
 
-  // Hands everything appended before the call to the device; nullopt: it is durable. When the
-  // device was flushed since, flushed() notes that. Errors: those of Mlog. After ENOSPC the next
-  // call tries again; after any other error the pack takes no records.
-  std::optional<Mlog::Written> write();
+  // Hands the record at that position, and everything before it, to the device; nullopt: it is
+  // durable. When the device was flushed since, flushed() notes that. Errors: those of Mlog. After
+  // ENOSPC the next call tries again; after any other error the pack takes no records.
+  std::optional<Mlog::Written> write(std::uint64_t position);
   void flushed(const Mlog::Written& written);
 
  private:
@@ -82,11 +84,15 @@ class Pack {
   void forget_written(std::uint64_t position);
 
   const ObjectId id_;
+  const MediaClass media_class_;
   const MlogLocation log_;
   WriteMemory& memory_;
   const std::unique_ptr<Mlog> mlog_;
-  std::mutex write_mutex_;         // held while one thread writes; before mutex_
+  std::mutex write_mutex_;               // held while one thread writes; before mutex_
+  std::uint64_t written_position_ = 0;   // guarded by write_mutex_: those before it are written
+  Mlog::Ticket written_ticket_ = 0;      // guarded by write_mutex_: of the last of them
   std::uint64_t appended_position_ = 0;  // guarded by write_mutex_: mlog_ has the records before it
+  Mlog::Ticket appended_ticket_ = 0;     // guarded by write_mutex_: of the last of them
 
   mutable std::mutex mutex_;  // guards what follows
   std::uint64_t end_ = 0;     // bytes of the blocks begun
@@ -116,8 +122,9 @@ class PackRoom {
   // Makes room that try_reserve() can take. ENOSPC, EIO and others of the pool.
   virtual void prepare(std::uint64_t length) = 0;
 
+  // Content in a pack; a null pack: none.
   struct Packed {
-    std::shared_ptr<Pack> pack;
+    std::shared_ptr<Pack> pack = nullptr;
     std::uint64_t position = 0;
   };
   // Puts the content, for which there is room, into the pack: it can be read there, and

@@ -65,8 +65,8 @@ struct Cut {
 [[noreturn]] void raise_damaged(const MlogLocation& log, const Cut& cut, std::uint64_t chunk,
                                 std::string_view what) {
   const std::uint64_t block = cut.first_block + chunk;
-  raise(EIO, log.name, "log block {} (byte {} of {}), with a part of {} bytes of a file: {}",
-        block, log.offset + block * cut.sector, log.device->name(), cut.length, what);
+  raise(EIO, log.name, "log block {} (byte {} of {}), with a part of {} bytes of a file: {}", block,
+        log.offset + block * cut.sector, log.device->name(), cut.length, what);
 }
 
 }  // namespace
@@ -84,9 +84,9 @@ std::uint64_t packed_capacity(std::uint32_t sector_size, std::uint64_t log_size)
 std::optional<std::uint64_t> end_of_packed(std::uint32_t sector_size, std::uint64_t log_size,
                                            const PackedRecord& record) {
   const std::uint64_t offset = record.position % sector_size;
-  const bool fits = record.length > 0 && record.length <= log_size &&
-                    record.length <= UINT32_MAX && record.position < log_size &&
-                    offset >= LogBlockHeader::kSize && sector_size - offset >= ChunkHeader::kSize;
+  const bool fits = record.length > 0 && record.length <= log_size && record.length <= UINT32_MAX &&
+                    record.position < log_size && offset >= LogBlockHeader::kSize &&
+                    sector_size - offset >= ChunkHeader::kSize;
   if (!fits) return std::nullopt;
   const Cut cut(sector_size, record);
   const std::uint64_t end = (cut.first_block + cut.blocks) * sector_size;
@@ -106,8 +106,7 @@ PackedPages pages_of_packed(std::uint32_t sector_size, const PackedRecord& recor
 void unpack(const MlogLocation& log, const PackedRecord& record, std::uint64_t offset,
             ConstByteSpan pages, ByteSpan into) {
   const Cut cut(log.sector_size, record);
-  const std::uint64_t begin =
-      pages_of_packed(log.sector_size, record, offset, into.size()).begin;
+  const std::uint64_t begin = pages_of_packed(log.sector_size, record, offset, into.size()).begin;
   // Of the block before:
   std::optional<std::uint32_t> previous;  // its flush set
   std::optional<ChunkHeader> chunk_before;
@@ -119,9 +118,9 @@ void unpack(const MlogLocation& log, const PackedRecord& record, std::uint64_t o
       raise_damaged(log, cut, chunk, "it is no block of this log");
     }
     if (header->generation != log.generation) {
-      raise_damaged(log, cut, chunk,
-                    fmt::format("its generation is {}, expected {}", header->generation,
-                                log.generation));
+      raise_damaged(
+          log, cut, chunk,
+          fmt::format("its generation is {}, expected {}", header->generation, log.generation));
     }
     if (previous && header->previous_flush_set != *previous) {
       raise_damaged(log, cut, chunk,

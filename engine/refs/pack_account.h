@@ -18,7 +18,7 @@ class PackAccount {
   struct Usage {
     std::uint64_t live = 0;     // bytes of content
     std::uint64_t extents = 0;  // of files
-    std::uint64_t end = 0;      // bytes: content began and ended before it, also what is garbage now
+    std::uint64_t end = 0;      // bytes: content, garbage included, lies before it
   };
   using Packs = std::map<ObjectId, Usage>;
 

@@ -16,8 +16,8 @@ std::string_view to_string(FileHolder holder) {
 }
 
 std::string_view to_string(ObjectHolder holder) {
-  constexpr std::array<std::string_view, kObjectHolderCount> kNames{
-      "log", "open object", "map", "failed change", "pack reader"};
+  constexpr std::array<std::string_view, kObjectHolderCount> kNames{"log", "open object", "map",
+                                                                    "failed change", "pack reader"};
   return kNames.at(static_cast<std::size_t>(holder));
 }
 

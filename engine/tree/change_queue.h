@@ -30,8 +30,8 @@ struct Change {
   std::vector<std::byte> record = {};                       // encoded; empty: only objects change
   std::vector<std::unique_ptr<MblockWriter>> mblocks = {};  // finished; committed with the change
   std::optional<ObjectRecord> mlog = {};                    // allocated; committed with the change
-  std::shared_ptr<Pack> pack = nullptr;  // the record is of content in it, written before
-  std::vector<ObjectId> deletes = {};           // objects that lost their last name by the change
+  PackRoom::Packed packed = {};        // the record is of this content, which is written before it
+  std::vector<ObjectId> deletes = {};  // objects that lost their last name by the change
   std::unique_ptr<LogSize> log_size = nullptr;  // the log size in the record
 };
 

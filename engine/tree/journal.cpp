@@ -413,32 +413,28 @@ void Journal::flush_content(const Batch& batch) {
       batch.changes, [](const Change& change) { return !change.record.empty(); });
   if (has_records) owner_.write_logs();
   std::array<bool, kMediaClassCount> written{};
-  std::map<Pack*, std::optional<Mlog::Written>> packs;
+  std::map<Pack*, std::uint64_t> packs;  // the last position
+  std::vector<std::pair<Pack*, Mlog::Written>> written_packs;
   for (const Change& change : batch.changes) {
-    if (change.pack) packs.try_emplace(change.pack.get());
+    if (Pack* const pack = change.packed.pack.get()) {
+      packs[pack] = std::max(packs[pack], change.packed.position);
+      written[static_cast<std::size_t>(pack->media_class())] = true;
+    }
     for (const auto& mblock : change.mblocks) {
       if (mblock->deferred()) mblock->deferred()->write_out();
       written[static_cast<std::size_t>(mblock->finish().media_class)] = true;
     }
   }
-  for (auto& [pack, unflushed] : packs)
-    unflushed = pack->write();
-  const auto is_written = [&](MediaClass media_class) {
-    const Device* const device = &pool_.device(media_class);
-    return written[static_cast<std::size_t>(media_class)] ||
-           std::ranges::any_of(packs, [&](const auto& pack) {
-             return pack.second && pack.second->device == device;
-           });
-  };
+  for (const auto& [pack, last] : packs)
+    if (const auto unflushed = pack->write(last)) written_packs.emplace_back(pack, *unflushed);
   std::vector<Device*> flushed;
   for (const MediaClass media_class : pool_.classes()) {
-    if (!is_written(media_class)) continue;
+    if (!written[static_cast<std::size_t>(media_class)]) continue;
     flushed.push_back(&pool_.device(media_class));
     flushed.back()->flush();
   }
-  for (const auto& [pack, unflushed] : packs) {
-    if (unflushed) pack->flushed(*unflushed);
-  }
+  for (const auto& [pack, unflushed] : written_packs)
+    pack->flushed(unflushed);
   if (has_records) owner_.make_logs_durable(flushed);
 }
 

@@ -18,7 +18,7 @@ struct NamespaceOptions {
   std::uint64_t log_mlog_size = 0;  // bytes of each mlog of a log; 0: one zone
   // Bytes: files of at most this size go into packs; by default Tunables::Packing::max_size.
   std::optional<std::uint64_t> pack_max = std::nullopt;
-  bool hold_deletes = false;        // as Namespace::hold_deletes(true), from the beginning
+  bool hold_deletes = false;  // as Namespace::hold_deletes(true), from the beginning
   std::function<bool()> reads_active = nullptr;  // of all groups made: FileIoGroup::on_reads_active
 };
 

@@ -30,7 +30,8 @@ std::string fault_of_attributes(const InodeAttributes& attributes) {
 }
 
 std::string fault_of_object(ObjectId object) {
-  if (is_metadata_log(object)) return fmt::format("object {} is the pool's own", object.to_string());
+  if (is_metadata_log(object))
+    return fmt::format("object {} is the pool's own", object.to_string());
   if (object.is_mblock() || object.is_mlog()) return {};
   return fmt::format("object {} is neither mblock nor mlog", object.to_string());
 }

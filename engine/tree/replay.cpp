@@ -275,10 +275,11 @@ void check_objects(const Inode& inode, const std::function<KnownObject(ObjectId)
       continue;
     }
     if (packed && object.log && !is_possible(extent, *object.log)) {
-      fault(fmt::format("bytes {} to {} are said to be in pack {} at byte {}, where no record of "
-                        "that length can be",
-                        extent.file_offset, extent.file_offset + extent.length,
-                        extent.object.to_string(), extent.position));
+      fault(
+          fmt::format("bytes {} to {} are said to be in pack {} at byte {}, where no record of "
+                      "that length can be",
+                      extent.file_offset, extent.file_offset + extent.length,
+                      extent.object.to_string(), extent.position));
     }
     if (log || packed || !object.record) continue;
     const std::uint64_t written = object.record->written_length;

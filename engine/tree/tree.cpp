@@ -11,11 +11,6 @@
 namespace mpool::names {
 namespace {
 
-[[noreturn]] void refuse_inode_record(const char* record, InodeNumber inode,
-                                      std::string_view detail) {
-  raise(ENOTRECOVERABLE, "namespace", "{} record: inode {} {}", record, inode, detail);
-}
-
 void touch(Inode& inode, Nanoseconds when) {
   inode.attributes.mtime = when;
   inode.attributes.ctime = when;
@@ -37,20 +32,6 @@ void cut(std::vector<Extent>& extents, std::uint64_t size) {
   std::erase_if(extents, [&](const Extent& extent) { return extent.file_offset >= size; });
   for (Extent& extent : extents)
     extent.length = std::min(extent.length, size - extent.file_offset);
-}
-
-// The objects of the extents for which `wanted`, without duplicates.
-template <typename Wanted>
-std::vector<ObjectId> objects_of(const Inode& inode, Wanted wanted) {
-  std::vector<ObjectId> objects;
-  if (!inode.extents) return objects;
-  for (const Extent& extent : *inode.extents) {
-    if (wanted(extent)) objects.push_back(extent.object);
-  }
-  std::ranges::sort(objects);
-  const auto repeated = std::ranges::unique(objects);
-  objects.erase(repeated.begin(), repeated.end());
-  return objects;
 }
 
 // The extents of an inode after the record.
@@ -122,22 +103,6 @@ void Directory::replace(std::string_view name, InodeNumber inode) {
   by_position_.at(by_name_.at(name)).inode = inode;
 }
 
-bool Inode::is_in_pack() const {
-  return kind == FileKind::write_once && extents && std::ranges::any_of(*extents, is_packed);
-}
-
-std::vector<ObjectId> Inode::objects() const {
-  return objects_of(*this, [this](const Extent& extent) {
-    return kind != FileKind::write_once || !is_packed(extent);
-  });
-}
-
-std::vector<ObjectId> Inode::packs() const {
-  return objects_of(*this, [this](const Extent& extent) {
-    return kind == FileKind::write_once && is_packed(extent);
-  });
-}
-
 void Inode::set_extents(std::vector<Extent> next) {
   extents = next.empty() ? nullptr : std::make_shared<const std::vector<Extent>>(std::move(next));
   object_count = objects().size();
@@ -190,37 +155,6 @@ Inode& Tree::require_directory(InodeNumber number, const char* record) {
   Inode& inode = require(number, record);
   if (!inode.is_directory()) refuse_inode_record(record, number, "is no directory");
   return inode;
-}
-
-void Tree::remove_pack(ObjectId pack) {
-  if (!packs_.contains(pack)) return;
-  drop_footprint(footprint_of_pack());
-  packs_.remove_pack(pack);
-}
-
-void Tree::check_packs(const char* record, InodeNumber inode, FileKind kind,
-                       const std::vector<Extent>& extents) const {
-  if (kind != FileKind::write_once) return;
-  for (const Extent& extent : extents) {
-    if (!is_packed(extent) || packs_.contains(extent.object)) continue;
-    refuse_inode_record(record, inode,
-                        "would be in mlog " + extent.object.to_string() + ", which is no pack");
-  }
-}
-
-void Tree::set_content(Inode& inode, FileKind kind, std::vector<Extent> extents) {
-  const Extents before = inode.is_in_pack() ? inode.extents : nullptr;
-  inode.kind = kind;
-  inode.set_extents(std::move(extents));
-  if (inode.is_in_pack()) {
-    for (const Extent& extent : *inode.extents) {
-      if (is_packed(extent)) packs_.add(extent.object, extent.position, extent.length);
-    }
-  }
-  if (!before) return;
-  for (const Extent& extent : *before) {
-    if (is_packed(extent)) packs_.drop(extent.object, extent.length);
-  }
 }
 
 InodeNumber Tree::apply(const Record& record) {
@@ -424,34 +358,6 @@ void Tree::drop_xattr(Inode& inode, const std::string& name) {
   if (inode.counted) drop_footprint(footprint_of_xattr(name.size(), it->second.size()));
   inode.xattrs->erase(it);
   if (inode.xattrs->empty()) inode.xattrs.reset();
-}
-
-InodeNumber Tree::apply_body(const PackRecord& record, Nanoseconds) {
-  if (packs_.contains(record.object)) {
-    raise(ENOTRECOVERABLE, "namespace", "PACK record: object {} is a pack already",
-          record.object.to_string());
-  }
-  packs_.add_pack(record.object);
-  add_footprint(footprint_of_pack());
-  return 0;
-}
-
-// The times stay as they are: the content is the same.
-InodeNumber Tree::apply_body(const MoveRecord& record, Nanoseconds) {
-  Inode& inode = require(record.inode, "MOVE");
-  check_packs("MOVE", record.inode, FileKind::write_once, record.extents);
-  std::vector<Extent> extents;
-  if (inode.is_in_pack()) extents = *inode.extents;
-  for (const Extent& moved : record.extents) {
-    const auto same = std::ranges::find_if(extents, [&](const Extent& extent) {
-      return is_packed(extent) && extent.file_offset == moved.file_offset &&
-             extent.length == moved.length;
-    });
-    if (same == extents.end()) refuse_inode_record("MOVE", record.inode, "has no such extent");
-    *same = moved;
-  }
-  set_content(inode, inode.kind, std::move(extents));
-  return 0;
 }
 
 InodeNumber Tree::take_inode_number() {

@@ -96,6 +96,9 @@ struct Inode {
 CreateRecord create_record(const Inode& inode, InodeNumber parent, const std::string& name);
 // True if the record makes a write-once file shorter: its extents are then cut.
 bool cuts(const ContentRecord& record, const Inode& inode);
+// Throws ENOTRECOVERABLE: "<record> record: inode N <detail>".
+[[noreturn]] void refuse_inode_record(const char* record, InodeNumber inode,
+                                      std::string_view detail);
 // The objects of `before` that do not belong to the inode.
 std::vector<ObjectId> missing_objects(const std::vector<ObjectId>& before, const Inode& inode);
 

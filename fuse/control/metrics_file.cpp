@@ -154,6 +154,13 @@ void add_objects(const Pool& pool, Families& families) {
   objects.add(counts.mlogs, {{"type", "mlog"}});
 }
 
+void add_packs(const mpool::PackStats& packs, Families& families) {
+  add_gauge(families, "mpoolfs_packs", "Objects that hold the content of small files", packs.packs);
+  add_gauge(families, "mpoolfs_packed_files", "Pieces of content in packs", packs.files);
+  add_gauge(families, "mpoolfs_pack_capacity_bytes", "Size of all packs", packs.capacity);
+  add_gauge(families, "mpoolfs_pack_live_bytes", "Content of files in packs", packs.live);
+}
+
 void add_mdcs(const Pool& pool, const mpool::MetadataStats& root, Families& families) {
   const std::vector<Pool::MdcStats> mdcs = pool.mdcs();
   const auto add = [&](const char* name, const char* help, auto value) {
@@ -237,6 +244,7 @@ std::string metrics_text(const Pool& pool, const MountInfo& mount) {
   add_counted(pool.metrics(), families);
   add_space(pool, families);
   add_objects(pool, families);
+  add_packs(mount.packs, families);
   add_mdcs(pool, mount.metadata, families);
   add_native(mount.native, families);
   add_reaper(mount.reaper, families);

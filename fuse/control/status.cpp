@@ -144,6 +144,13 @@ Json objects_json(const Pool& pool) {
   return {{"mblocks", counts.mblocks}, {"mlogs", counts.mlogs}};
 }
 
+Json packs_json(const mpool::PackStats& packs) {
+  return {{"count", packs.packs},
+          {"files", packs.files},
+          {"capacity", packs.capacity},
+          {"live", packs.live}};
+}
+
 }  // namespace
 
 Json options_json(const Options& options) {
@@ -183,6 +190,7 @@ std::string status_text(const Pool& pool, const MountInfo& mount) {
                        {"mdcs", std::move(mdcs)},
                        {"root_mdc", root_mdc_json(mount.metadata)},
                        {"objects", objects_json(pool)},
+                       {"packs", packs_json(mount.packs)},
                        {"jobs", std::move(jobs)},
                        {"open_files", mount.open_files}};
   return json_text(status, 2) + '\n';

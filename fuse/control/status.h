@@ -25,6 +25,7 @@ struct MountInfo {
   NativeStats native;
   mpool::ReaperStats reaper;
   mpool::MetadataStats metadata;  // mpool::Namespace::metadata()
+  mpool::PackStats packs;         // mpool::Namespace::packs()
   std::uint64_t reads = 0;        // READ requests so far
 };
 

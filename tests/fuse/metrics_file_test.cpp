@@ -38,6 +38,7 @@ TEST(MetricsFile, ShowsWhatIsCountedAndWhatTheStatusShows) {
   mount.open_files = 5;
   mount.native.views = 2;
   mount.metadata.used = 200;
+  mount.packs = {.packs = 1, .files = 2, .capacity = 300, .live = 100};
   mount.reaper.counts = {
       .chunks = 3, .resident = {1, 2, 4, 8}, .evicted = 16, .skipped = 32, .over_evicted = 64};
   mount.reaper.evicts = true;
@@ -56,6 +57,10 @@ TEST(MetricsFile, ShowsWhatIsCountedAndWhatTheStatusShows) {
   EXPECT_EQ(found["mpoolfs_open_files"], "5");
   EXPECT_EQ(found["mpoolfs_native_views"], "2");
   EXPECT_EQ(found["mpoolfs_root_mdc_used_bytes"], "200");
+  EXPECT_EQ(found["mpoolfs_packs"], "1");
+  EXPECT_EQ(found["mpoolfs_packed_files"], "2");
+  EXPECT_EQ(found["mpoolfs_pack_capacity_bytes"], "300");
+  EXPECT_EQ(found["mpoolfs_pack_live_bytes"], "100");
   EXPECT_EQ(found[R"(mpoolfs_reaper_resident_pages{advice="warm"})"], "2");
   EXPECT_EQ(found[R"(mpoolfs_reaper_resident_pages{advice="pinned"})"], "8");
   EXPECT_EQ(found["mpoolfs_reaper_chunks"], "3");

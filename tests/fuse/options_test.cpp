@@ -152,6 +152,15 @@ TEST(Options, Native) {
   EXPECT_THAT(usage_error({"-o", "native", "a", "b"}), HasSubstr("\"native\""));
 }
 
+TEST(Options, PackMax) {
+  EXPECT_EQ(parse({"a", "b"}).pack_max, std::nullopt);
+  EXPECT_EQ(parse({"-o", "pack_max=0", "a", "b"}).pack_max, 0u);
+  EXPECT_EQ(parse({"-o", "pack_max=64K", "a", "b"}).pack_max, 64u << 10);
+  for (const char* bad : {"pack_max=", "pack_max=x", "pack_max=-1"}) {
+    EXPECT_THAT(usage_error({"-o", bad, "a", "b"}), HasSubstr("option pack_max:")) << bad;
+  }
+}
+
 TEST(Options, Workers) {
   EXPECT_EQ(parse({"-o", "workers=1", "a", "b"}).workers, 1u);
   EXPECT_EQ(parse({"-o", "workers=256", "a", "b"}).workers, 256u);

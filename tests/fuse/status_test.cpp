@@ -57,6 +57,7 @@ TEST(Status, SaysWhatThePoolAndTheMountAre) {
                  .low = 200,
                  .high = 300},
       .metadata = {.capacity = 300, .used = 200, .live = 100, .possible_capacity = 400},
+      .packs = {.packs = 1, .files = 2, .capacity = 300, .live = 100},
       .reads = 11};
   const std::string text = status_text(*pool, mount);
   EXPECT_TRUE(text.ends_with("}\n"));
@@ -65,7 +66,7 @@ TEST(Status, SaysWhatThePoolAndTheMountAre) {
   EXPECT_EQ(keys(status),
             (std::set<std::string>{"version", "pool", "options", "transport", "native", "reaper",
                                    "requests", "devices", "classes", "mdcs", "root_mdc", "objects",
-                                   "jobs", "open_files"}));
+                                   "packs", "jobs", "open_files"}));
   EXPECT_EQ(status["version"], MPOOLFS_VERSION);
   EXPECT_EQ(status["pool"], Json({{"name", "p"},
                                   {"uuid", pool->uuid().to_string()},
@@ -79,7 +80,8 @@ TEST(Status, SaysWhatThePoolAndTheMountAre) {
                                      {"gid", nullptr},
                                      {"transport", "auto"},
                                      {"native", "off"},
-                                     {"workers", 32}}));
+                                     {"workers", 32},
+                                     {"pack_max", nullptr}}));
   EXPECT_EQ(status["transport"], Json({{"name", "dev"},
                                        {"reason", "why not uring"},
                                        {"queues", 2},
@@ -105,6 +107,7 @@ TEST(Status, SaysWhatThePoolAndTheMountAre) {
                   {"low_bytes", 200},
                   {"high_bytes", 300}}));
   EXPECT_EQ(status["requests"], Json({{"read", 11}}));
+  EXPECT_EQ(status["packs"], Json({{"count", 1}, {"files", 2}, {"capacity", 300}, {"live", 100}}));
   EXPECT_EQ(status["root_mdc"],
             Json({{"capacity", 300}, {"used", 200}, {"live", 100}, {"possible_capacity", 400}}));
   EXPECT_EQ(status["objects"], Json({{"mblocks", 1}, {"mlogs", 2}}));

@@ -160,7 +160,7 @@ class Programs(harness.MountTest):
         shell(f"echo one > {self.root / 'b'}")
         self.assertEqual((self.root / "b").read_text(), "one\n")
         self.assertEqual(self.xattr(self.root / "a", "user.mpool.type"), "mlog")
-        self.assertEqual(self.xattr(self.root / "b", "user.mpool.type"), "mblock")
+        self.assertEqual(self.xattr(self.root / "b", "user.mpool.type"), "pack")
 
 
 class Files(harness.MountTest):

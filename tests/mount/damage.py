@@ -4,6 +4,8 @@ the block restored everything is present."""
 import harness
 from harness import MIB, MPOOL, MPOOLFS, run
 
+harness.give_files_zones()
+
 FILES = 60
 BLOCK = 512
 ZONE = MIB

@@ -215,11 +215,20 @@ def as_nobody():
     return ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=-all"]
 
 
+_more_options = ""
+
+
+def give_files_zones():
+    """For the whole program: small files have zones of their own, as large ones have."""
+    global _more_options
+    _more_options = ",pack_max=0"
+
+
 def data_path_options(transport=TRANSPORT, native=NATIVE):
     """The options that select the transport, which is made available, and native reads or not."""
     if transport == "uring":
         switch_uring(True)
-    return ["-o", f"transport={transport},native={native}"]
+    return ["-o", f"transport={transport},native={native}{_more_options}"]
 
 
 def status_of(mount_point):

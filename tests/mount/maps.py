@@ -32,6 +32,9 @@ PURGE, WILLNEED = 1, 2
 # Maps a file, closes it, and prints the digest of what it sees whenever it is asked.
 READER = """
 import ctypes, hashlib, mmap, os, sys
+
+harness.give_files_zones()
+
 descriptor = os.open(sys.argv[1], os.O_RDONLY)
 size = os.fstat(descriptor).st_size
 libc = ctypes.CDLL(None, use_errno=True)

@@ -18,6 +18,8 @@ import harness
 from harness import MIB, MPOOL, MPOOLFS, content, run
 from load import Load
 
+harness.give_files_zones()
+
 SIZES = {"byte": 1, "page": 4096, "tail": 10_001, "zones": 5 * MIB + 777}
 CONCURRENT_STEPS = 400 if harness.LONG else 40
 

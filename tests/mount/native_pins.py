@@ -30,6 +30,9 @@ RANDOM_STEPS = 25
 # file open, too.
 READER = """
 import ctypes, hashlib, mmap, os, sys
+
+harness.give_files_zones()
+
 path, kind, digest = sys.argv[1:]
 descriptor = os.open(path, os.O_RDONLY | (os.O_DIRECT if kind == "direct" else 0))
 size = os.fstat(descriptor).st_size

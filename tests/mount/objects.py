@@ -12,6 +12,8 @@ import sys
 import harness
 from harness import MIB, MPOOL, NOBODY, content, run, status_of, sync_directory
 
+harness.give_files_zones()
+
 ZONE = MIB
 
 # mpool/ioctl.h: the direction and size of each structure, and its fields.

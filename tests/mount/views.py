@@ -9,6 +9,8 @@ import harness
 from harness import content
 from native import NativeTest, loops
 
+harness.give_files_zones()
+
 # The daemon merges views from this number on, and makes no more than the latter.
 MERGED_VIEWS = 16
 MAX_VIEWS = 64

@@ -44,7 +44,7 @@ class ObjectCommand : public ::testing::Test {
   // A named tree with a file and a log; the ids of their objects.
   std::pair<std::string, std::string> make_tree() {
     const auto pool = activate_for_change({pool_});
-    const auto names = Namespace::mount(*pool, {});
+    const auto names = Namespace::mount(*pool, {.pack_max = 0});
     const auto make = [&](const char* name, bool append) {
       const OpenIntent intent{.write = true, .append = append};
       auto [attributes, opened] = names->create(kRootInode, name, 0644, {}, intent);

@@ -388,8 +388,9 @@ std::vector<Case> cases() {
                             const std::function<MoveRecord(Tree)>& record) {
     add(name, says, [record](Tree tree) { return Records{{1, record(tree)}}; });
   };
-  add_move("move_of_nothing", "nothing is moved",
-           [](Tree tree) { return MoveRecord{tree.packed.inode, {}}; });
+  add_move("move_of_nothing", "nothing is moved", [](Tree tree) {
+    return MoveRecord{tree.packed.inode, {}};
+  });
   add_move("move_to_a_log", "which is no pack", [](Tree tree) {
     return MoveRecord{tree.packed.inode, {{0, tree.log.objects.at(0), 40, 100}}};
   });
@@ -506,8 +507,8 @@ TEST(CraftedTree, ContentThatIsNotInItsPack) {
   tree.append({create(tree, {FileKind::write_once, 90, {{0, pack, 48, 90}}})});
   std::string findings;
   const Result result =
-      check(tree.devices(false), {.report = [&](const Finding& found) { findings += found.what; },
-                                  .progress = nullptr});
+      check(tree.devices(false),
+            {.report = [&](const Finding& found) { findings += found.what; }, .progress = nullptr});
   EXPECT_NE(result.errors, 0u);
   EXPECT_NE(findings.find("this part of the record is not there"), std::string::npos) << findings;
   EXPECT_NE(findings.find("is inside that of"), std::string::npos) << findings;

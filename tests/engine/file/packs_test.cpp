@@ -117,7 +117,7 @@ TEST(Packs, AFileThatGrowsLeavesThePack) {
   expect_same_after_remount(tree);
 }
 
-// What was durable stays; what follows goes to an mblock.
+// Durable content stays; what follows goes to an mblock.
 TEST(Packs, FsyncMakesASmallFileDurable) {
   TestTree tree(packing(lazy()));
   const ScopedFile file(tree.create("f"));

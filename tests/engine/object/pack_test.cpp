@@ -1,4 +1,6 @@
 // Packs: where records lie, and reading them there.
+#include "engine/object/pack.h"
+
 #include <algorithm>
 #include <cerrno>
 #include <random>
@@ -7,7 +9,6 @@
 
 #include "engine/base/error.h"
 #include "engine/format/log_block.h"
-#include "engine/object/pack.h"
 #include "tests/engine/object/support.h"
 
 namespace mpool::test {
@@ -40,7 +41,9 @@ struct PackTest : testing::TestWithParam<std::uint32_t> {
             .generation = 3,
             .name = "test pack"};
   }
-  std::unique_ptr<Pack> open() { return std::make_unique<Pack>(kPackId, location(), memory); }
+  std::unique_ptr<Pack> open() {
+    return std::make_unique<Pack>(kPackId, MediaClass::capacity, location(), memory);
+  }
   PackedRecord append(Pack& pack, std::uint64_t number, std::size_t length) {
     const std::uint64_t room = max_packed_size(GetParam(), length);
     EXPECT_TRUE(pack.enter(room));
@@ -49,7 +52,7 @@ struct PackTest : testing::TestWithParam<std::uint32_t> {
     return {position, length};
   }
   void write(Pack& pack) {
-    if (const auto written = pack.write()) {
+    if (const auto written = pack.write(UINT64_MAX)) {
       device.flush();
       pack.flushed(*written);
     }
@@ -154,14 +157,16 @@ TEST_P(PackTest, DamagedHeadersAreNoticed) {
   append(*pack, 3, 100);
   write(*pack);
   const std::uint64_t next = round_up(record.position, GetParam());
-  const std::uint64_t places[] = {record.position,       // length
-                                  record.position + 4,   // length of the chunk
-                                  record.position + 6,   // type
-                                  next,                  // version
-                                  next + 2,              // UUID
-                                  next + 24,             // previous flush set
-                                  next + 32,             // generation
-                                  next + 40, next + 44, next + 46};
+  const std::uint64_t places[] = {record.position,      // length
+                                  record.position + 4,  // length of the chunk
+                                  record.position + 6,  // type
+                                  next,                 // version
+                                  next + 2,             // UUID
+                                  next + 24,            // previous flush set
+                                  next + 32,            // generation
+                                  next + 40,
+                                  next + 44,
+                                  next + 46};
   ASSERT_EQ(read_errno(record), 0);
   for (const std::uint64_t place : places) {
     flip(place);
@@ -194,9 +199,24 @@ TEST_P(PackTest, AFailedWriteEndsIt) {
   const auto pack = open();
   append(*pack, 1, 100);
   device.before_write([](std::uint64_t, ConstByteSpan) { raise(EIO, "d", "made to fail"); });
-  EXPECT_THROW(pack->write(), Error);
+  EXPECT_THROW(pack->write(UINT64_MAX), Error);
   EXPECT_FALSE(pack->enter(1));
   EXPECT_THROW(pack->append(content_of(1, 1), 0, 0), Error);
+}
+
+// Content behind it does not concern a record that is written.
+TEST_P(PackTest, WithoutRoomOnTheDevice) {
+  const auto pack = open();
+  const PackedRecord first = append(*pack, 1, 100);
+  write(*pack);
+  const PackedRecord second = append(*pack, 2, 100);
+  device.before_write([](std::uint64_t, ConstByteSpan) { raise(ENOSPC, "d", "made to fail"); });
+  EXPECT_THROW(pack->write(second.position), Error);
+  EXPECT_EQ(pack->write(first.position), std::nullopt);
+  EXPECT_TRUE(pack->holds(second.position));
+  device.before_write(nullptr);
+  EXPECT_NE(pack->write(second.position), std::nullopt);
+  EXPECT_EQ(read(second, 0, 100), content_of(2, 100));
 }
 
 TEST_P(PackTest, OnlyAnUnusedPackIsClosed) {
