@@ -5,6 +5,7 @@
 #include <cstring>
 #include <filesystem>
 #include <set>
+#include <system_error>
 #include <utility>
 
 #include "engine/io/probe.h"
@@ -41,9 +42,15 @@ struct Found {
   throw ReportedError(ENOENT, MPCTL_RC_MP_NODEV, name, "there is no such pool");
 }
 
+// Empty for an empty path: to open it tells why.
+std::string absolute(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::absolute(path, ignored);
+}
+
 std::vector<std::string> absolute(std::vector<std::string> paths) {
   for (std::string& path : paths)
-    path = std::filesystem::absolute(path);
+    path = absolute(path);
   return paths;
 }
 
@@ -212,7 +219,7 @@ mpool_err_t mpool_create(const char* name, const char* device, mpool_params* par
     const mpool::CreateOptions options = create_options(name, wanted);
     const RegistryLock lock;
     refuse_taken(name);
-    const std::string path = std::filesystem::absolute(device);
+    const std::string path = absolute(std::string(device));
     auto claimed = claim(path, flags);
     const libmpool::SignalBlock block;
     mpool::Pool::create(*claimed, nullptr, options);
@@ -303,7 +310,7 @@ mpool_err_t mpool_mclass_add(const char* name, const char* device, mp_media_clas
     if (mclass == MP_MED_CAPACITY || pool->has_class(mpool::MediaClass::staging)) {
       throw ReportedError(EEXIST, MPOOL_RC_STAT, name, "has a device of that media class");
     }
-    const std::string path = std::filesystem::absolute(device);
+    const std::string path = absolute(std::string(device));
     const libmpool::SignalBlock block;
     pool->add_staging(claim(path, flags), zone_size);
     active->devices.push_back(path);

@@ -182,3 +182,69 @@ TEST(Hostile, maps) {
   OK(mpool_mblock_delete(mp, id));
   close_pool(mp);
 }
+
+static mpool_err_t create_with(struct mpool_params params) {
+  return mpool_create(pool_name('b'), image_path('b', 256), &params, 0, NULL);
+}
+
+TEST(Hostile, creation) {
+  const struct {
+    const char* path;
+    int code;
+    uint32_t report;
+  } devices[] = {{"", ENOENT, MPOOL_RC_OPEN},
+                 {"/no/such/device", ENOENT, MPOOL_RC_OPEN},
+                 {"/", ENOTBLK, MPCTL_RC_INVALDEV},
+                 {"/dev/null", ENOTBLK, MPCTL_RC_INVALDEV}};
+  struct mpool_params none;
+  struct mpool_params wanted;
+  struct mpool_devrpt report;
+  char text[5000];
+  size_t i;
+  mpool_params_init(&none);
+  for (i = 0; i < sizeof(devices) / sizeof(*devices); ++i) {
+    FAILS(devices[i].code, mpool_create(pool_name('b'), devices[i].path, NULL, 0, &report));
+    EXPECT(report.mdr_rcode == devices[i].report);
+    EXPECT(strcmp(report.mdr_msg, devices[i].path) == 0);
+  }
+  memset(text, '/', sizeof(text));
+  memset(text + 1, 'x', sizeof(text) - 2);
+  text[sizeof(text) - 1] = 0;
+  FAILS(ENAMETOOLONG, mpool_create(pool_name('b'), text, NULL, 0, &report));
+  EXPECT(strlen(report.mdr_msg) == MPOOL_DEVRPT_SZ - 1);
+  FAILS(ENAMETOOLONG, mpool_create(text + 1, image_path('b', 256), NULL, 0, &report));
+  EXPECT(report.mdr_rcode == MPCTL_RC_ENTNAM_INV);
+  FAILS(ENAMETOOLONG, mpool_destroy(text + 1, 0, NULL));
+  FAILS(ENOENT, mpool_activate(text, NULL, 0, NULL));
+  FAILS(ENOENT, mpool_activate("/dev/zero", NULL, 0, NULL));
+  FAILS(EINVAL, mpool_activate("", NULL, 0, NULL));
+  FAILS(ENAMETOOLONG, mpool_rename("x", text, 0, NULL));
+  FAILS(EINVAL, mpool_mclass_add("x", "/dev/null", (enum mp_media_classp) - 1, NULL, 0, NULL));
+#define CREATE_FAILS(code, change)    \
+  do {                                \
+    wanted = none;                    \
+    change;                           \
+    FAILS(code, create_with(wanted)); \
+  } while (0)
+  CREATE_FAILS(EINVAL, wanted.mp_mdcnum = 256);
+  CREATE_FAILS(EINVAL, wanted.mp_mdcnum = 65535);
+  CREATE_FAILS(EINVAL, wanted.mp_spare_cap = 101);
+  CREATE_FAILS(EINVAL, wanted.mp_spare_cap = 254);
+  CREATE_FAILS(EINVAL, wanted.mp_mblocksz[MP_MED_CAPACITY] = 3);
+  CREATE_FAILS(EINVAL, wanted.mp_mblocksz[MP_MED_CAPACITY] = 128);
+  CREATE_FAILS(EINVAL, wanted.mp_mblocksz[MP_MED_CAPACITY] = 1u << 31);
+  CREATE_FAILS(EINVAL, memset(wanted.mp_label, 'x', sizeof(wanted.mp_label)));
+  CREATE_FAILS(ENOSPC, wanted.mp_mdc0cap = 65535);
+  CREATE_FAILS(ENOSPC, wanted.mp_mdcncap = 65535);
+  CREATE_FAILS(ENOSPC, wanted.mp_mblocksz[MP_MED_CAPACITY] = 64);
+  /* Nothing of these is left: the image has no pool. */
+  FAILS(ENOENT, mpool_destroy(image_path('b', 256), 0, NULL));
+  wanted = none;
+  wanted.mp_mode = 07777;
+  wanted.mp_spare_cap = 100;
+  wanted.mp_ra_pages_max = 100000;
+  wanted.mp_mblocksz[MP_MED_CAPACITY] = 1;
+  OK(create_with(wanted));
+  FAILS(EEXIST, create_with(none));
+  OK(mpool_destroy(pool_name('b'), 0, NULL));
+}
