@@ -166,12 +166,16 @@ void MountSession::append(std::uint32_t handle, std::span<const mpool::ConstByte
       next = std::ranges::copy(part, next).out;
     return call(MPOOL_IOC_APPEND, append);
   }
-  append.flags |= MPOOL_IOC_IN_BUFFER;
+  append.flags = MPOOL_IOC_IN_BUFFER;
   const std::vector<std::byte> joined = join(parts, length);
   const mpool::ConstByteSpan record = joined;
-  const std::lock_guard lock(buffer_mutex_);
-  fill_buffer(record);
-  call(MPOOL_IOC_APPEND, append);
+  {
+    const std::lock_guard lock(buffer_mutex_);
+    fill_buffer(record);
+    call(MPOOL_IOC_APPEND, append);
+  }
+  // With the buffer free for other threads: their syncs share a flush with this one.
+  if (durable) call_on(MPOOL_IOC_SYNC, handle);
 }
 
 mpool_ioc_read MountSession::read(std::uint32_t handle, mpool::ByteSpan into) {

@@ -58,7 +58,7 @@ class MountSession {
   std::unique_ptr<MountFile> open_map(const std::string& name) const;
   // Failures mean that it is gone.
   void remove_map(const std::string& name) const noexcept;
-  // Appends `record` to the log of a handle. EFBIG also for more than MPOOL_IOC_BUFFER bytes.
+  // Appends a record to the log of a handle. EFBIG also for more than MPOOL_IOC_BUFFER bytes.
   void append(std::uint32_t handle, std::span<const mpool::ConstByteSpan> parts, bool durable);
   // The next record, up to the size of `into`: `read` is as after MPOOL_IOC_READ.
   mpool_ioc_read read(std::uint32_t handle, mpool::ByteSpan into);
