@@ -35,8 +35,10 @@ def rows(settings, maps):
     found = [Row(f"commit-{threads}", f"durable mblocks (files) of 4 KiB, {threads} threads", "1/s",
                  ("commits", str(threads), str(settings.files))) for threads in (1, 2, 4, 8, 16)]
     return found + [
-        Row("append-async", "appends of 100 bytes", "1/s", ("appends", "async", seconds)),
-        Row("append-sync", "the same, each durable", "1/s", ("appends", "sync", seconds)),
+        Row("append-async", "appends of 100 bytes", "1/s", ("appends", "async", "1", "100", seconds)),
+        Row("append-sync", "the same, each durable", "1/s", ("appends", "sync", "1", "100", seconds)),
+        Row("append-sync-8x4000", "durable appends of 4,000 bytes, 8 threads", "1/s",
+            ("appends", "sync", "8", "4000", seconds)),
         Row("read-direct", "values of 1 to 4 KiB by direct reads", "1/s",
             ("read", "direct", seconds, names), cold=True),
         Row("read-mapped-cold", "the same from maps, cold", "1/s", ("read", "mapped", seconds, names), cold=True),
@@ -126,17 +128,17 @@ def median(samples, name):
 
 
 def table(lines, names, samples):
-    head = f"{'row':18}" + "".join(f"{name:>16}" for name in names) + "   unit"
+    head = f"{'row':20}" + "".join(f"{name:>16}" for name in names) + "   unit"
     head += "".join(f"{name + '/' + names[-1]:>22}" for name in names[:-1])
     text = [head]
     for row in lines:
         rates = [median(samples[row.name][name], "rate") for name in names]
-        line = f"{row.name:18}" + "".join(f"{rate:16,.0f}" for rate in rates) + f"   {row.unit:4}"
+        line = f"{row.name:20}" + "".join(f"{rate:16,.0f}" for rate in rates) + f"   {row.unit:4}"
         text.append(line + "".join(f"{rate / rates[-1]:22.2f}" for rate in rates[:-1]))
     text.append("")
     maps = samples["maps"]
     for field in ("vmas", "slab_kib", "program_kib", "daemon_kib"):
-        text.append(f"maps: {field:12}" + "".join(f"{median(maps[name], field):16,.0f}" for name in names))
+        text.append(f"maps: {field:14}" + "".join(f"{median(maps[name], field):16,.0f}" for name in names))
     for name in names[:2]:
         spent = 1e9 / median(samples["append-async"][name], "rate")
         bar = "" if name != "libmpool" else f", bar {APPEND_BAR_NS}: {'OK' if spent < APPEND_BAR_NS else 'MISS'}"

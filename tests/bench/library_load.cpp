@@ -1,14 +1,13 @@
 // What a program on objects does, with libmpool or with files (tests/bench/README.md, "The
 // library"). Prints JSON.
 //   library_load STORE commits THREADS COUNT   makes mblocks (files) of 4 KiB durable, deletes them
-//   library_load STORE appends async|sync SECONDS   of 100 bytes to one mlog (file)
+//   library_load STORE appends async|sync THREADS BYTES SECONDS   each thread to its mlog (file)
 //   library_load STORE make BYTES              mblocks (files) of 1 MiB; prints their names, a line
 //                                              for each
 //   library_load STORE read direct|mapped|warm SECONDS NAMES   of values of 1 to 4 KiB; warm: from
 //                                              maps whose pages have all been read before
 //   library_load STORE maps COUNT NAMES        maps of 32 of them, held until the input ends
 // STORE: pool:NAME or files:DIRECTORY. NAMES: a file with what `make` has printed.
-#include <array>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -18,6 +17,7 @@
 #include <future>
 #include <iostream>
 #include <memory>
+#include <numeric>
 #include <random>
 #include <stdexcept>
 #include <string>
@@ -38,10 +38,10 @@ using Clock = std::chrono::steady_clock;
 using Names = std::vector<std::string>;
 
 constexpr std::size_t kPage = 4096;
-constexpr std::size_t kPiece = std::size_t{1} << 20;  // of the data
-constexpr std::size_t kRecord = 100;
-constexpr std::size_t kShortest = 1024;  // of a value
-constexpr std::size_t kMembers = 32;     // of a map
+constexpr std::size_t kPiece = std::size_t{1} << 20;      // of the data
+constexpr std::uint64_t kLogs = std::uint64_t{64} << 20;  // capacity of all logs
+constexpr std::size_t kShortest = 1024;                   // of a value
+constexpr std::size_t kMembers = 32;                      // of a map
 
 double since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
@@ -74,6 +74,14 @@ class File {
   int descriptor_ = -1;
 };
 
+// An mlog or a file. Its end deletes it. Used by one thread.
+class Log {
+ public:
+  virtual ~Log() = default;
+  // False: it has no room.
+  virtual bool append(const std::string& record, bool durable) = 0;
+};
+
 // Objects of a pool, or files of a directory.
 //
 // Threads: add() may be called by several at the same time, the others by one.
@@ -83,8 +91,7 @@ class Store {
   // A new object with this content; it is durable on return.
   virtual std::string add(const apps::Pages& content) = 0;
   virtual void remove(const std::string& name) = 0;
-  // To the log of this process. False: it has no room.
-  virtual bool append(const char* record, bool durable) = 0;
+  virtual std::unique_ptr<Log> make_log(std::uint64_t capacity) = 0;
   // A page of an object, by direct I/O.
   virtual void read(std::size_t object, std::uint64_t offset, apps::Pages& into) = 0;
   // The objects that read() and map() know by their place in the list.
@@ -93,15 +100,61 @@ class Store {
   virtual std::vector<const char*> map(std::size_t first, std::size_t count) = 0;
 };
 
+class PoolLog : public Log {
+ public:
+  PoolLog(struct mpool* pool, std::uint64_t capacity) : pool_(pool) {
+    mlog_capacity wanted{};
+    wanted.lcp_captgt = capacity;
+    apps::check(mpool_mlog_alloc(pool_, MP_MED_CAPACITY, &wanted, &id_, nullptr), "mlog_alloc");
+    apps::check(mpool_mlog_commit(pool_, id_), "mlog_commit");
+    std::uint64_t generation = 0;
+    apps::check(mpool_mlog_open(pool_, id_, 0, &generation, &log_), "mlog_open");
+  }
+  ~PoolLog() override {
+    (void)mpool_mlog_close(log_);
+    (void)mpool_mlog_delete(pool_, id_);
+  }
+  PoolLog(const PoolLog&) = delete;
+  PoolLog& operator=(const PoolLog&) = delete;
+  bool append(const std::string& record, bool durable) override {
+    iovec part{.iov_base = const_cast<char*>(record.data()), .iov_len = record.size()};
+    const mpool_err_t error = mpool_mlog_append(log_, &part, record.size(), durable ? 1 : 0);
+    if (mpool_errno(error) == EFBIG) return false;
+    apps::check(error, "append");
+    return true;
+  }
+
+ private:
+  struct mpool* pool_;
+  std::uint64_t id_ = 0;
+  mpool_mlog* log_ = nullptr;
+};
+
+class FileLog : public Log {
+ public:
+  explicit FileLog(std::string path)
+      : path_(std::move(path)), file_(path_, O_WRONLY | O_CREAT | O_EXCL | O_APPEND) {}
+  ~FileLog() override { ::unlink(path_.c_str()); }
+  FileLog(const FileLog&) = delete;
+  FileLog& operator=(const FileLog&) = delete;
+  bool append(const std::string& record, bool durable) override {
+    const auto length = static_cast<ssize_t>(record.size());
+    if (::write(file_.get(), record.data(), record.size()) != length) fail(path_);
+    if (durable && ::fdatasync(file_.get()) != 0) fail(path_);
+    return true;
+  }
+
+ private:
+  const std::string path_;
+  const File file_;
+};
+
 class PoolStore : public Store {
  public:
   explicit PoolStore(const std::string& pool) : pool_(pool) {}
   ~PoolStore() override {
     for (mpool_mcache_map* map : maps_)
       (void)mpool_mcache_munmap(map);
-    if (log_ == nullptr) return;
-    (void)mpool_mlog_close(log_);
-    (void)mpool_mlog_delete(pool_.get(), log_id_);
   }
   PoolStore(const PoolStore&) = delete;
   PoolStore& operator=(const PoolStore&) = delete;
@@ -117,13 +170,8 @@ class PoolStore : public Store {
   void remove(const std::string& name) override {
     apps::check(mpool_mblock_delete(pool_.get(), id_of(name)), "delete");
   }
-  bool append(const char* record, bool durable) override {
-    if (log_ == nullptr) open_log();
-    iovec part{.iov_base = const_cast<char*>(record), .iov_len = kRecord};
-    const mpool_err_t error = mpool_mlog_append(log_, &part, kRecord, durable ? 1 : 0);
-    if (mpool_errno(error) == EFBIG) return false;
-    apps::check(error, "append");
-    return true;
+  std::unique_ptr<Log> make_log(std::uint64_t capacity) override {
+    return std::make_unique<PoolLog>(pool_.get(), capacity);
   }
   void open(const Names& names) override {
     for (const std::string& name : names)
@@ -146,19 +194,8 @@ class PoolStore : public Store {
 
  private:
   static std::uint64_t id_of(const std::string& name) { return std::stoull(name); }
-  void open_log() {
-    mlog_capacity capacity{};
-    capacity.lcp_captgt = std::uint64_t{64} << 20;
-    apps::check(mpool_mlog_alloc(pool_.get(), MP_MED_CAPACITY, &capacity, &log_id_, nullptr),
-                "mlog_alloc");
-    apps::check(mpool_mlog_commit(pool_.get(), log_id_), "mlog_commit");
-    std::uint64_t generation = 0;
-    apps::check(mpool_mlog_open(pool_.get(), log_id_, 0, &generation, &log_), "mlog_open");
-  }
 
   const apps::Pool pool_;
-  mpool_mlog* log_ = nullptr;
-  std::uint64_t log_id_ = 0;
   std::vector<std::uint64_t> ids_;
   std::vector<mpool_mcache_map*> maps_;
 };
@@ -166,11 +203,6 @@ class PoolStore : public Store {
 class FileStore : public Store {
  public:
   explicit FileStore(std::string directory) : directory_(std::move(directory)) {}
-  ~FileStore() override {
-    if (log_.is_open()) ::unlink(path_of("log").c_str());
-  }
-  FileStore(const FileStore&) = delete;
-  FileStore& operator=(const FileStore&) = delete;
 
   std::string add(const apps::Pages& content) override {
     std::string name = path_of(fmt::format("object{}-{}", ::getpid(), ++added_));
@@ -185,11 +217,8 @@ class FileStore : public Store {
   void remove(const std::string& name) override {
     if (::unlink(name.c_str()) != 0) fail(name);
   }
-  bool append(const char* record, bool durable) override {
-    if (!log_.is_open()) log_ = File(path_of("log"), O_WRONLY | O_CREAT | O_EXCL | O_APPEND);
-    if (::write(log_.get(), record, kRecord) != kRecord) fail("log");
-    if (durable && ::fdatasync(log_.get()) != 0) fail("log");
-    return true;
+  std::unique_ptr<Log> make_log(std::uint64_t) override {
+    return std::make_unique<FileLog>(path_of(fmt::format("log{}-{}", ::getpid(), ++added_)));
   }
   void open(const Names& names) override { names_ = names; }
   void read(std::size_t object, std::uint64_t offset, apps::Pages& into) override {
@@ -218,7 +247,6 @@ class FileStore : public Store {
 
   const std::string directory_;
   std::atomic<std::uint64_t> added_ = 0;
-  File log_;
   Names names_;
   std::vector<File> direct_;
 };
@@ -237,42 +265,56 @@ void print_rate(std::uint64_t count, double seconds) {
   fmt::print("{{\"rate\": {:.1f}}}\n", static_cast<double>(count) / seconds);
 }
 
+// What `work` returns in each of the threads, which it is given the number of.
+template <typename Work>
+auto in_threads(unsigned threads, const Work& work) {
+  using Result = decltype(work(0u));
+  std::vector<std::future<Result>> running;
+  for (unsigned thread = 0; thread < threads; ++thread)
+    running.push_back(std::async(std::launch::async, work, thread));
+  std::vector<Result> results;
+  for (auto& each : running)
+    results.push_back(each.get());
+  return results;
+}
+
 void commits(Store& store, unsigned threads, unsigned count) {
   const apps::Pages content = random_pages(kPage, 1);
-  const auto work = [&] {
+  const auto begin = Clock::now();
+  const auto names = in_threads(threads, [&](unsigned) {
     Names own;
     for (unsigned i = 0; i < count / threads; ++i)
       own.push_back(store.add(content));
     return own;
-  };
-  Names names;
-  const auto begin = Clock::now();
-  std::vector<std::future<Names>> running;
-  for (unsigned thread = 0; thread < threads; ++thread)
-    running.push_back(std::async(std::launch::async, work));
-  for (auto& each : running) {
-    const Names own = each.get();
-    names.insert(names.end(), own.begin(), own.end());
+  });
+  print_rate(std::uint64_t{count / threads} * threads, since(begin));
+  for (const Names& each : names) {
+    for (const std::string& name : each)
+      store.remove(name);
   }
-  print_rate(names.size(), since(begin));
-  for (const std::string& name : names)
-    store.remove(name);
 }
 
-void appends(Store& store, bool durable, double seconds) {
-  const std::array<char, kRecord> record{};
-  store.append(record.data(), true);
-  const auto begin = Clock::now();
-  std::uint64_t done = 0;
-  // The clock is looked at once in a while: it takes a part of the time of an append.
-  constexpr std::uint64_t kBatch = 64;
-  for (bool room = true; room && since(begin) < seconds;) {
-    for (std::uint64_t i = 0; room && i < (durable ? 1 : kBatch); ++i) {
-      room = store.append(record.data(), durable);
-      if (room) ++done;
-    }
+void appends(Store& store, bool durable, unsigned threads, std::size_t length, double seconds) {
+  const std::string record(length, 'r');
+  std::vector<std::unique_ptr<Log>> logs;
+  for (unsigned thread = 0; thread < threads; ++thread) {
+    logs.push_back(store.make_log(kLogs / threads));
+    logs.back()->append(record, true);
   }
-  print_rate(done, since(begin));
+  const auto begin = Clock::now();
+  const auto done = in_threads(threads, [&](unsigned thread) {
+    std::uint64_t count = 0;
+    // The clock is looked at once in a while: it takes a part of the time of an append.
+    const std::uint64_t batch = durable ? 1 : 64;
+    for (bool room = true; room && since(begin) < seconds;) {
+      for (std::uint64_t i = 0; room && i < batch; ++i) {
+        room = logs[thread]->append(record, durable);
+        if (room) ++count;
+      }
+    }
+    return count;
+  });
+  print_rate(std::accumulate(done.begin(), done.end(), std::uint64_t{0}), since(begin));
 }
 
 void make(Store& store, std::uint64_t size) {
@@ -348,8 +390,8 @@ bool run(const std::vector<std::string>& words) {
   };
   if (command == "commits" && words.size() == 4) {
     commits(*store, number(2), number(3));
-  } else if (command == "appends" && words.size() == 4) {
-    appends(*store, words[2] == "sync", std::stod(words[3]));
+  } else if (command == "appends" && words.size() == 6) {
+    appends(*store, words[2] == "sync", number(3), number(4), std::stod(words[5]));
   } else if (command == "make" && words.size() == 3) {
     make(*store, std::stoull(words[2]));
   } else if (command == "read" && words.size() == 5) {
