@@ -11,10 +11,35 @@
 
 namespace mpool::names {
 
-Attributes NamespaceImpl::set_attributes(InodeNumber number, const AttributeChange& wanted) {
-  committer_.wait_for_release(number);
-  ChangeLock lock = tree_.begin_change(kSmallRecord, RoomFor::release);
+namespace {
+
+// What FileCommitter::wait_for_release() may block on. Called with the tree's lock.
+bool may_be_closed(const Inode& inode) {
+  return is_being_written(inode) && (is_committing(inode) || inode.open->placeholder.is_set());
+}
+
+// A commit of the file comes before its name changes, or there is one to come.
+bool is_pending(const Inode& inode) {
+  return !inode.recorded || is_being_written(inode);
+}
+
+// The end of a log writes, that of many objects takes long.
+bool ends_slowly(const Inode& inode) {
+  return inode.kind == FileKind::log ||
+         (inode.extents && inode.extents->size() > kMaxExtentsAtOnce);
+}
+
+}  // namespace
+
+std::optional<Attributes> NamespaceImpl::set_attributes(InodeNumber number,
+                                                        const AttributeChange& wanted,
+                                                        Blocking blocking) {
+  if (blocking == Blocking::allowed) committer_.wait_for_release(number);
+  std::optional<ChangeLock> lock = tree_.begin_change(kSmallRecord, RoomFor::release, blocking);
+  if (!lock) return std::nullopt;
   Inode& inode = tree_.get(number);
+  const bool slow = inode.kind == FileKind::log || may_be_closed(inode);
+  if (slow && blocking == Blocking::forbidden) return std::nullopt;
   InodeAttributes attributes = inode.attributes;
   const Nanoseconds time = tree_.now();
   attributes.mode = wanted.mode.value_or(attributes.mode) & kPermissionBits;
@@ -32,7 +57,7 @@ Attributes NamespaceImpl::set_attributes(InodeNumber number, const AttributeChan
   const Record record{time, AttributesRecord{number, attributes, inode.media_class}};
   const Journal::Ticket ticket = inodes_.change_if_on_media(inode, record);
   const Attributes result = inodes_.describe(inode);
-  tree_.finish(lock, ticket);
+  tree_.finish(*lock, ticket);
   return with_log_size(result);
 }
 
@@ -49,22 +74,26 @@ Journal::Ticket NamespaceImpl::inherit_policy(InodeNumber inode, const Inode& pa
 Attributes NamespaceImpl::make_symlink(InodeNumber parent, std::string_view name,
                                        std::string_view target, mpool::Owner owner) {
   if (target.size() > kMaxSymlinkLength) refuse(ENAMETOOLONG, name, "the target is too long");
-  return make_inode(parent, name,
-                    {.kind = FileKind::symlink, .mode = 0777, .owner = owner, .target = target});
+  return *make_inode(parent, name,
+                     {.kind = FileKind::symlink, .mode = 0777, .owner = owner, .target = target},
+                     Blocking::allowed);
 }
 
 Attributes NamespaceImpl::make_special(InodeNumber parent, std::string_view name, FileKind kind,
                                        std::uint32_t mode, mpool::Owner owner,
                                        std::uint64_t device) {
   if (!is_special(kind)) refuse(EINVAL, name, "is to be no special file");
-  return make_inode(parent, name, {.kind = kind, .mode = mode, .owner = owner, .device = device});
+  return *make_inode(parent, name, {.kind = kind, .mode = mode, .owner = owner, .device = device},
+                     Blocking::allowed);
 }
 
-Attributes NamespaceImpl::make_inode(InodeNumber parent, std::string_view name,
-                                     const NewInode& wanted) {
+std::optional<Attributes> NamespaceImpl::make_inode(InodeNumber parent, std::string_view name,
+                                                    const NewInode& wanted, Blocking blocking) {
   const bool is_directory = wanted.kind == FileKind::directory;
   const std::size_t more = is_directory ? kMaxRulesSize : wanted.target.size();
-  ChangeLock lock = tree_.begin_change(kSmallRecord + more, room_for_names(wanted.owner));
+  std::optional<ChangeLock> lock =
+      tree_.begin_change(kSmallRecord + more, room_for_names(wanted.owner), blocking);
+  if (!lock) return std::nullopt;
   Inode& directory = tree_.get_directory(parent);
   tree_.check_new_name(directory, name);
   CreateRecord record = tree_.new_inode(directory, name, wanted.kind, wanted.mode, wanted.owner);
@@ -73,7 +102,7 @@ Attributes NamespaceImpl::make_inode(InodeNumber parent, std::string_view name,
   Journal::Ticket ticket = inodes_.change({record.attributes.mtime, record});
   if (is_directory) ticket = inherit_policy(record.inode, directory, ticket);
   const Attributes result = inodes_.describe(tree_.get(record.inode));
-  tree_.finish(lock, ticket);
+  tree_.finish(*lock, ticket);
   return result;
 }
 
@@ -121,9 +150,7 @@ bool NamespaceImpl::unlink(InodeNumber parent, std::string_view name, Blocking b
   std::optional<ChangeLock> lock = tree_.begin_change(kSmallRecord, RoomFor::release, blocking);
   if (!lock) return false;
   Inode& inode = file_to_remove(parent, name);
-  // A commit comes first; a log writes when it is closed.
-  const bool slow = !inode.recorded || is_being_written(inode) || inode.kind == FileKind::log ||
-                    (inode.extents && inode.extents->size() > kMaxExtentsAtOnce);
+  const bool slow = is_pending(inode) || ends_slowly(inode);
   if (slow && blocking == Blocking::forbidden) return false;
   if (inode.open) inodes_.withdraw_placeholder(*inode.open);
   const Record record{tree_.now(), UnlinkRecord{parent, std::string(name)}};
@@ -165,24 +192,35 @@ void NamespaceImpl::check_rename(const Inode& inode, const Inode* target, InodeN
   }
 }
 
-void NamespaceImpl::rename(InodeNumber parent, std::string_view name, InodeNumber new_parent,
-                           std::string_view new_name, RenameMode mode) {
-  committer_.wait_for_release(parent, name);
-  committer_.wait_for_release(new_parent, new_name);
-  while (const InodeNumber pending = try_rename(parent, name, new_parent, new_name, mode)) {
-    committer_.record_early(pending);
+bool NamespaceImpl::rename(InodeNumber parent, std::string_view name, InodeNumber new_parent,
+                           std::string_view new_name, RenameMode mode, Blocking blocking) {
+  if (blocking == Blocking::allowed) {
+    committer_.wait_for_release(parent, name);
+    committer_.wait_for_release(new_parent, new_name);
+  }
+  for (;;) {
+    const auto pending = try_rename(parent, name, new_parent, new_name, mode, blocking);
+    if (!pending) return false;
+    if (*pending == 0) return true;
+    committer_.record_early(*pending);
   }
 }
 
-InodeNumber NamespaceImpl::try_rename(InodeNumber parent, std::string_view name,
-                                      InodeNumber new_parent, std::string_view new_name,
-                                      RenameMode mode) {
+std::optional<InodeNumber> NamespaceImpl::try_rename(InodeNumber parent, std::string_view name,
+                                                     InodeNumber new_parent,
+                                                     std::string_view new_name, RenameMode mode,
+                                                     Blocking blocking) {
   const bool lengthens = new_name.size() > name.size();
-  ChangeLock lock = tree_.begin_change(kSmallRecord, lengthens ? RoomFor::names : RoomFor::release);
+  std::optional<ChangeLock> lock =
+      tree_.begin_change(kSmallRecord, lengthens ? RoomFor::names : RoomFor::release, blocking);
+  if (!lock) return std::nullopt;
   Inode& from = tree_.get_directory(parent);
   Inode& to = tree_.get_directory(new_parent);
   Inode& inode = tree_.get(tree_.find_name(from, name));
   Inode* target = tree_.find(to.directory->find(new_name));
+  const bool ends = target != nullptr && mode == RenameMode::replace && ends_slowly(*target);
+  const bool slow = ends || is_pending(inode) || (target != nullptr && is_pending(*target));
+  if (slow && blocking == Blocking::forbidden) return std::nullopt;
   if (target == nullptr) tree_.check_new_name(to, new_name);
   if (target == &inode && mode != RenameMode::no_replace)
     return 0;  // two names of one file: no effect
@@ -200,8 +238,8 @@ InodeNumber NamespaceImpl::try_rename(InodeNumber parent, std::string_view name,
   }
   const RenameRecord record{parent, std::string(name), new_parent, std::string(new_name),
                             mode == RenameMode::exchange};
-  tree_.finish(lock, inode.recorded ? rename_recorded(record, target)
-                                    : rename_pending(record, inode, target));
+  tree_.finish(*lock, inode.recorded ? rename_recorded(record, target)
+                                     : rename_pending(record, inode, target));
   return 0;
 }
 

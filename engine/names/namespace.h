@@ -102,7 +102,13 @@ class Namespace {
   Attributes lookup(InodeNumber parent, std::string_view name,
                     LookupReference reference = LookupReference::none);
   Attributes attributes(InodeNumber inode) { return *attributes(inode, Blocking::allowed); }
-  virtual Attributes set_attributes(InodeNumber inode, const AttributeChange& change) = 0;
+  // nullopt: it would block, as create(), or because the inode is a log, or a file whose commit may
+  // have begun.
+  virtual std::optional<Attributes> set_attributes(InodeNumber inode, const AttributeChange& change,
+                                                   Blocking blocking) = 0;
+  Attributes set_attributes(InodeNumber inode, const AttributeChange& change) {
+    return *set_attributes(inode, change, Blocking::allowed);
+  }
 
   // An inode lives as long as it has a name, an open file or a reference. A reference does not
   // survive the Namespace. It preserves neither content that was never committed nor content whose
@@ -114,8 +120,14 @@ class Namespace {
   virtual bool unref(std::span<const InodeReferences> references, Blocking blocking) = 0;
   void unref(std::span<const InodeReferences> references) { unref(references, Blocking::allowed); }
 
-  virtual Attributes make_directory(InodeNumber parent, std::string_view name, std::uint32_t mode,
-                                    Owner owner) = 0;
+  // nullopt: it would block, as create().
+  virtual std::optional<Attributes> make_directory(InodeNumber parent, std::string_view name,
+                                                   std::uint32_t mode, Owner owner,
+                                                   Blocking blocking) = 0;
+  Attributes make_directory(InodeNumber parent, std::string_view name, std::uint32_t mode,
+                            Owner owner) {
+    return *make_directory(parent, name, mode, owner, Blocking::allowed);
+  }
   virtual Attributes make_symlink(InodeNumber parent, std::string_view name,
                                   std::string_view target, Owner owner) = 0;
   virtual std::string read_symlink(InodeNumber inode) = 0;
@@ -145,8 +157,13 @@ class Namespace {
   void remove_directory(InodeNumber parent, std::string_view name) {
     remove_directory(parent, name, Blocking::allowed);
   }
-  virtual void rename(InodeNumber parent, std::string_view name, InodeNumber new_parent,
-                      std::string_view new_name, RenameMode mode) = 0;
+  // False: it would block, as unlink(): for a file that is being written, and for a replaced file.
+  virtual bool rename(InodeNumber parent, std::string_view name, InodeNumber new_parent,
+                      std::string_view new_name, RenameMode mode, Blocking blocking) = 0;
+  void rename(InodeNumber parent, std::string_view name, InodeNumber new_parent,
+              std::string_view new_name, RenameMode mode) {
+    rename(parent, name, new_parent, new_name, mode, Blocking::allowed);
+  }
 
   // Calls `take` for the entries after `cookie` (0: from the start), without "." and "..", in a
   // stable order, until it returns false. `take` runs under the tree's lock: it must not call back.
@@ -169,7 +186,12 @@ class Namespace {
   // user.mpool.type, .objects, .class (of files) and .committed are facts, read-only (EPERM).
   // user.mpool.advice of a file or directory says how long its pages stay; what is created in a
   // directory inherits it.
-  virtual std::string get_xattr(InodeNumber inode, std::string_view name) = 0;  // ENODATA
+  // ENODATA. nullopt: it would block, which is so for user.mpool.* alone.
+  virtual std::optional<std::string> get_xattr(InodeNumber inode, std::string_view name,
+                                               Blocking blocking) = 0;
+  std::string get_xattr(InodeNumber inode, std::string_view name) {
+    return *get_xattr(inode, name, Blocking::allowed);
+  }
   virtual std::vector<std::string> list_xattrs(InodeNumber inode) = 0;
   // flags: 0, XATTR_CREATE (EEXIST) or XATTR_REPLACE (ENODATA). ENOSPC when the inode would exceed
   // kMaxXattrTotal.

@@ -53,22 +53,29 @@ class NamespaceImpl final : public Namespace {
 
   using Namespace::attributes;
   using Namespace::create;
+  using Namespace::get_xattr;
   using Namespace::lookup;
+  using Namespace::make_directory;
   using Namespace::open;
   using Namespace::remove_directory;
+  using Namespace::rename;
+  using Namespace::set_attributes;
   using Namespace::unlink;
   using Namespace::unref;
   LookupAnswer lookup(InodeNumber parent, std::string_view name, LookupReference reference,
                       Blocking blocking) override;
   std::optional<Attributes> attributes(InodeNumber inode, Blocking blocking) override;
-  Attributes set_attributes(InodeNumber inode, const AttributeChange& change) override;
+  std::optional<Attributes> set_attributes(InodeNumber inode, const AttributeChange& change,
+                                           Blocking blocking) override;
   void ref(std::span<InodeNumber> inodes) override { inodes_.ref(inodes); }
   bool unref(std::span<const InodeReferences> references, Blocking blocking) override {
     return inodes_.unref(references, blocking);
   }
-  Attributes make_directory(InodeNumber parent, std::string_view name, std::uint32_t mode,
-                            mpool::Owner owner) override {
-    return make_inode(parent, name, {.kind = FileKind::directory, .mode = mode, .owner = owner});
+  std::optional<Attributes> make_directory(InodeNumber parent, std::string_view name,
+                                           std::uint32_t mode, mpool::Owner owner,
+                                           Blocking blocking) override {
+    return make_inode(parent, name, {.kind = FileKind::directory, .mode = mode, .owner = owner},
+                      blocking);
   }
   Attributes make_symlink(InodeNumber parent, std::string_view name, std::string_view target,
                           mpool::Owner owner) override;
@@ -80,15 +87,16 @@ class NamespaceImpl final : public Namespace {
   }
   Attributes make_file(InodeNumber parent, std::string_view name, std::uint32_t mode,
                        mpool::Owner owner) override {
-    return make_inode(parent, name, {.kind = FileKind::empty, .mode = mode, .owner = owner});
+    return *make_inode(parent, name, {.kind = FileKind::empty, .mode = mode, .owner = owner},
+                       Blocking::allowed);
   }
   Attributes make_special(InodeNumber parent, std::string_view name, FileKind kind,
                           std::uint32_t mode, mpool::Owner owner, std::uint64_t device) override;
   Attributes link(InodeNumber inode, InodeNumber parent, std::string_view name) override;
   bool unlink(InodeNumber parent, std::string_view name, Blocking blocking) override;
   bool remove_directory(InodeNumber parent, std::string_view name, Blocking blocking) override;
-  void rename(InodeNumber parent, std::string_view name, InodeNumber new_parent,
-              std::string_view new_name, RenameMode mode) override;
+  bool rename(InodeNumber parent, std::string_view name, InodeNumber new_parent,
+              std::string_view new_name, RenameMode mode, Blocking blocking) override;
   void read_directory(InodeNumber directory, std::uint64_t cookie,
                       const std::function<bool(const DirectoryEntry&)>& take) override;
   InodeNumber parent_of(InodeNumber directory) override;
@@ -97,7 +105,8 @@ class NamespaceImpl final : public Namespace {
     return files_.open(inode, intent, blocking);
   }
   Attributes truncate(InodeNumber inode, std::uint64_t size) override;
-  std::string get_xattr(InodeNumber inode, std::string_view name) override;
+  std::optional<std::string> get_xattr(InodeNumber inode, std::string_view name,
+                                       Blocking blocking) override;
   std::vector<std::string> list_xattrs(InodeNumber inode) override;
   Advice advice(InodeNumber inode) override;
   void set_xattr(InodeNumber inode, std::string_view name, std::string_view value,
@@ -138,14 +147,16 @@ class NamespaceImpl final : public Namespace {
     std::string_view target = {};  // of a symbolic link
     std::uint64_t device = 0;      // of a special file
   };
-  Attributes make_inode(InodeNumber parent, std::string_view name, const NewInode& wanted);
+  std::optional<Attributes> make_inode(InodeNumber parent, std::string_view name,
+                                       const NewInode& wanted, Blocking blocking);
   Journal::Ticket inherit_policy(InodeNumber inode, const Inode& parent, Journal::Ticket ticket);
   void check_link(InodeNumber inode, InodeNumber parent, std::string_view name);
   void check_rename(const Inode& inode, const Inode* target, InodeNumber new_parent,
                     RenameMode mode);
-  // Returns an inode that must be recorded first; 0: renamed.
-  InodeNumber try_rename(InodeNumber parent, std::string_view name, InodeNumber new_parent,
-                         std::string_view new_name, RenameMode mode);
+  // Returns an inode that must be recorded first; 0: renamed; nullopt: it would block.
+  std::optional<InodeNumber> try_rename(InodeNumber parent, std::string_view name,
+                                        InodeNumber new_parent, std::string_view new_name,
+                                        RenameMode mode, Blocking blocking);
   Journal::Ticket rename_recorded(const RenameRecord& record, Inode* target);
   Journal::Ticket rename_pending(const RenameRecord& record, Inode& inode, Inode* target);
 

@@ -101,10 +101,14 @@ void check_settable(const Inode& inode, std::string_view name) {
 
 }  // namespace
 
-std::string NamespaceImpl::get_xattr(InodeNumber number, std::string_view name) {
+std::optional<std::string> NamespaceImpl::get_xattr(InodeNumber number, std::string_view name,
+                                                    Blocking blocking) {
   check_prefix(name);
   // Facts about the content reflect every close that has returned.
-  if (name.starts_with(kOwnPrefix)) committer_.wait_for_release(number);
+  if (name.starts_with(kOwnPrefix)) {
+    if (blocking == Blocking::forbidden) return std::nullopt;
+    committer_.wait_for_release(number);
+  }
   const TreeReadLock lock(tree_.mutex());
   const Inode& inode = tree_.get(number);
   if (auto value = read_only_xattr(inode, name)) return *value;

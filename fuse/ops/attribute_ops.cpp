@@ -40,12 +40,17 @@ std::optional<mpool::Attributes> op_getattr(const Call& call, mpool::InodeNumber
   return call.names().attributes(inode, call.blocking);
 }
 
-mpool::Attributes op_setattr(const Call& call, mpool::InodeNumber inode, std::optional<off_t> size,
-                             const mpool::AttributeChange& change, const FileArgument& file) {
-  if (size) set_size(call, inode, *size, file);
-  if (is_empty(change)) return call.names().attributes(inode);
-  const mpool::Attributes changed = call.names().set_attributes(inode, change);
-  if (change.mode && (*change.mode & kPrivilegeBits) != 0) {
+std::optional<mpool::Attributes> op_setattr(const Call& call, mpool::InodeNumber inode,
+                                            std::optional<off_t> size,
+                                            const mpool::AttributeChange& change,
+                                            const FileArgument& file) {
+  if (size) {
+    if (!call.can_block()) return std::nullopt;
+    set_size(call, inode, *size, file);
+  }
+  if (is_empty(change)) return call.names().attributes(inode, call.blocking);
+  const auto changed = call.names().set_attributes(inode, change, call.blocking);
+  if (changed && change.mode && (*change.mode & kPrivilegeBits) != 0) {
     call.file_system.handles.note_privileges(inode);
   }
   return changed;
@@ -74,9 +79,11 @@ Outcome op_setxattr(const Call& call, mpool::InodeNumber inode, std::string_view
   return Outcome::done;
 }
 
-SizedValue op_getxattr(const Call& call, mpool::InodeNumber inode, std::string_view name,
-                       std::size_t room) {
-  return fitting(call.names().get_xattr(inode, name), room);
+std::optional<SizedValue> op_getxattr(const Call& call, mpool::InodeNumber inode,
+                                      std::string_view name, std::size_t room) {
+  auto value = call.names().get_xattr(inode, name, call.blocking);
+  if (!value) return std::nullopt;
+  return fitting(*std::move(value), room);
 }
 
 SizedValue op_listxattr(const Call& call, mpool::InodeNumber inode, std::size_t room) {

@@ -82,9 +82,13 @@ Entry op_mknod(const Call& call, mpool::InodeNumber parent, std::string_view nam
                    : call.names().make_file(parent, name, owned.mode, owned.owner));
 }
 
-Entry op_mkdir(const Call& call, mpool::InodeNumber parent, std::string_view name, mode_t mode) {
+std::optional<Entry> op_mkdir(const Call& call, mpool::InodeNumber parent, std::string_view name,
+                              mode_t mode) {
   const Ownership owned = ownership_of_new(call, parent, mode | S_IFDIR);
-  return made(call, parent, call.names().make_directory(parent, name, owned.mode, owned.owner));
+  const auto attributes =
+      call.names().make_directory(parent, name, owned.mode, owned.owner, call.blocking);
+  if (!attributes) return std::nullopt;
+  return made(call, parent, *attributes);
 }
 
 Outcome op_unlink(const Call& call, mpool::InodeNumber parent, std::string_view name) {
@@ -107,7 +111,9 @@ LinkTarget op_readlink(const Call& call, mpool::InodeNumber inode) {
 
 Outcome op_rename(const Call& call, mpool::InodeNumber parent, std::string_view name,
                   mpool::InodeNumber new_parent, std::string_view new_name, unsigned flags) {
-  call.names().rename(parent, name, new_parent, new_name, rename_mode(flags));
+  if (!call.names().rename(parent, name, new_parent, new_name, rename_mode(flags), call.blocking)) {
+    return Outcome::would_block;
+  }
   call.file_system.notifier->entries_changed(parent);
   call.file_system.notifier->entries_changed(new_parent);
   return Outcome::done;

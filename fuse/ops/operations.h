@@ -27,7 +27,8 @@ mpool::LookupAnswer op_lookup(const Call& call, mpool::InodeNumber parent, std::
 Outcome op_forget(const Call& call, std::span<const mpool::InodeReferences> references);
 Entry op_mknod(const Call& call, mpool::InodeNumber parent, std::string_view name, mode_t mode,
                dev_t device);
-Entry op_mkdir(const Call& call, mpool::InodeNumber parent, std::string_view name, mode_t mode);
+std::optional<Entry> op_mkdir(const Call& call, mpool::InodeNumber parent, std::string_view name,
+                              mode_t mode);
 Outcome op_unlink(const Call& call, mpool::InodeNumber parent, std::string_view name);
 Outcome op_rmdir(const Call& call, mpool::InodeNumber parent, std::string_view name);
 Entry op_symlink(const Call& call, mpool::InodeNumber parent, std::string_view name,
@@ -44,14 +45,16 @@ Ownership ownership_of_new(const Call& call, mpool::InodeNumber parent, mode_t m
 // attribute_ops.cpp: attributes of files and of the file system.
 std::optional<mpool::Attributes> op_getattr(const Call& call, mpool::InodeNumber inode,
                                             const FileArgument& file);
-mpool::Attributes op_setattr(const Call& call, mpool::InodeNumber inode, std::optional<off_t> size,
-                             const mpool::AttributeChange& change, const FileArgument& file);
+std::optional<mpool::Attributes> op_setattr(const Call& call, mpool::InodeNumber inode,
+                                            std::optional<off_t> size,
+                                            const mpool::AttributeChange& change,
+                                            const FileArgument& file);
 struct statvfs op_statfs(const Call& call, mpool::InodeNumber inode);
 Outcome op_setxattr(const Call& call, mpool::InodeNumber inode, std::string_view name,
                     const char* value, std::size_t size, int flags);
 // room: as SizedValue; ERANGE for less than the value.
-SizedValue op_getxattr(const Call& call, mpool::InodeNumber inode, std::string_view name,
-                       std::size_t room);
+std::optional<SizedValue> op_getxattr(const Call& call, mpool::InodeNumber inode,
+                                      std::string_view name, std::size_t room);
 SizedValue op_listxattr(const Call& call, mpool::InodeNumber inode, std::size_t room);
 Outcome op_removexattr(const Call& call, mpool::InodeNumber inode, std::string_view name);
 

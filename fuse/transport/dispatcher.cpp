@@ -25,14 +25,20 @@ bool starts_on_reactor(std::uint32_t opcode) {
     case FUSE_WRITE:
     case FUSE_LOOKUP:
     case FUSE_GETATTR:
+    case FUSE_SETATTR:
+    case FUSE_GETXATTR:
+    case FUSE_READLINK:
     case FUSE_FLUSH:
     case FUSE_OPEN:
     case FUSE_CREATE:
     case FUSE_RELEASE:
     case FUSE_READDIR:
     case FUSE_READDIRPLUS:
+    case FUSE_MKDIR:
     case FUSE_UNLINK:
     case FUSE_RMDIR:
+    case FUSE_RENAME:
+    case FUSE_RENAME2:
     case FUSE_FORGET:
     case FUSE_BATCH_FORGET:
     case FUSE_INTERRUPT:

@@ -15,10 +15,10 @@ using test::errno_of;
 class AttributeOpsTest : public test::OpsTest {
  protected:
   mpool::Attributes change(const std::string& path, const mpool::AttributeChange& changed) {
-    return op_setattr(call(), inode(path), std::nullopt, changed, {});
+    return *op_setattr(call(), inode(path), std::nullopt, changed, {});
   }
   mpool::Attributes resize(const std::string& path, off_t size, const FileArgument& file = {}) {
-    return op_setattr(call(), inode(path), size, {}, file);
+    return *op_setattr(call(), inode(path), size, {}, file);
   }
 };
 
@@ -28,6 +28,16 @@ TEST_F(AttributeOpsTest, GetattrShowsAnInode) {
   ASSERT_TRUE(shown);
   EXPECT_EQ(shown->size, 7u);
   EXPECT_EQ(errno_of([&] { op_getattr(reactor_call(), 12345, {}); }), ESTALE);
+}
+
+TEST_F(AttributeOpsTest, SetattrAndGetxattrOnTheReactor) {
+  tree_.put("f", "content");
+  EXPECT_EQ(op_setattr(reactor_call(), inode("f"), std::nullopt, test::to_mode(0600), {})->mode,
+            0600u);
+  EXPECT_FALSE(op_setattr(reactor_call(), inode("f"), 0, {}, {})) << "a truncation";
+  names().set_xattr(inode("f"), "user.a", "value", 0);
+  EXPECT_EQ(op_getxattr(reactor_call(), inode("f"), "user.a", 5)->value, "value");
+  EXPECT_FALSE(op_getxattr(reactor_call(), inode("f"), "user.mpool.type", 100));
 }
 
 TEST_F(AttributeOpsTest, GetattrDuringACommitWouldBlock) {
@@ -95,9 +105,9 @@ TEST_F(AttributeOpsTest, ExtendedAttributesAreSetShownAndRemoved) {
   tree_.put("f", "x");
   const auto f = inode("f");
   EXPECT_EQ(op_setxattr(call(), f, "user.a", "value", 5, 0), Outcome::done);
-  EXPECT_EQ(op_getxattr(call(), f, "user.a", 5).value, "value");
-  EXPECT_EQ(op_getxattr(call(), f, "user.a", 0).value.size(), 5u);
-  EXPECT_EQ(op_getxattr(call(), f, "user.a", 0).room, 0u);
+  EXPECT_EQ(op_getxattr(call(), f, "user.a", 5)->value, "value");
+  EXPECT_EQ(op_getxattr(call(), f, "user.a", 0)->value.size(), 5u);
+  EXPECT_EQ(op_getxattr(call(), f, "user.a", 0)->room, 0u);
   EXPECT_EQ(errno_of([&] { op_getxattr(call(), f, "user.a", 4); }), ERANGE);
   EXPECT_NE(op_listxattr(call(), f, 4096).value.find(std::string("user.a\0", 7)),
             std::string::npos);

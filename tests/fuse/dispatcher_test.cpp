@@ -132,7 +132,7 @@ class DispatcherTest : public testing::Test {
       }
       fuse_reply_err(request, ENOENT);
     };
-    ops.mkdir = [](fuse_req_t request, fuse_ino_t, const char*, mode_t) {
+    ops.mknod = [](fuse_req_t request, fuse_ino_t, const char*, mode_t, dev_t) {
       of(request).note();
       of(request).entered_.set_value();
       of(request).leave_.get_future().wait();
@@ -178,7 +178,7 @@ TEST_F(DispatcherTest, ADeferredRequestIsHandledAgainOnAWorker) {
 
 TEST_F(DispatcherTest, RequestsThatMayBlockStartOnAWorkerAndClosesHaveTheirOwn) {
   request_.perform(test::init_message());
-  request_.start(Message(FUSE_MKDIR, 9, 1).with(fuse_mkdir_in{}).named("d"));
+  request_.start(Message(FUSE_MKNOD, 9, 1).with(fuse_mknod_in{}).named("d"));
   entered_.get_future().wait();
   EXPECT_EQ(other_.perform(Message(FUSE_RELEASE, 10, 2).with(fuse_release_in{})).error, 0)
       << "while the only worker is busy";

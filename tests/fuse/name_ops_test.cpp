@@ -58,14 +58,14 @@ TEST_F(NameOpsTest, ALookupKnowsTheDots) {
 }
 
 TEST_F(NameOpsTest, NewInodesBelongToTheCaller) {
-  const auto directory = op_mkdir(call(), kRoot, "d", 02750).attributes;
+  const auto directory = op_mkdir(call(), kRoot, "d", 02750)->attributes;
   EXPECT_EQ(directory.kind, mpool::FileKind::directory);
   EXPECT_EQ(directory.mode, 02750u);
   EXPECT_EQ(directory.uid, test::kUser.uid);
   EXPECT_EQ(directory.gid, test::kUser.gid);
   const auto below =
       op_mkdir(call(Blocking::allowed, {.uid = 5, .gid = 6}), directory.inode, "e", 0700)
-          .attributes;
+          ->attributes;
   EXPECT_EQ(below.mode, 02700u) << "the group of the directory is inherited";
   EXPECT_EQ(below.uid, 5u);
   EXPECT_EQ(below.gid, test::kUser.gid);
@@ -109,6 +109,17 @@ TEST_F(NameOpsTest, RmdirRemovesAnEmptyDirectory) {
   tree_.unlink("d/f");
   EXPECT_EQ(op_rmdir(reactor_call(), kRoot, "d"), Outcome::done);
   EXPECT_EQ(test::errno_of([&] { op_rmdir(reactor_call(), kRoot, "d"); }), ENOENT);
+}
+
+TEST_F(NameOpsTest, MkdirAndRenameOnTheReactor) {
+  const auto made = op_mkdir(reactor_call(), kRoot, "d", 0755);
+  ASSERT_TRUE(made);
+  EXPECT_EQ(made->attributes.inode, inode("d"));
+  EXPECT_EQ(op_rename(reactor_call(), kRoot, "d", kRoot, "e", 0), Outcome::done);
+  tree_.append("log", "record");
+  tree_.put("f", "content");
+  EXPECT_EQ(op_rename(reactor_call(), kRoot, "f", kRoot, "log", 0), Outcome::would_block);
+  EXPECT_EQ(tree_.get("f"), "content");
 }
 
 TEST_F(NameOpsTest, SymbolicLinksKeepTheirTarget) {

@@ -86,7 +86,7 @@ class QueuesTest : public testing::Test {
     ops.getattr = [](fuse_req_t request, fuse_ino_t, fuse_file_info*) {
       fuse_reply_err(request, ESTALE);
     };
-    ops.mkdir = [](fuse_req_t request, fuse_ino_t, const char*, mode_t) {
+    ops.mknod = [](fuse_req_t request, fuse_ino_t, const char*, mode_t, dev_t) {
       static_cast<QueuesTest*>(fuse_req_userdata(request))->leave_future_.wait();
       fuse_reply_err(request, EEXIST);
     };
@@ -122,9 +122,9 @@ TEST_F(QueuesTest, DevAnswersEachRequest) {
 
 TEST_F(QueuesTest, DevLeavesRequestsInTheKernelUntilASlotIsFree) {
   start();
-  const fuse_mkdir_in arguments{};
+  const fuse_mknod_in arguments{};
   for (std::uint64_t unique = 2; unique < 2 + kSlots; ++unique)
-    device_.send(test::Message(FUSE_MKDIR, unique, 1).with(arguments).named("d"));
+    device_.send(test::Message(FUSE_MKNOD, unique, 1).with(arguments).named("d"));
   device_.send(getattr(10));
   bool found = true;
   // Takes the requests in, if the thread has not done so yet; no slot is left then.
