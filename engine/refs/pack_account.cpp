@@ -20,7 +20,7 @@ void PackAccount::add(ObjectId pack, std::uint64_t position, std::uint64_t bytes
 
 void PackAccount::drop(ObjectId pack, std::uint64_t bytes) {
   Usage& usage = packs_.at(pack);
-  assert(usage.extents > 0 && usage.live >= bytes);
+  assert(usage.extents > 0);
   usage.live -= bytes;
   --usage.extents;
   live_ -= bytes;

@@ -21,13 +21,15 @@ SpaceStats RecordedTree::space(InodeNumber number) {
     files = inodes().size();
   }
   const Pool::ClassInfo info = pool_.class_info(media_class);
+  const bool packs = options_.pack_max.value_or(pool_.tunables().packing.max_size) > 0;
+  const std::uint64_t files_in_a_zone = packs ? info.params.zone_size() / kPageSize : 1;
   const std::uint64_t free = std::uint64_t{info.space.free_usable} + info.space.pending;
   return {.block_size = info.params.zone_size(),
           .blocks = info.space.total,
           .free = free + info.space.free_spare,
           .available = free,
           .files = files,
-          .available_files = std::min(free, files_with_room(files))};
+          .available_files = std::min(free * files_in_a_zone, files_with_room(files))};
 }
 
 // The number of further files of the present average size that users can create, limited by the

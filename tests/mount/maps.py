@@ -17,6 +17,8 @@ import harness
 from harness import MIB, MPOOL, content, sync_directory
 from objects import COMMIT, DELETE, Session, as_user
 
+harness.give_files_zones()
+
 ZONE = MIB
 PAGE = 4096
 
@@ -32,8 +34,6 @@ PURGE, WILLNEED = 1, 2
 # Maps a file, closes it, and prints the digest of what it sees whenever it is asked.
 READER = """
 import ctypes, hashlib, mmap, os, sys
-
-harness.give_files_zones()
 
 descriptor = os.open(sys.argv[1], os.O_RDONLY)
 size = os.fstat(descriptor).st_size

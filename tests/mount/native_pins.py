@@ -19,6 +19,8 @@ import unittest
 import harness
 from harness import MIB, content, run
 
+harness.give_files_zones()
+
 POOL_SIZE = 128 * MIB
 SIZE = 3 * MIB + 5000
 KINDS = ("open", "direct", "map")
@@ -30,8 +32,6 @@ RANDOM_STEPS = 25
 # file open, too.
 READER = """
 import ctypes, hashlib, mmap, os, sys
-
-harness.give_files_zones()
 
 path, kind, digest = sys.argv[1:]
 descriptor = os.open(path, os.O_RDONLY | (os.O_DIRECT if kind == "direct" else 0))

@@ -212,7 +212,7 @@ class Jobs(ControlTest):
                          ["name", "state", "priority", "done", "total", "bytes", "bytes/s"])
         jobs = self.jobs()
         self.assertEqual([line.split()[0] for line in lines[1:]], list(jobs))
-        self.assertEqual(set(jobs), {"discard-capacity", "maintain-mdcs", "watch-space",
+        self.assertEqual(set(jobs), {"discard-capacity", "maintain-mdcs", "watch-space", "repack",
                                      "reaper"})
         self.assertEqual(jobs["discard-capacity"]["priority"], "low")
         self.assertEqual(jobs["maintain-mdcs"]["priority"], "normal")
