@@ -12,7 +12,7 @@ namespace {
 // Packs that one record removes.
 constexpr std::size_t kMaxRetired = 64;
 
-std::size_t index_of(MediaClass media_class) {
+std::size_t class_number(MediaClass media_class) {
   return static_cast<std::size_t>(media_class);
 }
 
@@ -63,7 +63,7 @@ class Packs::Room final : public PackRoom {
   }
 
   Packed append(std::vector<std::byte> content) override {
-    const Packed packed = put(std::move(content), 0);
+    Packed packed = put(std::move(content), 0);
     pack_->write(packed.position);
     return packed;
   }
@@ -115,7 +115,7 @@ void Packs::read(const PackedRecord& record, const ObjectRecord& pack, ByteSpan 
 
 std::shared_ptr<Pack> Packs::current(MediaClass media_class) const {
   const std::lock_guard lock(mutex_);
-  return filling_[index_of(media_class)].pack;
+  return filling_[class_number(media_class)].pack;
 }
 
 std::shared_ptr<Pack> Packs::find(ObjectId pack) const {
@@ -133,7 +133,7 @@ bool Packs::is_filling(ObjectId pack) const {
 
 // One thread opens the next pack, others wait for it.
 void Packs::prepare(MediaClass media_class, SpacePolicy policy, std::uint64_t bytes) {
-  Filling& filling = filling_[index_of(media_class)];
+  Filling& filling = filling_[class_number(media_class)];
   std::unique_lock lock(mutex_);
   opened_.wait(lock, [&] { return !filling.opening; });
   if (filling.pack && filling.pack->has_room(bytes)) return;
