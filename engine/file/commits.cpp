@@ -17,8 +17,8 @@ bool is_consistent(const ContentWriter::Sealed& sealed) {
     end = extent.file_offset + extent.length;
     if (sealed.packed.pack && sealed.packed.pack->id() == extent.object) continue;
     const auto holds = [&](const auto& mblock) {
-      return mblock->id() == extent.object &&
-             extent.position + extent.length <= mblock->finish().written_length;
+      return mblock.object.id == extent.object &&
+             extent.position + extent.length <= mblock.object.written_length;
     };
     if (std::ranges::none_of(sealed.mblocks, holds)) return false;
   }
@@ -78,8 +78,9 @@ Journal::Ticket FileCommitter::record_pending(Inode& inode, Change change,
 Journal::Ticket FileCommitter::record_nameless(Change change) {
   if (change.mblocks.empty() && !change.packed.pack) return 0;
   OrphanRecord orphans;
-  for (const auto& mblock : change.mblocks)
-    orphans.objects.push_back(mblock->id());
+  for (const SealedMblock& mblock : change.mblocks) {
+    if (!mblock.extended) orphans.objects.push_back(mblock.object.id);
+  }
   if (!orphans.objects.empty()) change.record = encode({tree_.now(), std::move(orphans)});
   return tree_.journal().add(std::move(change));
 }
@@ -159,8 +160,8 @@ Journal::Ticket FileCommitter::record_sealed_locked(Inode& inode, ActiveInode& s
   }
   {
     const std::lock_guard pending(pending_mutex_);
-    for (const auto& mblock : sealed.mblocks)
-      pending_objects_[mblock->id()] = {mblock->finish(), mblock->deferred()};
+    for (const SealedMblock& mblock : sealed.mblocks)
+      pending_objects_[mblock.object.id] = {mblock.object, mblock.deferred};
   }
   Change change{.mblocks = std::move(sealed.mblocks), .packed = std::move(sealed.packed)};
   if (nameless) return record_nameless(std::move(change));
@@ -265,8 +266,13 @@ void FileCommitter::trim_recorded(InodeNumber number, std::uint64_t size) {
 
 void FileCommitter::note_objects_committed(std::span<const ObjectRecord> objects) {
   const std::lock_guard lock(pending_mutex_);
-  for (const ObjectRecord& object : objects)
-    pending_objects_.erase(object.id);
+  for (const ObjectRecord& object : objects) {
+    const auto pending = pending_objects_.find(object.id);
+    if (pending == pending_objects_.end()) continue;
+    // A later seal has made it longer.
+    if (pending->second.record.written_length > object.written_length) continue;
+    pending_objects_.erase(pending);
+  }
 }
 
 void FileCommitter::note_committed(InodeNumber number, Journal::Ticket ticket) {

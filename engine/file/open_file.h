@@ -69,7 +69,7 @@ class OpenFile {
   // size 0 erases, otherwise EPERM.
   virtual void truncate(std::uint64_t size) = 0;
   // fallocate: until the last close, writes to the range do not fail for lack of room. An fsync
-  // ends this guarantee for the rest of the zones that were written to. ENOSPC with nothing
+  // ends this guarantee for the rest of zones that were written to with gaps. ENOSPC with nothing
   // changed; EOPNOTSUPP for logs; EBADF when opened for reading.
   virtual void allocate(std::uint64_t offset, std::uint64_t length, LengthChange change) = 0;
   // Everything written so far by any handle, and the name of the file, is durable on return.

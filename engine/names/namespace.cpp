@@ -135,7 +135,10 @@ std::vector<ObjectId> NamespaceImpl::mblocks_of(InodeNumber number) {
     mblocks.assign(objects.begin(), objects.end());
   }
   // A file is committed for its readers before its objects are.
-  const auto is_committed = [this](ObjectId id) { return pool_.find(id).has_value(); };
+  const auto is_committed = [this](ObjectId id) {
+    const auto object = pool_.find(id);
+    return object && object->written_length == committer_.find_object(id)->written_length;
+  };
   if (!std::ranges::all_of(mblocks, is_committed)) sync();
   return mblocks;
 }

@@ -71,27 +71,41 @@ ContentWriter::Sealed ContentWriter::Impl::seal(Lock& lock, bool last) {
       unused.clear();
     }
     Sealed sealed;
+    const auto goes_on = [&](const Windows::value_type& window) {
+      return !last && window.second.writer->is_gapless();
+    };
     for (auto& window : windows_) {
-      if (!is_used(window)) continue;
+      if (!is_used(window) || goes_on(window)) continue;
       const Unlocked unlocked(lock);
       window.second.writer->finish();
     }
-    for (auto window = windows_.begin(); window != windows_.end();) {
-      if (!is_used(*window)) {
-        ++window;
-        continue;
-      }
+    std::vector<std::uint64_t> ended;  // bases of windows
+    for (auto& window : windows_) {
+      if (!is_used(window)) continue;
+      auto& [base, state] = window;
       const auto first = static_cast<std::ptrdiff_t>(sealed.extents.size());
-      add_extents(*window, last, sealed.extents);
-      add_sealed_parts(*window->second.writer, sealed.extents.cbegin() + first,
-                       sealed.extents.cend());
-      sealed.mblocks.push_back(std::move(window->second.writer));
-      window = windows_.erase(window);
+      add_extents(window, last, sealed.extents);
+      add_sealed_parts(*state.writer, sealed.extents.cbegin() + first, sealed.extents.cend());
+      const bool stays = goes_on(window);
+      const bool extended = state.sealed_from.has_value();
+      const std::uint64_t begin = sealed.extents[static_cast<std::size_t>(first)].file_offset;
+      state.sealed_from = std::min(begin, state.sealed_from.value_or(begin));
+      sealed.mblocks.push_back({.writer = state.writer,
+                                .object = stays ? state.writer->seal() : state.writer->finish(),
+                                .deferred = state.writer->deferred(),
+                                .extended = extended});
+      if (!stays) ended.push_back(base);
     }
     fresh_.for_each_range(0, kMaxContentLength, [&](std::uint64_t begin, std::uint64_t end) {
       sealed_.unite(begin, end);
     });
     fresh_.clear();
+    for (const std::uint64_t base : ended)
+      windows_.erase(base);
+    // Nothing can be written in them any more. The others have the mblocks.
+    std::erase_if(windows_, [&](const Windows::value_type& window) {
+      return window.second.sealed_from && sealed_.contains(window.first, window.second.limit);
+    });
     ended_ = ended_ || last;
     sealed.length = length();
     return sealed;
@@ -119,10 +133,22 @@ void ContentWriter::Impl::add_sealed_parts(const MblockWriter& writer,
                                            std::vector<Extent>::const_iterator first,
                                            std::vector<Extent>::const_iterator last) {
   for (; first != last; ++first) {
-    sealed_parts_[first->file_offset] = {.length = first->length,
-                                         .device = &writer.device(),
-                                         .device_offset = writer.device_offset() + first->position,
-                                         .deferred = writer.deferred()};
+    SealedPart part{.length = first->length,
+                    .device = &writer.device(),
+                    .device_offset = writer.device_offset() + first->position,
+                    .deferred = writer.deferred()};
+    const auto next = sealed_parts_.lower_bound(first->file_offset);
+    if (next != sealed_parts_.begin()) {
+      auto& [begin, before] = *std::prev(next);
+      const bool continues = begin + before.length == first->file_offset && !before.pack &&
+                             before.device == part.device &&
+                             before.device_offset + before.length == part.device_offset;
+      if (continues && before.deferred == part.deferred) {
+        before.length += part.length;
+        continue;
+      }
+    }
+    sealed_parts_[first->file_offset] = std::move(part);
   }
 }
 
@@ -138,7 +164,11 @@ void ContentWriter::Impl::truncate(Lock& lock, std::uint64_t length) {
       const Range page{first_gone, first_gone + kPageSize};
       make_room(lock, page);
       if (needs_read_back(page.begin)) read_back(lock, page.begin);
-      held_.zero_rest_of_page(length);
+      // Sealed bytes stay as they are on the device.
+      fresh_.for_each_range(length, page.end, [&](std::uint64_t begin, std::uint64_t end) {
+        held_.zero({begin, end});
+      });
+      held_.mark_dirty(page.begin);
       first_gone = page.end;
     }
     RangeSet hard;
@@ -161,7 +191,29 @@ void ContentWriter::Impl::truncate(Lock& lock, std::uint64_t length) {
       set->erase(length, kMaxContentLength);
     cut_sealed_parts(length);
     declared_length_ = length;
+    drop_deleted_windows(lock, length);
   });
+}
+
+// The owner deletes mblocks of which no sealed byte is left: nothing is written there any more.
+void ContentWriter::Impl::drop_deleted_windows(Lock& lock, std::uint64_t length) {
+  std::vector<std::shared_ptr<MblockWriter>> deleted;
+  for (auto window = windows_.begin(); window != windows_.end();) {
+    if (window->second.sealed_from && *window->second.sealed_from >= length) {
+      deleted.push_back(std::move(window->second.writer));
+      window = windows_.erase(window);
+    } else {
+      ++window;
+    }
+  }
+  if (deleted.empty()) return;
+  {
+    const Unlocked unlocked(lock);  // releasing mblocks may block on locks of the pool
+    deleted.clear();
+  }
+  // Bytes of the page that stay need another place.
+  const std::uint64_t page = page_of(length);
+  if (fresh_.overlaps(page, length)) open_windows(lock, page, length - page);
 }
 
 void ContentWriter::Impl::cut_sealed_parts(std::uint64_t length) {

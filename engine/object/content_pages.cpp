@@ -4,13 +4,15 @@
 
 namespace mpool {
 
-// The page is on the device, with some of its bytes.
-bool ContentWriter::Impl::needs_read_back(std::uint64_t page) const {
-  return fresh_.overlaps(page, page + kPageSize) && !held_.holds(page);
+// The page is in a window and on the device, with some of its bytes.
+bool ContentWriter::Impl::needs_read_back(std::uint64_t page) {
+  if (held_.holds(page)) return false;
+  const auto* window = open_window_at(page);
+  return window != nullptr && window->second.writer->has(page - window->first, kPageSize);
 }
 
 // Only its first and last page can have bytes of earlier writes.
-bool ContentWriter::Impl::needs_read_back(Range range) const {
+bool ContentWriter::Impl::needs_read_back(Range range) {
   return needs_read_back(page_of(range.begin)) || needs_read_back(page_of(range.end - 1));
 }
 

@@ -51,7 +51,7 @@ void ContentWriter::Impl::set_aside(std::uint64_t offset, std::uint64_t length) 
       page = window.limit;
     }
   } catch (...) {
-    std::vector<std::unique_ptr<MblockWriter>> unused;
+    std::vector<std::shared_ptr<MblockWriter>> unused;
     for (const std::uint64_t base : opened) {
       const auto window = windows_.find(base);
       if (is_used(*window)) continue;
@@ -81,7 +81,7 @@ ContentWriter::Impl::Windows::value_type& ContentWriter::Impl::open_window(Lock&
   const auto next = windows_.upper_bound(page);
   const std::uint64_t limit =
       next == windows_.end() ? base + zone_size_ : std::min(base + zone_size_, next->first);
-  const auto it = windows_.emplace(base, Window{limit, nullptr, false}).first;
+  const auto it = windows_.emplace(base, Window{limit, nullptr}).first;
   try {
     const auto near = next_zone_;
     std::unique_ptr<MblockWriter> writer;
@@ -139,11 +139,12 @@ bool ContentWriter::Impl::is_used(const Windows::value_type& window) const {
          busy_.overlaps(window.first, window.second.limit);
 }
 
-// Reserved windows that were not written.
-std::vector<std::unique_ptr<MblockWriter>> ContentWriter::Impl::take_unused_windows(bool last) {
-  std::vector<std::unique_ptr<MblockWriter>> unused;
+// Windows that were not written since the last seal, and need not stay.
+std::vector<std::shared_ptr<MblockWriter>> ContentWriter::Impl::take_unused_windows(bool last) {
+  std::vector<std::shared_ptr<MblockWriter>> unused;
   for (auto window = windows_.begin(); window != windows_.end();) {
-    if (is_used(*window) || (window->second.set_aside && !last)) {
+    const bool stays = window->second.set_aside || window->second.sealed_from;
+    if (is_used(*window) || (stays && !last)) {
       ++window;
     } else {
       unused.push_back(std::move(window->second.writer));

@@ -63,11 +63,10 @@ struct StartedWrite {
 void end_write(StartedWrite& write, int error) noexcept;
 
 // Takes bytes in any order and distributes the file over mblocks: byte o of the file goes to byte o
-// % zone size of mblock o / zone size, except after seal(). Small and unaligned writes stay in
+// % zone size of mblock o / zone size, except after some seals. Small and unaligned writes stay in
 // memory until the seal, as far as WriteMemory and its tunables allow; other data goes straight to
 // the device. With a PackRoom all of a small file stays in memory, and its first seal puts it into
-// a pack instead of mblocks.
-// Bytes that never left the memory can be written again.
+// a pack instead of mblocks. Bytes that never left the memory can be written again.
 //
 // Threads: write(), read(), declare_length() and length() may be called at the same time, and
 // writes of different threads reach the device in parallel. drain(), seal(), truncate() and
@@ -129,15 +128,15 @@ class ContentWriter {
   struct Sealed {
     std::uint64_t length = 0;     // length() at that time
     std::vector<Extent> extents;  // new ones, in order of file_offset
-    // Finished (finish() returns the record again), not committed: the owner flushes the device,
-    // commits them with Pool::commit, and releases them.
-    std::vector<std::unique_ptr<MblockWriter>> mblocks;
+    // The owner flushes the device, then commits new ones with Pool::commit and releases them, and
+    // makes the others longer with Pool::extend.
+    std::vector<SealedMblock> mblocks;
     // The owner writes and flushes it before it records the extent in it.
     PackRoom::Packed packed = {};
   };
-  // Writes everything so far to the device, incomplete pages filled with zeros, and finishes its
-  // mblocks. `last`: no more writes follow (gaps inside an mblock become part of its extent);
-  // otherwise writing continues in further mblocks.
+  // Writes everything so far to the device, incomplete pages filled with zeros. `last`: no more
+  // writes follow, its mblocks are finished (gaps inside an mblock become part of its extent);
+  // otherwise writing goes on in the same mblocks, except in those with gaps, which are finished.
   Sealed seal(bool last);
   // seal(true), but up to defer_size bytes at the end of the file may stay in memory: the owner
   // writes them out (MblockWriter::deferred).

@@ -35,6 +35,9 @@ inline std::uint64_t page_of(std::uint64_t offset) {
 //   out with zeros for the rest, and read back into held_ for further bytes;
 // - sealed_parts_: mblocks, or a record of a pack, of earlier seals.
 //
+// After a seal a window whose mblock has no gaps stays. Bytes of its last page that follow rewrite
+// that page, read back before, with the same sealed bytes: these never change on the device.
+//
 // While packing_ all bytes are in held_, and there are no windows.
 //
 // mutex_ guards everything; it is released during I/O and allocation (Unlocked). Meanwhile
@@ -62,8 +65,10 @@ struct ContentWriter::Impl final : WriteMemory::Holder,
   // The destination of the pages of [base, limit) of the file: byte (page - base) of the mblock.
   struct Window {
     std::uint64_t limit = 0;
-    std::unique_ptr<MblockWriter> writer;
+    std::shared_ptr<MblockWriter> writer;
     bool set_aside = false;  // a seal that is not the last one keeps it when it is unused
+    // The first byte of the file that a seal recorded in the mblock.
+    std::optional<std::uint64_t> sealed_from = std::nullopt;
   };
   using Windows = std::map<std::uint64_t, Window>;  // base -> window; disjoint
 
@@ -189,8 +194,8 @@ struct ContentWriter::Impl final : WriteMemory::Holder,
   void end_write(StartedWrite& write, int error);
 
   // content_pages.cpp
-  bool needs_read_back(std::uint64_t page) const;
-  bool needs_read_back(Range range) const;
+  bool needs_read_back(std::uint64_t page);
+  bool needs_read_back(Range range);
   bool wants_whole_piece(std::uint64_t offset) const;
   void hold(std::uint64_t offset, ConstByteSpan data);
   void make_room(Lock& lock, Range range);
@@ -212,7 +217,7 @@ struct ContentWriter::Impl final : WriteMemory::Holder,
   Windows::value_type& open_window(Lock& lock, std::uint64_t page);
   std::uint64_t base_for(std::uint64_t page) const;
   bool is_used(const Windows::value_type& window) const;
-  std::vector<std::unique_ptr<MblockWriter>> take_unused_windows(bool last);
+  std::vector<std::shared_ptr<MblockWriter>> take_unused_windows(bool last);
 
   // content_packing.cpp
   bool can_pack(std::uint64_t end) const { return packing_ && end <= pack_->max_length(); }
@@ -255,6 +260,7 @@ struct ContentWriter::Impl final : WriteMemory::Holder,
   void add_sealed_parts(const MblockWriter& writer, std::vector<Extent>::const_iterator first,
                         std::vector<Extent>::const_iterator last);
   void truncate(Lock& lock, std::uint64_t length);
+  void drop_deleted_windows(Lock& lock, std::uint64_t length);
   void cut_sealed_parts(std::uint64_t length);
   void discard(Lock& lock);
 

@@ -109,10 +109,13 @@ void HeldPages::load(std::uint64_t page, ConstByteSpan content) {
   piece.dirty.reset(index_of(page));
 }
 
-void HeldPages::zero_rest_of_page(std::uint64_t offset) {
-  Piece& piece = pieces_.at(piece_of(offset));
-  std::memset(at(piece, offset), 0, round_up(offset, kPageSize) - offset);
-  piece.dirty.set(index_of(offset));
+void HeldPages::zero(Range range) {
+  Piece& piece = pieces_.at(piece_of(range.begin));
+  std::memset(at(piece, range.begin), 0, range.end - range.begin);
+}
+
+void HeldPages::mark_dirty(std::uint64_t page) {
+  pieces_.at(piece_of(page)).dirty.set(index_of(page));
 }
 
 void HeldPages::copy(std::uint64_t offset, ByteSpan into) const {

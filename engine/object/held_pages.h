@@ -51,8 +51,9 @@ class HeldPages {
   void put(std::uint64_t offset, ConstByteSpan data);
   // Stores a page as read from the device: clean.
   void load(std::uint64_t page, ConstByteSpan content);
-  // Zeroes from here to the end of the page, which must be held.
-  void zero_rest_of_page(std::uint64_t offset);
+  // Zeroes bytes inside one page, which must be held.
+  void zero(Range range);
+  void mark_dirty(std::uint64_t page);  // which must be held
   // The range must lie in held pages.
   void copy(std::uint64_t offset, ByteSpan into) const;
 

@@ -1,5 +1,6 @@
 #include "engine/object/mblock.h"
 
+#include <cassert>
 #include <cerrno>
 
 #include <fmt/format.h>
@@ -96,7 +97,21 @@ bool MblockWriter::has(std::uint64_t offset, std::uint64_t length) const {
 
 void MblockWriter::forget_from(std::uint64_t offset) {
   const std::lock_guard lock(mutex_);
+  offset = std::max(offset, sealed_length_);
   written_.erase(offset, std::max(offset, written_.end()));
+}
+
+bool MblockWriter::is_gapless() const {
+  const std::lock_guard lock(mutex_);
+  return written_.contains(0, written_.end());
+}
+
+ObjectRecord MblockWriter::seal() {
+  const std::lock_guard lock(mutex_);
+  assert(!finished_ && written_.contains(0, written_.end()));
+  sealed_length_ = written_.end();
+  object_.written_length = sealed_length_;
+  return object_;
 }
 
 void MblockWriter::read(std::uint64_t offset, ByteSpan pages) const {

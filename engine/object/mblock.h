@@ -18,9 +18,12 @@ namespace mpool {
 // Pages may be written in any order, and again until finish(): the file system permits writes in
 // any order, and buffering early data would take unbounded memory. finish() fills gaps below the
 // written length with zeros.
+// Content without gaps can be committed in steps: after seal() pages behind it follow, and a page
+// below may be written again as long as the bytes in use stay the same.
 //
 // Threads: write() (or its halves) and read() may be called at the same time for different pages;
-// all other functions need exclusive access. No lock is held during I/O.
+// is_committed() and release() belong to the thread that commits; all other functions need
+// exclusive access. No lock is held during I/O.
 class MblockWriter {
  public:
   // Allocates. ENOSPC and others as Pool::allocate.
@@ -56,24 +59,40 @@ class MblockWriter {
   bool has(std::uint64_t offset, std::uint64_t length) const;
   // Reads back whole pages that were written.
   void read(std::uint64_t offset, ByteSpan pages) const;
-  // Marks the pages from there on as not written.
+  // Marks the pages from there on as not written, except those below a seal().
   void forget_from(std::uint64_t offset);
 
-  // Fills the gaps and fixes the written length. Returns the object for Pool::commit; the caller
-  // flushes the device first (several mblocks share both calls). No writes are allowed afterwards.
+  // True if all pages below the last one were written.
+  bool is_gapless() const;
+  // The object with what was written so far, which must be gapless, for Pool::commit or
+  // Pool::extend; the caller flushes the device first. Writing goes on.
+  ObjectRecord seal();
+  // Fills the gaps and fixes the written length. Returns the object for Pool::commit or
+  // Pool::extend; the caller flushes the device first (several mblocks share both calls). No writes
+  // are allowed afterwards.
   const ObjectRecord& finish();
   // The object was committed: the destructor must not abort it.
   void release() { released_ = true; }
+  bool is_committed() const { return released_; }
 
  private:
   Pool& pool_;
   ObjectRecord object_;
   std::uint64_t capacity_;
-  mutable std::mutex mutex_;  // guards written_ and finished_
-  RangeSet written_;          // bytes
+  mutable std::mutex mutex_;         // guards written_, sealed_length_ and finished_
+  RangeSet written_;                 // bytes
+  std::uint64_t sealed_length_ = 0;  // bytes, of the last seal()
   std::shared_ptr<DeferredWrite> deferred_;
   bool finished_ = false;
   bool released_ = false;
+};
+
+// An mblock with content that is to be recorded, as of a seal: the writer may go on meanwhile.
+struct SealedMblock {
+  std::shared_ptr<MblockWriter> writer;
+  ObjectRecord object;                      // not durable
+  std::shared_ptr<DeferredWrite> deferred;  // as MblockWriter::deferred()
+  bool extended = false;  // there was a seal before: the object may be committed already
 };
 
 // Reads from a committed mblock into memory of the caller, at any offset and length inside the

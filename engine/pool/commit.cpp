@@ -99,7 +99,41 @@ Logged log_creates(const PoolState& pool, MdcSlot& slot, std::span<const ObjectR
   return change;
 }
 
-// The same for the deletion of marked objects; objects whose deletion was not logged are kept.
+// Logs a greater written length of a committed mblock.
+MdcSlot::Pending log_extension(MdcSlot& slot, const ObjectRecord& present, std::uint64_t length) {
+  ObjectRecord record = present;
+  record.update = true;
+  record.written_length = length;
+  slot.table().set_written_length(record.id, length);
+  try {
+    return slot.log(record);
+  } catch (...) {
+    slot.table().set_written_length(record.id, present.written_length);
+    throw;
+  }
+}
+
+// As log_creates().
+Logged log_extensions(const PoolState& pool, MdcSlot& slot, std::span<const ObjectRecord> mblocks,
+                      std::exception_ptr& failure) {
+  Logged change{.slot = &slot, .ids = {}, .pending = {}};
+  try {
+    const auto updates = slot.lock_updates();
+    for (const ObjectRecord& mblock : mblocks) {
+      const auto present = slot.table().find_committed(mblock.id);
+      if (!present) raise(ENOENT, pool.describe(mblock.id), "cannot extend: it does not exist");
+      if (mblock.written_length <= present->written_length) continue;
+      change.pending = log_extension(slot, *present, mblock.written_length);
+      change.ids.push_back(mblock.id);
+    }
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  return change;
+}
+
+// As log_creates() for the deletion of marked objects; objects whose deletion was not logged are
+// kept.
 Logged log_deletes(MdcSlot& slot, std::span<const ObjectId> ids, std::exception_ptr& failure) {
   Logged change{.slot = &slot, .ids = {}, .pending = {}};
   change.ids.reserve(ids.size());
@@ -166,20 +200,43 @@ void PoolState::record_generation(MdcSlot& slot, ObjectId mlog, std::uint64_t ge
   note_change();
 }
 
-void Pool::commit(std::span<const ObjectRecord> objects) {
+namespace {
+
+// ENOENT with `missing`; EINVAL beyond the capacity.
+RecordsBySlot sort_by_slot(const Pool& pool, const PoolState& state,
+                           std::span<const ObjectRecord> objects, std::string_view missing) {
   RecordsBySlot by_slot;
   for (const ObjectRecord& object : objects) {
-    MdcSlot* slot = impl_->slot_of(object.id);
-    if (slot == nullptr) {
-      raise(ENOENT, impl_->describe(object.id), "cannot commit: it was not allocated");
-    }
-    if (object.written_length > capacity_of(object)) {
-      raise(EINVAL, impl_->describe(object.id), "{} bytes written, its capacity is {}",
-            object.written_length, capacity_of(object));
+    MdcSlot* slot = state.slot_of(object.id);
+    if (slot == nullptr) raise(ENOENT, state.describe(object.id), "{}", missing);
+    if (object.written_length > pool.capacity_of(object)) {
+      raise(EINVAL, state.describe(object.id), "{} bytes written, its capacity is {}",
+            object.written_length, pool.capacity_of(object));
     }
     by_slot[slot].push_back(object);
   }
-  commit_by_slot(*impl_, by_slot);
+  return by_slot;
+}
+
+}  // namespace
+
+void Pool::commit(std::span<const ObjectRecord> objects) {
+  commit_by_slot(*impl_,
+                 sort_by_slot(*this, *impl_, objects, "cannot commit: it was not allocated"));
+}
+
+void Pool::extend(std::span<const ObjectRecord> mblocks) {
+  std::vector<Logged> changes;
+  std::exception_ptr failure;
+  for (const auto& [slot, of_slot] :
+       sort_by_slot(*this, *impl_, mblocks, "cannot extend: it does not exist")) {
+    changes.push_back(log_extensions(*impl_, *slot, of_slot, failure));
+    if (failure != nullptr) break;
+  }
+  const std::exception_ptr not_durable = wait_for(changes, ObjectState::committed);
+  impl_->note_change();
+  if (failure == nullptr) failure = not_durable;
+  if (failure != nullptr) std::rethrow_exception(failure);
 }
 
 namespace {

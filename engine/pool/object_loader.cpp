@@ -75,6 +75,7 @@ void ObjectLoader::apply_property(std::string_view what) {
 void ObjectLoader::apply(const ObjectRecord& object) {
   if (!check_object(object)) return;
   if (object.update) {
+    if (!check_update(object)) return;
     if (!table_.replace(object)) missing("OUPDATE", object.id);
   } else if (!table_.insert(object, ObjectState::committed)) {
     fault("OCREATE for {}, which exists already", object.id.to_string());
@@ -109,6 +110,16 @@ void ObjectLoader::apply(const EraseRecord& record) {
     fault("OERASE for {} with generation {}, it had {} already", record.id.to_string(),
           record.generation, *previous);
   }
+}
+
+// An mblock stays where it is.
+bool ObjectLoader::check_update(const ObjectRecord& object) {
+  const auto present = table_.find_committed(object.id);
+  if (!present || !object.id.is_mblock()) return true;
+  if (object.media_class != present->media_class || object.layout != present->layout) {
+    return fault("OUPDATE for {} with other zones than it had", object.id.to_string());
+  }
+  return true;
 }
 
 bool ObjectLoader::check_object(const ObjectRecord& object) {

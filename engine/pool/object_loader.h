@@ -34,6 +34,7 @@ class ObjectLoader {
  private:
   struct Visitor;
   bool check_object(const ObjectRecord& object);
+  bool check_update(const ObjectRecord& object);
   bool check_slot(std::string_view what, ObjectId id);
   void apply(const ObjectRecord& object);
   void apply(const DeleteRecord& record);

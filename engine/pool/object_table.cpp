@@ -162,6 +162,13 @@ std::optional<std::uint64_t> ObjectTable::set_generation(ObjectId id, std::uint6
   return std::exchange(at->second.generation, generation);
 }
 
+std::optional<std::uint64_t> ObjectTable::set_written_length(ObjectId id, std::uint64_t length) {
+  const std::unique_lock lock(mutex_);
+  const auto at = entries_.find(id);
+  if (at == entries_.end() || !is_live(at->second.state)) return std::nullopt;
+  return std::exchange(at->second.written_length, length);
+}
+
 bool ObjectTable::pin(ObjectId id) {
   const std::unique_lock lock(mutex_);
   const auto at = entries_.find(id);

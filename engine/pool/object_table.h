@@ -51,6 +51,8 @@ class ObjectTable {
   int mark_for_deletion(ObjectId id);
   // Returns the previous generation; nullopt when no such object is live.
   std::optional<std::uint64_t> set_generation(ObjectId id, std::uint64_t generation);
+  // The same for the written length of an mblock.
+  std::optional<std::uint64_t> set_written_length(ObjectId id, std::uint64_t length);
 
   bool pin(ObjectId id);  // false: not committed
   void unpin(ObjectId id) noexcept;

@@ -185,6 +185,11 @@ class Pool {
   // set written_length (mblocks) and made the content durable. On an error some of them may be
   // committed; the others are still allocated.
   void commit(std::span<const ObjectRecord> objects);
+  // Makes committed mblocks longer: written_length of each, up to which the caller has made the
+  // content durable. Durable on return (OUPDATE), with one flush for all of them. An mblock that is
+  // that long already stays as it is. Calls for one mblock must not overlap. ENOENT, EINVAL beyond
+  // the capacity; on an error some may be longer.
+  void extend(std::span<const ObjectRecord> mblocks);
   // Deletes committed objects; durable on return, with one flush for all of them; the zones are
   // discarded and free again. ENOENT when one does not exist, EBUSY when one is pinned: then none
   // is deleted.

@@ -27,9 +27,9 @@ struct LogSize {
 
 // A user-visible change to be made durable.
 struct Change {
-  std::vector<std::byte> record = {};                       // encoded; empty: only objects change
-  std::vector<std::unique_ptr<MblockWriter>> mblocks = {};  // finished; committed with the change
-  std::optional<ObjectRecord> mlog = {};                    // allocated; committed with the change
+  std::vector<std::byte> record = {};      // encoded; empty: only objects change
+  std::vector<SealedMblock> mblocks = {};  // committed, or made longer, with the change
+  std::optional<ObjectRecord> mlog = {};   // allocated; committed with the change
   PackRoom::Packed packed = {};        // the record is of this content, which is written before it
   std::vector<ObjectId> deletes = {};  // objects that lost their last name by the change
   std::unique_ptr<LogSize> log_size = nullptr;  // the log size in the record

@@ -5,12 +5,38 @@
 #include <cassert>
 #include <iterator>
 #include <map>
+#include <unordered_map>
 #include <utility>
 
 #include "engine/base/error.h"
 #include "engine/tree/times.h"
 
 namespace mpool::names {
+
+namespace {
+
+enum class MblockState : std::uint8_t { uncommitted, committed };
+
+// The mblocks of the changes in that state, each once, with its greatest length.
+std::vector<ObjectRecord> mblocks_of(std::span<const Change> changes, MblockState state) {
+  std::vector<ObjectRecord> objects;
+  std::unordered_map<ObjectId, std::size_t> places;
+  for (const Change& change : changes) {
+    for (const SealedMblock& mblock : change.mblocks) {
+      if (mblock.writer->is_committed() != (state == MblockState::committed)) continue;
+      const ObjectRecord& object = mblock.object;
+      const auto [place, first] = places.try_emplace(object.id, objects.size());
+      if (first) {
+        objects.push_back(object);
+      } else if (object.written_length > objects[place->second].written_length) {
+        objects[place->second] = object;
+      }
+    }
+  }
+  return objects;
+}
+
+}  // namespace
 
 Journal::Journal(References& references, RootLog& log, Options options, Owner owner)
     : references_(references),
@@ -343,8 +369,8 @@ bool Journal::write(Batch& batch) {
 void Journal::keep_failed(std::span<const Change> changes) {
   std::vector<ObjectId> objects;
   for (const Change& change : changes) {
-    for (const auto& mblock : change.mblocks)
-      objects.push_back(mblock->id());
+    for (const SealedMblock& mblock : change.mblocks)
+      objects.push_back(mblock.object.id);
     if (change.mlog) objects.push_back(change.mlog->id);
   }
   references_.keep_failed(objects);
@@ -354,6 +380,10 @@ void Journal::keep_failed(std::span<const Change> changes) {
 void Journal::write_stages(Batch& batch) {
   if (batch.stage == Stage::content) {
     flush_content(batch);
+    batch.stage = Stage::extensions;
+  }
+  if (batch.stage == Stage::extensions) {
+    extend_objects(batch);
     batch.stage = Stage::records;
   }
   if (batch.stage == Stage::records) {
@@ -420,9 +450,9 @@ void Journal::flush_content(const Batch& batch) {
       packs[pack] = std::max(packs[pack], change.packed.position);
       written[static_cast<std::size_t>(pack->media_class())] = true;
     }
-    for (const auto& mblock : change.mblocks) {
-      if (mblock->deferred()) mblock->deferred()->write_out();
-      written[static_cast<std::size_t>(mblock->finish().media_class)] = true;
+    for (const SealedMblock& mblock : change.mblocks) {
+      if (mblock.deferred) mblock.deferred->write_out();
+      written[static_cast<std::size_t>(mblock.object.media_class)] = true;
     }
   }
   for (const auto& [pack, last] : packs)
@@ -465,19 +495,26 @@ Mdc::Ticket Journal::append_mark() {
   return ticket;
 }
 
+// The objects of committed mblocks become longer before a record has the content: without them it
+// could not be read. A crash in between leaves a longer object, which harms nothing.
+void Journal::extend_objects(const Batch& batch) {
+  const std::vector<ObjectRecord> longer = mblocks_of(batch.changes, MblockState::committed);
+  if (!longer.empty()) pool_.extend(longer);
+}
+
 void Journal::commit_objects(const Batch& batch) {
-  std::vector<ObjectRecord> commits;
+  const std::vector<ObjectRecord> extended = mblocks_of(batch.changes, MblockState::committed);
+  std::vector<ObjectRecord> commits = mblocks_of(batch.changes, MblockState::uncommitted);
   for (const Change& change : batch.changes) {
-    for (const auto& mblock : change.mblocks)
-      commits.push_back(mblock->finish());
     if (change.mlog) commits.push_back(*change.mlog);
   }
-  if (commits.empty()) return;
-  pool_.commit(commits);
+  if (!commits.empty()) pool_.commit(commits);
   for (const Change& change : batch.changes) {
-    for (const auto& mblock : change.mblocks)
-      mblock->release();
+    for (const SealedMblock& mblock : change.mblocks)
+      mblock.writer->release();
   }
+  commits.insert(commits.end(), extended.begin(), extended.end());
+  if (commits.empty()) return;
   for (const ObjectRecord& object : commits)
     last_commits_.insert(object.id);
   owner_.committed(commits);

@@ -154,7 +154,7 @@ class Journal {
     failed,    // no further writing is possible
   };
   // Progress of writing a batch.
-  enum class Stage : std::uint8_t { content, records, sync, objects };
+  enum class Stage : std::uint8_t { content, extensions, records, sync, objects };
   struct Batch {
     std::vector<Change> changes;
     Ticket last = 0;
@@ -205,6 +205,7 @@ class Journal {
   void flush_content(const Batch& batch);
   void sync_logs();
   void append_records(Batch& batch);
+  void extend_objects(const Batch& batch);
   void commit_objects(const Batch& batch);
   void remove_objects(const Batch& batch);
   std::vector<std::vector<std::byte>> snapshot();

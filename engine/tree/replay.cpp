@@ -156,11 +156,15 @@ void Replay::apply(const Record& record) {
   orphan_unnamed(unnamed);
 }
 
-// A record that did not take effect: its existing objects are deleted.
+// A record that did not take effect: its existing objects are deleted, except one that belonged to
+// the file before and only became longer.
 void Replay::give_up(const Record& record) {
+  const auto* content = std::get_if<ContentRecord>(&record.body);
   for (const ObjectId object : new_objects(record)) {
     const auto owner = owners_.find(object);
     if (owner != owners_.end()) {
+      const bool added = content != nullptr && !content->replace;
+      if (added && owner->second == content->inode && object.is_mblock()) continue;
       refuse_record("a record undone has object {}, which is that of inode {}", object.to_string(),
                     owner->second);
     }

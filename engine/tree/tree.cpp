@@ -34,6 +34,24 @@ void cut(std::vector<Extent>& extents, std::uint64_t size) {
     extent.length = std::min(extent.length, size - extent.file_offset);
 }
 
+// Makes one extent of neighbours in an mblock. A record of a pack is known by its extent.
+void merge(std::vector<Extent>& extents) {
+  std::size_t last = 0;
+  for (std::size_t i = 1; i < extents.size(); ++i) {
+    Extent& before = extents[last];
+    const Extent& next = extents[i];
+    const bool continues = before.object == next.object && !is_packed(next) &&
+                           before.file_offset + before.length == next.file_offset &&
+                           before.position + before.length == next.position;
+    if (continues) {
+      before.length += next.length;
+    } else {
+      extents[++last] = next;
+    }
+  }
+  if (!extents.empty()) extents.resize(last + 1);
+}
+
 // The extents of an inode after the record.
 std::vector<Extent> extents_after(const Inode& inode, const ContentRecord& record) {
   std::vector<Extent> extents;
@@ -48,6 +66,7 @@ std::vector<Extent> extents_after(const Inode& inode, const ContentRecord& recor
   if (record.content.kind == FileKind::write_once) {
     std::ranges::sort(extents, {}, &Extent::file_offset);
     check_pieces(record, extents);
+    merge(extents);
   }
   return extents;
 }

@@ -390,6 +390,112 @@ class FsyncedFile : public TreeWorkload {
   }
 };
 
+// Files that are fsynced many times while they are written, in one zone: odd lengths, other files,
+// a rename, truncations and an unlink in between. Fsynced content is there.
+class FsyncsInAZone : public TreeWorkload {
+ public:
+  FsyncsInAZone(std::string name, std::uint64_t pack_max)
+      : TreeWorkload(std::move(name), 1, {}, 2), pack_max_(pack_max) {}
+  std::uint64_t pack_max() const override { return pack_max_; }
+
+  void run(Session& session, Model& model, std::uint64_t seed, bool brief) const override {
+    auto& tree = dynamic_cast<TreeSession&>(session);
+    for (std::uint64_t number = 0; number < (brief ? 1 : 3); ++number) {
+      Round round{.session = tree, .model = model, .random = std::mt19937_64(seed + number)};
+      try {
+        round.run();
+      } catch (const Error&) {
+        tree.note_failed(model, round.begun);
+        throw;
+      }
+    }
+  }
+
+ private:
+  struct Round {
+    TreeSession& session;
+    Model& model;
+    std::mt19937_64 random;
+    Moment begun = 0;
+    Attributes file = {};  // of the file that is written; its content, and what is on the media
+    std::string text = {};
+    std::string name = "f";  // empty: it has none
+    State others = {};
+    State current = {};  // after the last change
+
+    // A change that brings the tree to the state that the members show.
+    void change(const std::function<void()>& make) {
+      State state = others;
+      if (!name.empty()) {
+        file.size = text.size();
+        state[name] = TestTree::describe(file) + TestTree::describe_content(text);
+      }
+      begun = model.now();
+      model.begin_at(begun, kTree, text_of(state));
+      make();
+      current = std::move(state);
+    }
+    void sync() {
+      session.tree().names().sync();
+      session.durable(model, current);
+    }
+    // Writes at the end and fsyncs, a few times.
+    void write(OpenFile& open, unsigned times) {
+      for (unsigned i = 0; i < times; ++i) {
+        const std::string part = pattern(1 + random() % 1500, random());
+        const std::uint64_t at = text.size();
+        open.write(at, bytes_of(part), false);
+        text += part;
+        change([&] { open.fsync(); });
+        session.durable(model, current);
+      }
+    }
+    // The bytes that go cannot be written again: a hole follows.
+    void cut(OpenFile& open) {
+      const std::size_t end = text.size();
+      text.resize(1 + random() % end);
+      change([&] { open.truncate(text.size()); });
+      if (random() % 2 == 0) sync();
+      text.resize(end);
+    }
+
+    void run() {
+      TestTree& tree = session.tree();
+      others = session.state();
+      begun = model.now();
+      const ScopedFile open(tree.create("f"));
+      file = tree.stat("f");
+      file.kind = FileKind::write_once;
+      write(*open, 4);
+      cut(*open);
+      write(*open, 2);
+      const std::string other = pattern(100 + random() % 300, random());
+      Attributes described = file;
+      described.size = other.size();
+      others["other"] = TestTree::describe(described) + TestTree::describe_content(other);
+      change([&] { tree.put("other", other); });
+      write(*open, 2);
+      name = "g";
+      change([&] { tree.rename("f", "g"); });
+      write(*open, 2);
+      text.clear();
+      file.kind = FileKind::empty;
+      change([&] { open->truncate(0); });
+      file.kind = FileKind::write_once;
+      write(*open, 3);
+      tree.pool().wait_for_discards(std::chrono::seconds(10));
+      name.clear();
+      change([&] { tree.unlink("g"); });
+      write(*open, 2);
+      sync();
+      others.erase("other");
+      change([&] { tree.unlink("other"); });
+      sync();
+    }
+  };
+  const std::uint64_t pack_max_;
+};
+
 // A file whose descriptor was closed before other changes, and whose close arrives after them. Its
 // commit comes before them; behind a sync that it could not know of.
 class LateClose : public TreeWorkload {
@@ -500,6 +606,8 @@ std::vector<std::unique_ptr<Workload>> tree_workloads() {
   add_packed("packs_unlinked_while_open", 2, unlinked_while_open, 1);
   workloads.push_back(std::make_unique<TreeWorkload>("tree_on_staging", 1, on_staging, 1, true));
   workloads.push_back(std::make_unique<FsyncedFile>());
+  workloads.push_back(std::make_unique<FsyncsInAZone>("tree_fsyncs_in_a_zone", 0));
+  workloads.push_back(std::make_unique<FsyncsInAZone>("packs_fsyncs_in_a_zone", kTreeZone));
   workloads.push_back(std::make_unique<LateClose>());
   return workloads;
 }

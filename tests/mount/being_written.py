@@ -153,6 +153,28 @@ class BeingWritten(harness.MountTest):
         self.mnt.crash()
         self.assertEqual(self.read(), data + b"more")
 
+    def test_fsyncs_take_no_further_zones(self):
+        """a thousand writes with an fdatasync after each take the zones of their bytes"""
+        zone = os.statvfs(self.root).f_frsize
+        # The first fsync of a small file goes into a pack: there is one with room.
+        (self.root / "small").write_bytes(b"small")
+        harness.sync_directory(self.root)
+        for length in (100, 4096):
+            free = self.mnt.free_blocks()
+            data = content(f"piece{length}", 1000 * length)
+            file = self.open_new(f"f{length}")
+            for begin in range(0, len(data), length):
+                os.write(file, data[begin:begin + length])
+                os.fdatasync(file)
+            self.assertLessEqual(free - self.mnt.free_blocks(), -(-len(data) // zone))
+            self.assertEqual(self.read(f"f{length}"), data)
+            os.close(file)
+            self.assertEqual(self.read(f"f{length}"), data)
+            self.assertLessEqual(free - self.mnt.free_blocks(), -(-len(data) // zone))
+        self.mnt.remount()
+        for length in (100, 4096):
+            self.assertEqual(self.read(f"f{length}"), content(f"piece{length}", 1000 * length))
+
     def test_declared_length(self):
         """a length alone seals nothing: the next open for writing decides the kind"""
         for name, declare in (("a", ("truncate", "-s", "3M")), ("b", ("fallocate", "-l", "3M"))):

@@ -34,6 +34,18 @@ for number in range(1, 1 << 30):
         print(number, flush=True)
 """
 
+# Writes pieces of some length that contain their number, with an fdatasync after each, and reports
+# it.
+PIECE_WRITER = """
+import os, sys
+path, length = sys.argv[1], int(sys.argv[2])
+file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+for number in range(1, 1 << 30):
+    os.write(file, bytes([number % 251 + 1]) * length)
+    os.fdatasync(file)
+    print(number, flush=True)
+"""
+
 # Makes files one after the other and reports each close. At full speed there would be so many that
 # checking them takes minutes.
 FILE_MAKER = """
@@ -205,6 +217,20 @@ class LargeZones(CrashTest):
                     block_number += 1
                     self.assertEqual(block, (block_number.to_bytes(4, "little") * (MIB // 4))[:len(block)])
             self.assertGreaterEqual(path.stat().st_size, synced * MIB)
+            path.unlink()
+
+    def test_many_fsyncs_interrupted(self):
+        """the same of a file that is fsynced after each piece, most of them in one zone"""
+        for length in (100, 4096, 5001):
+            path = self.mnt.path(f"pieces{length}")
+            writer = start(PIECE_WRITER, path, length)
+            told = [int(writer.stdout.readline()) for _ in range(self.choice.randrange(20, 60))]
+            lines = self.kill_daemon_and_writer(writer)
+            synced = max(told + [int(line[0]) for line in lines])
+            data = path.read_bytes()
+            self.assertGreaterEqual(len(data), synced * length)
+            pieces = [bytes([number % 251 + 1]) * length for number in range(1, synced + 3)]
+            self.assertEqual(data, b"".join(pieces)[:len(data)])
             path.unlink()
 
     def test_log(self):

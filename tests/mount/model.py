@@ -114,7 +114,7 @@ class Model(unittest.TestCase):
         file = os.open(path, flags, 0o644)
         try:
             written = bytearray()
-            # Each fsync may start a further mblock, so there are few of them.
+            # An fsync with gaps begins a further mblock, so there are few of them.
             synced = self.choice.randrange(4 * max(1, len(pieces)))
             read = self.choice.randrange(4 * max(1, len(pieces)))
             for number, (begin, piece) in enumerate(pieces):

@@ -51,23 +51,27 @@ class File {
     expect(offset, length);
   }
 
+  // Returns the number of mblocks with new content.
   std::size_t commit(bool last) { return commit(writer.seal(last)); }
   std::size_t commit(const ContentWriter::Sealed& sealed) {
     std::vector<ObjectRecord> objects;
-    for (const auto& mblock : sealed.mblocks) {
-      if (mblock->deferred()) mblock->deferred()->write_out();
-      objects.push_back(mblock->finish());
+    std::vector<ObjectRecord> longer;
+    for (const SealedMblock& mblock : sealed.mblocks) {
+      if (mblock.deferred) mblock.deferred->write_out();
+      EXPECT_EQ(mblock.extended, mblock.writer->is_committed());
+      (mblock.extended ? longer : objects).push_back(mblock.object);
     }
     test_.device->flush();
     test_.pool->commit(objects);
-    for (const auto& mblock : sealed.mblocks)
-      mblock->release();
+    test_.pool->extend(longer);
+    for (const SealedMblock& mblock : sealed.mblocks)
+      mblock.writer->release();
     EXPECT_TRUE(std::is_sorted(
         sealed.extents.begin(), sealed.extents.end(),
         [](const Extent& a, const Extent& b) { return a.file_offset < b.file_offset; }));
     extents.insert(extents.end(), sealed.extents.begin(), sealed.extents.end());
     mblocks += objects.size();
-    return objects.size();
+    return sealed.mblocks.size();
   }
 
   std::vector<std::byte> read() const {

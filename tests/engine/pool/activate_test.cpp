@@ -313,6 +313,9 @@ TEST_F(Corrupt, RecordsAreRefused) {
   update.update = true;
   update.written_length = 1;
   EXPECT_EQ(with(slot, update), 0);
+  ObjectRecord moved = update;
+  moved.layout.first_zone = 200;
+  EXPECT_EQ(with(slot, moved), ENOTRECOVERABLE) << "an mblock stays in its zone";
   update.id = ObjectId::make(77, ObjectType::mblock, static_cast<std::uint8_t>(slot));
   EXPECT_EQ(with(slot, update), ENOTRECOVERABLE);
 

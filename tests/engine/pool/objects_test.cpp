@@ -43,6 +43,61 @@ TEST(Objects, LifeOfAnMblock) {
   EXPECT_EQ(pool->class_info(MediaClass::capacity).space.free_usable, free_before);
 }
 
+TEST(Objects, MblocksBecomeLonger) {
+  const auto media = create(small_options());
+  std::vector<ObjectRecord> objects;
+  {
+    const auto pool = activate({media});
+    for (int i = 0; i < 8; ++i) {
+      ObjectRecord& object = objects.emplace_back(pool->allocate(ObjectType::mblock, 0, {}));
+      object.written_length = 4096;
+    }
+    ObjectRecord longer = objects[0];
+    longer.written_length = 8192;
+    EXPECT_EQ(error_of([&] { pool->extend(std::span(&longer, 1)); }), ENOENT) << "not committed";
+    pool->commit(objects);
+    longer.written_length = pool->capacity_of(longer) + 1;
+    EXPECT_EQ(error_of([&] { pool->extend(std::span(&longer, 1)); }), EINVAL);
+    for (std::size_t i = 0; i < objects.size(); i += 2)
+      objects[i].written_length = 8192 + 4096 * i;
+    const auto flushes = pool->device(MediaClass::capacity).counters().flushes;
+    pool->extend(objects);
+    EXPECT_EQ(pool->device(MediaClass::capacity).counters().flushes, flushes + 1);
+    pool->extend(objects);
+    EXPECT_EQ(pool->device(MediaClass::capacity).counters().flushes, flushes + 1) << "as before";
+    ObjectRecord shorter = objects[2];
+    shorter.written_length = 4096;
+    pool->extend(std::span(&shorter, 1));
+    for (const ObjectRecord& object : objects)
+      EXPECT_EQ(pool->find(object.id), object);
+  }
+  const auto pool = activate({media});
+  for (const ObjectRecord& object : objects)
+    EXPECT_EQ(pool->find(object.id), object);
+  remove_object(*pool, objects[1].id);
+  EXPECT_EQ(error_of([&] { pool->extend(std::span(&objects[1], 1)); }), ENOENT);
+}
+
+TEST(Objects, ExtensionsFillAnMdcWithGarbageOnly) {
+  const auto media = create(small_options());
+  ObjectRecord object;
+  {
+    const auto pool = activate({media});
+    object = pool->allocate(ObjectType::mblock, 0, {});
+    pool->commit(std::span(&object, 1));
+    const unsigned slot = object.id.slot();
+    const auto generations = pool->mdcs()[slot].mdc.generations;
+    while (pool->mdcs()[slot].mdc.generations == generations) {
+      ++object.written_length;
+      ASSERT_LT(object.written_length, pool->capacity_of(object));
+      pool->extend(std::span(&object, 1));
+    }
+    ++object.written_length;
+    pool->extend(std::span(&object, 1));
+  }
+  EXPECT_EQ(activate({media})->find(object.id), object);
+}
+
 TEST(Objects, MlogGenerations) {
   const auto media = create(small_options());
   ObjectId id;

@@ -1,10 +1,12 @@
 #include "engine/tree/tree.h"
 
 #include <cerrno>
+#include <unordered_set>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "engine/tree/replay.h"
 #include "tests/engine/names/support.h"
 
 namespace mpool::names {
@@ -205,6 +207,66 @@ TEST(Tree, ASnapshotRemembersObjectsWithoutAName) {
   const auto records = records_of(tree);
   ASSERT_TRUE(std::holds_alternative<OrphanRecord>(records.back().body));
   EXPECT_EQ(std::get<OrphanRecord>(records.back().body).objects, std::vector{ObjectId{0x101101}});
+}
+
+TEST(Tree, ExtentsThatGoOnInAnMblockAreOne) {
+  SmallTree tree;
+  const ObjectId mblock{0x100101};
+  const auto add = [&](Extent extent) {
+    const std::uint64_t size = extent.file_offset + extent.length;
+    tree.apply({9, ContentRecord{3, false, {FileKind::write_once, size, {extent}}}});
+  };
+  add({10, mblock, 10, 5});
+  add({20, mblock, 20, 5});  // behind a hole
+  add({25, mblock, 26, 5});  // not at once behind it in the mblock
+  add({30, ObjectId{0x200101}, 31, 5});
+  const std::vector<Extent> expected = {{0, mblock, 0, 15},
+                                        {20, mblock, 20, 5},
+                                        {25, mblock, 26, 5},
+                                        {30, ObjectId{0x200101}, 31, 5}};
+  EXPECT_EQ(*tree.get(3).extents, expected);
+  add({35, ObjectId{0x200101}, 36, 5});
+  EXPECT_EQ(tree.get(3).extents->size(), expected.size());
+  SmallTree other;
+  other.apply({9, ContentRecord{3, true, {FileKind::write_once, 40, *tree.get(3).extents}}});
+  EXPECT_EQ(tree.footprint(), other.footprint());
+}
+
+// A record of a pack is known by its position and its length.
+TEST(Tree, ExtentsInPacksStayApart) {
+  SmallTree tree;
+  const ObjectId pack{0x300201};
+  tree.apply({9, PackRecord{pack}});
+  tree.apply({9, ContentRecord{3, true, {FileKind::write_once, 10, {{0, pack, 0, 10}}}}});
+  tree.apply({9, ContentRecord{3, false, {FileKind::write_once, 20, {{10, pack, 10, 10}}}}});
+  EXPECT_EQ(tree.get(3).extents->size(), 2u);
+}
+
+// The last batch is undone from its second record on: the third one made an mblock longer that an
+// earlier batch brought to the file.
+TEST(Tree, AnExtensionThatIsUndoneKeepsTheMblock) {
+  const ObjectId mblock{0x100101};
+  const ObjectId missing{0x200101};
+  const std::vector<Record> records = {
+      {1, OwnerRecord{}},
+      {1, BatchRecord{1, 100}},
+      create(kRootInode, 0, "", FileKind::directory),
+      create(3, 1, "f", FileKind::write_once, {extent_of(mblock.value)}),
+      {2, BatchRecord{2, 100}},
+      create(5, 1, "d", FileKind::directory),
+      create(4, 1, "g", FileKind::write_once, {extent_of(missing.value)}),
+      {9, ContentRecord{3, false, {FileKind::write_once, 20, {{10, mblock, 10, 10}}}}},
+  };
+  Tree tree;
+  Replay replay(tree, [](std::uint64_t, const Error& why) { ADD_FAILURE() << why.what(); });
+  for (const Record& record : records)
+    replay.take(record);
+  const std::size_t kept = replay.complete_records([&](ObjectId id) { return id != missing; });
+  EXPECT_EQ(kept, 1u);
+  replay.apply_last_batch(kept);
+  EXPECT_EQ(tree.get(3).size, 10u);
+  EXPECT_EQ(*tree.get(3).extents, (std::vector<Extent>{{0, mblock, 0, 10}}));
+  EXPECT_EQ(replay.orphaned(), (std::unordered_set<ObjectId>{missing}));
 }
 
 TEST(Tree, InodeNumbersEnd) {
