@@ -61,8 +61,9 @@ std::optional<mpool::Attributes> ControlTree::lookup(mpool::InodeNumber parent,
   if (!is_control(parent)) {
     return name == kControlName ? std::optional(attributes(kDirectory)) : std::nullopt;
   }
-  const Target target = find_directory(parent);
+  // Of a file, too: a file handle is opened so.
   if (name == ".") return attributes(parent);
+  const Target target = find_directory(parent);
   if (name == "..") return attributes(parent_of(parent));
   if (target.provider != nullptr) {
     const auto node = target.provider->lookup(name);
