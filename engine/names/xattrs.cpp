@@ -26,6 +26,7 @@ void check_prefix(std::string_view name) {
   if (!name.starts_with(kUserPrefix)) {
     refuse(ENOTSUP, name, "only extended attributes in user.* are supported");
   }
+  if (name == kUserPrefix) refuse(EINVAL, name, "is a prefix without a name");
   if (name.size() > kMaxNameLength) refuse(ERANGE, name, "the attribute's name is too long");
 }
 

@@ -48,7 +48,8 @@ std::optional<mpool::Attributes> op_setattr(const Call& call, mpool::InodeNumber
     if (!call.can_block()) return std::nullopt;
     set_size(call, inode, *size, file);
   }
-  if (is_empty(change)) return call.names().attributes(inode, call.blocking);
+  // Without a size, chown(2) that leaves owner and group: it changes the ctime.
+  if (size && is_empty(change)) return call.names().attributes(inode, call.blocking);
   const auto changed = call.names().set_attributes(inode, change, call.blocking);
   if (changed && change.mode && (*change.mode & kPrivilegeBits) != 0) {
     call.file_system.handles.note_privileges(inode);
