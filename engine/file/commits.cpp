@@ -85,11 +85,23 @@ Journal::Ticket FileCommitter::record_nameless(Change change) {
   return tree_.journal().add(std::move(change));
 }
 
+// No record mentions the inode, and it has no name.
+bool FileCommitter::is_nameless_pending(InodeNumber number) {
+  const TreeReadLock lock(tree_.mutex());
+  const Inode& inode = tree_.get(number);
+  return !inode.recorded && inode.links == 0;
+}
+
 Journal::Ticket FileCommitter::persist(InodeNumber number, ActiveInode& state, bool last) {
   const std::lock_guard one(state.persist_mutex);
   if (state.sticky_error) std::rethrow_exception(state.sticky_error);
   const auto writer = state.current_writer();
   if (!writer) return 0;  // it was committed meanwhile
+  if (!last && is_nameless_pending(number)) {
+    // A crash removes it, and a name that it may get (link()) must find its mblocks unrecorded.
+    writer->drain();
+    return 0;
+  }
   const std::lock_guard content(state.content_lock);
   ContentWriter::Sealed sealed = last ? writer->seal_deferring() : writer->seal(false);
   try {
@@ -201,6 +213,12 @@ void FileCommitter::record_early(InodeNumber number) {
     throw;
   }
   release();
+}
+
+void FileCommitter::undo_first_name(InodeNumber number) {
+  const ChangeLock lock = tree_.lock_for_change();
+  if (const Inode* const inode = tree_.find(number); inode != nullptr && inode->open)
+    roll_back_create(number, *inode->open);
 }
 
 bool FileCommitter::try_check_sticky_error(ActiveInode& state) {

@@ -146,6 +146,48 @@ std::size_t FileTable::read_mapped(const ReadMap& map, std::uint64_t offset, Byt
   return into.size();
 }
 
+namespace {
+
+// The first hole at or after `at`, or the end of the extents.
+std::uint64_t end_of_data(const std::vector<Extent>& extents, std::uint64_t at) {
+  for (const Extent& extent : extents) {
+    if (extent.file_offset > at) return at;
+    at = std::max(at, extent.file_offset + extent.length);
+  }
+  return at;
+}
+
+std::optional<std::uint64_t> begin_of_data(const std::vector<Extent>& extents, std::uint64_t at) {
+  const auto next = std::ranges::find_if(
+      extents, [&](const Extent& extent) { return extent.file_offset + extent.length > at; });
+  if (next == extents.end()) return std::nullopt;
+  return std::max(at, next->file_offset);
+}
+
+}  // namespace
+
+std::optional<std::uint64_t> FileTable::seek(InodeNumber number, ActiveInode& state,
+                                             std::uint64_t offset, SeekFor what) {
+  committer_.wait_for_release(number);
+  std::uint64_t size = 0;
+  bool is_log = false;  // also a file that was left empty, and has become one since it was opened
+  {
+    const TreeReadLock lock(tree_.mutex());
+    const Inode& inode = tree_.get(number);
+    is_log = inode.kind == FileKind::log;
+    size = inodes_.describe(inode).size;
+    if (!is_being_written(inode) && !is_log) {
+      if (offset >= size) return std::nullopt;
+      const Extents extents = inode.extents;
+      if (what == SeekFor::hole) return extents ? end_of_data(*extents, offset) : offset;
+      return extents ? begin_of_data(*extents, offset) : std::nullopt;
+    }
+  }
+  if (is_log) size = logs_.size(number, state);
+  if (offset >= size) return std::nullopt;
+  return what == SeekFor::data ? offset : size;
+}
+
 bool FileTable::plan_content(InodeNumber number, ActiveInode& state, std::uint64_t offset,
                              std::size_t length, ByteSpan memory, ReadPlan& plan) {
   const ReadMap* map = state.read_map();

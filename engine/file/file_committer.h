@@ -47,6 +47,8 @@ class FileCommitter {
   // A second name, or an exchange, requires inodes that are on the media: one that is being written
   // is recorded with the content written so far, as by fsync.
   void record_early(InodeNumber inode);
+  // Takes the name back from a file that was given its first one and could not be recorded.
+  void undo_first_name(InodeNumber inode);
 
   // A descriptor of the file was closed: its commit, if it follows, comes here in the order of
   // changes.
@@ -89,6 +91,7 @@ class FileCommitter {
   Journal::Ticket persist(InodeNumber inode, ActiveInode& state, bool last);
   Journal::Ticket record_pending(Inode& inode, Change change, Journal::Placeholder* placeholder);
   Journal::Ticket record_nameless(Change change);
+  bool is_nameless_pending(InodeNumber inode);
   Journal::Ticket record_sealed(InodeNumber inode, ActiveInode& state,
                                 ContentWriter::Sealed sealed);
   // The same with the locks of a change held.

@@ -92,6 +92,10 @@ class FileTable::FileHandle final : public OpenFile, private ReadSource {
     state_->content_written_at = files_.tree_.now();
   }
 
+  std::optional<std::uint64_t> seek(std::uint64_t offset, SeekFor what) override {
+    return files_.seek(inode_, *state_, offset, what);
+  }
+
   void fsync() override {
     if (!intent_.write) {
       files_.sync_others(inode_, *state_);
@@ -284,6 +288,28 @@ CreatedFile FileTable::create_locked(ChangeLock& lock, InodeNumber parent, std::
     throw;
   }
   return {attributes, std::move(file)};
+}
+
+CreatedFile FileTable::create_unnamed(InodeNumber parent, std::uint32_t mode, mpool::Owner owner,
+                                      const OpenIntent& intent) {
+  if (!intent.write) refuse_inode(EINVAL, parent, "a file without a name is for writing");
+  const ChangeLock lock = tree_.begin_change(kSmallRecord, room_for_names(owner));
+  const Inode& directory = tree_.get_directory(parent);
+  if (directory.links == 0) refuse_inode(ENOENT, parent, "was removed");
+  CreateRecord record = tree_.new_inode(directory, {}, FileKind::empty, mode, owner);
+  if (!pool_.has_class(record.media_class)) {
+    refuse_inode(ENODEV, parent, "the device of its class is missing");
+  }
+  record.choice = Choice::mblock;
+  Inode& inode = tree_.add_unnamed(record);
+  const std::string advice = stored_xattr(directory, kAdviceXattr);
+  if (!advice.empty()) {
+    tree_.apply({record.attributes.ctime,
+                 XattrRecord{record.inode, std::string(kAdviceXattr), true, advice}});
+  }
+  Journal::Ticket unused = 0;
+  auto file = open_locked(inode, intent, unused);
+  return {inodes_.describe(inode), std::move(file)};
 }
 
 void FileTable::sync_others(InodeNumber number, ActiveInode& state) {

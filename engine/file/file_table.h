@@ -35,6 +35,8 @@ class FileTable {
   std::optional<CreatedFile> create(InodeNumber parent, std::string_view name, std::uint32_t mode,
                                     mpool::Owner owner, const OpenIntent& intent,
                                     Blocking blocking);
+  CreatedFile create_unnamed(InodeNumber directory, std::uint32_t mode, mpool::Owner owner,
+                             const OpenIntent& intent);
   std::optional<FileLayout> layout(InodeNumber inode);
 
  private:
@@ -58,6 +60,8 @@ class FileTable {
   // that is in memory only.
   const ReadMap* need_read_map(InodeNumber inode, ActiveInode& state);
   std::size_t read_mapped(const ReadMap& map, std::uint64_t offset, ByteSpan into) const;
+  std::optional<std::uint64_t> seek(InodeNumber inode, ActiveInode& state, std::uint64_t offset,
+                                    SeekFor what);
   // fsync of a read-only handle: changes of the file by other handles are durable on return.
   void sync_others(InodeNumber inode, ActiveInode& state);
 

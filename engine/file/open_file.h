@@ -27,6 +27,8 @@ struct OpenIntent {
 // Whether an allocated range becomes part of the file.
 enum class LengthChange : std::uint8_t { keep, extend };
 
+enum class SeekFor : std::uint8_t { data, hole };
+
 // An open file. Made by Namespace::open and create; must be closed once, before the Namespace ends.
 //
 // Threads: all functions except close() may be called at the same time.
@@ -72,6 +74,11 @@ class OpenFile {
   // ends this guarantee for the rest of zones that were written to with gaps. ENOSPC with nothing
   // changed; EOPNOTSUPP for logs; EBADF when opened for reading.
   virtual void allocate(std::uint64_t offset, std::uint64_t length, LengthChange change) = 0;
+  // lseek with SEEK_DATA and SEEK_HOLE: the first offset from `offset` on that is of the kind; the
+  // end of the file counts as a hole. Exact for committed files; in others everything is data, but
+  // what a file without content declares as its length. nullopt: `offset` is not in the file, or
+  // no data follows.
+  virtual std::optional<std::uint64_t> seek(std::uint64_t offset, SeekFor what) = 0;
   // Everything written so far by any handle, and the name of the file, is durable on return.
   virtual void fsync() = 0;
   // A descriptor was closed (others may exist): returns the errors so far. If close() follows, with

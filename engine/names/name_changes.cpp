@@ -106,18 +106,53 @@ std::optional<Attributes> NamespaceImpl::make_inode(InodeNumber parent, std::str
   return result;
 }
 
+namespace {
+
+// No record mentions it, and its content can still be recorded.
+bool can_get_first_name(const Inode& inode) {
+  return !inode.recorded && is_being_written(inode) && !is_committing(inode);
+}
+
+}  // namespace
+
 void NamespaceImpl::check_link(InodeNumber number, InodeNumber parent, std::string_view name) {
   const Inode& inode = tree_.get(number);
   if (inode.is_directory()) refuse(EPERM, name, "a directory has one name");
-  if (inode.links == 0) refuse(ENOENT, name, "the file was removed");
+  if (inode.links == 0 && !can_get_first_name(inode)) refuse(ENOENT, name, "the file was removed");
   tree_.check_new_name(tree_.get_directory(parent), name);
+}
+
+// The first name of a file that was created without one: it is a new file from here on.
+void NamespaceImpl::give_first_name(InodeNumber number, InodeNumber parent, std::string_view name) {
+  {
+    const ChangeLock lock = tree_.begin_change(kSmallRecord, RoomFor::names);
+    check_link(number, parent, name);
+    Inode& inode = tree_.get(number);
+    if (inode.links > 0) return;
+    tree_.apply({tree_.now(), LinkRecord{number, parent, std::string(name)}});
+    inode.open->parent = parent;
+    inode.open->name = name;
+  }
+  try {
+    committer_.record_early(number);
+  } catch (...) {
+    committer_.undo_first_name(number);
+    throw;
+  }
+  if (tree_.options().sync) tree_.journal().wait_all();
 }
 
 Attributes NamespaceImpl::link(InodeNumber number, InodeNumber parent, std::string_view name) {
   tree_.check_writable();
+  bool is_first = false;
   {
     const TreeReadLock lock(tree_.mutex());
     check_link(number, parent, name);
+    is_first = tree_.get(number).links == 0;
+  }
+  if (is_first) {
+    give_first_name(number, parent, name);
+    return attributes(number);
   }
   committer_.wait_for_release(number);
   committer_.record_early(number);
@@ -193,13 +228,14 @@ void NamespaceImpl::check_rename(const Inode& inode, const Inode* target, InodeN
 }
 
 bool NamespaceImpl::rename(InodeNumber parent, std::string_view name, InodeNumber new_parent,
-                           std::string_view new_name, RenameMode mode, Blocking blocking) {
+                           std::string_view new_name, RenameMode mode, Whiteout whiteout,
+                           Blocking blocking) {
   if (blocking == Blocking::allowed) {
     committer_.wait_for_release(parent, name);
     committer_.wait_for_release(new_parent, new_name);
   }
   for (;;) {
-    const auto pending = try_rename(parent, name, new_parent, new_name, mode, blocking);
+    const auto pending = try_rename(parent, name, new_parent, new_name, mode, whiteout, blocking);
     if (!pending) return false;
     if (*pending == 0) return true;
     committer_.record_early(*pending);
@@ -209,10 +245,10 @@ bool NamespaceImpl::rename(InodeNumber parent, std::string_view name, InodeNumbe
 std::optional<InodeNumber> NamespaceImpl::try_rename(InodeNumber parent, std::string_view name,
                                                      InodeNumber new_parent,
                                                      std::string_view new_name, RenameMode mode,
-                                                     Blocking blocking) {
-  const bool lengthens = new_name.size() > name.size();
-  std::optional<ChangeLock> lock =
-      tree_.begin_change(kSmallRecord, lengthens ? RoomFor::names : RoomFor::release, blocking);
+                                                     Whiteout whiteout, Blocking blocking) {
+  const bool grows = new_name.size() > name.size() || whiteout;
+  std::optional<ChangeLock> lock = tree_.begin_change(
+      (whiteout ? 2 : 1) * kSmallRecord, grows ? RoomFor::names : RoomFor::release, blocking);
   if (!lock) return std::nullopt;
   Inode& from = tree_.get_directory(parent);
   Inode& to = tree_.get_directory(new_parent);
@@ -232,15 +268,22 @@ std::optional<InodeNumber> NamespaceImpl::try_rename(InodeNumber parent, std::st
   for (Inode* const renamed : {&inode, target}) {
     if (renamed != nullptr && renamed->open) inodes_.withdraw_placeholder(*renamed->open);
   }
-  if (mode == RenameMode::exchange) {
-    if (!inode.recorded) return inode.number;
-    if (!target->recorded) return target->number;
-  }
+  if ((mode == RenameMode::exchange || whiteout) && !inode.recorded) return inode.number;
+  if (mode == RenameMode::exchange && !target->recorded) return target->number;
   const RenameRecord record{parent, std::string(name), new_parent, std::string(new_name),
                             mode == RenameMode::exchange};
-  tree_.finish(*lock, inode.recorded ? rename_recorded(record, target)
-                                     : rename_pending(record, inode, target));
+  Journal::Ticket ticket =
+      inode.recorded ? rename_recorded(record, target) : rename_pending(record, inode, target);
+  if (whiteout) ticket = make_whiteout(tree_.get(parent), name, *whiteout);
+  tree_.finish(*lock, ticket);
   return 0;
+}
+
+Journal::Ticket NamespaceImpl::make_whiteout(const Inode& directory, std::string_view name,
+                                             mpool::Owner owner) {
+  const CreateRecord record =
+      tree_.new_inode(directory, name, FileKind::character_device, 0, owner);
+  return inodes_.change({record.attributes.mtime, record});
 }
 
 Journal::Ticket NamespaceImpl::rename_recorded(const RenameRecord& record, Inode* target) {

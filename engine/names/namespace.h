@@ -35,6 +35,10 @@ struct DirectoryEntry {
 
 enum class RenameMode { replace, no_replace, exchange };
 
+// What a rename leaves at the old name: nothing, or a whiteout (a character device 0:0 without
+// permissions, as overlayfs takes it for a removed name) of this owner.
+using Whiteout = std::optional<Owner>;
+
 // Whether a lookup takes a reference to the inode it finds.
 enum class LookupReference : std::uint8_t { none, take };
 
@@ -140,12 +144,17 @@ class Namespace {
                      const OpenIntent& intent) {
     return *create(parent, name, mode, owner, intent, Blocking::allowed);
   }
+  // A new write-once file without a name, open; link() may give it one until its last writing
+  // handle is closed. It is in the class and has the advice of files of the directory.
+  virtual CreatedFile create_unnamed(InodeNumber directory, std::uint32_t mode, Owner owner,
+                                     const OpenIntent& intent) = 0;
   // A new regular file without content.
   virtual Attributes make_file(InodeNumber parent, std::string_view name, std::uint32_t mode,
                                Owner owner) = 0;
   // A new special file. device: as Attributes::device, 0 for a file that is no device.
   virtual Attributes make_special(InodeNumber parent, std::string_view name, FileKind kind,
                                   std::uint32_t mode, Owner owner, std::uint64_t device) = 0;
+  // ENOENT: the file has no name, and was not created without one (create_unnamed()).
   virtual Attributes link(InodeNumber inode, InodeNumber parent, std::string_view name) = 0;
   // False: it would block, as create(), or because the name is that of a log, of a file that is
   // being written, or of a file with very many objects.
@@ -157,12 +166,14 @@ class Namespace {
   void remove_directory(InodeNumber parent, std::string_view name) {
     remove_directory(parent, name, Blocking::allowed);
   }
+  // The whiteout of a rename, which is no exchange, comes with it: a crash leaves both or none.
   // False: it would block, as unlink(): for a file that is being written, and for a replaced file.
   virtual bool rename(InodeNumber parent, std::string_view name, InodeNumber new_parent,
-                      std::string_view new_name, RenameMode mode, Blocking blocking) = 0;
+                      std::string_view new_name, RenameMode mode, Whiteout whiteout,
+                      Blocking blocking) = 0;
   void rename(InodeNumber parent, std::string_view name, InodeNumber new_parent,
-              std::string_view new_name, RenameMode mode) {
-    rename(parent, name, new_parent, new_name, mode, Blocking::allowed);
+              std::string_view new_name, RenameMode mode, Whiteout whiteout = std::nullopt) {
+    rename(parent, name, new_parent, new_name, mode, whiteout, Blocking::allowed);
   }
 
   // Calls `take` for the entries after `cookie` (0: from the start), without "." and "..", in a

@@ -85,6 +85,10 @@ class NamespaceImpl final : public Namespace {
                                     Blocking blocking) override {
     return files_.create(parent, name, mode, owner, intent, blocking);
   }
+  CreatedFile create_unnamed(InodeNumber directory, std::uint32_t mode, mpool::Owner owner,
+                             const OpenIntent& intent) override {
+    return files_.create_unnamed(directory, mode, owner, intent);
+  }
   Attributes make_file(InodeNumber parent, std::string_view name, std::uint32_t mode,
                        mpool::Owner owner) override {
     return *make_inode(parent, name, {.kind = FileKind::empty, .mode = mode, .owner = owner},
@@ -96,7 +100,8 @@ class NamespaceImpl final : public Namespace {
   bool unlink(InodeNumber parent, std::string_view name, Blocking blocking) override;
   bool remove_directory(InodeNumber parent, std::string_view name, Blocking blocking) override;
   bool rename(InodeNumber parent, std::string_view name, InodeNumber new_parent,
-              std::string_view new_name, RenameMode mode, Blocking blocking) override;
+              std::string_view new_name, RenameMode mode, Whiteout whiteout,
+              Blocking blocking) override;
   void read_directory(InodeNumber directory, std::uint64_t cookie,
                       const std::function<bool(const DirectoryEntry&)>& take) override;
   InodeNumber parent_of(InodeNumber directory) override;
@@ -151,12 +156,14 @@ class NamespaceImpl final : public Namespace {
                                        const NewInode& wanted, Blocking blocking);
   Journal::Ticket inherit_policy(InodeNumber inode, const Inode& parent, Journal::Ticket ticket);
   void check_link(InodeNumber inode, InodeNumber parent, std::string_view name);
+  void give_first_name(InodeNumber inode, InodeNumber parent, std::string_view name);
   void check_rename(const Inode& inode, const Inode* target, InodeNumber new_parent,
                     RenameMode mode);
   // Returns an inode that must be recorded first; 0: renamed; nullopt: it would block.
   std::optional<InodeNumber> try_rename(InodeNumber parent, std::string_view name,
                                         InodeNumber new_parent, std::string_view new_name,
-                                        RenameMode mode, Blocking blocking);
+                                        RenameMode mode, Whiteout whiteout, Blocking blocking);
+  Journal::Ticket make_whiteout(const Inode& directory, std::string_view name, mpool::Owner owner);
   Journal::Ticket rename_recorded(const RenameRecord& record, Inode* target);
   Journal::Ticket rename_pending(const RenameRecord& record, Inode& inode, Inode* target);
 

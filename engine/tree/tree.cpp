@@ -218,6 +218,25 @@ InodeNumber Tree::enter(Inode& parent, std::string_view name, Inode& inode, Nano
   return unnamed;
 }
 
+// Without a name, and not counted.
+Inode& Tree::add_inode(const CreateRecord& record) {
+  raise_next_inode(record.inode + 1);
+  Inode& inode = inodes_[record.inode];
+  inode.number = record.inode;
+  inode.attributes = record.attributes;
+  inode.media_class = record.media_class;
+  inode.choice = record.choice;
+  set_content(inode, record.content.kind, record.content.extents);
+  inode.size = record.content.size;
+  return inode;
+}
+
+Inode& Tree::add_unnamed(const CreateRecord& record) {
+  Inode& inode = add_inode(record);
+  inode.recorded = false;
+  return inode;
+}
+
 InodeNumber Tree::apply_body(const CreateRecord& record, Nanoseconds when) {
   const bool is_root = record.inode == kRootInode;
   if (is_root && record.content.kind != FileKind::directory) {
@@ -236,15 +255,8 @@ InodeNumber Tree::apply_body(const CreateRecord& record, Nanoseconds when) {
     }
   }
   check_packs("CREATE", record.inode, record.content.kind, record.content.extents);
-  raise_next_inode(record.inode + 1);
-  Inode& inode = inodes_[record.inode];
-  inode.number = record.inode;
-  inode.attributes = record.attributes;
-  inode.media_class = record.media_class;
-  inode.choice = record.choice;
-  set_content(inode, record.content.kind, record.content.extents);
+  Inode& inode = add_inode(record);
   inode.links = inode.is_directory() ? 2 : 1;
-  inode.size = record.content.size;
   if (inode.is_directory()) inode.directory = std::make_unique<Directory>();
   if (inode.kind == FileKind::symlink) inode.target = std::make_unique<std::string>(record.target);
   count(inode);

@@ -118,6 +118,9 @@ class Tree {
   // record does not fit the tree (OWNER, BATCH and ROLLBACK do not belong here).
   InodeNumber apply(const Record& record);
 
+  // Adds the inode of the record without its name, and not recorded. A LINK gives it a name.
+  Inode& add_unnamed(const CreateRecord& record);
+
   // True when `inode` is `ancestor` or lies below it.
   bool is_below(InodeNumber inode, InodeNumber ancestor);
 
@@ -166,6 +169,7 @@ class Tree {
                    const std::vector<Extent>& extents) const;
   // Replaces kind and extents of an inode, and counts what is in packs.
   void set_content(Inode& inode, FileKind kind, std::vector<Extent> extents);
+  Inode& add_inode(const CreateRecord& record);
   // Gives `name` in `parent` to `inode`, replacing any present entry; returns the inode that lost
   // its last name, or 0.
   InodeNumber enter(Inode& parent, std::string_view name, Inode& inode, Nanoseconds when);

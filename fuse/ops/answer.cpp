@@ -89,6 +89,11 @@ void Reply::send(const IoctlData& data) const noexcept {
   fuse_reply_ioctl(request_, 0, data.out.data(), data.out.size());
 }
 
+void Reply::send(FoundOffset found) const noexcept {
+  if (!found.offset) return refuse(ENXIO);
+  fuse_reply_lseek(request_, static_cast<off_t>(*found.offset));
+}
+
 void Reply::send(const mpool::ReadResult& read) const noexcept {
   if (read.state == mpool::IoState::done) return reply_data(request_, read.data);
   send_later(read.state);

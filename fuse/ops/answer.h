@@ -44,6 +44,7 @@ class Reply {
   void send(const std::vector<char>& data) const noexcept;
   void send(const std::string& data) const noexcept;
   void send(const IoctlData& data) const noexcept;
+  void send(FoundOffset found) const noexcept;
   void send(const mpool::ReadResult& read) const noexcept;
   void send(const Written& written) const noexcept;
   // Of an open file, such as Opened: it is kept if the kernel gets it.

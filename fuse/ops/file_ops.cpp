@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <fcntl.h>
+#include <unistd.h>
 
 #include "engine/base/error.h"
 #include "fuse/native/native_reads.h"
@@ -124,6 +125,13 @@ Created open_existing(const Call& call, mpool::InodeNumber parent, std::string_v
   return {.attributes = attributes, .file = file.take(), .privileges = Privileges::possible};
 }
 
+std::optional<Created> create_unnamed(const Call& call, mpool::InodeNumber directory,
+                                      const Ownership& owned, int flags) {
+  if (!call.can_block()) return std::nullopt;
+  return to_created(
+      call.names().create_unnamed(directory, owned.mode, owned.owner, to_intent(flags)));
+}
+
 // Returns nullopt and does nothing if it must not block and would have to: a thread that may block
 // opens an existing file.
 std::optional<Created> create_or_open(const Call& call, mpool::InodeNumber parent,
@@ -156,10 +164,11 @@ std::optional<CreatedFile> op_create(const Call& call, mpool::InodeNumber parent
                                      std::string_view name, mode_t mode,
                                      const FileArgument& argument) {
   const Ownership owned = ownership_of_new(call, parent, mode);
-  auto created = create_or_open(call, parent, name, owned, argument.flags);
+  auto created = name == kUnnamed ? create_unnamed(call, parent, owned, argument.flags)
+                                  : create_or_open(call, parent, name, owned, argument.flags);
   if (!created) return std::nullopt;
   OpenedFile file(std::move(created->file));
-  call.file_system.notifier->entries_changed(parent);
+  if (name != kUnnamed) call.file_system.notifier->entries_changed(parent);
   mpool::InodeNumber referred_to = created->attributes.inode;
   call.names().ref({&referred_to, 1});  // the open file keeps it until here
   const mpool::OpenIntent intent = to_intent(argument.flags);
@@ -214,6 +223,14 @@ Outcome op_release(const Call& call, mpool::InodeNumber inode, const FileArgumen
 Outcome op_fsync(const Call&, mpool::InodeNumber, int, const FileArgument& argument) {
   argument.file().fsync();
   return Outcome::done;
+}
+
+FoundOffset op_lseek(const Call&, mpool::InodeNumber, off_t offset, int whence,
+                     const FileArgument& argument) {
+  if (whence != SEEK_DATA && whence != SEEK_HOLE)
+    mpool::raise(EINVAL, "lseek", "whence {}", whence);
+  return {argument.file().seek(checked_offset(offset),
+                               whence == SEEK_DATA ? mpool::SeekFor::data : mpool::SeekFor::hole)};
 }
 
 // Allocates space. If mode 0 were refused with EOPNOTSUPP, posix_fallocate(3) would write zeros

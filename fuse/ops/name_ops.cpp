@@ -49,7 +49,7 @@ mpool::RenameMode rename_mode(unsigned flags) {
       return mpool::RenameMode::no_replace;
     case RENAME_EXCHANGE:
       return mpool::RenameMode::exchange;
-    default:
+    default:  // the kernel refuses an exchange that leaves a whiteout
       mpool::raise(EINVAL, "rename", "flags {:#x} are not supported", flags);
   }
 }
@@ -111,7 +111,10 @@ LinkTarget op_readlink(const Call& call, mpool::InodeNumber inode) {
 
 Outcome op_rename(const Call& call, mpool::InodeNumber parent, std::string_view name,
                   mpool::InodeNumber new_parent, std::string_view new_name, unsigned flags) {
-  if (!call.names().rename(parent, name, new_parent, new_name, rename_mode(flags), call.blocking)) {
+  mpool::Whiteout whiteout;
+  if ((flags & RENAME_WHITEOUT) != 0) whiteout = ownership_of_new(call, parent, S_IFCHR).owner;
+  if (!call.names().rename(parent, name, new_parent, new_name,
+                           rename_mode(flags & ~RENAME_WHITEOUT), whiteout, call.blocking)) {
     return Outcome::would_block;
   }
   call.file_system.notifier->entries_changed(parent);

@@ -172,6 +172,7 @@ fuse_lowlevel_ops make_table() {
   serve<"release", op_release>(ops.release);
   serve<"fsync", op_fsync>(ops.fsync);
   serve<"fallocate", op_fallocate>(ops.fallocate);
+  serve<"lseek", op_lseek>(ops.lseek);
   ops.opendir = opendir;
   serve<"readdir", op_readdir>(ops.readdir);
   serve<"readdirplus", op_readdirplus>(ops.readdirplus);

@@ -61,6 +61,8 @@ Outcome op_removexattr(const Call& call, mpool::InodeNumber inode, std::string_v
 // file_ops.cpp: contents.
 std::optional<Opened> op_open(const Call& call, mpool::InodeNumber inode,
                               const FileArgument& argument);
+// name: kUnnamed makes a file without a name (O_TMPFILE).
+inline constexpr std::string_view kUnnamed = "/";
 std::optional<CreatedFile> op_create(const Call& call, mpool::InodeNumber parent,
                                      std::string_view name, mode_t mode,
                                      const FileArgument& argument);
@@ -74,6 +76,9 @@ Outcome op_flush(const Call& call, mpool::InodeNumber inode, const FileArgument&
 Outcome op_release(const Call& call, mpool::InodeNumber inode, const FileArgument& argument);
 Outcome op_fsync(const Call& call, mpool::InodeNumber inode, int data_only,
                  const FileArgument& argument);
+// whence: SEEK_DATA or SEEK_HOLE; the kernel handles the others.
+FoundOffset op_lseek(const Call& call, mpool::InodeNumber inode, off_t offset, int whence,
+                     const FileArgument& argument);
 Outcome op_fallocate(const Call& call, mpool::InodeNumber inode, int mode, off_t offset,
                      off_t length, const FileArgument& argument);
 

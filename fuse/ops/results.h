@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -36,6 +37,11 @@ struct Entry {
 struct SizedValue {
   std::string value;
   std::size_t room = 0;
+};
+
+// The answer to lseek(2): bytes; nullopt: there is no such offset.
+struct FoundOffset {
+  std::optional<std::uint64_t> offset;
 };
 
 struct Written {

@@ -80,6 +80,7 @@ void Dispatcher::on_init(Extensions wanted, std::function<void(Extensions taken)
 }
 
 void Dispatcher::handle(Request& request) noexcept {
+  adapt_request(request.message_);
   if (starts_on_reactor(request.opcode())) {
     process(request, false);
     if (request.suspended_) return;

@@ -52,8 +52,18 @@ Extensions extensions_offered(mpool::ConstByteSpan request, Extensions wanted) {
           .passthrough = wanted.passthrough && (init.flags2 & kPassthrough2) != 0};
 }
 
+void adapt_request(mpool::ByteSpan message) {
+  std::uint32_t opcode = 0;
+  const mpool::ByteSpan place = message.subspan(offsetof(fuse_in_header, opcode), sizeof opcode);
+  std::memcpy(&opcode, place.data(), sizeof opcode);
+  if (opcode != FUSE_TMPFILE) return;
+  opcode = FUSE_CREATE;
+  std::memcpy(place.data(), &opcode, sizeof opcode);
+}
+
 bool needs_completion(std::uint32_t opcode) {
-  return opcode == FUSE_INIT || opcode == FUSE_OPEN || opcode == FUSE_CREATE;
+  return opcode == FUSE_INIT || opcode == FUSE_OPEN || opcode == FUSE_CREATE ||
+         opcode == FUSE_TMPFILE;
 }
 
 void complete_reply(std::uint32_t opcode, mpool::ByteSpan body, Extensions taken,
@@ -63,7 +73,7 @@ void complete_reply(std::uint32_t opcode, mpool::ByteSpan body, Extensions taken
     complete_init(body, taken);
   } else if (opcode == FUSE_OPEN && body.size() == sizeof(fuse_open_out)) {
     complete_open(body, backing_id);
-  } else if (opcode == FUSE_CREATE && body.size() == kCreated) {
+  } else if ((opcode == FUSE_CREATE || opcode == FUSE_TMPFILE) && body.size() == kCreated) {
     complete_open(body.subspan(sizeof(fuse_entry_out)), backing_id);
   }
 }

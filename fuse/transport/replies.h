@@ -1,5 +1,5 @@
-// What libfuse 3.14 does not know of the answers to INIT, OPEN and CREATE is added here, and only
-// here, on their way to the kernel (protocol: include/uapi/linux/fuse.h).
+// What libfuse 3.14 does not know of requests, and of the answers to INIT, OPEN and CREATE, is
+// adapted here, and only here (protocol: include/uapi/linux/fuse.h).
 #pragma once
 
 #include <cstdint>
@@ -17,6 +17,10 @@ struct Extensions {
 
 // The members of `wanted` that the kernel offers. `request`: a whole INIT request.
 Extensions extensions_offered(mpool::ConstByteSpan request, Extensions wanted);
+
+// Makes a request that libfuse does not know one that it knows: TMPFILE is a CREATE, in all but its
+// opcode, whose name "/" no file can have. `message`: at least a fuse_in_header.
+void adapt_request(mpool::ByteSpan message);
 
 // Completes the body of an answer without an error to a request of type `opcode`:
 // - INIT: accepts `taken`. libfuse answers with 32 flags only.

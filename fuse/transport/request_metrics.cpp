@@ -44,6 +44,8 @@ constexpr KindName kKindNames[] = {
     {FUSE_IOCTL, "ioctl"},
     {FUSE_BATCH_FORGET, "forget"},
     {FUSE_FALLOCATE, "fallocate"},
+    {FUSE_LSEEK, "lseek"},
+    {FUSE_TMPFILE, "create"},
     {FUSE_READDIRPLUS, "readdirplus"},
     {FUSE_RENAME2, "rename"},
 };

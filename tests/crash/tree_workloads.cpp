@@ -209,6 +209,9 @@ std::vector<Step> every_change(std::uint64_t seed, bool) {
       [](TestTree& tree) { tree.names().remove_xattr(tree.stat("d").inode, "user.x"); },
       [](TestTree& tree) { tree.names().make_symlink(kRootInode, "link", "d/b", {}); },
       [](TestTree& tree) { tree.put("h", ""); },
+      [](TestTree& tree) {
+        tree.names().rename(kRootInode, "h", kRootInode, "i", RenameMode::replace, Owner{});
+      },
       [](TestTree& tree) { tree.unlink("hard"); },
       [](TestTree& tree) { tree.unlink("d/b"); },
       [](TestTree& tree) { tree.names().remove_directory(kRootInode, "d"); },

@@ -110,6 +110,37 @@ TEST_F(FileOpsTest, CreateMakesAnOpenFileOfTheCaller) {
   release(kept(std::move(created->opened), O_RDWR));
 }
 
+TEST_F(FileOpsTest, CreateWithoutAName) {
+  EXPECT_FALSE(create(Blocking::forbidden, "/", O_RDWR, 0640));
+  auto created = create(Blocking::allowed, "/", O_RDWR, 04640);
+  ASSERT_TRUE(created);
+  EXPECT_EQ(created->entry.attributes.links, 0u);
+  EXPECT_EQ(created->entry.attributes.uid, test::kUser.uid);
+  EXPECT_TRUE(tree_.list("").empty());
+  EXPECT_EQ(op_link(call(), created->entry.attributes.inode, kRootInode, "f").attributes.links, 1u);
+  release(kept(std::move(created->opened), O_RDWR));
+}
+
+TEST_F(FileOpsTest, SeekFindsTheHolesOfCommittedFiles) {
+  {
+    const mpool::test::ScopedFile file(tree_.create("f"));
+    file->truncate(4 * mpool::test::kZoneSize);
+    file->write(mpool::test::kZoneSize, mpool::test::bytes_of(std::string(4096, 'x')), false);
+  }
+  const FileArgument file = open_kept("f", O_RDONLY);
+  const auto seek = [&](std::uint64_t offset, int whence) {
+    return op_lseek(call(), inode("f"), static_cast<off_t>(offset), whence, file).offset;
+  };
+  EXPECT_EQ(seek(0, SEEK_DATA), mpool::test::kZoneSize);
+  EXPECT_EQ(seek(10, SEEK_HOLE), 10u);
+  EXPECT_EQ(seek(mpool::test::kZoneSize + 1, SEEK_DATA), mpool::test::kZoneSize + 1);
+  EXPECT_EQ(seek(mpool::test::kZoneSize + 1, SEEK_HOLE), mpool::test::kZoneSize + 4096);
+  EXPECT_EQ(seek(2 * mpool::test::kZoneSize, SEEK_DATA), std::nullopt);
+  EXPECT_EQ(seek(4 * mpool::test::kZoneSize, SEEK_HOLE), std::nullopt);
+  EXPECT_EQ(errno_of([&] { seek(0, SEEK_SET); }), EINVAL);
+  release(file);
+}
+
 TEST_F(FileOpsTest, CreateOpensAFileThatExists) {
   tree_.put("f", "content");
   EXPECT_EQ(errno_of([&] { create(Blocking::forbidden, "f", O_RDONLY | O_EXCL); }), EEXIST);

@@ -30,6 +30,7 @@ class IdleFile : public mpool::OpenFile {
   }
   void truncate(std::uint64_t) override {}
   void allocate(std::uint64_t, std::uint64_t, mpool::LengthChange) override {}
+  std::optional<std::uint64_t> seek(std::uint64_t, mpool::SeekFor) override { return {}; }
   void fsync() override {}
   bool flush(mpool::Blocking) override { return true; }
   bool close(mpool::Blocking) noexcept override { return true; }

@@ -144,7 +144,12 @@ TEST_F(NameOpsTest, RenameKnowsTheFlags) {
   EXPECT_EQ(rename("a", "b", 0), Outcome::done);
   EXPECT_EQ(tree_.get("b"), "second");
   EXPECT_EQ(test::errno_of([&] { rename("a", "c", 0); }), ENOENT);
-  EXPECT_EQ(test::errno_of([&] { rename("b", "c", RENAME_WHITEOUT); }), EINVAL);
+  EXPECT_EQ(rename("b", "c", RENAME_WHITEOUT), Outcome::done);
+  EXPECT_EQ(tree_.stat("b").kind, mpool::FileKind::character_device);
+  EXPECT_EQ(tree_.stat("b").uid, test::kUser.uid);
+  EXPECT_EQ(tree_.get("c"), "second");
+  EXPECT_EQ(test::errno_of([&] { rename("c", "b", RENAME_WHITEOUT | RENAME_NOREPLACE); }), EEXIST);
+  EXPECT_EQ(test::errno_of([&] { rename("c", "e", 1u << 3); }), EINVAL);
 }
 
 TEST_F(NameOpsTest, LinkGivesAnotherName) {

@@ -108,6 +108,19 @@ TEST(Replies, CreateHasAnEntryFirst) {
   EXPECT_EQ(std::memcmp(&before, &created.entry, sizeof before), 0);
 }
 
+TEST(Replies, TmpfileIsACreateForTheLibrary) {
+  fuse_in_header header{};
+  header.opcode = FUSE_TMPFILE;
+  header.unique = 5;
+  adapt_request(bytes_of(header));
+  EXPECT_EQ(header.opcode, static_cast<std::uint32_t>(FUSE_CREATE));
+  EXPECT_EQ(header.unique, 5u);
+  header.opcode = FUSE_MKDIR;
+  adapt_request(bytes_of(header));
+  EXPECT_EQ(header.opcode, static_cast<std::uint32_t>(FUSE_MKDIR));
+  EXPECT_TRUE(needs_completion(FUSE_TMPFILE));
+}
+
 TEST(Replies, OtherLengthsAndOtherRequestsAreLeftAlone) {
   std::vector<std::byte> body(sizeof(fuse_open_out) + 1, std::byte{0xff});
   const std::vector<std::byte> before = body;

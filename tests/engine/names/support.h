@@ -311,7 +311,7 @@ class TestTree {
         dump_into(child, tolerant, all);
       } else if (attributes.kind == FileKind::symlink) {
         line += " -> " + names_->read_symlink(attributes.inode);
-      } else {
+      } else if (is_regular(attributes.kind)) {
         line += content_of(child, tolerant);
       }
       for (const std::string& xattr : names_->list_xattrs(attributes.inode)) {
