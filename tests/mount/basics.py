@@ -345,11 +345,6 @@ class Files(harness.MountTest):
             self.assertEqual((path.stat().st_atime_ns, path.stat().st_mtime_ns),
                              (-5_000_000_001, 1_700_000_000_123_456_789))
 
-    def test_temporary_file_without_a_name(self):
-        """O_TMPFILE is refused as by file systems without it, so that programs fall back"""
-        with self.fails_with(errno.EOPNOTSUPP):
-            os.open(self.root, os.O_TMPFILE | os.O_RDWR)
-
     def test_facts(self):
         """user.mpool.* of a file are facts that cannot be set"""
         path = self.write_file("f", content(1, 3 * MIB))
