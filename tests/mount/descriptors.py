@@ -8,8 +8,10 @@ import struct
 import subprocess
 import sys
 
+from ext4 import mount_ext4
 import harness
 from harness import MIB, content
+from system_calls import link_descriptor
 
 F_OFD_GETLK, F_OFD_SETLK = 36, 37
 FLOCK = "hhqqi4x"
@@ -36,7 +38,7 @@ class Descriptors(harness.MountTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.ext4 = harness.ext4(cls.mnt.directory)
+        cls.ext4 = mount_ext4(cls.mnt.directory)
 
     def open_unnamed(self, flags=os.O_RDWR, mode=0o640):
         descriptor = os.open(self.root, os.O_TMPFILE | flags, mode)
@@ -49,7 +51,7 @@ class Descriptors(harness.MountTest):
         return descriptor
 
     def give_name(self, descriptor, name):
-        harness.link_descriptor(descriptor, self.root / name, flags=0)
+        link_descriptor(descriptor, self.root / name, flags=0)
 
     def crash(self, descriptor):
         """A crash of the daemon while the file is open."""
@@ -96,8 +98,8 @@ class Descriptors(harness.MountTest):
         """linkat with AT_EMPTY_PATH, and a second name"""
         unnamed = self.open_unnamed()
         os.write(unnamed, b"data")
-        harness.link_descriptor(unnamed, self.root / "f")
-        harness.link_descriptor(unnamed, self.root / "g")
+        link_descriptor(unnamed, self.root / "f")
+        link_descriptor(unnamed, self.root / "g")
         self.assertEqual(os.fstat(unnamed).st_nlink, 2)
         os.close(unnamed)
         (self.root / "f").unlink()
@@ -148,7 +150,7 @@ class Descriptors(harness.MountTest):
             for flags, name in ((0, "taken"), (0, "n" * 256), (os.O_EXCL, "new"), (0, "new")):
                 unnamed = os.open(root, os.O_TMPFILE | os.O_RDWR | flags)
                 try:
-                    harness.link_descriptor(unnamed, root / name)
+                    link_descriptor(unnamed, root / name)
                     found.append("linked")
                 except OSError as error:
                     found.append(errno.errorcode[error.errno])

@@ -46,11 +46,7 @@ NOBODY = 65534
 _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
 _AT_FDCWD = -100
-RENAME_NOREPLACE = 1
-RENAME_EXCHANGE = 2
-RENAME_WHITEOUT = 4
-AT_EMPTY_PATH = 0x1000
-_AT_SYMLINK_FOLLOW = 0x400
+RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT = 1, 2, 4
 
 # Test programs run beside each other, and the names of active pools are the machine's.
 POOL_NAME = f"testpool-{os.getpid()}"
@@ -163,21 +159,6 @@ def rename(old, new, flags):
         raise OSError(code, os.strerror(code), str(new))
 
 
-def fallocate(descriptor, mode, offset, length):
-    """fallocate(2)."""
-    if _libc.fallocate(descriptor, mode, ctypes.c_long(offset), ctypes.c_long(length)) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
-
-
-def link_descriptor(descriptor, new, flags=AT_EMPTY_PATH):
-    """linkat(2) of an open file: with AT_EMPTY_PATH; without it, by its path in /proc."""
-    path = b"" if flags == AT_EMPTY_PATH else os.fsencode(f"/proc/self/fd/{descriptor}")
-    if _libc.linkat(descriptor, path, _AT_FDCWD, os.fsencode(new), flags or _AT_SYMLINK_FOLLOW) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code), str(new))
-
-
 def temporary_directory():
     path = pathlib.Path(tempfile.mkdtemp(prefix="mpoolfs-test-"))
     path.chmod(0o755)  # accessible to other users
@@ -206,19 +187,6 @@ def loop_device(image):
     device = run("losetup", "--direct-io=on", "--find", "--show", image).stdout.strip()
     on_exit(run, "losetup", "--detach", device)
     return device
-
-
-def ext4(directory, size=64 * MIB):
-    """An ext4 to compare with or to stack on, mounted on `directory`/ext4; returns that."""
-    image, point = directory / "ext4.img", directory / "ext4"
-    with open(image, "wb") as file:
-        file.truncate(size)
-    run("mkfs.ext4", "-q", "-b", "4096", image)
-    point.mkdir()
-    device = loop_device(image)
-    run("mount", "-t", "ext4", "-o", "nodev,nosuid", device, point)
-    on_exit(run, "umount", point)
-    return point
 
 
 def pool_of_two_devices(directory):

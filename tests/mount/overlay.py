@@ -6,6 +6,7 @@ import os
 import stat
 import struct
 
+from ext4 import mount_ext4
 import harness
 from harness import MIB, content, run
 
@@ -27,7 +28,7 @@ class Overlay(harness.MountTest):
         (self.lower / "link").symlink_to("d/g")
         self.before = self.lower_state()
         outside = harness.temporary_directory()
-        harness.ext4(outside)
+        mount_ext4(outside)
         for name in ("upper", "work", "merged"):
             (outside / "ext4" / name).mkdir()
         self.upper, self.merged = outside / "ext4/upper", outside / "ext4/merged"

@@ -9,9 +9,12 @@ import stat
 import subprocess
 import time
 
+from ext4 import mount_ext4
 import harness
 from harness import run
+from posix_names import NAMES
 from posix_table import CASES, DIFFERENT, READ_ONLY
+from system_calls import fallocate
 
 USERS = {"root": (0, 0, []), "ann": (61001, 61001, []), "bob": (61002, 61002, [61001])}
 AT_FDCWD, AT_SYMLINK_NOFOLLOW = -100, 0x100
@@ -54,7 +57,7 @@ def user_id(name):
 
 def parse():
     """(title, steps) of each case."""
-    for block in re.split(r"\n(?=\S)", CASES.strip()):
+    for block in re.split(r"\n(?=\S)", (CASES.strip() + NAMES.rstrip())):
         title, *steps = block.split("\n")
         yield title, [step.strip() for step in steps]
 
@@ -178,7 +181,7 @@ class Runner:
     def do_fallocate(self, path, offset, length):
         descriptor = os.open(path, os.O_WRONLY)
         try:
-            harness.fallocate(descriptor, 0, int(offset), int(length))
+            fallocate(descriptor, 0, int(offset), int(length))
         finally:
             self.close(descriptor)
 
@@ -275,7 +278,7 @@ class Posix(harness.MountTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.ext4 = harness.ext4(cls.mnt.directory)
+        cls.ext4 = mount_ext4(cls.mnt.directory)
         cls.met = collections.Counter()
 
     def results(self, directory, steps):

@@ -9,6 +9,7 @@ import struct
 
 import harness
 from harness import MIB
+from system_calls import fallocate, link_descriptor
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "man" / "mpoolfs.5.scd"
 HEADING = "# REFUSED ON PURPOSE\n"
@@ -66,9 +67,9 @@ class Refused(harness.MountTest):
             ("mmap", "a file that is being written, with MAP_SHARED"): [
                 lambda: mmap.mmap(written, 4096, mmap.MAP_SHARED, mmap.PROT_READ)],
             ("fallocate", "another mode than 0 and FALLOC_FL_KEEP_SIZE"): [
-                lambda mode=mode: harness.fallocate(written, mode, 0, 4096)
+                lambda mode=mode: fallocate(written, mode, 0, 4096)
                 for mode in (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE)],
-            ("fallocate", "a log"): [lambda: harness.fallocate(appended, 0, 0, 4096)],
+            ("fallocate", "a log"): [lambda: fallocate(appended, 0, 0, 4096)],
             ("ioctl", "FICLONE of any file"): [lambda: fcntl.ioctl(written, FICLONE, reader)],
             ("ioctl", "FS_IOC_SETFLAGS (chattr) of any file"): [
                 lambda: fcntl.ioctl(reader, FS_IOC_SETFLAGS, struct.pack("i", 0x10))],
@@ -78,7 +79,7 @@ class Refused(harness.MountTest):
                 lambda name=name: os.setxattr(committed, name, b"x")
                 for name in ("user.mpool.type", "user.mpool.objects", "user.mpool.committed")],
             ("linkat", "a file without a name, after its last writing descriptor was closed"): [
-                lambda: harness.link_descriptor(nameless, self.root / "new")],
+                lambda: link_descriptor(nameless, self.root / "new")],
             ("mkdir, open", "new names in .mpool"): [
                 lambda: os.mkdir(control / "new"), lambda: os.open(control / "new", os.O_WRONLY | os.O_CREAT)],
             ("rename", ".mpool, or to that name"): [
