@@ -18,7 +18,8 @@ std::optional<Attributes> try_chmod(TestTree& tree, InodeNumber inode, std::uint
 
 bool try_rename(TestTree& tree, const std::string& from, const std::string& to,
                 RenameMode mode = RenameMode::replace) {
-  return tree.names().rename(kRootInode, from, kRootInode, to, mode, Blocking::forbidden);
+  return tree.names().rename(kRootInode, from, kRootInode, to, mode, std::nullopt,
+                             Blocking::forbidden);
 }
 
 std::optional<Attributes> try_mkdir(TestTree& tree, const std::string& name) {
