@@ -181,16 +181,21 @@ MOUNT_TEST(Mount, the_tree_is_not_harmed) {
   struct iovec iov;
   uint64_t ids[2];
   uint64_t gen = 0;
-  uint64_t file;
+  uint64_t file, pack;
   char path[400];
-  snprintf(path, sizeof(path), "%s/file", mount_point('a'));
+  snprintf(path, sizeof(path), "%s/small", mount_point('a'));
   REQUIRE(shell("echo content > %s && sync %s %s", path, path, mount_point('a')) == 0);
+  pack = object_of(path);
+  snprintf(path, sizeof(path), "%s/file", mount_point('a'));
+  REQUIRE(shell("(echo content; head -c 300000 /dev/zero) > %s && sync %s %s", path, path,
+                mount_point('a')) == 0);
   file = object_of(path);
   OK(mpool_mdc_get_root(mp, &ids[0], &ids[1]));
   FAILS(EMEDIUMTYPE, mpool_mdc_open(mp, ids[0], ids[1], 0, &mdc));
   FAILS(EMEDIUMTYPE, mpool_mlog_open(mp, ids[0], 0, &gen, &log));
   FAILS(EPERM, mpool_mdc_delete(mp, ids[0], ids[1]));
   FAILS(EPERM, mpool_mblock_delete(mp, file));
+  FAILS(EPERM, mpool_mlog_delete(mp, pack));
   iov.iov_base = new_pages(PAGE, 1);
   iov.iov_len = PAGE;
   OK(mpool_mblock_read(mp, file, &iov, 1, 0));

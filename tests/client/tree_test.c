@@ -12,13 +12,24 @@ static int tree_is_whole(void) {
   return umount_pool('a') == 0 && whole && check_pool() == 0;
 }
 
-/* The first mblock of the pool, of those that a new pool with one file may have; 0: none. */
-static uint64_t first_mblock(struct mpool* mp) {
-  uint64_t uniquifier, slot;
-  for (uniquifier = 0; uniquifier < 1024; ++uniquifier) {
+static mpool_err_t find_mblock(struct mpool* mp, uint64_t id) {
+  return mpool_mblock_find(mp, id, NULL);
+}
+/* 0: it is there, and cannot be deleted. */
+static mpool_err_t find_kept_mlog(struct mpool* mp, uint64_t id) {
+  const mpool_err_t error = mpool_mlog_delete(mp, id);
+  return mpool_errno(error) == EPERM ? 0 : ENOENT;
+}
+
+/* The first object of a type in the pool, of those that a new pool with two files may have, from a
+   uniquifier on; 0: none. */
+static uint64_t first_object(struct mpool* mp, uint64_t type, uint64_t uniquifier,
+                             mpool_err_t (*find)(struct mpool*, uint64_t)) {
+  for (; uniquifier < 1024; ++uniquifier) {
+    uint64_t slot;
     for (slot = 1; slot <= 64; ++slot) {
-      const uint64_t id = (uniquifier << 12) | (1u << 8) | slot;
-      if (mpool_mblock_find(mp, id, NULL) == 0) return id;
+      const uint64_t id = (uniquifier << 12) | (type << 8) | slot;
+      if (find(mp, id) == 0) return id;
     }
   }
   return 0;
@@ -28,10 +39,11 @@ ENGINE_TEST(Tree, is_never_harmed) {
   struct mpool* mp = NULL;
   struct mpool_mdc* mdc = NULL;
   uint64_t ids[2] = {0, 0};
-  uint64_t file = 0, own = 0;
+  uint64_t mblock = 0, pack = 0, own = 0;
   make_pool('a', 512, 1);
   REQUIRE(mount_pool('a') == 0);
-  EXPECT(shell("mkdir %s/directory && echo content > %s/directory/file", mount_point('a'),
+  EXPECT(shell("cd %s && mkdir directory && echo content > directory/file && "
+               "head -c 300000 /dev/zero > directory/large",
                mount_point('a')) == 0);
   close_pool(open_pool('a', O_RDWR)); /* through the mount */
   REQUIRE(umount_pool('a') == 0);
@@ -44,9 +56,11 @@ ENGINE_TEST(Tree, is_never_harmed) {
   EXPECT(mdc == NULL);
   EXPECT(mpool_mdc_delete(mp, ids[0], ids[1]) != 0);
   EXPECT(mpool_mlog_delete(mp, ids[0]) != 0);
-  file = first_mblock(mp);
-  REQUIRE(file != 0);
-  FAILS(EPERM, mpool_mblock_delete(mp, file));
+  mblock = first_object(mp, 1, 0, find_mblock);
+  REQUIRE(mblock != 0);
+  FAILS(EPERM, mpool_mblock_delete(mp, mblock));
+  pack = first_object(mp, 2, 2, find_kept_mlog); /* the root MDC has the first two */
+  EXPECT(pack != 0);
   OK(mpool_mblock_alloc(mp, MP_MED_CAPACITY, false, &own, NULL));
   OK(mpool_mblock_commit(mp, own));
   OK(mpool_mblock_delete(mp, own));
