@@ -64,12 +64,6 @@ const char* name_of(Outcome outcome) {
   return "";
 }
 
-NamespaceOptions lazy() {
-  NamespaceOptions options;
-  options.commit_interval = std::chrono::hours(1);
-  return options;
-}
-
 // As TestTree::dump(), with kLost for a file that returns EIO.
 void look_at(TestTree& tree, const std::string& path, TreeState& state) {
   for (const std::string& name : tree.list(path)) {

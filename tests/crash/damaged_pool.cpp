@@ -40,12 +40,6 @@ class Script {
   }
 
  private:
-  static NamespaceOptions lazy() {
-    NamespaceOptions options;
-    options.commit_interval = std::chrono::hours(1);
-    return options;
-  }
-
   SamplePool& sample_;
   TestTree tree_;
 };

@@ -10,6 +10,7 @@ import tarfile
 
 import harness
 from harness import MIB, content, run, shell
+import system_calls
 
 NOBODY = 65534
 
@@ -245,17 +246,17 @@ class Files(harness.MountTest):
         a = self.write_file("a", b"a")
         b = self.write_file("b", b"b")
         with self.fails_with(errno.EEXIST):
-            harness.rename(a, b, harness.RENAME_NOREPLACE)
-        harness.rename(a, self.root / "c", harness.RENAME_NOREPLACE)
-        harness.rename(self.root / "c", b, harness.RENAME_EXCHANGE)
+            system_calls.rename(a, b, system_calls.RENAME_NOREPLACE)
+        system_calls.rename(a, self.root / "c", system_calls.RENAME_NOREPLACE)
+        system_calls.rename(self.root / "c", b, system_calls.RENAME_EXCHANGE)
         self.assertEqual(b.read_bytes(), b"a")
         self.assertEqual((self.root / "c").read_bytes(), b"b")
         (self.root / "d/inner").mkdir(parents=True)
-        harness.rename(self.root / "d", b, harness.RENAME_EXCHANGE)
+        system_calls.rename(self.root / "d", b, system_calls.RENAME_EXCHANGE)
         self.assertEqual((self.root / "d").read_bytes(), b"a")
         self.assertTrue((b / "inner").is_dir())
         with self.fails_with(errno.ENOENT):
-            harness.rename(b, self.root / "none", harness.RENAME_EXCHANGE)
+            system_calls.rename(b, self.root / "none", system_calls.RENAME_EXCHANGE)
 
     def test_hard_links(self):
         """several names of one file"""

@@ -11,6 +11,7 @@ import zipfile
 
 import harness
 from harness import MIB, content, run
+import system_calls
 
 FILES = 600
 # Bound on what the daemon needs more for that many files of 1 MiB each. The address sanitizer keeps
@@ -263,7 +264,7 @@ class BeingWritten(harness.MountTest):
         os.write(file, b"one")
         os.link(self.root / "a", self.root / "b")
         self.assertEqual(os.fstat(file).st_nlink, 2)
-        harness.rename(self.root / "b", self.root / "old", harness.RENAME_EXCHANGE)
+        system_calls.rename(self.root / "b", self.root / "old", system_calls.RENAME_EXCHANGE)
         os.unlink(self.root / "a")
         os.write(file, b"two")
         os.close(file)

@@ -11,7 +11,7 @@ import sys
 from ext4 import mount_ext4
 import harness
 from harness import MIB, content
-from system_calls import link_descriptor
+from system_calls import RENAME_WHITEOUT, link_descriptor, rename
 
 F_OFD_GETLK, F_OFD_SETLK = 36, 37
 FLOCK = "hhqqi4x"
@@ -188,8 +188,8 @@ class Descriptors(harness.MountTest):
         self.write_file("f", b"data")
         written = self.open_new("w")
         os.write(written, b"written")
-        harness.rename(self.root / "f", self.root / "g", harness.RENAME_WHITEOUT)
-        harness.rename(self.root / "w", self.root / "x", harness.RENAME_WHITEOUT)
+        rename(self.root / "f", self.root / "g", RENAME_WHITEOUT)
+        rename(self.root / "w", self.root / "x", RENAME_WHITEOUT)
         os.close(written)
         harness.sync_directory(self.root)
         self.mnt.crash()

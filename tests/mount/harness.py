@@ -45,8 +45,6 @@ NOBODY = 65534
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
-_AT_FDCWD = -100
-RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT = 1, 2, 4
 
 # Test programs run beside each other, and the names of active pools are the machine's.
 POOL_NAME = f"testpool-{os.getpid()}"
@@ -149,14 +147,6 @@ def sync_directory(path):
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def rename(old, new, flags):
-    """renameat2(2)."""
-    done = _libc.renameat2(_AT_FDCWD, os.fsencode(old), _AT_FDCWD, os.fsencode(new), flags)
-    if done != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code), str(new))
 
 
 def temporary_directory():

@@ -10,6 +10,7 @@ import unittest
 
 import harness
 from harness import MIB, content
+import system_calls
 
 SECONDS = 1800 if harness.LONG else 10
 REMOUNT_EVERY = 250
@@ -255,7 +256,7 @@ class Model(unittest.TestCase):
         first, second = self.some_entry((File, Link)), self.some_entry((File, Link))
         if first is None or second is None:
             return
-        harness.rename(first[1] / first[2], second[1] / second[2], harness.RENAME_EXCHANGE)
+        system_calls.rename(first[1] / first[2], second[1] / second[2], system_calls.RENAME_EXCHANGE)
         one, two = first[0][first[2]], second[0][second[2]]
         first[0][first[2]], second[0][second[2]] = two, one
 

@@ -197,9 +197,9 @@ class InFile(NativeTest):
     def test_served(self):
         """files whose pages are not aligned with those of a device: the daemon reads them"""
         files = {}
-        for name, cuts in (("odd", [0, 1, 5000, MIB + 123, 2 * MIB]), ("end", [0, MIB, MIB + 1, MIB + 2])):
-            data = content(name, cuts[-1])
-            pieces = [(begin, data[begin:end]) for begin, end in zip(cuts, cuts[1:])]
+        for name, cuts in (("odd", [0, 1, 5000, MIB + 123, 2 * MIB]), ("end", [0, MIB, MIB + 5000, MIB + 9000])):
+            # An mblock with a gap at an fsync is finished: the gap is written to another one.
+            pieces = self.pieces(name, cuts)[::-1]
             files[self.root / name] = self.write_pieces(self.root / name, pieces, sync=True)
         (self.root / "empty").write_bytes(b"")
         self.append_file("log", b"line")
@@ -209,6 +209,18 @@ class InFile(NativeTest):
         for path, expected in files.items():
             self.assertFalse(self.mnt.is_native(path), path)
             self.assertEqual("none", harness.differences(expected, path.read_bytes()), path)
+
+    def pieces(self, name, cuts):
+        data = content(name, cuts[-1])
+        return [(begin, data[begin:end]) for begin, end in zip(cuts, cuts[1:])]
+
+    def test_fsynced(self):
+        """what is written in order has its pages in their places, with any number of fsyncs between"""
+        path = self.root / "f"
+        expected = self.write_pieces(path, self.pieces("f", [0, MIB + 1, MIB + 5000, 2 * MIB + 123, 3 * MIB]), sync=True)
+        self.mnt.wait_for_native(path)
+        with self.no_reads():
+            self.assertEqual("none", harness.differences(expected, path.read_bytes()))
 
     def test_open_flags(self):
         """O_CREAT, O_NONBLOCK, O_NOATIME, O_SYNC, O_APPEND for reading, and a second name"""

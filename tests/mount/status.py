@@ -10,6 +10,7 @@ import tarfile
 
 import harness
 from harness import MIB, content, run, shell
+import system_calls
 
 NOBODY = 65534
 ENTRIES = ["ctl", "jobs", "map", "mblock", "metrics", "mlog", "references", "status.json", "tunable"]
@@ -128,7 +129,7 @@ class ControlDirectory(ControlTest):
             lambda: os.rmdir(self.control),
             lambda: os.rename(self.control, self.root / "moved"),
             lambda: os.rename(directory, self.control),
-            lambda: harness.rename(directory, self.control, harness.RENAME_EXCHANGE),
+            lambda: system_calls.rename(directory, self.control, system_calls.RENAME_EXCHANGE),
             lambda: os.unlink(self.status_file),
             lambda: os.rename(self.status_file, self.root / "moved"),
             lambda: os.rename(mine, self.status_file),
