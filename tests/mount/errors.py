@@ -160,7 +160,9 @@ class StartErrors(unittest.TestCase):
 
 
 class FullPool(harness.MountTest):
-    mount_arguments = {"size": "256M"}
+    SIZE = 256 * MIB
+    SMALL = 100_000  # bytes: goes into a pack
+    mount_arguments = {"size": str(SIZE)}
 
     def fill(self, name):
         """Writes until ENOSPC."""
@@ -226,15 +228,17 @@ class FullPool(harness.MountTest):
 
     def test_small_files_until_full(self):
         """a small file without room: write or close fails; if neither does, it is present"""
+        filling = content(1, self.SMALL)
         kept = 0
         with self.fails_with(errno.ENOSPC):
             while True:
                 with open(self.root / f"{kept}", "wb", buffering=0) as file:
-                    file.write(b"small %d" % kept)
+                    file.write(b"small %d" % kept + filling)
                 kept += 1
-                self.assertLess(kept, 1000)
+                self.assertLess(kept * self.SMALL, self.SIZE)
+        self.assertEqual(self.xattr(self.root / "0", "user.mpool.type"), "pack")
         for number in range(kept):
-            self.assertEqual((self.root / f"{number}").read_bytes(), b"small %d" % number)
+            self.assertEqual((self.root / f"{number}").read_bytes(), b"small %d" % number + filling)
         run("rm", "-rf", self.root)
 
     def test_names_in_a_full_pool(self):

@@ -215,7 +215,7 @@ class InFile(NativeTest):
         return [(begin, data[begin:end]) for begin, end in zip(cuts, cuts[1:])]
 
     def test_fsynced(self):
-        """what is written in order has its pages in their places, with any number of fsyncs between"""
+        """what is written in order has its pages in their places, with fsyncs in between"""
         path = self.root / "f"
         expected = self.write_pieces(path, self.pieces("f", [0, MIB + 1, MIB + 5000, 2 * MIB + 123, 3 * MIB]), sync=True)
         self.mnt.wait_for_native(path)
