@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "engine/base/error.h"
-#include "engine/tree/times.h"
 
 namespace mpool::names {
 

@@ -7,6 +7,7 @@
 
 #include "engine/base/error.h"
 #include "engine/tree/journal.h"
+#include "engine/tree/times.h"
 
 namespace mpool::names {
 
