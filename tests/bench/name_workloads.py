@@ -14,16 +14,22 @@ from workloads import LIMIT_SECONDS, Workload, make_cold, wait_for_space
 SMALL_FILE = b"mpoolfs bench..." * 256
 
 
+def make_files(paths):
+    """Creates, writes and closes each."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    for path in paths:
+        descriptor = os.open(path, flags, 0o644)
+        try:
+            if os.write(descriptor, SMALL_FILE) != len(SMALL_FILE):
+                raise BenchError(f"{path}: a small file was written in part")
+        finally:
+            os.close(descriptor)
+
+
 def make_small_files(directory, count):
     directory.mkdir()
     prefix = f"{directory}/file-"
-    for number in range(count):
-        descriptor = os.open(f"{prefix}{number:06}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-        try:
-            if os.write(descriptor, SMALL_FILE) != len(SMALL_FILE):
-                raise BenchError(f"{directory}: a small file was written in part")
-        finally:
-            os.close(descriptor)
+    make_files(f"{prefix}{number:06}" for number in range(count))
 
 
 class SmallFiles(Workload):

@@ -7,7 +7,7 @@ import time
 
 import machine
 from machine import MIB, BenchError
-from name_workloads import FILES_IN_DIRECTORY, SMALL_FILE
+from name_workloads import FILES_IN_DIRECTORY, make_files
 from workloads import LIMIT_SECONDS, Workload, make_cold, wait_for_space
 
 
@@ -28,18 +28,6 @@ class OwnDirectory(Workload):
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(self.directory(target))
         target.settle()
-
-
-def make_files(paths):
-    """Creates, writes and closes each."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    for path in paths:
-        descriptor = os.open(path, flags, 0o644)
-        try:
-            if os.write(descriptor, SMALL_FILE) != len(SMALL_FILE):
-                raise BenchError(f"{path}: a small file was written in part")
-        finally:
-            os.close(descriptor)
 
 
 class CreateByProcesses(OwnDirectory):

@@ -135,13 +135,15 @@ class TreeWorkload : public Workload {
   // steps.
   using MakeSteps = std::function<std::vector<Step>(std::uint64_t seed, bool brief)>;
 
+  // pack_max: as TreeSession.
   TreeWorkload(std::string name, unsigned sync_every, MakeSteps make_steps, unsigned weight = 1,
-               bool staging = false)
+               bool staging = false, std::uint64_t pack_max = 0)
       : name_(std::move(name)),
         sync_every_(sync_every),
         make_steps_(std::move(make_steps)),
         weight_(weight),
-        staging_(staging) {}
+        staging_(staging),
+        pack_max_(pack_max) {}
 
   std::string name() const override { return name_; }
   unsigned weight() const override { return weight_; }
@@ -152,9 +154,8 @@ class TreeWorkload : public Workload {
     return make_pool(options, 256 * kTreeZone, 512, seed, staging_ ? 128 * kTreeZone : 0);
   }
   std::unique_ptr<Session> open(Machine& machine) const override {
-    return std::make_unique<TreeSession>(machine, pack_max());
+    return std::make_unique<TreeSession>(machine, pack_max_);
   }
-  virtual std::uint64_t pack_max() const { return 0; }
   void run(Session& session, Model& model, std::uint64_t seed, bool brief) const override {
     auto& tree = dynamic_cast<TreeSession&>(session);
     const std::vector<Step> steps = make_steps_(seed, brief);
@@ -172,13 +173,7 @@ class TreeWorkload : public Workload {
   const MakeSteps make_steps_;
   const unsigned weight_;
   const bool staging_;
-};
-
-// The same with small files in packs.
-class PackWorkload : public TreeWorkload {
- public:
-  using TreeWorkload::TreeWorkload;
-  std::uint64_t pack_max() const override { return kTreeZone; }
+  const std::uint64_t pack_max_;
 };
 
 }  // namespace mpool::test

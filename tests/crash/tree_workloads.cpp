@@ -227,8 +227,7 @@ class FsyncedFile : public TreeWorkload {
 class FsyncsInAZone : public TreeWorkload {
  public:
   FsyncsInAZone(std::string name, std::uint64_t pack_max)
-      : TreeWorkload(std::move(name), 1, {}, 2), pack_max_(pack_max) {}
-  std::uint64_t pack_max() const override { return pack_max_; }
+      : TreeWorkload(std::move(name), 1, {}, 2, false, pack_max) {}
 
   void run(Session& session, Model& model, std::uint64_t seed, bool brief) const override {
     auto& tree = dynamic_cast<TreeSession&>(session);
@@ -325,7 +324,6 @@ class FsyncsInAZone : public TreeWorkload {
       sync();
     }
   };
-  const std::uint64_t pack_max_;
 };
 
 // A file whose descriptor was closed before other changes, and whose close arrives after them. Its
@@ -412,8 +410,10 @@ class LateClose : public TreeWorkload {
 std::vector<std::unique_ptr<Workload>> tree_workloads() {
   std::vector<std::unique_ptr<Workload>> workloads;
   const auto add = [&](std::string name, unsigned sync_every,
-                       std::vector<Step> (*steps)(std::uint64_t, bool), unsigned weight) {
-    workloads.push_back(std::make_unique<TreeWorkload>(std::move(name), sync_every, steps, weight));
+                       std::vector<Step> (*steps)(std::uint64_t, bool), unsigned weight,
+                       std::uint64_t pack_max = 0) {
+    workloads.push_back(std::make_unique<TreeWorkload>(std::move(name), sync_every, steps, weight,
+                                                       false, pack_max));
   };
   add("tree_synced_each", 1, every_change, 2);
   add("tree_synced_by_three", 3, every_change, 2);
@@ -426,16 +426,12 @@ std::vector<std::unique_ptr<Workload>> tree_workloads() {
   add("tree_log_synced_by_four", 4, log_life, 2);
   add("tree_appends_before_names", kRoundOfAppends, appends_before_names, 2);
   add("tree_unlinked_while_open", 2, unlinked_while_open, 1);
-  const auto add_packed = [&](std::string name, unsigned sync_every,
-                              std::vector<Step> (*steps)(std::uint64_t, bool), unsigned weight) {
-    workloads.push_back(std::make_unique<PackWorkload>(std::move(name), sync_every, steps, weight));
-  };
-  add_packed("packs_synced_each", 1, small_files, 2);
-  add_packed("packs_synced_by_five", 5, small_files, 2);
-  add_packed("packs_synced_at_the_end", 1000, small_files, 1);
-  add_packed("packs_every_change", 3, every_change, 1);
-  add_packed("packs_replacements", 1, replacements, 1);
-  add_packed("packs_unlinked_while_open", 2, unlinked_while_open, 1);
+  add("packs_synced_each", 1, small_files, 2, kTreeZone);
+  add("packs_synced_by_five", 5, small_files, 2, kTreeZone);
+  add("packs_synced_at_the_end", 1000, small_files, 1, kTreeZone);
+  add("packs_every_change", 3, every_change, 1, kTreeZone);
+  add("packs_replacements", 1, replacements, 1, kTreeZone);
+  add("packs_unlinked_while_open", 2, unlinked_while_open, 1, kTreeZone);
   workloads.push_back(std::make_unique<TreeWorkload>("tree_on_staging", 1, on_staging, 1, true));
   workloads.push_back(std::make_unique<FsyncedFile>());
   workloads.push_back(std::make_unique<FsyncsInAZone>("tree_fsyncs_in_a_zone", 0));
