@@ -157,18 +157,27 @@ struct InOrder {
 using RecordsBySlot = std::map<MdcSlot*, std::vector<ObjectRecord>, InOrder>;
 using IdsBySlot = std::map<MdcSlot*, std::vector<ObjectId>, InOrder>;
 
-void commit_by_slot(const PoolState& pool, const RecordsBySlot& objects) {
+// Logs changes of objects, MDC by MDC until the first failure, and waits until they are durable.
+// Returns those that are; `failed`: the state of the objects of the others.
+template <typename Log>
+std::vector<Logged> log_by_slot(const PoolState& pool, const RecordsBySlot& objects, const Log& log,
+                                ObjectState failed, std::exception_ptr& failure) {
   std::vector<Logged> changes;
-  std::exception_ptr failure;
   for (const auto& [slot, of_slot] : objects) {
-    changes.push_back(log_creates(pool, *slot, of_slot, failure));
+    changes.push_back(log(pool, *slot, of_slot, failure));
     if (failure != nullptr) break;
   }
-  const std::exception_ptr not_durable = wait_for(changes, ObjectState::uncertain);
+  const std::exception_ptr not_durable = wait_for(changes, failed);
+  if (failure == nullptr) failure = not_durable;
+  return changes;
+}
+
+void commit_by_slot(const PoolState& pool, const RecordsBySlot& objects) {
+  std::exception_ptr failure;
+  const auto changes = log_by_slot(pool, objects, log_creates, ObjectState::uncertain, failure);
   for (const Logged& change : changes)
     set_states(*change.slot, change.ids, ObjectState::committed);
   pool.note_change();
-  if (failure == nullptr) failure = not_durable;
   if (failure != nullptr) std::rethrow_exception(failure);
 }
 
@@ -226,16 +235,10 @@ void Pool::commit(std::span<const ObjectRecord> objects) {
 }
 
 void Pool::extend(std::span<const ObjectRecord> mblocks) {
-  std::vector<Logged> changes;
   std::exception_ptr failure;
-  for (const auto& [slot, of_slot] :
-       sort_by_slot(*this, *impl_, mblocks, "cannot extend: it does not exist")) {
-    changes.push_back(log_extensions(*impl_, *slot, of_slot, failure));
-    if (failure != nullptr) break;
-  }
-  const std::exception_ptr not_durable = wait_for(changes, ObjectState::committed);
+  log_by_slot(*impl_, sort_by_slot(*this, *impl_, mblocks, "cannot extend: it does not exist"),
+              log_extensions, ObjectState::committed, failure);
   impl_->note_change();
-  if (failure == nullptr) failure = not_durable;
   if (failure != nullptr) std::rethrow_exception(failure);
 }
 
