@@ -37,11 +37,8 @@ class PackedContent {
 
   // Bytes [offset, offset + into.size()) of the record. Errors: read_packed().
   void read(std::uint64_t offset, ByteSpan into) const {
-    if (!read_held(offset, into)) read_packed(log_, record_, offset, into);
-  }
-  // The same from memory only; false: it is not there. Non-blocking.
-  bool read_held(std::uint64_t offset, ByteSpan into) const {
-    return pack_ && pack_->read_held(record_, offset, into);
+    if (pack_) return pack_->read(record_, offset, into);
+    read_packed(log_, record_, offset, into);
   }
 
  private:

@@ -6,14 +6,15 @@
 
 namespace mpool {
 
-// Takes room for content up to `end`; false: other content goes to mblocks meanwhile. The lock may
-// be released.
-bool ContentWriter::Impl::reserve(Lock& lock, std::uint64_t end) {
+// Takes room for content up to `end`; false: content goes to mblocks from here on. The lock may be
+// released.
+bool ContentWriter::Impl::stays_in_pack(Lock& lock, std::uint64_t end) {
   while (can_pack(end)) {
     if (try_reserve(end)) return true;
     const Unlocked unlocked(lock);
     pack_->prepare(end);
   }
+  leave_pack(lock);
   return false;
 }
 
@@ -32,9 +33,7 @@ void ContentWriter::Impl::leave_pack(Lock& lock) {
 
 // Bytes that are only held have their place already: a full pool fails the write, not the commit.
 void ContentWriter::Impl::find_place(Lock& lock, std::uint64_t offset, std::uint64_t length) {
-  if (packing_ && reserve(lock, offset + length)) return;
-  leave_pack(lock);
-  open_windows(lock, offset, length);
+  if (!stays_in_pack(lock, offset + length)) open_windows(lock, offset, length);
 }
 
 // The content from its first byte on, gaps as zeros.

@@ -31,8 +31,7 @@ void ContentWriter::Impl::set_aside(std::uint64_t offset, std::uint64_t length) 
   changed_.wait(lock, [&] { return !exclusive_; });
   check_range(offset, length);
   const User user(*this);
-  if (packing_ && reserve(lock, offset + length)) return;
-  leave_pack(lock);
+  if (stays_in_pack(lock, offset + length)) return;
   std::vector<std::uint64_t> opened;
   try {
     for (std::uint64_t page = page_of(offset); page < offset + length;) {

@@ -222,7 +222,7 @@ struct ContentWriter::Impl final : WriteMemory::Holder,
   // content_packing.cpp
   bool can_pack(std::uint64_t end) const { return packing_ && end <= pack_->max_length(); }
   bool try_reserve(std::uint64_t end) { return pack_->try_reserve(std::max(end, fresh_.end())); }
-  bool reserve(Lock& lock, std::uint64_t end);
+  bool stays_in_pack(Lock& lock, std::uint64_t end);
   void leave_pack(Lock& lock);
   void find_place(Lock& lock, std::uint64_t offset, std::uint64_t length);
   // The gaps of a record cannot be written later.

@@ -113,6 +113,7 @@ bool Pack::holds(std::uint64_t position) const {
   return find(position) != nullptr;
 }
 
+// False: it is not in memory.
 bool Pack::read_held(const PackedRecord& record, std::uint64_t offset, ByteSpan into) const {
   const auto held = find(record.position);
   if (!held) return false;

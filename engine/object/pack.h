@@ -59,8 +59,6 @@ class Pack {
   std::uint64_t append(std::vector<std::byte> content, std::uint64_t room, std::size_t deferred);
   // Reads bytes of the content of a record, from memory or the device. Errors: read_packed().
   void read(const PackedRecord& record, std::uint64_t offset, ByteSpan into) const;
-  // The same from memory only; false: it is not there. Non-blocking.
-  bool read_held(const PackedRecord& record, std::uint64_t offset, ByteSpan into) const;
   // True while the content of the record may be in memory only. Non-blocking.
   bool holds(std::uint64_t position) const;
 
@@ -79,6 +77,7 @@ class Pack {
   using HeldRecords = std::map<std::uint64_t, std::shared_ptr<const Held>>;  // by position
 
   std::uint64_t free_locked() const;
+  bool read_held(const PackedRecord& record, std::uint64_t offset, ByteSpan into) const;
   std::shared_ptr<const Held> find(std::uint64_t position) const;
   HeldRecords::value_type next_from(std::uint64_t position) const;
   void forget_written(std::uint64_t position);
