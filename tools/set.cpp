@@ -26,7 +26,7 @@ int run_set(Context& context, Arguments arguments) {
   const auto pool = activate_for_change(resolve(line.operands().front()));
   std::vector<std::pair<MediaClass, unsigned>> spares;
   for (const MediaClass media_class : {MediaClass::capacity, MediaClass::staging}) {
-    const auto& percent = changes.spares[static_cast<std::size_t>(media_class)];
+    const auto& percent = changes.spares[index_of(media_class)];
     if (!percent) continue;
     pool->class_info(media_class);  // ENODEV before any change
     spares.emplace_back(media_class, *percent);

@@ -100,7 +100,7 @@ struct Setting {
 
 template <MediaClass media_class>
 void parse_spare(std::string_view key, std::string_view value, SettingChanges& changes) {
-  changes.spares[static_cast<std::size_t>(media_class)] = parse_percent(key, value);
+  changes.spares[index_of(media_class)] = parse_percent(key, value);
 }
 
 constexpr std::array kSettings = {

@@ -64,27 +64,17 @@ ObjectRecord LogFiles::add_mlog(InodeNumber number, std::uint64_t size) {
     media_class = tree_.get(number).media_class;
   }
   const ObjectRecord mlog = allocator_.allocate_mlog(media_class);
-  Journal::Ticket ticket;
-  bool named = false;
-  try {
-    const ChangeLock lock = tree_.begin_change(kSmallRecord, RoomFor::content);
-    const Inode& inode = tree_.get(number);
+  tree_.record_mlog(mlog, [&] {
     const Nanoseconds time = tree_.now();
-    const ContentRecord content{
-        number, false, {FileKind::log, size, {{.file_offset = size, .object = mlog.id}}}};
+    const Record content{
+        time,
+        ContentRecord{
+            number, false, {FileKind::log, size, {{.file_offset = size, .object = mlog.id}}}}};
     // The name of an open log may be gone; then only the end of its mlogs must be recorded.
-    const Record record =
-        inode.on_media() ? Record{time, content} : Record{time, OrphanRecord{{mlog.id}}};
-    Change change{.record = encode(record), .mlog = mlog};
-    tree_.apply({time, content});
-    named = true;
-    ticket = tree_.journal().add(std::move(change));
-  } catch (...) {
-    // An mlog that the tree names stays; the journal may have it, too.
-    if (!named) pool_.abort(mlog);
-    throw;
-  }
-  tree_.journal().wait(ticket);
+    const bool named = tree_.get(number).on_media();
+    return RecordedTree::MlogRecords{
+        .written = named ? content : Record{time, OrphanRecord{{mlog.id}}}, .applied = content};
+  });
   return mlog;
 }
 

@@ -12,10 +12,6 @@ namespace {
 // Packs that one record removes.
 constexpr std::size_t kMaxRetired = 64;
 
-std::size_t class_number(MediaClass media_class) {
-  return static_cast<std::size_t>(media_class);
-}
-
 }  // namespace
 
 class Packs::Room final : public PackRoom {
@@ -115,7 +111,7 @@ void Packs::read(const PackedRecord& record, const ObjectRecord& pack, ByteSpan 
 
 std::shared_ptr<Pack> Packs::current(MediaClass media_class) const {
   const std::lock_guard lock(mutex_);
-  return filling_[class_number(media_class)].pack;
+  return filling_[index_of(media_class)].pack;
 }
 
 std::shared_ptr<Pack> Packs::find(ObjectId pack) const {
@@ -133,7 +129,7 @@ bool Packs::is_filling(ObjectId pack) const {
 
 // One thread opens the next pack, others wait for it.
 void Packs::prepare(MediaClass media_class, SpacePolicy policy, std::uint64_t bytes) {
-  Filling& filling = filling_[class_number(media_class)];
+  Filling& filling = filling_[index_of(media_class)];
   std::unique_lock lock(mutex_);
   opened_.wait(lock, [&] { return !filling.opening; });
   if (filling.pack && filling.pack->has_room(bytes)) return;
@@ -226,32 +222,17 @@ std::shared_ptr<Pack> Packs::make_pack(MediaClass media_class, SpacePolicy polic
     starting_.insert(object.id);
   }
   try {
-    record_pack(object);
+    // Durable on return, so that every record of content in it finds it.
+    tree_.record_mlog(object, [&] {
+      const Record record{tree_.now(), PackRecord{object.id}};
+      return RecordedTree::MlogRecords{.written = record, .applied = record};
+    });
     return std::make_shared<Pack>(object.id, media_class, pool_.mlog_location(object),
                                   pool_.write_memory());
   } catch (...) {
     end_start(object.id);  // recorded or not: nothing uses it
     throw;
   }
-}
-
-// Durable on return, so that every record of content in it finds it.
-void Packs::record_pack(const ObjectRecord& object) {
-  Journal::Ticket ticket;
-  bool named = false;
-  try {
-    const ChangeLock lock = tree_.begin_change(kSmallRecord, RoomFor::content);
-    const Record record{tree_.now(), PackRecord{object.id}};
-    Change change{.record = encode(record), .mlog = object};
-    tree_.apply(record);
-    named = true;
-    ticket = tree_.journal().add(std::move(change));
-  } catch (...) {
-    // A pack that the tree names stays; the journal may have it, too.
-    if (!named) pool_.abort(object);
-    throw;
-  }
-  tree_.journal().wait(ticket);
 }
 
 bool Packs::close_if_unused(ObjectId id) {
@@ -263,6 +244,7 @@ bool Packs::close_if_unused(ObjectId id) {
   for (Filling& filling : filling_) {
     if (filling.pack == pack) filling.pack = nullptr;
   }
+  if (found != packs_.end()) packs_.erase(found);
   return true;
 }
 

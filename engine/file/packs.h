@@ -59,7 +59,6 @@ class Packs {
   std::shared_ptr<Pack> reuse_pack(MediaClass media_class, std::uint64_t bytes);
   ObjectId find_reusable(MediaClass media_class);
   std::shared_ptr<Pack> make_pack(MediaClass media_class, SpacePolicy policy);
-  void record_pack(const ObjectRecord& object);
   bool close_if_unused(ObjectId pack);
   void end_start(ObjectId pack);
 

@@ -17,6 +17,11 @@ namespace mpool {
 enum class MediaClass : std::uint8_t { staging = 0, capacity = 1 };
 inline constexpr std::size_t kMediaClassCount = 2;
 
+// Of arrays with an element for each class.
+constexpr std::size_t index_of(MediaClass media_class) {
+  return static_cast<std::size_t>(media_class);
+}
+
 inline std::string_view to_string(MediaClass media_class) {
   return media_class == MediaClass::staging ? "staging" : "capacity";
 }

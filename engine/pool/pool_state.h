@@ -26,10 +26,6 @@ struct PoolProperties {
   std::optional<ConfigRecord> config;
 };
 
-constexpr std::size_t index_of(MediaClass media_class) {
-  return static_cast<std::size_t>(media_class);
-}
-
 // The space of each media class. A class appears once, when its device is present, and stays.
 //
 // Threads: one thread at a time may add; other threads may read without a lock.

@@ -73,18 +73,18 @@ void Journal::flush_content(const Batch& batch) {
   for (const Change& change : batch.changes) {
     if (Pack* const pack = change.packed.pack.get()) {
       packs[pack] = std::max(packs[pack], change.packed.position);
-      written[static_cast<std::size_t>(pack->media_class())] = true;
+      written[index_of(pack->media_class())] = true;
     }
     for (const SealedMblock& mblock : change.mblocks) {
       if (mblock.deferred) mblock.deferred->write_out();
-      written[static_cast<std::size_t>(mblock.object.media_class)] = true;
+      written[index_of(mblock.object.media_class)] = true;
     }
   }
   for (const auto& [pack, last] : packs)
     if (const auto unflushed = pack->write(last)) written_packs.emplace_back(pack, *unflushed);
   std::vector<Device*> flushed;
   for (const MediaClass media_class : pool_.classes()) {
-    if (!written[static_cast<std::size_t>(media_class)]) continue;
+    if (!written[index_of(media_class)]) continue;
     flushed.push_back(&pool_.device(media_class));
     flushed.back()->flush();
   }

@@ -93,6 +93,24 @@ void RecordedTree::finish(ChangeLock& lock, Journal::Ticket ticket) {
   if (options_.sync) journal_->wait(ticket);
 }
 
+void RecordedTree::record_mlog(const ObjectRecord& mlog, const std::function<MlogRecords()>& make) {
+  Journal::Ticket ticket = 0;
+  bool named = false;
+  try {
+    const ChangeLock lock = begin_change(kSmallRecord, RoomFor::content);
+    const MlogRecords records = make();
+    Change change{.record = encode(records.written), .mlog = mlog};
+    apply(records.applied);
+    named = true;
+    ticket = journal().add(std::move(change));
+  } catch (...) {
+    // An mlog that the tree names stays; the journal may have it, too.
+    if (!named) pool_.abort(mlog);
+    throw;
+  }
+  journal().wait(ticket);
+}
+
 // --- names and attributes ---
 
 InodeNumber RecordedTree::find_or_none(const Inode& directory, std::string_view name) const {

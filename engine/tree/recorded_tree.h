@@ -1,6 +1,7 @@
 // The tree under its lock, with the journal that brings its changes to the root MDC.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -78,6 +79,13 @@ class RecordedTree final : public Tree {
   Journal::Ticket record_deletes(const Inode& inode, const Record& record,
                                  std::vector<ObjectId> deletes);
   void finish(ChangeLock& lock, Journal::Ticket ticket);
+  struct MlogRecords {
+    Record written;  // to the media
+    Record applied;  // to the tree, which names the mlog from then on
+  };
+  // Brings an allocated mlog into use by the records that `make` gives with the locks of a change;
+  // durable on return. An mlog that could not be brought into use is aborted. May block.
+  void record_mlog(const ObjectRecord& mlog, const std::function<MlogRecords()>& make);
 
   SpaceStats space(InodeNumber inode);
   MetadataStats metadata() const;
